@@ -1,0 +1,64 @@
+"""plait: light, honest, robust multimodal fusion. One table of mixed columns in, one small model out, with the evidence.
+
+Public names are imported when first used, so ``import plait`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plait.errors import PlaitError, PlaitWarning
+    from plait.estimators import FusionClassifier, FusionRegressor
+    from plait.evaluation import evaluate
+    from plait.explanation import explain
+    from plait.modelfile import load
+    from plait.schema import Modality, Schema
+    from plait.store import Store
+    from plait.table import read_table
+    from plait.workflow import fit_table
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FusionClassifier": "estimators",
+    "FusionRegressor": "estimators",
+    "Modality": "schema",
+    "PlaitError": "errors",
+    "PlaitWarning": "errors",
+    "Schema": "schema",
+    "Store": "store",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "fit_table": "workflow",
+    "load": "modelfile",
+    "read_table": "table",
+}
+
+__all__ = [
+    "FusionClassifier",
+    "FusionRegressor",
+    "Modality",
+    "PlaitError",
+    "PlaitWarning",
+    "Schema",
+    "Store",
+    "evaluate",
+    "explain",
+    "fit_table",
+    "load",
+    "read_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it lives."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'plait' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"plait.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,187 @@
+"""What evaluation and explanation share: a model's outputs for subsets of its modalities, beside the truth."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plait.errors import ModelError, PlaitWarning, TableError
+from plait.metrics import codes, inputs
+from plait.schema import Schema
+
+Array = NDArray[Any]
+Subset = tuple[str, ...]
+
+
+class Model(Protocol):
+    """What is asked of a fitted estimator here."""
+
+    schema_: Schema
+    task_: str
+
+    def predict_subsets(self, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Mapping[Subset, Array]:
+        """Probabilities (n, C) or values (n,) with only those modalities present."""
+
+    def target_of(self, frame: pd.DataFrame) -> Array:
+        """The target as the task wants it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Outputs of one model on the rows of one table.
+
+    Attributes:
+        task: the task's name.
+        modalities: names in the schema's order.
+        classes: labels as text; empty for a number.
+        y: class indices (-1: unknown to the model), indicators or values; None without a target.
+        outputs: subset -> probabilities (n, C) or values (n,).
+        absent: (n, M) True where a row lacks the modality.
+        threshold: from where on a multi-label probability is a label.
+        intervals: (n, 2) for a number, where the model gives them.
+    """
+
+    task: str
+    modalities: Subset
+    classes: list[str]
+    y: Array | None
+    outputs: Mapping[Subset, Array]
+    absent: Array
+    threshold: float | Array = 0.5
+    intervals: Array | None = None
+
+    @property
+    def truth(self) -> Array:
+        """The target, which must be there."""
+        if self.y is None:
+            raise TableError("the table has no target column; add it, or give y")
+        return self.y
+
+    @property
+    def full(self) -> Array:
+        """Output with every modality."""
+        return self.outputs[self.modalities]
+
+    def inputs(self, subset: Subset | None = None) -> dict[str, Array]:
+        """Output of a subset (None: all modalities) as each kind of a metric's input."""
+        if subset is None:
+            return inputs(self.task, self.full, self.threshold, self.intervals)
+        return inputs(self.task, self.outputs[subset], self.threshold)
+
+
+def all_subsets(modalities: Subset) -> list[Subset]:
+    """Every subset, the empty one first, small before large, each in the given order.
+
+    Example:
+        >>> all_subsets(("a", "b"))
+        [(), ('a',), ('b',), ('a', 'b')]
+    """
+    return [chosen for size in range(len(modalities) + 1) for chosen in combinations(modalities, size)]
+
+
+def gather(
+    model: Any,
+    frame: pd.DataFrame,
+    subsets: Sequence[Subset] | None,
+    *,
+    y: Any = None,
+    outputs: Mapping[Subset, Array] | None = None,
+    partial: bool = False,
+) -> Case:
+    """Run the model over the rows once for all subsets.
+
+    Args:
+        model: a fitted estimator (see ``Model``).
+        frame: the rows.
+        subsets: which ones; None for all of them and the empty one.
+        y: the target where it is not a column of the frame.
+        outputs: what ``model.predict_subsets`` gave already for these rows.
+        partial: columns that the frame lacks make their modality absent instead of being an error.
+    """
+    if not len(frame):
+        raise TableError("the table has no rows; nothing can be scored")
+    if partial:
+        frame = _with_columns(model.schema_, frame)
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    found = model.predict_subsets(frame, subsets) if outputs is None else outputs
+    labels = [] if model.task_ == "regression" else list(model.classes_)
+    truth = _target(model, frame, y, labels)
+    for subset, output in found.items():
+        if len(output) != len(frame):
+            raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
+    return Case(
+        task=model.task_,
+        modalities=modalities,
+        classes=[str(c) for c in labels],
+        y=truth,
+        outputs=found,
+        absent=_absent(model, frame),
+        threshold=_threshold(model),
+        intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
+    )
+
+
+def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with empty columns for those that are missing."""
+    wanted = [c for m in schema.modalities for c in m.columns]
+    missing = [c for c in wanted if c not in frame.columns]
+    if not missing:
+        return frame
+    warnings.warn(
+        f"{len(missing)} columns are missing and count as absent: {', '.join(missing[:5])}"
+        + (", ..." if len(missing) > 5 else ""),
+        PlaitWarning,
+        stacklevel=4,
+    )
+    empty = pd.DataFrame({c: pd.Series([None] * len(frame), dtype=object) for c in missing})
+    return pd.concat([frame, empty.set_index(frame.index)], axis=1)
+
+
+def _threshold(model: Any) -> float | Array:
+    told = getattr(model, "thresholds_", None)
+    return 0.5 if told is None or not np.size(told) else np.asarray(told, dtype=float)
+
+
+def _absent(model: Any, frame: pd.DataFrame) -> Array:
+    if hasattr(model, "absent"):
+        return np.asarray(model.absent(frame), dtype=bool)
+    from plait import schema  # late: its reader of cells comes with it
+
+    return np.asarray(schema.absent(model.schema_, frame, getattr(model, "root", None)), dtype=bool)  # type: ignore[attr-defined, unused-ignore]
+
+
+def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
+    if y is None and model.schema_.target not in frame.columns:
+        return None
+    raw = np.asarray(model.target_of(frame) if y is None else y)
+    if len(raw) != len(frame):
+        raise TableError(f"the target has {len(raw)} rows, the table {len(frame)}")
+    if model.task_ == "classification":
+        return _codes(raw, labels)
+    values = raw.astype(np.int64 if model.task_ == "multilabel" else np.float64)
+    if not np.isfinite(values).all():
+        raise TableError(f"the target is empty or infinite in {int((~np.isfinite(values)).sum())} rows; leave them out")
+    return values
+
+
+def _codes(raw: Array, labels: list[Any]) -> Array:
+    empty = int(pd.isna(raw).sum())
+    if empty:
+        raise TableError(f"the target is empty in {empty} of {len(raw)} rows; leave them out")
+    found = codes(raw, labels)
+    if (found < 0).any():
+        unknown = sorted({str(v) for v in raw[found < 0]})
+        warnings.warn(
+            f"{int((found < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
+            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
+            PlaitWarning,
+            stacklevel=5,
+        )
+    return found

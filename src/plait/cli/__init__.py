@@ -1,0 +1,57 @@
+"""The command line. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import typer
+
+from plait.errors import PlaitError, PlaitWarning
+
+app = typer.Typer(
+    name="plait",
+    help="Light, honest, robust multimodal fusion: a table of mixed columns in, one small model out, with the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the user can put right is one line and exit code 2."""
+    from plait.cli import fit, look, use  # noqa: F401 - registers the commands
+
+    warnings.simplefilter("always", PlaitWarning)
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, category, *rest: (  # type: ignore[assignment]
+        _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
+    )
+    try:
+        app(args=arguments)
+    except PlaitError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _say("stopped", "what was encoded is kept in the store; the same command carries on from there")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(f"{error.filename or 'file'}: {error.strerror}")
+    except MemoryError:
+        _fail("out of memory; give fewer rows at a time, or a smaller batch_size")
+
+
+def _fail(message: str) -> None:
+    _say("error", message)
+    sys.exit(2)
+
+
+def _say(kind: str, message: str) -> None:
+    color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind)
+    line: Any = " ".join(message.split())
+    typer.secho(f"{kind}: {line}", fg=color, err=True)

@@ -1,0 +1,74 @@
+"""Options that several commands share, and how they become a schema and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.errors import ConfigError
+
+Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
+Task = Annotated[str | None, typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False)]
+Root = Annotated[str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)]
+Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
+Store = Annotated[str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)]
+Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schema", help="YAML as plait schema prints it, edited or not.", show_default=False)
+]
+Encoder = Annotated[
+    list[str] | None,
+    typer.Option("--encoder", help="modality=name or kind=name, as often as needed.", show_default=False),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.", show_default=False),
+]
+
+
+def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
+    """``a=b`` pairs as a mapping."""
+    found = {}
+    for pair in pairs or ():
+        name, sign, value = pair.partition("=")
+        if not sign or not name or not value:
+            raise ConfigError(f"--encoder '{pair}': expected modality=name")
+        found[name] = value
+    return found
+
+
+def read_schema(
+    frame: Any, schema_file: Path | None, target: str | None, task: str | None, root: str | None, table: Path
+) -> tuple[Any, dict[str, Any]]:
+    """The schema from its file, or inferred; and the settings that stand in the file."""
+    from plait import config, schema
+
+    root = root if root is not None else None
+    if schema_file is None:
+        return schema.infer(frame, target=target, root=root or str(table.parent), task=task), {}
+    told = config.read_yaml(schema_file)
+    settings = told.pop("settings", None) or {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
+    for name, value in (("target", target), ("task", task), ("root", root)):
+        if value is not None:
+            told[name] = value
+    told.setdefault("root", str(table.parent))
+    return schema.from_dict(told, str(schema_file)), settings
+
+
+def settings_of(from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **told: Any) -> dict[str, Any]:
+    """File, then flags, then ``--set``: the later ones win."""
+    from plait import config
+
+    merged = {**from_file, **{k: v for k, v in told.items() if v is not None}}
+    named = assignments(encoders)
+    if named:
+        merged["encoders"] = {**(merged.get("encoders") or {}), **named}
+    return config.override(merged, sets or ())

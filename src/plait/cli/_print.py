@@ -1,0 +1,38 @@
+"""Tables and JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+
+def show_json(value: Any) -> None:
+    """One JSON document."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Aligned columns: numbers to the right, the last column as wide as it is."""
+    if not records:
+        typer.echo("(nothing)")
+        return
+    columns = list(columns or records[0])
+    cells = [[_cell(record.get(c)) for c in columns] for record in records]
+    right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
+    widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
+    for row in [columns, *cells]:
+        parts = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, widths, right, strict=True)]
+        typer.echo("  ".join(parts).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value)

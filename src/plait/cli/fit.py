@@ -1,0 +1,147 @@
+"""``plait fit`` and ``plait demo``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+if TYPE_CHECKING:
+    from plait.workflow import Outcome
+
+
+@app.command()
+def fit(
+    table: o.Table,
+    target: o.Target = None,
+    schema: o.SchemaFile = None,
+    out: Annotated[Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)] = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    encoder: o.Encoder = None,
+    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
+    depth: Annotated[str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)] = None,
+    members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    random_state: Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")] = None,
+    set_: o.Set = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
+    split_column: Annotated[str | None, typer.Option(help="A column that says train or test.", show_default=False)] = None,
+    group: Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)] = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
+    from plait.table import read_table
+    from plait.workflow import fit_table
+
+    frame = read_table(table, encoding)
+    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
+    settings = o.settings_of(
+        from_file, encoder, set_, fusion=fusion, depth=depth_value, members=members, epochs=epochs,
+        random_state=random_state, store=store, strict=strict or None,
+    )
+    folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{found.target}"
+    outcome = fit_table(
+        frame, found, settings, out=folder, test_fraction=test_fraction, split_column=split_column, group=group,
+        report=report, command=shlex.join(["plait", *sys.argv[1:]]),
+    )
+    show_json(summary(outcome)) if json else show_outcome(outcome, str(table))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("plait-demo"),
+    target: Annotated[str, typer.Option(help="cardClass, set, race or spellSchool.")] = "cardClass",
+    store: o.Store = None,
+    json: o.Json = False,
+) -> None:
+    """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
+    from plait.datasets.hearthstone_cards import HearthstoneCards
+    from plait.errors import ConfigError, nearest
+    from plait.table import write_table
+    from plait.workflow import fit_table
+
+    loaded = HearthstoneCards().load()
+    if target not in loaded.schemas:
+        raise ConfigError(f"--target {target}: {nearest(target, loaded.schemas)}")
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / "cards.csv"
+    write_table(loaded.frame, table)
+    typer.echo(f"{len(loaded.frame):,} Hearthstone cards (package hearthstone-data) written to {table}", err=json)
+    settings = {} if store is None else {"store": store}
+    command = f"plait demo --target {target} --out {shlex.quote(str(out))}"
+    outcome = fit_table(loaded.frame, loaded.schemas[target], settings, out=out / "model", command=command)
+    if json:
+        show_json(summary(outcome))
+        return
+    show_outcome(outcome, str(table))
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "folder": str(outcome.folder),
+        "report": str(outcome.report) if outcome.report else None,
+        "evaluation": outcome.evaluation.to_dict(),
+        "explanation": outcome.explanation.to_dict(),
+        "baselines": outcome.baselines,
+        "leaks": outcome.leaks,
+        "record": outcome.model.record_,
+    }
+
+
+def show_outcome(outcome: Outcome, table: str) -> None:
+    """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
+    judged, record = outcome.evaluation, outcome.model.record_
+    main = judged.main_metric
+    typer.echo(f"\n{main} on {judged.rows:,} held-out rows of {record['rows'] + judged.rows:,}")
+    value = judged.metrics[main]
+    rows: list[dict[str, Any]] = [{"model": "plait", main: value["value"], "95% interval": _interval(value)}]
+    rows += [{"model": name, main: scores.get(main), "95% interval": ""} for name, scores in outcome.baselines.items()]
+    show_table(rows)
+    typer.echo("\nwhat each modality is worth (Shapley value; its score alone)")
+    show_table(modality_rows(outcome))
+    seconds = record["seconds"]
+    typer.echo(
+        f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
+        + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items())
+    )
+    typer.echo(f"model   {outcome.folder}")
+    if outcome.report:
+        typer.echo(f"report  {outcome.report}   (opens in any browser)")
+    typer.echo("next")
+    typer.echo(f"  plait predict {outcome.folder} {table} --out predictions.csv")
+    typer.echo(f"  plait explain {outcome.folder} {table}")
+    typer.echo(f"  plait schema {table} --target {outcome.model.schema_.target} > schema.yaml   # edit, then: plait fit --schema")
+
+
+def modality_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """One row per modality: Shapley value with its interval, and its score alone."""
+    main = outcome.evaluation.main_metric
+    alone = {tuple(s["modalities"]): s for s in outcome.evaluation.subsets}
+    return [
+        {
+            "modality": entry["modality"],
+            "worth": entry["value"],
+            "95% interval": _interval(entry),
+            f"{main} alone": alone.get((entry["modality"],), {}).get("value"),
+        }
+        for entry in outcome.explanation.overall
+    ]
+
+
+def _interval(value: Any) -> str:
+    low, high = value.get("low"), value.get("high")
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,143 @@
+"""``plait schema``, ``plait encode``, ``plait store`` and ``plait list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+
+@app.command()
+def schema(
+    table: o.Table,
+    target: o.Target = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Print what each column is taken for, as YAML that can be edited and given to plait fit --schema."""
+    import warnings
+
+    from plait import schema as schemas
+    from plait.errors import PlaitWarning
+    from plait.leaks import leaks
+    from plait.table import read_table
+    from plait.targets import with_target
+
+    frame = read_table(table, encoding)
+    found = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
+    if target is not None:
+        for leak in leaks(with_target(frame, target), found):
+            warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=1)
+    if json:
+        show_json(schemas.to_dict(found))
+        return
+    typer.echo(schemas.to_yaml(found), nl=False)
+
+
+@app.command()
+def encode(
+    table: o.Table,
+    target: o.Target = None,
+    schema: o.SchemaFile = None,
+    root: o.Root = None,
+    encoder: o.Encoder = None,
+    out: Annotated[Path | None, typer.Option(help="A .npz file for the embeddings.", show_default=False)] = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Encode a table's cells into the store (once, ever); killed half-way, the same command carries on."""
+    import dataclasses
+
+    from plait.estimators import NO_STORE
+    from plait.features import Featurizer
+    from plait.store import Store
+    from plait.table import read_table
+
+    frame = read_table(table, encoding)
+    found, _ = o.read_schema(frame, schema, target, None, root, table)
+    frozen = tuple(m for m in found.modalities if m.train == "frozen")
+    features = Featurizer(dataclasses.replace(found, modalities=frozen), o.assignments(encoder))
+    features.fit(frame, found.root)
+    opened = None if store == NO_STORE else Store(store)
+    try:
+        inputs = features.transform(frame, found.root, opened, strict=strict, progress=None)
+    finally:
+        if opened is not None:
+            opened.close()
+    if out is not None:
+        _write_npz(out, inputs)
+    records = [
+        {
+            "modality": m.name,
+            "encoder": features.encoders[m.name].name(),
+            "rows": len(frame),
+            "absent": int((~inputs.present[m.name]).sum()),
+            "tokens": inputs.tokens[m.name].x.shape[1],
+            "width": inputs.tokens[m.name].dim,
+        }
+        for m in frozen
+    ]
+    show_json(records) if json else show_table(records)
+
+
+def _write_npz(out: Path, inputs: Any) -> None:
+    import io
+
+    import numpy as np
+
+    from plait.persist import write_file
+
+    arrays = {f"{name}.x": t.x.numpy() for name, t in inputs.tokens.items()}
+    arrays |= {f"{name}.mask": t.mask.numpy() for name, t in inputs.tokens.items()}
+    held = io.BytesIO()
+    np.savez_compressed(held, **arrays)
+    write_file(out, held.getvalue())
+
+
+@app.command(name="store")
+def store_command(
+    prune: Annotated[str | None, typer.Option(help="Keep at most so much, as in 500MB or 2GiB.", show_default=False)] = None,
+    store: o.Store = None,
+    json: o.Json = False,
+) -> None:
+    """Show what the store of embeddings holds, and prune it to a limit."""
+    from plait.store import Store, parse_size
+
+    with Store(store) as opened:
+        if prune is not None:
+            told = opened.prune(parse_size(prune))
+            typer.echo(str(told), err=True)
+        records = opened.sizes()
+        show_json({"path": str(opened.path), "encoders": records}) if json else _show_store(opened.path, records)
+
+
+def _show_store(path: Path, records: list[dict[str, Any]]) -> None:
+    typer.echo(str(path))
+    show_table(records)
+
+
+@app.command(name="list")
+def list_command(
+    family: Annotated[str, typer.Argument(help="encoders, fusion, networks or datasets.")] = "encoders",
+    json: o.Json = False,
+) -> None:
+    """List what there is of a family, with what each needs and its licence."""
+    from plait import registry
+
+    records = registry.describe(family)
+    show_json(records) if json else show_table(records, _columns(records))
+
+
+def _columns(records: list[dict[str, str]]) -> list[str]:
+    """All columns, the summary last."""
+    names = list(dict.fromkeys(key for record in records for key in record))
+    return [name for name in names if name != "summary"] + ["summary"]

@@ -1,0 +1,183 @@
+"""Members trained on all folds but one; their held-out predictions choose, weigh and calibrate, so the test never has to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+from plait.inputs import Inputs
+from plait.mixture import Mixture, Pattern, patterns
+from plait.tasks import Multilabel, Task
+from plait.train import Branches, Training, train
+
+#: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
+_MIXTURE_ROWS = 6000
+
+
+@dataclasses.dataclass
+class Members:
+    """Trained members and how their branches are mixed."""
+
+    task: Task
+    members: list[Branches]
+    mixture: Mixture
+    history: list[dict[str, Any]]
+
+    def raw(self, inputs: Inputs) -> Tensor:
+        """Mixed raw outputs (n, out_dim), the mean over the members."""
+        total: dict[str, Tensor] = {}
+        for member in self.members:
+            for name, out in member.outputs(inputs).items():
+                total[name] = total[name] + out if name in total else out
+        mean = {name: out / len(self.members) for name, out in total.items()}
+        return self.mixture.combine(mean, inputs.present, self.task)
+
+
+def folds_of(strata: np.ndarray, members: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """(training rows, held-out rows) per member, classes spread evenly; no held-out rows where there are too few rows.
+
+    There are at least five folds; fewer members leave the later ones to training.
+
+    Shape: strata (n,) integers.
+    """
+    n, count = len(strata), max(5, members)
+    everything = torch.arange(n)
+    if n < 4 * count:
+        return [(everything, everything[:0]) for _ in range(min(members, 3))]
+    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
+    rare = size[place] < count  # too rare to be spread: dealt out together, or with the largest class
+    kept = np.where(rare, -1 if int(rare.sum()) >= count else int(size.argmax()), place)
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in splitter.split(np.zeros(n), kept)]
+    return pairs[:members]
+
+
+def crossfit(
+    make: Callable[[], Branches],
+    task: Task,
+    inputs: Inputs,
+    target: Tensor,
+    weight: Tensor,
+    strata: np.ndarray,
+    names: Sequence[str],
+    settings: Training,
+    members: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Members:
+    """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen."""
+    trained: list[Branches] = []
+    history: list[dict[str, Any]] = []
+    held_out: dict[Pattern, dict[str, Tensor]] = {}
+    folds = folds_of(strata, members, seed)
+    for number, (fold, valid) in enumerate(folds):
+        torch.manual_seed(seed + number)
+        model = make()
+        generator = torch.Generator().manual_seed(seed + number)
+        records = train(model, task, inputs, target, weight, fold, valid, settings, generator)
+        history += [{"member": number, **record} for record in records]
+        trained.append(model)
+        _collect(model, inputs, valid, names, held_out, task)
+        advance(1)
+    mixture = Mixture(names, trained[0].sources)
+    mixture.prior = prior(task, target, weight)
+    covered = torch.cat([valid for _, valid in folds])
+    if len(covered):
+        _fit_mixture(mixture, task, held_out, inputs, target, weight, covered, seed)
+        task = _with_thresholds(task, mixture, held_out, inputs, target, covered)
+    else:
+        mixture.set_equal()
+    return Members(task, trained, mixture, history)
+
+
+def _collect(
+    model: Branches,
+    inputs: Inputs,
+    valid: Tensor,
+    names: Sequence[str],
+    held_out: dict[Pattern, dict[str, Tensor]],
+    task: Task,
+) -> None:
+    """Write the member's outputs for its held-out rows, under every pattern, into their places."""
+    if not len(valid):
+        return
+    held = inputs.take(valid)
+    own: dict[str, Tensor] = {}
+    for pattern in patterns(names):
+        full = len(pattern) == len(names)
+        outputs = model.outputs(held if full else held.only(pattern)) if full or _several(model) else own
+        own = outputs if full else own
+        for name, out in outputs.items():
+            place = held_out.setdefault(pattern, {})
+            if name not in place:
+                place[name] = torch.zeros(len(inputs), task.out_dim)
+            place[name][valid] = out
+
+
+def _several(model: Branches) -> bool:
+    return any(len(sources) > 1 for sources in model.sources.values())
+
+
+def _fit_mixture(
+    mixture: Mixture,
+    task: Task,
+    held_out: Mapping[Pattern, Mapping[str, Tensor]],
+    inputs: Inputs,
+    target: Tensor,
+    weight: Tensor,
+    covered: Tensor,
+    seed: int,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for pattern, outputs in held_out.items():
+        whole = torch.stack([inputs.present[name][covered] for name in pattern]).all(0)
+        rows = covered[whole]
+        rows = rows[torch.randperm(len(rows), generator=generator)[:_MIXTURE_ROWS]]
+        if len(rows) >= 10:
+            chosen = {name: out[rows] for name, out in outputs.items()}
+            mixture.fit_pattern(pattern, chosen, task, target[rows], weight[rows])
+        else:
+            branches = mixture.available(pattern)
+            mixture.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
+
+
+def _with_thresholds(
+    task: Task,
+    mixture: Mixture,
+    held_out: Mapping[Pattern, Mapping[str, Tensor]],
+    inputs: Inputs,
+    target: Tensor,
+    covered: Tensor,
+) -> Task:
+    """For several labels: the one threshold with the best sample-wise F1 on held-out rows."""
+    if not isinstance(task, Multilabel):
+        return task
+    seen = {name: out[covered] for name, out in held_out[mixture.names].items()}
+    present = {name: found[covered] for name, found in inputs.present.items()}
+    probabilities, target = task.decode(mixture.combine(seen, present, task)), target[covered]
+    best, chosen = -1.0, 0.5
+    for threshold in np.linspace(0.1, 0.6, 26):
+        found = (probabilities >= threshold).float()
+        both = (found * target).sum(1)
+        score = float((2 * both / (found.sum(1) + target.sum(1)).clamp_min(1)).mean())
+        if score > best + 1e-6:
+            best, chosen = score, float(threshold)
+    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
+
+
+def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:
+    """Raw outputs that say what is known of a row of which nothing is present: class shares, or the mean."""
+    share = weight / weight.sum().clamp_min(1e-12)
+    if task.name == "classification":
+        counts = torch.zeros(task.out_dim).index_add_(0, target, share)
+        return [float(v) for v in counts.clamp_min(1e-6).log()]
+    mean = (target * share[:, None]).sum(0)
+    if task.name == "multilabel":
+        return [float(v) for v in torch.logit(mean, eps=1e-6)]
+    return [float(v) for v in mean]

@@ -1,0 +1,38 @@
+"""CIFAR-10: small photographs of ten kinds of things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, make_schema
+from plait.errors import need
+from plait.schema import Modality
+
+
+class Cifar10(Dataset):
+    """CIFAR-10: 32 x 32 images in ten classes, as JPEG bytes (lossy: not bit-equal to the original).
+
+    ``split`` is the official one (50,000 for training, 10,000 for testing).
+
+    Licence: not stated by the source.
+    """
+
+    title: ClassVar[str] = "CIFAR-10 (JPEG)"
+    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    licence: ClassVar[str] = "not stated"
+    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
+    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``cifar10/cifar10_full.parquet``."""
+        path = self.file(root, "cifar10", "cifar10_full.parquet")
+        need("pyarrow", "parquet")
+        frame = pd.read_parquet(path).rename(columns={"jpg": "image"})
+        modalities = (Modality("image", "image", ("image",)),)
+        schema = make_schema(frame, modalities, "label", "classification", {"split": "official part"})
+        return Loaded(frame, {"label": schema}, split="split")

@@ -1,0 +1,42 @@
+"""ESC-10: 400 environmental sounds of ten kinds."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.schema import Modality
+
+
+class Esc10(Dataset):
+    """ESC-10: five-second sounds (44.1 kHz ogg); dog bark, rain, sea waves and seven others.
+
+    Several clips may be cut from one recording: they lie in one of the five official ``fold``s, and ``groups`` (the
+    recording) keeps them together in any other split.
+
+    Licence: CC BY 3.0 (each clip's author is named in the source's list).
+    """
+
+    title: ClassVar[str] = "ESC-10"
+    url: ClassVar[str] = "https://github.com/karolpiczak/ESC-10"
+    licence: ClassVar[str] = "CC BY 3.0"
+    citation: ClassVar[str] = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
+    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read the names in ``esc10/esc10_orig_ogg.zip``: ``001 - Dog bark/1-100032-A.ogg``: class, fold, recording."""
+        archive = self.file(root, "esc10", "esc10_orig_ogg.zip")
+        with zipfile.ZipFile(archive) as opened:
+            members = sorted(name for name in opened.namelist() if name.endswith(".ogg"))
+        parts = pd.Series(members).str.extract(r"^\d+ - (?P<label>[^/]+)/(?P<fold>\d)-(?P<recording>\d+)-\w+\.ogg$")
+        frame = parts.assign(audio=in_archive(archive, members))
+        reasons = {"fold": "official fold", "recording": "identifier"}
+        modalities = (Modality("audio", "audio", ("audio",)),)
+        schema = make_schema(frame, modalities, "label", "classification", reasons)
+        return Loaded(frame, {"label": schema}, folds="fold", groups="recording")

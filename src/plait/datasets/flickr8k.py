@@ -1,0 +1,38 @@
+"""Flickr8k: 1,000 photographs with five captions each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.schema import Modality
+
+
+class Flickr8k(Dataset):
+    """Flickr8k: pairs of a photograph and a caption, for alignment and retrieval; no target.
+
+    The first 1,000 photographs of the 8,091, five captions each. ``groups`` is the photograph: its captions stay
+    together.
+
+    Licence: research and education only, as the University of Illinois states; photographs of their Flickr owners.
+    """
+
+    title: ClassVar[str] = "Flickr8k (1,000 photographs)"
+    url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
+    licence: ClassVar[str] = "research use"
+    citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
+    tasks: ClassVar[Mapping[str, str]] = {}
+    metrics: ClassVar[Mapping[str, str]] = {}
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``flickr8k_1k/captions.csv`` and ``flickr8k_1k/images.zip``."""
+        frame = pd.read_csv(self.file(root, "flickr8k_1k", "captions.csv"))
+        frame["photograph"] = frame["image"]
+        frame["image"] = in_archive(self.file(root, "flickr8k_1k", "images.zip"), frame["image"])
+        modalities = (Modality("text", "text", ("caption",)), Modality("image", "image", ("image",)))
+        schema = make_schema(frame, modalities, None, "classification", {"photograph": "identifier"})
+        return Loaded(frame, {"pairs": schema}, groups="photograph")

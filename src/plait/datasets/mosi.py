@@ -1,0 +1,60 @@
+"""CMU-MOSI: what is said in a film review, and how it sounds; how positive is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, make_schema
+from plait.schema import Modality
+
+
+def _polarity(score: float) -> str | None:
+    return None if score == 0 else "positive" if score > 0 else "negative"
+
+
+class Mosi(Dataset):
+    """CMU-MOSI: text and 73 sound features of an utterance; sentiment in 2 classes, 7 classes, or from -3 to 3.
+
+    Inputs: text = the transcript; audio = 73 ready-made COVAREP features (a vector; no video features are in the file).
+    Targets: ``binary`` (positive or negative; the 96 neutral utterances are dropped, the usual "non-zero" protocol),
+    ``seven`` (rounded to -3 .. 3, halves away from zero), ``score`` (the mean of the annotators). ``split`` is the
+    official one, in which no video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone
+    carries next to no signal in linear probes: do not expect a gain.
+
+    Licence: research use, as the CMU MultiComp Lab states.
+    """
+
+    title: ClassVar[str] = "CMU-MOSI"
+    url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
+    licence: ClassVar[str] = "research use"
+    citation: ClassVar[str] = (
+        "Zadeh et al. 2016, MOSI: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis, arXiv:1606.06259"
+    )
+    tasks: ClassVar[Mapping[str, str]] = {
+        "binary": "classification",
+        "seven": "classification",
+        "score": "regression",
+    }
+    metrics: ClassVar[Mapping[str, str]] = {"binary": "accuracy", "seven": "accuracy", "score": "mae"}
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``mosi/mosi_text_labels.csv`` and ``mosi/mosi_audio73.npz``."""
+        frame = pd.read_csv(self.file(root, "mosi", "mosi_text_labels.csv"))
+        with np.load(self.file(root, "mosi", "mosi_audio73.npz"), allow_pickle=False) as archive:
+            frame["audio"] = list(archive["audio"])
+        score = frame.pop("label")
+        frame["score"] = score
+        frame["binary"] = score.map(_polarity).astype(object)
+        rounded = np.sign(score) * np.floor(score.abs() + 0.5)
+        frame["seven"] = rounded.astype(int).map("{:+d}".format)
+        frame["split"] = frame["split"].replace({"dev": "valid"})
+        modalities = (Modality("text", "text", ("text",)), Modality("audio", "vector", ("audio",)))
+        reasons = dict.fromkeys(self.tasks, "the same label in another form")
+        reasons |= {"id": "identifier", "video": "identifier", "seg": "place in the video", "split": "official part"}
+        schemas = {t: make_schema(frame, modalities, t, task, reasons) for t, task in self.tasks.items()}
+        return Loaded(frame, schemas, split="split", groups="video")

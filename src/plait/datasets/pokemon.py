@@ -1,0 +1,70 @@
+"""Pokemon: text, an image and battle numbers of 898 creatures; which of 18 types are they?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.schema import Modality
+
+_TYPES = {
+    "height_m": "number",
+    "weight_kg": "number",
+    "abilities": "list",
+    "egg_groups": "list",
+    "male_percent": "number",
+    "hp": "number",
+    "attack": "number",
+    "defense": "number",
+    "special_attack": "number",
+    "special_defense": "number",
+    "speed": "number",
+    "generation": "number",
+}
+
+
+def male_percent(gender: pd.Series[str]) -> pd.Series[float]:
+    """``87.5:12.5`` to 87.5; ``Genderless`` to NaN (the same share is written in two ways in the file)."""
+    return pd.to_numeric(gender.str.partition(":")[0], errors="coerce")
+
+
+class Pokemon(Dataset):
+    """Pokemon: text, image and tabular; the first and the second of 18 types.
+
+    Rebuilt stand-in for the Pokemon tables of the MuG benchmark (pkm_t1, pkm_t2): same kind of columns,
+    not the same rows.
+
+    Inputs: text = name, species, description; image = artwork; tabular = the rest. The other type is left out of both
+    targets. 172 descriptions name the type: that is what the entry says to every reader, so it stays.
+
+    Licence: names, texts and artwork (c) The Pokemon Company / Nintendo; for tests and benchmarks only.
+    """
+
+    title: ClassVar[str] = "Pokemon"
+    url: ClassVar[str] = "https://github.com/lujiaying/MUG-Bench"
+    licence: ClassVar[str] = "(c) The Pokemon Company; tests only"
+    citation: ClassVar[str] = (
+        "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    )
+    tasks: ClassVar[Mapping[str, str]] = {"type_1": "classification", "type_2": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"type_1": "accuracy", "type_2": "accuracy"}
+    rebuilt: ClassVar[bool] = True
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``pokemon/pokemon.csv`` and ``pokemon/images.zip``."""
+        frame = pd.read_csv(self.file(root, "pokemon", "pokemon.csv"))
+        frame["image"] = in_archive(self.file(root, "pokemon", "images.zip"), frame["image"])
+        frame["male_percent"] = male_percent(frame.pop("gender"))
+        modalities = (
+            Modality("text", "text", ("name", "species", "description")),
+            Modality("image", "image", ("image",)),
+            Modality("tabular", "tabular", tuple(_TYPES)),
+        )
+        other = "the other type: near to the answer"
+        reasons = {"id": "number in the catalogue", "type_1": other, "type_2": other}
+        schemas = {t: make_schema(frame, modalities, t, task, reasons, _TYPES) for t, task in self.tasks.items()}
+        return Loaded(frame, schemas)

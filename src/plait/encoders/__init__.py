@@ -1,0 +1,1 @@
+"""Encoders, one file each: cells of one modality in, ``Tokens`` out."""

@@ -1,0 +1,114 @@
+"""The contract of every encoder: cells of one modality in, ``Tokens`` out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import nn
+
+#: Every kind of modality.
+KINDS = ("text", "image", "audio", "video", "code", "tabular", "vector")
+
+#: What encoders are given, by kind: text and code ``str``; image, audio and video ``plait.media.Blob`` or an array that is
+#: already decoded; vector an array (D,) or (T, D); tabular the rows themselves as a DataFrame.
+Cells = Sequence[Any]
+
+
+@dataclasses.dataclass(eq=False)
+class Encoder(ABC):
+    """Turns the cells of one modality into Tokens.
+
+    A subclass is a dataclass whose fields are its options (plain JSON values). Frozen encoders are run once and their
+    output is stored; of trainable ones ``prepare`` is run once and ``module`` learns with the model.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    #: Raise it whenever the output changes: it is part of the store's key.
+    version: ClassVar[int] = 1
+    #: The extra of plait that brings what is imported, or None when the base install has it.
+    extra: ClassVar[str | None] = None
+    #: Licence of the code and, where they differ, of the weights.
+    licence: ClassVar[str] = "Apache-2.0"
+    #: It gives useful features without being trained (its weights are given, or it has none).
+    frozen: ClassVar[bool] = True
+    #: ``module()`` has parameters that learn.
+    trainable: ClassVar[bool] = False
+    #: A frozen one's output is kept in the store (False: cheaper to compute than to keep).
+    stored: ClassVar[bool] = True
+    #: Cells that are prepared and encoded at a time.
+    batch_size: ClassVar[int] = 64
+
+    @classmethod
+    def name(cls) -> str:
+        """The name in the registry: the file's name."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list encoders`` shows beside name and summary."""
+        train = [word for word, has in (("frozen", cls.frozen), ("scratch", cls.trainable)) if has]
+        return {
+            "kinds": ", ".join(cls.kinds),
+            "train": ", ".join(train),
+            "extra": cls.extra or "-",
+            "licence": cls.licence,
+        }
+
+    def options(self) -> dict[str, Any]:
+        """The options this encoder was made with, as JSON values."""
+        return dataclasses.asdict(self)
+
+    def fit(self, cells: Cells) -> Self:
+        """Learn statistics or a vocabulary from the present training cells; most encoders have none."""
+        return self
+
+    @abstractmethod
+    def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
+        """Turn cells (all present) into arrays whose first axis is the cell; deterministic, no weights needed.
+
+        Raises:
+            CellError: a cell cannot be read. The caller then finds out which by asking one at a time.
+        """
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The network: ``forward(dict of tensors as prepared) -> Tokens``. Loads the weights, so it is called late."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Width D of the tokens."""
+
+    def lengths(self, cells: Cells) -> np.ndarray:
+        """Relative cost of each cell (n,): cells of like length are put into one batch."""
+        return np.zeros(len(cells), dtype=np.int64)
+
+    def weights_id(self) -> str:
+        """What tells one set of weights from another (a hash, or package and version); empty without weights."""
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """What ``fit`` learned: arrays and JSON values; enough for ``load_state`` to restore it exactly."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+
+    def fingerprint(self) -> str:
+        """Hex digest of all that decides the output: name, version, options, weights, fitted state."""
+        digest = hashlib.blake2b(digest_size=16)
+        told = [self.name(), self.version, self.options(), self.weights_id()]
+        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        for key, value in sorted(self.state().items()):
+            digest.update(key.encode())
+            if isinstance(value, np.ndarray):
+                digest.update(str((value.dtype, value.shape)).encode() + np.ascontiguousarray(value).tobytes())
+            else:
+                digest.update(json.dumps(value, sort_keys=True).encode())
+        return digest.hexdigest()

@@ -1,0 +1,273 @@
+"""``FusionClassifier`` and ``FusionRegressor``: scikit-learn estimators over a table of mixed columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from plait import fitting, modelfile, rows
+from plait.crossfit import Members
+from plait.errors import ConfigError, TableError
+from plait.features import Featurizer
+from plait.inputs import Inputs
+from plait.scaling import Scaler
+from plait.schema import Schema
+from plait.store import Store
+from plait.targets import Labels, indicator_of, target_array
+
+#: Value of ``store`` that keeps nothing.
+NO_STORE = "none"
+
+
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class FusionEstimator(BaseEstimator):
+    """Early fusion of frozen or learning encoders, for tables whose columns hold text, images, sound, video, code and numbers.
+
+    Attributes:
+        modalities: name -> ``{kind, columns, encoder, train, root}``, or a ``Schema``; None infers them from the table.
+        encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``; overrides ``modalities``.
+        root: folder or zip archive that relative media paths start from.
+        task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
+        fusion: operator that joins the modalities (``plait list fusion``).
+        depth: ``early``, ``middle``, ``late``, ``decision``, or how many of ``layers`` run before the modalities are joined.
+        layers: blocks of linear, batch normalisation, ReLU, dropout.
+        width: units of a block; None takes the widest that keeps all members under ``max_weights``.
+        branches: what is trained side by side and mixed by held-out predictions: ``joint``, ``linear``, ``own``.
+        members: networks trained by cross-fitting and averaged; None: five, on large tables three.
+        components: frozen features beyond this many are reduced to their directions of most variance.
+        dropout: of each block.
+        modality_dropout: chance that a modality is hidden from a training row in a step.
+        smoothing: label smoothing.
+        epochs: at most so many; None: by the number of rows.
+        batch_size: rows per step; None: by the number of rows.
+        learning_rate: peak of the schedule.
+        weight_decay: of AdamW.
+        patience: epochs without a better validation loss before training stops.
+        max_weights: upper limit of trained weights, all members together, when ``width`` is None.
+        class_weight: None, ``balanced``, or class -> weight.
+        partial: a modality whose columns are missing at prediction counts as absent instead of being an error.
+        strict: an unreadable cell is an error instead of an absent cell.
+        store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
+        progress: show progress; None: only on a terminal.
+        random_state: seed of everything random.
+    """
+
+    modalities: Mapping[str, Any] | Schema | None = None
+    encoders: Mapping[str, Any] | None = None
+    root: str | None = None
+    task: str | None = None
+    fusion: str = "concat"
+    depth: str | int = "early"
+    layers: int = 2
+    width: int | None = None
+    branches: tuple[str, ...] = ("joint", "linear", "own")
+    members: int | None = None
+    components: int = 256
+    dropout: float = 0.3
+    modality_dropout: float = 0.2
+    smoothing: float = 0.0
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.2
+    patience: int = 10
+    max_weights: int = 1_000_000
+    class_weight: str | Mapping[Any, float] | None = None
+    partial: bool = False
+    strict: bool = False
+    store: str | None = None
+    progress: bool | None = None
+    random_state: int | None = 0
+
+    _regressor: ClassVar[bool] = False
+
+    # -- fitting ---------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
+
+        Raises:
+            PlaitError: the table, the target or a setting cannot be used; the message says what to do.
+        """
+        frame = self._frame(X, y, reset=True)
+        target = self._target(y)
+        if len(target) != len(frame):
+            raise TableError(f"X has {len(frame)} rows and y has {len(target)}; they must be equal")
+        weight = _check_sample_weight(sample_weight, np.zeros((len(frame), 1)), dtype=np.float64, ensure_non_negative=True)
+        fitted = fitting.fit(self, frame, target, weight)
+        self.schema_: Schema = fitted.schema
+        self.task_: str = fitted.members.task.name
+        self.features_: Featurizer = fitted.features
+        self.scalers_: dict[str, Scaler] = fitted.scalers
+        self.members_: Members = fitted.members
+        self.history_: list[dict[str, Any]] = fitted.members.history
+        self.record_: dict[str, Any] = fitted.record
+        return self
+
+    def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
+        """X as a DataFrame whose columns are those of fit."""
+        if isinstance(X, pd.DataFrame):
+            if reset:
+                validate_data(self, X, skip_check_array=True, reset=True)
+            return X.reset_index(drop=True)
+        if reset and y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        checked = validate_data(
+            self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
+        )
+        return fitting.array_frame(checked)
+
+    def _target(self, y: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    # -- prediction ------------------------------------------------------------------------------------------------
+
+    @property
+    def modality_names_(self) -> tuple[str, ...]:
+        """The modalities in schema order."""
+        return tuple(m.name for m in self.schema_.modalities)
+
+    def _inputs(self, X: Any) -> Inputs:
+        check_is_fitted(self, "members_")
+        frame = self._frame(X, reset=False)
+        return fitting.inputs_of(self, frame, self.schema_, self.features_, self.scalers_)
+
+    def _decoded(self, inputs: Inputs) -> np.ndarray:
+        members = self.members_
+        found: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        return found / found.sum(1, keepdims=True) if members.task.name == "classification" else found
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent."""
+        inputs = self._inputs(X)
+        return self.members_.task.answer(self._decoded(inputs))
+
+    def predict_subsets(
+        self, X: Any, subsets: Sequence[Sequence[str]] | None = None
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """Probabilities (n, C) or values (n,) with only the modalities of each subset present; encodes once.
+
+        Args:
+            X: rows.
+            subsets: of modality names; None takes all 2^M, the empty one included.
+        """
+        inputs = self._inputs(X)
+        names = self.modality_names_
+        if subsets is None:
+            subsets = [s for size in range(len(names) + 1) for s in itertools.combinations(names, size)]
+        found = {}
+        for subset in subsets:
+            unknown = set(subset) - set(names)
+            if unknown:
+                raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")
+            ordered = tuple(name for name in names if name in subset)
+            found[ordered] = self._decoded(inputs.only(ordered) if len(ordered) < len(names) else inputs)
+        return found
+
+    def decoded(self, X: Any) -> np.ndarray:
+        """Probabilities (n, C) or values (n,), whatever the task."""
+        return self._decoded(self._inputs(X))
+
+    def feature_matrix(self, X: Any) -> np.ndarray:
+        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: what a baseline may use."""
+        inputs = self._inputs(X)
+        parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
+        parts = parts or [torch.zeros(len(inputs), 1)]
+        return torch.cat(parts, dim=1).numpy()
+
+    @property
+    def labels(self) -> list[Any]:
+        """Names of the outputs: classes, or none for a number."""
+        return list(getattr(self, "classes_", []))
+
+    def target_of(self, frame: pd.DataFrame) -> np.ndarray:
+        """The target column of a table as the task takes it: labels (n,), indicators (n, C), or floats (n,)."""
+        check_is_fitted(self, "members_")
+        name = self.schema_.target
+        if name is None or name not in frame.columns:
+            raise TableError(f"the table has no column '{name}' to judge by")
+        return target_array(frame[name], self.task_, self.labels)
+
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model to a folder (no pickle); an existing model folder is replaced, anything else is refused."""
+        check_is_fitted(self, "members_")
+        return modelfile.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """A model from its folder; sizes, digests and format are checked before anything is used."""
+        model = modelfile.load(folder)
+        if not isinstance(model, cls):
+            raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
+        return model
+
+    def __sklearn_tags__(self) -> Any:
+        """Missing values, text and categories are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def _opened_store(self) -> Store | None:
+        return None if self.store == NO_STORE else Store(self.store)
+
+
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class FusionClassifier(ClassifierMixin, FusionEstimator):
+    """Predicts one class, or several, from any mixture of modalities; see ``FusionEstimator`` for the settings.
+
+    Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; the mixing of branches is ours.
+
+    Example:
+        >>> table = pd.DataFrame({"size": [1.0, 2.0, 8.0, 9.0] * 10, "name": ["ant", "bee", "cow", "dog"] * 10})
+        >>> model = FusionClassifier(store="none", epochs=5).fit(table, ["insect", "insect", "mammal", "mammal"] * 10)
+        >>> model.predict_proba(table).shape
+        (40, 2)
+    """
+
+    def _target(self, y: Any) -> np.ndarray:
+        labels = y if isinstance(y, Labels) else None
+        if labels is None and self.task == "multilabel":
+            labels = indicator_of(y)
+        values = rows.checked_classes(y if labels is None else labels.indicator)
+        names = None if labels is None else labels.classes
+        task = rows.infer_task(values, regressor=False) if self.task is None else self.task
+        if task not in ("classification", "multilabel"):
+            raise ConfigError(f"task '{task}': a FusionClassifier takes classification or multilabel")
+        if task == "multilabel":
+            values = values.astype(np.int64)
+            self.classes_ = np.asarray(names if names is not None else range(values.shape[1]))
+        else:
+            if values.ndim != 1:
+                values = np.ravel(values)
+            self.classes_ = np.unique(values)
+        return values
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Calibrated probabilities (n, C); for several labels each column stands alone."""
+        return self._decoded(self._inputs(X))
+
+
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class FusionRegressor(RegressorMixin, FusionEstimator):
+    """Predicts a number from any mixture of modalities; see ``FusionEstimator`` for the settings."""
+
+    _regressor: ClassVar[bool] = True
+
+    def _target(self, y: Any) -> np.ndarray:
+        if self.task not in (None, "regression"):
+            raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
+        values = rows.checked_number(y)
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values

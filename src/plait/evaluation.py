@@ -1,0 +1,245 @@
+"""How good a model is on unseen rows: every metric with its interval, and what each subset of modalities gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plait import breakdown
+from plait.bootstrap import interval, resample_metrics, resample_outputs
+from plait.breakdown import Confusion
+from plait.case import Case, Subset, all_subsets, gather
+from plait.errors import ConfigError
+from plait.metrics import MAIN, Metric, metrics
+
+Array = NDArray[Any]
+#: Modalities up to which every subset is scored; beyond it: none, each alone, all but one, all.
+EVERY_SUBSET = 8
+#: Of the dictionary that an evaluation becomes.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric's value and its 95 % percentile bootstrap interval over rows.
+
+    Attributes:
+        value: on the rows as they are; NaN where undefined.
+        low: lower bound.
+        high: upper bound.
+        note: why it is undefined, or what it leaves out.
+        resamples: how many resamples the interval comes from.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
+    resamples: int = 0
+
+
+@dataclass(frozen=True)
+class SubsetScore:
+    """The main metric with only some modalities present, and its paired difference to the full input.
+
+    Attributes:
+        modalities: those present, in the schema's order.
+        score: the main metric.
+        difference: score minus that of the full input, on the same resamples.
+    """
+
+    modalities: Subset
+    score: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one model on one table.
+
+    Attributes:
+        task: the task's name.
+        target: the predicted column.
+        rows: rows scored.
+        main: name of the metric that leads.
+        classes: labels as text; empty for a number.
+        metrics: name -> estimate.
+        per_class: one record per class: label, support, predicted, precision, recall, f1, auc.
+        confusion: of a classification; None otherwise.
+        reliability: one record per bin that holds rows: low, high, rows, confidence, hit_rate; empty for a number.
+        distribution: rows per class, label or range of the target.
+        points: of a regression: pairs of true and predicted value.
+        subsets: one per subset of modalities, the full input last.
+        absences: modality -> rows that lack it.
+        seed: of the resamples.
+    """
+
+    task: str
+    target: str
+    rows: int
+    main: str
+    classes: list[str]
+    metrics: dict[str, Estimate]
+    per_class: list[dict[str, Any]]
+    confusion: Confusion | None
+    reliability: list[dict[str, float]]
+    distribution: list[dict[str, Any]]
+    points: list[list[float]]
+    subsets: list[SubsetScore]
+    absences: dict[str, int]
+    seed: int
+
+    @property
+    def score(self) -> Estimate:
+        """The main metric's estimate."""
+        return self.metrics[self.main]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes None."""
+        plain = _plain({"format": FORMAT, **dataclasses.asdict(self)})
+        assert isinstance(plain, dict)
+        return plain
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What ``to_dict`` gave."""
+        if told.get("format") != FORMAT:
+            raise ConfigError(f"an evaluation of format {told.get('format')!r}; this version of plait reads {FORMAT}")
+        values = {f.name: told[f.name] for f in dataclasses.fields(cls)}
+        confused = values["confusion"]
+        return cls(
+            **values
+            | {
+                "metrics": {name: _estimate(e) for name, e in told["metrics"].items()},
+                "per_class": [_revived(record) for record in told["per_class"]],
+                "confusion": Confusion(**confused) if confused else None,
+                "subsets": [
+                    SubsetScore(tuple(s["modalities"]), _estimate(s["score"]), _estimate(s["difference"]))
+                    for s in told["subsets"]
+                ],
+            }
+        )
+
+
+def evaluate(
+    model: Any,
+    frame: pd.DataFrame,
+    *,
+    y: Any = None,
+    subsets: bool = True,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    partial: bool = False,
+    outputs: Mapping[Subset, Array] | None = None,
+) -> Evaluation:
+    """Score a fitted model on the rows of a table.
+
+    Args:
+        model: a fitted estimator.
+        frame: rows that the model has not seen, with the target.
+        y: the target where it is not a column of the frame.
+        subsets: score every subset of modalities too.
+        bootstrap: resamples of the rows; fewer are drawn where rows and classes are very many. 0: no intervals.
+        seed: of the resamples.
+        partial: columns that the frame lacks make their modality absent instead of being an error.
+        outputs: what ``model.predict_subsets`` gave already for these rows.
+    """
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    wanted = _subsets(modalities) if subsets else [modalities]
+    case = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
+    truth, given = case.truth, case.inputs()
+    by_class = case.task != "regression"
+    return Evaluation(
+        task=case.task,
+        target=str(model.schema_.target if model.schema_.target is not None else "y"),
+        rows=len(truth),
+        main=MAIN[case.task],
+        classes=case.classes,
+        metrics=estimates(case.task, truth, given, bootstrap, seed),
+        per_class=breakdown.per_class(case.classes, truth, given["labels"], given["probabilities"]) if by_class else [],
+        confusion=breakdown.confusion(case.classes, truth, given["labels"]) if case.task == "classification" else None,
+        reliability=_reliability(case, given),
+        distribution=breakdown.distribution(case.classes, truth),
+        points=[] if by_class else breakdown.points(truth, given["values"], seed),
+        subsets=_subset_scores(case, [s for s in wanted if s], bootstrap, seed) if subsets else [],
+        absences={name: int(k) for name, k in zip(modalities, case.absent.sum(0), strict=True)},
+        seed=seed,
+    )
+
+
+def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, seed: int) -> dict[str, Estimate]:
+    """Every metric that the inputs (see ``plait.metrics.inputs``) allow, with its interval."""
+    drawn = resample_metrics(task, y, given, bootstrap, seed) if bootstrap else {}
+    found = {}
+    for name, metric in metrics(task).items():
+        if metric.input in given:
+            score = metric.score(y, given[metric.input])
+            found[name] = _bounded(metric, score.value, drawn.get(name), score.note)
+    return found
+
+
+def _bounded(metric: Metric, value: float, drawn: Array | None, note: str = "") -> Estimate:
+    if drawn is None or math.isnan(value):
+        return Estimate(value, note=note)
+    low, high = interval(drawn, centre=value if metric.biased else None, limits=metric.range)
+    return Estimate(value, low, high, note, len(drawn))
+
+
+def _subsets(modalities: Subset) -> list[Subset]:
+    if len(modalities) <= EVERY_SUBSET:
+        return all_subsets(modalities)
+    single = [(name,) for name in modalities]
+    without = [tuple(other for other in modalities if other != name) for name in modalities]
+    return [(), *single, *without, modalities]
+
+
+def _reliability(case: Case, given: Mapping[str, Array]) -> list[dict[str, float]]:
+    if case.task == "regression":
+        return []
+    p = given["probabilities"]
+    if case.task == "multilabel":
+        return breakdown.reliability(p.ravel(), case.truth.ravel().astype(float))
+    return breakdown.reliability(p.max(1), (case.truth == given["labels"]).astype(float))
+
+
+def _subset_scores(case: Case, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
+    metric = metrics(case.task)[MAIN[case.task]]
+    outputs = [case.inputs(s)[metric.input] for s in subsets]
+    values = [metric.score(case.truth, o) for o in outputs]
+    full = list(subsets).index(case.modalities)
+    drawn = resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None  # (R, subsets)
+    scores = []
+    for i, subset in enumerate(subsets):
+        score = _bounded(metric, values[i].value, None if drawn is None else drawn[:, i], values[i].note)
+        apart = values[i].value - values[full].value
+        bounds = (math.nan, math.nan) if drawn is None else interval(drawn[:, i] - drawn[:, full])
+        scores.append(
+            SubsetScore(subset, score, Estimate(apart, *bounds, resamples=0 if drawn is None else len(drawn)))
+        )
+    return scores
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: tuples become lists, numpy scalars Python ones, NaN and infinity None."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _revived(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: math.nan if v is None else v for k, v in record.items()}
+
+
+def _estimate(told: Mapping[str, Any]) -> Estimate:
+    return Estimate(**_revived(told))

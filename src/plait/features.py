@@ -1,0 +1,116 @@
+"""From rows of a table to what a network takes: encoders resolved, fitted, run, and kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from plait import config, registry
+from plait.embedding import Embedded, embed, embed_rows, prepare_all
+from plait.encoders._base import Encoder
+from plait.encoders._default import default_encoder
+from plait.errors import ConfigError
+from plait.inputs import Inputs
+from plait.schema import Modality, Schema
+from plait.store import Store
+from plait.table import cells
+from plait.tokens import Tokens
+
+
+def make_encoder(modality: Modality, override: str | Mapping[str, Any] | None = None) -> Encoder:
+    """The encoder that a modality names, or the best installed one of its kind."""
+    told = override if override is not None else modality.encoder
+    if isinstance(told, Encoder):
+        return told
+    told = default_encoder(modality.kind) if told is None else told
+    options = {"name": told} if isinstance(told, str) else dict(told)
+    where = f"encoder of modality '{modality.name}'"
+    if "name" not in options:
+        options["name"] = default_encoder(modality.kind)
+    variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
+    encoder = config.build(variant, options, where)
+    if modality.kind not in encoder.kinds:
+        raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
+    if modality.train == "scratch" and not encoder.trainable:
+        raise ConfigError(f"{where}: '{encoder.name()}' has nothing to train; set train: frozen")
+    if modality.train == "frozen" and not encoder.frozen:
+        raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
+    return encoder
+
+
+class Featurizer:
+    """The encoders of a schema, in its order, and what they make of a table."""
+
+    def __init__(self, schema: Schema, overrides: Mapping[str, Any] | None = None) -> None:
+        """Resolve every encoder; names and options are checked here, weights are not loaded."""
+        self.schema = schema
+        overrides = dict(overrides or {})
+        known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
+        config.check_fields(overrides, known, "encoders")
+        self.encoders = {
+            m.name: make_encoder(m, overrides.get(m.name, overrides.get(m.kind))) for m in schema.modalities
+        }
+
+    def fit(self, frame: pd.DataFrame, root: str | None) -> None:
+        """Let the encoders learn statistics and vocabularies from the training rows."""
+        for modality in self.schema.modalities:
+            encoder = self.encoders[modality.name]
+            if modality.kind == "tabular":
+                encoder.fit(frame[list(modality.columns)])  # type: ignore[arg-type]  # rows, not a sequence of cells
+            else:
+                groups = cells(frame, modality, root)
+                encoder.fit([cell for group in groups for cell in group if cell is not None])
+
+    def transform(
+        self, frame: pd.DataFrame, root: str | None, store: Store | None, *, strict: bool, progress: bool | None
+    ) -> Inputs:
+        """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``."""
+        tokens: dict[str, Tokens] = {}
+        prepared: dict[str, dict[str, Tensor]] = {}
+        present: dict[str, Tensor] = {}
+        for modality in self.schema.modalities:
+            encoder = self.encoders[modality.name]
+            if modality.kind == "tabular":
+                tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
+            elif modality.train == "frozen":
+                parts = [
+                    embed(encoder, group, store, name=modality.name, strict=strict, progress=progress)
+                    for group in cells(frame, modality, root)
+                ]
+                tokens[modality.name] = _side_by_side(parts)
+            else:
+                groups = cells(frame, modality, root)
+                if len(groups) != 1:
+                    raise ConfigError(f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}")
+                arrays, there = prepare_all(encoder, groups[0], store, name=modality.name, strict=strict)
+                prepared[modality.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
+                present[modality.name] = torch.from_numpy(there)
+            if modality.name in tokens:
+                present[modality.name] = tokens[modality.name].present
+        return Inputs(tokens, prepared, present)
+
+    def state(self) -> dict[str, Any]:
+        """Per modality: the encoder's name, options, fingerprint and fitted state."""
+        return {
+            name: {
+                "name": encoder.name(),
+                "options": encoder.options(),
+                "fingerprint": encoder.fingerprint(),
+                "state": encoder.state(),
+            }
+            for name, encoder in self.encoders.items()
+        }
+
+
+def _side_by_side(parts: list[Embedded]) -> Tokens:
+    """Tokens of several columns of one modality, one after another along T."""
+    if len(parts) == 1:
+        return parts[0].tokens()
+    x = np.concatenate([p.x for p in parts], axis=1)
+    mask = np.concatenate([p.mask for p in parts], axis=1)
+    return Tokens(torch.from_numpy(x), torch.from_numpy(mask))

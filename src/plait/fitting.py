@@ -1,0 +1,222 @@
+"""What an estimator does when it is fitted, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from plait import __version__, rows, schema
+from plait.assembly import Design, maker, member_count, schedule
+from plait.crossfit import Members, crossfit
+from plait.errors import TableError
+from plait.features import Featurizer
+from plait.inputs import Inputs
+from plait.progress import track
+from plait.scaling import Scaler
+from plait.schema import Modality, Schema
+from plait.table import data_hash
+from plait.tasks import task_class
+from plait.train import Training, trained_weights
+
+if TYPE_CHECKING:
+    from plait.estimators import FusionEstimator
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """All that fitting gives."""
+
+    schema: Schema
+    features: Featurizer
+    scalers: dict[str, Scaler]
+    members: Members
+    record: dict[str, Any]
+
+
+class _Clock:
+    """Seconds and peak memory of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def array_frame(array: np.ndarray) -> pd.DataFrame:
+    """A 2-d array as a table with columns x0, x1, ..."""
+    if array.dtype == object:
+        for cell in array.ravel()[: array.shape[1]]:
+            if not isinstance(cell, str | bytes | int | float | np.generic | np.ndarray | list | type(None)):
+                raise TypeError(f"a cell holds a {type(cell).__name__}: argument must be a string, a number or an array")
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def resolve_schema(told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool) -> Schema:
+    """The schema that was given, or the one inferred; a plain array is one tabular modality, all of it."""
+    if isinstance(told, Schema):
+        found = told
+    elif told is not None:
+        found = Schema(schema.modalities_from(told))
+    elif named:
+        found = schema.infer(frame, root=root)
+    else:
+        found = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
+    if not found.modalities:
+        raise TableError("the table has no column to learn from: every column is constant, empty or an identifier")
+    schema.validate(found, frame)
+    return found
+
+
+def inputs_of(
+    told: FusionEstimator, frame: pd.DataFrame, found: Schema, features: Featurizer, scalers: Mapping[str, Scaler]
+) -> Inputs:
+    """Rows as the networks take them: validated, encoded, scaled."""
+    frame = with_missing_columns(found, frame) if told.partial else frame
+    schema.validate(found, frame)
+    raw = _encode(told, features, frame)
+    tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
+    return dataclasses.replace(raw, tokens=tokens)
+
+
+def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with every missing column of the schema added, empty."""
+    gone = [c for m in found.modalities for c in m.columns if c not in frame.columns]
+    return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
+
+
+def _encode(told: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
+    stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
+    store = told._opened_store() if stored else None
+    try:
+        return features.transform(frame, told.root, store, strict=told.strict, progress=told.progress)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Fitted:
+    """Everything from rows to trained members."""
+    clock = _Clock()
+    seed = _seed(told.random_state)
+    digest = data_hash(frame)
+    given = len(frame)
+    with clock.stage("schema"):
+        found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
+        task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
+        weight = weight * rows.class_weights(target, told.class_weight, task_name)
+        used = [c for m in found.modalities for c in m.columns]
+        frame, target, weight = rows.merge_equal(frame[used], target, weight)
+        task = task_class(task_name).learn(target, weight)
+        task = _named(told, task)
+    with clock.stage("encode"):
+        features = Featurizer(found, told.encoders)
+        features.fit(frame, told.root)
+        raw = _encode(told, features, frame)
+    with clock.stage("scale"):
+        row_weight = torch.from_numpy(weight).float()
+        scalers = {name: Scaler(told.components).fit(t, row_weight) for name, t in raw.tokens.items()}
+        inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
+    learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
+    members = member_count(told.members, len(frame), bool(learning))
+    design = Design(
+        told.fusion, told.depth, told.layers, told.width, told.dropout, tuple(told.branches), told.max_weights, members
+    )
+    names = [m.name for m in found.modalities]
+    dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
+    design, make = maker(design, dims, task.out_dim, learning)
+    training = schedule(_training(told), len(frame), told.epochs, told.batch_size)
+    with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
+        row_weight = row_weight / row_weight.mean()
+        result = crossfit(
+            make, task, inputs, task.encode(target), row_weight, task.strata(target), names, training, members, seed, bar.advance
+        )
+    record = _record(told, seed, digest, given, len(frame), clock, result, features, raw, design, training)
+    return Fitted(found, features, scalers, result, record)
+
+
+def _named(told: FusionEstimator, task: Any) -> Any:
+    if task.name == "multilabel":
+        return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))  # type: ignore[attr-defined]
+    return task
+
+
+def _training(told: FusionEstimator) -> Training:
+    return Training(
+        epochs=0,
+        batch_size=0,
+        learning_rate=told.learning_rate,
+        weight_decay=told.weight_decay,
+        patience=told.patience,
+        smoothing=told.smoothing,
+        modality_dropout=told.modality_dropout,
+    )
+
+
+def _seed(random_state: Any) -> int:
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return int(random_state)
+
+
+def _record(
+    told: FusionEstimator,
+    seed: int,
+    digest: str,
+    given: int,
+    merged: int,
+    clock: _Clock,
+    result: Members,
+    features: Featurizer,
+    raw: Inputs,
+    design: Design,
+    training: Training,
+) -> dict[str, Any]:
+    """What must be known to repeat the fit, and what it cost."""
+    import resource
+
+    return {
+        "seed": seed,
+        "data_hash": digest,
+        "rows": given,
+        "distinct_rows": merged,
+        "width": design.width,
+        "members": len(result.members),
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "trained_weights": sum(trained_weights(m) for m in result.members),
+        "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "absent": {name: float((~there).float().mean()) for name, there in raw.present.items()},
+        "encoders": {
+            name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}
+            for name, e in features.encoders.items()
+        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """plait, Python, and the packages that decide the numbers."""
+    found = {"plait": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for package in ("torch", "numpy", "scikit-learn", "pandas", "transformers", "onnxruntime"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "threads": str(torch.get_num_threads()), "cores": str(os.cpu_count())}

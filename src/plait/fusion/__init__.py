@@ -1,0 +1,1 @@
+"""Fusion operators, one file each: how the modalities are joined."""

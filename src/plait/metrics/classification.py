@@ -1,0 +1,174 @@
+"""One class of several. An unknown class in ``y`` (-1) is always a miss, at probability 0."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn import metrics as sk
+
+from plait.metrics import _ranks
+from plait.metrics._base import Array, Score, UndefinedError, mean_defined, ratio, register
+from plait.metrics._bins import calibration, calibration_resampled
+
+TASK = "classification"
+#: Probabilities below this count as this much in a logarithm, as scikit-learn has it for float64.
+LEAST = float(np.finfo(np.float64).eps)
+
+
+def true_probability(y: Array, p: Array) -> Array:
+    """Probability of the true class (n,); 0 for a class that the model does not know."""
+    return np.where(y >= 0, p[np.arange(len(y)), np.maximum(y, 0)], 0.0)
+
+
+def _tallies(y: Array, predicted: Array, counts: Array) -> tuple[Array, Array, Array]:
+    """How often each label that occurs is true, is predicted, and is both: (K, b) each."""
+    labels = np.union1d(y, predicted)[:, None]
+    true = (labels == y).astype(float)
+    guessed = (labels == predicted).astype(float)
+    return true @ counts, guessed @ counts, (true * guessed) @ counts
+
+
+def _averaged(part: str, weighted: bool, y: Array, predicted: Array, counts: Array) -> Array:
+    true, guessed, both = _tallies(y, predicted, counts)
+    below = {"precision": guessed, "recall": true, "f1": (true + guessed) / 2}[part]
+    values = ratio(both, below, empty=0.0)
+    if weighted:
+        return np.asarray((values * true).sum(0) / true.sum(0))
+    return mean_defined(np.where(true + guessed > 0, values, np.nan))
+
+
+def _hits(y: Array, predicted: Array) -> Array:
+    return np.asarray(y == predicted, dtype=float)
+
+
+def _losses(y: Array, p: Array) -> Array:
+    return np.asarray(-np.log(np.clip(true_probability(y, p), LEAST, 1.0)))
+
+
+def _squares(y: Array, p: Array) -> Array:
+    known = (np.arange(p.shape[1]) == y[:, None]).astype(float)
+    unknown = (y < 0).astype(float)  # the missing column of a class the model does not know
+    return np.asarray((((p - known) ** 2).sum(1) + unknown) / (2 if p.shape[1] == 2 else 1))
+
+
+def _top(y: Array, p: Array) -> tuple[Array, Array]:
+    return p.max(1), _hits(y, p.argmax(1))
+
+
+@register(TASK, "accuracy", input="labels", direction="higher", range=(0, 1), rows=_hits)
+def accuracy(y: Array, predicted: Array) -> float:
+    """Share of rows whose class is right."""
+    return float(sk.accuracy_score(y, predicted))
+
+
+def _recall_of_true(y: Array, predicted: Array, counts: Array) -> Array:
+    true, _, both = _tallies(y, predicted, counts)
+    return mean_defined(ratio(both, true))
+
+
+@register(TASK, "balanced accuracy", input="labels", direction="higher", range=(0, 1), resampled=_recall_of_true)
+def balanced_accuracy(y: Array, predicted: Array) -> float:
+    """Mean over the classes that occur of the share found."""
+    return float(sk.recall_score(y, predicted, labels=np.unique(y), average="macro", zero_division=np.nan))
+
+
+@register(TASK, "log loss", input="probabilities", direction="lower", range=(0, np.inf), rows=_losses)
+def log_loss(y: Array, p: Array) -> float:
+    """Mean of minus the natural logarithm of the true class's probability."""
+    # Not scikit-learn's: it cannot say "a class without a column", and warns of the rounding in a float32 softmax.
+    return float(_losses(y, p).mean())
+
+
+def _sk_average(part: str, average: str, y: Array, predicted: Array) -> float:
+    # A class that is never predicted has precision 0 in averages (scikit-learn's default), NaN in the per-class table.
+    function = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}[part]
+    return float(function(y, predicted, average=average, labels=np.union1d(y, predicted), zero_division=0))
+
+
+@register(
+    TASK, "precision, weighted", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("precision", True, y, o, c),
+)  # fmt: skip
+def precision_weighted(y: Array, predicted: Array) -> float:
+    """Right among the predicted, mean over classes weighted by their rows."""
+    return _sk_average("precision", "weighted", y, predicted)
+
+
+@register(
+    TASK, "recall, weighted", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("recall", True, y, o, c),
+)  # fmt: skip
+def recall_weighted(y: Array, predicted: Array) -> float:
+    """Found among the true, mean over classes weighted by their rows (equals accuracy)."""
+    return _sk_average("recall", "weighted", y, predicted)
+
+
+@register(
+    TASK, "F1, weighted", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("f1", True, y, o, c),
+)  # fmt: skip
+def f1_weighted(y: Array, predicted: Array) -> float:
+    """Harmonic mean of precision and recall, weighted by the classes' rows."""
+    return _sk_average("f1", "weighted", y, predicted)
+
+
+@register(
+    TASK, "precision, macro", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("precision", False, y, o, c),
+)  # fmt: skip
+def precision_macro(y: Array, predicted: Array) -> float:
+    """Right among the predicted, plain mean over the classes that occur or are predicted."""
+    return _sk_average("precision", "macro", y, predicted)
+
+
+@register(
+    TASK, "recall, macro", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("recall", False, y, o, c),
+)  # fmt: skip
+def recall_macro(y: Array, predicted: Array) -> float:
+    """Found among the true, plain mean over the classes that occur or are predicted."""
+    return _sk_average("recall", "macro", y, predicted)
+
+
+@register(
+    TASK, "F1, macro", input="labels", direction="higher", range=(0, 1),
+    resampled=lambda y, o, c: _averaged("f1", False, y, o, c),
+)  # fmt: skip
+def f1_macro(y: Array, predicted: Array) -> float:
+    """Harmonic mean of precision and recall, plain mean over the classes that occur or are predicted."""
+    return _sk_average("f1", "macro", y, predicted)
+
+
+def one_against_rest(true: Array, p: Array) -> Array:
+    """AUC of each class (C,): true (C, n) bool, p (n, C); NaN where the rows hold only one side."""
+    both = [t.any() and not t.all() for t in true]
+    return np.array([sk.roc_auc_score(t, p[:, c]) if both[c] else np.nan for c, t in enumerate(true)])
+
+
+def _auc_resampled(y: Array, p: Array, counts: Array) -> Array:
+    return mean_defined(np.array([_ranks.auc(y == c, p[:, c], counts) for c in range(p.shape[1]) if (y == c).any()]))
+
+
+@register(TASK, "AUC", input="probabilities", direction="higher", range=(0, 1), resampled=_auc_resampled, ranked=True)
+def auc_macro(y: Array, p: Array) -> Score:
+    """Area under the ROC curve, each class against the rest, plain mean over the classes that have rows."""
+    values = one_against_rest(y == np.arange(p.shape[1])[:, None], p)
+    left = int(np.isnan(values).sum())
+    if left == len(values):
+        raise UndefinedError("no class has both rows of its own and rows of others")
+    note = f"{left} of {len(values)} classes have no rows here and are left out" if left else ""
+    return Score(float(np.nanmean(values)), note)
+
+
+@register(
+    TASK, "calibration error", input="probabilities", direction="lower", range=(0, 1), biased=True,
+    resampled=lambda y, p, c: calibration_resampled(*_top(y, p), c),
+)  # fmt: skip
+def ece(y: Array, p: Array) -> float:
+    """Gap between the top class's probability and its hit rate, mean over 15 bins of equal width weighted by rows."""
+    return calibration(*_top(y, p))
+
+
+@register(TASK, "Brier score", input="probabilities", direction="lower", range=(0, 2), rows=_squares)
+def brier(y: Array, p: Array) -> float:
+    """Squared error of the probabilities, summed over classes (halved for two classes, as is usual)."""
+    return float(_squares(y, p).mean())

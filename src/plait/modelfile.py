@@ -1,0 +1,166 @@
+"""A fitted estimator to a model folder and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from plait import persist, tasks
+from plait.assembly import Design, maker
+from plait.card import card
+from plait.crossfit import Members
+from plait.errors import ModelError, PlaitError
+from plait.features import Featurizer
+from plait.mixture import Mixture
+from plait.scaling import Scaler
+from plait.schema import schema_from_dict, schema_to_dict
+
+if TYPE_CHECKING:
+    from plait.estimators import FusionEstimator
+
+
+def save(model: FusionEstimator, folder: str | Path) -> Path:
+    """Write the folder whole, or not at all."""
+    with persist.whole_folder(folder) as place:
+        write(model, place)
+    return Path(folder)
+
+
+def write(model: FusionEstimator, place: Path) -> None:
+    """Write the model's files into a folder that exists."""
+    arrays: dict[str, np.ndarray] = {}
+    encoders = {
+        name: {**facts, "state": _split(facts["state"], f"encoder.{name}", arrays)}
+        for name, facts in model.features_.state().items()
+    }
+    for name, scaler in model.scalers_.items():
+        arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
+    for number, member in enumerate(model.members_.members):
+        arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
+    settings = {k: v for k, v in model.get_params(deep=False).items() if k != "modalities"}
+    manifest = {
+        "kind": type(model).__name__,
+        "settings": plain(settings),
+        "schema": schema_to_dict(model.schema_),
+        "columns": list(getattr(model, "feature_names_in_", [])),
+        "width_of_input": model.n_features_in_,
+        "task": {"name": model.members_.task.name, "state": model.members_.task.state()},
+        "classes_dtype": str(getattr(model, "classes_", np.zeros(0)).dtype),
+        "encoders": encoders,
+        "mixture": model.members_.mixture.state(),
+        "record": model.record_,
+        "history": model.history_,
+    }
+    persist.write_model(place, plain(manifest), arrays, card(model))
+
+
+def load(folder: str | Path) -> Any:
+    """The estimator that was saved.
+
+    Raises:
+        ModelError: the folder is broken, or was written by a newer plait.
+    """
+    manifest, arrays = persist.read_model(folder)
+    try:
+        return _rebuild(manifest, arrays)
+    except PlaitError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+
+
+def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    from plait import estimators
+
+    kinds = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
+    if manifest["kind"] not in kinds:
+        raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
+    settings = {k: tuple(v) if k == "branches" else v for k, v in manifest["settings"].items()}
+    model = kinds[manifest["kind"]](**settings)
+    model.schema_ = schema_from_dict(manifest["schema"])
+    model.modalities = model.schema_
+    model.features_ = _features(model.schema_, manifest["encoders"], arrays)
+    model.scalers_ = {
+        m.name: Scaler.restore(found)
+        for m in model.schema_.modalities
+        if (found := {k: torch.from_numpy(v) for k, v in _under(arrays, f"scaler.{m.name}.").items()})
+    }
+    task = tasks.restore(manifest["task"]["name"], manifest["task"]["state"])
+    if manifest["columns"]:
+        model.feature_names_in_ = np.asarray(manifest["columns"], dtype=object)
+    model.n_features_in_ = manifest["width_of_input"]
+    if task.name != "regression":
+        model.classes_ = np.asarray(task.state()["classes"], dtype=manifest["classes_dtype"])
+    model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
+    mixture = Mixture.restore(manifest["mixture"])
+    model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
+    return model
+
+
+def _features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+    names = {name: {"name": facts["name"], **facts["options"]} for name, facts in encoders.items()}
+    features = Featurizer(found, names)
+    for name, facts in encoders.items():
+        state = {k: v for k, v in facts["state"].items() if k != "arrays"}
+        state |= _under(arrays, f"encoder.{name}.")
+        features.encoders[name].load_state(state)
+        if features.encoders[name].fingerprint() != facts["fingerprint"]:
+            raise ModelError(
+                f"the encoder '{facts['name']}' of modality '{name}' is another one than the model was fitted with "
+                f"(version, options or weights differ); install the version in the model's README or fit again"
+            )
+    return features
+
+
+def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    names = [m.name for m in model.schema_.modalities]
+    learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.train != "frozen"}
+    dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
+    count = model.record_["members"]
+    design = Design(
+        model.fusion, model.depth, model.layers, model.record_["width"], model.dropout, tuple(model.branches),
+        model.max_weights, count,
+    )
+    _, make = maker(design, dims, task.out_dim, learning)
+    members = []
+    for number in range(count):
+        member = make()
+        state = {k: torch.from_numpy(v) for k, v in _under(arrays, f"member.{number}.").items()}
+        member.load_state_dict(state)
+        members.append(member.eval())
+    return members
+
+
+def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _split(state: Mapping[str, Any], prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays go to the weights file, the rest stays in the manifest."""
+    words = {}
+    for key, value in state.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
+            arrays[f"{prefix}.{key}"] = value
+        else:
+            words[key] = value.tolist() if isinstance(value, np.ndarray) else value
+    return words
+
+
+def plain(value: Any) -> Any:
+    """JSON values of settings and records."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

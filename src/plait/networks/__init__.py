@@ -1,0 +1,1 @@
+"""Networks: everything that is trained, from Tokens to the output."""

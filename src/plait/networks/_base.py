@@ -1,0 +1,23 @@
+"""The contract of every network: the modalities' Tokens in, raw outputs of the task out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from plait.tokens import Tokens
+
+
+class Network(nn.Module, ABC):
+    """All that is trained between Tokens and the output."""
+
+    @abstractmethod
+    def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """(B, out_dim) raw outputs."""
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list networks`` shows beside name and summary."""
+        return {}

@@ -1,0 +1,35 @@
+"""One linear map over all modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from plait.networks._base import Network
+from plait.tokens import Tokens
+
+
+class LinearNetwork(Network):
+    """A linear map over the concatenation: multinomial logistic regression, or ridge for a number.
+
+    Formula: out = b + sum over present m of W_m x_m, so an absent modality drops out by itself.
+
+    Shape: tokens (B, T, D_m) each; out (B, out_dim).
+
+    Source: the usual linear probe.
+    """
+
+    def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
+        """Build for modalities of the widths ``dims``; starts at zero, as a convex problem may."""
+        super().__init__()
+        self.names = sorted(dims)
+        self.linear = nn.Linear(sum(dims.values()), out_dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """(B, out_dim)."""
+        out: Tensor = self.linear(torch.cat([tokens[name].pooled() for name in self.names], dim=1))
+        return out

@@ -1,0 +1,80 @@
+"""``Tokens``: what every encoder gives and every fusion takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A batch of token sequences of one modality.
+
+    Absent means a mask that is False everywhere; there is no second way to say it. A vector is ``T = 1``.
+
+    Shape:
+        x: (B, T, D) features; what stands where the mask is False never matters.
+        mask: (B, T) bool, True where there is a token.
+    """
+
+    x: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not fit each other."""
+        if self.x.ndim != 3 or self.mask.shape != self.x.shape[:2] or self.mask.dtype != torch.bool:
+            raise ValueError(
+                f"Tokens need x (B, T, D) and a bool mask (B, T), "
+                f"found {tuple(self.x.shape)} and {tuple(self.mask.shape)} {self.mask.dtype}"
+            )
+
+    @classmethod
+    def of_vectors(cls, x: Tensor, present: Tensor | None = None) -> Tokens:
+        """Tokens of one vector per row: x (B, D), present (B,) bool."""
+        mask = torch.ones(len(x), dtype=torch.bool, device=x.device) if present is None else present
+        return cls(x[:, None, :], mask[:, None])
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.x)
+
+    @property
+    def dim(self) -> int:
+        """Width D."""
+        return self.x.shape[-1]
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool: rows with at least one token."""
+        return self.mask.any(1)
+
+    def pooled(self) -> Tensor:
+        """Mean over the tokens that are there, zeros for absent rows: (B, D)."""
+        if self.x.shape[1] == 1:
+            return self.x[:, 0].masked_fill(~self.mask, 0.0)
+        weight = self.mask.unsqueeze(-1).to(self.x.dtype)  # (B, T, 1)
+        total = self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0).sum(1)  # (B, D)
+        return total / weight.sum(1).clamp_min(1.0)
+
+    def take(self, rows: Tensor) -> Tokens:
+        """The given rows (indices or a bool mask)."""
+        return Tokens(self.x[rows], self.mask[rows])
+
+    def absent_where(self, absent: Tensor) -> Tokens:
+        """The same tokens with the rows in ``absent`` (B,) masked out."""
+        return Tokens(self.x, self.mask & ~absent[:, None])
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """On another device."""
+        return Tokens(self.x.to(device), self.mask.to(device))
+
+
+def concatenate(parts: Sequence[Tokens]) -> Tokens:
+    """Rows of several batches one after another, padded to the longest T."""
+    longest = max(p.x.shape[1] for p in parts)
+    padded = [torch.nn.functional.pad(p.x, (0, 0, 0, longest - p.x.shape[1])) for p in parts]
+    masks = [torch.nn.functional.pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts]
+    return Tokens(torch.cat(padded), torch.cat(masks))

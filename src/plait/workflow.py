@@ -1,0 +1,191 @@
+"""The main job in one call: split, fit, evaluate on rows never seen, explain, save, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait import config, persist, schema, table
+from plait.baselines import baselines
+from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
+from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
+from plait.evaluation import Evaluation, evaluate
+from plait.explanation import Explanation, explain
+from plait.leaks import leaks
+from plait.schema import Schema
+from plait.targets import Labels, target_values, with_target
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What ``fit_table`` gives.
+
+    Attributes:
+        folder: where model and report lie, or None when nothing was saved.
+        report: the page, or None.
+        baselines: name -> metric -> value on the same test rows.
+        leaks: what looks like the target in disguise.
+    """
+
+    model: FusionEstimator
+    evaluation: Evaluation
+    explanation: Explanation
+    baselines: Mapping[str, Mapping[str, float]]
+    leaks: list[Mapping[str, Any]]
+    folder: Path | None
+    report: Path | None
+
+
+def make_model(found: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
+    """The estimator for a schema's task; unknown settings are refused with the nearest name."""
+    kind = FusionRegressor if found.task == "regression" else FusionClassifier
+    told = {"modalities": found, "task": found.task, "root": found.root, **settings}
+    if isinstance(told.get("branches"), list):
+        told["branches"] = tuple(told["branches"])
+    return config.build(kind, told, "settings")
+
+
+def fit_table(
+    frame: pd.DataFrame,
+    found: Schema,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    test_fraction: float = 0.15,
+    split_column: str | None = None,
+    group: str | None = None,
+    report: bool = True,
+    command: str = "",
+) -> Outcome:
+    """Fit on a part of the table, judge on the rest, say what each modality is worth, and save it all.
+
+    Args:
+        frame: the table, target included.
+        found: its schema, with a target (``schema.infer``).
+        settings: fields of the estimator.
+        out: folder for the model and the report; None saves nothing.
+        test_fraction: share of rows held out, spread over the classes.
+        split_column: a column that says ``train`` or ``test`` instead.
+        group: a column whose equal values stay on one side.
+        report: write the page (extra ``report``).
+        command: what to run to do it again, for the page.
+    """
+    settings = dict(settings or {})
+    if found.target is None:
+        raise ConfigError("the schema names no target; say which column to predict (--target)")
+    frame = with_target(frame, found.target)
+    schema.validate(found, frame)
+    warned = leaks(frame, found)
+    for leak in warned:
+        warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=2)
+    train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
+    model = make_model(found, settings)
+    target = target_values(frame[found.target], found.task)
+    model.fit(frame.iloc[train], _part(target, train))
+    held_out = frame.iloc[test].reset_index(drop=True)
+    judged = evaluate(model, held_out)
+    explained = explain(model, held_out)
+    simple = _baselines(model, frame.iloc[train], held_out)
+    model.record_["command"] = command
+    model.record_["test_rows"] = len(test)
+    folder = page = None
+    if out is not None:
+        folder = Path(out)
+        page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
+    return Outcome(model, judged, explained, simple, warned, folder, page)
+
+
+def save_outcome(
+    model: FusionEstimator,
+    judged: Evaluation,
+    explained: Explanation,
+    simple: Mapping[str, Mapping[str, float]],
+    warned: list[Mapping[str, Any]],
+    folder: Path,
+    *,
+    report: bool,
+    command: str,
+) -> Path | None:
+    """The model folder with its evaluation, explanation and page, whole or not at all."""
+    from plait import modelfile
+
+    written = False
+    with persist.whole_folder(folder) as place:
+        modelfile.write(model, place)
+        results = {
+            "evaluation": judged.to_dict(),
+            "explanation": explained.to_dict(),
+            "baselines": {k: dict(v) for k, v in simple.items()},
+            "leaks": [dict(leak) for leak in warned],
+        }
+        text = json.dumps(modelfile.plain(results), indent=1, ensure_ascii=False)
+        persist.write_file(place / "results.json", text.encode())
+        if report:
+            written = _write_page(place, model, judged, explained, simple, warned, command)
+    return folder / "report.html" if written else None
+
+
+def _write_page(
+    place: Path,
+    model: FusionEstimator,
+    judged: Evaluation,
+    explained: Explanation,
+    simple: Mapping[str, Mapping[str, float]],
+    warned: list[Mapping[str, Any]],
+    command: str,
+) -> bool:
+    try:
+        from plait.report import write_report
+
+        write_report(
+            place,
+            model=model,
+            evaluation=judged,
+            explanation=explained,
+            baselines=simple,
+            schema=model.schema_,
+            record={**model.record_, "leaks": warned},
+            command=command,
+        )
+    except MissingDependencyError as error:
+        warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
+        return False
+    return True
+
+
+def split_rows(
+    frame: pd.DataFrame, found: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of training and test rows."""
+    if split_column is not None:
+        if split_column not in frame.columns:
+            raise TableError(f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}")
+        told = frame[split_column].astype(str).str.lower()
+        train, test = np.flatnonzero(told != "test"), np.flatnonzero(told == "test")
+        if not len(train) or not len(test):
+            raise TableError(f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}")
+        return train, test
+    if not 0 < fraction < 1:
+        raise ConfigError(f"test_fraction {fraction}: expected a share between 0 and 1")
+    stratify = frame[found.target] if found.task == "classification" and group is None else None
+    groups = None if group is None else frame[group]
+    train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
+    return train, test
+
+
+def _part(target: Any, rows: np.ndarray) -> Any:
+    return target.take(rows) if isinstance(target, Labels) else target[rows]
+
+
+def _baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Majority and a linear model on the same features: what the fusion must be better than."""
+    features = [model.feature_matrix(rows) for rows in (train, test)]
+    targets = [model.target_of(rows) for rows in (train, test)]
+    return baselines(model.task_, features[0], targets[0], features[1], targets[1])

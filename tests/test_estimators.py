@@ -1,0 +1,274 @@
+"""The estimators: scikit-learn's contract, absence, reproducibility, saving, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from plait import FusionClassifier, FusionRegressor, load
+from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
+
+
+def table(n: int = 160, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Text tells half of the label, numbers the other half."""
+    rng = np.random.default_rng(seed)
+    warm, big = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    words = np.array(["a cold grey stone from the north", "a warm red flower of the south"])
+    frame = pd.DataFrame(
+        {
+            "story": [f"{words[w]} number {i}" for i, w in enumerate(warm)],
+            "weight": big * 2.0 + rng.normal(scale=0.3, size=n),
+            "shape": np.where(rng.random(n) < 0.5, "round", "flat"),
+        }
+    )
+    return frame, np.array(["cs", "cb", "ws", "wb"])[2 * warm + big]
+
+
+MODALITIES = {
+    "text": {"kind": "text", "columns": ["story"], "encoder": "hashed_ngrams"},
+    "tabular": {"kind": "tabular", "columns": ["weight", "shape"]},
+}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FusionClassifier:
+    return FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": 30}).fit(*table())
+
+
+@pytest.mark.parametrize("estimator", [FusionClassifier(**QUICK), FusionRegressor(**QUICK | {"epochs": 40, "width": 32})])
+def test_scikit_learn_contract(estimator: Any) -> None:
+    for checked, check in estimator_checks_generator(estimator, legacy=True, expected_failed_checks=None):
+        check(checked)
+
+
+def test_both_modalities_are_needed_and_used(fitted: FusionClassifier) -> None:
+    frame, y = table(seed=1)
+    assert fitted.score(frame, y) > 0.9
+    alone = fitted.predict_subsets(frame)
+    assert set(alone) == {(), ("text",), ("tabular",), ("text", "tabular")}
+    for subset in (("text",), ("tabular",)):
+        right = (fitted.classes_[alone[subset].argmax(1)] == y).mean()
+        assert 0.35 < right < 0.75, "each modality alone knows half of it"
+    np.testing.assert_allclose(alone[("text", "tabular")], fitted.predict_proba(frame))
+    np.testing.assert_allclose(fitted.predict_proba(frame).sum(1), 1.0)
+
+
+def test_any_pattern_of_absence_is_predicted(fitted: FusionClassifier) -> None:
+    frame, y = table(seed=2)
+    holes = frame.astype(object)
+    holes.loc[::3, "story"] = None
+    holes.loc[1::3, ["weight", "shape"]] = None
+    holes.loc[2::9, ["story", "weight", "shape"]] = None
+    assert np.isfinite(fitted.predict_proba(holes)).all()
+    only_text = fitted.predict_subsets(frame, [("text",)])[("text",)]
+    np.testing.assert_allclose(fitted.predict_proba(holes)[1::3], only_text[1::3], atol=1e-6)
+
+
+def test_what_an_absent_cell_holds_never_matters(fitted: FusionClassifier) -> None:
+    frame, _ = table(seed=3)
+    empty, space = frame.assign(story=""), frame.assign(story="   ")
+    np.testing.assert_array_equal(fitted.predict_proba(empty), fitted.predict_proba(space))
+
+
+def test_trained_with_absences() -> None:
+    frame, y = table(240)
+    frame = frame.astype(object)
+    frame.loc[::4, "story"] = None
+    frame.loc[1::4, ["weight", "shape"]] = None
+    model = FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": 30}).fit(frame, y)
+    assert model.record_["absent"]["text"] == pytest.approx(0.25, abs=0.01)
+    whole, truth = table(seed=4)
+    assert model.score(whole, truth) > 0.85
+
+
+def test_same_seed_same_numbers_and_row_order_does_not_matter() -> None:
+    frame, y = table()
+    first = FusionClassifier(modalities=MODALITIES, **QUICK).fit(frame, y).predict_proba(frame)
+    order = np.random.default_rng(0).permutation(len(frame))
+    second = FusionClassifier(modalities=MODALITIES, **QUICK).fit(frame.iloc[order], y[order]).predict_proba(frame)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    other = FusionClassifier(modalities=MODALITIES, **QUICK, random_state=1).fit(frame, y).predict_proba(frame)
+    assert not np.allclose(first, other)
+
+
+def test_in_pipeline_cross_validation_and_grid() -> None:
+    frame, y = table(120)
+    model = FusionClassifier(modalities=MODALITIES, **QUICK)
+    pipe = make_pipeline(FunctionTransformer(), clone(model))
+    assert cross_val_score(pipe, frame, y, cv=2).mean() > 0.4
+    search = GridSearchCV(model, {"dropout": [0.0, 0.4]}, cv=2).fit(frame, y)
+    assert search.best_params_["dropout"] in (0.0, 0.4)
+
+
+def test_class_weight_moves_towards_the_rare_class() -> None:
+    frame, y = table(240)
+    y = np.where(y == "ws", "rare", "common")
+    rng = np.random.default_rng(0)
+    kept = (y == "common") | (rng.random(240) < 0.3)
+    frame, y = frame[kept].assign(weight=rng.normal(size=int(kept.sum()))), y[kept]
+    rare = [
+        FusionClassifier(modalities=MODALITIES, class_weight=w, **QUICK).fit(frame, y).predict_proba(frame)[:, 1].mean()
+        for w in (None, "balanced", {"rare": 20.0})
+    ]
+    assert rare[0] < rare[1] < rare[2]
+
+
+def test_multilabel_from_bars_lists_and_indicators() -> None:
+    frame, y = table(200)
+    lists = [["warm"] * (v[0] == "w") + ["big"] * (v[1] == "b") for v in y]
+    bars = pd.Series(["|".join(v) for v in lists])
+    told = QUICK | {"epochs": 40}
+    a = FusionClassifier(modalities=MODALITIES, task="multilabel", **told).fit(frame, bars)
+    b = FusionClassifier(modalities=MODALITIES, task="multilabel", **told).fit(frame, lists)
+    indicator = np.array([["big" in v, "warm" in v] for v in lists]).astype(int)
+    c = FusionClassifier(modalities=MODALITIES, **told).fit(frame, indicator)
+    assert a.classes_.tolist() == ["big", "warm"]
+    np.testing.assert_allclose(a.predict_proba(frame), b.predict_proba(frame))
+    np.testing.assert_allclose(a.predict_proba(frame), c.predict_proba(frame))
+    assert (a.predict(frame) == indicator).mean() > 0.85
+
+
+def test_regression_in_its_own_unit() -> None:
+    frame, _ = table(300)
+    y = 1000 + 50 * frame["weight"].to_numpy() + 30 * frame["story"].str.contains("warm").to_numpy()
+    model = FusionRegressor(modalities=MODALITIES, **QUICK | {"epochs": 60, "width": 32}).fit(frame, y)
+    assert model.score(frame, y) > 0.9
+    nothing = model.predict_subsets(frame, [()])[()]
+    np.testing.assert_allclose(nothing, y.mean(), rtol=1e-3)
+
+
+# -- saving ----------------------------------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded_predicts_the_same(fitted: FusionClassifier, tmp_path: Path) -> None:
+    frame, _ = table(seed=5)
+    fitted.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert isinstance(again, FusionClassifier)
+    np.testing.assert_array_equal(fitted.predict_proba(frame), again.predict_proba(frame))
+    assert fitted.predict(frame).tolist() == again.predict(frame).tolist()
+    assert again.record_["seed"] == 0
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.json", "weights.safetensors", "README.md"}
+    assert sum(p.stat().st_size for p in (tmp_path / "model").iterdir()) < 10_000_000
+    again.save(tmp_path / "again")
+    np.testing.assert_array_equal(load(tmp_path / "again").predict_proba(frame), fitted.predict_proba(frame))
+
+
+def test_regressor_and_multilabel_survive_saving(tmp_path: Path) -> None:
+    frame, y = table(80)
+    regressor = FusionRegressor(modalities=MODALITIES, **QUICK).fit(frame, frame["weight"])
+    regressor.save(tmp_path / "r")
+    np.testing.assert_array_equal(load(tmp_path / "r").predict(frame), regressor.predict(frame))
+    labels = FusionClassifier(modalities=MODALITIES, task="multilabel", **QUICK).fit(frame, [list(v) for v in y])
+    labels.save(tmp_path / "l")
+    np.testing.assert_array_equal(load(tmp_path / "l").predict(frame), labels.predict(frame))
+    with pytest.raises(ConfigError, match="holds a FusionRegressor"):
+        FusionClassifier.load(tmp_path / "r")
+
+
+def test_another_encoder_is_refused_when_loading(fitted: FusionClassifier, tmp_path: Path) -> None:
+    from plait import persist
+
+    fitted.save(tmp_path / "m")
+    path = tmp_path / "m" / "model.json"
+    told = json.loads(path.read_text())
+    told["encoders"]["text"]["fingerprint"] = "0" * 32
+    told["checksum"] = persist._checksum({k: v for k, v in told.items() if k != "checksum"})
+    path.write_text(json.dumps(told))
+    with pytest.raises(ModelError, match="another one than the model was fitted with"):
+        load(tmp_path / "m")
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_column_is_named_or_absent(fitted: FusionClassifier) -> None:
+    frame, _ = table(seed=6)
+    with pytest.raises(PlaitError, match="story"):
+        fitted.predict(frame.drop(columns="story"))
+    partial = clone(fitted).set_params(partial=True).fit(*table())
+    found = partial.predict_proba(frame.drop(columns="story"))
+    np.testing.assert_allclose(found, partial.predict_subsets(frame, [("tabular",)])[("tabular",)], atol=1e-6)
+
+
+def test_extra_columns_and_another_order_do_not_matter(fitted: FusionClassifier) -> None:
+    frame, _ = table(seed=6)
+    more = frame[["shape", "story", "weight"]].assign(extra=1)
+    np.testing.assert_array_equal(fitted.predict_proba(frame), fitted.predict_proba(more))
+
+
+def test_swapped_types_mean_the_same(fitted: FusionClassifier) -> None:
+    frame, _ = table(seed=6)
+    text = frame.assign(weight=frame["weight"].map(repr))
+    np.testing.assert_allclose(fitted.predict_proba(frame), fitted.predict_proba(text), atol=1e-6)
+
+
+def test_nan_infinity_and_huge_numbers(fitted: FusionClassifier) -> None:
+    frame, _ = table(seed=6)
+    frame.loc[:3, "weight"] = [np.nan, np.inf, -np.inf, 1e300]
+    with pytest.warns(PlaitWarning, match="infini"):
+        assert np.isfinite(fitted.predict_proba(frame)).all()
+
+
+def test_cells_of_ten_thousand_characters(fitted: FusionClassifier) -> None:
+    frame, _ = table(4)
+    assert np.isfinite(fitted.predict_proba(frame.assign(story="long words " * 1000))).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "complaint"),
+    [
+        ({"encoders": {"txt": "minilm"}}, ConfigError, "did you mean 'text'"),
+        ({"encoders": {"text": "minilmm"}}, ConfigError, "did you mean 'minilm'"),
+        ({"encoders": {"text": {"name": "hashed_ngrams", "widht": 3}}}, ConfigError, "unknown field 'widht'"),
+        ({"encoders": {"text": "logmel"}}, ConfigError, "takes audio, not text"),
+        ({"fusion": "konkat"}, ConfigError, "did you mean 'concat'"),
+        ({"depth": "erly"}, ConfigError, "did you mean 'early'"),
+        ({"members": 0}, ConfigError, "at least one"),
+        ({"task": "regression"}, ConfigError, "classification or multilabel"),
+        ({"class_weight": {"nobody": 2.0}}, PlaitError, "class_weight"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(change: dict[str, Any], error: type[Exception], complaint: str) -> None:
+    frame, y = table(40)
+    with pytest.raises(error, match=complaint) as caught:
+        FusionClassifier(modalities=MODALITIES, **QUICK | change).fit(frame, y)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_target_is_one_clear_line() -> None:
+    frame, y = table(40)
+    model = FusionClassifier(modalities=MODALITIES, **QUICK)
+    for target, complaint in (
+        (np.full(40, "x"), "one class only"),
+        ([None, *y[1:]], "1 rows"),
+        (y[:10], "40 rows and y has 10"),
+    ):
+        with pytest.raises(TableError, match=complaint):
+            model.fit(frame, target)
+    with pytest.raises(TableError, match="must be numbers"):
+        FusionRegressor(modalities=MODALITIES, **QUICK).fit(frame, y)
+
+
+def test_a_class_with_one_row_is_learned_without_trouble() -> None:
+    frame, y = table(60)
+    y = y.astype(object)
+    y[7] = "only me"
+    model = FusionClassifier(modalities=MODALITIES, **QUICK).fit(frame, y)
+    assert "only me" in model.classes_
+
+
+def test_a_table_without_any_use_is_refused() -> None:
+    with pytest.raises(TableError, match="no column to learn from"):
+        FusionClassifier(**QUICK).fit(pd.DataFrame({"a": [1.0] * 20}), ["x", "y"] * 10)
