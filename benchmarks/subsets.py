@@ -29,8 +29,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from plait.store import Store
-from plait.table import split
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import train_test_split
 from sklearn.multiclass import OneVsRestClassifier
@@ -42,6 +40,8 @@ from plait.features import Featurizer
 from plait.metrics import codes
 from plait.metrics import metrics as metrics_of
 from plait.schema import Schema
+from plait.store import Store
+from plait.table import split
 from subsets_table import key_of, read, table
 
 NAMES = ("pokemon", "mosi", "issues", "esc10", "av_digits", "movies", "hearthstone_cards", "hearthstone")
@@ -125,8 +125,7 @@ def make_trial(cls: type[Dataset], loaded: Loaded, target: str, kind: str, seed:
         test = (frame[str(loaded.folds)] == folds[seed % len(folds)]).to_numpy()
     else:
         group = loaded.groups if kind == "grouped" else None
-        stratify = target if schema.task == "classification" and group is None else None
-        *_, rows = split(frame, FRACTIONS, seed, stratify=stratify, group=group)
+        *_, rows = split(frame, FRACTIONS, seed, stratify=target, group=group)
         test = np.isin(np.arange(len(frame)), rows)
     return Trial(cls, frame, schema, np.flatnonzero(~test), np.flatnonzero(test), seed, store, fixed)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +11,18 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from plait.metrics._bins import BINS, bin_sums
 from plait.metrics.classification import one_against_rest
+from plait.metrics.multilabel import at_least_two
 
 Array = NDArray[Any]
 #: Classes that a confusion matrix shows one by one; the others are one row and one column.
 SHOWN = 20
 #: Rows kept for a picture of predicted against true values.
 POINTS = 500
-#: What stands for the classes that are not shown, and for those that the model does not know.
-REST, UNKNOWN = "(other classes)", "(unknown to the model)"
+#: What stands for rows of a class that the model does not know.
+UNKNOWN = "(unknown class)"
 
 
-@dataclass(frozen=True)
-class Confusion:
+class Confusion(TypedDict):
     """Rows by true class (down) and predicted class (across)."""
 
     labels: list[str]
@@ -40,9 +39,8 @@ def per_class(classes: Sequence[str], y: Array, labels: Array, probabilities: Ar
         probabilities: (n, C).
     """
     places = np.arange(len(classes))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        y, labels, labels=places, average=None, zero_division=np.nan
-    )
+    both = (y, labels) if y.ndim == 1 else (at_least_two(y), at_least_two(labels))
+    precision, recall, f1, _ = precision_recall_fscore_support(*both, labels=places, average=None, zero_division=np.nan)
     true = y == places[:, None] if y.ndim == 1 else y.T > 0  # (C, n)
     predicted = labels == places[:, None] if y.ndim == 1 else labels.T > 0
     auc = one_against_rest(true, probabilities)
@@ -74,11 +72,11 @@ def confusion(classes: Sequence[str], y: Array, predicted: Array) -> Confusion:
         both = np.vstack([known, unknown])
         both = np.hstack([both[:, top], both[:, rest].sum(1, keepdims=True)])
         known, unknown = both[:-1], both[-1:]
-        names = [names[i] for i in top] + [f"{REST[:-1]}: {len(rest)})"]
+        names = [names[i] for i in top] + [f"({len(rest)} others)"]
     if unknown.any():
         known = np.hstack([np.vstack([known, unknown]), np.zeros((len(known) + 1, 1), dtype=np.int64)])
         names.append(UNKNOWN)
-    return Confusion(names, known.tolist())
+    return {"labels": names, "counts": known.tolist()}
 
 
 def reliability(confidence: Array, hit: Array) -> list[dict[str, float]]:

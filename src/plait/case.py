@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from plait.errors import ModelError, PlaitWarning, TableError
 from plait.metrics import codes, inputs
-from plait.schema import Schema
+from plait.schema import Schema, absent
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]
@@ -107,7 +107,7 @@ def gather(
     """
     if not len(frame):
         raise TableError("the table has no rows; nothing can be scored")
-    if partial:
+    if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
     found = model.predict_subsets(frame, subsets) if outputs is None else outputs
@@ -134,27 +134,22 @@ def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     missing = [c for c in wanted if c not in frame.columns]
     if not missing:
         return frame
-    warnings.warn(
-        f"{len(missing)} columns are missing and count as absent: {', '.join(missing[:5])}"
-        + (", ..." if len(missing) > 5 else ""),
-        PlaitWarning,
-        stacklevel=4,
-    )
     empty = pd.DataFrame({c: pd.Series([None] * len(frame), dtype=object) for c in missing})
     return pd.concat([frame, empty.set_index(frame.index)], axis=1)
 
 
 def _threshold(model: Any) -> float | Array:
+    """What ``predict`` reads multi-label probabilities by: 0.5, unless the model has thresholds of its own."""
     told = getattr(model, "thresholds_", None)
+    if told is None:
+        told = getattr(getattr(getattr(model, "members_", None), "task", None), "thresholds", None)
     return 0.5 if told is None or not np.size(told) else np.asarray(told, dtype=float)
 
 
 def _absent(model: Any, frame: pd.DataFrame) -> Array:
     if hasattr(model, "absent"):
         return np.asarray(model.absent(frame), dtype=bool)
-    from plait import schema  # late: its reader of cells comes with it
-
-    return np.asarray(schema.absent(model.schema_, frame, getattr(model, "root", None)), dtype=bool)  # type: ignore[attr-defined, unused-ignore]
+    return absent(model.schema_, frame, getattr(model, "root", None))
 
 
 def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
@@ -182,6 +177,6 @@ def _codes(raw: Array, labels: list[Any]) -> Array:
             f"{int((found < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
             f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
             PlaitWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return found

@@ -49,7 +49,7 @@ class FusionEstimator(BaseEstimator):
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
-        learning_rate: peak of the schedule.
+        learning_rate: peak of the schedule; None: by the batch size.
         weight_decay: of AdamW.
         patience: epochs without a better validation loss before training stops.
         max_weights: upper limit of trained weights, all members together, when ``width`` is None.
@@ -77,7 +77,7 @@ class FusionEstimator(BaseEstimator):
     smoothing: float = 0.0
     epochs: int | None = None
     batch_size: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.2
     patience: int = 10
     max_weights: int = 1_000_000
@@ -118,7 +118,7 @@ class FusionEstimator(BaseEstimator):
         if isinstance(X, pd.DataFrame):
             if reset:
                 validate_data(self, X, skip_check_array=True, reset=True)
-            return X.reset_index(drop=True)
+            return X.set_axis([str(c) for c in X.columns], axis=1).reset_index(drop=True)
         if reset and y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         checked = validate_data(
@@ -269,5 +269,4 @@ class FusionRegressor(RegressorMixin, FusionEstimator):
     def _target(self, y: Any) -> np.ndarray:
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
-        values = rows.checked_number(y)
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        return rows.checked_number(y)

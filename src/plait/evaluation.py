@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,7 @@ EVERY_SUBSET = 8
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(TypedDict):
     """A metric's value and its 95 % percentile bootstrap interval over rows.
 
     Attributes:
@@ -39,25 +38,26 @@ class Estimate:
     """
 
     value: float
-    low: float = math.nan
-    high: float = math.nan
-    note: str = ""
-    resamples: int = 0
+    low: float
+    high: float
+    note: str
+    resamples: int
 
 
-@dataclass(frozen=True)
-class SubsetScore:
+class SubsetScore(Estimate):
     """The main metric with only some modalities present, and its paired difference to the full input.
 
     Attributes:
         modalities: those present, in the schema's order.
-        score: the main metric.
-        difference: score minus that of the full input, on the same resamples.
+        difference: value minus that of the full input.
+        difference_low: lower bound, both scored on the same resamples.
+        difference_high: upper bound.
     """
 
-    modalities: Subset
-    score: Estimate
-    difference: Estimate
+    modalities: list[str]
+    difference: float
+    difference_low: float
+    difference_high: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Evaluation:
         task: the task's name.
         target: the predicted column.
         rows: rows scored.
-        main: name of the metric that leads.
+        main_metric: name of the metric that leads.
         classes: labels as text; empty for a number.
         metrics: name -> estimate.
         per_class: one record per class: label, support, predicted, precision, recall, f1, auc.
@@ -84,7 +84,7 @@ class Evaluation:
     task: str
     target: str
     rows: int
-    main: str
+    main_metric: str
     classes: list[str]
     metrics: dict[str, Estimate]
     per_class: list[dict[str, Any]]
@@ -99,11 +99,11 @@ class Evaluation:
     @property
     def score(self) -> Estimate:
         """The main metric's estimate."""
-        return self.metrics[self.main]
+        return self.metrics[self.main_metric]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN becomes None."""
-        plain = _plain({"format": FORMAT, **dataclasses.asdict(self)})
+        plain = plain_values({"format": FORMAT, **dataclasses.asdict(self)})
         assert isinstance(plain, dict)
         return plain
 
@@ -113,19 +113,10 @@ class Evaluation:
         if told.get("format") != FORMAT:
             raise ConfigError(f"an evaluation of format {told.get('format')!r}; this version of plait reads {FORMAT}")
         values = {f.name: told[f.name] for f in dataclasses.fields(cls)}
-        confused = values["confusion"]
-        return cls(
-            **values
-            | {
-                "metrics": {name: _estimate(e) for name, e in told["metrics"].items()},
-                "per_class": [_revived(record) for record in told["per_class"]],
-                "confusion": Confusion(**confused) if confused else None,
-                "subsets": [
-                    SubsetScore(tuple(s["modalities"]), _estimate(s["score"]), _estimate(s["difference"]))
-                    for s in told["subsets"]
-                ],
-            }
-        )
+        values["metrics"] = {name: _revived(record) for name, record in told["metrics"].items()}
+        for part in ("per_class", "subsets"):
+            values[part] = [_revived(record) for record in told[part]]
+        return cls(**values)
 
 
 def evaluate(
@@ -160,7 +151,7 @@ def evaluate(
         task=case.task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
-        main=MAIN[case.task],
+        main_metric=MAIN[case.task],
         classes=case.classes,
         metrics=estimates(case.task, truth, given, bootstrap, seed),
         per_class=breakdown.per_class(case.classes, truth, given["labels"], given["probabilities"]) if by_class else [],
@@ -187,9 +178,9 @@ def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, s
 
 def _bounded(metric: Metric, value: float, drawn: Array | None, note: str = "") -> Estimate:
     if drawn is None or math.isnan(value):
-        return Estimate(value, note=note)
+        return {"value": value, "low": math.nan, "high": math.nan, "note": note, "resamples": 0}
     low, high = interval(drawn, centre=value if metric.biased else None, limits=metric.range)
-    return Estimate(value, low, high, note, len(drawn))
+    return {"value": value, "low": low, "high": high, "note": note, "resamples": len(drawn)}
 
 
 def _subsets(modalities: Subset) -> list[Subset]:
@@ -215,31 +206,25 @@ def _subset_scores(case: Case, subsets: Sequence[Subset], bootstrap: int, seed: 
     values = [metric.score(case.truth, o) for o in outputs]
     full = list(subsets).index(case.modalities)
     drawn = resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None  # (R, subsets)
-    scores = []
+    scores: list[SubsetScore] = []
     for i, subset in enumerate(subsets):
         score = _bounded(metric, values[i].value, None if drawn is None else drawn[:, i], values[i].note)
-        apart = values[i].value - values[full].value
-        bounds = (math.nan, math.nan) if drawn is None else interval(drawn[:, i] - drawn[:, full])
-        scores.append(
-            SubsetScore(subset, score, Estimate(apart, *bounds, resamples=0 if drawn is None else len(drawn)))
-        )
+        low, high = (math.nan, math.nan) if drawn is None else interval(drawn[:, i] - drawn[:, full])
+        apart = {"difference": values[i].value - values[full].value, "difference_low": low, "difference_high": high}
+        scores.append(cast(SubsetScore, {"modalities": list(subset), **score, **apart}))
     return scores
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """JSON values: tuples become lists, numpy scalars Python ones, NaN and infinity None."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain_values(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain_values(v) for v in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain_values(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _revived(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: math.nan if v is None else v for k, v in record.items()}
-
-
-def _estimate(told: Mapping[str, Any]) -> Estimate:
-    return Estimate(**_revived(told))

@@ -9,9 +9,9 @@ the prediction itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from plait import shapley
 from plait.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.case import Case, Subset, all_subsets, gather
 from plait.errors import ConfigError
+from plait.evaluation import plain_values
 from plait.metrics import MAIN, metrics
 from plait.metrics.classification import true_probability
 
@@ -31,25 +32,25 @@ MOST = 10
 SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
 
 
-@dataclass(frozen=True)
-class Worth:
-    """What something adds, with a 95 % bootstrap interval over rows.
+class Worth(TypedDict):
+    """What a modality adds (its Shapley value), with a 95 % bootstrap interval over rows.
 
     Attributes:
-        modalities: one name (its Shapley value) or two (their interaction).
+        modality: its name; of an interaction two, joined by ``&``.
+        modalities: the one name, or the two.
         value: the same unit as the score; what lowers a loss is above 0.
         low: lower bound.
         high: upper bound.
     """
 
-    modalities: Subset
+    modality: str
+    modalities: list[str]
     value: float
-    low: float = math.nan
-    high: float = math.nan
+    low: float
+    high: float
 
 
-@dataclass(frozen=True)
-class Game:
+class Game(TypedDict):
     """One score shared out among the modalities: base + sum of values = full.
 
     Attributes:
@@ -90,20 +91,17 @@ class Explanation:
     resamples: int
     seed: int
 
+    @property
+    def overall(self) -> list[Worth]:
+        """Worth of each modality in the main metric (without a target: in the answers)."""
+        return self.games[0]["values"]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values of all but the rows (``rows`` is a table of its own); NaN becomes None."""
-        games = [
-            {
-                "name": game.name,
-                "label": game.label,
-                **_finite({"base": game.base, "full": game.full}),
-                "values": [_worth_dict(w) for w in game.values],
-                "interactions": [_worth_dict(w) for w in game.interactions],
-            }
-            for game in self.games
-        ]
-        told = {"task": self.task, "modalities": list(self.modalities), "games": games}
-        return told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed}
+        told = {"task": self.task, "modalities": list(self.modalities), "overall": self.overall, "games": self.games}
+        plain = plain_values(told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed})
+        assert isinstance(plain, dict)
+        return plain
 
     def figure(self) -> Any:
         """The modalities' values as a matplotlib Figure (extra ``report``)."""
@@ -145,17 +143,6 @@ def explain(
     games = [] if case.y is None else [_scored(case, name, subsets, bootstrap, seed) for name in _names(case.task)]
     games.append(_confidence(case, confidence, bootstrap, seed))
     return Explanation(case.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed)
-
-
-def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {k: v if math.isfinite(v) else None for k, v in numbers.items()}
-
-
-def _worth_dict(worth: Worth) -> dict[str, Any]:
-    return {
-        "modalities": list(worth.modalities),
-        **_finite({"value": worth.value, "low": worth.low, "high": worth.high}),
-    }
 
 
 def _names(task: str) -> tuple[str, str]:
@@ -215,7 +202,7 @@ def _scored(case: Case, name: str, subsets: list[Subset], bootstrap: int, seed: 
     outputs = [case.inputs(s)[metric.input] for s in subsets]
     game = sign * np.array([metric.score(case.truth, o).value for o in outputs])
     drawn = sign * resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None
-    label = metric.label + (", sign turned" if sign < 0 else "")
+    label = "log-likelihood" if name == "log_loss" else f"minus {metric.label}" if sign < 0 else metric.label
     return _game(case.modalities, name, label, game, drawn)
 
 
@@ -227,20 +214,29 @@ def _confidence(case: Case, game: Array, bootstrap: int, seed: int) -> Game:
 
 
 def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array | None) -> Game:
-    singles = [(m,) for m in modalities]
-    doubles = [(modalities[i], modalities[j]) for i, j in shapley.pairs(len(modalities))]
-    return Game(
-        name=name,
-        label=label,
-        base=float(game[0]),
-        full=float(game[-1]),
-        values=_worths(singles, shapley.values(game), None if drawn is None else shapley.values(drawn)),
-        interactions=_worths(
-            doubles, shapley.interactions(game), None if drawn is None else shapley.interactions(drawn)
-        ),
-    )
+    singles = [[m] for m in modalities]
+    doubles = [[modalities[i], modalities[j]] for i, j in shapley.pairs(len(modalities))]
+    return {
+        "name": name,
+        "label": label,
+        "base": float(game[0]),
+        "full": float(game[-1]),
+        "values": _worths(singles, shapley.values, game, drawn),
+        "interactions": _worths(doubles, shapley.interactions, game, drawn),
+    }
 
 
-def _worths(names: list[Any], values: Array, drawn: Array | None) -> list[Worth]:
-    bounds = [(math.nan, math.nan) if drawn is None else interval(drawn[:, i]) for i in range(len(names))]
-    return [Worth(tuple(name), float(v), *b) for name, v, b in zip(names, values, bounds, strict=True)]
+def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array, drawn: Array | None) -> list[Worth]:
+    values, resampled = share(game), None if drawn is None else share(drawn)
+    found: list[Worth] = []
+    for i, name in enumerate(names):
+        low, high = (math.nan, math.nan) if resampled is None else interval(resampled[:, i])
+        told: Worth = {
+            "modality": " & ".join(name),
+            "modalities": name,
+            "value": float(values[i]),
+            "low": low,
+            "high": high,
+        }
+        found.append(told)
+    return found

@@ -22,8 +22,10 @@ from plait.table import cells
 from plait.tokens import Tokens
 
 
-def make_encoder(modality: Modality, override: str | Mapping[str, Any] | None = None) -> Encoder:
-    """The encoder that a modality names, or the best installed one of its kind."""
+def make_encoder(
+    modality: Modality, override: str | Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+) -> Encoder:
+    """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
     told = override if override is not None else modality.encoder
     if isinstance(told, Encoder):
         return told
@@ -32,6 +34,8 @@ def make_encoder(modality: Modality, override: str | Mapping[str, Any] | None = 
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
         options["name"] = default_encoder(modality.kind)
+    if modality.kind == "tabular" and types:
+        options.setdefault("types", dict(types))
     variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
     encoder = config.build(variant, options, where)
     if modality.kind not in encoder.kinds:
@@ -53,7 +57,8 @@ class Featurizer:
         known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
         config.check_fields(overrides, known, "encoders")
         self.encoders = {
-            m.name: make_encoder(m, overrides.get(m.name, overrides.get(m.kind))) for m in schema.modalities
+            m.name: make_encoder(m, overrides.get(m.name, overrides.get(m.kind)), schema.types_of(m))
+            for m in schema.modalities
         }
 
     def fit(self, frame: pd.DataFrame, root: str | None) -> None:

@@ -70,7 +70,7 @@ def resolve_schema(told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame,
     if isinstance(told, Schema):
         found = told
     elif told is not None:
-        found = Schema(schema.modalities_from(told))
+        found = schema.from_dict({"modalities": told}, "modalities")
     elif named:
         found = schema.infer(frame, root=root)
     else:
@@ -158,7 +158,7 @@ def _training(told: FusionEstimator) -> Training:
     return Training(
         epochs=0,
         batch_size=0,
-        learning_rate=told.learning_rate,
+        learning_rate=told.learning_rate or 0.0,
         weight_decay=told.weight_decay,
         patience=told.patience,
         smoothing=told.smoothing,

@@ -18,7 +18,7 @@ from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.mixture import Mixture
 from plait.scaling import Scaler
-from plait.schema import schema_from_dict, schema_to_dict
+from plait import schema as schemas
 
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
@@ -46,7 +46,7 @@ def write(model: FusionEstimator, place: Path) -> None:
     manifest = {
         "kind": type(model).__name__,
         "settings": plain(settings),
-        "schema": schema_to_dict(model.schema_),
+        "schema": schemas.to_dict(model.schema_),
         "columns": list(getattr(model, "feature_names_in_", [])),
         "width_of_input": model.n_features_in_,
         "task": {"name": model.members_.task.name, "state": model.members_.task.state()},
@@ -82,7 +82,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
         raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
     settings = {k: tuple(v) if k == "branches" else v for k, v in manifest["settings"].items()}
     model = kinds[manifest["kind"]](**settings)
-    model.schema_ = schema_from_dict(manifest["schema"])
+    model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
     model.features_ = _features(model.schema_, manifest["encoders"], arrays)
     model.scalers_ = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 
@@ -66,6 +67,7 @@ def checked_number(y: Any) -> np.ndarray:
     """A target of numbers (n,) as float, finite."""
     try:
         values = np.asarray(y, dtype=np.float64)
+        values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
     except (TypeError, ValueError):
         raise TableError("the target of a regression must be numbers; found text") from None
     if not np.isfinite(values).all():
@@ -78,7 +80,7 @@ def checked_classes(y: Any) -> np.ndarray:
     """A target of classes (n,), without holes."""
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+        values = column_or_1d(values, warn=True)
     holes = pd.isna(values)
     if holes.any():
         raise TableError(f"the target y contains NaN or nothing in {int(holes.sum())} rows; leave those rows out")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from plait.encoders._base import KINDS
-from plait.errors import ConfigError, nearest
+from plait.errors import ConfigError, TableError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: How an encoder comes by its weights.
 TRAIN = ("frozen", "scratch")
+TASKS = ("classification", "multilabel", "regression")
+#: What a tabular column may be; ``date`` may carry its format, as in ``date %d/%m/%Y``.
+TYPES = ("number", "category", "boolean", "date", "list")
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,9 @@ class Modality:
             raise ConfigError(f"modality '{self.name}': unknown train '{self.train}': {nearest(self.train, TRAIN)}")
         if not self.columns:
             raise ConfigError(f"modality '{self.name}': it has no columns; name at least one")
+        twice = sorted({c for c in self.columns if self.columns.count(c) > 1})
+        if twice:
+            raise ConfigError(f"modality '{self.name}': columns named twice: {', '.join(twice)}")
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,10 @@ class Schema:
         target: the column to predict, or None.
         task: ``classification``, ``multilabel`` or ``regression``.
         ignored: column -> reason.
-        types: tabular column -> ``number``, ``category``, ``boolean``, ``date`` or ``list``.
+        types: tabular column -> one of ``TYPES``; a column without one is looked at when the encoder is fitted.
+        root: folder or zip archive that relative paths start from, unless a modality has its own.
+        notes: column -> what it was taken for and why.
+        doubts: column -> what was seen and not guessed at.
     """
 
     modalities: tuple[Modality, ...]
@@ -60,3 +74,112 @@ class Schema:
     task: str = "classification"
     ignored: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
+    root: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    doubts: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse names given twice, unknown types and tasks, and a target among the inputs."""
+        names = [m.name for m in self.modalities]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ConfigError(f"modalities named twice: {', '.join(twice)}")
+        if self.task not in TASKS:
+            raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
+        for column, told in self.types.items():
+            if told.partition(" ")[0] not in TYPES or (" " in told and not told.startswith("date %")):
+                raise ConfigError(f"column '{column}': unknown type '{told}': {nearest(told.partition(' ')[0], TYPES)}")
+        for modality in self.modalities:
+            if self.target in modality.columns:
+                raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")
+
+    def types_of(self, modality: Modality) -> dict[str, str]:
+        """The types of the columns of a tabular modality, as far as they are told."""
+        return {c: self.types[c] for c in modality.columns if c in self.types}
+
+
+def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = None, task: str | None = None) -> Schema:
+    """Say what each column is; what is doubtful is told in one ``PlaitWarning`` and in ``Schema.doubts``.
+
+    Args:
+        frame: the table.
+        target: the column to predict.
+        root: folder or zip archive that relative paths start from.
+        task: what the target asks for; None looks at it.
+
+    Raises:
+        TableError: the table has no rows, a column name twice, no such target, or a target without values.
+    """
+    from plait.schema_infer import infer_schema  # late: it needs this module
+
+    return infer_schema(frame, target, root, task)
+
+
+def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> None:
+    """Check that a table has what a schema needs; columns beyond it are fine.
+
+    Args:
+        schema: what is needed.
+        frame: the table.
+        partial: a modality without any of its columns counts as absent.
+
+    Raises:
+        TableError: all problems at once, each with its column.
+    """
+    from plait.schema_check import problems
+
+    found = problems(schema, frame, partial=partial)
+    if len(found) == 1:
+        raise TableError(found[0])
+    if found:
+        raise TableError(f"{len(found)} problems: " + "; ".join(found))
+
+
+def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:
+    """Bool (n, M): modalities that a row has nothing of: null, empty, or a file that is not there. Nothing is decoded."""
+    from plait.table_cells import absent_rows
+
+    root = root if root is not None else schema.root
+    columns = [absent_rows(frame, modality, root) for modality in schema.modalities]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0), dtype=bool)
+
+
+def to_dict(schema: Schema) -> dict[str, Any]:
+    """A schema as plain values, without notes and doubts."""
+    from plait.schema_yaml import schema_to_dict
+
+    return schema_to_dict(schema)
+
+
+def from_dict(told: Mapping[str, Any], where: str = "schema") -> Schema:
+    """A schema from plain values; unknown fields are refused.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
+    from plait.schema_yaml import schema_from_dict
+
+    return schema_from_dict(told, where)
+
+
+def modalities_from(told: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
+    """Modalities from ``name -> {kind, columns, ...}``."""
+    return from_dict({"modalities": told}, where).modalities
+
+
+def to_yaml(schema: Schema) -> str:
+    """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back."""
+    from plait.schema_yaml import schema_to_yaml
+
+    return schema_to_yaml(schema)
+
+
+def from_yaml(text: str, where: str = "schema") -> Schema:
+    """A schema from YAML.
+
+    Raises:
+        ConfigError: not YAML, a key given twice, or an unknown field; the message names the line.
+    """
+    from plait.schema_yaml import schema_from_yaml
+
+    return schema_from_yaml(text, where)

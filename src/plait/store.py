@@ -24,24 +24,13 @@ from plait.store_size import parse_size, show_size
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["Pruned", "Store", "StoredEncoder", "parse_size", "show_size"]
+__all__ = ["Pruned", "Store", "parse_size", "show_size"]
 
 #: Keys: ``FORMAT_KEY``; ``ENCODER`` + encoder -> JSON; ``CELL`` + encoder + cell -> record; encoder and cell: 16 bytes.
 FORMAT_KEY, FORMAT = b"plait", b"1"
 ENCODER, CELL = b"e", b"c"
 #: Reading says when an encoder was used last, but not more often than this.
 TOUCH_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class StoredEncoder:
-    """What the store holds of one encoder; ``bytes`` are the numbers alone, without the database around them."""
-
-    label: str
-    fingerprint: str
-    entries: int
-    bytes: int
-    last_used: datetime
 
 
 @dataclass(frozen=True)
@@ -78,7 +67,7 @@ class Store:
             StoreError: it cannot be opened or is damaged.
         """
         chosen = path or os.environ.get("PLAIT_STORE") or "~/.cache/plait/store"
-        self.path = Path(chosen).expanduser()
+        self.path = Path(chosen).expanduser().absolute()
         self._touched: dict[bytes, float] = {}
         self._environment: Environment | None = open_shared(self.path)
         try:
@@ -145,13 +134,18 @@ class Store:
         """For ``embed``: who encodes what, so that two processes share the work."""
         return Claims(self._open().claimed, fingerprint)
 
-    def sizes(self) -> list[StoredEncoder]:
-        """What is stored of each encoder, last used first."""
-        rows = [
-            StoredEncoder(**{**facts, "last_used": datetime.fromtimestamp(facts["last_used"], UTC)})
-            for facts in self._open().read(encoders).values()
+    def sizes(self) -> list[dict[str, Any]]:
+        """What is stored of each encoder, last used first.
+
+        ``label``, ``fingerprint``, ``entries``, ``bytes`` (without the database around them), ``last_used`` (UTC).
+        """
+        found = sorted(self._open().read(encoders).values(), key=lambda facts: facts["last_used"], reverse=True)
+        names = ("label", "fingerprint", "entries", "bytes")
+        return [
+            {name: facts[name] for name in names}
+            | {"last_used": datetime.fromtimestamp(facts["last_used"], UTC).isoformat()}
+            for facts in found
         ]
-        return sorted(rows, key=lambda row: row.last_used, reverse=True)
 
     def disk_bytes(self) -> int:
         """Size of the data file."""
@@ -188,7 +182,7 @@ class Store:
     def _check(self, txn: lmdb.Transaction) -> None:
         """Refuse a database of somebody else, or of another format."""
         found = txn.get(FORMAT_KEY)
-        if found is None and txn.stat()["entries"]:
+        if found is None and txn.cursor().first():
             raise StoreError(f"{self.path} holds a database that is not plait's; give another folder for the store")
         if found not in (None, FORMAT):
             raise StoreError(

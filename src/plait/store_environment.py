@@ -62,7 +62,7 @@ class Environment:
             while True:
                 opened = self._open()
                 try:
-                    with opened.begin(write=write, buffers=buffers) as txn:
+                    with opened.begin(buffers=True) if buffers else opened.begin(write=write) as txn:
                         return work(txn)
                 except lmdb.MapFullError:
                     opened.set_mapsize(2 * opened.info()["map_size"])
@@ -179,7 +179,7 @@ class Environment:
 
 
 def _advice(error: Exception) -> str:
-    code = getattr(error, "errno", None) or getattr(error, "code", 0)
+    code: int = getattr(error, "errno", None) or getattr(error, "code", None) or 0
     reason = os.strerror(code) if code > 0 else str(error)
     if code in _FULL:
         return (
@@ -193,8 +193,9 @@ def _advice(error: Exception) -> str:
 
 def open_shared(folder: Path) -> Environment:
     """The environment of ``folder`` in this process; give it back with ``release``."""
+    real = folder.resolve()
     with _registry:
-        environment = _shared.setdefault(os.path.realpath(folder), Environment(folder))
+        environment = _shared.setdefault(str(real), Environment(real))
         environment.users += 1
         return environment
 
@@ -205,7 +206,7 @@ def release(environment: Environment) -> None:
         environment.users -= 1
         if environment.users == 0:
             environment.leave()
-            _shared.pop(os.path.realpath(environment.folder), None)
+            _shared.pop(str(environment.folder), None)
 
 
 def _before_fork() -> None:

@@ -43,8 +43,8 @@ def pack(array: np.ndarray, written: int) -> bytes:
     if array.ndim != 2 or array.dtype not in _TYPES:
         raise ValueError(f"the store keeps (T, D) of float16, float32 or uint8, found {array.dtype} {array.shape}")
     numbers = array.tobytes()
-    kind = _TYPES.index(array.dtype)
-    return _HEADER.pack(kind, written, _checksum(kind, *array.shape, numbers), *array.shape) + numbers
+    kind, (tokens, width) = _TYPES.index(array.dtype), array.shape
+    return _HEADER.pack(kind, written, _checksum(kind, tokens, width, numbers), tokens, width) + numbers
 
 
 def header(record: bytes | memoryview) -> Header:

@@ -27,8 +27,9 @@ _FORMATS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d"),
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
     *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"),
-    *("%B %Y", "%b %Y", "%Y%m%d"),
+    *("%B %Y", "%b %Y"),
 )
+_BASIC = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def dates(series: pd.Series, form: str = ISO) -> Parsed:
         stamps = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
     if stamps.dtype == object:  # nothing there
         return _parsed(np.full(len(series), np.nan), missing)
-    days = (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    days = (stamps - pd.Timestamp(0, tz="UTC").as_unit("s")) / pd.Timedelta(days=1)  # in ns, the year 1132 overflows
     return _parsed(days.to_numpy(dtype=np.float64), missing)
 
 
@@ -120,6 +121,8 @@ def date_format(series: pd.Series) -> str | None:
         return None
     if all(_ISO.fullmatch(w) for w in words):
         return ISO
+    if all(w.isdigit() for w in words):
+        return "%Y%m%d" if all(_BASIC.fullmatch(w) for w in words) else None
     if all(_DAY_MONTH.fullmatch(w) for w in words):
         return _day_or_month_first(words)
     sample = pd.Series(words, dtype=object)

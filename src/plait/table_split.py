@@ -47,7 +47,10 @@ def split(
     strata = np.zeros(len(frame), dtype=np.int64) if column is None else strata_of(column)
     groups = _column(frame, group, "group")
     part = _by_row(strata, shares, rng) if groups is None else _by_group(strata, groups, shares, rng)
-    return [np.flatnonzero(part == i) for i in range(len(shares))]
+    parts = [np.flatnonzero(part == i) for i in range(len(shares))]
+    if not all(len(rows) for rows in parts):
+        raise TableError(f"{len(frame)} rows leave a part of {tuple(fractions)} empty; take larger shares or more rows")
+    return parts
 
 
 def _column(frame: pd.DataFrame, told: Any, what: str) -> pd.Series | None:

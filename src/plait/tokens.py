@@ -53,8 +53,8 @@ class Tokens:
 
     def pooled(self) -> Tensor:
         """Mean over the tokens that are there, zeros for absent rows: (B, D)."""
-        if self.x.shape[1] == 1:
-            return self.x[:, 0].masked_fill(~self.mask, 0.0)
+        if self.x.shape[1] == 1:  # the common case, kept free of copies
+            return self.x[:, 0] if bool(self.mask.all()) else self.x[:, 0].masked_fill(~self.mask, 0.0)
         weight = self.mask.unsqueeze(-1).to(self.x.dtype)  # (B, T, 1)
         total = self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0).sum(1)  # (B, D)
         return total / weight.sum(1).clamp_min(1.0)

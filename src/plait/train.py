@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from plait.errors import PlaitError
 from plait.inputs import Inputs
+from plait.networks.fusion import Dropout
 from plait.tasks import Task
 from plait.tokens import Tokens
 
@@ -112,6 +113,7 @@ def train(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=_fused(model)
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm_cosine(step, steps))
+    _draw_from(model, generator)
     best = _Best(model, settings.patience)
     held = inputs.take(valid) if len(valid) else None
     history = []
@@ -128,7 +130,14 @@ def train(
         if best.done(epoch):
             break
     best.restore()
+    _draw_from(model, None)
     return history
+
+
+def _draw_from(model: nn.Module, generator: torch.Generator | None) -> None:
+    for part in model.modules():
+        if isinstance(part, Dropout):
+            part.generator = generator
 
 
 def _epoch(

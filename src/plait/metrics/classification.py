@@ -145,7 +145,8 @@ def one_against_rest(true: Array, p: Array) -> Array:
 
 
 def _auc_resampled(y: Array, p: Array, counts: Array) -> Array:
-    return mean_defined(np.array([_ranks.auc(y == c, p[:, c], counts) for c in range(p.shape[1]) if (y == c).any()]))
+    values = [_ranks.auc(y == c, p[:, c], counts) for c in range(p.shape[1]) if (y == c).any()]
+    return mean_defined(np.array(values).reshape(len(values), counts.shape[1]))
 
 
 @register(TASK, "AUC", input="probabilities", direction="higher", range=(0, 1), resampled=_auc_resampled, ranked=True)

@@ -41,8 +41,13 @@ def _weighted(y: Array, predicted: Array, counts: Array) -> Array:
     return ratio((np.nan_to_num(values) * true).sum(0), true.sum(0))
 
 
+def at_least_two(labels: Array) -> Array:
+    """Indicators (n, C) of one label with an empty one beside it: scikit-learn takes (n, 1) for one class of two."""
+    return labels if labels.shape[1] > 1 else np.hstack([labels, np.zeros_like(labels)])
+
+
 def _f1(y: Array, predicted: Array, average: str, empty: float) -> float:
-    value = float(sk.f1_score(y, predicted, average=average, zero_division=empty))
+    value = float(sk.f1_score(*map(at_least_two, (y, predicted)), average=average, zero_division=empty))
     if np.isnan(value) or (average == "weighted" and not y.any()):
         raise UndefinedError("no row has a label" + ("" if average == "weighted" else ", and none is predicted"))
     return value
@@ -108,7 +113,8 @@ def _mean_of_labels(function: Any, y: Array, p: Array, both_sides: bool) -> Scor
 
 def _ranks_of_labels(function: Any, y: Array, p: Array, counts: Array, both_sides: bool) -> Array:
     there = _defined(y, both_sides)
-    return mean_defined(np.array([function(y[:, c] > 0, p[:, c], counts) for c in there]).reshape(len(there), -1))
+    values = [function(y[:, c] > 0, p[:, c], counts) for c in there]
+    return mean_defined(np.array(values).reshape(len(there), counts.shape[1]))
 
 
 @register(

@@ -61,7 +61,7 @@ def median_ae(y: Array, values: Array) -> float:
     resampled=lambda y, v, c: _ranks.correlation(_ranks.midranks(y, c), _ranks.midranks(v, c), c),
 )  # fmt: skip
 def spearman(y: Array, values: Array) -> float:
-    """Correlation of the ranks: is the order right?"""
+    """Correlation of the ranks: whether the order is right."""
     if len(y) < 2 or np.ptp(y) == 0 or np.ptp(values) == 0:
         raise UndefinedError("the target or the prediction does not vary over these rows")
     one = np.ones((len(y), 1))

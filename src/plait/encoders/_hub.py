@@ -1,0 +1,199 @@
+"""What all encoders with weights from a hub share: pinned, found in the cache first, loaded without foreign code."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.encoders._base import Encoder
+from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.errors import CellError, ConfigError, PlaitWarning, need
+
+#: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
+#: found in several public repositories that pin the same model to it, none was checked against the hub itself.
+PINNED = {
+    "openai/clip-vit-base-patch32": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+    "microsoft/codebert-base": "3b0952feddeffad0063f274080e3c23d75e7eb39",
+    "facebook/wav2vec2-base": "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+    "sentence-transformers/all-MiniLM-L6-v2": "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+    "facebook/dinov2-small": "ed25f3a31f01632728cabb09d1542f84ab7b0056",
+    "google/vit-base-patch16-224-in21k": "b4569560a39a0f1af58e3ddaf17facf20ab919b0",
+    "timm/mobilenetv3_small_100.lamb_in1k": "1824797e7887cbec1990e4adbd6675960a36c589",
+}
+
+
+@dataclass(eq=False)
+class HubEncoder(Encoder):
+    """Base of the encoders whose weights come by name from a hub, or from a folder in the hub's format.
+
+    Attributes:
+        model: a name on the hub (``owner/name``), or a local folder.
+        revision: commit, tag or branch. None: the commit plait knows for its own defaults, else the one in the cache,
+            else the newest; the commit that was found is kept with the model that is fitted on it.
+    """
+
+    extra: ClassVar[str | None] = "hub"
+    batch_size: ClassVar[int] = 32
+    #: Files that the model must have, beside ``config.json``.
+    needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS)
+
+    model: str = ""
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name."""
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
+        if self.revision is not None and not isinstance(self.revision, str):
+            raise ConfigError(f"encoder {self.name()}: revision must be text (quote it), found {self.revision!r}")
+        self._commit = self.revision or PINNED.get(self.repository())
+        self._folder: Path | None = None
+
+    def repository(self) -> str:
+        """The model's full name on the hub, or its folder."""
+        return self.model
+
+    def folder(self) -> Path:
+        """The model's folder, fetched if need be."""
+        if self._folder is None:
+            self._folder = locate(self.repository(), self._commit, self.needs)
+        return self._folder
+
+    def weights_id(self) -> str:
+        """The commit, or for a local folder the hash of its content."""
+        if Path(self.model).expanduser().is_dir():
+            return f"content {folder_digest(self.folder())}"
+        if self._commit and COMMIT.fullmatch(self._commit):  # known without looking: a warm store needs no weights
+            return self._commit
+        return self.folder().name  # a snapshot in the hub's cache is called by its commit
+
+    def state(self) -> dict[str, Any]:
+        """The commit that a tag, a branch or the newest state stood for."""
+        known = self.weights_id()
+        settled = known.startswith("content ") or known in (self.revision, PINNED.get(self.repository()))
+        return {} if settled else {"commit": known}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Stay with the commit that was fitted on."""
+        if "commit" in state:
+            self._commit, self._folder = str(state["commit"]), None
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Characters of each cell of text; nothing for other kinds."""
+        return np.array([len(cell) if isinstance(cell, str) else 0 for cell in cells], dtype=np.int64)
+
+    def settings(self, file: str = "config.json") -> dict[str, Any]:
+        """A JSON file of the model."""
+        path = self.folder() / file
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot be read as JSON ({_line(error)}); fetch the model again") from error
+        if not isinstance(found, dict):
+            raise ConfigError(f"{path}: expected a mapping, found {type(found).__name__}")
+        return found
+
+    def config(self) -> Any:
+        """The transformers configuration, defaults filled in."""
+        return self.load("AutoConfig")
+
+    def load(self, kind: str, **options: Any) -> Any:
+        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code.
+
+        Raises:
+            ConfigError: transformers cannot make one of it.
+        """
+        transformers = need("transformers", "hub")
+        try:
+            with quiet(transformers):
+                return getattr(transformers, kind).from_pretrained(
+                    str(self.folder()), local_files_only=True, trust_remote_code=False, **options
+                )
+        except Exception as error:
+            raise self.refusal(f"loaded as {kind}", error) from error
+
+    def refusal(self, what: str, error: Exception) -> ConfigError:
+        """The one line for whatever a library raised."""
+        reason = f"{type(error).__name__}: {_line(error)}"
+        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({reason}); name another model")
+
+    def network(self, kind: str) -> nn.Module:
+        """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
+        safe = has_safetensors(self.folder())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # weights that the file lacks are at least the same every time
+            found, report = self.load(kind, use_safetensors=safe, weights_only=True, output_loading_info=True)
+        lacking = sorted(name for name in report["missing_keys"] if not unused(name))
+        if lacking:
+            warnings.warn(
+                f"encoder {self.name()}: '{self.model}' lacks {len(lacking)} weights of {type(found).__name__} "
+                f"({lacking[0]}, ...), which stay random; it may not be the model you mean",
+                PlaitWarning,
+                stacklevel=2,
+            )
+        network: nn.Module = found.float().eval().requires_grad_(False)
+        return network
+
+
+def unused(weight: str) -> bool:
+    """Weights that our features never pass through: heads, and the mask of pretraining."""
+    return any(part in weight for part in ("pooler.", "masked_spec_embed", "mask_token", "position_ids"))
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers from printing bars and reports; what matters is raised or warned of by us."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def width_of(config: Any, part: str | None = None) -> int:
+    """Width of a model's features: of the space that several kinds are projected into, else of its last layer."""
+    inner = getattr(config, f"{part}_config", None) if part else None
+    names = ("hidden_size", "d_model", "dim", "n_embd", "embed_dim")
+    sources = [(config, ("projection_dim",)), (inner, ("projection_size", *names))] if inner is not None else []
+    for source, keys in [*sources, (config, names)]:
+        for key in keys:
+            width = getattr(source, key, None)
+            if isinstance(width, int) and width > 0:
+                return width
+    sizes = getattr(config, "hidden_sizes", None)
+    if sizes:
+        return int(sizes[-1])
+    raise ConfigError(f"the width of a {type(config).__name__} is not known; name another model")
+
+
+def projected(answer: Any) -> Tensor:
+    """The features of ``get_*_features``: a tensor in transformers 4, an output object in 5."""
+    found = answer if isinstance(answer, Tensor) else answer.pooler_output
+    return found.float()
+
+
+def texts(cells: Sequence[Any]) -> list[str]:
+    """Cells that must be text.
+
+    Raises:
+        CellError: one is something else.
+    """
+    for cell in cells:
+        if not isinstance(cell, str):
+            raise CellError(f"a cell of type {type(cell).__name__}; expected text")
+    return list(cells)

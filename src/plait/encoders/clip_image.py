@@ -1,0 +1,38 @@
+"""The image side of CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from plait.encoders._hub import width_of
+from plait.encoders._hub_image import HubImage, ImageFeatures
+
+
+@dataclass(eq=False)
+class ClipImage(HubImage):
+    """CLIP's image side (ViT-B/32): one vector in the space that texts are projected into too.
+
+    Only the image side is loaded. Vectors keep their length; their cosine is what CLIP was trained for.
+
+    Shape: images in, (n, 1, 512) out.
+    Source: Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020, section 2.3.
+    Use when: pictures are of things that people write about.
+    Not when: only fine texture tells the classes apart.
+    """
+
+    licence: ClassVar[str] = "Apache-2.0 (code); weights MIT (github.com/openai/CLIP)"
+
+    model: str = "openai/clip-vit-base-patch32"
+
+    def module(self) -> nn.Module:
+        """The image side and its projection."""
+        return ImageFeatures(self.network("CLIPVisionModelWithProjection"), self.normaliser())
+
+    @property
+    def dim(self) -> int:
+        """Width of the joint space."""
+        told: Any = self.settings().get("projection_dim")
+        return told if isinstance(told, int) else width_of(self.config(), "vision")

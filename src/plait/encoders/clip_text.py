@@ -1,0 +1,41 @@
+"""The text side of CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from plait.encoders._hub import width_of
+from plait.encoders._hub_text import HubText, TextFeatures
+
+
+@dataclass(eq=False)
+class ClipText(HubText):
+    """CLIP's text side (ViT-B/32): one vector in the space that images are projected into too.
+
+    Only the text side is loaded. Cells are cut after 77 tokens. Vectors keep their length; their cosine is what CLIP
+    was trained for.
+
+    Shape: text in, (n, 1, 512) out.
+    Source: Radford et al. 2021, Learning Transferable Visual Models, arXiv 2103.00020, section 2.3.
+    Use when: short texts say what could be seen in a picture.
+    Not when: texts are long, or about nothing visible.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    licence: ClassVar[str] = "Apache-2.0 (code); weights MIT (github.com/openai/CLIP)"
+
+    model: str = "openai/clip-vit-base-patch32"
+    max_tokens: int = 77
+
+    def module(self) -> nn.Module:
+        """The text side and its projection."""
+        return TextFeatures(self.network("CLIPTextModelWithProjection"))
+
+    @property
+    def dim(self) -> int:
+        """Width of the joint space."""
+        told: Any = self.settings().get("projection_dim")
+        return told if isinstance(told, int) else width_of(self.config(), "text")

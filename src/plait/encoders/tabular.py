@@ -1,0 +1,123 @@
+"""Tabular columns: scaled numbers, flags of categories and list items, dates, and flags for what is missing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from plait.encoders._base import Cells, Encoder
+from plait.encoders._tabular_columns import Features, Limits, features_of, restore
+from plait.errors import ConfigError, PlaitWarning, TableError, nearest
+from plait.schema_infer import tabular_type
+from plait.table_values import nulls
+from plait.tokens import Tokens
+
+
+@dataclass(eq=False)
+class Tabular(Encoder):
+    """Numbers, categories, booleans, dates and lists as one vector per row; nothing in it is trained by gradient.
+
+    Cells are the rows themselves: a DataFrame with the columns of the modality. ``"3"``, ``3`` and ``3.0`` are one value.
+    A row whose columns are all empty is absent.
+
+    Attributes:
+        types: column -> ``number``, ``category``, ``boolean``, ``date`` (or ``date %d/%m/%Y``), ``list``; a column that is
+            not named is looked at.
+        min_count: training rows that a category or item needs for a feature of its own; rarer ones share one.
+        max_categories: features of one column's categories or items at most.
+        bins: steps over the quantiles of a number; 0: the scaled value alone; None: as many as the rows allow.
+
+    Shape: rows in, (n, 1, D) out; ``names()`` says what each of the D is.
+    Use when: columns hold numbers, codes, dates or short lists.
+    Not when: cells are sentences or names: those are text.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
+    stored: ClassVar[bool] = False
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    min_count: int = 3
+    max_categories: int = 300
+    bins: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no table satisfies."""
+        for name, least in (("min_count", 1), ("max_categories", 1), ("bins", 0)):
+            value = getattr(self, name)
+            if (value is not None or name != "bins") and (not isinstance(value, int) or value < least):
+                raise ConfigError(f"encoder tabular: {name} must be a whole number of at least {least}, found {value!r}")
+        self._columns: list[Features] = []
+
+    def fit(self, cells: Cells) -> Self:
+        """Learn scales and vocabularies from the training rows (a DataFrame)."""
+        frame = _frame(cells)
+        unknown = [c for c in self.types if c not in frame.columns]
+        if unknown:
+            raise TableError(f"encoder tabular: types names '{unknown[0]}'; {nearest(unknown[0], map(str, frame.columns))}")
+        limits = Limits(self.min_count, self.max_categories, self.bins)
+        names = [str(c) for c in frame.columns]
+        told = {name: self.types.get(name) or tabular_type(frame[name]) for name in names}
+        self._columns = [features_of(frame[name], told[name], limits) for name in names]
+        return self
+
+    def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
+        """Features ``x`` (n, D), finite, and ``present`` (n,): rows in which any column holds anything."""
+        frame = _frame(cells)
+        gone = [c.name for c in self._columns if c.name not in frame.columns]
+        if gone:
+            raise TableError(f"tabular columns are missing: {', '.join(gone)}; the encoder was fitted with them")
+        x = np.zeros((len(frame), self.dim), dtype=np.float32)
+        present = np.zeros(len(frame), dtype=bool)
+        odd: list[str] = []
+        at = 0
+        for column in self._columns:
+            series = frame[column.name]
+            found, bad = column.transform(series)
+            x[:, at : at + found.shape[1]] = found
+            at += found.shape[1]
+            present |= ~nulls(series)
+            if bad.any():
+                odd.append(f"{int(bad.sum()):,} in '{column.name}' are no {column.type} (e.g. {series[bad].iloc[0]!r:.30})")
+        if odd:
+            warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
+        return {"x": x, "present": present}
+
+    def names(self) -> list[str]:
+        """What each feature is, as ``cost: value`` or ``race: = Dragon``."""
+        found = [f"{column.name}: {label}" for column in self._columns for label in column.labels()]
+        return found or ["nothing"]  # a network needs one input
+
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return len(self.names())
+
+    def module(self) -> nn.Module:
+        """The features as they are."""
+        return _AsIs()
+
+    def state(self) -> dict[str, Any]:
+        """JSON values per column."""
+        return {"columns": [column.state() for column in self._columns]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+        self._columns = [restore(column) for column in cast(Sequence[Mapping[str, Any]], state["columns"])]
+
+
+class _AsIs(nn.Module):
+    def forward(self, prepared: Mapping[str, Tensor]) -> Tokens:
+        return Tokens.of_vectors(prepared["x"].to(torch.float32), prepared["present"])
+
+
+def _frame(cells: Cells) -> pd.DataFrame:
+    if not isinstance(cells, pd.DataFrame):
+        raise TableError(f"encoder tabular: takes the rows as a DataFrame, found {type(cells).__name__}")
+    return cells

@@ -1,0 +1,55 @@
+"""Any image model of transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from plait.encoders._checks import check_choice
+from plait.encoders._hub import width_of
+from plait.encoders._hub_image import HubImage, ImageFeatures, PooledImage
+
+
+@dataclass(eq=False)
+class TransformersImage(HubImage):
+    """Any image model of transformers, by hub name or folder: ViT, DINOv2, BEiT, Swin, ConvNeXt, ...
+
+    Of CLIP and its kin the projected image features are taken.
+
+    Attributes:
+        pool: ``first`` (the class token), ``mean`` over all tokens, or ``auto``: the class token where there is one.
+
+    Shape: images in, (n, 1, D) out; D is the model's width.
+    Source: the model's card; the default is DINOv2 (Oquab et al. 2023, arXiv 2304.07193).
+    Use when: small differences between pictures matter, or a model for your domain exists.
+    Not when: the picture's subject is enough and time is short.
+    """
+
+    licence: ClassVar[str] = "Apache-2.0 (code); weights: as the model's card says, Apache-2.0 for the default"
+
+    model: str = "facebook/dinov2-small"
+    pool: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse unknown ways of pooling."""
+        super().__post_init__()
+        check_choice(self, "pool", ("auto", "first", "mean"))
+
+    def module(self) -> nn.Module:
+        """The network and its pooling."""
+        network: Any = self.network("AutoModel")
+        if hasattr(network, "get_image_features"):
+            return ImageFeatures(network, self.normaliser())
+        classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
+        pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
+        return PooledImage(network, self.normaliser(), pool)
+
+    @property
+    def dim(self) -> int:
+        """Width of the model."""
+        told = self.settings()  # read as it is first: importing transformers takes seconds
+        if isinstance(told.get("hidden_size"), int) and "vision_config" not in told:
+            return int(told["hidden_size"])
+        return width_of(self.config(), "vision")

@@ -1,0 +1,124 @@
+"""The bytes of one media cell: in memory, in a file, or in a member of a zip archive."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from plait.errors import CellError
+
+#: Larger members of an archive are read piece by piece instead of being held in memory.
+_WHOLE = 64 * 2**20
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes of one media cell, wherever they lie; nothing is read before it is asked for.
+
+    Example:
+        >>> blob = Blob.of_bytes(b"abc")
+        >>> blob.size, blob.digest().hex()[:8]
+        (3, 'cf4ab791')
+    """
+
+    path: str | None = None
+    member: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Blob:
+        """Bytes that are already in memory."""
+        return cls(data=bytes(data))
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> Blob:
+        """A file."""
+        return cls(path=os.fspath(path))
+
+    @classmethod
+    def of_member(cls, archive_path: str | os.PathLike[str], member: str) -> Blob:
+        """A member of a zip archive.
+
+        Raises:
+            CellError: the member's name points out of the archive (``../``, an absolute path).
+        """
+        parts = PurePosixPath(member.replace("\\", "/")).parts
+        if not parts or ".." in parts or parts[0] == "/" or ":" in parts[0]:
+            raise CellError(f"{os.fspath(archive_path)}: the member name '{member}' points out of the archive")
+        return cls(path=os.fspath(archive_path), member=member)
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        if self.path is None:
+            return f"{len(self.data or b'')} bytes in memory"
+        return self.path if self.member is None else f"{self.member} in {self.path}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        if self.path is None:
+            return len(self.data or b"")
+        with _reading(self.where):
+            if self.member is None:
+                return Path(self.path).stat().st_size
+            return _archive(self.path).getinfo(self.member).file_size
+
+    def open(self) -> BinaryIO:
+        """A seekable stream of the content; close it."""
+        if self.path is None:
+            return io.BytesIO(self.data or b"")
+        with _reading(self.where):
+            if self.member is None:
+                return Path(self.path).open("rb")
+            archive = _archive(self.path)
+            if archive.getinfo(self.member).file_size <= _WHOLE:
+                return io.BytesIO(archive.read(self.member))
+            return cast(BinaryIO, archive.open(self.member))
+
+    def digest(self) -> bytes:
+        """16-byte blake2b of the content: what the cell is known by in the store."""
+        digest = hashlib.blake2b(digest_size=16)
+        with self.open() as stream, _reading(self.where):
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return digest.digest()
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn every way of failing to read into a CellError that says where."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CellError(f"{where}: there is no such file") from error
+    except KeyError as error:
+        raise CellError(f"{where}: there is no such member in the archive") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CellError(f"{where}: cannot be read ({error})") from error
+    except (RuntimeError, NotImplementedError) as error:  # zipfile says so of encrypted members and odd compression
+        raise CellError(f"{where}: cannot be read from the archive ({error})") from error
+    except ValueError as error:  # a path with a null byte
+        raise CellError(f"{where!r}: not a usable path ({error})") from error
+
+
+def _archive(path: str) -> zipfile.ZipFile:
+    """The opened archive; opened again when the file has changed or the process is a fork."""
+    status = Path(path).stat()
+    return _opened(path, os.getpid(), status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(path: str, pid: int, changed: int, size: int) -> zipfile.ZipFile:
+    # A forked child would share the parent's file offset, hence the process in the key.
+    return zipfile.ZipFile(path)

@@ -1,0 +1,38 @@
+"""Which number type a processor computes fastest in, without losing the answer."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import cache
+
+import torch
+
+
+@cache
+def _cpu_has_bf16() -> bool:
+    """AVX512-BF16 or AMX: without them torch emulates bf16, which is several times slower than float32."""
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(test()) for test in tests if test is not None)
+
+
+def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
+    """``torch.bfloat16`` where the processor multiplies it natively, else ``torch.float32``.
+
+    Example:
+        >>> fast_dtype("meta")
+        torch.float32
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
+        native = _cpu_has_bf16()
+    else:
+        native = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device | str = "cpu") -> AbstractContextManager[None]:
+    """Compute matrix products in ``fast_dtype``; what needs the range of float32 (norms, softmax) keeps it."""
+    dtype = fast_dtype(device)
+    kind = torch.device(device).type
+    enabled = dtype != torch.float32
+    return torch.autocast(kind if enabled else "cpu", dtype=torch.bfloat16, enabled=enabled)

@@ -1,0 +1,94 @@
+"""All figures of one report, each as a file and as a part of the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plait.evaluation import Evaluation
+from plait.explanation import Explanation
+from plait.report.figures import calibration, confusion, data, headline, learning, modalities
+from plait.report.figures._canvas import inline, svg
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure.
+
+    Attributes:
+        name: of its file, and of its ids in the page.
+        caption: what is seen.
+        document: SVG file.
+        markup: SVG within the page.
+        wide: too wide for a phone: scrolled there, not shrunk.
+    """
+
+    name: str
+    caption: str
+    document: str
+    markup: str
+    wide: bool = False
+
+
+def draw(name: str, caption: str, figure: Any, wide: bool = False) -> Drawing:
+    """A matplotlib Figure as a drawing."""
+    document = svg(figure)
+    return Drawing(name, caption, document, inline(document, name, html.escape(caption, quote=True)), wide)
+
+
+def drawings(
+    evaluation: Evaluation,
+    explanation: Explanation | None,
+    baselines: Mapping[str, Mapping[str, float]],
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, Drawing]:
+    """Every figure that there is something to draw for, by name."""
+    by_class = evaluation.task == "classification"
+    figures: dict[str, tuple[str, Any]] = {
+        "headline": ("Score with its 95 % interval, beside what it must beat", _headline(evaluation, baselines)),
+        "subsets": ("With only these modalities present; lines: 95 % intervals", modalities.subsets_figure(evaluation)),
+        "calibration": (
+            ("The most probable class" if by_class else "Every label of every row")
+            + ", in 15 bins; area: rows; on the dashed line probabilities are what they say",
+            calibration.calibration_figure(evaluation),
+        ),
+        "values": (
+            "Predicted against true values; on the dashed line they agree",
+            calibration.values_figure(evaluation),
+        ),
+        "target": ("The target in the test rows", data.target_figure(evaluation)),
+        "absences": ("Rows without a modality, of the test rows", data.absences_figure(evaluation)),
+        "learning": (
+            "Loss while training, one colour per member; dashed: on rows learned from, solid: on held-out rows",
+            learning.learning_figure(history),
+        ),
+    }
+    found = {name: draw(name, caption, figure) for name, (caption, figure) in figures.items() if figure is not None}
+    if evaluation.confusion is not None:
+        found["confusion"] = _confusion(evaluation)
+    if explanation is not None:
+        found |= worths(explanation)
+    return found
+
+
+def _headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> Any:
+    return headline.headline_figure(evaluation, baselines)
+
+
+def _confusion(evaluation: Evaluation) -> Drawing:
+    assert evaluation.confusion is not None
+    caption = "Rows by true and predicted class; darker: a larger share of the true class; blue: right, orange: wrong"
+    wide = len(evaluation.confusion["labels"]) > 6
+    return draw("confusion", caption, confusion.confusion_figure(evaluation.confusion), wide)
+
+
+def worths(explanation: Explanation) -> dict[str, Drawing]:
+    """The modalities' values in the first two scores."""
+    found = {}
+    for place, game in enumerate(explanation.games[:2]):
+        name = "modality-values" if place == 0 else f"modality-values-{place + 1}"
+        caption = f"What each modality adds to {game['label']} (Shapley value; lines: 95 % intervals)"
+        found[name] = draw(name, caption, modalities.worth_figure(explanation, place))
+    return found

@@ -1,0 +1,59 @@
+"""Are probabilities what they say? And predicted numbers beside true ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plait.evaluation import Evaluation
+from plait.report.figures._canvas import COLOURS, WIDTH, axes, settings
+
+HEIGHT = 250.0
+
+
+def calibration_figure(evaluation: Evaluation) -> Any:
+    """Hit rate against probability, bin by bin; the dots' area is their rows. None for a number."""
+    bins = evaluation.reliability
+    if not bins:
+        return None
+    rows = np.array([b["rows"] for b in bins], dtype=float)
+    with settings():
+        figure, ax = axes(WIDTH, HEIGHT, left=40, bottom=34, right=12)
+        ax.plot([0, 1], [0, 1], color=COLOURS["muted"], lw=0.9, dashes=(4, 3))
+        ax.scatter(
+            [b["confidence"] for b in bins],
+            [b["hit_rate"] for b in bins],
+            s=14 + 160 * rows / rows.max(),
+            color=COLOURS["blue"],
+            alpha=0.75,
+            linewidths=0,
+        )
+        ax.set_xlim(-0.03, 1.03)
+        ax.set_ylim(-0.05, 1.05)
+        ax.grid(True)
+        ax.tick_params(labelcolor=COLOURS["muted"])
+        ax.set_xlabel("probability of the answer" if evaluation.task == "classification" else "probability of a label")
+        ax.set_ylabel("share that is right" if evaluation.task == "classification" else "share that has it")
+    return figure
+
+
+def values_figure(evaluation: Evaluation) -> Any:
+    """Predicted against true values; None where nothing is a number."""
+    if not evaluation.points:
+        return None
+    true, predicted = np.array(evaluation.points).T
+    low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
+    room = 0.04 * (high - low or 1.0)
+    with settings():
+        figure, ax = axes(WIDTH, HEIGHT, left=52, bottom=34, right=12)
+        ax.plot([low, high], [low, high], color=COLOURS["muted"], lw=0.9, dashes=(4, 3))
+        ax.plot(true, predicted, "o", ms=3.6, mew=0, color=COLOURS["blue"], alpha=0.4)
+        ax.set_xlim(low - room, high + room)
+        ax.set_ylim(low - room, high + room)
+        ax.locator_params(nbins=5)
+        ax.grid(True)
+        ax.tick_params(labelcolor=COLOURS["muted"])
+        ax.set_xlabel("true")
+        ax.set_ylabel("predicted")
+    return figure

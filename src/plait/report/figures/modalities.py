@@ -1,0 +1,84 @@
+"""What each modality is worth, and what each subset of them gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from plait.evaluation import Evaluation, SubsetScore
+from plait.explanation import Explanation
+from plait.metrics import metrics
+from plait.report.figures._canvas import COLOURS, rows_axes, settings
+
+#: Subsets up to which a figure shows all; the table beside it has them all anyway.
+SHOWN = 15
+
+
+def worth_figure(explanation: Explanation, game: int = 0) -> Any:
+    """Shapley value of each modality with its interval, largest on top.
+
+    Args:
+        explanation: what ``explain`` gave.
+        game: which of its scores.
+    """
+    told = explanation.games[game]
+    worths = sorted(told["values"], key=lambda w: -w["value"])
+    with settings():
+        figure, ax, places = rows_axes([w["modality"] for w in worths])
+        colours = [COLOURS["blue"] if w["value"] >= 0 else COLOURS["orange"] for w in worths]
+        ax.barh(places, [w["value"] for w in worths], height=0.55, color=colours, alpha=0.75)
+        for place, worth in zip(places, worths, strict=True):
+            if math.isfinite(worth["low"]):
+                ax.plot([worth["low"], worth["high"]], [place, place], color=COLOURS["ink"], lw=1.4)
+        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
+        ax.margins(x=0.08)
+        ax.set_xlabel(f"worth in {told['label']}")
+    return figure
+
+
+def shown_subsets(scores: list[SubsetScore]) -> list[SubsetScore]:
+    """All of them while they are few; else each alone, all but one, everything, and the best of the others."""
+    if len(scores) <= SHOWN:
+        return scores
+    full = max(len(s["modalities"]) for s in scores)
+    plain = [s for s in scores if len(s["modalities"]) in (1, full - 1, full)]
+    others = sorted((s for s in scores if s not in plain), key=lambda s: -_sortable(s["value"]))
+    chosen = plain + others[: max(SHOWN - len(plain), 0)]
+    return [s for s in scores if s in chosen]
+
+
+def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
+    """A subset as a reader sees it at a glance.
+
+    Example:
+        >>> subset_name(["a", "b", "d"], ["a", "b", "c", "d"])
+        'all but c'
+    """
+    gone = [name for name in every if name not in modalities]
+    if not gone:
+        return "everything" if len(every) > 1 else every[0]
+    return f"all but {gone[0]}" if len(gone) == 1 and len(every) > 3 else " + ".join(modalities)
+
+
+def subsets_figure(evaluation: Evaluation) -> Any:
+    """The main metric with only some modalities present, best on top; None with one modality."""
+    if len(evaluation.subsets) < 2:
+        return None
+    every = max((s["modalities"] for s in evaluation.subsets), key=len)
+    scores = sorted(shown_subsets(evaluation.subsets), key=lambda s: -_sortable(s["value"]))
+    with settings():
+        figure, ax, places = rows_axes([subset_name(s["modalities"], every) for s in scores], per_row=17.0, most=24)
+        for place, told in zip(places, scores, strict=True):
+            whole = len(told["modalities"]) == len(every)
+            colour = COLOURS["blue"] if whole else COLOURS["muted"]
+            if math.isfinite(told["low"]):
+                ax.plot([told["low"], told["high"]], [place, place], color=colour, lw=1.6, alpha=0.6)
+            ax.plot([told["value"]], [place], "o", ms=5.5, color=colour)
+        ax.margins(x=0.06)
+        ax.set_xlabel(metrics(evaluation.task)[evaluation.main_metric].label)
+    return figure
+
+
+def _sortable(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf

@@ -1,0 +1,47 @@
+"""Writing what a report is made of: each file whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from plait.errors import PlaitError
+from plait.report.tables import Table
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file beside its place and move it there; missing folders are made.
+
+    Raises:
+        PlaitError: the place cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(text.encode("utf-8", "replace"))
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise PlaitError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
+    except BaseException:  # Ctrl-C too leaves nothing behind
+        draft.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def csv_text(table: Table) -> str:
+    """A table as CSV: numbers in full, NaN as nothing."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([[_cell(value) for value in row] for row in table.rows])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if value != value else repr(value)
+    return value

@@ -1,0 +1,129 @@
+"""The report's tables: the same rows for the page and for the CSV files beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plait.evaluation import Evaluation
+from plait.explanation import Explanation, Worth
+from plait.metrics import metrics
+
+Scores = Mapping[str, Mapping[str, float]]
+BETTER = {"higher": "↑", "lower": "↓", "nominal": ""}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a heading; cells are text, int or float (NaN: nothing there).
+
+    Attributes:
+        name: of its CSV file.
+        columns: headings.
+        rows: as many cells each.
+    """
+
+    name: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+def scores(evaluation: Evaluation, baselines: Scores) -> Table:
+    """Every metric with its interval, beside the baselines."""
+    known = metrics(evaluation.task)
+    names = [name for name in ("linear", "majority") if name in baselines]
+    names += [name for name in baselines if name not in names]
+    rows = []
+    for name, told in evaluation.metrics.items():
+        beside = [baselines[b].get(name, math.nan) for b in names]
+        label = f"{known[name].label}\N{NO-BREAK SPACE}{BETTER[known[name].direction]}".strip()
+        rows.append([label, told["value"], told["low"], told["high"], *beside, told["note"]])
+    columns = ["metric", "value", "low", "high", *[_baseline(evaluation.task, b) for b in names], "note"]
+    return Table("scores", columns, rows)
+
+
+def _baseline(task: str, name: str) -> str:
+    return {"majority": "mean" if task == "regression" else "majority"}.get(name, name)
+
+
+def per_class(evaluation: Evaluation) -> Table:
+    """One row per class."""
+    keys = ["label", "support", "predicted", "precision", "recall", "f1", "auc"]
+    columns = ["class", "rows", "predicted", "precision", "recall", "F1", "AUC"]
+    return Table("per_class", columns, [[record[k] for k in keys] for record in evaluation.per_class])
+
+
+def confusion(evaluation: Evaluation) -> Table | None:
+    """True classes down, predicted across."""
+    told = evaluation.confusion
+    if told is None:
+        return None
+    rows: list[list[Any]] = [[name, *counts] for name, counts in zip(told["labels"], told["counts"], strict=True)]
+    return Table("confusion", ["true \\ predicted", *told["labels"]], rows)
+
+
+def reliability(evaluation: Evaluation) -> Table | None:
+    """The bins of the calibration error."""
+    if not evaluation.reliability:
+        return None
+    keys = ["low", "high", "rows", "confidence", "hit_rate"]
+    columns = ["from", "to", "rows", "mean probability", "share right"]
+    return Table("reliability", columns, [[record[k] for k in keys] for record in evaluation.reliability])
+
+
+def distribution(evaluation: Evaluation) -> Table:
+    """Rows per class or range of the target."""
+    return Table("target", ["target", "rows"], [[r["label"], r["rows"]] for r in evaluation.distribution])
+
+
+def subsets(evaluation: Evaluation) -> Table | None:
+    """The main metric of every subset, best first, and its difference to everything."""
+    if len(evaluation.subsets) < 2:
+        return None
+    ordered = sorted(evaluation.subsets, key=lambda s: -s["value"] if math.isfinite(s["value"]) else math.inf)
+    keys = ["value", "low", "high", "difference", "difference_low", "difference_high"]
+    label = metrics(evaluation.task)[evaluation.main_metric].label
+    columns = ["only these present", label, "low", "high", "difference to all", "low ", "high "]
+    return Table("subsets", columns, [[" + ".join(s["modalities"]), *[s[k] for k in keys]] for s in ordered])  # type: ignore[literal-required]
+
+
+def worths(explanation: Explanation) -> Table:
+    """Shapley value of each modality in every score."""
+    return _shared(explanation, "modality_values", "modality", "values")
+
+
+def interactions(explanation: Explanation) -> Table | None:
+    """Shapley interaction of each pair in every score."""
+    if len(explanation.modalities) < 2:
+        return None
+    return _shared(explanation, "interactions", "pair", "interactions")
+
+
+def _shared(explanation: Explanation, name: str, first: str, part: str) -> Table:
+    columns, parts = [first], []
+    for game in explanation.games:
+        columns += [game["label"], f"{game['label']}: low", f"{game['label']}: high"]
+        worths: list[Worth] = game[part]  # type: ignore[literal-required]
+        parts.append(worths)
+    rows = [
+        [same[0]["modality"], *[worth[k] for worth in same for k in ("value", "low", "high")]]
+        for same in zip(*parts, strict=True)
+    ]
+    return Table(name, columns, rows)
+
+
+def explained_rows(explanation: Explanation) -> Table:
+    """The values of every row, its place in the table first."""
+    frame = explanation.rows
+    rows = [[place, *cells] for place, cells in zip(frame.index.tolist(), frame.to_numpy(object).tolist(), strict=True)]
+    return Table("explained_rows", ["row", *map(str, frame.columns)], rows)
+
+
+def learning(history: Sequence[Mapping[str, Any]]) -> Table | None:
+    """The losses of every epoch of every member."""
+    if not history:
+        return None
+    columns = list(dict.fromkeys(key for record in history for key in record))
+    return Table("learning", columns, [[record.get(c, "") for c in columns] for record in history])

@@ -1,0 +1,87 @@
+"""Whether a table has what a schema needs."""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import TableError
+from plait.schema import Modality, Schema
+from plait.table_cells import MEDIA, is_media, vector_of
+from plait.table_parse import ISO, Parsed, booleans, dates, number_style, numbers
+from plait.table_values import nulls
+
+_ENOUGH = 5  # cells: fewer that are not understood are counted by the encoder, more make the wrong column
+
+
+def check_frame(frame: pd.DataFrame) -> None:
+    """Refuse tables without rows or columns, and column names that are no text or given twice."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TableError(f"expected a pandas DataFrame, found {type(frame).__name__}")
+    if len(frame.columns) == 0 or len(frame) == 0:
+        raise TableError(f"the table has {len(frame)} rows and {len(frame.columns)} columns; nothing can be learned from it")
+    odd = [c for c in frame.columns if not isinstance(c, str)]
+    if odd:
+        raise TableError(f"column names must be text, found {odd[0]!r}; rename with frame.columns = frame.columns.map(str)")
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if twice:
+        raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+
+
+def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]:
+    """One line for each column that is missing or holds what it cannot be."""
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    found = [f"columns given more than once: {', '.join(map(repr, twice))}"] if twice else []
+    for modality in schema.modalities:
+        gone = [c for c in modality.columns if c not in frame.columns]
+        if not (partial and len(gone) == len(modality.columns)):
+            found += [_missing(c, modality, frame) for c in gone]
+        if not twice:
+            there = [c for c in modality.columns if c in frame.columns]
+            found += [p for c in there if (p := _unusable(frame[c], modality, schema.types.get(c)))]
+    return found
+
+
+def _missing(column: str, modality: Modality, frame: pd.DataFrame) -> str:
+    names = [str(c) for c in frame.columns]
+    close = difflib.get_close_matches(column, names, n=1)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    hint = f"did you mean '{close[0]}'?" if close else f"the table has: {shown}"
+    return f"column '{column}' of modality '{modality.name}' is missing; {hint}"
+
+
+def _unusable(series: pd.Series, modality: Modality, told: str | None) -> str | None:
+    where = f"column '{series.name}' of modality '{modality.name}'"
+    present = series[~nulls(series)]
+    if not len(present):
+        return None
+    first = present.iloc[0]
+    if modality.kind in MEDIA and (series.dtype.kind in "biufcmM" or isinstance(first, int | float | np.number)):
+        return f"{where}: expected {modality.kind} (paths, bytes or arrays), found the number {first!r}"
+    if modality.kind in ("text", "code", "tabular") and is_media(first):
+        return f"{where}: expected {modality.kind}, found {type(first).__name__}"
+    if modality.kind == "vector" and vector_of(first) is None and not str(first).lower().strip().endswith(".npy"):
+        return f"{where}: expected vectors (lists or arrays of numbers), found {first!r:.40}"
+    return _untyped(present, where, told) if modality.kind == "tabular" and told else None
+
+
+def _untyped(present: pd.Series, where: str, told: str) -> str | None:
+    word, _, form = told.partition(" ")
+    parsed = _parse(present, word, form)
+    if parsed is None or parsed.share >= 0.5 or int(parsed.bad.sum()) < _ENOUGH:
+        return None
+    example = present[parsed.bad].iloc[0]
+    return f"{where}: expected {word}s, found {int(parsed.bad.sum()):,} of {len(present):,} cells such as {example!r:.40}"
+
+
+def _parse(present: pd.Series, word: str, form: str) -> Parsed | None:
+    if word == "number":
+        parsed = numbers(present)
+        return parsed if parsed.share >= 0.5 else numbers(present, number_style(present))
+    if word == "boolean":
+        return booleans(present)
+    if word == "date":
+        return dates(present, form or ISO)
+    return None

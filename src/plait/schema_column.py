@@ -1,0 +1,140 @@
+"""One column under inspection: what the tests of ``schema_infer`` ask of it, computed once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.table_cells import is_media
+from plait.table_parse import Parsed, date_format, numbers
+from plait.table_values import MISSING_WORDS, nulls, texts
+
+_SAMPLE = 2000  # distinct values that the tests of wording look at
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a column is taken for.
+
+    Attributes:
+        kind: a kind of modality, or ``ignored``.
+        reason: why, in a few words.
+        type: of a tabular column.
+        doubt: what was seen and not guessed at.
+    """
+
+    kind: str
+    reason: str
+    type: str | None = None
+    doubt: str | None = None
+
+
+class Column:
+    """A column and what is known of it."""
+
+    def __init__(self, series: pd.Series, root: str | None = None) -> None:
+        """Nothing is computed yet."""
+        self.series = series
+        self.root = root
+        self.name = str(series.name)
+
+    @cached_property
+    def gone(self) -> np.ndarray:
+        """(n,) bool: empty cells."""
+        return nulls(self.series)
+
+    @cached_property
+    def present(self) -> int:
+        """Cells that hold anything."""
+        return int((~self.gone).sum())
+
+    @cached_property
+    def values(self) -> list[Any]:
+        """The first present cells, as they are."""
+        return list(self.series[~self.gone].iloc[:_SAMPLE])
+
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """Every cell as text, None where empty."""
+        return texts(self.series)
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """Distinct text -> rows that hold it, in order of appearance."""
+        return pd.Series(self.texts[~self.gone], dtype=object).value_counts(sort=False).to_dict()
+
+    @cached_property
+    def sample(self) -> list[str]:
+        """Distinct texts, evenly spread over the table, at most two thousand."""
+        found = list(self.counts)
+        return found[:: max(1, len(found) // _SAMPLE)][:_SAMPLE]
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct texts."""
+        return len(self.counts)
+
+    @cached_property
+    def numbers(self) -> Parsed:
+        """The column read as numbers."""
+        return numbers(self.series)
+
+    @cached_property
+    def whole(self) -> np.ndarray | None:
+        """The numbers that are there as integers, or None when one is not whole."""
+        found = self.numbers.values[np.isfinite(self.numbers.values)]
+        fits = len(found) > 0 and bool((found == np.round(found)).all()) and bool((np.abs(found) < 2**53).all())
+        return found.astype(np.int64) if fits else None
+
+    @cached_property
+    def date_format(self) -> str | None:
+        """The format of a column of dates."""
+        return date_format(self.series)
+
+    @cached_property
+    def lower(self) -> set[str]:
+        """Distinct words in lower case, without those that stand for a missing value."""
+        return {t.lower() for t in self.counts} - MISSING_WORDS
+
+    @cached_property
+    def words_per_cell(self) -> float:
+        """Mean number of words of the distinct texts."""
+        return float(np.mean([len(t.split()) for t in self.sample])) if self.sample else 0.0
+
+    @property
+    def name_parts(self) -> list[str]:
+        """Words of the column's name: ``imdbId`` -> imdb, id."""
+        return [part.lower() for part in _PARTS.findall(self.name)]
+
+    @property
+    def is_media(self) -> bool:
+        """Whether cells hold bytes, images or arrays of two or more axes."""
+        return any(is_media(v) for v in self.values[:20])
+
+    def share(self, pattern: re.Pattern[str]) -> float:
+        """Share of the distinct texts that match a pattern from the start."""
+        return sum(bool(pattern.match(t)) for t in self.sample) / len(self.sample) if self.sample else 0.0
+
+
+def coded(column: Column) -> bool:
+    """Whether whole numbers look like codes: few of them, often repeated, with gaps that nothing fills.
+
+    Counts and scores fill their range (1, 2, 3, ...); codes do not (3, 14, 1004, 1466).
+    """
+    values = column.whole
+    if values is None:
+        return False
+    found = np.unique(values)
+    low, high = np.quantile(values, [0.05, 0.95])  # a few wild values say nothing
+    within = found[(found >= low) & (found <= high)]
+    if len(within) < 3 or len(found) > 200 or len(values) < 5 * len(found):
+        return False
+    step = int(np.gcd.reduce(np.diff(within)))  # 10, 20, 30 have no gaps
+    return len(within) / (int(within[-1] - within[0]) // step + 1) < 0.5
