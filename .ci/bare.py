@@ -32,5 +32,7 @@ assert model.score(table, label) > 0.9, model.score(table, label)
 model.save("bare-model")
 again = plait.load("bare-model")
 assert np.array_equal(model.predict_proba(table), again.predict_proba(table))
-print(f"bare install: {model.record_['trained_weights']:,} trained weights, encoders",
-      {k: v["name"] for k, v in model.record_["encoders"].items()})
+print(
+    f"bare install: {model.record_['trained_weights']:,} trained weights, encoders",
+    {k: v["name"] for k, v in model.record_["encoders"].items()},
+)

@@ -46,7 +46,9 @@ def fitted() -> FusionClassifier:
     return FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": 30}).fit(*table())
 
 
-@pytest.mark.parametrize("estimator", [kind(**QUICK | {"epochs": 40, "width": 32}) for kind in (FusionClassifier, FusionRegressor)])
+@pytest.mark.parametrize(
+    "estimator", [kind(**QUICK | {"epochs": 40, "width": 32}) for kind in (FusionClassifier, FusionRegressor)]
+)
 def test_scikit_learn_contract(estimator: Any) -> None:
     for checked, check in estimator_checks_generator(estimator, legacy=True, expected_failed_checks=None):
         check(checked)

@@ -28,7 +28,9 @@ def inputs_of(**features: np.ndarray) -> Inputs:
     return Inputs(tokens, {}, {k: t.present for k, t in tokens.items()})
 
 
-def fitted(inputs: Inputs, y: np.ndarray, task: Task, design: Design = DESIGN, settings: Training = TRAINING) -> Members:
+def fitted(
+    inputs: Inputs, y: np.ndarray, task: Task, design: Design = DESIGN, settings: Training = TRAINING
+) -> Members:
     names = list(inputs.present)
     dims = {k: t.dim for k, t in inputs.tokens.items()}
     _, make = maker(design, dims, task.out_dim, {})
@@ -90,7 +92,9 @@ def test_each_branch_keeps_its_own_best_state() -> None:
     model = make()
     rows = torch.arange(200)
     target, weight = task.encode(y), torch.ones(200)
-    history = train(model, task, inputs, target, weight, rows[:150], rows[150:], TRAINING, torch.Generator().manual_seed(0))
+    history = train(
+        model, task, inputs, target, weight, rows[:150], rows[150:], TRAINING, torch.Generator().manual_seed(0)
+    )
     held = inputs.take(rows[150:])
     for name, out in model.outputs(held).items():
         best = min(record["valid"][name] for record in history)

@@ -48,7 +48,7 @@ class Design:
 def sources_of(design: Design, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Each branch's modalities; an own branch is called by its modality."""
     everything = tuple(names)
-    found = {name: everything for name in ("joint", "linear") if name in design.branches}
+    found: dict[str, tuple[str, ...]] = {n: everything for n in ("joint", "linear") if n in design.branches}
     if "own" in design.branches and len(names) > 1:
         found |= {f"own:{name}": (name,) for name in names}
     return found

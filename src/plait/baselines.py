@@ -35,8 +35,9 @@ ABOUT = {
         "linear": "logistic regression on the same features, standardised; L2 penalty chosen on held-out training rows",
     },
     "multilabel": {
-        "majority": "every label's share in the training part as its probability",
-        "linear": "one logistic regression per label on the same features, standardised; L2 penalty chosen as above",
+        "majority": "every label's share in the training part as its probability; answered from where F1 is best there",
+        "linear": "one logistic regression per label on the same features, standardised; L2 penalty and threshold "
+        "chosen on held-out training rows",
     },
     "regression": {
         "majority": "the training part's mean",
@@ -64,12 +65,26 @@ def baselines(
         classes = np.unique(y_train)
         y_train, y_test = codes(y_train, classes), codes(y_test, classes)
     outputs = {"majority": _majority(task, y_train, len(y_test))}
+    thresholds = {"majority": _threshold(task, y_train, _majority(task, y_train, len(y_train)))}
     if _varies(task, y_train):
         train, test = _standardised(features_train, features_test)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant
-            outputs["linear"] = _linear(task, train, y_train, test, seed)
-    return {name: {k: s.value for k, s in measure(task, y_test, o).items()} for name, o in outputs.items()}
+            outputs["linear"], thresholds["linear"] = _linear(task, train, y_train, test, seed)
+    return {
+        name: {k: s.value for k, s in measure(task, y_test, output, threshold=thresholds[name]).items()}
+        for name, output in outputs.items()
+    }
+
+
+def _threshold(task: str, y: Array, p: Array) -> float:
+    """The probability from which on a label is answered, best on these rows, as a model chooses its own."""
+    if task != "multilabel":
+        return 0.5
+    f1 = metrics(task)["f1_samples"].rows
+    assert f1 is not None
+    tried = np.unique(np.r_[np.linspace(0.02, 0.98, 49), np.clip(np.quantile(p, np.linspace(0.5, 1, 21)), 1e-6, 1.0)])
+    return float(max(tried, key=lambda t: float(f1(y, (p >= t).astype(np.int64)).mean())))
 
 
 def _majority(task: str, y: Array, rows: int) -> Array:
@@ -98,15 +113,15 @@ def _standardised(train: Array, test: Array) -> tuple[Array, Array]:
     return train, test
 
 
-def _linear(task: str, train: Array, y: Array, test: Array, seed: int) -> Array:
+def _linear(task: str, train: Array, y: Array, test: Array, seed: int) -> tuple[Array, float]:
+    """Answers for the test rows, and the threshold for labels; penalty and threshold chosen on training rows."""
     order = np.random.default_rng(seed).permutation(len(y))[:TRIED_ROWS]
     fit, held = order[len(order) // 4 :], order[: len(order) // 4]
     judge = metrics(task)["mae" if task == "regression" else "log_loss"]
-    losses = [
-        judge.score(y[held], _answers(task, train[fit], y[fit], train[held], strength, STEPS[0], y)).value
-        for strength in STRENGTHS
-    ]
-    return _answers(task, train, y, test, STRENGTHS[int(np.argmin(losses))], STEPS[1], y)
+    tried = [_answers(task, train[fit], y[fit], train[held], strength, STEPS[0], y) for strength in STRENGTHS]
+    best = int(np.argmin([judge.score(y[held], output).value for output in tried]))
+    output = _answers(task, train, y, test, STRENGTHS[best], STEPS[1], y)
+    return output, _threshold(task, y[held], tried[best])
 
 
 def _answers(task: str, train: Array, y: Array, test: Array, strength: float, steps: int, every: Array) -> Array:

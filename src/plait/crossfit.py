@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,14 +80,17 @@ def crossfit(
         torch.manual_seed(seed + number)
         trained.append(make())
 
+    halt = threading.Event()
+
     def run(number: int) -> list[dict[str, Any]]:
         fold, valid = folds[number]
         generator = torch.Generator().manual_seed(seed + number)
-        records = train(trained[number], task, inputs, target, weight, fold, valid, settings, generator)
+        records = train(trained[number], task, inputs, target, weight, fold, valid, settings, generator, halt.is_set)
         advance(1)
         return [{"member": number, **record} for record in records]
 
-    history = [record for records in _side_by_side(run, len(folds), learning=bool(trained[0].encoders)) for record in records]
+    found = _side_by_side(run, len(folds), halt, learning=bool(trained[0].encoders))
+    history = [record for records in found for record in records]
     held_out: dict[Pattern, dict[str, Tensor]] = {}
     for model, (_, valid) in zip(trained, folds, strict=True):
         _collect(model, inputs, valid, names, held_out, task)
@@ -102,7 +106,7 @@ def crossfit(
 
 
 def _side_by_side(
-    run: Callable[[int], list[dict[str, Any]]], count: int, *, learning: bool
+    run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
 ) -> list[list[dict[str, Any]]]:
     """Members on a thread each, one core per member: matrices this small gain nothing from more (measured: twice as fast).
 
@@ -114,7 +118,12 @@ def _side_by_side(
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(min(cores, count), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(run, range(count)))
+            try:
+                return list(pool.map(run, range(count)))
+            except BaseException:  # Ctrl-C, or a member that diverged: the others stop after their epoch
+                halt.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     finally:
         torch.set_num_threads(cores)
 

@@ -29,7 +29,7 @@ NO_STORE = "none"
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class FusionEstimator(BaseEstimator):
+class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Early fusion of frozen or learning encoders, for tables whose columns hold text, images, sound, video, code and numbers.
 
     Attributes:
@@ -102,7 +102,9 @@ class FusionEstimator(BaseEstimator):
         target = self._target(y)
         if len(target) != len(frame):
             raise TableError(f"X has {len(frame)} rows and y has {len(target)}; they must be equal")
-        weight = _check_sample_weight(sample_weight, np.zeros((len(frame), 1)), dtype=np.float64, ensure_non_negative=True)
+        weight = _check_sample_weight(
+            sample_weight, np.zeros((len(frame), 1)), dtype=np.float64, ensure_non_negative=True
+        )
         fitted = fitting.fit(self, frame, target, weight)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
@@ -225,7 +227,7 @@ class FusionEstimator(BaseEstimator):
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class FusionClassifier(ClassifierMixin, FusionEstimator):
+class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
     """Predicts one class, or several, from any mixture of modalities; see ``FusionEstimator`` for the settings.
 
     Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; the mixing of branches is ours.
@@ -261,7 +263,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class FusionRegressor(RegressorMixin, FusionEstimator):
+class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
     """Predicts a number from any mixture of modalities; see ``FusionEstimator`` for the settings."""
 
     _regressor: ClassVar[bool] = True

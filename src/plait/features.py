@@ -30,7 +30,7 @@ def make_encoder(
     if isinstance(told, Encoder):
         return told
     told = default_encoder(modality.kind) if told is None else told
-    options = {"name": told} if isinstance(told, str) else dict(told)
+    options: dict[str, Any] = {"name": told} if isinstance(told, str) else dict(told)
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
         options["name"] = default_encoder(modality.kind)
@@ -91,7 +91,9 @@ class Featurizer:
             else:
                 groups = cells(frame, modality, root)
                 if len(groups) != 1:
-                    raise ConfigError(f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}")
+                    raise ConfigError(
+                        f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}"
+                    )
                 arrays, there = prepare_all(encoder, groups[0], store, name=modality.name, strict=strict)
                 prepared[modality.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
                 present[modality.name] = torch.from_numpy(there)

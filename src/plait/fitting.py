@@ -61,11 +61,15 @@ def array_frame(array: np.ndarray) -> pd.DataFrame:
     if array.dtype == object:
         for cell in array.ravel()[: array.shape[1]]:
             if not isinstance(cell, str | bytes | int | float | np.generic | np.ndarray | list | type(None)):
-                raise TypeError(f"a cell holds a {type(cell).__name__}: argument must be a string, a number or an array")
+                raise TypeError(
+                    f"a cell holds a {type(cell).__name__}: argument must be a string, a number or an array"
+                )
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
 
-def resolve_schema(told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool) -> Schema:
+def resolve_schema(
+    told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
+) -> Schema:
     """The schema that was given, or the one inferred; a plain array is one tabular modality, all of it."""
     if isinstance(told, Schema):
         found = told
@@ -142,7 +146,17 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
     with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
         result = crossfit(
-            make, task, inputs, task.encode(target), row_weight, task.strata(target), names, training, members, seed, bar.advance
+            make,
+            task,
+            inputs,
+            task.encode(target),
+            row_weight,
+            task.strata(target),
+            names,
+            training,
+            members,
+            seed,
+            bar.advance,
         )
     record = _record(told, seed, digest, given, len(frame), clock, result, features, raw, design, training)
     return Fitted(found, features, scalers, result, record)
@@ -150,7 +164,7 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
 
 def _named(told: FusionEstimator, task: Any) -> Any:
     if task.name == "multilabel":
-        return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))  # type: ignore[attr-defined]
+        return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))
     return task
 
 

@@ -106,8 +106,12 @@ class Mixture:
     def state(self) -> dict[str, Any]:
         """JSON values."""
         weights = [{"pattern": list(p), "weights": w} for p, w in self.weights.items()]
-        return {"names": list(self.names), "sources": {k: list(v) for k, v in self.sources.items()}, "weights": weights,
-                "prior": self.prior}
+        return {
+            "names": list(self.names),
+            "sources": {k: list(v) for k, v in self.sources.items()},
+            "weights": weights,
+            "prior": self.prior,
+        }
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:

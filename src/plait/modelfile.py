@@ -77,7 +77,7 @@ def load(folder: str | Path) -> Any:
 def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     from plait import estimators
 
-    kinds = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
+    kinds: dict[str, type[Any]] = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
     if manifest["kind"] not in kinds:
         raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
     settings = {k: tuple(v) if k == "branches" else v for k, v in manifest["settings"].items()}
@@ -123,8 +123,14 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
     dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
     count = model.record_["members"]
     design = Design(
-        model.fusion, model.depth, model.layers, model.record_["width"], model.dropout, tuple(model.branches),
-        model.max_weights, count,
+        model.fusion,
+        model.depth,
+        model.layers,
+        model.record_["width"],
+        model.dropout,
+        tuple(model.branches),
+        model.max_weights,
+        count,
     )
     _, make = maker(design, dims, task.out_dim, learning)
     members = []

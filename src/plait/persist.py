@@ -111,10 +111,14 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     try:
         weights = (place / WEIGHTS).read_bytes()
     except OSError as error:
-        raise ModelError(f"{place / WEIGHTS}: cannot be read ({error.strerror}); the model folder is incomplete") from None
+        raise ModelError(
+            f"{place / WEIGHTS}: cannot be read ({error.strerror}); the model folder is incomplete"
+        ) from None
     expected = manifest["weights"]
     if len(weights) != expected["bytes"]:
-        raise ModelError(f"{place / WEIGHTS}: {len(weights)} bytes, expected {expected['bytes']}; copy the folder again")
+        raise ModelError(
+            f"{place / WEIGHTS}: {len(weights)} bytes, expected {expected['bytes']}; copy the folder again"
+        )
     if _digest(weights) != expected["digest"]:
         raise ModelError(f"{place / WEIGHTS}: its content was altered (digest differs); copy the folder again")
     try:

@@ -41,11 +41,11 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def track(total: int, label: str, unit: str = "cells", enabled: bool | None = None) -> Iterator[Bar]:
+def track(total: int | None, label: str, unit: str = "cells", enabled: bool | None = None) -> Iterator[Bar]:
     """Show how far a step of ``total`` units is, on standard error and only if that is a terminal.
 
     Args:
-        total: how many units there are.
+        total: how many units there are; None: not known.
         label: what is being done.
         unit: what is counted.
         enabled: False is silent; True shows it even where the environment variable ``PLAIT_QUIET`` asks for silence.

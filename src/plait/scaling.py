@@ -42,7 +42,9 @@ class Scaler:
             values, vectors = torch.linalg.eigh((centred * w).T @ centred / total)  # ascending
             top = values[-self.components :].flip(0).clamp_min(0)
             axes = vectors[:, -self.components :].flip(1)  # (D, components)
-            sign = torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))  # eigenvectors have no sign of their own
+            sign = torch.sign(
+                axes.gather(0, axes.abs().argmax(0, keepdim=True))
+            )  # eigenvectors have no sign of their own
             self.axes = (axes * sign / top.mean().clamp_min(1e-12).sqrt()).float()
         self.mean, self.scale = self.mean.float(), self.scale.float()
         return self

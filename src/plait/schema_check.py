@@ -21,10 +21,14 @@ def check_frame(frame: pd.DataFrame) -> None:
     if not isinstance(frame, pd.DataFrame):
         raise TableError(f"expected a pandas DataFrame, found {type(frame).__name__}")
     if len(frame.columns) == 0 or len(frame) == 0:
-        raise TableError(f"the table has {len(frame)} rows and {len(frame.columns)} columns; nothing can be learned from it")
+        raise TableError(
+            f"the table has {len(frame)} rows and {len(frame.columns)} columns; nothing can be learned from it"
+        )
     odd = [c for c in frame.columns if not isinstance(c, str)]
     if odd:
-        raise TableError(f"column names must be text, found {odd[0]!r}; rename with frame.columns = frame.columns.map(str)")
+        raise TableError(
+            f"column names must be text, found {odd[0]!r}; rename with frame.columns = frame.columns.map(str)"
+        )
     twice = sorted(set(frame.columns[frame.columns.duplicated()]))
     if twice:
         raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
@@ -73,7 +77,9 @@ def _untyped(present: pd.Series, where: str, told: str) -> str | None:
     if parsed is None or parsed.share >= 0.5 or int(parsed.bad.sum()) < _ENOUGH:
         return None
     example = present[parsed.bad].iloc[0]
-    return f"{where}: expected {word}s, found {int(parsed.bad.sum()):,} of {len(present):,} cells such as {example!r:.40}"
+    return (
+        f"{where}: expected {word}s, found {int(parsed.bad.sum()):,} of {len(present):,} cells such as {example!r:.40}"
+    )
 
 
 def _parse(present: pd.Series, word: str, form: str) -> Parsed | None:

@@ -27,7 +27,9 @@ _MAGIC = (
     ("video", re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01[\xb3\xba]", re.DOTALL)),
 )
 _ID_NAMES = frozenset(("id", "ids", "uuid", "guid", "key", "index", "idx", "serial", "isbn", "sku", "pk", "rowid", "#"))
-_CODE_NAMES = frozenset(("type", "class", "code", "category", "cat", "kind", "group", "label", "cluster", "zip", "postcode"))
+_CODE_NAMES = frozenset(
+    ("type", "class", "code", "category", "cat", "kind", "group", "label", "cluster", "zip", "postcode")
+)
 _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev", "eval", "holdout"))
 _PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"1", "0"})
 _ZEROS = re.compile(r"[+-]?0\d")
@@ -96,17 +98,23 @@ def vector(column: Column) -> Verdict | None:
     shape = next(iter(shapes))
     if len(shape) == 1 and shape[0] < 2:
         return None
-    return Verdict("vector", f"vectors of {shape[-1]} numbers" if len(shape) == 1 else f"sequences of {shape[-1]} numbers a step")
+    return Verdict(
+        "vector", f"vectors of {shape[-1]} numbers" if len(shape) == 1 else f"sequences of {shape[-1]} numbers a step"
+    )
 
 
 def unusable(column: Column) -> Verdict | None:
     """Cells of a kind that no encoder takes."""
-    odd = next((v for v in column.values if isinstance(v, bytes | bytearray | Mapping) or getattr(v, "ndim", 0) > 1), None)
+    odd = next(
+        (v for v in column.values if isinstance(v, bytes | bytearray | Mapping) or getattr(v, "ndim", 0) > 1), None
+    )
     if odd is not None:
         return Verdict("ignored", f"cells are {type(odd).__name__}, of no kind that is known")
     numeric = [v for v in column.values if isinstance(v, list | np.ndarray) and vector_of(v) is not None]
     if numeric and any(vector.dtype.kind == "f" for vector in map(np.asarray, numeric)):
-        return Verdict("ignored", "lists of numbers of different lengths; make them equally long, or name its kind (vector, audio)")
+        return Verdict(
+            "ignored", "lists of numbers of different lengths; make them equally long, or name its kind (vector, audio)"
+        )
     return None
 
 
@@ -162,7 +170,11 @@ def identifier(column: Column) -> Verdict | None:
 
 
 def _unique(column: Column) -> str:
-    return "every row has its own" if column.distinct == column.present else f"{column.distinct:,} of {column.present:,} distinct"
+    return (
+        "every row has its own"
+        if column.distinct == column.present
+        else f"{column.distinct:,} of {column.present:,} distinct"
+    )
 
 
 def number(column: Column) -> Verdict | None:
@@ -175,7 +187,11 @@ def number(column: Column) -> Verdict | None:
         last = column.name_parts[-1:] or [""]
         named = last[0] in (_CODE_NAMES | _ID_NAMES) and column.distinct * 5 <= column.present
         if named or coded(column):
-            why = f"by its name a code, {column.distinct} distinct" if named else f"{column.distinct} whole numbers with gaps: codes"
+            why = (
+                f"by its name a code, {column.distinct} distinct"
+                if named
+                else f"{column.distinct} whole numbers with gaps: codes"
+            )
             return Verdict("tabular", why, "category")
     return Verdict("tabular", _range(column), "number", _odd_numbers(column))
 
@@ -194,7 +210,9 @@ def _odd_numbers(column: Column) -> str | None:
     words = int((parsed.missing & ~column.gone).sum())
     said = []
     if bad:
-        said.append(f"{bad} cells such as {column.series[parsed.bad].iloc[0]!r:.30} are no numbers and count as missing")
+        said.append(
+            f"{bad} cells such as {column.series[parsed.bad].iloc[0]!r:.30} are no numbers and count as missing"
+        )
     if infinite:
         said.append(f"{infinite} infinite cells count as missing")
     if words and words > 0.5 * column.present:
@@ -236,7 +254,10 @@ def text(column: Column) -> Verdict | None:
     names = unique >= 0.5 and column.distinct >= 20
     if letters < 0.7 or not (sentences or names):
         return None
-    return Verdict("text", f"{column.distinct:,} distinct of {column.present:,}, {words:.0f} word{'s' if words >= 1.5 else ''} each")
+    return Verdict(
+        "text",
+        f"{column.distinct:,} distinct of {column.present:,}, {words:.0f} word{'s' if words >= 1.5 else ''} each",
+    )
 
 
 def category(column: Column) -> Verdict:

@@ -21,7 +21,11 @@ Problem = tuple[tuple[str, ...], str]
 
 def schema_to_dict(schema: Schema) -> dict[str, Any]:
     """Plain values that ``schema_from_dict`` takes back."""
-    told: dict[str, Any] = {"target": schema.target, "task": schema.task if schema.target else None, "root": schema.root}
+    told: dict[str, Any] = {
+        "target": schema.target,
+        "task": schema.task if schema.target else None,
+        "root": schema.root,
+    }
     told["modalities"] = {m.name: _modality_dict(m, schema) for m in schema.modalities}
     told["ignored"] = dict(schema.ignored)
     return {k: v for k, v in told.items() if v or k == "modalities"}
@@ -100,7 +104,10 @@ def _problems(told: Mapping[str, Any]) -> Iterator[Problem]:
         yield ("ignored",), f"ignored: expected a mapping of column to reason, found {type(ignored).__name__}"
     modalities = told.get("modalities")
     if not isinstance(modalities, Mapping) or not modalities:
-        yield ("modalities",), "modalities: expected a mapping of name to {kind, columns, ...}, found nothing of that kind"
+        yield (
+            ("modalities",),
+            "modalities: expected a mapping of name to {kind, columns, ...}, found nothing of that kind",
+        )
         return
     for name, modality in modalities.items():
         yield from _modality_problems(name, modality)
@@ -115,7 +122,10 @@ def _modality_problems(name: Any, told: Any) -> Iterator[Problem]:
         return
     for key in told:
         if key not in (*_MODALITY, "types"):
-            yield (*path, str(key)), f"modality '{name}': unknown field '{key}' ({nearest(str(key), (*_MODALITY, 'types'))})"
+            yield (
+                (*path, str(key)),
+                f"modality '{name}': unknown field '{key}' ({nearest(str(key), (*_MODALITY, 'types'))})",
+            )
     for key in ("kind", "columns"):
         if key not in told:
             yield path, f"modality '{name}': '{key}' is missing"
@@ -126,7 +136,10 @@ def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -
     columns = told.get("columns")
     columns = [columns] if isinstance(columns, str) else columns
     if columns is not None and not (isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)):
-        yield (*path, "columns"), f"modality '{name}': columns must be a list of names, found {columns!r:.60}; quote numbers"
+        yield (
+            (*path, "columns"),
+            f"modality '{name}': columns must be a list of names, found {columns!r:.60}; quote numbers",
+        )
         return
     for key in ("kind", "train", "root"):
         if told.get(key) is not None and not isinstance(told[key], str):
@@ -135,13 +148,19 @@ def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -
         yield (*path, "encoder"), f"modality '{name}': encoder must be a name or {{name: ..., option: ...}}"
     types = told.get("types") or {}
     if not isinstance(types, Mapping) or not all(isinstance(t, str) for t in types.values()):
-        yield (*path, "types"), f"modality '{name}': types must map columns to words such as number, found {types!r:.60}"
+        yield (
+            (*path, "types"),
+            f"modality '{name}': types must map columns to words such as number, found {types!r:.60}",
+        )
     elif types and told.get("kind") != "tabular":
         yield (*path, "types"), f"modality '{name}': types are for tabular columns, its kind is {told.get('kind')}"
     else:
         for column in types:
             if column not in (columns or ()):
-                yield (*path, "types", str(column)), f"modality '{name}': types names '{column}', which is not among its columns"
+                yield (
+                    (*path, "types", str(column)),
+                    f"modality '{name}': types names '{column}', which is not among its columns",
+                )
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

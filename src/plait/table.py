@@ -82,7 +82,9 @@ def _cell_bytes(cell: Any) -> bytes:
     if isinstance(cell, bytes):
         return cell
     if isinstance(cell, np.ndarray):
-        return f"{cell.dtype}{cell.shape}".encode() + (repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes())
+        return f"{cell.dtype}{cell.shape}".encode() + (
+            repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
+        )
     if isinstance(cell, tuple | list | dict | set):
         return repr(cell).encode()
     return b"" if pd.isna(cell) else text_of(cell).encode()

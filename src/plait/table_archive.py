@@ -120,7 +120,9 @@ class Place:
 
 def _there(path: Path) -> Path:
     if not path.exists():
-        raise TableError(f"root {path}: no such folder or archive; pass the folder or zip that media paths start from (--root)")
+        raise TableError(
+            f"root {path}: no such folder or archive; pass the folder or zip that media paths start from (--root)"
+        )
     if path.is_file() and not zipfile.is_zipfile(path):
         raise TableError(f"root {path}: expected a folder or a zip archive")
     return path

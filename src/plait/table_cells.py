@@ -112,7 +112,9 @@ def _media_cell(value: Any, place: Place, where: str, kind: str) -> tuple[Any, s
         return np.asarray(value.convert("RGB")), None
     if isinstance(value, list):
         return np.asarray(value), None
-    raise TableError(f"{where}: expected {kind} (a path, bytes or an array), found {type(value).__name__} {value!r:.40}")
+    raise TableError(
+        f"{where}: expected {kind} (a path, bytes or an array), found {type(value).__name__} {value!r:.40}"
+    )
 
 
 def is_media(value: Any) -> bool:
@@ -159,7 +161,9 @@ def _vector_cell(value: Any, place: Place, series: pd.Series, row: int) -> np.nd
     if isinstance(value, str) and value.strip().lower().endswith(".npy"):
         blob = place.find(value)
         if blob is None:
-            raise TableError(f"{where}: no such file {value!r} under {place.base}; pass the folder that it lies in (--root)")
+            raise TableError(
+                f"{where}: no such file {value!r} under {place.base}; pass the folder that it lies in (--root)"
+            )
         with blob.open() as file:
             try:
                 value = np.load(file, allow_pickle=False)

@@ -109,7 +109,9 @@ def _quotes_pair(path: Path, encoding: str) -> bool:
     with _open(path, encoding) as file:
         if len({len(row) for _, row in _csv_lines(file, path, "\t", plain=True)}) != 1:
             return True  # broken either way: say what is wrong with it as a quoted table
-    warnings.warn(f"{path}: its quotes do not pair up, so they are read as plain characters", PlaitWarning, stacklevel=2)
+    warnings.warn(
+        f"{path}: its quotes do not pair up, so they are read as plain characters", PlaitWarning, stacklevel=2
+    )
     return False
 
 
@@ -138,7 +140,9 @@ def _json_record(text: str, where: str) -> dict[str, Any]:
         problem = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
         raise TableError(f"{where}: not valid JSON ({problem}); expected one object per line") from None
     if not isinstance(record, dict):
-        raise TableError(f"{where}: expected one object per line, as {{\"column\": value}}, found {type(record).__name__}")
+        raise TableError(
+            f'{where}: expected one object per line, as {{"column": value}}, found {type(record).__name__}'
+        )
     return record
 
 

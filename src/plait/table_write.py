@@ -60,7 +60,9 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
 def _text_writer(path: Path, ending: str) -> Iterator[Write]:
     mark = TEXT[ending]
     packed = path.suffix.lower() == ".gz"
-    opened = gzip.open(path, "wt", encoding="utf-8", newline="") if packed else path.open("w", encoding="utf-8", newline="")
+    opened = (
+        gzip.open(path, "wt", encoding="utf-8", newline="") if packed else path.open("w", encoding="utf-8", newline="")
+    )
     started = False
     with cast(TextIO, opened) as file:
 

@@ -105,7 +105,8 @@ class Classification(Task):
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
         """The most probable class (n,)."""
-        return np.asarray(self.classes)[decoded.argmax(1)]
+        found: np.ndarray = np.asarray(self.classes)[decoded.argmax(1)]
+        return found
 
     def state(self) -> dict[str, Any]:
         """The classes, and the kind of label they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,7 @@ def train(
     valid: Tensor,
     settings: Training,
     generator: torch.Generator,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Train every branch on the rows ``fold``; keep each branch's best state by its loss on the rows ``valid``.
 
@@ -127,7 +128,7 @@ def train(
         history.append(record)
         if not math.isfinite(record["train_loss"]):
             raise PlaitError(f"training diverged in epoch {epoch} (loss {record['train_loss']}); lower learning_rate")
-        if best.done(epoch):
+        if best.done(epoch) or stopped():
             break
     best.restore()
     _draw_from(model, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Outcome:
     evaluation: Evaluation
     explanation: Explanation
     baselines: Mapping[str, Mapping[str, float]]
-    leaks: list[Mapping[str, Any]]
+    leaks: Sequence[Mapping[str, Any]]
     folder: Path | None
     report: Path | None
 
@@ -107,7 +107,7 @@ def save_outcome(
     judged: Evaluation,
     explained: Explanation,
     simple: Mapping[str, Mapping[str, float]],
-    warned: list[Mapping[str, Any]],
+    warned: Sequence[Mapping[str, Any]],
     folder: Path,
     *,
     report: bool,
@@ -138,7 +138,7 @@ def _write_page(
     judged: Evaluation,
     explained: Explanation,
     simple: Mapping[str, Mapping[str, float]],
-    warned: list[Mapping[str, Any]],
+    warned: Sequence[Mapping[str, Any]],
     command: str,
 ) -> bool:
     try:
@@ -166,11 +166,15 @@ def split_rows(
     """Positions of training and test rows."""
     if split_column is not None:
         if split_column not in frame.columns:
-            raise TableError(f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}")
+            raise TableError(
+                f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}"
+            )
         told = frame[split_column].astype(str).str.lower()
         train, test = np.flatnonzero(told != "test"), np.flatnonzero(told == "test")
         if not len(train) or not len(test):
-            raise TableError(f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}")
+            raise TableError(
+                f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}"
+            )
         return train, test
     if not 0 < fraction < 1:
         raise ConfigError(f"test_fraction {fraction}: expected a share between 0 and 1")

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     warnings.simplefilter("always", PlaitWarning)
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, category, *rest: (  # type: ignore[assignment]
+    warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
     try:

@@ -13,10 +13,17 @@ from plait.errors import ConfigError
 Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
 Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
-Task = Annotated[str | None, typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False)]
-Root = Annotated[str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False),
+]
+Root = Annotated[
+    str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)
+]
 Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
-Store = Annotated[str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)]
+Store = Annotated[
+    str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)
+]
 Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SchemaFile = Annotated[
@@ -63,7 +70,9 @@ def read_schema(
     return schema.from_dict(told, str(schema_file)), settings
 
 
-def settings_of(from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **told: Any) -> dict[str, Any]:
+def settings_of(
+    from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **told: Any
+) -> dict[str, Any]:
     """File, then flags, then ``--set``: the later ones win."""
     from plait import config
 

@@ -22,19 +22,29 @@ def fit(
     table: o.Table,
     target: o.Target = None,
     schema: o.SchemaFile = None,
-    out: Annotated[Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)
+    ] = None,
     task: o.Task = None,
     root: o.Root = None,
     encoder: o.Encoder = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
-    depth: Annotated[str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
+    ] = None,
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
-    random_state: Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")] = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
+    ] = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
-    split_column: Annotated[str | None, typer.Option(help="A column that says train or test.", show_default=False)] = None,
-    group: Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column that says train or test.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
+    ] = None,
     store: o.Store = None,
     strict: o.Strict = False,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
@@ -49,13 +59,28 @@ def fit(
     found, from_file = o.read_schema(frame, schema, target, task, root, table)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
-        from_file, encoder, set_, fusion=fusion, depth=depth_value, members=members, epochs=epochs,
-        random_state=random_state, store=store, strict=strict or None,
+        from_file,
+        encoder,
+        set_,
+        fusion=fusion,
+        depth=depth_value,
+        members=members,
+        epochs=epochs,
+        random_state=random_state,
+        store=store,
+        strict=strict or None,
     )
     folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{found.target}"
     outcome = fit_table(
-        frame, found, settings, out=folder, test_fraction=test_fraction, split_column=split_column, group=group,
-        report=report, command=shlex.join(["plait", *sys.argv[1:]]),
+        frame,
+        found,
+        settings,
+        out=folder,
+        test_fraction=test_fraction,
+        split_column=split_column,
+        group=group,
+        report=report,
+        command=shlex.join(["plait", *sys.argv[1:]]),
     )
     show_json(summary(outcome)) if json else show_outcome(outcome, str(table))
 
@@ -124,13 +149,15 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     typer.echo("next")
     typer.echo(f"  plait predict {outcome.folder} {table} --out predictions.csv")
     typer.echo(f"  plait explain {outcome.folder} {table}")
-    typer.echo(f"  plait schema {table} --target {outcome.model.schema_.target} > schema.yaml   # edit, then: plait fit --schema")
+    typer.echo(
+        f"  plait schema {table} --target {outcome.model.schema_.target} > schema.yaml   # edit, then: plait fit --schema"
+    )
 
 
 def modality_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """One row per modality: Shapley value with its interval, and its score alone."""
     main = outcome.evaluation.main_metric
-    alone = {tuple(s["modalities"]): s for s in outcome.evaluation.subsets}
+    alone: dict[tuple[str, ...], Any] = {tuple(s["modalities"]): s for s in outcome.evaluation.subsets}
     return [
         {
             "modality": entry["modality"],

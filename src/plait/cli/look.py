@@ -105,7 +105,9 @@ def _write_npz(out: Path, inputs: Any) -> None:
 
 @app.command(name="store")
 def store_command(
-    prune: Annotated[str | None, typer.Option(help="Keep at most so much, as in 500MB or 2GiB.", show_default=False)] = None,
+    prune: Annotated[
+        str | None, typer.Option(help="Keep at most so much, as in 500MB or 2GiB.", show_default=False)
+    ] = None,
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:

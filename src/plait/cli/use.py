@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 
 
-def _load(folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool) -> FusionEstimator:
+def _load(
+    folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
+) -> FusionEstimator:
     from plait.estimators import FusionEstimator
 
     model = FusionEstimator.load(folder)
@@ -33,9 +35,13 @@ def _load(folder: Path, table: Path, root: str | None, store: str | None, strict
 def predict(
     model: o.Model,
     table: o.Table,
-    out: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
+    ] = None,
     proba: Annotated[bool, typer.Option(help="Write a probability per class.")] = True,
-    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
+    ] = None,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
     root: o.Root = None,
     partial: Partial = False,
@@ -121,7 +127,9 @@ def evaluate(
 def explain(
     model: o.Model,
     table: o.Table,
-    out: Annotated[Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
+    ] = None,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -143,7 +151,9 @@ def explain(
     if json:
         show_json(found.to_dict())
         return
-    show_table([{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall])
+    show_table(
+        [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
+    )
 
 
 def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:

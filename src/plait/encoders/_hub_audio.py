@@ -50,7 +50,7 @@ class HubAudio(HubEncoder):
         return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """``values`` (n, L) samples or (n, L, F) frames, their ``length`` (n, 1) and the ``share`` (n, 1) that is sound."""
+        """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
         if self._extractor is None:
             self._extractor = self.load("AutoFeatureExtractor")
         found = [self._features(cell) for cell in cells]
@@ -90,8 +90,8 @@ class HubAudio(HubEncoder):
 class PooledAudio(nn.Module):
     """A transformers sound model, averaged over time.
 
-    Cells of equal length go together and nothing is ever padded: wav2vec 2.0 normalises over time, so padding would change
-    a cell's features with the batch it happens to be in.
+    Cells of equal length go together and nothing is ever padded: wav2vec 2.0 normalises over time, so padding would
+    make a cell's features depend on the batch it happens to be in.
     """
 
     def __init__(self, network: nn.Module, name: str) -> None:

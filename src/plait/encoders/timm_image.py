@@ -121,6 +121,6 @@ def _timm() -> Any:
     except MissingDependencyError as error:
         version = torch.__version__.partition("+")[0]
         raise MissingDependencyError(
-            "the package 'timm' is needed and could not be imported; the extra 'hub' leaves it out because it may replace "
-            f'torch; run: pip install timm "torch=={version}"'
+            "the package 'timm' is needed and could not be imported; the extra 'hub' leaves it out because it may "
+            f'replace torch; run: pip install timm "torch=={version}"'
         ) from error

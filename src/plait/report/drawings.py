@@ -47,8 +47,14 @@ def drawings(
     """Every figure that there is something to draw for, by name."""
     by_class = evaluation.task == "classification"
     figures: dict[str, tuple[str, Any]] = {
-        "headline": ("Score with its 95 % interval, beside what it must beat", _headline(evaluation, baselines)),
-        "subsets": ("With only these modalities present; lines: 95 % intervals", modalities.subsets_figure(evaluation)),
+        "headline": (
+            "Score with its 95\N{NO-BREAK SPACE}% interval, beside what it must beat",
+            _headline(evaluation, baselines),
+        ),
+        "subsets": (
+            "With only these modalities present; lines: 95\N{NO-BREAK SPACE}% intervals",
+            modalities.subsets_figure(evaluation),
+        ),
         "calibration": (
             ("The most probable class" if by_class else "Every label of every row")
             + ", in 15 bins; area: rows; on the dashed line probabilities are what they say",
@@ -89,6 +95,6 @@ def worths(explanation: Explanation) -> dict[str, Drawing]:
     found = {}
     for place, game in enumerate(explanation.games[:2]):
         name = "modality-values" if place == 0 else f"modality-values-{place + 1}"
-        caption = f"What each modality adds to {game['label']} (Shapley value; lines: 95 % intervals)"
+        caption = f"What each modality adds to {game['label']} (Shapley value; lines: 95\N{NO-BREAK SPACE}% intervals)"
         found[name] = draw(name, caption, modalities.worth_figure(explanation, place))
     return found

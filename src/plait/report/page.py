@@ -88,7 +88,7 @@ def _render(**told: Any) -> str:
         lstrip_blocks=True,
     )
     markup = need("markupsafe", "report").Markup
-    surroundings.filters["number"] = lambda value: sentences.number(value)
+    surroundings.filters["number"] = sentences.number
     surroundings.filters["drawn"] = lambda drawing: markup(drawing.markup)
     surroundings.tests["a_number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     surroundings.globals["unfolded"] = UNFOLDED

@@ -11,29 +11,35 @@ from plait.metrics import metrics
 
 MAJORITY = {
     "classification": "always answering the most frequent class",
-    "multilabel": "answering every label by its share",
+    "multilabel": "always answering the most frequent labels",
     "regression": "always answering the mean",
 }
 
 
-def number(value: float | int | None, digits: int = 3) -> str:
+def number(value: float | int | None, *, significant: bool = False) -> str:
     """A number as a reader wants it; nothing there is a dash.
 
+    Args:
+        value: what to tell.
+        significant: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
+
     Example:
-        >>> number(0.12345), number(12345.678), number(float("nan")), number(1234)
-        ('0.123', '12,346', '–', '1,234')
+        >>> number(0.12345), number(12345.678), number(float("nan")), number(1234), number(-1e-6)
+        ('0.123', '12,346', '–', '1,234', '0.000')
+        >>> number(-1e-6, significant=True)
+        '−1e−06'
     """
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int):
-        return f"{value:,}"
-    if abs(value) >= 10:
+        told = f"{value:,}"
+    elif abs(value) >= 10:
         told = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    elif 0 < abs(value) < 0.5 * 10**-digits:
-        told = f"{value:.1e}"
+    elif significant and 0 < abs(value) < 0.1:
+        told = f"{value:.3g}"
     else:
-        told = f"{value:.{digits}f}"
-    return told.replace("-", "−") if not told.startswith("-0.000") else told[1:]
+        told = f"{value:.3f}"
+    return told.replace("-0.000", "0.000").replace("-", "−")
 
 
 def headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> str:
@@ -41,7 +47,7 @@ def headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]
     main, score = evaluation.main_metric, evaluation.score
     told = f"On {evaluation.rows:,} test rows, {metrics(evaluation.task)[main].label} is {number(score['value'])}"
     if math.isfinite(score["low"]):
-        told += f" (95 % interval {number(score['low'])} to {number(score['high'])})"
+        told += f" (95\N{NO-BREAK SPACE}% interval {number(score['low'])} to {number(score['high'])})"
     beside = []
     if main in baselines.get("majority", {}):
         beside.append(f"{MAJORITY[evaluation.task]} gives {number(baselines['majority'][main])}")

@@ -1,0 +1,56 @@
+"""A recurrent network over words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from plait.encoders._checks import check_whole
+from plait.encoders._scratch_text import ScratchText, masked_max
+from plait.tokens import Tokens
+
+
+@dataclass(eq=False)
+class GRUText(ScratchText):
+    """A GRU over words in both directions, trained from scratch; the mean and the largest of its states.
+
+    Attributes:
+        hidden: width of the state in each direction.
+
+    Formula: h_t = GRU(w_t, h_t-1) from both ends; [mean over t; max over t].
+    Shape: text in, (n, 1, 4 * hidden) out; at most 690,000 weights with the defaults, of which 640,000 are words.
+    Source: Cho et al. 2014, arXiv 1406.1078.
+    Use when: order matters and the words are those of no trained model (codes, logs, a rare language).
+    Not when: texts are ordinary language: frozen sentence embeddings need far less data.
+    """
+
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size."""
+        super().__post_init__()
+        check_whole(self, hidden=1)
+
+    def network(self) -> nn.Module:
+        """The GRU and its pooling."""
+        return _Recurrent(self.width, self.hidden)
+
+    @property
+    def dim(self) -> int:
+        """Both directions, mean and largest."""
+        return 4 * self.hidden
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width, hidden, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        # Packed, or the backward direction would start in the padding.
+        packed = pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])  # (B, T, 2H)
+        return torch.cat([Tokens(states, mask).pooled(), masked_max(states, mask)], 1)

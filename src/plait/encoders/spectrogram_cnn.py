@@ -1,0 +1,174 @@
+"""A convolutional network over log spectrograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.encoders._checks import check_number, check_whole
+from plait.encoders._scratch import ScratchEncoder, floored, readable, where_present
+from plait.encoders._scratch_audio import frames_in, log_spectrogram
+from plait.errors import ConfigError
+from plait.media import seconds
+from plait.tokens import Tokens
+
+#: Blocks, of which all but the last halve time and frequency.
+_FACTORS = (1, 2, 3, 4)
+_HALVINGS = len(_FACTORS) - 1
+#: Those of ``nn.BatchNorm2d``.
+_EPSILON, _MOMENTUM = 1e-5, 0.1
+
+
+@dataclass(eq=False)
+class SpectrogramCNN(ScratchEncoder):
+    """Four convolutions over a log spectrogram, trained from scratch; the mean and the largest over time.
+
+    Frames beyond the end of a sound are known as such in every layer, batch normalisation included.
+
+    Attributes:
+        max_seconds: only the beginning of longer sounds is heard, and never more than of the longest training sound.
+        bins: of frequency, equally wide on the mel scale; a multiple of 8.
+        width: channels of the first convolution; the others have 2, 3 and 4 times as many.
+
+    Formula: per block max-pool(ReLU(BatchNorm(3 x 3 convolution))), the last without pooling, then ReLU of one linear
+    map over all frequencies of a step; [mean over time; max over time].
+    Shape: sounds in, (n, 1, 8 * width) out; 180,000 weights with the defaults. Frames of 25 ms, one every 16 ms.
+    Source: Kong et al. 2020, PANNs, arXiv 1912.10211, cut down.
+    Use when: there are thousands of sounds of a kind that no trained model knows.
+    Not when: sounds are few, or speech: frozen features are better.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+
+    max_seconds: float = 10.0
+    bins: int = 64
+    width: int = 24
+
+    def __post_init__(self) -> None:
+        """Refuse what the network cannot halve."""
+        check_whole(self, bins=2**_HALVINGS, width=1)
+        check_number(self, max_seconds=(0.05, 120.0))
+        if self.bins % 2**_HALVINGS:
+            raise ConfigError(f"encoder {self.name()}: bins must be a multiple of {2**_HALVINGS}, found {self.bins}")
+        self._frames, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
+
+    def fit(self, cells: Sequence[Any]) -> Self:
+        """Learn the longest sound, and mean and deviation of each bin."""
+        longest = max((seconds(cell) for cell in cells), default=0.0)
+        found = readable(cells, self._spectrogram)
+        self._frames = max([frames_in(min(longest, self.max_seconds)), *map(len, found)])
+        frames = np.concatenate(found).astype(np.float32) if found else np.zeros((1, self.bins), np.float32)
+        self._mean, self._std = frames.mean(0), floored(frames.std(0), 0.1)
+        return self
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``spectrogram`` float16 (n, F, bins) and ``mask`` bool (n, F)."""
+        if not self._frames:
+            raise self.unfitted()
+        found = np.zeros((len(cells), self._frames, self.bins), np.float16)
+        mask = np.zeros((len(cells), self._frames), bool)
+        for row, cell in enumerate(cells):
+            frames = self._spectrogram(cell)[: self._frames]
+            found[row, : len(frames)], mask[row, : len(frames)] = frames, True
+        return {"spectrogram": found, "mask": mask}
+
+    def _spectrogram(self, cell: Any) -> np.ndarray:
+        return log_spectrogram(cell, self.bins, self.max_seconds)
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds, from the headers."""
+        return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
+
+    def module(self) -> nn.Module:
+        """The network, freshly initialised."""
+        if not self._frames:
+            raise self.unfitted()
+        return _Network(self._mean, self._std, self.width, self.dim)
+
+    @property
+    def dim(self) -> int:
+        """Mean and largest of the last block's channels."""
+        return 2 * _FACTORS[-1] * self.width
+
+    def state(self) -> dict[str, Any]:
+        """Longest sound, mean and deviation."""
+        return {"frames": self._frames, "mean": self._mean, "std": self._std} if self._frames else {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take them back."""
+        if state:
+            self._frames = int(state["frames"])
+            self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
+
+
+class _Network(nn.Module):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray, width: int, dim: int) -> None:
+        super().__init__()
+        # Not saved with the weights: they are the encoder's state already.
+        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
+        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
+        self.dim = dim
+        sizes = [1, *(width * factor for factor in _FACTORS)]
+        pairs = list(pairwise(sizes))
+        self.convolutions = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs])
+        self.norms = nn.ModuleList([MaskedBatchNorm(b) for _, b in pairs])
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: an odd last frame counts, as it does with padding behind it
+        self.across = nn.Linear(sizes[-1] * (len(mean) >> _HALVINGS), sizes[-1])
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        mask = batch["mask"]
+        longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
+        x, mask = batch["spectrogram"][:, :longest], mask[:, :longest]
+        return where_present(mask.any(1), lambda rows: self._features(x[rows], mask[rows]), self.dim)
+
+    def _features(self, frames: Tensor, mask: Tensor) -> Tensor:
+        x = ((frames.float() - self.mean) / self.std).masked_fill(~mask.unsqueeze(-1), 0.0).unsqueeze(1)  # (B, 1, F, bins)
+        there = mask[:, None, :, None].float()  # (B, 1, F, 1)
+        for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            # Beyond the end all is zero, as beyond the edge of the picture, so that padding changes nothing.
+            x = torch.relu(norm(convolution(x * there), there))
+            if number < _HALVINGS:
+                x, there = self.pool(x * there), self.pool(there.expand(-1, -1, -1, 2))[..., :1]
+        steps = torch.relu(self.across(x.permute(0, 2, 1, 3).flatten(2)))  # (B, F / 8, dim / 2)
+        present = there[:, 0, :, 0] > 0  # (B, F / 8)
+        largest = steps.masked_fill(~present.unsqueeze(-1), 0.0).amax(1)  # nothing is below zero after the ReLU
+        return torch.cat([Tokens(steps, present).pooled(), largest], 1)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation whose statistics are of what is there alone."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        """As ``nn.BatchNorm2d`` with its defaults."""
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+        """Normalise x (B, C, F, W); ``there`` (B, 1, F, 1) is 1 or 0."""
+        mean, variance = self._learn(x, there) if self.training else (self.running_mean, self.running_var)
+        scale = self.weight * (variance + _EPSILON).rsqrt()
+        return x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
+
+    def _learn(self, x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        count = there.sum() * x.shape[3]
+        mean = (x * there).sum((0, 2, 3)) / count  # (C,)
+        variance = ((x - mean.view(1, -1, 1, 1)).square() * there).sum((0, 2, 3)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, _MOMENTUM)
+            self.running_var.lerp_(variance * count / (count - 1).clamp_min(1.0), _MOMENTUM)
+        return mean, variance

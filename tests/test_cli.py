@@ -1,0 +1,363 @@
+"""The command line as a user has it: a table with text, numbers and pictures, from schema to predictions; and all that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from plait.cli import main
+
+ENCODERS = ["--encoder", "text=hashed_ngrams", "--encoder", "image=pixel_statistics"]
+QUICK = [*ENCODERS, "--members", "2", "--epochs", "8", "--set", "width=16", "--no-report"]
+
+
+def run(*arguments: str | Path) -> int:
+    """Exit code of a command."""
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def write_table(folder: Path, n: int = 80, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    (folder / "photos").mkdir(parents=True, exist_ok=True)
+    warm, big = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    for i in range(n):
+        pixels = (rng.random((24, 24, 3)) * 80 + np.array([150, 40, 40] if warm[i] else [40, 40, 150])).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{i}.png")
+    frame = pd.DataFrame(
+        {
+            "id": [f"row{i:04d}" for i in range(n)],
+            "story": [f"this {'large' if b else 'little'} thing has the number {i} on it" for i, b in enumerate(big)],
+            "weight": (big * 3 + rng.normal(size=n)).round(3),
+            "material": rng.choice(["wood", "stone", "iron"], n),
+            "photo": [f"photos/{i}.png" for i in range(n)],
+            "label": np.array(["cs", "cb", "ws", "wb"])[2 * warm + big],
+        }
+    )
+    frame.to_csv(folder / "things.csv", index=False)
+    return folder / "things.csv"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_table(tmp_path_factory.mktemp("table"))
+
+
+@pytest.fixture(scope="module")
+def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "things"
+    assert run("fit", table, "--target", "label", "--out", folder, *QUICK) == 0
+    return folder
+
+
+def test_schema_prints_yaml_that_fit_takes_back(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("schema", table, "--target", "label") == 0
+    told = capsys.readouterr().out
+    assert "target: label" in told
+    (tmp_path / "s.yaml").write_text(
+        told + "settings:\n  width: 16\n  encoders: {text: hashed_ngrams, image: pixel_statistics}\n"
+    )
+    command = [
+        "fit",
+        table,
+        "--schema",
+        tmp_path / "s.yaml",
+        "--out",
+        tmp_path / "m",
+        "--epochs",
+        "2",
+        "--no-report",
+        "--json",
+    ]
+    assert run(*command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["record"]["width"] == 16
+    assert {m["modality"] for m in found["explanation"]["overall"]} == {"text", "tabular", "image"}
+
+
+def test_the_report_page_is_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    command = ["fit", table, "--target", "label", "--out", tmp_path / "m", *QUICK[:-1]]
+    assert run(*command) == 0
+    out = capsys.readouterr().out
+    assert "held-out rows" in out
+    assert "what each modality is worth" in out
+    page = (tmp_path / "m" / "report.html").read_text()
+    assert "label" in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
+
+
+def test_predict_writes_every_row_whatever_the_piece(table: Path, model: Path, tmp_path: Path) -> None:
+    assert run("predict", model, table, "--out", tmp_path / "p.csv", "--keep", "id") == 0
+    assert run("predict", model, table, "--out", tmp_path / "q.csv", "--keep", "id", "--rows", "7") == 0
+    whole, pieces = pd.read_csv(tmp_path / "p.csv"), pd.read_csv(tmp_path / "q.csv")
+    assert whole["id"].tolist() == pd.read_csv(table)["id"].tolist()
+    assert whole["prediction"].tolist() == pieces["prediction"].tolist()
+    chances = whole[[c for c in whole if c.startswith("p(")]].to_numpy()
+    np.testing.assert_allclose(chances.sum(1), 1, atol=1e-4)
+
+
+def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", model, table, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0.5 < found["metrics"]["accuracy"]["value"] <= 1
+    assert len(found["subsets"]) == 7
+    assert run("evaluate", model, table) == 0
+    assert "balanced_accuracy" in capsys.readouterr().out
+    assert run("explain", model, table, "--json") == 0
+    worth = json.loads(capsys.readouterr().out)["overall"]
+    assert {w["modality"] for w in worth} == {"text", "tabular", "image"}
+
+
+def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--store", tmp_path / "store"]
+    assert run("encode", table, "--target", "label", *ENCODERS, *store, "--out", tmp_path / "e.npz", "--json") == 0
+    records = {r["modality"]: r for r in json.loads(capsys.readouterr().out)}
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert arrays["text.x"].shape == (80, 1, records["text"]["width"])
+    assert run("store", *store, "--json") == 0
+    assert sum(e["entries"] for e in json.loads(capsys.readouterr().out)["encoders"]) >= 80
+    assert run("store", *store, "--prune", "0MB") == 0
+    for family in ("encoders", "fusion", "networks", "datasets"):
+        assert run("list", family) == 0
+    assert "licence" in capsys.readouterr().out
+
+
+def test_settings_have_one_name_everywhere(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "fit",
+        table,
+        "--target",
+        "label",
+        "--out",
+        tmp_path / "m",
+        *QUICK,
+        "--depth",
+        "late",
+        "--set",
+        "dropout=0.1",
+        "--json",
+    ]
+    assert run(*command) == 0
+    capsys.readouterr()
+    settings = json.loads((tmp_path / "m" / "model.json").read_text())["settings"]
+    assert (settings["depth"], settings["dropout"], settings["members"]) == ("late", 0.1, 2)
+
+
+def test_import_stays_light() -> None:
+    code = (
+        "import sys, plait, plait.cli; from plait.cli import fit, look, use; "
+        "heavy = {'torch', 'pandas', 'sklearn', 'numpy', 'matplotlib', 'transformers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str | Path) -> None:
+    """One line that says what is wrong, and exit code 2."""
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, told
+    assert complaint.lower() in told[0].lower(), told[0]
+
+
+def edited(table: Path, folder: Path, **columns: object) -> Path:
+    frame = pd.read_csv(table).assign(**columns)
+    frame["photo"] = [str(table.parent / p) if isinstance(p, str) else p for p in frame["photo"]]
+    frame.to_csv(folder / "edited.csv", index=False)
+    return folder / "edited.csv"
+
+
+def test_wrong_path_names_the_nearest(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, "things.csv", "fit", table.with_name("thing.csv"), "--target", "label")
+
+
+def test_empty_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    refused(capsys, "empty", "fit", tmp_path / "empty.csv", "--target", "label")
+    (tmp_path / "head.csv").write_text("a,b,label\n")
+    refused(capsys, "no rows", "fit", tmp_path / "head.csv", "--target", "label")
+
+
+def test_wrong_target_names_the_nearest(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, "'label'", "fit", table, "--target", "labl")
+
+
+def test_one_class_only(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(
+        capsys,
+        "one class",
+        "fit",
+        edited(table, tmp_path, label="same"),
+        "--target",
+        "label",
+        "--task",
+        "classification",
+        *QUICK,
+    )
+
+
+def test_target_with_holes_and_a_rare_class(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = pd.read_csv(table)["label"].tolist()
+    labels[:5] = [None] * 5
+    labels[7] = "only me"
+    path = edited(table, tmp_path, label=labels)
+    assert run("fit", path, "--target", "label", "--out", tmp_path / "m", *QUICK) == 0
+    assert "5 of 80 rows have no 'label'" in capsys.readouterr().err
+
+
+def test_a_column_missing_at_predict_time(
+    table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(table, tmp_path)
+    pd.read_csv(path).drop(columns="story").to_csv(path, index=False)
+    refused(capsys, "story", "predict", model, path, "--out", tmp_path / "p.csv")
+    assert not (tmp_path / "p.csv").exists()
+    assert run("predict", model, path, "--out", tmp_path / "p.csv", "--partial") == 0
+
+
+def test_broken_pictures_are_absent_cells_or_an_error_with_strict(
+    table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = (table.parent / "photos" / "0.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(good[: len(good) // 2])
+    (tmp_path / "text.png").write_text("not a picture")
+    photos = [str(table.parent / p) for p in pd.read_csv(table)["photo"]]
+    photos[:3] = [str(tmp_path / "cut.png"), str(tmp_path / "text.png"), str(tmp_path / "gone.png")]
+    path = edited(table, tmp_path, photo=photos)
+    assert run("predict", model, path, "--out", tmp_path / "p.csv") == 0
+    told = capsys.readouterr().err
+    assert "2 of 80 cells of 'image' cannot be read" in told
+    assert "gone.png" in told
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 80
+    refused(capsys, "image", "predict", model, path, "--out", tmp_path / "q.csv", "--strict")
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_pictures_from_an_archive_and_one_that_climbs_out(
+    table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in (table.parent / "photos").iterdir():
+            archive.write(path, f"photos/{path.name}")
+        archive.write(path, "../evil.png")
+    assert run("predict", model, table, "--root", tmp_path / "photos.zip", "--out", tmp_path / "p.csv") == 0
+    assert run("predict", model, table, "--out", tmp_path / "q.csv") == 0
+    assert (tmp_path / "p.csv").read_text() == (tmp_path / "q.csv").read_text()
+    photos = ["../evil.png", *pd.read_csv(table)["photo"][1:]]
+    frame = pd.read_csv(table).assign(photo=photos)
+    frame.to_csv(tmp_path / "evil.csv", index=False)
+    capsys.readouterr()
+    run("predict", model, tmp_path / "evil.csv", "--root", tmp_path / "photos.zip", "--out", tmp_path / "r.csv")
+    assert "evil.png" in capsys.readouterr().err
+
+
+def test_settings_that_are_not_known(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(
+        capsys, "did you mean 'width'", "fit", table, "--target", "label", "--out", tmp_path / "m", "--set", "widht=3"
+    )
+    refused(capsys, "modality=name", "fit", table, "--target", "label", "--encoder", "minilm")
+    (tmp_path / "s.yaml").write_text("target: label\nmodalitys: {}\n")
+    refused(capsys, "did you mean 'modalities'", "fit", table, "--schema", tmp_path / "s.yaml")
+    assert not (tmp_path / "m").exists()
+
+
+def test_broken_model_folders(table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    weights = bytearray((broken / "weights.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (broken / "weights.safetensors").write_bytes(weights)
+    refused(capsys, "altered", "predict", broken, table)
+    (broken / "weights.safetensors").unlink()
+    refused(capsys, "incomplete", "predict", broken, table)
+    refused(capsys, "no such folder", "predict", tmp_path / "nowhere", table)
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from plait.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_while_saving_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        LIMITED,
+        "fit",
+        str(table),
+        "--target",
+        "label",
+        "--out",
+        str(tmp_path / "m"),
+        "--store",
+        "none",
+        *QUICK,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+WAITING = """
+import sys, time
+from plait import crossfit
+from plait.cli import main
+def train(*arguments):
+    print("training", flush=True)
+    while not arguments[-1]():
+        time.sleep(0.01)
+    return []
+crossfit.train = train
+main(sys.argv[1:])
+"""
+
+
+def test_ctrl_c_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        WAITING,
+        "fit",
+        str(table),
+        "--target",
+        "label",
+        "--out",
+        str(tmp_path / "m"),
+        *QUICK,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "training"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "the same command carries on" in told
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
