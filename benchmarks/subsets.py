@@ -179,7 +179,7 @@ def fit_linear(trial: Trial, subset: tuple[str, ...]) -> tuple[Outputs, dict[str
 
 
 def chosen(x: np.ndarray, y: np.ndarray, several: bool, seed: int) -> tuple[float, float]:
-    """Strength, and threshold for several labels, with the best mean score on held-out folds (one fold on large tables)."""
+    """Strength, and threshold for several labels, with the best score on held-out folds (one on large tables)."""
     folds = list(KFold(5, shuffle=True, random_state=seed).split(x))[: 5 if len(x) < LARGE else 1]
     scores: dict[tuple[float, float], float] = defaultdict(float)
     for (fit, held), strength in itertools.product(folds, STRENGTHS):

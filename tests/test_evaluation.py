@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -171,8 +172,11 @@ def test_an_empty_table_and_a_broken_model_are_refused():
 def test_thresholds_that_the_model_chose_are_used():
     model, frame = fitted("multilabel")
     plain = evaluate(model, frame, bootstrap=0).metrics["f1_micro"]["value"]
-    model.thresholds_ = (0.99,) * 3
-    assert evaluate(model, frame, bootstrap=0).metrics["f1_micro"]["value"] < plain
+    model.members_ = SimpleNamespace(task=SimpleNamespace(thresholds=(0.99,) * 3))  # where estimators keep them
+    strict = evaluate(model, frame, bootstrap=0).metrics["f1_micro"]["value"]
+    assert strict < plain
+    model.thresholds_ = (0.5,) * 3
+    assert evaluate(model, frame, bootstrap=0).metrics["f1_micro"]["value"] == plain
 
 
 def test_intervals_of_the_model_are_covered():
@@ -309,3 +313,12 @@ def test_real_movies_majority(data_root):
     x = np.random.default_rng(0).normal(size=(len(frame), 5))
     found = baselines("multilabel", x[:2000], genres[:2000], x[2000:], genres[2000:])
     assert abs(found["linear"]["auc_macro"] - 0.5) < 0.05  # noise stays noise
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_per_row_spills_no_warning():
+    x, _ = features(40, 0)
+    y = np.array([f"c{i}" for i in range(40)])
+    assert baselines("classification", x, np.tile(y, 1), x, y)["majority"]["accuracy"] == 1 / 40
+    p = np.eye(40) * 0.5 + 0.5 / 40
+    assert len(per_class(list(y), np.arange(40), p.argmax(1), p)) == 40

@@ -275,3 +275,18 @@ def test_one_label_alone_is_not_taken_for_a_class_of_two():
     found = {k: s.value for k, s in measure("multilabel", y, p).items()}
     assert found["f1_micro"] == found["f1_macro"] == found["f1_weighted"] == pytest.approx(2 / 3)
     assert found["f1_samples"] == pytest.approx(2 / 3)  # right, wrong, rightly empty
+
+
+def test_macro_intervals_stay_around_their_value_when_classes_are_rare():
+    """A class of one row is missing in a third of the resamples, which lifts a plain mean over classes."""
+    y = np.r_[np.zeros(60, int), np.arange(1, 25)]
+    p = np.full((len(y), 25), 0.02) + 0.5 * (np.arange(25) == 0)  # always class 0
+    told = inputs("classification", p)
+    drawn = resample_metrics("classification", y, told, 300, 0)
+    for name in ("f1_macro", "recall_macro", "precision_macro", "balanced_accuracy"):
+        metric = METRICS["classification", name]
+        value = metric.score(y, told[metric.input]).value
+        assert metric.biased
+        low, high = interval(drawn[name], centre=value, limits=metric.range)
+        assert low <= value <= high
+    assert interval(drawn["f1_macro"])[0] > measure("classification", y, p)["f1_macro"].value  # without the centring

@@ -12,6 +12,7 @@ from plait.crossfit import Members, crossfit, folds_of, prior
 from plait.errors import ConfigError, PlaitError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, patterns
+from plait.optimiser import AdamW
 from plait.scaling import Scaler
 from plait.tasks import Classification, Multilabel, Regression, Task, restore
 from plait.tokens import Tokens
@@ -20,7 +21,7 @@ from plait.train import Training, train, trained_weights
 TRAINING = Training(
     epochs=25, batch_size=64, learning_rate=5e-3, weight_decay=0.01, patience=25, smoothing=0.0, modality_dropout=0.0
 )
-DESIGN = Design("concat", "early", 2, 32, 0.0, ("joint", "linear", "own"), 10**6, 5)
+DESIGN = Design("concat", "early", 2, 32, 0.0, 0.0, ("joint", "linear", "own"), 10**6, 5)
 
 
 def inputs_of(**features: np.ndarray) -> Inputs:
@@ -82,6 +83,27 @@ def test_training_is_reproducible_and_moves_with_the_seed() -> None:
     task = Classification((0, 1))
     first, second = (fitted(inputs, y, task).raw(inputs) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_the_optimiser_is_torchs_adamw() -> None:
+    def trained(ours: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer, x = torch.nn.Linear(4, 3), torch.randn(16, 4)
+        own = AdamW(layer.parameters(), 0.01, 0.1, 40)
+        theirs = torch.optim.AdamW(layer.parameters(), lr=0.01, weight_decay=0.1)
+        for _ in range(40):
+            theirs.zero_grad()
+            theirs.param_groups[0]["lr"] = 0.01 * own.factor()
+            layer(x).square().sum().backward()
+            if ours:
+                own.step()
+            else:
+                torch.nn.utils.clip_grad_norm_(layer.parameters(), 5.0)
+                theirs.step()
+                own.done += 1
+        return layer.weight.detach()
+
+    torch.testing.assert_close(trained(True), trained(False))
 
 
 def test_each_branch_keeps_its_own_best_state() -> None:

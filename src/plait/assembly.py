@@ -32,6 +32,7 @@ class Design:
     layers: int
     width: int | None
     dropout: float
+    input_dropout: float
     branches: tuple[str, ...]
     max_weights: int
     members: int
@@ -78,7 +79,7 @@ def _build(
     for name, needs in sources.items():
         part = {m: dims[m] for m in needs}
         if name == "linear":
-            networks[name] = LinearNetwork(part, out_dim)
+            networks[name] = LinearNetwork(part, out_dim, input_dropout=design.input_dropout)
         else:
             single = len(part) == 1
             networks[name] = FusionNetwork(
@@ -89,6 +90,7 @@ def _build(
                 layers=design.layers,
                 width=design.width or WIDTHS[0],
                 dropout=design.dropout,
+                input_dropout=design.input_dropout,
             )
     return Branches(networks, sources, {name: encoder.module() for name, encoder in learning.items()})
 

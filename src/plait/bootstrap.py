@@ -79,7 +79,7 @@ def interval(
     Args:
         values: (R,) values on resamples.
         centre: the value on the rows themselves: given, the resamples are moved so that their mean lies there. For
-            metrics that are larger on every resample than on the rows (calibration error).
+            metrics that are off on average on resamples (``Metric.biased``).
         limits: the metric's range.
     """
     defined = values[~np.isnan(values)]

@@ -45,6 +45,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         members: networks trained by cross-fitting and averaged; None: five, on large tables three.
         components: frozen features beyond this many are reduced to their directions of most variance.
         dropout: of each block.
+        input_dropout: of single features as they enter; what holds a small table back from learning them by heart.
         modality_dropout: chance that a modality is hidden from a training row in a step.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
@@ -73,6 +74,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     members: int | None = None
     components: int = 256
     dropout: float = 0.3
+    input_dropout: float = 0.3
     modality_dropout: float = 0.2
     smoothing: float = 0.0
     epochs: int | None = None

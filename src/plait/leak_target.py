@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import ClassVar
 
 import numpy as np
@@ -46,8 +47,8 @@ class Target(ABC):
         return dataclasses.replace(self, rows=self.rows[at], words=self.words[at], names=names, values=self.values[at])
 
     @abstractmethod
-    def predicted_by(self, codes: np.ndarray) -> Score | None:
-        """How well a code per row tells the target of rows that it was not counted on."""
+    def predicted_by(self, keys: Keys) -> Score | None:
+        """How well a column tells the target of rows that it was not counted on."""
 
 
 def target_of(series: pd.Series, task: str) -> Target | None:
@@ -71,24 +72,82 @@ def halves(n: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(n) % 2
 
 
-def told_rightly(codes: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """Accuracy of each code's most frequent class, counted on the other half of the rows; and of the majority."""
-    fold = halves(len(codes))
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """A column as what is counted on.
+
+    Attributes:
+        codes: (n,) the distinct value of each row, ascending where there is an order; -1 where it is empty.
+        places: (K,) the number behind each code; None where values have no order.
+    """
+
+    codes: np.ndarray
+    places: np.ndarray | None = None
+
+    def nearest(self, known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Place in ``known`` (codes, ascending) of each code asked for (m,); -1 where there is nothing like it."""
+        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        found = np.where(known[at] == asked, at, -1)
+        first = int(np.searchsorted(known, 0))
+        if self.places is None or first == len(known):
+            return found
+        there = self.places[known[first:]]
+        wanted = self.places[np.maximum(asked, 0)]
+        right = np.clip(np.searchsorted(there, wanted), 1, max(1, len(there) - 1)) % len(there)
+        closer = np.where(wanted - there[right - 1] <= there[right] - wanted, right - 1, right) % len(there)
+        return np.where(asked < 0, found, first + closer)
+
+
+def told_rightly(keys: Keys, classes: np.ndarray) -> tuple[float, float]:
+    """Accuracy of the most frequent class of the nearest value in the other half of the rows; and of the majority."""
+    fold = halves(len(classes))
     right = 0
     majority = int(np.bincount(classes).argmax())
     width = int(classes.max()) + 1
     for part in (0, 1):
         seen = fold != part
-        pairs, counts = np.unique((codes[seen] + 1) * width + classes[seen], return_counts=True)
+        pairs, counts = np.unique((keys.codes[seen] + 1) * width + classes[seen], return_counts=True)
         order = np.lexsort((counts, pairs // width))  # the most frequent class of each code comes last
-        levels = pairs[order] // width
+        levels = pairs[order] // width - 1
         last = np.append(levels[1:] != levels[:-1], True)
-        known, best = levels[last], pairs[order][last] % width
-        asked = codes[~seen] + 1
-        place = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-        answer = np.where(known[place] == asked, best[place], majority)
-        right += int((answer == classes[~seen]).sum())
-    return right / len(codes), float((classes == majority).mean())
+        best = pairs[order][last] % width
+        at = keys.nearest(levels[last], keys.codes[~seen])
+        right += int((np.where(at < 0, majority, best[at]) == classes[~seen]).sum())
+    return right / len(classes), float((classes == majority).mean())
+
+
+def told_each(keys: Keys, has: np.ndarray) -> np.ndarray:
+    """Accuracy for each of several labels (L,), told as ``told_rightly`` does; ``has`` is (n, L) of 0 and 1."""
+    fold = halves(len(has))
+    right = np.zeros(has.shape[1])
+    for part in (0, 1):
+        seen = fold != part
+        known, code = np.unique(keys.codes[seen], return_inverse=True)
+        at = keys.nearest(known, keys.codes[~seen])
+        for label, column in enumerate(has.T):
+            often = np.bincount(code, weights=column[seen]) * 2 > np.bincount(code)
+            guess = np.where(at < 0, column[seen].mean() > 0.5, often[at])
+            right[label] += (guess == column[~seen]).sum()
+    return right / len(has)
+
+
+def explained(keys: Keys, y: np.ndarray) -> float:
+    """Share of the variance explained by the mean of each value in the other half, on the line between values."""
+    fold = halves(len(y))
+    error = 0.0
+    for part in (0, 1):
+        seen = fold != part
+        known, code = np.unique(keys.codes[seen], return_inverse=True)
+        mean = np.bincount(code, weights=y[seen]) / np.bincount(code)
+        asked = keys.codes[~seen]
+        at = keys.nearest(known, asked)
+        answer = np.where(at < 0, y[seen].mean(), mean[at])
+        line = known >= 0
+        if keys.places is not None and line.any():
+            between = np.interp(keys.places[np.maximum(asked, 0)], keys.places[known[line]], mean[line])
+            answer = np.where(asked < 0, answer, between)
+        error += float(((answer - y[~seen]) ** 2).sum())
+    return max(0.0, 1 - error / (float(np.var(y)) * len(y)))
 
 
 def _far_better(score: float, chance: float) -> bool:
@@ -98,46 +157,38 @@ def _far_better(score: float, chance: float) -> bool:
 class _Class(Target):
     task = "classification"
 
-    def predicted_by(self, codes: np.ndarray) -> Score | None:
+    def predicted_by(self, keys: Keys) -> Score | None:
         if not self.varied:
             return None
-        score, majority = told_rightly(codes, self.values)
+        score, majority = told_rightly(keys, self.values)
         return score, _far_better(score, majority), f"{score:.1%} of held-out rows, the majority class {majority:.1%}"
 
 
 class _Several(Target):
     task = "multilabel"
 
-    def predicted_by(self, codes: np.ndarray) -> Score | None:
-        counts = pd.Series([name for row in self.names for name in row], dtype=object).value_counts()
-        best: Score | None = None
-        for label in counts.index[:_LABELS]:
-            has = np.fromiter((label in row for row in self.names), dtype=np.int64, count=len(self.names))
-            if min(has.sum(), len(has) - has.sum()) < _FEW / 2:
-                continue
-            score, majority = told_rightly(codes, has)
-            said = f"whether '{label}' is among it, for {score:.1%} of held-out rows (always the same: {majority:.1%})"
-            if _far_better(score, majority) and (best is None or score > best[0]):
-                best = score, True, said
-        return best
+    def predicted_by(self, keys: Keys) -> Score | None:
+        counts = Counter(name for row in self.names for name in row)
+        least = _FEW / 2
+        labels = [n for n, c in counts.most_common(_LABELS) if least <= c <= len(self.names) - least]
+        if not labels:
+            return None
+        has = np.array([[label in row for label in labels] for row in self.names], dtype=np.int64)
+        scores, share = told_each(keys, has), has.mean(0)
+        chance = np.maximum(share, 1 - share)
+        best = int(np.argmax((scores - chance) / (1 - chance)))  # the one that gains most on knowing nothing
+        score = float(scores[best])
+        said = f"whether '{labels[best]}' is among it, for {score:.1%} of held-out rows (guessed: {chance[best]:.1%})"
+        return score, _far_better(score, float(chance[best])), said
 
 
 class _Amount(Target):
     task = "regression"
 
-    def predicted_by(self, codes: np.ndarray) -> Score | None:
+    def predicted_by(self, keys: Keys) -> Score | None:
         kept = np.isfinite(self.values)
-        y, codes = self.values[kept], codes[kept] + 1
-        spread = float(np.var(y)) if len(y) >= _FEW else 0.0
-        if not spread > 0:
+        y = self.values[kept]
+        if len(y) < _FEW or not float(np.var(y)) > 0:
             return None
-        fold = halves(len(y))
-        error = 0.0
-        for part in (0, 1):
-            seen = fold != part
-            count = np.bincount(codes[seen], minlength=int(codes.max()) + 1)
-            total = np.bincount(codes[seen], weights=y[seen], minlength=len(count))
-            mean = np.where(count > 0, total / np.maximum(count, 1), y[seen].mean())
-            error += float(((mean[codes[~seen]] - y[~seen]) ** 2).sum())
-        score = max(0.0, 1 - error / (spread * len(y)))
+        score = explained(Keys(keys.codes[kept], keys.places), y)
         return score, True, f"it explains {score:.1%} of the variance of held-out rows"

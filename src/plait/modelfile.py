@@ -128,6 +128,7 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
         model.layers,
         model.record_["width"],
         model.dropout,
+        model.input_dropout,
         tuple(model.branches),
         model.max_weights,
         count,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from plait.errors import ModelError
 
@@ -86,11 +86,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], card: str) -> None:
     """Write the three files into a folder that exists (see ``whole_folder``)."""
-    try:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / WEIGHTS)
-    except SafetensorError as error:  # safetensors reports a full disk as its own error
-        raise OSError(str(error)) from error
-    weights = (folder / WEIGHTS).read_bytes()
+    weights = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    write_file(folder / WEIGHTS, weights)
     told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
     told = json.loads(json.dumps(told, allow_nan=False))
     told["checksum"] = _checksum(told)
@@ -122,7 +119,7 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     if _digest(weights) != expected["digest"]:
         raise ModelError(f"{place / WEIGHTS}: its content was altered (digest differs); copy the folder again")
     try:
-        return manifest, load_file(place / WEIGHTS)
+        return manifest, load(weights)
     except SafetensorError as error:
         raise ModelError(f"{place / WEIGHTS}: not a safetensors file ({error})") from None
 

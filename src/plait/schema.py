@@ -28,7 +28,8 @@ class Modality:
     Attributes:
         name: what the modality is called everywhere; a key, never part of a class name.
         kind: one of ``KINDS``.
-        columns: the table's columns; text and code columns are joined into one string per row, media columns give a token each.
+        columns: the table's columns; text and code columns are joined into one string per row, media columns give a
+            token each.
         encoder: a name, or a mapping ``{name: ..., option: ...}``; None takes the best installed one for the kind.
         train: ``frozen`` or ``scratch``.
         root: folder or zip archive that relative paths of this modality start from; None takes the table's.
@@ -136,7 +137,7 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> N
 
 
 def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:
-    """Bool (n, M): modalities that a row has nothing of: null, empty, or a file that is not there. Nothing is decoded."""
+    """Bool (n, M): modalities that a row has nothing of: null, empty, files that are not there; decodes nothing."""
     from plait.table_cells import absent_rows
 
     root = root if root is not None else schema.root

@@ -1,8 +1,9 @@
-"""One column under inspection: what the tests of ``schema_infer`` ask of it, computed once."""
+"""One column under inspection: what the rules of ``schema_rules`` ask of it, computed once."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from plait.table_cells import is_media
-from plait.table_parse import Parsed, date_format, numbers
+from plait.table_parse import Parsed, date_format, number_style, numbers
 from plait.table_values import MISSING_WORDS, nulls, texts
 
-_SAMPLE = 2000  # distinct values that the tests of wording look at
+_SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
 
 
@@ -68,7 +69,7 @@ class Column:
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """Distinct text -> rows that hold it, in order of appearance."""
-        return pd.Series(self.texts[~self.gone], dtype=object).value_counts(sort=False).to_dict()
+        return Counter(t for t in self.texts if t is not None)
 
     @cached_property
     def sample(self) -> list[str]:
@@ -85,6 +86,11 @@ class Column:
     def numbers(self) -> Parsed:
         """The column read as numbers."""
         return numbers(self.series)
+
+    @cached_property
+    def style(self) -> str:
+        """How its numbers are written, if it holds any."""
+        return number_style(pd.Series(self.sample, dtype=object))
 
     @cached_property
     def whole(self) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""From a table to its schema: every column by the first test that does not decline, the target by its values."""
+"""From a table to its schema: every column by the first rule that does not decline, the target by its values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema import Modality, Schema
 from plait.schema_check import check_frame
 from plait.schema_column import Column, Verdict, coded
-from plait.schema_tests import TABULAR, TESTS, items_list
+from plait.schema_rules import RULES, TABULAR, items_list
 
 #: Kinds whose columns are joined into one modality.
 _JOINED = ("text", "code", "tabular")
@@ -48,8 +48,8 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
 
 
 def judge(column: Column) -> Verdict:
-    """The verdict of the first test that does not decline; the last one never does."""
-    return next(verdict for test in TESTS if (verdict := test(column)) is not None)
+    """The verdict of the first rule that does not decline; the last one never does."""
+    return next(verdict for rule in RULES if (verdict := rule(column)) is not None)
 
 
 def tabular_type(series: pd.Series) -> str:
@@ -57,7 +57,7 @@ def tabular_type(series: pd.Series) -> str:
     column = Column(series)
     if not column.present:
         return "category"
-    return next(v.type or "category" for test in TABULAR if (v := test(column)) is not None)
+    return next(v.type or "category" for rule in TABULAR if (v := rule(column)) is not None)
 
 
 def _modalities(found: Mapping[str, Verdict]) -> list[Modality]:

@@ -196,7 +196,7 @@ def _modality_lines(modality: Modality, told: Mapping[str, Any], schema: Schema)
 
 def _comment(schema: Schema, column: str | None) -> str:
     said = [schema.notes.get(str(column), "")]
-    if column in schema.doubts:
+    if column is not None and column in schema.doubts:
         said.append(f"CHECK: {schema.doubts[column]}")
     text = "; ".join(" ".join(s.split()) for s in said if s)
     return f"  # {text}" if text else ""

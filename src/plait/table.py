@@ -47,7 +47,7 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
 
 
 def read_chunks(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
-    """The same table in pieces of at most ``rows`` rows, so that it need not fit into memory; each is numbered from 0."""
+    """The same table in pieces of at most ``rows`` rows, each numbered from 0: it need not fit into memory."""
     yield from pieces(path, rows, encoding)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
     odd = next((v for v in series if isinstance(v, bytes | np.ndarray | Mapping)), None)
     if odd is not None:
         raise TableError(
-            f"column '{series.name}' of modality '{modality.name}': expected {modality.kind}, found {type(odd).__name__}"
+            f"column '{series.name}' of modality '{modality.name}': "
+            f"expected {modality.kind}, found {type(odd).__name__}"
         )
     return texts(series)
 
@@ -149,8 +150,8 @@ def _vectors(series: pd.Series, place: Place) -> list[np.ndarray | None]:
         raise TableError(f"column '{series.name}': vectors of different widths ({', '.join(map(str, sorted(widths)))})")
     broken = [i for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()]
     if broken:
-        message = f"column '{series.name}': {len(broken):,} vectors hold NaN or infinity and count as absent (e.g. row {broken[0]})"
-        warnings.warn(message, PlaitWarning, stacklevel=4)
+        said = f"{len(broken):,} vectors hold NaN or infinity and count as absent (e.g. row {broken[0]})"
+        warnings.warn(f"column '{series.name}': {said}", PlaitWarning, stacklevel=4)
         for i in broken:
             read[i] = None
     return read
@@ -186,11 +187,8 @@ def missing_files(series: pd.Series, place: Place) -> np.ndarray:
     return np.asarray(found, dtype=bool)
 
 
-Absent = Callable[[pd.DataFrame, "Modality", str | None], np.ndarray]
-
-
 def absent_rows(frame: pd.DataFrame, modality: Modality, root: str | None) -> np.ndarray:
     """(n,) bool: rows that have no cell of this modality."""
     place = Place(root, modality.root) if modality.kind in MEDIA else None
     columns = [missing_files(frame[c], place) if place else nulls(frame[c]) for c in modality.columns]
-    return np.logical_and.reduce(columns)
+    return np.asarray(np.logical_and.reduce(columns), dtype=bool)

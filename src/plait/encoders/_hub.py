@@ -113,12 +113,11 @@ class HubEncoder(Encoder):
         Raises:
             ConfigError: transformers cannot make one of it.
         """
-        transformers = need("transformers", "hub")
+        folder, transformers = self.folder(), need("transformers", "hub")
+        options |= {"local_files_only": True, "trust_remote_code": False}
         try:
             with quiet(transformers):
-                return getattr(transformers, kind).from_pretrained(
-                    str(self.folder()), local_files_only=True, trust_remote_code=False, **options
-                )
+                return getattr(transformers, kind).from_pretrained(str(folder), **options)
         except Exception as error:
             raise self.refusal(f"loaded as {kind}", error) from error
 
@@ -127,22 +126,29 @@ class HubEncoder(Encoder):
         reason = f"{type(error).__name__}: {_line(error)}"
         return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({reason}); name another model")
 
-    def network(self, kind: str) -> nn.Module:
+    def network(self, kind: str, **options: Any) -> nn.Module:
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
-        safe = has_safetensors(self.folder())
+        options |= {"use_safetensors": has_safetensors(self.folder()), "weights_only": True}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # weights that the file lacks are at least the same every time
-            found, report = self.load(kind, use_safetensors=safe, weights_only=True, output_loading_info=True)
-        lacking = sorted(name for name in report["missing_keys"] if not unused(name))
-        if lacking:
-            warnings.warn(
-                f"encoder {self.name()}: '{self.model}' lacks {len(lacking)} weights of {type(found).__name__} "
-                f"({lacking[0]}, ...), which stay random; it may not be the model you mean",
-                PlaitWarning,
-                stacklevel=2,
-            )
+            found, report = self.load(kind, output_loading_info=True, **options)
+        self._check_complete(found, [name for name in report["missing_keys"] if not unused(name)])
         network: nn.Module = found.float().eval().requires_grad_(False)
         return network
+
+    def _check_complete(self, network: nn.Module, lacking: Sequence[str]) -> None:
+        """Refuse weights of something else; warn of a few that are missing."""
+        count = sum(1 for _ in network.parameters())
+        told = f"lacks {len(lacking)} of the {count} weights of a {type(network).__name__}"
+        if 2 * len(lacking) > count:
+            raise ConfigError(f"encoder {self.name()}: '{self.model}' {told}; name another model or encoder")
+        if lacking:
+            warnings.warn(
+                f"encoder {self.name()}: '{self.model}' {told} ({min(lacking)}, ...), which stay random; "
+                "it may not be the model you mean",
+                PlaitWarning,
+                stacklevel=3,
+            )
 
 
 def unused(weight: str) -> bool:

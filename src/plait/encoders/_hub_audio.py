@@ -66,10 +66,9 @@ class HubAudio(HubEncoder):
         """What the model's extractor makes of one sound, and which part of it is not filled up."""
         rate = int(self._extractor.sampling_rate)
         wave = audio(cell, rate, self.max_seconds)
+        wave = np.pad(wave, (0, max(0, round(_SHORTEST * rate) - len(wave))))
         found = self._extractor(wave, sampling_rate=rate, return_attention_mask=True, return_tensors="np")
         values = np.asarray(found[self._extractor.model_input_names[0]][0], dtype=np.float32)
-        if values.ndim == 1 and len(values) < _SHORTEST * rate:
-            values = np.pad(values, (0, round(_SHORTEST * rate) - len(values)))
         mask = found.get("attention_mask")
         filled = 1.0 if mask is None or values.ndim == 1 else float(np.asarray(mask[0]).mean())
         return values, filled

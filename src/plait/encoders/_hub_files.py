@@ -63,8 +63,8 @@ def locate(model: str, revision: str | None, needs: Sequence[Alternatives]) -> P
 
 
 def missing(folder: Path, needs: Sequence[Alternatives]) -> list[str]:
-    """Which needs a folder does not meet, shards of split weights included."""
-    lacking = [" or ".join(names) for names in needs if not any((folder / name).is_file() for name in names)]
+    """Which needs (names, or patterns of them) a folder does not meet, shards of split weights included."""
+    lacking = [" or ".join(names) for names in needs if not any(any(folder.glob(name)) for name in names)]
     for index in sorted(folder.glob("*.index.json")):
         other = index.name.startswith("pytorch_model") and (folder / "model.safetensors").is_file()
         shards = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())

@@ -16,6 +16,8 @@ from plait.media import image
 
 #: A JPEG may be decoded smaller as long as its sides stay so many times what is needed.
 _DRAFT = 4
+#: A picture longer than so many times its width is not resized whole: a strip of 1 x 5000 would become gigabytes.
+_LONGEST = 4
 #: Levels of 255 by which our resizing may differ from the processor's in single pixels: both round.
 _ROUNDING = 1.5
 
@@ -44,16 +46,18 @@ class Pixels:
 
     def resized(self, pixels: np.ndarray) -> np.ndarray:
         """Uint8 (H, W, 3) -> uint8 (height, width, 3)."""
-        high, wide = pixels.shape[:2]
-        box = (0.0, 0.0, float(wide), float(high))
-        if self.shortest is not None:  # only the part that stays is computed: a strip of 1 x 5000 does no harm
-            short = min(high, wide)
-            full = (self.shortest * wide // short, self.shortest * high // short)
-            left, top = (full[0] - self.width) // 2, (full[1] - self.height) // 2
-            across, down = wide / full[0], high / full[1]
-            box = (left * across, top * down, (left + self.width) * across, (top + self.height) * down)
-        picture = Image.fromarray(pixels)
-        return np.asarray(picture.resize((self.width, self.height), Image.Resampling(self.resample), box=box))
+        picture, method = Image.fromarray(pixels), Image.Resampling(self.resample)
+        if self.shortest is None:
+            return np.array(picture.resize((self.width, self.height), method))
+        wide, high = picture.size
+        full = (self.shortest * wide // min(wide, high), self.shortest * high // min(wide, high))
+        left, top = (full[0] - self.width) // 2, (full[1] - self.height) // 2
+        right, bottom = left + self.width, top + self.height
+        if max(full) <= _LONGEST * self.shortest:
+            return np.array(picture.resize(full, method).crop((left, top, right, bottom)))
+        across, down = wide / full[0], high / full[1]  # the same but for rounding, of the part that stays alone
+        box = (left * across, top * down, right * across, bottom * down)
+        return np.array(picture.resize((self.width, self.height), method, box=box))
 
     def batch(self, cells: Sequence[Any]) -> np.ndarray:
         """Image cells -> uint8 (n, height, width, 3)."""

@@ -62,13 +62,13 @@ def module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
     return folder / str(module.get("path", ""))
 
 
-def as_arrays(features: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
-    """A tokenised batch as arrays (n, ...). Bags of tokens laid end to end are padded and get lengths."""
+def as_arrays(features: Mapping[str, Any], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
+    """A tokenised batch as arrays (n, ...). Bags of tokens laid end to end are padded, cut to ``limit``, and get lengths."""
     found = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
     if "offsets" not in found:
         return {key: value for key, value in found.items() if value.ndim > 0 and len(value) == rows}
     ends = np.append(found["offsets"][1:], len(found["input_ids"]))
-    lengths = ends - found["offsets"]
+    lengths = np.minimum(ends - found["offsets"], limit or len(found["input_ids"]))
     ids = np.zeros((rows, max(1, int(lengths.max()))), np.int64)
     for row, (start, length) in enumerate(zip(found["offsets"], lengths, strict=True)):
         ids[row, :length] = found["input_ids"][start : start + length]

@@ -29,7 +29,8 @@ class ClipImage(HubImage):
 
     def module(self) -> nn.Module:
         """The image side and its projection."""
-        return ImageFeatures(self.network("CLIPVisionModelWithProjection"), self.normaliser())
+        side = self.network("CLIPVisionModelWithProjection", projection_dim=self.dim)
+        return ImageFeatures(side, self.normaliser())
 
     @property
     def dim(self) -> int:

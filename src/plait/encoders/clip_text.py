@@ -32,7 +32,7 @@ class ClipText(HubText):
 
     def module(self) -> nn.Module:
         """The text side and its projection."""
-        return TextFeatures(self.network("CLIPTextModelWithProjection"))
+        return TextFeatures(self.network("CLIPTextModelWithProjection", projection_dim=self.dim))
 
     @property
     def dim(self) -> int:

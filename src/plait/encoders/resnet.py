@@ -61,8 +61,8 @@ class _Network(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
         before = _WIDTHS[0]
         for number, (width, count) in enumerate(zip(_WIDTHS, blocks, strict=True), start=1):
-            first = _Block(before, width, 1 if number == 1 else 2)
-            self.add_module(f"layer{number}", nn.Sequential(first, *(_Block(width, width, 1) for _ in range(count - 1))))
+            first, others = _Block(before, width, 1 if number == 1 else 2), range(1, count)
+            self.add_module(f"layer{number}", nn.Sequential(first, *(_Block(width, width, 1) for _ in others)))
             before = width
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -14,7 +15,7 @@ from torch import nn
 
 from plait.encoders._checks import check_whole
 from plait.encoders._hub import HubEncoder, quiet, texts
-from plait.encoders._hub_files import Alternatives, has_safetensors
+from plait.encoders._hub_files import WEIGHTS, Alternatives, has_safetensors
 from plait.encoders._hub_sentence import SentenceNetwork, as_arrays, check_modules, module_folder, told_width
 from plait.errors import ConfigError, need
 
@@ -35,7 +36,10 @@ class SentenceTransformerText(HubEncoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("text", "code")
     licence: ClassVar[str] = "Apache-2.0 (code); weights: as the model's card says, Apache-2.0 for the default"
-    needs: ClassVar[Sequence[Alternatives]] = (("modules.json",),)
+    needs: ClassVar[Sequence[Alternatives]] = (
+        ("modules.json",),
+        (*WEIGHTS, "*/model.safetensors", "*/pytorch_model.bin"),
+    )
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     prompt: str = ""
@@ -55,7 +59,7 @@ class SentenceTransformerText(HubEncoder):
         words = [self.prompt + cell for cell in texts(cells)]
         model = self._model()
         tokenise = getattr(model, "preprocess", None) or model.tokenize  # renamed in 6.0
-        return as_arrays(tokenise(words), len(words))
+        return as_arrays(tokenise(words), len(words), self.max_tokens)
 
     def module(self) -> nn.Module:
         """The network; it is shared with ``prepare``, whose words it knows."""
@@ -100,8 +104,9 @@ class SentenceTransformerText(HubEncoder):
                     trust_remote_code=False,
                     model_kwargs=options,
                 )
-                if self.max_tokens:
-                    model.max_seq_length = min(self.max_tokens, model.max_seq_length or self.max_tokens)
+                limit = model.max_seq_length or self.max_tokens
+                if self.max_tokens and limit < math.inf:  # static embeddings have none: their arrays are cut instead
+                    model.max_seq_length = min(self.max_tokens, limit)
         except Exception as error:
             raise self.refusal("loaded", error) from error
         return model.float().eval().requires_grad_(False)

@@ -132,11 +132,12 @@ class _Network(nn.Module):
         return where_present(mask.any(1), lambda rows: self._features(x[rows], mask[rows]), self.dim)
 
     def _features(self, frames: Tensor, mask: Tensor) -> Tensor:
-        x = ((frames.float() - self.mean) / self.std).masked_fill(~mask.unsqueeze(-1), 0.0).unsqueeze(1)  # (B, 1, F, bins)
+        scaled = ((frames.float() - self.mean) / self.std).masked_fill(~mask.unsqueeze(-1), 0.0)
+        x = scaled.unsqueeze(1)  # (B, 1, F, bins)
         there = mask[:, None, :, None].float()  # (B, 1, F, 1)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # Beyond the end all is zero, as beyond the edge of the picture, so that padding changes nothing.
-            x = torch.relu(norm(convolution(x * there), there))
+            x = torch.relu(norm(convolution(x), there))
             if number < _HALVINGS:
                 x, there = self.pool(x * there), self.pool(there.expand(-1, -1, -1, 2))[..., :1]
         steps = torch.relu(self.across(x.permute(0, 2, 1, 3).flatten(2)))  # (B, F / 8, dim / 2)

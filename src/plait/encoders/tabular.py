@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Cells, Encoder
-from plait.encoders._tabular_columns import Features, Limits, features_of, restore
+from plait.encoders._tabular_base import Features, Limits
+from plait.encoders._tabular_columns import features_of, restore
 from plait.errors import ConfigError, PlaitWarning, TableError, nearest
 from plait.schema_infer import tabular_type
 from plait.table_values import nulls
@@ -24,12 +25,12 @@ from plait.tokens import Tokens
 class Tabular(Encoder):
     """Numbers, categories, booleans, dates and lists as one vector per row; nothing in it is trained by gradient.
 
-    Cells are the rows themselves: a DataFrame with the columns of the modality. ``"3"``, ``3`` and ``3.0`` are one value.
-    A row whose columns are all empty is absent.
+    Cells are the rows themselves: a DataFrame with the columns of the modality. ``"3"``, ``3`` and ``3.0`` are one
+    value. A row whose columns are all empty is absent.
 
     Attributes:
-        types: column -> ``number``, ``category``, ``boolean``, ``date`` (or ``date %d/%m/%Y``), ``list``; a column that is
-            not named is looked at.
+        types: column -> ``number``, ``category``, ``boolean``, ``date`` (or ``date %d/%m/%Y``), ``list``; a column that
+            is not named is looked at.
         min_count: training rows that a category or item needs for a feature of its own; rarer ones share one.
         max_categories: features of one column's categories or items at most.
         bins: steps over the quantiles of a number; 0: the scaled value alone; None: as many as the rows allow.
@@ -52,7 +53,7 @@ class Tabular(Encoder):
         for name, least in (("min_count", 1), ("max_categories", 1), ("bins", 0)):
             value = getattr(self, name)
             if (value is not None or name != "bins") and (not isinstance(value, int) or value < least):
-                raise ConfigError(f"encoder tabular: {name} must be a whole number of at least {least}, found {value!r}")
+                raise ConfigError(f"encoder tabular: {name} must be a whole number from {least} on, found {value!r}")
         self._columns: list[Features] = []
 
     def fit(self, cells: Cells) -> Self:
@@ -60,7 +61,8 @@ class Tabular(Encoder):
         frame = _frame(cells)
         unknown = [c for c in self.types if c not in frame.columns]
         if unknown:
-            raise TableError(f"encoder tabular: types names '{unknown[0]}'; {nearest(unknown[0], map(str, frame.columns))}")
+            hint = nearest(unknown[0], map(str, frame.columns))
+            raise TableError(f"encoder tabular: types names '{unknown[0]}', no such column; {hint}")
         limits = Limits(self.min_count, self.max_categories, self.bins)
         names = [str(c) for c in frame.columns]
         told = {name: self.types.get(name) or tabular_type(frame[name]) for name in names}
@@ -84,7 +86,8 @@ class Tabular(Encoder):
             at += found.shape[1]
             present |= ~nulls(series)
             if bad.any():
-                odd.append(f"{int(bad.sum()):,} in '{column.name}' are no {column.type} (e.g. {series[bad].iloc[0]!r:.30})")
+                example = repr(series[bad].iloc[0])[:30]
+                odd.append(f"{int(bad.sum()):,} in '{column.name}' are no {column.type} (e.g. {example})")
         if odd:
             warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
         return {"x": x, "present": present}

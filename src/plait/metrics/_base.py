@@ -46,7 +46,8 @@ class Metric:
         point: the value on rows as they are.
         resampled: the values (b,) on resamples of the rows, told by how often each row was drawn: counts (n, b).
         rows: per-row terms (n,) whose mean is the metric, where it is such a mean: it then resamples by one product.
-        biased: larger on resamples than on the rows themselves (absolute differences do not cancel in small bins).
+        biased: off on average on resamples (gaps in small bins do not cancel, rare classes drop out of a plain mean, a
+            row drawn twice ties with itself); its interval is centred on the value.
         ranked: sorts the rows of every class, so that resampling costs more.
     """
 

@@ -65,7 +65,9 @@ def _recall_of_true(y: Array, predicted: Array, counts: Array) -> Array:
     return mean_defined(ratio(both, true))
 
 
-@register(TASK, "balanced accuracy", input="labels", direction="higher", range=(0, 1), resampled=_recall_of_true)
+@register(
+    TASK, "balanced accuracy", input="labels", direction="higher", range=(0, 1), resampled=_recall_of_true, biased=True
+)
 def balanced_accuracy(y: Array, predicted: Array) -> float:
     """Mean over the classes that occur of the share found."""
     return float(sk.recall_score(y, predicted, labels=np.unique(y), average="macro", zero_division=np.nan))
@@ -113,7 +115,7 @@ def f1_weighted(y: Array, predicted: Array) -> float:
 
 @register(
     TASK, "precision, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("precision", False, y, o, c),
+    resampled=lambda y, o, c: _averaged("precision", False, y, o, c), biased=True,
 )  # fmt: skip
 def precision_macro(y: Array, predicted: Array) -> float:
     """Right among the predicted, plain mean over the classes that occur or are predicted."""
@@ -122,7 +124,7 @@ def precision_macro(y: Array, predicted: Array) -> float:
 
 @register(
     TASK, "recall, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("recall", False, y, o, c),
+    resampled=lambda y, o, c: _averaged("recall", False, y, o, c), biased=True,
 )  # fmt: skip
 def recall_macro(y: Array, predicted: Array) -> float:
     """Found among the true, plain mean over the classes that occur or are predicted."""
@@ -131,7 +133,7 @@ def recall_macro(y: Array, predicted: Array) -> float:
 
 @register(
     TASK, "F1, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("f1", False, y, o, c),
+    resampled=lambda y, o, c: _averaged("f1", False, y, o, c), biased=True,
 )  # fmt: skip
 def f1_macro(y: Array, predicted: Array) -> float:
     """Harmonic mean of precision and recall, plain mean over the classes that occur or are predicted."""

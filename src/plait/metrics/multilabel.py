@@ -65,7 +65,7 @@ def f1_micro(y: Array, predicted: Array) -> float:
     return _f1(y, predicted, "micro", np.nan)
 
 
-@register(TASK, "F1, macro", input="labels", direction="higher", range=(0, 1), resampled=_macro)
+@register(TASK, "F1, macro", input="labels", direction="higher", range=(0, 1), resampled=_macro, biased=True)
 def f1_macro(y: Array, predicted: Array) -> float:
     """F1 of each label, plain mean over the labels that occur or are predicted."""
     return _f1(y, predicted, "macro", np.nan)
@@ -127,7 +127,7 @@ def auc_macro(y: Array, p: Array) -> Score:
 
 
 @register(
-    TASK, "average precision", input="probabilities", direction="higher", range=(0, 1), ranked=True,
+    TASK, "average precision", input="probabilities", direction="higher", range=(0, 1), ranked=True, biased=True,
     resampled=lambda y, p, c: _ranks_of_labels(_ranks.average_precision, y, p, c, False),
 )  # fmt: skip
 def map_macro(y: Array, p: Array) -> Score:

