@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from plait import config
 from plait.errors import ConfigError, MissingDependencyError, need
 

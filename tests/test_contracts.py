@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from plait import registry
 from plait.errors import ConfigError
 from plait.networks.fusion import FusionNetwork, depth_number

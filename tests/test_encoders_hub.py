@@ -78,9 +78,7 @@ def gpt2(folder: Path) -> None:
 
 def clip(folder: Path) -> None:
     text = {"vocab_size": 60, "max_position_embeddings": 20, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
-    told = transformers.CLIPConfig(
-        text_config={**text, **SMALL}, vision_config={**PATCHES, **SMALL}, projection_dim=12
-    )
+    told = transformers.CLIPConfig(text_config={**text, **SMALL}, vision_config={**PATCHES, **SMALL}, projection_dim=12)
     transformers.CLIPModel(told).save_pretrained(folder)
     write_processor(folder, "CLIP", size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     write_tokenizer(folder)
@@ -325,6 +323,20 @@ def test_defaults_are_pinned_and_licensed(name: str) -> None:
     assert facts["extra"] == "hub"
     assert facts["train"] == "frozen"
     assert "weights" in facts["licence"]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.cells is TEXTS], ids=lambda case: f"{case.name}-{case.model}")
+def test_odd_texts_are_encoded(case: Case, tiny: Callable[[str], Path]) -> None:
+    """Half a character, nothing but space, and a very long cell."""
+    found = tokens(make(case.name, tiny(case.model)), ["a \ud83d", " ", "a b " * 20_000])
+    assert bool(torch.isfinite(found.x).all())
+    assert bool(found.present.all())
+
+
+def test_sounds_that_are_cut_are_told_of(tiny: Callable[[str], Path]) -> None:
+    encoder = make("wav2vec2", tiny("wav2vec2"), max_seconds=0.2)
+    with pytest.warns(PlaitWarning, match="1 of 4 sounds are longer than 0.2 s"):
+        assert encoder.lengths(SOUNDS).tolist() == [188, 200, 188, 3]
 
 
 # The same numbers as the libraries give -------------------------------------------------------------------------------
@@ -628,7 +640,7 @@ def test_an_interrupted_download_is_noticed(tiny: Callable[[str], Path], tmp_pat
         for path in (tmp_path / name).rglob("model.safetensors"):
             path.unlink()
         asked = "transformers_text" if name == "roberta" else "sentence_transformer"
-        with pytest.raises(ConfigError, match="lacks model.safetensors or"):
+        with pytest.raises(ConfigError, match=r"lacks model\.safetensors or"):
             make(asked, tmp_path / name).prepare(["a"])
 
 

@@ -17,7 +17,7 @@ from plait.encoders._base import Encoder
 from plait.encoders._scratch_audio import frames_in, log_spectrogram
 from plait.encoders._scratch_text import words
 from plait.encoders.spectrogram_cnn import MaskedBatchNorm
-from plait.errors import CellError, ConfigError, TableError
+from plait.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.media import Blob
 from plait.testing import check_gradients
 from plait.tokens import Tokens
@@ -203,6 +203,15 @@ def test_prepared_shapes_do_not_depend_on_the_batch(case: Case) -> None:
 
 
 @each
+def test_no_cells_still_have_their_shapes(case: Case) -> None:
+    encoder, cells = fitted(case)
+    none, some = encoder.prepare([]), encoder.prepare(cells)
+    assert {k: (a.dtype, a.shape[1:]) for k, a in none.items()} == {k: (a.dtype, a.shape[1:]) for k, a in some.items()}
+    assert {len(a) for a in none.values()} == {0}
+    assert len(module(encoder)({key: torch.from_numpy(array) for key, array in none.items()})) == 0
+
+
+@each
 def test_tokens_are_as_wide_as_told_and_finite(case: Case) -> None:
     encoder, cells = fitted(case)
     found = tokens(encoder, cells)
@@ -385,9 +394,23 @@ def test_image_statistics_are_those_of_the_pixels() -> None:
 
 
 def test_words_of_several_scripts() -> None:
-    assert words("Foo_bar(x) ≥ 2！") == ["foo_bar", "(", "x", ")", "≥", "2", "!"]
-    assert words("東京 tower") == ["東", "京", "tower"]
-    assert words(" \n ") == []
+    assert words("Foo_bar(x) ≥ 2！", 9) == ["foo_bar", "(", "x", ")", "≥", "2", "!"]
+    assert words("東京 tower", 9) == ["東", "京", "tower"]
+    assert words(" \n ", 9) == []
+    assert words("a b c", 2) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["gru_text", "cnn_text"])
+def test_half_characters_do_not_reach_the_vocabulary(name: str) -> None:
+    """They could not be written as UTF-8, and the model could not be saved."""
+    state = registry.find("encoders", name)(min_count=1).fit(["broken \ud83d emoji"]).state()
+    assert json.dumps(state, ensure_ascii=False).encode()
+
+
+def test_sounds_that_are_cut_are_told_of() -> None:
+    encoder = registry.find("encoders", "spectrogram_cnn")(max_seconds=0.5)
+    with pytest.warns(PlaitWarning, match="1 of 2 sounds are longer than 0.5 s"):
+        assert encoder.lengths([np.zeros(4000, np.float32), np.zeros(16_000, np.float32)]).tolist() == [250, 500]
 
 
 def test_vocabulary_is_by_cells_then_by_alphabet() -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
 import pandas as pd
 import pytest
-from plait import FusionClassifier, FusionRegressor, load
-from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from plait import FusionClassifier, FusionRegressor, load
+from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
+
 QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
 
 
-def table(n: int = 160, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+def table(n: int = 400, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     """Text tells half of the label, numbers the other half."""
     rng = np.random.default_rng(seed)
     warm, big = rng.integers(0, 2, n), rng.integers(0, 2, n)
@@ -43,15 +45,21 @@ MODALITIES = {
 
 @pytest.fixture(scope="module")
 def fitted() -> FusionClassifier:
-    return FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": 30}).fit(*table())
+    return FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": None}).fit(*table())
 
 
 @pytest.mark.parametrize(
     "estimator", [kind(**QUICK | {"epochs": 40, "width": 32}) for kind in (FusionClassifier, FusionRegressor)]
 )
 def test_scikit_learn_contract(estimator: Any) -> None:
-    for checked, check in estimator_checks_generator(estimator, legacy=True, expected_failed_checks=None):
-        check(checked)
+    passed = 0
+    for checked, check in estimator_checks_generator(estimator, legacy=True):
+        try:
+            check(checked)
+            passed += 1
+        except SkipTest as reason:  # the array API is opt-in by an environment variable
+            assert "SCIPY_ARRAY_API" in str(reason)
+    assert passed > 50
 
 
 def test_both_modalities_are_needed_and_used(fitted: FusionClassifier) -> None:
@@ -88,7 +96,7 @@ def test_trained_with_absences() -> None:
     frame = frame.astype(object)
     frame.loc[::4, "story"] = None
     frame.loc[1::4, ["weight", "shape"]] = None
-    model = FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": 30}).fit(frame, y)
+    model = FusionClassifier(modalities=MODALITIES, **QUICK | {"epochs": None}).fit(frame, y)
     assert model.record_["absent"]["text"] == pytest.approx(0.25, abs=0.01)
     whole, truth = table(seed=4)
     assert model.score(whole, truth) > 0.85

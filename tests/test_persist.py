@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from plait import persist
 from plait.errors import ModelError
 

@@ -179,7 +179,7 @@ def test_nan_infinity_and_words_count_as_missing_and_are_told() -> None:
     encoder = Tabular(types={"n": "number", "d": "date"}).fit(frame)
     new = pd.DataFrame({"n": [np.inf, "word", "NA", None], "d": ["soon", None, "2020-01-01", "-"]}, dtype=object)
     with pytest.warns(
-        PlaitWarning, match=r"2 in 'n' are no number \(e.g. inf\); 1 in 'd' are no date \(e.g. 'soon'\)"
+        PlaitWarning, match=r"2 in 'n' are infinite or no number \(e.g. 'inf'\); 1 in 'd' are no date \(e.g. 'soon'\)"
     ) as caught:
         found = features(encoder, new)
     assert len(caught) == 1

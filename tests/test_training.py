@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+
 from plait.assembly import Design, maker, sources_of
 from plait.crossfit import Members, crossfit, folds_of, prior
 from plait.errors import ConfigError, PlaitError

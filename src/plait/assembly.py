@@ -108,7 +108,10 @@ def member_count(told: int | None, rows: int, learning: bool) -> int:
 
 def schedule(settings: Training, rows: int, epochs: int | None, batch_size: int | None) -> Training:
     """Epochs, batch size and learning rate (with the root of the batch size) for so many rows, where they are not given."""
-    size = batch_size or next((s for limit, s in ((1500, 64), (4000, 128), (8000, 256)) if rows < limit), 512)
-    auto = 30 if rows < 4000 else 20 if rows < 8000 else 15
+    size = batch_size or next(
+        (s for limit, s in ((500, 32), (1500, 64), (4000, 128), (8000, 256)) if rows < limit), 512
+    )
+    steps = max(1, rows // size)
+    auto = 15 if rows >= 8000 else 20 if rows >= 4000 else max(30, min(150, 400 // steps))  # few rows, more passes
     rate = settings.learning_rate or 5e-3 * (size / 128) ** 0.5
     return replace(settings, epochs=epochs or auto, batch_size=size, learning_rate=rate)

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from plait.embedding_key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError
+from plait.media import Blob
 from plait.store_claims import Claims
 from plait.store_record import halved
 
@@ -146,18 +148,27 @@ class Encoding:
     def _prepare(self, keys: list[bytes]) -> Prepared:
         """Prepare a batch; when a cell of it is broken, find out which by asking one at a time."""
         try:
-            return Prepared(keys, self.encoder.prepare([self.cells[key] for key in keys]), {})
+            return Prepared(keys, self._read(keys), {})
         except CellError as error:
             if len(keys) == 1:
                 return Prepared([], {}, {keys[0]: str(error)})
         broken: dict[bytes, str] = {}
         for key in keys:
             try:
-                self.encoder.prepare([self.cells[key]])
+                self._read([key])
             except CellError as error:
                 broken[key] = str(error)
         good = [key for key in keys if key not in broken]
-        return Prepared(good, self.encoder.prepare([self.cells[key] for key in good]) if good else {}, broken)
+        return Prepared(good, self._read(good) if good else {}, broken)
+
+    def _read(self, keys: list[bytes]) -> dict[str, np.ndarray]:
+        cells = [self.cells[key] for key in keys]
+        arrays = self.encoder.prepare(cells)
+        for key, cell in zip(keys, cells, strict=True):
+            # A file may change after its key was computed: under the old key its new content would lie there for ever.
+            if isinstance(cell, Blob) and cell.path is not None and cell_key(cell) != key:
+                raise CellError(f"{cell.where}: it was changed while it was read; run again")
+        return arrays
 
     def _longest_first(self) -> list[bytes]:
         """Cells of like length belong into one batch; the longest come first so that too little memory shows early."""

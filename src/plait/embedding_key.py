@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import struct
 from hashlib import blake2b
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from plait.errors import CellError
-
-
-@runtime_checkable
-class _Digested(Protocol):
-    """``plait.media.Blob``: bytes that know their own 16-byte digest."""
-
-    def digest(self) -> bytes: ...
+from plait.media import Blob
 
 
 def cell_key(cell: Any) -> bytes:
@@ -45,7 +39,7 @@ def cell_key(cell: Any) -> bytes:
             digest.update(cell_key(part))
     elif isinstance(cell, bool | int | float | np.number | np.bool_):
         digest.update(f"number {type(cell).__name__} {cell!r}".encode())
-    elif isinstance(cell, _Digested):
+    elif isinstance(cell, Blob):
         digest.update(b"blob " + cell.digest())
     else:
         _add_image(digest, cell)

@@ -50,7 +50,7 @@ def prepare_all(
 def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     """One row of bytes (1, N) per cell: its arrays in the safetensors format."""
     n = len(next(iter(arrays.values())))
-    cells = ({key: np.ascontiguousarray(array[i]) for key, array in arrays.items()} for i in range(n))
+    cells = ({key: np.array(array[i], order="C") for key, array in arrays.items()} for i in range(n))
     return [np.frombuffer(safetensors.save(cell), dtype=np.uint8)[None] for cell in cells]
 
 

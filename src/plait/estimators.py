@@ -193,6 +193,16 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         """Names of the outputs: classes, or none for a number."""
         return list(getattr(self, "classes_", []))
 
+    @property
+    def thresholds_(self) -> tuple[float, ...]:
+        """For several labels: the probability from which each counts as predicted."""
+        return getattr(self.members_.task, "thresholds", ())
+
+    def absent(self, X: Any) -> np.ndarray:
+        """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
+        inputs = self._inputs(X)
+        return np.stack([~inputs.present[name].numpy() for name in self.modality_names_], axis=1)
+
     def target_of(self, frame: pd.DataFrame) -> np.ndarray:
         """The target column of a table as the task takes it: labels (n,), indicators (n, C), or floats (n,)."""
         check_is_fitted(self, "members_")

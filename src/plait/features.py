@@ -95,6 +95,9 @@ class Featurizer:
                         f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}"
                     )
                 arrays, there = prepare_all(encoder, groups[0], store, name=modality.name, strict=strict)
+                if not arrays:  # not one cell is present: the encoder says what its arrays would look like
+                    empty = encoder.prepare([])
+                    arrays = {k: np.zeros((len(there), *a.shape[1:]), a.dtype) for k, a in empty.items()}
                 prepared[modality.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
                 present[modality.name] = torch.from_numpy(there)
             if modality.name in tokens:

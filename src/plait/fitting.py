@@ -144,7 +144,15 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
     members = member_count(told.members, len(frame), bool(learning))
     design = Design(
-        told.fusion, told.depth, told.layers, told.width, told.dropout, told.input_dropout, tuple(told.branches), told.max_weights, members
+        told.fusion,
+        told.depth,
+        told.layers,
+        told.width,
+        told.dropout,
+        told.input_dropout,
+        tuple(told.branches),
+        told.max_weights,
+        members,
     )
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}

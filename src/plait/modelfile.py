@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from plait import persist, tasks
+from plait import schema as schemas
 from plait.assembly import Design, maker
 from plait.card import card
 from plait.crossfit import Members
@@ -18,7 +19,6 @@ from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.mixture import Mixture
 from plait.scaling import Scaler
-from plait import schema as schemas
 
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator

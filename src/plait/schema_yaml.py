@@ -54,6 +54,7 @@ def schema_from_dict(told: Mapping[str, Any], where: str) -> Schema:
 def schema_from_yaml(text: str, where: str) -> Schema:
     """A schema from YAML, its problems with their lines."""
     told = parse_yaml(text, where)
+    told.pop("settings", None)  # the estimator's fields may stand in the same file
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     return _built(told, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
 

@@ -107,8 +107,6 @@ class Environment:
         self.close()
         with (copy / "data.mdb").open("rb") as file:
             os.fsync(file.fileno())
-        # The lock file remembers transaction numbers that the copy does not have.
-        (self.folder / "lock.mdb").unlink(missing_ok=True)
         (copy / "data.mdb").replace(self.data)
         shutil.rmtree(copy, ignore_errors=True)
 

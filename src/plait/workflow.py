@@ -90,8 +90,9 @@ def fit_table(
     target = target_values(frame[found.target], found.task)
     model.fit(frame.iloc[train], _part(target, train))
     held_out = frame.iloc[test].reset_index(drop=True)
-    judged = evaluate(model, held_out)
-    explained = explain(model, held_out)
+    outputs = model.predict_subsets(held_out)
+    judged = evaluate(model, held_out, outputs=outputs)
+    explained = explain(model, held_out, outputs=outputs)
     simple = _baselines(model, frame.iloc[train], held_out)
     model.record_["command"] = command
     model.record_["test_rows"] = len(test)

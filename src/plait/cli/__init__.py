@@ -7,11 +7,26 @@ import warnings
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from plait.errors import PlaitError, PlaitWarning
 
+
+class _Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl-C, under a name that the argument parser does not swallow."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+
+
 app = typer.Typer(
     name="plait",
+    cls=_Commands,
     help="Light, honest, robust multimodal fusion: a table of mixed columns in, one small model out, with the evidence.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments)
     except PlaitError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except (_Interrupted, KeyboardInterrupt):
         _say("stopped", "what was encoded is kept in the store; the same command carries on from there")
         sys.exit(130)
     except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,18 +57,17 @@ def read_schema(
     """The schema from its file, or inferred; and the settings that stand in the file."""
     from plait import config, schema
 
-    root = root if root is not None else None
     if schema_file is None:
         return schema.infer(frame, target=target, root=root or str(table.parent), task=task), {}
-    told = config.read_yaml(schema_file)
-    settings = told.pop("settings", None) or {}
+    settings = config.read_yaml(schema_file).get("settings") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
-    for name, value in (("target", target), ("task", task), ("root", root)):
-        if value is not None:
-            told[name] = value
-    told.setdefault("root", str(table.parent))
-    return schema.from_dict(told, str(schema_file)), settings
+    found = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
+    told = {"target": target or found.target, "root": root or found.root or str(table.parent)}
+    task = task or (found.task if found.target else None)
+    if task is None and told["target"] is not None:
+        task = schema.infer(frame, target=told["target"], root=told["root"]).task
+    return dataclasses.replace(found, **told, task=task or found.task), settings
 
 
 def settings_of(

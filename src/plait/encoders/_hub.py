@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
 from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
-from plait.errors import CellError, ConfigError, PlaitWarning, need
+from plait.encoders._text_cells import cut
+from plait.errors import ConfigError, PlaitWarning, need
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.
@@ -194,12 +196,9 @@ def projected(answer: Any) -> Tensor:
 
 
 def texts(cells: Sequence[Any]) -> list[str]:
-    """Cells that must be text.
+    """Cells that must be text, whole.
 
     Raises:
         CellError: one is something else.
     """
-    for cell in cells:
-        if not isinstance(cell, str):
-            raise CellError(f"a cell of type {type(cell).__name__}; expected text")
-    return list(cells)
+    return [cut(cell, sys.maxsize) for cell in cells]

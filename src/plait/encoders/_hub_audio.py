@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from plait.encoders._checks import check_number
 from plait.encoders._hub import HubEncoder, width_of
 from plait.encoders._hub_files import WEIGHTS, Alternatives
-from plait.media import audio, seconds
+from plait.encoders._sound_cells import milliseconds
+from plait.media import audio
 from plait.precision import autocast
 from plait.tokens import Tokens
 
@@ -46,8 +47,8 @@ class HubAudio(HubEncoder):
         self._extractor: Any = None
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
+        """Milliseconds, from the headers; sounds that are cut are told of."""
+        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""

@@ -63,7 +63,7 @@ def module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
 
 
 def as_arrays(features: Mapping[str, Any], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
-    """A tokenised batch as arrays (n, ...). Bags of tokens laid end to end are padded, cut to ``limit``, and get lengths."""
+    """A tokenised batch as arrays (n, ...); bags of tokens laid end to end are padded, cut to ``limit`` and counted."""
     found = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
     if "offsets" not in found:
         return {key: value for key, value in found.items() if value.ndim > 0 and len(value) == rows}

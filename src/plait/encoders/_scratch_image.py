@@ -56,7 +56,10 @@ class ScratchImage(ScratchEncoder):
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, size, size, channels)."""
-        return {"pixels": np.stack([self._pixels(cell) for cell in cells]), "present": present_column(len(cells))}
+        pixels = np.zeros((len(cells), self.size, self.size, self.channels), np.uint8)
+        for row, cell in enumerate(cells):
+            pixels[row] = self._pixels(cell)
+        return {"pixels": pixels, "present": present_column(len(cells))}
 
     def _pixels(self, cell: Any) -> np.ndarray:
         picture = Image.fromarray(image(cell, 2 * self.size))

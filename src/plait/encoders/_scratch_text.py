@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.encoders._checks import check_number, check_whole
 from plait.encoders._scratch import ScratchEncoder, where_present
-from plait.errors import CellError
+from plait.encoders._text_cells import cut
 from plait.tokens import Tokens
 
 #: Ids that are no words.
@@ -27,14 +29,18 @@ _UNSPACED = "\\u0e00-\\u0e7f\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words and signs of a text.
+def words(cell: Any, limit: int) -> list[str]:
+    """The first lower-case words and signs of a text.
+
+    Raises:
+        CellError: not a text.
 
     Example:
-        >>> words("Don't stop, 2nd try!")
-        ['don', "'", 't', 'stop', ',', '2nd', 'try', '!']
+        >>> words("Don't stop, 2nd try!", 7)
+        ['don', "'", 't', 'stop', ',', '2nd', 'try']
     """
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+    text = unicodedata.normalize("NFKC", cut(cell, sys.maxsize)).lower()
+    return [found[0] for found in islice(_WORD.finditer(text), limit)]
 
 
 @dataclass(eq=False)
@@ -68,7 +74,7 @@ class ScratchText(ScratchEncoder):
         counts: Counter[str] = Counter()
         for cell in cells:
             if isinstance(cell, str):
-                counts.update(set(words(cell)[: self.max_tokens]))
+                counts.update(set(words(cell, self.max_tokens)))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         self._take([word for word, count in ranked if count >= self.min_count][: self.vocabulary])
         return self
@@ -78,9 +84,7 @@ class ScratchText(ScratchEncoder):
         ids = self._vocabulary()
         found = np.full((len(cells), self.max_tokens), PADDING, np.int32)
         for row, cell in enumerate(cells):
-            if not isinstance(cell, str):
-                raise CellError(f"a cell of type {type(cell).__name__}; expected text")
-            told = [ids.get(word, UNKNOWN) for word in words(cell)[: self.max_tokens]]
+            told = [ids.get(word, UNKNOWN) for word in words(cell, self.max_tokens)]
             found[row, : max(1, len(told))] = told or [UNKNOWN]  # a cell without words is present all the same
         return {"words": found}
 

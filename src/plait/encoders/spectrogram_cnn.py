@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from plait.encoders._checks import check_number, check_whole
 from plait.encoders._scratch import ScratchEncoder, floored, readable, where_present
 from plait.encoders._scratch_audio import frames_in, log_spectrogram
+from plait.encoders._sound_cells import milliseconds
 from plait.errors import ConfigError
 from plait.media import seconds
 from plait.tokens import Tokens
@@ -82,8 +83,8 @@ class SpectrogramCNN(ScratchEncoder):
         return log_spectrogram(cell, self.bins, self.max_seconds)
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
+        """Milliseconds, from the headers; sounds that are cut are told of."""
+        return milliseconds(self, cells, self.max_seconds)
 
     def module(self) -> nn.Module:
         """The network, freshly initialised."""

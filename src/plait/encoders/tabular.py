@@ -17,7 +17,7 @@ from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_columns import features_of, restore
 from plait.errors import ConfigError, PlaitWarning, TableError, nearest
 from plait.schema_infer import tabular_type
-from plait.table_values import nulls
+from plait.table_values import nulls, text_of
 from plait.tokens import Tokens
 
 
@@ -86,8 +86,9 @@ class Tabular(Encoder):
             at += found.shape[1]
             present |= ~nulls(series)
             if bad.any():
-                example = repr(series[bad].iloc[0])[:30]
-                odd.append(f"{int(bad.sum()):,} in '{column.name}' are no {column.type} (e.g. {example})")
+                example = text_of(series[bad].iloc[0])[:30]
+                what = "infinite or no number" if column.type == "number" else f"no {column.type}"
+                odd.append(f"{int(bad.sum()):,} in '{column.name}' are {what} (e.g. {example!r})")
         if odd:
             warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
         return {"x": x, "present": present}

@@ -1,0 +1,144 @@
+"""The network of EfficientNet-Lite0, for inference alone, with its batch normalisation folded into the convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Sides of the picture, pixels.
+SIDE = 224
+WIDTH = 1280
+#: (repeats, kernel, stride of the first, expansion, channels) of each stage: Tan and Le 2019, table 1.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+#: Epsilon of the batch normalisation the weights were trained with.
+_EPSILON = 1e-3
+#: Pictures computed together: more would not fit the processor's cache, and be half as fast.
+_TOGETHER = 8
+#: Units that stay in float32: of the first two all others' errors grow; they take a tenth of the time.
+_EXACT = 2
+
+
+class Convolution(nn.Module):
+    """A convolution with bias, and ReLU6 unless it is the last of a block.
+
+    TensorFlow pads a stride of two on the right and below only. So that no padded copy is needed, such a kernel gets a
+    row and a column of zeros in front and equal padding on all sides.
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        self.grown, self.act = int(stride == 2), act
+        self.inner = nn.Conv2d(channels, out, kernel + self.grown, stride, padding=kernel // 2, groups=groups)
+
+    def put(self, weight: Tensor, bias: Tensor) -> None:
+        """Take the folded weights."""
+        grown = functional.pad(weight, (self.grown, 0, self.grown, 0))
+        self.inner.weight = nn.Parameter(grown.contiguous(memory_format=torch.channels_last))
+        self.inner.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W)."""
+        x = self.inner(x)
+        return functional.relu6(x, inplace=True) if self.act else x
+
+
+class Block(nn.Module):
+    """Widen, convolve each channel alone, narrow; added to its input where the shapes are equal."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        inner = channels * expansion
+        self.widen = Convolution(channels, inner, 1) if expansion > 1 else None
+        self.each = Convolution(inner, inner, kernel, stride, groups=inner)
+        self.narrow = Convolution(inner, out, 1, act=False)
+        self.added = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W)."""
+        y = x if self.widen is None else self.widen(x)
+        y = self.narrow(self.each(y))
+        out: Tensor = y.add_(x) if self.added else y
+        return out
+
+
+class Normalisation(NamedTuple):
+    """What a batch normalisation says of its output: mean and deviation of each channel."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+class EfficientNetLite0(nn.Module):
+    """Pictures to vectors: the mean of the last convolution over the places.
+
+    Attributes:
+        units: stem, blocks and head, in order.
+        told: convolution -> the normalisation that was folded into it.
+    """
+
+    def __init__(self) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        blocks, channels = [], 32
+        for repeats, kernel, stride, expansion, out in _STAGES:
+            for i in range(repeats):
+                blocks.append(Block(channels, out, kernel, stride if i == 0 else 1, expansion))
+                channels = out
+        stem, head = Convolution(3, 32, 3, stride=2), Convolution(channels, WIDTH, 1)
+        self.units = nn.ModuleList([stem, *blocks, head])
+        self.told: dict[Convolution, Normalisation] = {}
+
+    def load(self, given: Mapping[str, Tensor]) -> None:
+        """Take the weights of the package's file, its normalisations folded in."""
+        for convolution, conv, norm in self._names():
+            scale = given[f"{norm}.weight"] * (given[f"{norm}.running_var"] + _EPSILON).rsqrt()
+            mean = given[f"{norm}.bias"]
+            bias = mean - given[f"{norm}.running_mean"] * scale
+            convolution.put(given[f"{conv}.weight"] * scale[:, None, None, None], bias)
+            self.told[convolution] = Normalisation(mean, given[f"{norm}.weight"].abs())
+
+    def _names(self) -> Iterator[tuple[Convolution, str, str]]:
+        """Each convolution with the names of its weights and of its normalisation in the file."""
+        stem, *blocks, head = self.units
+        assert isinstance(stem, Convolution)
+        assert isinstance(head, Convolution)
+        yield stem, "_conv_stem", "_bn0"
+        for i, block in enumerate(blocks):
+            assert isinstance(block, Block)
+            if block.widen is not None:
+                yield block.widen, f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0"
+            yield block.each, f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1"
+            yield block.narrow, f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2"
+        yield head, "_conv_head", "_bn1"
+
+    def exact(self) -> set[nn.Module]:
+        """The units that stay in float32."""
+        return set(list(self.units)[:_EXACT])
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """``pixels`` uint8 (B, H, W, 3) -> (B, 1280)."""
+        parts = [self._features(part) for part in torch.split(batch["pixels"], _TOGETHER)]
+        return torch.cat(parts) if parts else torch.zeros(0, WIDTH)
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        # Not ImageNet's mean and deviation: these weights were trained on (x - 127) / 128.
+        x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128  # (B, 3, H, W), channels last in memory
+        for unit in self.units:
+            x = unit(x.to(next(unit.parameters()).dtype))
+        return x.float().mean((2, 3))

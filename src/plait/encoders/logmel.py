@@ -1,0 +1,62 @@
+"""Statistics of log-mel spectra: sound features of our own, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from plait.encoders._base import Encoder
+from plait.encoders._cepstrum import COEFFICIENTS, cepstrum, course, statistics
+from plait.encoders._checks import check_number
+from plait.encoders._given import Given
+from plait.encoders._sound_cells import milliseconds
+
+
+@dataclass(eq=False)
+class LogMel(Encoder):
+    """How the spectrum of a sound is on average, how it varies, and how it goes from beginning to end.
+
+    Attributes:
+        max_seconds: only the beginning of longer sounds is heard.
+
+    Formula: 20 cepstral coefficients of 64 log-mel bins every 16 ms; their mean, deviation, largest, deviation of the
+    change, and the means of four equal parts.
+    Shape: sounds in, (n, 1, 160) out.
+    Source: Davis and Mermelstein 1980, mel-frequency cepstral coefficients.
+    Use when: no sound package is installed, or sounds differ in timbre and loudness.
+    Not when: words matter: the speech embedding hears them.
+
+    Example:
+        >>> LogMel().prepare([np.zeros(16000, np.float32)])["x"].shape
+        (1, 160)
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+
+    max_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time."""
+        check_number(self, max_seconds=(0.05, 3600.0))
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds, from the headers."""
+        return milliseconds(self, cells, self.max_seconds)
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``x`` (n, 160)."""
+        found = (cepstrum(cell, self.max_seconds) for cell in cells)
+        return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in found])}
+
+    def module(self) -> nn.Module:
+        """Nothing is left to compute."""
+        return Given()
+
+    @property
+    def dim(self) -> int:
+        """160."""
+        return 8 * COEFFICIENTS

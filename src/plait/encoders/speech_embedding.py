@@ -1,0 +1,80 @@
+"""Google's speech embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from plait.encoders._base import Encoder
+from plait.encoders._checks import check_choice, check_number
+from plait.encoders._sound_cells import milliseconds, waves
+from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
+from plait.tokens import Tokens
+
+
+@dataclass(eq=False)
+class Speech(Encoder):
+    """What is said, in 96 numbers every 80 ms, pooled or as a sequence.
+
+    Attributes:
+        pool: ``mean_max`` gives one token, the mean beside the largest over time; ``none`` gives the sequence.
+        max_seconds: only the beginning of longer sounds is heard.
+
+    Formula: a convolutional network over windows of 76 mel frames (0.77 s), with half a second of silence around the sound.
+    Shape: sounds in, (n, 1, 192) or (n, T, 96) out.
+    Source: Lin et al. 2020, speech embedding for keyword spotting, arXiv 2002.01322.
+    Use when: sounds are words or short sentences.
+    Not when: sounds are no speech: ``speech_logmel`` and ``yamnet`` hear more.
+
+    Example:
+        >>> Speech(pool="none").dim
+        96
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    extra: ClassVar[str | None] = "audio"
+    licence: ClassVar[str] = LICENCE
+    batch_size: ClassVar[int] = 16
+
+    pool: str = "mean_max"
+    max_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        check_choice(self, "pool", ("mean_max", "none"))
+        check_number(self, max_seconds=(0.05, 3600.0))
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds, from the headers."""
+        return milliseconds(self, cells, self.max_seconds)
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``wave`` int16 (n, samples) and ``length`` (n, 1)."""
+        return waves(cells, self.max_seconds, SILENCE)
+
+    def module(self) -> nn.Module:
+        """The network and its pooling."""
+        return SpeechEmbedding() if self.pool == "none" else _Pooled()
+
+    @property
+    def dim(self) -> int:
+        """192 pooled, 96 as a sequence."""
+        return WIDTH if self.pool == "none" else 2 * WIDTH
+
+    def weights_id(self) -> str:
+        """Hashes of the weights: other files are refused."""
+        return WEIGHTS_ID
+
+
+class _Pooled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = SpeechEmbedding()
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(mean_and_max(self.network(batch)))

@@ -1,0 +1,537 @@
+"""Each distinct cell is encoded once, whatever happens; cold, warm and unstored runs give the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from plait import embedding_batches
+from plait.embedding import Embedded, cell_key, embed, embed_rows, prepare_all
+from plait.encoders._base import Encoder
+from plait.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.media import Blob
+from plait.store import Store
+from plait.tokens import Tokens
+
+
+@dataclasses.dataclass(eq=False)
+class Toy(Encoder):
+    """The cell "7 3" becomes three tokens (7 * scale, token number); "broken" cannot be read; "nan" gives NaN.
+
+    Every encoded cell is a line in the file that TOY_LOG names; TOY_SLOW is the seconds that a batch takes.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    batch_size: ClassVar[int] = 4
+    modules: ClassVar[int] = 0
+    prepared: ClassVar[list[list[Any]]] = []
+    scale: float = 1.0
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        type(self).prepared.append(list(cells))
+        if any(cell == "broken" for cell in cells):
+            raise CellError("it is broken")
+        words = [(cell if isinstance(cell, str) else cell.open().read().decode()).split() for cell in cells]
+        return {
+            "value": np.array([float(word[0]) for word in words], np.float32),
+            "tokens": np.array([int(word[1]) if len(word) > 1 else 1 for word in words]),
+        }
+
+    def module(self) -> nn.Module:
+        type(self).modules += 1
+        return ToyModule(self.scale)
+
+    @property
+    def dim(self) -> int:
+        return 2
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        return (
+            self.prepare(cells)["tokens"] if all(isinstance(cell, str) for cell in cells) else np.zeros(len(cells), int)
+        )
+
+
+class ToyModule(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.dropout = nn.Dropout(0.9)  # shows when it is left in training mode
+
+    def forward(self, arrays: dict[str, Tensor]) -> Tokens:
+        if os.environ.get("TOY_LOG"):
+            with open(os.environ["TOY_LOG"], "a") as log:
+                log.write("".join(f"{value:.0f}\n" for value in arrays["value"].tolist()))
+        time.sleep(float(os.environ.get("TOY_SLOW", "0")))
+        token = torch.arange(int(arrays["tokens"].max()))  # (T,)
+        value = (arrays["value"] * self.scale)[:, None].expand(-1, len(token))
+        x = self.dropout(torch.stack([value, token.float().expand_as(value)], -1))  # (B, T, 2)
+        return Tokens(x, token[None] < arrays["tokens"][:, None])
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "modules", 0)
+    monkeypatch.setattr(Toy, "prepared", [])
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as opened:
+        yield opened
+
+
+def encoded(tmp_path: Path) -> Counter[int]:
+    """How often each value was encoded."""
+    log = tmp_path / "log"
+    return Counter(map(int, log.read_text().split())) if log.exists() else Counter()
+
+
+def numbers(n: int, first: int = 0) -> list[str]:
+    return [str(i) for i in range(first, first + n)]
+
+
+def same(a: Embedded, b: Embedded) -> None:
+    np.testing.assert_array_equal(a.x, b.x)
+    np.testing.assert_array_equal(a.mask, b.mask)
+    assert a.unreadable == b.unreadable
+
+
+# Keys
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (2, 3)) -> Image.Image:
+    return Image.new(mode, size)
+
+
+def test_cells_of_different_type_shape_or_dtype_never_share_a_key() -> None:
+    zeros = np.zeros(4, np.uint8)
+    palette = picture("P")
+    palette.putpalette([9] * 768)
+    cells = [
+        "", "a", "1", b"", b"a", b"1", 1, 1.0, True, "True", Blob.of_bytes(b"a"), Blob.of_bytes(b""),
+        zeros, zeros.reshape(2, 2), zeros.reshape(1, 4), zeros.astype(np.int8), zeros.view("<f4"), zeros.view(">f4"),
+        zeros.tobytes(), np.zeros(0), np.zeros((0, 3)), (zeros, 16000), (zeros, 8000), (zeros,), ((zeros,), 16000),
+        picture(), picture(size=(3, 2)), picture("L"), picture("P"), palette, picture("1"), np.asarray(picture()),
+        ("ab", "c"), ("a", "bc"), np.array(["a"]), "é", "e\u0301", "\udc80",
+    ]  # fmt: skip
+    keys = [cell_key(cell) for cell in cells]
+    assert {len(key) for key in keys} == {16}
+    assert len(set(keys)) == len(cells)
+
+
+def test_equal_cells_have_equal_keys(tmp_path: Path) -> None:
+    grid = np.arange(12.0).reshape(3, 4)
+    assert cell_key(grid.T) == cell_key(np.ascontiguousarray(grid.T))
+    assert cell_key((grid[::2], 8000)) == cell_key((grid[::2].copy(), 8000))
+    assert cell_key(picture()) == cell_key(picture())
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "b").write_bytes(b"content")
+    files = [cell_key(Blob.of_file(tmp_path / name)) for name in "ab"]
+    assert files[0] == files[1] == cell_key(Blob.of_bytes(b"content"))
+
+
+@pytest.mark.parametrize(
+    "cell", [object(), {"a": 1}, np.array([object()]), np.ma.masked_array([1.0, 2.0]), Path("x"), ("a", object())]
+)
+def test_what_has_no_content_has_no_key(cell: Any) -> None:
+    with pytest.raises(CellError, match="cannot be used"):
+        cell_key(cell)
+
+
+# What comes out
+
+
+def test_absent_equal_and_long_cells(store: Store, tmp_path: Path) -> None:
+    found = embed(Toy(), ["5", None, "7 3", "5", "5 1"], store, name="text")
+    assert found.x.dtype == np.float32
+    assert found.mask.tolist() == [
+        [True, False, False],
+        [False] * 3,
+        [True] * 3,
+        [True, False, False],
+        [True, False, False],
+    ]
+    assert found.x[..., 0].tolist() == [[5, 0, 0], [0, 0, 0], [7, 7, 7], [5, 0, 0], [5, 0, 0]]
+    assert found.x[2, :, 1].tolist() == [0, 1, 2]
+    assert encoded(tmp_path) == {7: 1, 5: 2}  # "5" and "5 1" are not the same cell
+    tokens = found.tokens()
+    assert tokens.present.tolist() == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_no_cells_and_only_absent_cells(store: Store, stored: bool) -> None:
+    told = store if stored else None
+    for cells in ([], [None, None]):
+        found = embed(Toy(), cells, told, name="text")
+        assert found.x.shape == (len(cells), 1, 2)
+        assert not found.mask.any()
+    assert Toy.modules == 0
+
+
+def test_cold_warm_and_unstored_runs_give_the_same_numbers(store: Store) -> None:
+    cells = ["0.1", "123.456 2", "70000", "-0.333 5", None, "1e-9"]
+    cold = embed(Toy(), cells, store, name="text")
+    warm = embed(Toy(), cells, store, name="text")
+    without = embed(Toy(), cells, None, name="text")
+    same(cold, warm)
+    same(cold, without)
+    assert cold.x[0, 0, 0] == np.float16(0.1)
+    assert cold.x[2, 0, 0] == 70000.0  # too large for half precision
+    assert cold.x[5, 0, 0] == np.float32(1e-9)  # too small
+
+
+def test_a_warm_run_neither_prepares_nor_loads(store: Store) -> None:
+    cells = ["3", "4 2", None, "3"]
+    embed(Toy(), cells, store, name="text")
+    assert Toy.modules == 1
+    Toy.prepared.clear()
+    embed(Toy(), cells, store, name="text")
+    assert Toy.modules == 1
+    assert Toy.prepared == []
+
+
+def test_a_table_that_grows_costs_what_is_new(store: Store, tmp_path: Path) -> None:
+    embed(Toy(), numbers(10), store, name="text")
+    embed(Toy(), numbers(13), store, name="text")
+    assert encoded(tmp_path) == dict.fromkeys(range(13), 1)
+
+
+def test_the_longest_come_first_and_batches_are_full(store: Store) -> None:
+    cells = [f"{i} {1 + i % 5}" for i in range(10)]
+    embed(Toy(), cells, store, name="text")
+    batches = Toy.prepared[1:]  # the first was asked for the lengths
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    lengths = [int(cell.split()[1]) for batch in batches for cell in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_an_encoder_that_is_not_stored_bypasses_the_store(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Toy, "stored", False)
+    for _ in range(2):
+        found = embed(Toy(), ["0.1", "0.1"], store, name="text")
+    assert found.x[0, 0, 0] == np.float32(0.1)  # no rounding either
+    assert encoded(tmp_path) == {0: 2}
+    assert store.sizes() == []
+
+
+# Never stale
+
+
+def test_another_option_version_or_fitted_state_is_another_encoder(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def value() -> float:
+        return float(embed(Toy(), ["6"], store, name="text").x[0, 0, 0])
+
+    assert value() == 6.0
+    assert embed(Toy(scale=2.0), ["6"], store, name="text").x[0, 0, 0] == 12.0
+    monkeypatch.setattr(
+        ToyModule, "forward", lambda self, arrays: Tokens(torch.full((1, 1, 2), 9.0), torch.ones(1, 1) > 0)
+    )
+    assert value() == 6.0  # stored
+    monkeypatch.setattr(Toy, "version", 2)
+    assert value() == 9.0
+    monkeypatch.setattr(Toy, "state", lambda self: {"mean": np.ones(2)})
+    monkeypatch.setattr(
+        ToyModule, "forward", lambda self, arrays: Tokens(torch.full((1, 1, 2), 8.0), torch.ones(1, 1) > 0)
+    )
+    assert value() == 8.0
+    monkeypatch.setattr(Toy, "weights_id", lambda self: "other weights")
+    monkeypatch.setattr(
+        ToyModule, "forward", lambda self, arrays: Tokens(torch.full((1, 1, 2), 7.0), torch.ones(1, 1) > 0)
+    )
+    assert value() == 7.0
+
+
+def test_a_changed_file_is_encoded_again_even_with_the_old_time_and_size(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "cell"
+    file.write_text("41")
+    old = file.stat()
+    assert embed(Toy(), [Blob.of_file(file)], store, name="file").x[0, 0, 0] == 41
+    file.write_text("43")
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert embed(Toy(), [Blob.of_file(file)], store, name="file").x[0, 0, 0] == 43
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_stored(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cell"
+    file.write_text("41")
+    prepare = Toy.prepare
+
+    def late(self: Toy, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        file.write_text("43")
+        return prepare(self, cells)
+
+    monkeypatch.setattr(Toy, "prepare", late)
+    with pytest.warns(PlaitWarning, match="changed while it was read"):
+        assert not embed(Toy(), [Blob.of_file(file)], store, name="file").mask.any()
+    monkeypatch.setattr(Toy, "prepare", prepare)
+    file.write_text("41")
+    assert embed(Toy(), [Blob.of_file(file)], store, name="file").x[0, 0, 0] == 41
+
+
+# Broken cells
+
+
+def test_broken_cells_are_absent_and_counted_in_one_warning(store: Store, tmp_path: Path) -> None:
+    cells = [*numbers(9), None, "broken", "11", object(), "broken", Blob.of_file(tmp_path / "none")]
+    for told in (store, None):
+        with pytest.warns(PlaitWarning) as warned:
+            found = embed(Toy(), cells, told, name="image")
+        assert len(warned) == 1
+        assert str(warned[0].message) == (
+            "4 of 14 cells of 'image' cannot be read and count as absent, e.g. row 10: it is broken"
+        )
+        assert warned[0].filename == __file__
+        assert [row for row, _ in found.unreadable] == [10, 12, 13, 14]
+        assert "no such file" in found.unreadable[3][1]
+        assert found.mask[:, 0].tolist() == [True] * 9 + [False, False, True, False, False, False]
+        assert found.x[11, 0, 0] == 11
+
+
+def test_a_warm_run_with_broken_cells_loads_nothing(store: Store) -> None:
+    for _ in range(2):
+        with pytest.warns(PlaitWarning, match="1 of 2 cells"):
+            embed(Toy(), ["1", "broken"], store, name="text")
+    assert Toy.modules == 1
+
+
+def test_strict_names_the_row_and_keeps_what_was_encoded(store: Store, tmp_path: Path) -> None:
+    cells = [*(f"{i} 2" for i in range(8)), "9", "broken", "broken"]
+    with pytest.raises(CellError, match=r"^row 9 of 'text': it is broken$"):
+        embed(Toy(), cells, store, name="text", strict=True)
+    embed(Toy(), cells[:8], store, name="text")
+    assert encoded(tmp_path) == dict.fromkeys([*range(8), 9], 1)
+    with pytest.raises(CellError, match="row 1 of 'text': a cell of type dict"):
+        embed(Toy(), ["1", {}], store, name="text", strict=True)
+
+
+def test_numbers_that_are_not_finite_make_a_cell_unreadable_cold_and_warm(store: Store) -> None:
+    for _ in range(2):
+        with pytest.warns(PlaitWarning, match="2 of 4 cells of 'text'.*row 1: .*not finite"):
+            found = embed(Toy(), ["1", "nan", "inf 2", "4"], store, name="text")
+        assert found.mask[:, 0].tolist() == [True, False, False, True]
+        assert np.isfinite(found.x).all()
+    assert Toy.modules == 1
+    with pytest.raises(CellError, match=r"row 1 of 'text'.*not finite"):
+        embed(Toy(), ["1", "nan"], store, name="text", strict=True)
+
+
+def test_another_error_of_an_encoder_is_not_swallowed(store: Store) -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        embed(Toy(), ["1", "x"], store, name="text")
+
+
+# Interrupted, shared
+
+
+def test_ctrl_c_keeps_the_finished_batches(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, calls = ToyModule.forward, []
+
+    def interrupted(self: ToyModule, arrays: dict[str, Tensor]) -> Tokens:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forward(self, arrays)
+
+    monkeypatch.setattr(ToyModule, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed(Toy(), numbers(40), store, name="text")
+    assert not [t for t in threading.enumerate() if t.name.startswith("plait-prepare")]
+    assert store.sizes()[0]["entries"] == 8
+    embed(Toy(), numbers(40), store, name="text")  # nothing is claimed any longer, or this would wait
+    assert encoded(tmp_path) == dict.fromkeys(range(40), 1)
+
+
+ENCODE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_embedding import Toy, embed, numbers
+from plait.store import Store
+with Store(sys.argv[2]) as store:
+    embed(Toy(), numbers(int(sys.argv[3])), store, name="text")
+"""
+
+
+def started(store: Store, n: int, log: Path, slow: float) -> subprocess.Popen[bytes]:
+    """Another process that is encoding already."""
+    told = [sys.executable, "-c", ENCODE, str(Path(__file__).parent), str(store.path), str(n)]
+    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_SLOW": str(slow)})
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    assert log.exists()
+    return process
+
+
+def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: Path) -> None:
+    process = started(store, 200, tmp_path / "log", 0.05)
+    while sum(encoded(tmp_path).values()) < 20:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = encoded(tmp_path)
+    assert 20 <= sum(done.values()) < 200
+    found = embed(Toy(), numbers(200), store, name="text")
+    assert found.x[:, 0, 0].tolist() == list(range(200))
+    twice = [value for value, times in encoded(tmp_path).items() if times > 1]
+    assert len(twice) <= Toy.batch_size  # the batch in flight
+    assert set(encoded(tmp_path)) == set(range(200))
+    assert max(encoded(tmp_path).values()) <= 2
+
+
+def test_two_processes_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(store, 160, tmp_path / "other", 0.04)
+    monkeypatch.setenv("TOY_SLOW", "0.04")
+    found = embed(Toy(), numbers(160), store, name="text")
+    assert process.wait(60) == 0
+    assert found.x[:, 0, 0].tolist() == list(range(160))
+    ours = encoded(tmp_path)
+    theirs = Counter(map(int, (tmp_path / "other").read_text().split()))
+    assert ours + theirs == dict.fromkeys(range(160), 1)  # nothing was done twice
+    assert len(ours) >= 16  # and not all by one of them
+    assert len(theirs) >= 16
+
+
+def test_threads_of_one_process_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_SLOW", "0.005")
+    results: list[Embedded] = []
+
+    def work() -> None:
+        results.append(embed(Toy(), numbers(60), store, name="text"))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert encoded(tmp_path) == dict.fromkeys(range(60), 1)
+    assert len(results) == 3
+    same(results[0], results[1])
+    same(results[0], results[2])
+
+
+def test_nobody_waits_for_ever_for_a_process_that_hangs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_batches, "PATIENCE", 0.1)
+    with store.claims(Toy().fingerprint()) as hanging:
+        assert hanging.take([cell_key("2")]) == [cell_key("2")]
+        found = embed(Toy(), numbers(6), store, name="text")
+    assert found.x[:, 0, 0].tolist() == list(range(6))
+
+
+def test_what_is_pruned_meanwhile_is_encoded_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, pruned = Store.put_many, []
+
+    def prune_once(self: Store, *arguments: Any) -> Any:
+        kept = put(self, *arguments)
+        if not pruned:
+            pruned.append(self.prune(0))
+        return kept
+
+    monkeypatch.setattr(Store, "put_many", prune_once)
+    found = embed(Toy(), numbers(10), store, name="text")
+    assert found.x[:, 0, 0].tolist() == list(range(10))
+
+
+def test_a_store_that_loses_everything_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "put_many", lambda *_: {})
+    with pytest.raises(StoreError, match="vanish"):
+        embed(Toy(), numbers(3), store, name="text")
+
+
+# Rows of a table
+
+
+class ToyRows(Toy):
+    def prepare(self, cells: Any) -> dict[str, np.ndarray]:
+        return {"value": cells["a"].to_numpy(np.float32), "tokens": np.ones(len(cells), int)}
+
+
+def test_rows_are_encoded_without_a_store(store: Store) -> None:
+    found = embed_rows(ToyRows(), pd.DataFrame({"a": [1.0, 2.5]}, index=[7, 9]))
+    assert found.x[:, 0, 0].tolist() == [1.0, 2.5]
+    assert found.mask.all()
+    assert embed_rows(ToyRows(), pd.DataFrame({"a": []})).x.shape == (0, 1, 2)
+    with pytest.raises(PlaitError, match="not finite, first in row 1"):
+        embed_rows(ToyRows(), pd.DataFrame({"a": [1.0, np.nan]}))
+
+
+# Prepared arrays
+
+
+class Bytes(Toy):
+    """Arrays of several types and shapes."""
+
+    trainable = True
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        type(self).prepared.append(list(cells))
+        if "broken" in cells:
+            raise CellError("it is broken")
+        longest = max(map(len, cells))
+        ids = np.array([[ord(c) for c in cell.ljust(longest, "\0")] for cell in cells])
+        return {
+            "ids": ids,
+            "mask": ids > 0,
+            "pixels": np.full((len(cells), 2, 3), 200, np.uint8),
+            "n": (ids > 0).sum(1),
+        }
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        return np.array([len(cell) for cell in cells])
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_prepared_arrays_are_kept_too(store: Store, stored: bool) -> None:
+    told = store if stored else None
+    cells = ["ab", None, "abcd", "broken", "x", "ab", "yz", "q"]
+    for turn in range(2):
+        Bytes.prepared.clear()
+        with pytest.warns(PlaitWarning, match="1 of 7 cells of 'text'.*row 3: it is broken"):
+            arrays, present = prepare_all(Bytes(), cells, told, name="text")
+        assert present.tolist() == [True, False, True, False, True, True, True, True]
+        assert {key: array.dtype for key, array in arrays.items()} == {
+            "ids": np.dtype(np.int64), "mask": np.dtype(bool), "pixels": np.dtype(np.uint8), "n": np.dtype(np.int64)
+        }  # fmt: skip
+        assert arrays["ids"].shape == (8, 4)
+        assert arrays["ids"][5].tolist() == [97, 98, 0, 0]
+        assert arrays["mask"].sum(1).tolist() == arrays["n"].tolist() == [2, 0, 4, 0, 1, 2, 2, 1]
+        assert (arrays["pixels"][present] == 200).all()
+        assert (arrays["pixels"][~present] == 0).all()
+        if stored and turn:
+            assert Bytes.prepared == [["broken"]]
+    assert Toy.modules == Bytes.modules == 0
+    assert [r["label"] for r in store.sizes()] == (["test_embedding, prepared"] if stored else [])
+
+
+def test_prepared_arrays_of_nothing_and_strictly(store: Store) -> None:
+    arrays, present = prepare_all(Bytes(), [None, None], store, name="text")
+    assert arrays == {}
+    assert present.tolist() == [False, False]
+    with pytest.raises(CellError, match="row 1 of 'text': it is broken"):
+        prepare_all(Bytes(), ["a", "broken"], store, name="text", strict=True)
+
+
+def test_prepared_and_embedded_do_not_meet(store: Store) -> None:
+    prepare_all(Toy(), ["3"], store, name="text")
+    assert embed(Toy(), ["3"], store, name="text").x.tolist() == [[[3.0, 0.0]]]
