@@ -16,7 +16,7 @@ from plait import config, registry
 from plait.encoders._base import Encoder
 from plait.encoders._scratch_audio import frames_in, log_spectrogram
 from plait.encoders._scratch_text import words
-from plait.encoders.spectrogram_cnn import MaskedBatchNorm
+from plait.encoders.spectrogram_cnn import FrameNorm
 from plait.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.media import Blob
 from plait.testing import check_gradients
@@ -445,16 +445,18 @@ def test_silence_behind_a_sound_is_no_sound() -> None:
         torch.testing.assert_close(alone.x, module(encoder).eval()(arrays).x[rows], atol=1e-5, rtol=1e-5)
 
 
-def test_masked_batch_norm_is_torchs_over_what_is_there() -> None:
+def test_batch_norm_is_torchs_over_the_frames_that_are_there() -> None:
     torch.manual_seed(0)
-    x, there = torch.randn(3, 4, 5, 2), torch.ones(3, 1, 5, 1)
-    ours, theirs = MaskedBatchNorm(4), nn.BatchNorm2d(4)
-    torch.testing.assert_close(ours(x, there), theirs(x))
-    torch.testing.assert_close(ours.eval()(x, there), theirs.eval()(x))
-    there[1, :, 2:] = 0
+    x, mask = torch.randn(3, 4, 5, 2), torch.ones(3, 5, dtype=torch.bool)
+    ours, theirs = FrameNorm(4), nn.BatchNorm2d(4)
+    torch.testing.assert_close(ours(x, mask), theirs(x).relu())
+    torch.testing.assert_close(ours.eval()(x, mask), theirs.eval()(x).relu())
+    mask[1, 2:] = False
     kept = torch.cat([x[0], x[1, :, :2], x[2]], 1)[None]  # the frames that are there, end to end
-    ours, theirs = MaskedBatchNorm(4), nn.BatchNorm2d(4)
-    torch.testing.assert_close(ours(x, there)[1, :, :2], theirs(kept)[0, :, 5:7])
+    ours, theirs = FrameNorm(4), nn.BatchNorm2d(4)
+    found = ours(x, mask)
+    torch.testing.assert_close(found[1, :, :2], theirs(kept)[0, :, 5:7].relu())
+    assert not found[1, :, 2:].any()
     torch.testing.assert_close(ours.running_var, theirs.running_var)
 
 

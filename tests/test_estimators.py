@@ -75,7 +75,7 @@ def test_both_modalities_are_needed_and_used(fitted: FusionClassifier) -> None:
 
 
 def test_any_pattern_of_absence_is_predicted(fitted: FusionClassifier) -> None:
-    frame, y = table(seed=2)
+    frame, _ = table(seed=2)
     holes = frame.astype(object)
     holes.loc[::3, "story"] = None
     holes.loc[1::3, ["weight", "shape"]] = None

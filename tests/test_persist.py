@@ -63,9 +63,6 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_nothing_half_written_stays_behind(tmp_path: Path) -> None:
-    class Full(OSError):
-        pass
-
     with pytest.raises(ModelError, match="nothing was left behind"), persist.whole_folder(tmp_path / "m") as place:
         (place / "part").write_text("x")
         raise OSError(28, "No space left on device")

@@ -125,7 +125,7 @@ def test_each_branch_keeps_its_own_best_state() -> None:
 
 
 def test_a_diverging_loss_is_named() -> None:
-    inputs, y = xor(100)
+    _, y = xor(100)
     huge = inputs_of(a=np.full((100, 3), np.inf), b=np.zeros((100, 3)))
     with pytest.raises(PlaitError, match="diverged in epoch 0.*learning_rate"):
         fitted(huge, y, Classification((0, 1)))

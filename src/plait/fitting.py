@@ -144,15 +144,15 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
     members = member_count(told.members, len(frame), bool(learning))
     design = Design(
-        told.fusion,
-        told.depth,
-        told.layers,
-        told.width,
-        told.dropout,
-        told.input_dropout,
-        tuple(told.branches),
-        told.max_weights,
-        members,
+        fusion=told.fusion,
+        depth=told.depth,
+        layers=told.layers,
+        width=told.width,
+        dropout=told.dropout,
+        input_dropout=told.input_dropout,
+        branches=tuple(told.branches),
+        max_weights=told.max_weights,
+        members=members,
     )
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}

@@ -63,11 +63,11 @@ def read_schema(
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
     found = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
-    told = {"target": target or found.target, "root": root or found.root or str(table.parent)}
+    target, root = target or found.target, root or found.root or str(table.parent)
     task = task or (found.task if found.target else None)
-    if task is None and told["target"] is not None:
-        task = schema.infer(frame, target=told["target"], root=told["root"]).task
-    return dataclasses.replace(found, **told, task=task or found.task), settings
+    if task is None and target is not None:
+        task = schema.infer(frame, target=target, root=root).task
+    return dataclasses.replace(found, target=target, root=root, task=task or found.task), settings
 
 
 def settings_of(

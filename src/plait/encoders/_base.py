@@ -97,7 +97,7 @@ class Encoder(ABC):
         """What ``fit`` learned: arrays and JSON values; enough for ``load_state`` to restore it exactly."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most encoders have none
         """Take back what ``state`` gave."""
 
     def fingerprint(self) -> str:

@@ -22,8 +22,6 @@ from plait.tokens import Tokens
 #: Blocks, of which all but the last halve time and frequency.
 _FACTORS = (1, 2, 3, 4)
 _HALVINGS = len(_FACTORS) - 1
-#: Those of ``nn.BatchNorm2d``.
-_EPSILON, _MOMENTUM = 1e-5, 0.1
 
 
 @dataclass(eq=False)
@@ -120,8 +118,9 @@ class _Network(nn.Module):
         self.dim = dim
         sizes = [1, *(width * factor for factor in _FACTORS)]
         pairs = list(pairwise(sizes))
-        self.convolutions = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs])
-        self.norms = nn.ModuleList([MaskedBatchNorm(b) for _, b in pairs])
+        convolutions = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs])
+        self.convolutions = convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.norms = nn.ModuleList([FrameNorm(b) for _, b in pairs])
         self.pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: an odd last frame counts, as it does with padding behind it
         self.across = nn.Linear(sizes[-1] * (len(mean) >> _HALVINGS), sizes[-1])
 
@@ -135,42 +134,25 @@ class _Network(nn.Module):
     def _features(self, frames: Tensor, mask: Tensor) -> Tensor:
         scaled = ((frames.float() - self.mean) / self.std).masked_fill(~mask.unsqueeze(-1), 0.0)
         x = scaled.unsqueeze(1)  # (B, 1, F, bins)
-        there = mask[:, None, :, None].float()  # (B, 1, F, 1)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # Beyond the end all is zero, as beyond the edge of the picture, so that padding changes nothing.
-            x = torch.relu(norm(convolution(x), there))
+            x = norm(convolution(x), mask)
             if number < _HALVINGS:
-                x, there = self.pool(x * there), self.pool(there.expand(-1, -1, -1, 2))[..., :1]
-        steps = torch.relu(self.across(x.permute(0, 2, 1, 3).flatten(2)))  # (B, F / 8, dim / 2)
-        present = there[:, 0, :, 0] > 0  # (B, F / 8)
-        largest = steps.masked_fill(~present.unsqueeze(-1), 0.0).amax(1)  # nothing is below zero after the ReLU
-        return torch.cat([Tokens(steps, present).pooled(), largest], 1)
+                x, mask = self.pool(x), mask[:, ::2]
+        steps = torch.relu(self.across(x.permute(0, 2, 3, 1).flatten(2)))  # (B, F / 8, dim / 2)
+        largest = steps.masked_fill(~mask.unsqueeze(-1), 0.0).amax(1)  # nothing is below zero after the ReLU
+        return torch.cat([Tokens(steps, mask).pooled(), largest], 1)
 
 
-class MaskedBatchNorm(nn.Module):
-    """Batch normalisation whose statistics are of what is there alone."""
+class FrameNorm(nn.BatchNorm1d):
+    """Batch normalisation and ReLU of the frames that are there; the others become zero and change no statistics."""
 
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int) -> None:
-        """As ``nn.BatchNorm2d`` with its defaults."""
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """Normalise x (B, C, F, W); ``there`` (B, 1, F, 1) is 1 or 0."""
-        mean, variance = self._learn(x, there) if self.training else (self.running_mean, self.running_var)
-        scale = self.weight * (variance + _EPSILON).rsqrt()
-        return x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
-
-    def _learn(self, x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        count = there.sum() * x.shape[3]
-        mean = (x * there).sum((0, 2, 3)) / count  # (C,)
-        variance = ((x - mean.view(1, -1, 1, 1)).square() * there).sum((0, 2, 3)) / count
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, _MOMENTUM)
-            self.running_var.lerp_(variance * count / (count - 1).clamp_min(1.0), _MOMENTUM)
-        return mean, variance
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalise x (B, C, F, W), mask (B, F)."""
+        frames = x.permute(0, 2, 3, 1)  # (B, F, W, C), as it lies in memory
+        rows = frames.reshape(-1, *frames.shape[2:])  # (B * F, W, C)
+        there = mask.flatten().nonzero()[:, 0]
+        kept = rows.index_select(0, there)  # (K, W, C)
+        normal = torch.relu(super().forward(kept.flatten(0, 1))).view_as(kept)
+        found = torch.zeros_like(rows).index_copy(0, there, normal)
+        return found.view_as(frames).permute(0, 3, 1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -66,7 +67,7 @@ class FusionNetwork(Network):
         self.own = nn.ModuleDict()
         for name, dim in sorted(dims.items()):
             sizes = [dim] + [width] * own
-            self.own[name] = nn.Sequential(*(block(a, b, dropout) for a, b in zip(sizes, sizes[1:], strict=False)))
+            self.own[name] = nn.Sequential(*(block(a, b, dropout) for a, b in pairwise(sizes)))
         self.decision = depth == "decision"
         joined = {name: (width if own else dim) for name, dim in dims.items()}
         if self.decision:
@@ -77,7 +78,7 @@ class FusionNetwork(Network):
             raise ConfigError("depth 'decision' joins outputs of equal meaning; use fusion 'mean', not 'concat'")
         self.fusion = operator(joined)
         sizes = [self.fusion.out_dim] + [width] * (layers - own)
-        self.joint = nn.Sequential(*(block(a, b, dropout) for a, b in zip(sizes, sizes[1:], strict=False)))
+        self.joint = nn.Sequential(*(block(a, b, dropout) for a, b in pairwise(sizes)))
         self.head = nn.Identity() if self.decision else nn.Linear(sizes[-1], out_dim)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
