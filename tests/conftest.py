@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: tests run side by side
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PLAIT_QUIET", "1")
 
 

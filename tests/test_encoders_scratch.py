@@ -373,6 +373,23 @@ def test_resnets_are_those_of_the_paper() -> None:
     assert weights("resnet", depth=34) == 21_797_672 - head
 
 
+@torch.no_grad()
+def test_cnn_is_its_formula() -> None:
+    case = CASES["cnn"]
+    encoder, cells = fitted(case)
+    network = module(encoder).eval()
+    state = encoder.state()
+    x = torch.from_numpy((encoder.prepare(cells)["pixels"] / 255 - state["mean"]) / state["std"]).float()
+    x = x.permute(0, 3, 1, 2)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
+        x = torch.relu(norm(convolution(x)))
+        x = nn.functional.max_pool2d(x, 2) if number < 3 else x
+    assert x.shape[2:] == (4, 4)
+    torch.testing.assert_close(tokens(encoder, cells).pooled(), x.mean((2, 3)), atol=1e-5, rtol=1e-4)
+
+
 def test_pictures_become_small_and_keep_their_channels() -> None:
     encoder = registry.find("encoders", "cnn")(size=16)
     red = np.zeros((30, 50, 3), np.uint8)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
@@ -19,6 +18,9 @@ from plait.encoders._base import Encoder
 from plait.errors import PlaitError
 from plait.store import Store
 from plait.tokens import Tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Embedded", "cell_key", "embed", "embed_rows", "prepare_all"]
 

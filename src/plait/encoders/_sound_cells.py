@@ -26,7 +26,7 @@ def milliseconds(encoder: Encoder, cells: Sequence[Any], max_seconds: float) -> 
             PlaitWarning,
             stacklevel=2,
         )
-    return np.round(1000 * np.minimum(found, max_seconds)).astype(np.int64)
+    return np.asarray(np.round(1000 * np.minimum(found, max_seconds)), dtype=np.int64)
 
 
 def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:

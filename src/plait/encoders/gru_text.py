@@ -21,7 +21,7 @@ class GRUText(ScratchText):
         hidden: width of the state in each direction.
 
     Formula: h_t = GRU(w_t, h_t-1) from both ends; [mean over t; max over t].
-    Shape: text in, (n, 1, 4 * hidden) out; at most 690,000 weights with the defaults, of which 640,000 are words.
+    Shape: text in, (n, 1, 4 * hidden) out; at most 690,048 weights with the defaults, of which 640,000 are words.
     Source: Cho et al. 2014, arXiv 1406.1078.
     Use when: order matters and the words are those of no trained model (codes, logs, a rare language).
     Not when: texts are ordinary language: frozen sentence embeddings need far less data.

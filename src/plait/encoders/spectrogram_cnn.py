@@ -37,7 +37,7 @@ class SpectrogramCNN(ScratchEncoder):
 
     Formula: per block max-pool(ReLU(BatchNorm(3 x 3 convolution))), the last without pooling, then ReLU of one linear
     map over all frequencies of a step; [mean over time; max over time].
-    Shape: sounds in, (n, 1, 8 * width) out; 180,000 weights with the defaults. Frames of 25 ms, one every 16 ms.
+    Shape: sounds in, (n, 1, 8 * width) out; 178,000 weights with the defaults. Frames of 25 ms, one every 16 ms.
     Source: Kong et al. 2020, PANNs, arXiv 1912.10211, cut down.
     Use when: there are thousands of sounds of a kind that no trained model knows.
     Not when: sounds are few, or speech: frozen features are better.

@@ -24,7 +24,7 @@ class Speech(Encoder):
         pool: ``mean_max`` gives one token, the mean beside the largest over time; ``none`` gives the sequence.
         max_seconds: only the beginning of longer sounds is heard.
 
-    Formula: a convolutional network over windows of 76 mel frames (0.77 s), with half a second of silence around the sound.
+    Formula: a convolutional network over windows of 76 mel frames (0.77 s); half a second of silence is put around.
     Shape: sounds in, (n, 1, 192) or (n, T, 96) out.
     Source: Lin et al. 2020, speech embedding for keyword spotting, arXiv 2002.01322.
     Use when: sounds are words or short sentences.

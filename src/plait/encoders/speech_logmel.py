@@ -29,8 +29,8 @@ class SpeechLogMel(Encoder):
     Formula: [mean over time; largest over time] of the speech embedding; mean, deviation, largest and deviation of the
     change of 20 cepstral coefficients.
     Shape: sounds in, (n, 1, 272) out.
-    Source: see ``speech_embedding`` and ``logmel``. A linear probe gives 0.977 on spoken digits of unheard speakers (FSDD;
-    embedding alone 0.978, statistics alone 0.59) and 0.887 on environmental sounds (ESC-10; 0.828, 0.832).
+    Source: see ``speech_embedding`` and ``logmel``. A linear probe gives 0.977 on spoken digits of unheard speakers
+    (FSDD; embedding alone 0.978, statistics alone 0.59) and 0.887 on environmental sounds (ESC-10; 0.828, 0.832).
     Use when: it is not known what the sounds are.
     Not when: all are environmental sounds and ``yamnet`` may be used: it gives 0.97 there.
 
