@@ -92,7 +92,7 @@ def test_what_an_absent_cell_holds_never_matters(fitted: FusionClassifier) -> No
 
 
 def test_trained_with_absences() -> None:
-    frame, y = table(240)
+    frame, y = table()
     frame = frame.astype(object)
     frame.loc[::4, "story"] = None
     frame.loc[1::4, ["weight", "shape"]] = None

@@ -1,0 +1,81 @@
+"""MiniLM beside syntax statistics: the default for code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait import registry
+from plait.encoders import _syntax
+from plait.encoders._base import Encoder
+from plait.encoders._text_cells import cut
+from plait.tokens import Tokens
+
+_MAX_CHARACTERS = 20_000
+
+
+@dataclass(eq=False)
+class MiniLMCode(Encoder):
+    """What the text encoder MiniLM reads in names and comments, beside lengths, layout, signs, keywords and syntax tree.
+
+    Attributes:
+        max_tokens: what is longer is cut before MiniLM reads it; the statistics see 20,000 characters.
+
+    Formula: [MiniLM, of length one; statistics, each the logarithm of a count or a share].
+    Shape: code in, (n, 1, 527) out.
+    Source: see ``minilm``; the statistics are plait's own.
+    Use when: cells are snippets with speaking names or comments.
+    Not when: there is a graphics card: ``codebert`` was trained on code.
+
+    Example:
+        >>> MiniLMCode().dim
+        527
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("code",)
+    extra: ClassVar[str | None] = "text"
+    licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0 (their package MIT)"
+    batch_size: ClassVar[int] = 256
+
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        """Make the text encoder, which checks the option."""
+        self._text = cast(Encoder, registry.find("encoders", "minilm")(max_tokens=self.max_tokens))
+
+    def lengths(self, cells: Sequence[str]) -> np.ndarray:
+        """Those of the text encoder."""
+        return self._text.lengths(cells)
+
+    def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the text encoder needs, and ``statistics`` (n, 143)."""
+        found = self._text.prepare(cells)
+        return {**found, "statistics": np.stack([_syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
+
+    def module(self) -> nn.Module:
+        """The text encoder's network, and the statistics beside."""
+        return _Joined(self._text.module())
+
+    @property
+    def dim(self) -> int:
+        """527."""
+        return self._text.dim + _syntax.WIDTH
+
+    def weights_id(self) -> str:
+        """The text encoder as a whole."""
+        return self._text.fingerprint()
+
+
+class _Joined(nn.Module):
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(torch.cat([self.text(batch).pooled(), batch["statistics"]], 1))

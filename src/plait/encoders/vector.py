@@ -1,0 +1,128 @@
+"""Ready-made features: vectors and sequences of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from plait.encoders._base import Encoder
+from plait.encoders._checks import check_whole
+from plait.errors import CellError, ConfigError
+from plait.tokens import Tokens
+
+
+@dataclass(eq=False)
+class Vector(Encoder):
+    """Passes vectors (D,) and sequences (T, D) on as they are.
+
+    Values that are not finite count as missing: they become the training cells' mean of that feature. A step whose
+    values are all missing is no token, and a cell without tokens cannot be read.
+
+    Attributes:
+        max_tokens: a longer sequence is averaged into so many equal parts.
+
+    Formula: x, missing values replaced by the mean.
+    Shape: (D,) or (T, D) in, (n, T, D) out, filled up with masked zeros.
+    Use when: features were computed elsewhere: a sensor, another model, a published set.
+    Not when: the columns of the table are the features: make them ``tabular``.
+
+    Example:
+        >>> encoder = Vector().fit([np.array([1.0, 3.0])])
+        >>> encoder.prepare([np.array([[5.0, np.nan], [6.0, 7.0]])])["x"].tolist()
+        [[[5.0, 3.0], [6.0, 7.0]]]
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("vector",)
+    stored: ClassVar[bool] = False
+    batch_size: ClassVar[int] = 1024
+
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of tokens."""
+        check_whole(self, max_tokens=1)
+        self._mean: np.ndarray | None = None
+
+    def fit(self, cells: Sequence[Any]) -> Self:
+        """Learn the width, which must be one, and the mean of each feature."""
+        sequences = [_sequence(cell) for cell in cells]
+        widths = sorted({sequence.shape[1] for sequence in sequences})
+        if len(widths) != 1:
+            found = ", ".join(map(str, widths)) or "no cell"
+            raise ConfigError(f"encoder {self.name()}: all vectors must have one width, found {found}")
+        known = [np.isfinite(sequence) for sequence in sequences]
+        total = np.sum([np.where(k, s, 0.0).sum(0, dtype=np.float64) for s, k in zip(sequences, known, strict=True)], 0)
+        count = np.sum([k.sum(0) for k in known], 0)
+        self._mean = np.asarray(total / np.maximum(count, 1), dtype=np.float32)
+        return self
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``x`` float32 (n, T, D) and ``mask`` bool (n, T)."""
+        mean = self._learned()
+        found = [self._filled(_sequence(cell), mean) for cell in cells]
+        longest = max((len(sequence) for sequence in found), default=1)
+        x = np.zeros((len(found), longest, len(mean)), dtype=np.float32)
+        mask = np.zeros((len(found), longest), dtype=bool)
+        for row, sequence in enumerate(found):
+            x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
+        return {"x": x, "mask": mask}
+
+    def _filled(self, sequence: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        if sequence.shape[1] != len(mean):
+            raise CellError(f"a vector of width {sequence.shape[1]}, expected {len(mean)} as in training")
+        known = np.isfinite(sequence)
+        there = known.any(1)
+        if not there.any():
+            raise CellError(f"a vector of shape {sequence.shape} without one finite number")
+        kept = np.where(known, sequence, mean)[there]
+        if len(kept) <= self.max_tokens:
+            return kept
+        return np.stack([part.mean(0) for part in np.array_split(kept, self.max_tokens)])
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Steps."""
+        return np.array([len(cell) if np.ndim(cell) == 2 else 1 for cell in cells], dtype=np.int64)
+
+    def module(self) -> nn.Module:
+        """Nothing is left to compute."""
+        return _Sequences()
+
+    @property
+    def dim(self) -> int:
+        """The width that was learned."""
+        return len(self._learned())
+
+    def _learned(self) -> np.ndarray:
+        if self._mean is None:
+            raise ConfigError(f"encoder {self.name()}: it is not fitted; call fit with the training cells first")
+        return self._mean
+
+    def state(self) -> dict[str, Any]:
+        """The mean of each feature."""
+        return {} if self._mean is None else {"mean": self._mean}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        if state:
+            self._mean = np.asarray(state["mean"], dtype=np.float32)
+
+
+class _Sequences(nn.Module):
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """The tokens that were given."""
+        return Tokens(batch["x"].float(), batch["mask"])
+
+
+def _sequence(cell: Any) -> np.ndarray:
+    """A cell as float32 (T, D)."""
+    try:
+        found = np.asarray(cell, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise CellError(f"a cell of type {type(cell).__name__} is no vector of numbers ({error})") from error
+    if found.ndim not in (1, 2) or found.size == 0:
+        raise CellError(f"a vector of shape {found.shape}; expected (D,) or (T, D)")
+    return found.reshape(-1, found.shape[-1])
