@@ -158,6 +158,23 @@ def test_regression_in_its_own_unit() -> None:
     np.testing.assert_allclose(nothing, y.mean(), rtol=1e-3)
 
 
+def test_a_remembered_table_is_encoded_once(fitted: FusionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait import fitting
+
+    frame, _ = table(seed=7)
+    calls = []
+    encode = fitting.inputs_of
+    monkeypatch.setattr(fitting, "inputs_of", lambda *told: calls.append(1) or encode(*told))
+    with fitted.remembering():
+        first = fitted.predict_proba(frame)
+        np.testing.assert_array_equal(first, fitted.predict_proba(frame))
+        assert len(calls) == 1
+        fitted.predict_proba(frame.copy())
+        assert len(calls) == 2
+    np.testing.assert_array_equal(first, fitted.predict_proba(frame))
+    assert len(calls) == 3
+
+
 # -- saving ----------------------------------------------------------------------------------------------------------
 
 

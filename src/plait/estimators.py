@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -142,8 +143,23 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self, "members_")
+        for known, inputs in getattr(self, "_remembered", ()):
+            if known is X:
+                return inputs
         frame = self._frame(X, reset=False)
-        return fitting.inputs_of(self, frame, self.schema_, self.features_, self.scalers_)
+        found = fitting.inputs_of(self, frame, self.schema_, self.features_, self.scalers_)
+        if hasattr(self, "_remembered"):
+            self._remembered.append((X, found))
+        return found
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within the block a table that is given again is not encoded again; it must not be changed meanwhile."""
+        self._remembered: list[tuple[Any, Inputs]] = []
+        try:
+            yield
+        finally:
+            del self._remembered
 
     def _decoded(self, inputs: Inputs) -> np.ndarray:
         members = self.members_

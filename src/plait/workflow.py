@@ -90,10 +90,11 @@ def fit_table(
     target = target_values(frame[found.target], found.task)
     model.fit(frame.iloc[train], _part(target, train))
     held_out = frame.iloc[test].reset_index(drop=True)
-    outputs = model.predict_subsets(held_out)
-    judged = evaluate(model, held_out, outputs=outputs)
-    explained = explain(model, held_out, outputs=outputs)
-    simple = _baselines(model, frame.iloc[train], held_out)
+    with model.remembering():
+        outputs = model.predict_subsets(held_out)
+        judged = evaluate(model, held_out, outputs=outputs)
+        explained = explain(model, held_out, outputs=outputs)
+        simple = _baselines(model, frame.iloc[train], held_out)
     model.record_["command"] = command
     model.record_["test_rows"] = len(test)
     folder = page = None

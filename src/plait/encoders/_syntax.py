@@ -4,70 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 
 _SIGNS = "(){}[];:,.=<>+-*/%&|!?#@\"'`$\\_~^"
-_WORDS = [
-    "if",
-    "else",
-    "for",
-    "while",
-    "return",
-    "function",
-    "def",
-    "class",
-    "import",
-    "from",
-    "try",
-    "except",
-    "catch",
-    "throw",
-    "raise",
-    "new",
-    "delete",
-    "const",
-    "let",
-    "var",
-    "int",
-    "float",
-    "string",
-    "bool",
-    "void",
-    "public",
-    "private",
-    "static",
-    "this",
-    "self",
-    "null",
-    "none",
-    "true",
-    "false",
-    "print",
-    "lambda",
-    "async",
-    "await",
-    "yield",
-    "with",
-    "switch",
-    "case",
-    "break",
-    "continue",
-    "struct",
-    "enum",
-    "interface",
-    "select",
-    "where",
-    "join",
-    "insert",
-    "update",
-    "include",
-    "require",
-    "end",
-]
+_KEYWORDS = (
+    "if else for while return function def class import from try except catch throw raise new delete const let var int "
+    "float string bool void public private static this self null none true false print lambda async await yield with "
+    "switch case break continue struct enum interface select where join insert update include require end"
+)
+_WORDS = tuple(_KEYWORDS.split())
 _NODES = (
     ast.Call, ast.Attribute, ast.Subscript, ast.Assign, ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp,
     ast.DictComp, ast.For, ast.While, ast.If, ast.Compare, ast.BoolOp, ast.BinOp, ast.Constant, ast.List, ast.Dict,
@@ -75,6 +23,7 @@ _NODES = (
 )  # fmt: skip
 _COMMENT = re.compile(r"^\s*(#|//|--|/\*|\*|%|;)")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|_+|[^\w\s]")
+_ESCAPE = re.compile(r"\\[^\n]")
 _CASES = re.compile(r"(?<=[a-z])(?=[A-Z])")
 #: Longer code is not parsed: a tree of deep nesting may take the interpreter's whole stack.
 _PARSED = 5000
@@ -122,10 +71,10 @@ def _layout(code: str, words: Counter[str]) -> list[float]:
 
 def _tree(code: str) -> list[float]:
     """Logarithms of how often each node is there, of all nodes, and whether it is Python at all."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes in the code that is read
-            found = Counter(type(node) for node in ast.walk(ast.parse(code))) if len(code) <= _PARSED else Counter()
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        found = Counter()
+    found: Counter[type[ast.AST]] = Counter()
+    if len(code) <= _PARSED:
+        try:  # odd escapes are taken out: Python would warn of them
+            found = Counter(type(node) for node in ast.walk(ast.parse(_ESCAPE.sub("..", code))))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return [0.0] * (len(_NODES) + 2)
     return [*(float(np.log1p(found[node])) for node in _NODES), float(np.log1p(found.total())), float(bool(found))]

@@ -26,7 +26,7 @@ class CodeStatistics(Encoder):
         max_characters: what is longer is cut.
 
     Formula: [hashed tokens, pairs and triples, of length one; statistics, each the logarithm of a count or a share].
-    Shape: code in, (n, 1, width + 143) out.
+    Shape: code in, (n, 1, width + 129) out.
     Source: Weinberger et al. 2009, feature hashing, arXiv 0902.2206; the statistics are plait's own.
     Use when: no text package is installed, or form tells more than meaning.
     Not when: the code's comments and names carry the meaning: ``minilm_code`` or ``codebert`` read them.

@@ -27,14 +27,14 @@ class MiniLMCode(Encoder):
         max_tokens: what is longer is cut before MiniLM reads it; the statistics see 20,000 characters.
 
     Formula: [MiniLM, of length one; statistics, each the logarithm of a count or a share].
-    Shape: code in, (n, 1, 527) out.
+    Shape: code in, (n, 1, 513) out.
     Source: see ``minilm``; the statistics are plait's own.
     Use when: cells are snippets with speaking names or comments.
     Not when: there is a graphics card: ``codebert`` was trained on code.
 
     Example:
         >>> MiniLMCode().dim
-        527
+        513
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("code",)
@@ -53,7 +53,7 @@ class MiniLMCode(Encoder):
         return self._text.lengths(cells)
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
-        """What the text encoder needs, and ``statistics`` (n, 143)."""
+        """What the text encoder needs, and ``statistics`` (n, 129)."""
         found = self._text.prepare(cells)
         return {**found, "statistics": np.stack([_syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
 
@@ -63,7 +63,7 @@ class MiniLMCode(Encoder):
 
     @property
     def dim(self) -> int:
-        """527."""
+        """513."""
         return self._text.dim + _syntax.WIDTH
 
     def weights_id(self) -> str:

@@ -78,7 +78,7 @@ class Vector(Encoder):
         there = known.any(1)
         if not there.any():
             raise CellError(f"a vector of shape {sequence.shape} without one finite number")
-        kept = np.where(known, sequence, mean)[there]
+        kept: np.ndarray = np.where(known, sequence, mean)[there]
         if len(kept) <= self.max_tokens:
             return kept
         return np.stack([part.mean(0) for part in np.array_split(kept, self.max_tokens)])

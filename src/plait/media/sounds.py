@@ -104,11 +104,11 @@ def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None
 
 def _checked(array: np.ndarray, rate: int) -> np.ndarray:
     """(n, channels), or a clear line."""
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] > 32):
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= 32):
         raise CellError(f"a sound array of shape {array.shape}; expected (n,) or (n, channels)")
     if not 1 <= rate <= 1_000_000:
         raise CellError(f"a sound array with rate {rate}; expected samples per second, such as 16000")
-    return array.reshape(len(array), -1)
+    return array if array.ndim == 2 else array[:, None]
 
 
 def _scaled(array: np.ndarray) -> np.ndarray:
