@@ -96,14 +96,14 @@ def _build(
 
 
 def member_count(told: int | None, rows: int, learning: bool) -> int:
-    """Members: five on small tables, three on large ones, one where encoders learn too."""
+    """Members: five on small tables, two on large ones, one where encoders learn too."""
     if told is not None:
         if told < 1:
             raise ConfigError(f"members: {told}; at least one is needed")
         return told
     if learning:
         return 1
-    return 5 if rows < 4000 else 3
+    return 5 if rows < 4000 else 3 if rows < 8000 else 2
 
 
 def schedule(settings: Training, rows: int, epochs: int | None, batch_size: int | None) -> Training:

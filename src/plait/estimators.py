@@ -43,7 +43,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         layers: blocks of linear, batch normalisation, ReLU, dropout.
         width: units of a block; None takes the widest that keeps all members under ``max_weights``.
         branches: what is trained side by side and mixed by held-out predictions: ``joint``, ``linear``, ``own``.
-        members: networks trained by cross-fitting and averaged; None: five, on large tables three.
+        members: networks trained by cross-fitting and averaged; None: five, on large tables two.
         components: frozen features beyond this many are reduced to their directions of most variance.
         dropout: of each block.
         input_dropout: of single features as they enter; what holds a small table back from learning them by heart.
@@ -143,7 +143,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self, "members_")
-        for known, inputs in getattr(self, "_remembered", ()):
+        remembered: list[tuple[Any, Inputs]] = getattr(self, "_remembered", [])
+        for known, inputs in remembered:
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
