@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from plait.errors import TableError
 from plait.metrics import codes, measure, metrics
@@ -67,7 +68,8 @@ def baselines(
     thresholds = {"majority": _threshold(task, y_train, _majority(task, y_train, len(y_train)))}
     if _varies(task, y_train):
         train, test = _standardised(features_train, features_test)
-        with warnings.catch_warnings():
+        # One thread: products this narrow gain nothing from more, and on a busy machine lose ten times.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", UserWarning)  # stopping early is meant, many classes are fine
             outputs["linear"], thresholds["linear"] = _linear(task, train, y_train, test, seed)
     return {
