@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from plait import registry
+from plait import schema as plait_schema
 from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
 from plait.datasets._hearthstone import named, plain
 from plait.datasets.av_digits import AvDigits
@@ -314,16 +315,13 @@ def test_real_data_keep_the_contract(name: str, data_root: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FACTS))
 def test_real_schemas_validate(name: str, data_root: Path) -> None:
-    schema_module = pytest.importorskip("plait.schema")
-    if not hasattr(schema_module, "validate"):
-        pytest.skip("schema.validate is not there")
     if name == "cifar10":
         pytest.importorskip("pyarrow")
     found = loaded(name, data_root)
     for target in found.schemas:
         rows, schema = found.of(target)
-        schema_module.validate(schema, rows.head(200))
-        assert not schema_module.absent(schema, rows.head(3), None)[:, 0].all()
+        plait_schema.validate(schema, rows.head(200))
+        assert not plait_schema.absent(schema, rows.head(3), None)[:, 0].all()
 
 
 @pytest.mark.parametrize("name", ["pokemon", "hearthstone", "movies", "flickr8k", "esc10"])

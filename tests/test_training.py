@@ -20,9 +20,9 @@ from plait.tokens import Tokens
 from plait.train import Training, train, trained_weights
 
 TRAINING = Training(
-    epochs=25, batch_size=64, learning_rate=5e-3, weight_decay=0.01, patience=25, smoothing=0.0, modality_dropout=0.0
+    epochs=25, batch_size=64, learning_rate=5e-3, weight_decay=0.01, patience=25, smoothing=0.0, input_dropout=0.0, modality_dropout=0.0
 )
-DESIGN = Design("concat", "early", 2, 32, 0.0, 0.0, ("joint", "linear", "own"), 10**6, 5)
+DESIGN = Design("concat", "early", 2, 32, 0.0, ("joint", "linear", "own"), 10**6, 5)
 
 
 def inputs_of(**features: np.ndarray) -> Inputs:

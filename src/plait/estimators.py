@@ -38,15 +38,17 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``; overrides ``modalities``.
         root: folder or zip archive that relative media paths start from.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
-        fusion: operator that joins the modalities (``plait list fusion``).
+        fusion: operator that joins the modalities (``plait list fusion``), or ``{name: ..., absence: ..., option: ...}``.
         depth: ``early``, ``middle``, ``late``, ``decision``, or how many of ``layers`` run before the modalities are joined.
         layers: blocks of linear, batch normalisation, ReLU, dropout.
-        width: units of a block; None takes the widest that keeps all members under ``max_weights``.
+        width: units of a block; None takes the widest of a few that keeps all members under ``max_weights``; ``match`` comes
+            within 5 % of it, so that designs are compared at equal numbers of weights.
         branches: what is trained side by side and mixed by held-out predictions: ``joint``, ``linear``, ``own``.
         members: networks trained by cross-fitting and averaged; None: five, on large tables two.
         components: frozen features beyond this many are reduced to their directions of most variance.
-        dropout: of each block.
-        input_dropout: of single features as they enter; what holds a small table back from learning them by heart.
+        dropout: of each block; None: by the number of rows.
+        input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
+            the number of rows.
         modality_dropout: chance that a modality is hidden from a training row in a step.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
@@ -54,7 +56,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         learning_rate: peak of the schedule; None: by the batch size.
         weight_decay: of AdamW.
         patience: epochs without a better validation loss before training stops.
-        max_weights: upper limit of trained weights, all members together, when ``width`` is None.
+        max_weights: upper limit of trained weights, all members together, when ``width`` is None; the number to match, when
+            it is ``match``.
         class_weight: None, ``balanced``, or class -> weight.
         partial: a modality whose columns are missing at prediction counts as absent instead of being an error.
         strict: an unreadable cell is an error instead of an absent cell.
@@ -67,15 +70,15 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     encoders: Mapping[str, Any] | None = None
     root: str | None = None
     task: str | None = None
-    fusion: str = "concat"
+    fusion: str | Mapping[str, Any] = "concat"
     depth: str | int = "early"
     layers: int = 2
-    width: int | None = None
+    width: int | str | None = None
     branches: tuple[str, ...] = ("joint", "linear", "own")
     members: int | None = None
     components: int = 256
-    dropout: float = 0.3
-    input_dropout: float = 0.3
+    dropout: float | None = None
+    input_dropout: float | None = None
     modality_dropout: float = 0.2
     smoothing: float = 0.0
     epochs: int | None = None
@@ -116,6 +119,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.record_: dict[str, Any] = fitted.record
+        if hasattr(self, "_remembered") and (fitted.went >= 0).all():
+            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.went))))
         return self
 
     def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:

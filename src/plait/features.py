@@ -67,7 +67,7 @@ class Featurizer:
             encoder = self.encoders[modality.name]
             if modality.kind == "tabular":
                 encoder.fit(frame[list(modality.columns)])  # type: ignore[arg-type]  # rows, not a sequence of cells
-            else:
+            elif type(encoder).fit is not Encoder.fit:  # most learn nothing: their cells need not be read
                 groups = cells(frame, modality, root)
                 encoder.fit([cell for group in groups for cell in group if cell is not None])
 

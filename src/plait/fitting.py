@@ -16,11 +16,13 @@ import pandas as pd
 import torch
 
 from plait import __version__, rows, schema
-from plait.assembly import Design, maker, member_count, schedule
+from plait.assembly import Design, dropouts, maker, member_count, schedule
 from plait.crossfit import Members, crossfit
 from plait.errors import TableError
 from plait.features import Featurizer
+from plait.fusion._base import resolve
 from plait.inputs import Inputs
+from plait.networks.fusion import depth_number
 from plait.progress import track
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
@@ -34,13 +36,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """All that fitting gives."""
+    """All that fitting gives; ``inputs`` are the distinct rows as the networks saw them, ``went`` each given row's place."""
 
     schema: Schema
     features: Featurizer
     scalers: dict[str, Scaler]
     members: Members
     record: dict[str, Any]
+    inputs: Inputs
+    went: np.ndarray
 
 
 #: A tabular modality keeps so many features whatever ``components`` says.
@@ -119,6 +123,7 @@ def _encode(told: FusionEstimator, features: Featurizer, frame: pd.DataFrame) ->
 def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Fitted:
     """Everything from rows to trained members."""
     clock = _Clock()
+    _check_design(told)
     seed = _seed(told.random_state)
     digest = data_hash(frame)
     given = len(frame)
@@ -127,7 +132,7 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         weight = weight * rows.class_weights(target, told.class_weight, task_name)
         used = [c for m in found.modalities for c in m.columns]
-        frame, target, weight = rows.merge_equal(frame[used], target, weight)
+        frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
         task = task_class(task_name).learn(target, weight)
         task = _named(told, task)
     with clock.stage("encode"):
@@ -143,13 +148,13 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
     members = member_count(told.members, len(frame), bool(learning))
+    dropout, input_dropout = dropouts(len(frame), told.dropout, told.input_dropout)
     design = Design(
         fusion=told.fusion,
         depth=told.depth,
         layers=told.layers,
         width=told.width,
-        dropout=told.dropout,
-        input_dropout=told.input_dropout,
+        dropout=dropout,
         branches=tuple(told.branches),
         max_weights=told.max_weights,
         members=members,
@@ -157,7 +162,7 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
     design, make = maker(design, dims, task.out_dim, learning)
-    training = schedule(_training(told), len(frame), told.epochs, told.batch_size)
+    training = schedule(_training(told, input_dropout), len(frame), told.epochs, told.batch_size)
     with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
         result = crossfit(
@@ -174,7 +179,13 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
             bar.advance,
         )
     record = _record(told, seed, digest, given, len(frame), clock, result, features, raw, design, training)
-    return Fitted(found, features, scalers, result, record)
+    return Fitted(found, features, scalers, result, record, inputs, went)
+
+
+def _check_design(told: FusionEstimator) -> None:
+    """Refuse a fusion or a depth that there is not before anything is encoded."""
+    resolve(told.fusion)
+    depth_number(told.depth, told.layers)
 
 
 def _named(told: FusionEstimator, task: Any) -> Any:
@@ -183,7 +194,7 @@ def _named(told: FusionEstimator, task: Any) -> Any:
     return task
 
 
-def _training(told: FusionEstimator) -> Training:
+def _training(told: FusionEstimator, input_dropout: float) -> Training:
     return Training(
         epochs=0,
         batch_size=0,
@@ -191,6 +202,7 @@ def _training(told: FusionEstimator) -> Training:
         weight_decay=told.weight_decay,
         patience=told.patience,
         smoothing=told.smoothing,
+        input_dropout=input_dropout,
         modality_dropout=told.modality_dropout,
     )
 
@@ -228,6 +240,8 @@ def _record(
         "members": len(result.members),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
+        "dropout": design.dropout,
+        "input_dropout": training.input_dropout,
         "trained_weights": sum(trained_weights(m) for m in result.members),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

@@ -127,8 +127,7 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
         model.depth,
         model.layers,
         model.record_["width"],
-        model.dropout,
-        model.input_dropout,
+        0.0,  # nothing is dropped in prediction
         tuple(model.branches),
         model.max_weights,
         count,

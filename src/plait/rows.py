@@ -32,11 +32,16 @@ def _cell_digest(cell: Any) -> bytes:
     return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
 
 
-def merge_equal(frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def merge_equal(
+    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """Rows without weight dropped, equal rows with equal targets made one with the sum of their weights, in an order of content.
 
     So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
     both trained on and held out.
+
+    Returns:
+        Rows, targets, weights, and where each given row went (n,); -1: nowhere.
     """
     kept = weight > 0
     if not kept.any():
@@ -48,7 +53,9 @@ def merge_equal(frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> tuple
     keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    return frame.iloc[first].reset_index(drop=True), y[first], np.bincount(group, weights=weight)
+    went = np.full(len(kept), -1)
+    went[kept] = group
+    return frame.iloc[first].reset_index(drop=True), y[first], np.bincount(group, weights=weight), went
 
 
 def infer_task(y: np.ndarray, regressor: bool) -> str:

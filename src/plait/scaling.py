@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from scipy import linalg
 from torch import Tensor
 
 from plait.tokens import Tokens
+
+
+#: Rows, evenly spread, from which directions are found: covariances need no more, and a fit waits for them.
+_AXES_ROWS = 4096
 
 
 class Scaler:
@@ -38,14 +43,8 @@ class Scaler:
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
-            centred *= self.scale
-            values, vectors = torch.linalg.eigh((centred * w).T @ centred / total)  # ascending
-            top = values[-self.components :].flip(0).clamp_min(0)
-            axes = vectors[:, -self.components :].flip(1)  # (D, components)
-            sign = torch.sign(
-                axes.gather(0, axes.abs().argmax(0, keepdim=True))
-            )  # eigenvectors have no sign of their own
-            self.axes = (axes * sign / top.mean().clamp_min(1e-12).sqrt()).float()
+            step = max(1, len(x) // _AXES_ROWS)
+            self.axes = _principal(centred[::step] * self.scale, w[::step], self.components)
         self.mean, self.scale = self.mean.float(), self.scale.float()
         return self
 
@@ -71,3 +70,20 @@ class Scaler:
         scaler = cls(len(state["mean"]) if axes is None else axes.shape[1])
         scaler.mean, scaler.scale, scaler.axes = state["mean"], state["scale"], axes
         return scaler
+
+
+def _principal(x: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Directions of most weighted variance of x (n, D), each with the sign of its largest entry: (D, count).
+
+    They are scaled together, so that what comes out has a mean variance of one.
+    """
+    covariance = (x * weight).T @ x / weight.sum().clamp_min(1e-12)
+    first = len(covariance) - count
+    # LAPACK's own threads: torch's spin where a machine is shared, ten times slower.
+    values, vectors = linalg.eigh(
+        covariance.numpy(), subset_by_index=[first, len(covariance) - 1], driver="evr", check_finite=False
+    )
+    top = torch.from_numpy(values).flip(0).clamp_min(0)
+    axes = torch.from_numpy(vectors).flip(1)  # (D, count)
+    sign = torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))  # eigenvectors have no sign of their own
+    return (axes * sign / top.mean().clamp_min(1e-12).sqrt()).float()

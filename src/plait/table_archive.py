@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait.errors import CellError, TableError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 LARGEST_MEMBER = 1 << 30
 
 _MEMBER = re.compile(r"(?:zip://)?(?P<archive>[^!]+\.zip)!(?P<member>.+)", re.IGNORECASE | re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:")
 _REMOTE = re.compile(r"(https?|ftp|s3|gs)://", re.IGNORECASE)
 
 
@@ -43,7 +45,7 @@ class Archive:
         """
         name = name.replace("\\", "/").removeprefix("./")
         where = f"{self.path}!{name}"
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
+        if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
             raise CellError(f"{where}: a member's name must not be absolute or hold '..'")
         found = self.members.get(name) or self.members.get(self.top + name)
         if found is None:
@@ -101,7 +103,7 @@ class Place:
         if told:
             archive = self._beside(told["archive"])
             return None if archive is None else open_archive(archive).blob(told["member"])
-        if self.archive is not None and not Path(name).expanduser().is_absolute():
+        if self.archive is not None and not name.startswith("~") and not os.path.isabs(name):
             return self.archive.blob(name)
         from plait.media import Blob
 

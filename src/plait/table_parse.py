@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from plait.table_values import MISSING_WORDS, nulls, texts
+from plait.table_values import MISSING_WORDS, distinct, nulls, text_of
 
 TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
 FALSE = frozenset(("false", "no", "n", "f", "off", "0"))
@@ -53,12 +53,18 @@ class Parsed:
         return 1.0 - float(self.bad.sum()) / there if there else 0.0
 
 
-def _words(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Texts (n,) with None where missing, and that mask."""
-    found = texts(series).copy()
-    missing = np.array([t is None or t.lower() in MISSING_WORDS for t in found], dtype=bool)
-    found[missing] = None
-    return found, missing
+def _words(series: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct texts (k + 1,), None where missing, that mask, and where each row finds its own (n,).
+
+    What is read is read once per distinct text; a row that holds nothing points at the last entry, which is missing.
+    """
+    codes, values = distinct(series)
+    found = np.empty(len(values) + 1, dtype=object)
+    for i, value in enumerate(values):
+        text = None if isinstance(value, str) and (not value or value.isspace()) else text_of(value)
+        found[i] = None if text is None or text.lower() in MISSING_WORDS else text
+    missing = np.array([t is None for t in found], dtype=bool)
+    return found, missing, codes
 
 
 def _parsed(values: np.ndarray, missing: np.ndarray) -> Parsed:
@@ -70,11 +76,11 @@ def numbers(series: pd.Series, style: str = "plain") -> Parsed:
     if series.dtype.kind in "biuf":
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         return _parsed(values, np.isnan(values))
-    words, missing = _words(series)
+    words, missing, codes = _words(series)
     if style != "plain":
         words = np.array([None if w is None else _plain(w, style) for w in words], dtype=object)
     values = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return _parsed(values, missing)
+    return _parsed(values[codes], missing[codes])
 
 
 def _plain(word: str, style: str) -> str:
@@ -94,10 +100,10 @@ def number_style(series: pd.Series) -> str:
 
 def booleans(series: pd.Series) -> Parsed:
     """A column as 1.0 and 0.0."""
-    words, missing = _words(series)
+    words, missing, codes = _words(series)
     low = [None if w is None else w.lower() for w in words]
     values = np.array([1.0 if w in TRUE else 0.0 if w in FALSE else np.nan for w in low], dtype=np.float64)
-    return _parsed(values, missing)
+    return _parsed(values[codes], missing[codes])
 
 
 def dates(series: pd.Series, form: str = ISO) -> Parsed:
@@ -105,8 +111,9 @@ def dates(series: pd.Series, form: str = ISO) -> Parsed:
     if series.dtype.kind == "M" or isinstance(series.dtype, pd.DatetimeTZDtype):
         stamps, missing = pd.to_datetime(series, utc=True), nulls(series)
     else:
-        words, missing = _words(series)
-        stamps = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
+        words, there, codes = _words(series)
+        read = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
+        stamps, missing = read.iloc[codes], there[codes]
     if stamps.dtype == object:  # nothing there
         return _parsed(np.full(len(series), np.nan), missing)
     days = (stamps - pd.Timestamp(0, tz="UTC").as_unit("s")) / pd.Timedelta(days=1)  # in ns, the year 1132 overflows
@@ -117,7 +124,7 @@ def date_format(series: pd.Series) -> str | None:
     """The one format of a column of dates, ``"ambiguous"`` where day and month look alike, None where there is none."""
     if series.dtype.kind == "M" or isinstance(series.dtype, pd.DatetimeTZDtype):
         return ISO
-    words = list(dict.fromkeys(w for w in _words(series)[0] if w is not None))[:2000]
+    words = [w for w in dict.fromkeys(_words(series)[0]) if w is not None][:2000]
     if not words or not all(any(c.isdigit() for c in w) for w in words[:20]):
         return None
     if all(_ISO.fullmatch(w) for w in words):

@@ -97,7 +97,10 @@ class Classification(Task):
 
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy (B,)."""
-        return functional.cross_entropy(out, target, reduction="none", label_smoothing=smoothing)
+        # By logsumexp: torch's softmax over a short last axis is four times slower on a CPU.
+        total = out.logsumexp(1)
+        chosen = total - out.gather(1, target[:, None])[:, 0]
+        return chosen if smoothing <= 0 else (1 - smoothing) * chosen + smoothing * (total - out.mean(1))
 
     def decode(self, out: Tensor) -> Tensor:
         """Softmax (B, C)."""

@@ -1,13 +1,16 @@
-"""The contracts as functions: what every fusion operator and every network must hold. Tests run them over the registry."""
+"""The contracts as functions: what every operator, network and alignment stage must hold; tests run them over the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from plait.fusion._base import Fusion
+from plait.testing_alignment import check_alignment as check_alignment
+from plait.testing_conditions import check_condition as check_condition
+from plait.testing_encoders import check_encoder as check_encoder
 from plait.tokens import Tokens
 
 
@@ -24,8 +27,13 @@ def example_tokens(dims: Mapping[str, int], rows: int = 6, tokens: int = 3, seed
     return found
 
 
-def check_fusion(operator: type[Fusion], dims: Mapping[str, int]) -> None:
-    """Every promise of ``Fusion`` for modalities of these widths; raises AssertionError at the first that is broken."""
+def check_fusion(operator: Callable[[Mapping[str, int]], Fusion], dims: Mapping[str, int]) -> None:
+    """Every promise of ``Fusion`` for modalities of these widths; raises AssertionError at the first that is broken.
+
+    Args:
+        operator: the class, or what makes one with options, such as ``functools.partial(LowRank, rank=2)``.
+        dims: width of each modality.
+    """
     torch.manual_seed(0)
     fusion = operator(dims).eval()
     tokens = example_tokens(dims)

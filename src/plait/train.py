@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from plait.errors import PlaitError
 from plait.inputs import Inputs
-from plait.networks._dropout import Dropout
+from plait.networks._dropout import Dropout, Masks, drop_features
+from plait.networks._linear import Linear
 from plait.optimiser import AdamW
 from plait.tasks import Task
 from plait.tokens import Tokens
@@ -30,6 +31,7 @@ class Training:
         weight_decay: decoupled (AdamW).
         patience: epochs without a better validation loss before a branch is done.
         smoothing: label smoothing.
+        input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
         modality_dropout: chance that a modality is hidden from a row in a step.
     """
 
@@ -39,6 +41,7 @@ class Training:
     weight_decay: float
     patience: int
     smoothing: float
+    input_dropout: float
     modality_dropout: float
 
 
@@ -70,9 +73,13 @@ class Branches(nn.Module):
         return out
 
     @torch.inference_mode()
-    def outputs(self, inputs: Inputs, rows: int = 4096) -> dict[str, Tensor]:
-        """Raw outputs of every branch for all rows, in evaluation mode."""
+    def outputs(self, inputs: Inputs, rows: int = 4096, *, exact: bool = True) -> dict[str, Tensor]:
+        """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training."""
         self.eval()
+        if not exact:
+            for part in self.modules():
+                if isinstance(part, Linear):
+                    part.train()
         parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
         for start in range(0, len(inputs), rows):
             tokens = self.encode(inputs.take(torch.arange(start, min(start + rows, len(inputs)))))
@@ -112,12 +119,13 @@ def train(
     """
     steps = max(1, len(_batch_starts(len(fold), settings.batch_size))) * settings.epochs
     optimiser = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, steps)
-    _draw_from(model, generator)
+    masks = Masks(generator)
+    _draw_from(model, masks)
     best = _Best(model, settings.patience)
     held = inputs.take(valid) if len(valid) else None
     history = []
     for epoch in range(settings.epochs):
-        losses = _epoch(model, task, inputs, target, weight, fold, settings, generator, optimiser)
+        losses = _epoch(model, task, inputs, target, weight, fold, settings, generator, masks, optimiser)
         record: dict[str, Any] = {"epoch": epoch, "train_loss": _mean(losses), "train": losses}
         if held is not None:
             judged = _valid_losses(model, task, held, target[valid], weight[valid])
@@ -133,10 +141,10 @@ def train(
     return history
 
 
-def _draw_from(model: nn.Module, generator: torch.Generator | None) -> None:
+def _draw_from(model: nn.Module, masks: Masks | None) -> None:
     for part in model.modules():
         if isinstance(part, Dropout):
-            part.generator = generator
+            part.masks = masks
 
 
 def _epoch(
@@ -148,6 +156,7 @@ def _epoch(
     fold: Tensor,
     settings: Training,
     generator: torch.Generator,
+    masks: Masks,
     optimiser: AdamW,
 ) -> dict[str, float]:
     model.train()
@@ -156,6 +165,8 @@ def _epoch(
     for rows in _batches(fold, settings.batch_size, generator):
         batch = inputs.take(rows)
         tokens = model.encode(batch)
+        if settings.input_dropout > 0:
+            tokens = {name: drop_features(found, settings.input_dropout, masks) for name, found in tokens.items()}
         hidden = _hide(tokens, settings.modality_dropout, generator)
         loss = torch.zeros(())
         for name in model.networks:
@@ -196,7 +207,7 @@ def _branch_loss(
 
 def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, weight: Tensor) -> dict[str, float]:
     losses = {}
-    for name, out in model.outputs(held).items():
+    for name, out in model.outputs(held, exact=False).items():
         kept = weight * model.sees(name, held.present)
         losses[name] = float((task.row_loss(out, target) * kept).sum() / kept.sum().clamp_min(1e-12))
     return losses

@@ -88,13 +88,13 @@ def fit_table(
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
-    model.fit(frame.iloc[train], _part(target, train))
-    held_out = frame.iloc[test].reset_index(drop=True)
+    seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
     with model.remembering():
+        model.fit(seen, _part(target, train))
         outputs = model.predict_subsets(held_out)
         judged = evaluate(model, held_out, outputs=outputs)
         explained = explain(model, held_out, outputs=outputs)
-        simple = _baselines(model, frame.iloc[train], held_out)
+        simple = _baselines(model, seen, held_out)
     model.record_["command"] = command
     model.record_["test_rows"] = len(test)
     folder = page = None

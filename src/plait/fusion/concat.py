@@ -31,6 +31,8 @@ class Concat(Fusion):
         torch.Size([4, 5])
     """
 
+    interacts = False
+
     @property
     def out_dim(self) -> int:
         """Sum of the widths."""

@@ -7,23 +7,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plait.errors import ConfigError
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
 
 
 class Mean(Fusion):
-    """The mean of the present modalities' features.
+    """The mean of the present modalities' features, or of their heads' outputs.
 
-    Formula: z = sum_m p_m x_m / max(1, sum_m p_m), p_m = 1 where modality m is present.
+    Formula: z = sum_m p_m x_m / max(1, sum_m p_m), p_m = 1 where modality m is present. At decision level x_m are raw
+    outputs, so that for classes it is the geometric mean of the probabilities, normalised (a log-linear pool).
 
     Shape: tokens (B, T, D) each, equal D; out (B, D).
 
-    Source: Task-specific pre-trained encoders in late fusion, chapter 6 (mean pooling), masked.
+    Source: Task-specific pre-trained encoders in late fusion, section 6.2.3 (average pooling), over the present.
 
-    Use when: modalities were mapped to one space and any of them may be absent.
+    Use when: any modality may be absent: the scale of the result does not depend on how many are there.
 
-    Not when: the joint pattern matters (an XOR of two modalities): a mean of own features cannot hold it.
+    Not when: the joint pattern matters and no joint layer follows (depth ``decision``): a mean cannot hold an XOR.
 
     Example:
         >>> x = {"a": Tokens.of_vectors(torch.ones(2, 3)), "b": Tokens.of_vectors(torch.zeros(2, 3))}
@@ -31,18 +31,14 @@ class Mean(Fusion):
         [0.5, 0.5, 0.5]
     """
 
+    levels = ("feature", "decision")
     equal_widths = True
-
-    def __init__(self, dims: Mapping[str, int]) -> None:
-        """Build; the widths must be equal."""
-        super().__init__(dims)
-        if len(set(self.dims.values())) > 1:
-            raise ConfigError(f"fusion 'mean' needs equal widths, found {self.dims}; use a depth above 0, or 'concat'")
+    interacts = False
 
     @property
     def out_dim(self) -> int:
         """The common width."""
-        return self.dims[self.names[0]]
+        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from plait import registry
 from plait.errors import ConfigError, nearest
+from plait.fusion._base import resolve
 from plait.networks._base import Network
 from plait.networks._dropout import Dropout
+from plait.networks._linear import Linear
 from plait.tokens import Tokens
 
 DEPTHS = ("early", "middle", "late", "decision")
@@ -28,24 +31,43 @@ def depth_number(depth: str | int, layers: int) -> int:
         if depth not in words:
             raise ConfigError(f"unknown depth '{depth}': {nearest(depth, DEPTHS)}, or a number from 0 to {layers}")
         return words[depth]
-    if isinstance(depth, bool) or not 0 <= depth <= layers:
+    if isinstance(depth, bool) or not isinstance(depth, int) or not 0 <= depth <= layers:
         raise ConfigError(f"depth {depth}: the network has {layers} layers; expected 0 to {layers} or a name")
     return depth
 
 
+class Norm(nn.BatchNorm1d):
+    """Batch normalisation that falls back on its running statistics where a batch holds fewer than two rows."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, D)."""
+        if not self.training or len(input) > 1:
+            return super().forward(input)
+        return functional.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 def block(inputs: int, width: int, dropout: float) -> nn.Sequential:
     """Linear, batch normalisation, ReLU, dropout (Wernlein et al., section 3.1; the dropout is ours)."""
-    return nn.Sequential(nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout))
+    return nn.Sequential(Linear(inputs, width), Norm(width), nn.ReLU(), Dropout(dropout))
+
+
+def blocks(inputs: int, width: int, count: int, dropout: float) -> list[nn.Module]:
+    """So many blocks one after another."""
+    return [block(a, b, dropout) for a, b in pairwise([inputs] + [width] * count)]
 
 
 class FusionNetwork(Network):
     """Each modality runs ``depth`` blocks alone, the fusion joins them, the remaining blocks run jointly, then the head.
 
-    With ``depth="early"``, ``fusion="concat"`` and two layers it is the classifier of the paper.
+    With ``depth="early"``, ``fusion="concat"`` and two layers it is the classifier of the paper. Own blocks see what is
+    present and nothing else. An operator that needs equal widths gets, before the first block, a linear map of each
+    modality to ``width``. One that only adds up what each modality gives (``interacts`` is False) is followed by at least
+    one joint block: without it ``late`` would be no more than ``decision``, a sum of single opinions.
 
     Shape: tokens (B, T, D_m) each; out (B, out_dim).
 
-    Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1.
+    Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; at depth ``late`` Task-specific pre-trained
+    encoders in late fusion, section 6.1.2 (a linear layer on the joined embeddings, then the classifier).
     """
 
     def __init__(
@@ -53,44 +75,58 @@ class FusionNetwork(Network):
         dims: Mapping[str, int],
         out_dim: int,
         *,
-        fusion: str = "concat",
+        fusion: str | Mapping[str, Any] = "concat",
         depth: str | int = "early",
         layers: int = 2,
         width: int = 128,
         dropout: float = 0.3,
-        input_dropout: float = 0.0,
     ) -> None:
-        """Build for modalities of the widths ``dims``."""
+        """Build for modalities of the widths ``dims``; ``fusion`` is a name or ``{name: ..., absence: ..., option: ...}``."""
         super().__init__()
         own = depth_number(depth, layers)
-        self.noise = Dropout(input_dropout)
+        operator, options, self.absence = resolve(fusion)
+        decision, several = depth == "decision", len(dims) > 1
+        mapped = operator.equal_widths and not own and several
         self.own = nn.ModuleDict()
+        joined = {}
         for name, dim in sorted(dims.items()):
-            sizes = [dim] + [width] * own
-            self.own[name] = nn.Sequential(*(block(a, b, dropout) for a, b in pairwise(sizes)))
-        self.decision = depth == "decision"
-        joined = {name: (width if own else dim) for name, dim in dims.items()}
-        if self.decision:
-            self.heads = nn.ModuleDict({name: nn.Linear(joined[name], out_dim) for name in sorted(joined)})
-            joined = dict.fromkeys(joined, out_dim)
-        operator = registry.find("fusion", fusion)
-        if self.decision and fusion == "concat":
-            raise ConfigError("depth 'decision' joins outputs of equal meaning; use fusion 'mean', not 'concat'")
-        self.fusion = operator(joined)
-        sizes = [self.fusion.out_dim] + [width] * (layers - own)
-        self.joint = nn.Sequential(*(block(a, b, dropout) for a, b in pairwise(sizes)))
-        self.head = nn.Identity() if self.decision else nn.Linear(sizes[-1], out_dim)
+            parts = blocks(dim, width, own, dropout)
+            joined[name] = width if own or mapped else dim
+            if decision:
+                parts.append(nn.Linear(width if own else dim, out_dim))
+                joined[name] = out_dim
+            elif mapped:
+                parts.append(Linear(dim, width))
+            self.own[name] = nn.Sequential(*parts)
+        self.fusion = operator(joined, level="decision" if decision else "feature", **options)
+        after = layers - own if decision or operator.interacts or not several else max(1, layers - own)
+        self.joint = nn.Sequential(*blocks(self.fusion.out_dim, width, after, dropout))
+        self.head = nn.Identity() if decision else nn.Linear(width if after else self.fusion.out_dim, out_dim)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, out_dim)."""
-        tokens = {name: self.noise.on_tokens(tokens[name]) for name in self.own}
-        if any(len(layers) for layers in self.own.values()):  # type: ignore[arg-type]  # Sequential has a length
-            tokens = {name: self._alone(name, tokens[name]) for name in self.own}
-        out: Tensor = self.head(self.joint(self.fusion(tokens)))
+        out: Tensor = self.head(self.joint(self.fusion(self.alone(tokens))))
         return out
 
-    def _alone(self, name: str, tokens: Tokens) -> Tokens:
-        x = self.own[name](tokens.pooled())  # (B, width)
-        if self.decision:
-            x = self.heads[name](x)
-        return Tokens.of_vectors(x, tokens.present)
+    def alone(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        """What enters the fusion: each modality after its own layers."""
+        found = {name: self._own(name, tokens[name]) for name in self.own}
+        return {name: _zeros_for_absent(t) for name, t in found.items()} if self.absence == "zeros" else found
+
+    def _own(self, name: str, tokens: Tokens) -> Tokens:
+        layers = self.own[name]
+        if not len(layers):  # type: ignore[arg-type]  # Sequential has a length
+            return tokens
+        if not self.fusion.sequences:
+            tokens = Tokens.of_vectors(tokens.pooled(), tokens.present)
+        if bool(tokens.mask.all()):
+            return Tokens(layers(tokens.x.flatten(0, 1)).unflatten(0, tokens.mask.shape), tokens.mask)
+        seen = layers(tokens.x[tokens.mask])  # (N, width): zeros of the absent would shift the statistics of the norm
+        return Tokens(seen.new_zeros(*tokens.mask.shape, seen.shape[1]).index_put((tokens.mask,), seen), tokens.mask)
+
+
+def _zeros_for_absent(tokens: Tokens) -> Tokens:
+    """A token of zeros for each absent row, as if it were present (Task-specific encoders, section 6.1.3)."""
+    mask = tokens.mask.clone()
+    mask[:, 0] |= ~tokens.present
+    return Tokens(tokens.x.masked_fill(~tokens.mask.unsqueeze(-1), 0.0), mask)

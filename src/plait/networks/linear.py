@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.networks._base import Network
-from plait.networks._dropout import Dropout
+from plait.networks._linear import Linear
 from plait.tokens import Tokens
 
 
@@ -22,17 +22,16 @@ class LinearNetwork(Network):
     Source: the usual linear probe.
     """
 
-    def __init__(self, dims: Mapping[str, int], out_dim: int, *, input_dropout: float = 0.0) -> None:
+    def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
         """Build for modalities of the widths ``dims``; starts at zero, as a convex problem may."""
         super().__init__()
         self.names = sorted(dims)
-        self.noise = Dropout(input_dropout)
-        self.linear = nn.Linear(sum(dims.values()), out_dim)
+        self.linear = Linear(sum(dims.values()), out_dim)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, out_dim)."""
         features = torch.cat([tokens[name].pooled() for name in self.names], dim=1)  # (B, sum of D)
-        out: Tensor = self.linear(self.noise(features))
+        out: Tensor = self.linear(features)
         return out

@@ -1,0 +1,57 @@
+"""Joint transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from plait.fusion._attention import Block, chained, filled
+from plait.fusion._base import Fusion
+from plait.tokens import Tokens
+
+
+class JointTransformer(Fusion):
+    """All tokens of all modalities look at each other; a class token of its own is what comes out.
+
+    Formula: t = [c ; x_1 + e_1 ; ... ; x_M + e_M] along T, t <- block(t) per layer, z = t_0.
+
+    Shape: tokens (B, T, D) each, equal D; out (B, D).
+
+    Source: Vaswani et al. 2017; Kim et al. 2021, ViLT, section 3.1 (one stream, an embedding e_m per modality).
+
+    Use when: modalities are sequences of moderate length and much is known about how their parts relate: many rows.
+
+    Not when: sequences are long (take ``bottleneck``) or the order within one matters: there are no positions here.
+
+    Example:
+        >>> x = {"a": Tokens.of_vectors(torch.randn(2, 8)), "b": Tokens(torch.randn(2, 5, 8), torch.ones(2, 5) > 0)}
+        >>> JointTransformer({"a": 8, "b": 8}, heads=2)(x).shape
+        torch.Size([2, 8])
+    """
+
+    equal_widths = True
+    sequences = True
+
+    def __init__(self, dims: Mapping[str, int], *, layers: int = 1, heads: int = 4, level: str | None = None) -> None:
+        """Build with so many ``layers`` and attention ``heads``."""
+        super().__init__(dims, level=level)
+        count, depth = self.whole("heads", heads), self.whole("layers", layers)
+        self.start = nn.Parameter(torch.randn(self.width) * 0.02)
+        self.kinds = nn.Parameter(torch.randn(len(self.names), self.width) * 0.02)
+        self.layers = nn.ModuleList([Block(self.width, count) for _ in range(depth)])
+
+    @property
+    def out_dim(self) -> int:
+        """The common width."""
+        return self.width
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """(B, D)."""
+        parts = [filled(tokens[name]) for name in self.names]
+        told = [Tokens(part.x + kind, part.mask) for part, kind in zip(parts, self.kinds, strict=True)]
+        found = chained([Tokens.of_vectors(self.start.expand(len(told[0]), -1)), *told])
+        for layer in self.layers:
+            found = layer(found)
+        return found.x[:, 0]
