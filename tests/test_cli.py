@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from PIL import Image
 
 from plait.cli import main
@@ -250,6 +253,39 @@ def test_broken_pictures_are_absent_cells_or_an_error_with_strict(
     assert len(pd.read_csv(tmp_path / "p.csv")) == 80
     refused(capsys, "image", "predict", model, path, "--out", tmp_path / "q.csv", "--strict")
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_a_picture_of_two_gigapixels_and_a_sound_of_three_hours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bomb = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", bomb), (b"IDAT", zlib.compress(b"\0" * 99)), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in parts]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    rate, size = 8_000, 3 * 3600 * 8_000 * 2
+    form = (b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
+    with (tmp_path / "long.wav").open("wb") as stream:
+        stream.write(struct.pack("<4sI4s4sIHHIIHH4sI", *form))
+        stream.truncate(44 + size)  # a hole: it takes no room on the disk
+    (tmp_path / "nothing.wav").write_bytes(b"")
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        tone = np.sin(np.arange(4_000) * (0.1 if i % 2 else 0.5)) + 0.1 * rng.normal(size=4_000)
+        soundfile.write(tmp_path / f"{i}.wav", tone / 2, 8_000)
+        Image.fromarray(rng.integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    sounds = ["long.wav", "nothing.wav", *(f"{i}.wav" for i in range(2, 24))]
+    pictures = ["0.png", "bomb.png", *(f"{i}.png" for i in range(2, 24))]
+    frame = pd.DataFrame({"sound": sounds, "picture": pictures, "label": ["low", "high"] * 12})
+    frame.to_csv(tmp_path / "media.csv", index=False)
+    light = ["--encoder", "audio=logmel", "--encoder", "image=pixel_statistics", "--members", "1", "--epochs", "2"]
+    command = ["fit", tmp_path / "media.csv", "--target", "label", *light, "--no-report"]
+    assert run(*command, "--out", tmp_path / "m") == 0
+    told = capsys.readouterr().err
+    assert "sounds are longer than 60 s" in told
+    assert "cells of 'audio' cannot be read" in told
+    assert "cells of 'image' cannot be read" in told
+    refused(capsys, " of 'audio': ", *command, "--out", tmp_path / "n", "--strict")
+    assert not (tmp_path / "n").exists()
 
 
 def test_pictures_from_an_archive_and_one_that_climbs_out(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
+from plait.stacked import Stack, stackable
 from plait.tasks import Multilabel, Task
 from plait.train import Branches, Training, train
 
@@ -81,6 +82,11 @@ def crossfit(
         trained.append(make())
 
     halt = threading.Event()
+    if stackable(trained, folds, settings):
+        stack = Stack(trained, task, inputs, target, weight, settings)
+        history = stack.train(folds, torch.Generator().manual_seed(seed))
+        advance(len(folds))
+        return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
 
     def run(number: int) -> list[dict[str, Any]]:
         fold, valid = folds[number]
@@ -91,6 +97,21 @@ def crossfit(
 
     found = _side_by_side(run, len(folds), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
+    return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
+
+
+def _mixed(
+    trained: list[Branches],
+    folds: Sequence[tuple[Tensor, Tensor]],
+    task: Task,
+    inputs: Inputs,
+    target: Tensor,
+    weight: Tensor,
+    names: Sequence[str],
+    history: list[dict[str, Any]],
+    seed: int,
+) -> Members:
+    """The members with the mixture that their held-out rows ask for."""
     held_out: dict[Pattern, dict[str, Tensor]] = {}
     for model, (_, valid) in zip(trained, folds, strict=True):
         _collect(model, inputs, valid, names, held_out, task)

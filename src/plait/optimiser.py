@@ -41,12 +41,13 @@ class AdamW:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, limit: float = 5.0) -> None:
-        """One step; the norm of all gradients together is held below ``limit``."""
+    def step(self, limit: float | None = 5.0) -> None:
+        """One step; the norm of all gradients together is held below ``limit``, if there is one."""
         kept: list[int] = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         gradients: list[Tensor] = [g for i in kept if (g := self.parameters[i].grad) is not None]
         if gradients:
-            torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
+            if limit is not None:
+                torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
             adamw(
                 [self.parameters[i] for i in kept],
                 gradients,

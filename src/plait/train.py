@@ -117,7 +117,7 @@ def train(
     Returns:
         One record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` (means over the branches, and per branch).
     """
-    steps = max(1, len(_batch_starts(len(fold), settings.batch_size))) * settings.epochs
+    steps = max(1, len(batch_starts(len(fold), settings.batch_size))) * settings.epochs
     optimiser = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, steps)
     masks = Masks(generator)
     _draw_from(model, masks)
@@ -251,7 +251,7 @@ def _hide(tokens: Mapping[str, Tokens], chance: float, generator: torch.Generato
     return {name: found.absent_where(hidden[i]) for i, (name, found) in enumerate(sorted(tokens.items()))}
 
 
-def _batch_starts(rows: int, size: int) -> list[int]:
+def batch_starts(rows: int, size: int) -> list[int]:
     """Starts of the batches; a last batch of one row joins the one before it (batch normalisation needs two)."""
     starts = list(range(0, rows, size))
     return starts[:-1] if len(starts) > 1 and rows - starts[-1] < 2 else starts
@@ -259,7 +259,7 @@ def _batch_starts(rows: int, size: int) -> list[int]:
 
 def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = fold[torch.randperm(len(fold), generator=generator)]
-    starts = _batch_starts(len(fold), size)
+    starts = batch_starts(len(fold), size)
     for start, end in zip(starts, [*starts[1:], len(fold)], strict=True):
         yield order[start:end]
 

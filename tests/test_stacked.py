@@ -1,0 +1,127 @@
+"""Members trained together are the members trained one after another."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from plait.assembly import Design, maker
+from plait.crossfit import folds_of
+from plait.inputs import Inputs
+from plait.stacked import Stack, stackable
+from plait.tasks import Classification, Multilabel, Regression, Task
+from plait.tokens import Tokens
+from plait.train import Branches, Training, train
+
+#: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
+SETTINGS = Training(
+    epochs=6,
+    batch_size=64,
+    learning_rate=5e-3,
+    weight_decay=0.1,
+    patience=6,
+    smoothing=0.1,
+    input_dropout=0.0,
+    modality_dropout=0.0,
+)
+DESIGN = Design("concat", "early", 2, 8, 0.0, ("joint", "linear", "own"), 10**6, 5)
+ROWS = 80
+#: A bias before a norm has no gradient but rounding, which Adam makes a step of: what the norm remembers drifts a little.
+DRIFT = 3e-3
+
+
+def rows(absent: float) -> Inputs:
+    rng = np.random.default_rng(0)
+    tokens = {}
+    for name, width in (("text", 5), ("image", 7), ("tabular", 3)):
+        x = torch.tensor(rng.normal(size=(ROWS, 2, width)), dtype=torch.float32)
+        there = torch.tensor(rng.random(ROWS) >= (0.0 if name == "tabular" else absent))
+        tokens[name] = Tokens(x, there[:, None].expand(ROWS, 2).contiguous())
+    return Inputs(tokens, {}, {name: t.present for name, t in tokens.items()})
+
+
+def target(task: Task) -> torch.Tensor:
+    rng = np.random.default_rng(1)
+    if isinstance(task, Classification):
+        return torch.from_numpy(np.arange(ROWS) % 3)
+    if isinstance(task, Multilabel):
+        return torch.tensor(rng.integers(0, 2, (ROWS, 3)), dtype=torch.float32)
+    return torch.tensor(rng.normal(size=(ROWS, 1)), dtype=torch.float32)
+
+
+def members(inputs: Inputs, task: Task, count: int = 5) -> list[Branches]:
+    torch.manual_seed(0)
+    _, make = maker(DESIGN, {k: t.dim for k, t in inputs.tokens.items()}, task.out_dim, {})
+    return [make() for _ in range(count)]
+
+
+TASKS = [
+    Classification((0, 1, 2)),
+    Multilabel.learn(np.eye(3, dtype=int)[np.arange(ROWS) % 3], np.ones(ROWS)),
+    Regression.learn(np.random.default_rng(1).normal(size=ROWS), np.ones(ROWS)),
+]
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.3])
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_together_is_one_after_another(task: Task, absent: float) -> None:
+    inputs, y = rows(absent), target(task)
+    weight = torch.linspace(0.5, 1.5, ROWS)
+    folds = folds_of(np.arange(ROWS) % 3, 5, 0)
+    assert len({len(fold) for fold, _ in folds}) == 1
+    together = members(inputs, task)
+    apart = copy.deepcopy(together)
+    assert stackable(together, folds, SETTINGS)
+    history = Stack(together, task, inputs, y, weight, SETTINGS).train(folds, torch.Generator().manual_seed(0))
+    compared = 0
+    for number, (fold, valid) in enumerate(folds):
+        generator = torch.Generator().manual_seed(0)
+        records = train(apart[number], task, inputs, y, weight, fold, valid, SETTINGS, generator)
+        mine = [r for r in history if r["member"] == number]
+        for one, other in zip(mine, records, strict=True):
+            assert one["train"] == pytest.approx(other["train"], abs=2e-4)
+            assert one["valid"] == pytest.approx(other["valid"], abs=DRIFT)
+        for name, out in apart[number].outputs(inputs).items():
+            if best_epoch(mine, name) != best_epoch(records, name):
+                continue  # two epochs as good as each other
+            compared += 1
+            assert float((together[number].outputs(inputs)[name] - out).abs().mean()) < 3 * DRIFT, (number, name)
+    assert compared >= 20
+
+
+def best_epoch(records: list[dict[str, Any]], branch: str) -> int:
+    return min(range(len(records)), key=lambda i: float(records[i]["valid"][branch]))
+
+
+def test_each_member_and_branch_keeps_its_own_best_epoch() -> None:
+    task, inputs = TASKS[0], rows(0.2)
+    folds = folds_of(np.arange(ROWS) % 3, 5, 0)
+    settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=0.05, patience=4, weight_decay=0.0)
+    found = members(inputs, task)
+    y, weight = target(task), torch.ones(ROWS)
+    history = Stack(found, task, inputs, y, weight, settings).train(folds, torch.Generator().manual_seed(0))
+    for number, (_, valid) in enumerate(folds):
+        held = inputs.take(valid)
+        for name, out in found[number].outputs(held).items():
+            sees = found[number].sees(name, held.present)
+            loss = float((task.row_loss(out, y[valid]) * sees).sum() / sees.sum())
+            best = min(r["valid"][name] for r in history if r["member"] == number)
+            assert loss == pytest.approx(best, rel=0.02), (number, name)
+    epochs = {r["epoch"] for r in history}
+    assert max(epochs) < 59  # patience ends it: every branch of every member has passed its best
+
+
+def test_what_is_more_than_blocks_is_not_stacked() -> None:
+    task, inputs = TASKS[0], rows(0.0)
+    folds = folds_of(np.arange(ROWS) % 3, 5, 0)
+    dims = {k: t.dim for k, t in inputs.tokens.items()}
+    for change in ({"depth": "late"}, {"fusion": "mean"}, {"fusion": {"name": "concat", "absence": "zeros"}}):
+        _, make = maker(dataclasses.replace(DESIGN, **change), dims, task.out_dim, {})
+        assert not stackable([make() for _ in range(5)], folds, SETTINGS), change
+    assert not stackable(members(inputs, task, 1), folds[:1], SETTINGS)
+    assert not stackable(members(inputs, task), folds, dataclasses.replace(SETTINGS, batch_size=512))
