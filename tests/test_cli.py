@@ -369,15 +369,19 @@ def train(*arguments):
         time.sleep(0.01)
     return []
 crossfit.train = train
-main(sys.argv[1:])
+crossfit.stackable = lambda *arguments: sys.argv[1] == "together"
+crossfit.Stack.train = lambda *arguments: train(lambda: False)
+main(sys.argv[2:])
 """
 
 
-def test_ctrl_c_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("members", ["together", "side by side"])
+def test_ctrl_c_leaves_nothing_behind(members: str, table: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-c",
         WAITING,
+        members,
         "fit",
         str(table),
         "--target",

@@ -27,7 +27,7 @@ SETTINGS = Training(
     patience=6,
     smoothing=0.1,
     input_dropout=0.0,
-    modality_dropout=0.0,
+    modality_dropout={},
 )
 DESIGN = Design("concat", "early", 2, 8, 0.0, ("joint", "linear", "own"), 10**6, 5)
 ROWS = 80

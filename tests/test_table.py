@@ -12,6 +12,7 @@ import pytest
 
 from plait import table
 from plait.errors import CellError, PlaitWarning, TableError
+from plait.rows import merge_equal
 from plait.schema import Modality
 from plait.table_archive import LARGEST_MEMBER, Archive
 from plait.table_parse import booleans, date_format, dates, number_style, numbers
@@ -502,3 +503,10 @@ def test_real_tables_are_read_whole(data_root: Path) -> None:
         frame.iloc[:50], Modality("image", "image", ("image",)), str(data_root / "hearthstone" / "images.zip")
     )
     assert read(images[0])[:2] == b"\xff\xd8"
+
+
+def test_sounds_of_equal_ends_are_not_one_row() -> None:
+    sounds = [np.zeros(5_000), np.r_[np.zeros(2_500), 1.0, np.zeros(2_499)]]
+    frame = pd.DataFrame({"sound": pd.Series([(s, 8_000) for s in sounds], dtype=object)})
+    assert len(merge_equal(frame, np.zeros(2), np.ones(2))[0]) == 2
+    assert table.data_hash(frame.iloc[:1]) != table.data_hash(frame.iloc[1:])

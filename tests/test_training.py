@@ -20,7 +20,14 @@ from plait.tokens import Tokens
 from plait.train import Training, train, trained_weights
 
 TRAINING = Training(
-    epochs=25, batch_size=64, learning_rate=5e-3, weight_decay=0.01, patience=25, smoothing=0.0, input_dropout=0.0, modality_dropout=0.0
+    epochs=25,
+    batch_size=64,
+    learning_rate=5e-3,
+    weight_decay=0.01,
+    patience=25,
+    smoothing=0.0,
+    input_dropout=0.0,
+    modality_dropout={},
 )
 DESIGN = Design("concat", "early", 2, 32, 0.0, ("joint", "linear", "own"), 10**6, 5)
 
@@ -280,3 +287,18 @@ def test_all_absent_is_finite() -> None:
     tokens = Tokens.of_vectors(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool))
     scaler = Scaler(4).fit(tokens, torch.ones(3))
     assert torch.isfinite(scaler(tokens).pooled()).all()
+
+
+def test_single_modalities_are_hidden_at_their_own_rate() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    strong, weak = y[:, None] + rng.normal(scale=0.3, size=(300, 3)), y[:, None] + rng.normal(scale=1.0, size=(300, 3))
+    inputs, task = inputs_of(strong=strong, weak=weak), Classification((0, 1))
+    design = dataclasses.replace(DESIGN, branches=("joint",))
+    for fusion in ("concat", "mean"):  # trained together, and one after another
+        scores = {}
+        for name, rates in (("none", {}), ("strong hidden", {"strong": 0.9})):
+            settings = dataclasses.replace(TRAINING, modality_dropout=rates)
+            found = fitted(inputs, y, task, dataclasses.replace(design, fusion=fusion), settings)
+            scores[name] = accuracy(found, inputs.only(["weak"]), y)
+        assert scores["strong hidden"] > scores["none"] + 0.05, (fusion, scores)

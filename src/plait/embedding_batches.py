@@ -14,7 +14,7 @@ import numpy as np
 from plait.embedding_key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError
-from plait.media import Blob
+from plait.media import Blob, Changed
 from plait.store_claims import Claims
 from plait.store_record import halved
 
@@ -166,7 +166,7 @@ class Encoding:
         arrays = self.encoder.prepare(cells)
         for key, cell in zip(keys, cells, strict=True):
             # A file may change after its key was computed: under the old key its new content would lie there for ever.
-            if isinstance(cell, Blob) and cell.path is not None and cell_key(cell) != key:
+            if isinstance(cell, Blob | Changed) and cell.path is not None and cell_key(cell) != key:
                 raise CellError(f"{cell.where}: it was changed while it was read; run again")
         return arrays
 

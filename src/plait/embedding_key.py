@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import CellError
-from plait.media import Blob
+from plait.media import Blob, Changed
 
 
 def cell_key(cell: Any) -> bytes:
@@ -41,6 +41,8 @@ def cell_key(cell: Any) -> bytes:
         digest.update(f"number {type(cell).__name__} {cell!r}".encode())
     elif isinstance(cell, Blob):
         digest.update(b"blob " + cell.digest())
+    elif isinstance(cell, Changed):
+        digest.update(b"changed " + cell.digest())
     else:
         _add_image(digest, cell)
     return digest.digest()

@@ -29,6 +29,9 @@ def column_keys(column: pd.Series) -> np.ndarray:
 def _cell_digest(cell: Any) -> bytes:
     if isinstance(cell, str | bytes | np.ndarray):
         return cell_key(cell)
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        parts = b"".join(_cell_digest(part) for part in cell)
+        return hashlib.blake2b(f"{type(cell).__name__} {len(cell)} ".encode() + parts, digest_size=16).digest()
     return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
 
 

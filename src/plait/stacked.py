@@ -266,8 +266,8 @@ class Stack:
 
     def _hidden(self, x: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
         """Features with whole modalities hidden from single rows."""
-        chance = self.settings.modality_dropout
-        if chance <= 0 or len(self.rows.names) < 2:
+        chance = torch.tensor([self.settings.modality_dropout.get(name, 0.0) for name in self.rows.names])
+        if len(self.rows.names) < 2 or not bool(chance.any()):
             return x
         kept = (torch.rand(present.shape, generator=generator) >= chance).to(x.dtype)
         parts = [

@@ -85,6 +85,8 @@ def _cell_bytes(cell: Any) -> bytes:
         return f"{cell.dtype}{cell.shape}".encode() + (
             repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
         )
-    if isinstance(cell, tuple | list | dict | set):
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
+    if isinstance(cell, dict | set):
         return repr(cell).encode()
     return b"" if pd.isna(cell) else text_of(cell).encode()

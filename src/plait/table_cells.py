@@ -96,11 +96,11 @@ def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> 
 
 def _media_cell(value: Any, place: Place, where: str, kind: str) -> tuple[Any, str | None]:
     """The cell, and the name of the file if it names one."""
-    from plait.media import Blob
+    from plait.media import Blob, Changed
 
     if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"}:  # as Hugging Face's Parquet files have it
         value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-    if value is None or isinstance(value, Blob | np.ndarray):
+    if value is None or isinstance(value, Blob | Changed | np.ndarray):
         return value, None
     if isinstance(value, bytes | bytearray | memoryview):
         return Blob.of_bytes(bytes(value)), None

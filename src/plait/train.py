@@ -32,7 +32,7 @@ class Training:
         patience: epochs without a better validation loss before a branch is done.
         smoothing: label smoothing.
         input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
-        modality_dropout: chance that a modality is hidden from a row in a step.
+        modality_dropout: modality -> chance that it is hidden from a row in a step; those not named never are.
     """
 
     epochs: int
@@ -42,7 +42,7 @@ class Training:
     patience: int
     smoothing: float
     input_dropout: float
-    modality_dropout: float
+    modality_dropout: Mapping[str, float]
 
 
 class Branches(nn.Module):
@@ -242,13 +242,14 @@ class _Best:
             self._part(group).load_state_dict(state)
 
 
-def _hide(tokens: Mapping[str, Tokens], chance: float, generator: torch.Generator) -> dict[str, Tokens]:
-    """Each modality hidden from each row with the given chance."""
-    if chance <= 0 or len(tokens) < 2:
+def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator: torch.Generator) -> dict[str, Tokens]:
+    """Each modality hidden from each row with its chance."""
+    names = sorted(tokens)
+    chance = torch.tensor([chances.get(name, 0.0) for name in names])
+    if len(names) < 2 or not bool(chance.any()):
         return dict(tokens)
-    rows = len(next(iter(tokens.values())))
-    hidden = torch.rand(len(tokens), rows, generator=generator) < chance
-    return {name: found.absent_where(hidden[i]) for i, (name, found) in enumerate(sorted(tokens.items()))}
+    hidden = torch.rand(len(names), len(tokens[names[0]]), generator=generator) < chance[:, None]
+    return {name: tokens[name].absent_where(hidden[i]) for i, name in enumerate(names)}
 
 
 def batch_starts(rows: int, size: int) -> list[int]:

@@ -14,9 +14,20 @@ from plait.cli._print import show_json, show_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from plait.conditions import Condition
     from plait.estimators import FusionEstimator
+    from plait.evaluation import Evaluation
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--condition",
+        help="Also with changed inputs, as often as needed: white_noise:image:snr_db=0, absent:text=0.5 "
+        "(plait list conditions).",
+        show_default=False,
+    ),
+]
 
 
 def _load(
@@ -97,6 +108,7 @@ def evaluate(
     model: o.Model,
     table: o.Table,
     subsets: Annotated[bool, typer.Option(help="Also with only some modalities present.")] = True,
+    condition: Conditions = None,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -104,14 +116,19 @@ def evaluate(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Judge a model on a table that holds its target: metrics with intervals, per class, per subset of modalities."""
+    """Judge a model on a table that holds its target: metrics with intervals, per class, per subset, per condition."""
+    from plait.conditions import parse
     from plait.evaluation import evaluate as judge
+    from plait.evaluation import plain_values
     from plait.table import read_table
 
+    asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
-    judged = judge(fitted, _with_target(fitted, read_table(table, encoding)), subsets=subsets)
+    frame = _with_target(fitted, read_table(table, encoding))
+    judged = judge(fitted, frame, subsets=subsets)
+    changed = [_under(each, fitted, frame, judged) for each in asked]
     if json:
-        show_json(judged.to_dict())
+        show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if asked else {}))
         return
     typer.echo(f"{judged.rows:,} rows\n")
     show_table([{"metric": name, **_value(found)} for name, found in judged.metrics.items()])
@@ -121,6 +138,9 @@ def evaluate(
     if judged.subsets:
         typer.echo(f"\n{judged.main_metric} with only these modalities present")
         show_table([{"modalities": "+".join(s["modalities"]) or "(none)", **_value(s)} for s in judged.subsets])
+    if changed:
+        typer.echo(f"\n{judged.main_metric} with changed inputs, and its difference to the rows as they are")
+        show_table(changed, ["condition", "value", "low", "high", "difference"])
 
 
 @app.command()
@@ -154,6 +174,15 @@ def explain(
     show_table(
         [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
     )
+
+
+def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
+    """The main metric under a condition, and what it differs by."""
+    from plait.evaluation import evaluate as judge
+
+    found = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
+    difference = found["value"] - plain.score["value"]
+    return {"condition": condition.label, **condition.axes, **_value(found), "difference": difference}
 
 
 def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Media cells: where their bytes lie, and how they become arrays."""
 
 from plait.media.blob import Blob
-from plait.media.images import MAX_PIXELS, image
+from plait.media.changed import Change, Changed
+from plait.media.images import MAX_PIXELS, image, pixels
 from plait.media.sounds import audio, seconds
 from plait.media.videos import video
 
-__all__ = ["MAX_PIXELS", "Blob", "audio", "image", "seconds", "video"]
+__all__ = ["MAX_PIXELS", "Blob", "Change", "Changed", "audio", "image", "pixels", "seconds", "video"]

@@ -9,12 +9,13 @@ from PIL import Image, ImageOps
 
 from plait.errors import CellError
 from plait.media.blob import Blob
+from plait.media.changed import Changed
 
 #: Images with more pixels are refused before they are decoded (Pillow's own bound).
 MAX_PIXELS = 89_478_485
 
 
-def image(cell: Blob | np.ndarray, at_least: int | None = None) -> np.ndarray:
+def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.ndarray:
     """Decode one image cell.
 
     Transparent parts become white, a rotation noted by the camera is carried out, 16-bit greys are scaled to 8 bits,
@@ -22,6 +23,7 @@ def image(cell: Blob | np.ndarray, at_least: int | None = None) -> np.ndarray:
 
     Args:
         cell: a Blob, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool, or floats in 0..1.
+            A Changed one that leaves the range is brought back into it as a whole (see ``fitted``).
         at_least: a JPEG may be decoded at a half, quarter or eighth as long as both sides stay this long (pixels);
             much faster.
 
@@ -31,6 +33,8 @@ def image(cell: Blob | np.ndarray, at_least: int | None = None) -> np.ndarray:
     Raises:
         CellError: it cannot be decoded, or its header announces more than ``MAX_PIXELS``.
     """
+    if isinstance(cell, Changed):
+        return fitted(pixels(cell))
     if isinstance(cell, np.ndarray):
         return _rgb(cell)
     with cell.open() as stream:
@@ -47,6 +51,28 @@ def image(cell: Blob | np.ndarray, at_least: int | None = None) -> np.ndarray:
         except Exception as error:  # broken files make Pillow raise almost anything
             found = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
             raise CellError(f"{cell.where}: not a readable image ({found})") from error
+
+
+def pixels(cell: Blob | Changed | np.ndarray) -> np.ndarray:
+    """One image cell as floats, for networks that take them: float32 (H, W, 3), of a Changed one also beyond 0..1.
+
+    Raises:
+        CellError: as ``image`` does.
+    """
+    if isinstance(cell, Changed):
+        return cell.of(pixels(cell.origin))
+    return image(cell).astype(np.float32) / np.float32(255)
+
+
+def fitted(values: np.ndarray) -> np.ndarray:
+    """Floats as uint8; where any leaves 0..1, all are moved and narrowed together, so that noise keeps its share.
+
+    Example:
+        >>> fitted(np.array([0.0, 0.5, 1.0])).tolist(), fitted(np.array([-1.0, 0.5, 1.0])).tolist()
+        ([0, 128, 255], [0, 191, 255])
+    """
+    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+    return np.round((values - np.float32(low)) * np.float32(255 / (high - low))).astype(np.uint8)
 
 
 def _check_pixels(width: int, height: int, where: str) -> None:

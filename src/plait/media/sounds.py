@@ -8,6 +8,7 @@ import numpy as np
 
 from plait.errors import CellError
 from plait.media.blob import Blob
+from plait.media.changed import Changed
 
 #: Rate of an array that comes without one, in Hz.
 ARRAY_RATE = 16_000
@@ -16,7 +17,7 @@ _SCALES = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 128)}
 #: Floats beyond this are samples of another unit, not a loud sound.
 _LOUDEST = 64.0
 
-Sound = Blob | np.ndarray | tuple[np.ndarray, int]
+Sound = Blob | Changed | np.ndarray | tuple[np.ndarray, int]
 
 
 def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
@@ -34,18 +35,14 @@ def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
     Raises:
         CellError: it cannot be decoded, holds no sample, or holds NaN or infinity.
     """
-    if isinstance(cell, Blob):
-        samples, found = _from_file(cell, max_seconds)
-        where = cell.where
-    else:
-        array, found = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
-        where = f"a sound array of shape {np.shape(array)}"
-        samples = _scaled(_checked(np.asarray(array), found)[: _count(found, max_seconds)])
-    return _resampled(samples.mean(1, dtype=np.float32), found, rate, where)
+    samples, found = _mono(cell, max_seconds)
+    return _resampled(samples, found, rate)
 
 
 def seconds(cell: Sound) -> float:
     """Length of a sound in seconds, from its header alone; 0.0 when it cannot be told."""
+    if isinstance(cell, Changed):
+        return seconds(cell.origin)
     if not isinstance(cell, Blob):
         array, rate = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
         return len(array) / rate if np.ndim(array) and rate > 0 else 0.0
@@ -56,6 +53,21 @@ def seconds(cell: Sound) -> float:
             return float(sound.frames / sound.samplerate)
     except (CellError, RuntimeError, OSError, TypeError):  # ``audio`` will say what is wrong with it
         return 0.0
+
+
+def _mono(cell: Sound, max_seconds: float) -> tuple[np.ndarray, int]:
+    """(n,) float32 at the cell's own rate, and that rate."""
+    if isinstance(cell, Changed):
+        samples, found = _mono(cell.origin, max_seconds)
+        return cell.of(samples, found), found
+    if isinstance(cell, Blob):
+        samples, found = _from_file(cell, max_seconds)
+        where = cell.where
+    else:
+        array, found = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
+        where = f"a sound array of shape {np.shape(array)}"
+        samples = _scaled(_checked(np.asarray(array), found)[: _count(found, max_seconds)])
+    return _audible(samples.mean(1, dtype=np.float32), where), found
 
 
 def _count(rate: int, max_seconds: float) -> int:
@@ -120,12 +132,16 @@ def _scaled(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _resampled(samples: np.ndarray, found: int, rate: int, where: str) -> np.ndarray:
+def _audible(samples: np.ndarray, where: str) -> np.ndarray:
     if not len(samples):
         raise CellError(f"{where}: holds no sound (0 samples)")
     peak = float(np.abs(samples).max())
     if not peak <= _LOUDEST:  # also true of NaN
         raise CellError(f"{where}: its samples reach {peak}; expected finite floats in -1..1")
+    return samples
+
+
+def _resampled(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
     if found == rate:
         return np.ascontiguousarray(samples)
     import soxr

@@ -10,13 +10,14 @@ from PIL import Image
 
 from plait.errors import CellError, PlaitError, need
 from plait.media.blob import Blob
-from plait.media.images import _check_pixels, _decode, image
+from plait.media.changed import Changed
+from plait.media.images import _check_pixels, _decode, fitted, image
 
 #: A film is sought, not decoded through, when the next wanted frame is further away than this (seconds).
 _SEEK = 4.0
 
 
-def video(cell: Blob | np.ndarray, frames: int, at_most: int | None = None) -> np.ndarray:
+def video(cell: Blob | Changed | np.ndarray, frames: int, at_most: int | None = None) -> np.ndarray:
     """Decode ``frames`` pictures of a video: the middles of equal parts of its length.
 
     Args:
@@ -30,6 +31,8 @@ def video(cell: Blob | np.ndarray, frames: int, at_most: int | None = None) -> n
     Raises:
         CellError: it cannot be decoded, or its pictures have too many pixels.
     """
+    if isinstance(cell, Changed):
+        return fitted(cell.of(video(cell.origin, frames, at_most).astype(np.float32) / np.float32(255)))
     if isinstance(cell, np.ndarray):
         if cell.ndim not in (3, 4) or not len(cell):
             raise CellError(f"a video array of shape {cell.shape}; expected (T, H, W) or (T, H, W, 3)")

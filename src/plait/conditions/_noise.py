@@ -1,0 +1,119 @@
+"""Noise at a chosen signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from plait.conditions._signals import SignalCondition
+
+#: A signal of less power is silence (a sound below -120 dB of full scale, a picture of one colour).
+SILENCE = 1e-12
+#: Stronger noise is no different: the signal is beyond float32 in it.
+_ALL_NOISE = 1e6
+_WAYS = ("snr_db", "snr", "amplitude_ratio")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Noise(SignalCondition):
+    """A condition whose strength is told as a signal-to-noise ratio, in one of four ways; told in none, it is 0 dB.
+
+    With P the power of signal and noise: strength = sqrt(P_noise / P_signal), amplitude_ratio = 1 / strength,
+    snr = 1 / strength^2 = P_signal / P_noise, snr_db = 10 log10(snr). Infinite ratios are strength 0: no noise. Ratios of
+    0 (or -inf dB) are infinite strength: noise of the signal's own power and mean, and nothing of the signal.
+    """
+
+    measure: ClassVar[str] = "amplitude of the noise / amplitude of the signal"
+    most: ClassVar[float] = math.inf
+
+    strength: float = math.nan
+    snr_db: float | None = None
+    snr: float | None = None
+    amplitude_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        """Turn what is told into the strength."""
+        given = [way for way in _WAYS if getattr(self, way) is not None]
+        told = not (isinstance(self.strength, float) and math.isnan(self.strength))
+        if len(given) + told > 1:
+            named = " and ".join([*given, *(["strength"] if told else [])])
+            raise self.refusal(given[0], f"the only way that the ratio is told ({named} are given)")
+        for way in given:
+            self.check_number(way, -math.inf if way == "snr_db" else 0.0, math.inf)
+            self.strength = _strength(way, float(getattr(self, way)))
+        if not given and not told:
+            self.strength = 1.0
+        super().__post_init__()
+
+    def options(self) -> dict[str, Any]:
+        """The ratio as it was told."""
+        found = super().options()
+        if any(getattr(self, way) is not None for way in _WAYS):
+            found.pop("strength", None)
+        return found
+
+    def at(self, strength: float) -> Self:
+        """The same noise at another strength."""
+        return self._replaced(strength=strength, **dict.fromkeys(_WAYS))
+
+    def fingerprint(self) -> str:
+        """However the ratio was told."""
+        if any(getattr(self, way) is not None for way in _WAYS):
+            return self.at(self.strength).fingerprint()
+        return super().fingerprint()
+
+
+def _strength(way: str, ratio: float) -> float:
+    """Amplitude of the noise over that of the signal."""
+    if way == "snr_db":
+        return math.inf if ratio == -math.inf or -ratio / 20 > 300 else 10 ** (-ratio / 20)
+    if ratio == 0:
+        return math.inf
+    return 1 / ratio if way == "amplitude_ratio" else 1 / math.sqrt(ratio)
+
+
+def power(signal: np.ndarray) -> float:
+    """Mean square about the mean: of a sound (n,) about its mean, of pictures (..., H, W, 3) about each channel's.
+
+    Example:
+        >>> power(np.array([3.0, 5.0])), power(np.full((2, 2, 3), [1.0, 0.0, 0.5]))
+        (1.0, 0.0)
+    """
+    return _mean_square(_centred(signal))
+
+
+def mix(signal: np.ndarray, noise: np.ndarray, strength: float) -> np.ndarray:
+    """Signal and noise, the noise scaled so that sqrt(power(noise) / power(signal)) is ``strength``.
+
+    A signal or a noise without power (``SILENCE``) has no ratio: the signal stays as it is. Infinite strength leaves the
+    noise alone, with the power and the mean of the signal.
+    """
+    told, unit = _centred(signal), _centred(noise)
+    heard, disturbing = _mean_square(told), _mean_square(unit)
+    if heard < SILENCE or disturbing < SILENCE:
+        return signal
+    unit *= np.float32(math.sqrt(heard / disturbing))
+    if math.isinf(strength):
+        return np.asarray(signal - told + unit, dtype=np.float32)
+    return np.asarray(signal + unit * np.float32(min(strength, _ALL_NOISE)), dtype=np.float32)
+
+
+def turned_down(sound: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """A sound brought back into -1..1 (or into what it reached before) as a whole, so that nothing is cut off."""
+    limit, peak = max(1.0, float(np.abs(before).max())), float(np.abs(sound).max())
+    return sound if peak <= limit else sound * np.float32(limit / peak)
+
+
+def _centred(signal: np.ndarray) -> np.ndarray:
+    """Without its mean, of pictures channel by channel; in float64, or what is of one colour would seem to vary."""
+    if signal.ndim == 1:
+        return np.asarray(signal - np.float32(signal.mean(dtype=np.float64)), dtype=np.float32)
+    means = [signal[..., c].mean(dtype=np.float64) for c in range(signal.shape[-1])]
+    return np.asarray(signal - np.array(means, dtype=np.float32), dtype=np.float32)
+
+
+def _mean_square(centred: np.ndarray) -> float:
+    return float(np.mean(np.square(centred), dtype=np.float64))

@@ -1,0 +1,64 @@
+"""Sounds of the world behind a sound."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from plait.conditions._clips import Clips, find_clips
+from plait.conditions._noise import Noise, mix, turned_down
+
+
+@dataclass(kw_only=True)
+class BackgroundNoise(Noise):
+    """A clip of real noise mixed into each sound: which clip, and from where in it, follows from the sound's content.
+
+    A clip that is shorter than the sound is repeated. It begins where it is not silent. Ratio, power, silence and
+    loudness are those of ``white_noise``.
+
+    Attributes:
+        folder: folder or zip archive of clips (wav, flac, ogg, mp3); empty takes the 400 of ESC-10 under ``PLAIT_DATA``.
+
+    Formula: y = x + strength * sqrt(P(x) / P(c)) * c, c the clip at the sound's rate.
+    Shape: sounds (n,).
+    Source: Piczak 2015, ESC: Dataset for Environmental Sound Classification (the clips).
+    Use when: it must be known how a model holds up outside of the laboratory.
+    Not when: the sounds are themselves of the clips' kind: noise from another class is then a second, wrong answer.
+
+    Example:
+        >>> BackgroundNoise(folder="street", snr_db=20).label
+        'background_noise:snr_db=20,folder=street'
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no folder; whether it is there is seen when it is used."""
+        super().__post_init__()
+        if not isinstance(self.folder, str):
+            raise self.refusal("folder", "a folder or a zip archive of sounds")
+
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        """The sound with a clip behind it."""
+        clip = _clips(self.folder, os.environ.get("PLAIT_DATA", "")).draw(generator, len(signal), rate or 1)
+        return turned_down(mix(signal, clip, self.strength), signal)
+
+    def fingerprint(self) -> str:
+        """Of the clips' content, not of where they lie."""
+        clips = _clips(self.folder, os.environ.get("PLAIT_DATA", ""))
+        told = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}"
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _clips(folder: str, data: str) -> Clips:
+    """Read once in a process: clips that are put there later are not heard."""
+    return find_clips(Path(folder) if folder else None, data)

@@ -1,0 +1,46 @@
+"""Texts with gaps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from plait.conditions._texts import TextCondition
+
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(kw_only=True)
+class DroppedWords(TextCondition):
+    """Words that are missing, punctuation that clings to them too; one word always stays.
+
+    Formula: each word is dropped with the chance strength; of a text that would lose all, one is kept.
+    Shape: texts in, texts out.
+    Source: Iyyer et al. 2015, Deep Unordered Composition Rivals Syntactic Methods (word dropout).
+    Use when: texts are cut, badly heard or badly scanned, or it is asked how many words a model needs.
+    Not when: the whole text is gone: ``absent``.
+
+    Example:
+        >>> DroppedWords(strength=0.5).changed("one two three four five six", np.random.default_rng(0))
+        'one five six'
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
+    measure: ClassVar[str] = "chance of a word to be dropped"
+
+    strength: float = 0.3
+
+    def changed(self, text: str, generator: np.random.Generator) -> str:
+        """The text with gaps."""
+        words = list(_WORD.finditer(text))
+        drawn = generator.random(len(words))
+        kept = drawn >= self.strength
+        if not kept.any():
+            kept[drawn.argmax()] = True
+        # A word goes together with the space before it, so that lines stay lines.
+        starts = [0, *(word.end() for word in words[:-1])]
+        parts = (text[a : w.end()] for a, w, stays in zip(starts, words, kept, strict=True) if stays)
+        return "".join(parts).strip()

@@ -1,0 +1,69 @@
+"""Numbers that are measured badly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from plait.conditions._cells import column_of
+from plait.conditions._rows import RowCondition
+from plait.table_parse import number_style, numbers
+
+
+class _Spread(NamedTuple):
+    style: str
+    deviation: float
+
+
+@dataclass(kw_only=True)
+class Jitter(RowCondition):
+    """Normal noise on the numbers of tabular columns; categories, flags, dates and lists stay.
+
+    Whole numbers become broken ones. Cells that hold no finite number stay the very same.
+
+    Formula: y = x + strength * s * e, s the standard deviation of the training column, e standard normal.
+    Shape: columns of numbers.
+    Use when: numbers come from sensors, estimates or hands.
+    Not when: numbers are codes: those are categories, see ``swaps``.
+
+    Example:
+        >>> Jitter(strength=0.5, modality="stats").label
+        'jitter:stats:strength=0.5'
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
+    measure: ClassVar[str] = "standard deviation of the noise / of the training column"
+    most: ClassVar[float] = float("inf")
+
+    strength: float = 0.5
+
+    def _learn_column(self, series: pd.Series, told: str | None) -> _Spread | None:
+        from plait.schema_infer import tabular_type
+
+        if (told or tabular_type(series)) != "number":
+            return None
+        style = "plain" if numbers(series).share >= 0.5 else number_style(series)  # as the encoder reads it
+        values = numbers(series, style).values
+        finite = values[np.isfinite(values)]
+        return _Spread(style, float(finite.std()) if len(finite) else 0.0)
+
+    def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return generator.standard_normal(count)
+
+    def _changed(self, series: pd.Series, learned: Any, drawn: np.ndarray) -> Any:
+        values = numbers(series, learned.style).values
+        if learned.deviation == 0:
+            return series
+        moved = values + min(self.strength, 1e9) * learned.deviation * drawn
+        if series.dtype.kind in "iuf":
+            return np.where(np.isfinite(values), moved, values)
+        pairs = zip(series, values, moved, strict=True)
+        return column_of(_written(new, learned.style) if np.isfinite(x) else cell for cell, x, new in pairs)
+
+
+def _written(value: float, style: str) -> Any:
+    """As the column's other numbers are written."""
+    return repr(float(value)).replace(".", ",") if style == "comma" else float(value)

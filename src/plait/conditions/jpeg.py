@@ -1,0 +1,75 @@
+"""Pictures saved too small."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from PIL import Image
+
+from plait.conditions._signals import SignalCondition
+from plait.media.images import fitted
+
+
+@dataclasses.dataclass(kw_only=True)
+class Jpeg(SignalCondition):
+    """JPEG at a low quality: blocks, ringing, lost colours.
+
+    Attributes:
+        quality: 1 to 100 as Pillow takes it, in place of the strength; told in neither way it is 10.
+
+    Formula: decode(encode(x, quality)), quality = 100 (1 - strength), at least 1.
+    Shape: pictures (H, W, 3), films frame by frame.
+    Source: Wallace 1991, The JPEG Still Picture Compression Standard; Hendrycks and Dietterich 2019 (ImageNet-C).
+    Use when: pictures come from chats, the web or old archives.
+    Not when: the model was trained on strong JPEGs already: it changes little.
+
+    Example:
+        >>> Jpeg(quality=25).strength, Jpeg(strength=0.5).label
+        (0.75, 'jpeg:strength=0.5')
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
+    measure: ClassVar[str] = "1 - quality / 100"
+
+    strength: float = math.nan
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        """Turn quality into strength."""
+        told = not (isinstance(self.strength, float) and math.isnan(self.strength))
+        if self.quality is not None:
+            if told:
+                raise self.refusal("quality", "the only way that it is told (strength is given too)")
+            if isinstance(self.quality, bool) or not isinstance(self.quality, int) or not 1 <= self.quality <= 100:
+                raise self.refusal("quality", "a whole number from 1 to 100")
+        if not told:
+            self.strength = 1 - (10 if self.quality is None else self.quality) / 100
+        super().__post_init__()
+
+    def options(self) -> dict[str, Any]:
+        """Quality, if that is what was told."""
+        found = super().options()
+        if self.quality is not None:
+            found.pop("strength", None)
+        return found
+
+    def at(self, strength: float) -> Self:
+        """At another strength."""
+        return self._replaced(strength=strength, quality=None)
+
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        """The pictures, saved and opened again."""
+        quality = max(1, round(100 * (1 - self.strength)))
+        flat = fitted(signal).reshape(-1, *signal.shape[-3:])
+        return np.stack([_saved(picture, quality) for picture in flat]).reshape(signal.shape) / np.float32(255)
+
+
+def _saved(picture: np.ndarray, quality: int) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as opened:
+        return np.asarray(opened.convert("RGB"))

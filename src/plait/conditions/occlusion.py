@@ -1,0 +1,58 @@
+"""Something stands in front of the picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from plait.conditions._signals import SignalCondition
+
+
+@dataclass(kw_only=True)
+class Occlusion(SignalCondition):
+    """One grey box of the picture's proportions over a part of it; in a film it stays where it is.
+
+    Attributes:
+        grey: of the box, 0 (black) to 1 (white).
+
+    Formula: y = grey within a box of sides sqrt(strength) H and sqrt(strength) W, x elsewhere; its place is random.
+    Shape: pictures (H, W, 3), films (T, H, W, 3).
+    Source: DeVries and Taylor 2017, Cutout, arXiv 1708.04552.
+    Use when: things may be covered, or it is asked which part of a picture a model needs.
+    Not when: the whole picture is gone: ``absent``.
+
+    Example:
+        >>> half = Occlusion(strength=0.25).changed(np.ones((4, 8, 3)), np.random.default_rng(0), None)
+        >>> float((half == 0.5).mean())
+        0.25
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
+    measure: ClassVar[str] = "covered area / area"
+
+    strength: float = 0.25
+    grey: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what is no grey."""
+        super().__post_init__()
+        self.check_number("grey", 0.0, 1.0)
+
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        """The pictures with the box."""
+        top, left = generator.random(2)  # drawn first: a larger box lies about where a smaller one does
+        covered = np.array(signal, dtype=np.float32)
+        rows, columns = (
+            _span(size, self.strength, u) for size, u in zip(signal.shape[-3:-1], (top, left), strict=True)
+        )
+        covered[..., rows, columns, :] = self.grey
+        return covered
+
+
+def _span(size: int, strength: float, place: float) -> slice:
+    length = min(size, max(1, round(size * math.sqrt(strength))))
+    start = int(place * (size - length + 1))
+    return slice(start, start + length)
