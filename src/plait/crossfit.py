@@ -82,20 +82,21 @@ def crossfit(
         trained.append(make())
 
     halt = threading.Event()
-    if stackable(trained, folds, settings):
-        stack = Stack(trained, task, inputs, target, weight, settings)
-        history = stack.train(folds, torch.Generator().manual_seed(seed))
-        advance(len(folds))
-        return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
+    groups = _groups(trained, folds, settings)
 
     def run(number: int) -> list[dict[str, Any]]:
-        fold, valid = folds[number]
-        generator = torch.Generator().manual_seed(seed + number)
-        records = train(trained[number], task, inputs, target, weight, fold, valid, settings, generator, halt.is_set)
-        advance(1)
-        return [{"member": number, **record} for record in records]
+        group = groups[number]
+        first, generator = group[0], torch.Generator().manual_seed(seed + group[0])
+        if len(group) > 1:
+            stack = Stack([trained[i] for i in group], task, inputs, target, weight, settings)
+            records = stack.train([folds[i] for i in group], generator, halt.is_set)
+        else:
+            rows = folds[first]
+            records = train(trained[first], task, inputs, target, weight, *rows, settings, generator, halt.is_set)
+        advance(len(group))
+        return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    found = _side_by_side(run, len(folds), halt, learning=bool(trained[0].encoders))
+    found = _side_by_side(run, len(groups), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
     return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
 
@@ -126,10 +127,18 @@ def _mixed(
     return Members(task, trained, mixture, history)
 
 
+def _groups(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
+    """Members that are trained together: two groups, whatever the number of cores, so that it does not change the numbers."""
+    middle = (len(folds) + 1) // 2
+    if stackable(trained[:middle], folds[:middle], settings):
+        return [range(middle), range(middle, len(folds))]
+    return [range(number, number + 1) for number in range(len(folds))]
+
+
 def _side_by_side(
     run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
 ) -> list[list[dict[str, Any]]]:
-    """Members on a thread each, one core per member: matrices this small gain nothing from more (measured: twice as fast).
+    """Groups on a thread each, one core per group: matrices this small gain nothing from more (measured: twice as fast).
 
     Where encoders learn too, the matrices are large: then one member after another, on all cores.
     """
