@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.aligner import ModalityAligner
     from plait.errors import PlaitError, PlaitWarning
     from plait.estimators import FusionClassifier, FusionRegressor
     from plait.evaluation import evaluate
@@ -25,6 +26,7 @@ _HOME = {
     "FusionClassifier": "estimators",
     "FusionRegressor": "estimators",
     "Modality": "schema",
+    "ModalityAligner": "aligner",
     "PlaitError": "errors",
     "PlaitWarning": "errors",
     "Schema": "schema",
@@ -40,6 +42,7 @@ __all__ = [
     "FusionClassifier",
     "FusionRegressor",
     "Modality",
+    "ModalityAligner",
     "PlaitError",
     "PlaitWarning",
     "Schema",

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from plait import network_choice
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, nearest
-from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.train import Branches, Training, trained_weights
 
@@ -29,8 +29,9 @@ class Design:
     """What is trained.
 
     Attributes:
-        branches: any of ``joint`` (the fusion network over all modalities), ``linear`` (one linear map over all) and
-            ``own`` (a small network for each modality).
+        branches: any of ``joint`` (the network over all modalities), ``linear`` (one linear map over all) and ``own`` (a
+            small network for each modality).
+        network: of the branches ``joint`` and ``own``: a name, or ``{name: ..., option: ...}``.
         fusion: an operator's name, or ``{name: ..., absence: ..., option: ...}``.
         width: None takes the widest of ``WIDTHS`` whose members together stay under ``max_weights``; ``match`` the one
             that comes nearest to ``max_weights``. Encoders that learn are not counted: they are the same in every design.
@@ -44,6 +45,7 @@ class Design:
     branches: tuple[str, ...]
     max_weights: int
     members: int
+    network: str | Mapping[str, Any] = "fusion"
 
     def __post_init__(self) -> None:
         """Refuse branches that there are not."""
@@ -70,10 +72,11 @@ def maker(
 ) -> tuple[Design, Callable[[], Branches]]:
     """The design with its width settled, and what makes one untrained member of it."""
     sources = sources_of(design, list(dims))
+    pictures = {name: encoder.picture for name, encoder in learning.items() if encoder.picture is not None}
 
     def weights(width: int) -> int:
         with torch.device("meta"):  # counted, not filled
-            return trained_weights(_build(design, width, sources, dims, out_dim, {})) * design.members
+            return trained_weights(_build(design, width, sources, dims, out_dim, pictures, {})) * design.members
 
     if isinstance(design.width, int):
         width = design.width
@@ -81,7 +84,7 @@ def maker(
         width = next((w for w in WIDTHS if weights(w) <= design.max_weights), WIDTHS[-1])
     else:
         width = matched_width(weights, design.max_weights)
-    return replace(design, width=width), lambda: _build(design, width, sources, dims, out_dim, learning)
+    return replace(design, width=width), lambda: _build(design, width, sources, dims, out_dim, pictures, learning)
 
 
 def matched_width(weights: Callable[[int], int], target: int) -> int:
@@ -118,6 +121,7 @@ def _build(
     sources: Mapping[str, tuple[str, ...]],
     dims: Mapping[str, int],
     out_dim: int,
+    pictures: Mapping[str, tuple[int, int]],
     learning: Mapping[str, Encoder],
 ) -> Branches:
     networks: dict[str, nn.Module] = {}
@@ -126,16 +130,7 @@ def _build(
         if name == "linear":
             networks[name] = LinearNetwork(part, out_dim)
         else:
-            single = len(part) == 1
-            networks[name] = FusionNetwork(
-                part,
-                out_dim,
-                fusion="concat" if single else design.fusion,
-                depth="early" if single else design.depth,
-                layers=design.layers,
-                width=width,
-                dropout=design.dropout,
-            )
+            networks[name] = network_choice.make(design, width, part, out_dim, pictures)
     return Branches(networks, sources, {name: encoder.module() for name, encoder in learning.items()})
 
 

@@ -20,7 +20,7 @@ from plait.tasks import Multilabel, Task
 from plait.train import Branches, Training, train
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
-_MIXTURE_ROWS = 6000
+_MIXTURE_ROWS = 3000
 
 
 @dataclasses.dataclass

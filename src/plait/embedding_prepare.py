@@ -38,13 +38,36 @@ def prepare_all(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
+    arrays, place = prepare_distinct(encoder, cells, store, name=name, strict=strict, progress=progress)
+    return {field: array[place] for field, array in arrays.items()}, place < _distinct(arrays)
+
+
+def prepare_distinct(
+    encoder: Encoder,
+    cells: Sequence[Any],
+    store: Store | None,
+    *,
+    name: str,
+    strict: bool = False,
+    progress: bool | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """As ``prepare_all``, each distinct cell once: a picture that is in a thousand rows is in memory once.
+
+    Shape:
+        arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.
+        place: (n,) where each row's cell is; m for absent rows.
+    """
     column = Column(cells, name, strict)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     fingerprint = f"{encoder.fingerprint()} prepared"
     column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared")
-    arrays, present = _gather(column, keep, fingerprint)
+    found = _gather(column, keep, fingerprint)
     column.warn()
-    return arrays, present
+    return found
+
+
+def _distinct(arrays: dict[str, np.ndarray]) -> int:
+    return len(next(iter(arrays.values()))) - 1 if arrays else 0
 
 
 def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -65,16 +88,15 @@ def _gather(column: Column, keep: Keep, fingerprint: str) -> tuple[dict[str, np.
             for field, array in cell.items():
                 shapes[field] = tuple(np.maximum(shapes.get(field, array.shape), array.shape).tolist())
                 types[field] = array.dtype
-    arrays = {field: np.zeros((column.n, *shape), types[field]) for field, shape in shapes.items()}
-    present = np.zeros(column.n, bool)
-    for chunk in chunks:
-        for key, cell in zip(chunk, _read(column, keep, fingerprint, chunk), strict=True):
-            present[column.rows[key]] = True
+    arrays = {field: np.zeros((len(keys) + 1, *shape), types[field]) for field, shape in shapes.items()}
+    place = np.full(column.n, len(keys), np.int64)
+    for number, chunk in enumerate(chunks):
+        for row, cell in enumerate(_read(column, keep, fingerprint, chunk), number * CHUNK):
+            place[column.rows[keys[row]]] = row
             for field, array in cell.items():
                 filled: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
-                for row in column.rows[key]:
-                    arrays[field][(row, *filled)] = array
-    return arrays, present
+                arrays[field][(row, *filled)] = array
+    return arrays, place
 
 
 def _read(column: Column, keep: Keep, fingerprint: str, keys: list[bytes]) -> list[dict[str, np.ndarray]]:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from plait import fitting, modelfile, rows
 from plait.crossfit import Members
+from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
@@ -38,6 +39,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``; overrides ``modalities``.
         root: folder or zip archive that relative media paths start from.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
+        align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
+            negatives before anything else learns; or -> ``{anchors, keep, joint, negatives, temperature, ...}``.
+        network: ``fusion``, or ``conv_lstm`` (picture and sound joined before a feature is made of either), by name or as
+            ``{name: ..., option: ...}``; ``plait list networks``.
         fusion: operator that joins the modalities (``plait list fusion``), or ``{name: ..., absence: ..., option: ...}``.
         depth: ``early``, ``middle``, ``late``, ``decision``, or how many of ``layers`` run before the modalities are joined.
         layers: blocks of linear, batch normalisation, ReLU, dropout.
@@ -49,7 +54,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
             the number of rows.
-        modality_dropout: chance that a modality is hidden from a training row in a step.
+        modality_dropout: chance that a modality is hidden from a training row in a step; one for all, or modality -> chance.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
@@ -70,6 +75,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     encoders: Mapping[str, Any] | None = None
     root: str | None = None
     task: str | None = None
+    align: Mapping[str, Any] | None = None
+    network: str | Mapping[str, Any] = "fusion"
     fusion: str | Mapping[str, Any] = "concat"
     depth: str | int = "early"
     layers: int = 2
@@ -79,7 +86,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     components: int = 256
     dropout: float | None = None
     input_dropout: float | None = None
-    modality_dropout: float = 0.2
+    modality_dropout: float | Mapping[str, float] = 0.2
     smoothing: float = 0.0
     epochs: int | None = None
     batch_size: int | None = None
@@ -115,6 +122,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         self.features_: Featurizer = fitted.features
+        self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
         self.scalers_: dict[str, Scaler] = fitted.scalers
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
@@ -159,9 +167,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         return found
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
-        """Within the block a table that is given again is not encoded again; it must not be changed meanwhile."""
-        self._remembered: list[tuple[Any, Inputs]] = []
+    def remembering(self, seen: list[tuple[Any, Inputs]] | None = None) -> Iterator[None]:
+        """Within the block a table that is given again is not encoded again; it must not be changed meanwhile.
+
+        Args:
+            seen: tables and what they became, to begin with; what is encoded is added, so that the next model that was
+                fitted on the same rows with the same encoders may go on with it.
+        """
+        self._remembered: list[tuple[Any, Inputs]] = [] if seen is None else seen
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 
 from plait import config, registry
-from plait.embedding import Embedded, embed, embed_rows, prepare_all
+from plait.embedding import Embedded, embed, embed_rows
+from plait.embedding_prepare import prepare_distinct
 from plait.encoders._base import Encoder
 from plait.encoders._default import default_encoder
 from plait.errors import ConfigError
-from plait.inputs import Inputs
+from plait.inputs import Inputs, SharedCells
 from plait.schema import Modality, Schema
 from plait.store import Store
 from plait.table import cells
@@ -30,17 +32,21 @@ def make_encoder(
     if isinstance(told, Encoder):
         return told
     told = default_encoder(modality.kind) if told is None else told
+    if isinstance(told, str) and Path(told, "model.json").is_file():  # an aligner's folder, by its path
+        told = {"name": "aligned", "folder": told}
     options: dict[str, Any] = {"name": told} if isinstance(told, str) else dict(told)
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
         options["name"] = default_encoder(modality.kind)
-    if modality.kind == "tabular" and types:
+    if options["name"] == "aligned":
+        options.setdefault("kind", modality.kind)
+    elif modality.kind == "tabular" and types:
         options.setdefault("types", dict(types))
     variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
     encoder = config.build(variant, options, where)
     if modality.kind not in encoder.kinds:
         raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
-    if modality.train == "scratch" and not encoder.trainable:
+    if modality.train == "scratch" and not (encoder.trainable or encoder.raw):
         raise ConfigError(f"{where}: '{encoder.name()}' has nothing to train; set train: frozen")
     if modality.train == "frozen" and not encoder.frozen:
         raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
@@ -76,7 +82,7 @@ class Featurizer:
     ) -> Inputs:
         """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``."""
         tokens: dict[str, Tokens] = {}
-        prepared: dict[str, dict[str, Tensor]] = {}
+        prepared: dict[str, Mapping[str, Tensor]] = {}
         present: dict[str, Tensor] = {}
         for modality in self.schema.modalities:
             encoder = self.encoders[modality.name]
@@ -94,12 +100,12 @@ class Featurizer:
                     raise ConfigError(
                         f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}"
                     )
-                arrays, there = prepare_all(encoder, groups[0], store, name=modality.name, strict=strict)
+                arrays, place = prepare_distinct(encoder, groups[0], store, name=modality.name, strict=strict)
                 if not arrays:  # not one cell is present: the encoder says what its arrays would look like
                     empty = encoder.prepare([])
-                    arrays = {k: np.zeros((len(there), *a.shape[1:]), a.dtype) for k, a in empty.items()}
-                prepared[modality.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
-                present[modality.name] = torch.from_numpy(there)
+                    arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in empty.items()}
+                shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
+                prepared[modality.name], present[modality.name] = shared, shared.present
             if modality.name in tokens:
                 present[modality.name] = tokens[modality.name].present
         return Inputs(tokens, prepared, present)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait import __version__, rows, schema
+from plait import __version__, config, enhancement, network_choice, rows, schema
 from plait.assembly import Design, dropouts, maker, member_count, schedule
 from plait.crossfit import Members, crossfit
-from plait.errors import TableError
+from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.fusion._base import resolve
 from plait.inputs import Inputs
 from plait.networks.fusion import depth_number
+from plait.prepared import SHARING, Prepared
 from plait.progress import track
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
@@ -40,6 +41,7 @@ class Fitted:
 
     schema: Schema
     features: Featurizer
+    enhancers: Mapping[str, enhancement.Enhancer]
     scalers: dict[str, Scaler]
     members: Members
     record: dict[str, Any]
@@ -54,8 +56,8 @@ TABULAR_FEATURES = 1024
 class _Clock:
     """Seconds and peak memory of each stage."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+        self.seconds = dict(seconds or {})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -99,7 +101,7 @@ def inputs_of(
     """Rows as the networks take them: validated, encoded, scaled."""
     frame = with_missing_columns(found, frame) if told.partial else frame
     schema.validate(found, frame)
-    raw = _encode(told, features, frame)
+    raw = enhancement.apply(told.enhancers_, _encode(told, features, frame))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
@@ -122,33 +124,16 @@ def _encode(told: FusionEstimator, features: Featurizer, frame: pd.DataFrame) ->
 
 def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Fitted:
     """Everything from rows to trained members."""
-    clock = _Clock()
     _check_design(told)
     seed = _seed(told.random_state)
-    digest = data_hash(frame)
-    given = len(frame)
-    with clock.stage("schema"):
-        found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
-        task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
-        weight = weight * rows.class_weights(target, told.class_weight, task_name)
-        used = [c for m in found.modalities for c in m.columns]
-        frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
-        task = task_class(task_name).learn(target, weight)
-        task = _named(told, task)
-    with clock.stage("encode"):
-        features = Featurizer(found, told.encoders)
-        features.fit(frame, told.root)
-        raw = _encode(told, features, frame)
-    with clock.stage("scale"):
-        row_weight = torch.from_numpy(weight).float()
-        kinds = {m.name: m.kind for m in found.modalities}
-        # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
-        limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else told.components for name in raw.tokens}
-        scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
-        inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
+    ready = _ready(told, frame, target, weight)
+    found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
+    inputs, target, row_weight = ready.inputs, ready.target, ready.weight
+    clock = _Clock(ready.seconds)
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
-    members = member_count(told.members, len(frame), bool(learning))
-    dropout, input_dropout = dropouts(len(frame), told.dropout, told.input_dropout)
+    members = member_count(told.members, len(inputs), bool(learning))
+    learning |= enhancement.encoders(ready.enhancers)
+    dropout, input_dropout = dropouts(len(inputs), told.dropout, told.input_dropout)
     design = Design(
         fusion=told.fusion,
         depth=told.depth,
@@ -158,11 +143,12 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
         branches=tuple(told.branches),
         max_weights=told.max_weights,
         members=members,
+        network=told.network,
     )
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
     design, make = maker(design, dims, task.out_dim, learning)
-    training = schedule(_training(told, input_dropout), len(frame), told.epochs, told.batch_size)
+    training = schedule(_training(told, names, input_dropout), len(inputs), told.epochs, told.batch_size)
     with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
         result = crossfit(
@@ -178,14 +164,61 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
             seed,
             bar.advance,
         )
-    record = _record(told, seed, digest, given, len(frame), clock, result, features, raw, design, training)
-    return Fitted(found, features, scalers, result, record, inputs, went)
+    record = _record(told, seed, ready, clock, result, design, training)
+    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went)
+
+
+def _ready(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Prepared:
+    """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
+
+    def make() -> Prepared:
+        return _prepare(told, frame, target, weight)
+
+    return make() if told.align else SHARING.get()(told, make)
+
+
+def _prepare(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Prepared:
+    """Equal rows made one, encoded and scaled."""
+    clock = _Clock()
+    digest = data_hash(frame)
+    given = len(frame)
+    with clock.stage("schema"):
+        found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
+        found = network_choice.schema_for(told.network, found, told.encoders)
+        task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
+        weight = weight * rows.class_weights(target, told.class_weight, task_name)
+        used = [c for m in found.modalities for c in m.columns]
+        frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
+        task = task_class(task_name).learn(target, weight)
+        task = _named(told, task)
+        enhancements = enhancement.parse(told.align, found)
+        modality_rates(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
+    with clock.stage("encode"):
+        features = Featurizer(found, told.encoders)
+        features.fit(frame, told.root)
+        raw = _encode(told, features, frame)
+    enhancers: dict[str, enhancement.Enhancer] = {}
+    if enhancements:
+        with clock.stage("align"):
+            enhancers = enhancement.fit(enhancements, raw, _seed(told.random_state), told.progress)
+            raw = enhancement.apply(enhancers, raw, training=True)
+    with clock.stage("scale"):
+        row_weight = torch.from_numpy(weight).float()
+        kinds = {m.name: m.kind for m in found.modalities}
+        # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
+        limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else told.components for name in raw.tokens}
+        scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
+        inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
+    return Prepared(
+        found, task, target, features, scalers, inputs, row_weight, went, digest, given, clock.seconds, enhancers
+    )
 
 
 def _check_design(told: FusionEstimator) -> None:
     """Refuse a fusion or a depth that there is not before anything is encoded."""
     resolve(told.fusion)
     depth_number(told.depth, told.layers)
+    network_choice.parse(told.network)
 
 
 def _named(told: FusionEstimator, task: Any) -> Any:
@@ -194,7 +227,22 @@ def _named(told: FusionEstimator, task: Any) -> Any:
     return task
 
 
-def _training(told: FusionEstimator, input_dropout: float) -> Training:
+def modality_rates(told: float | Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """The chance that each modality is hidden, from one for all or one for some.
+
+    Example:
+        >>> modality_rates(0.2, ["text", "image"]), modality_rates({"image": 0.5}, ["text", "image"])
+        ({'text': 0.2, 'image': 0.2}, {'image': 0.5})
+    """
+    rates = dict(told) if isinstance(told, Mapping) else dict.fromkeys(names, float(told))
+    config.check_fields(rates, names, "modality_dropout")
+    for name, rate in rates.items():
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            raise ConfigError(f"modality_dropout of '{name}': {rate!r}; expected a chance from 0 to 1")
+    return rates
+
+
+def _training(told: FusionEstimator, names: Sequence[str], input_dropout: float) -> Training:
     return Training(
         epochs=0,
         batch_size=0,
@@ -203,7 +251,7 @@ def _training(told: FusionEstimator, input_dropout: float) -> Training:
         patience=told.patience,
         smoothing=told.smoothing,
         input_dropout=input_dropout,
-        modality_dropout=told.modality_dropout,
+        modality_dropout=modality_rates(told.modality_dropout, names),
     )
 
 
@@ -218,13 +266,9 @@ def _seed(random_state: Any) -> int:
 def _record(
     told: FusionEstimator,
     seed: int,
-    digest: str,
-    given: int,
-    merged: int,
+    ready: Prepared,
     clock: _Clock,
     result: Members,
-    features: Featurizer,
-    raw: Inputs,
     design: Design,
     training: Training,
 ) -> dict[str, Any]:
@@ -233,22 +277,24 @@ def _record(
 
     return {
         "seed": seed,
-        "data_hash": digest,
-        "rows": given,
-        "distinct_rows": merged,
+        "data_hash": ready.digest,
+        "rows": ready.given,
+        "distinct_rows": len(ready.inputs),
         "width": design.width,
         "members": len(result.members),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
-        "trained_weights": sum(trained_weights(m) for m in result.members),
+        "trained_weights": sum(trained_weights(m) for m in result.members)
+        + sum(enhancer.record.get("trained_weights", 0) for enhancer in ready.enhancers.values()),
+        "align": {name: dict(enhancer.record) for name, enhancer in ready.enhancers.items()},
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "absent": {name: float((~there).float().mean()) for name, there in raw.present.items()},
+        "absent": {name: float((~there).float().mean()) for name, there in ready.inputs.present.items()},
         "encoders": {
             name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}
-            for name, e in features.encoders.items()
+            for name, e in ready.features.encoders.items()
         },
         "versions": versions(),
     }

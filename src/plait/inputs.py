@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -12,12 +12,50 @@ from plait.tokens import Tokens
 
 
 @dataclasses.dataclass(frozen=True)
+class SharedCells(Mapping[str, Tensor]):
+    """Prepared rows as arrays (n, ...) by name, gathered when asked for: a cell that many rows hold is kept once.
+
+    Attributes:
+        arrays: (m + 1, ...) each, of the distinct cells; the last is zeros, for absent rows.
+        place: (n,) where each row's cell is.
+    """
+
+    arrays: Mapping[str, Tensor]
+    place: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One array, row by row."""
+        return self.arrays[name].index_select(0, self.place)
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the arrays."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """How many arrays there are."""
+        return len(self.arrays)
+
+    @property
+    def present(self) -> Tensor:
+        """(n,) bool."""
+        return self.place < len(next(iter(self.arrays.values()))) - 1
+
+    def take(self, rows: Tensor) -> SharedCells:
+        """The given rows."""
+        return SharedCells(self.arrays, self.place[rows])
+
+    def to(self, device: torch.device | str) -> SharedCells:
+        """On another device."""
+        return SharedCells({k: v.to(device) for k, v in self.arrays.items()}, self.place.to(device))
+
+
+@dataclasses.dataclass(frozen=True)
 class Inputs:
     """All rows as a network takes them.
 
     Attributes:
         tokens: of frozen modalities.
-        prepared: of modalities that learn: arrays whose first axis is the row, and ``present`` beside them.
+        prepared: of modalities that learn: arrays whose first axis is the row, equal cells shared, and ``present`` beside.
         present: (n,) bool of every modality.
     """
 
@@ -33,7 +71,10 @@ class Inputs:
         """The given rows."""
         return Inputs(
             {k: v.take(rows) for k, v in self.tokens.items()},
-            {k: {n: t[rows] for n, t in v.items()} for k, v in self.prepared.items()},
+            {
+                k: v.take(rows) if isinstance(v, SharedCells) else {n: t[rows] for n, t in v.items()}
+                for k, v in self.prepared.items()
+            },
             {k: v[rows] for k, v in self.present.items()},
         )
 
@@ -51,6 +92,9 @@ class Inputs:
         """On another device."""
         return Inputs(
             {k: v.to(device) for k, v in self.tokens.items()},
-            {k: {n: t.to(device) for n, t in v.items()} for k, v in self.prepared.items()},
+            {
+                k: v.to(device) if isinstance(v, SharedCells) else {n: t.to(device) for n, t in v.items()}
+                for k, v in self.prepared.items()
+            },
             {k: v.to(device) for k, v in self.present.items()},
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plait import persist, tasks
+from plait import enhancement, persist, tasks
 from plait import schema as schemas
 from plait.assembly import Design, maker
 from plait.card import card
@@ -40,6 +40,8 @@ def write(model: FusionEstimator, place: Path) -> None:
     }
     for name, scaler in model.scalers_.items():
         arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
+    align, aligned = enhancement.to_state(model.enhancers_)
+    arrays |= aligned
     for number, member in enumerate(model.members_.members):
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
     settings = {k: v for k, v in model.get_params(deep=False).items() if k != "modalities"}
@@ -52,6 +54,7 @@ def write(model: FusionEstimator, place: Path) -> None:
         "task": {"name": model.members_.task.name, "state": model.members_.task.state()},
         "classes_dtype": str(getattr(model, "classes_", np.zeros(0)).dtype),
         "encoders": encoders,
+        "align": align,
         "mixture": model.members_.mixture.state(),
         "record": model.record_,
         "history": model.history_,
@@ -77,6 +80,10 @@ def load(folder: str | Path) -> Any:
 def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     from plait import estimators
 
+    if manifest["kind"] == "ModalityAligner":
+        from plait import aligner_file
+
+        return aligner_file.rebuild(manifest, arrays)
     kinds: dict[str, type[Any]] = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
     if manifest["kind"] not in kinds:
         raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
@@ -85,6 +92,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
     model.features_ = _features(model.schema_, manifest["encoders"], arrays)
+    model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
     model.scalers_ = {
         m.name: Scaler.restore(found)
         for m in model.schema_.modalities
@@ -120,6 +128,7 @@ def _features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.n
 def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> list[Any]:
     names = [m.name for m in model.schema_.modalities]
     learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.train != "frozen"}
+    learning |= enhancement.encoders(model.enhancers_)
     dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
     count = model.record_["members"]
     design = Design(
@@ -131,6 +140,7 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
         tuple(model.branches),
         model.max_weights,
         count,
+        model.network,
     )
     _, make = maker(design, dims, task.out_dim, learning)
     members = []

@@ -10,7 +10,14 @@ from typing import Any
 from plait.errors import ConfigError, nearest
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.
-FAMILIES = {"encoders": "Encoder", "fusion": "Fusion", "datasets": "Dataset", "networks": "Network"}
+FAMILIES = {
+    "encoders": "Encoder",
+    "fusion": "Fusion",
+    "datasets": "Dataset",
+    "networks": "Network",
+    "alignment": "Alignment",
+    "conditions": "Condition",
+}
 
 
 def names(family: str) -> list[str]:

@@ -43,7 +43,7 @@ class Scaler:
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
-            step = max(1, len(x) // _AXES_ROWS)
+            step = -(-len(x) // _AXES_ROWS) or 1
             self.axes = _principal(centred[::step] * self.scale, w[::step], self.components)
         self.mean, self.scale = self.mean.float(), self.scale.float()
         return self

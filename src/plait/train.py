@@ -168,7 +168,7 @@ def _epoch(
         if settings.input_dropout > 0:
             tokens = {name: drop_features(found, settings.input_dropout, masks) for name, found in tokens.items()}
         hidden = _hide(tokens, settings.modality_dropout, generator)
-        loss = torch.zeros(())
+        loss = _own_losses(model)
         for name in model.networks:
             several = len(model.sources[name]) > 1
             found = _branch_loss(model, name, task, hidden if several else tokens, target[rows], weight[rows], settings)
@@ -181,6 +181,12 @@ def _epoch(
         optimiser.step()
         batches += 1
     return {name: total / batches for name, total in totals.items()}
+
+
+def _own_losses(model: Branches) -> Tensor:
+    """What encoders that learn ask for themselves (a contrast, say), of the batch that was just encoded."""
+    found = [getattr(encoder, "own_loss", None) for encoder in model.encoders.values()]
+    return sum((loss for loss in found if loss is not None), torch.zeros(()))
 
 
 def _branch_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Threads of torch that spin while they wait slow a busy machine down (4 to 8 times, measured); let them sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(100_000, 20, 50)  # a fifth of the time that imports take is the collector looking for cycles
-    from plait.cli import fit, look, use  # noqa: F401 - registers the commands
+    atexit.register(gc.freeze)  # and it need not look once more at what ends with the process
+    from plait.cli import align, fit, look, study, use  # noqa: F401 - registers the commands
 
     warnings.simplefilter("always", PlaitWarning)
     shown = warnings.showwarning

@@ -52,16 +52,23 @@ def encode(
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: on a cluster (extra ray).")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Of the cluster; default: all cores.", show_default=False)] = None,
     json: o.Json = False,
 ) -> None:
     """Encode a table's cells into the store (once, ever); killed half-way, the same command carries on."""
     import dataclasses
 
+    from plait.errors import ConfigError, nearest
     from plait.estimators import NO_STORE
     from plait.features import Featurizer
     from plait.store import Store
     from plait.table import read_table
 
+    if engine not in ("local", "ray") or (engine == "ray" and store == NO_STORE):
+        raise ConfigError(
+            f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ('local', 'ray'))})"
+        )
     frame = read_table(table, encoding)
     found, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in found.modalities if m.train == "frozen")
@@ -69,6 +76,10 @@ def encode(
     features.fit(frame, found.root)
     opened = None if store == NO_STORE else Store(store)
     try:
+        if engine == "ray" and opened is not None:
+            from plait.study.encode_ray import encode_ray
+
+            encode_ray(features, frame, found.root, opened, workers)
         inputs = features.transform(frame, found.root, opened, strict=strict, progress=None)
     finally:
         if opened is not None:
@@ -129,7 +140,9 @@ def _show_store(path: Path, records: list[dict[str, Any]]) -> None:
 
 @app.command(name="list")
 def list_command(
-    family: Annotated[str, typer.Argument(help="encoders, fusion, networks or datasets.")] = "encoders",
+    family: Annotated[
+        str, typer.Argument(help="encoders, fusion, networks, alignment, conditions or datasets.")
+    ] = "encoders",
     json: o.Json = False,
 ) -> None:
     """List what there is of a family, with what each needs and its licence."""

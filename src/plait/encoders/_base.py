@@ -39,6 +39,9 @@ class Encoder(ABC):
     frozen: ClassVar[bool] = True
     #: ``module()`` has parameters that learn.
     trainable: ClassVar[bool] = False
+    #: Its tokens are the cells themselves, too many to keep as floats: like those of one that learns they are made batch by
+    #: batch from what ``prepare`` gives, and enter a network unscaled.
+    raw: ClassVar[bool] = False
     #: A frozen one's output is kept in the store (False: cheaper to compute than to keep).
     stored: ClassVar[bool] = True
     #: Cells that are prepared and encoded at a time.
@@ -52,7 +55,7 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        train = [word for word, has in (("frozen", cls.frozen), ("scratch", cls.trainable)) if has]
+        train = [word for word, has in (("frozen", cls.frozen), ("scratch", cls.trainable), ("raw", cls.raw)) if has]
         return {
             "kinds": ", ".join(cls.kinds),
             "train": ", ".join(train),
@@ -84,6 +87,11 @@ class Encoder(ABC):
     @abstractmethod
     def dim(self) -> int:
         """Width D of the tokens."""
+
+    @property
+    def picture(self) -> tuple[int, int] | None:
+        """Height and width, where tokens are the places of a picture, row by row; None for all others."""
+        return None
 
     def lengths(self, cells: Cells) -> np.ndarray:
         """Relative cost of each cell (n,): cells of like length are put into one batch."""

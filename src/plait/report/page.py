@@ -8,18 +8,14 @@ from typing import Any
 
 from plait import __version__, config
 from plait.baselines import ABOUT
-from plait.errors import need
 from plait.evaluation import Evaluation, plain_values
 from plait.explanation import Explanation
 from plait.metrics import metrics
 from plait.report import sentences, tables
 from plait.report.drawings import drawings
 from plait.report.files import csv_text, write_text
+from plait.report.rendering import render
 from plait.schema import Modality, Schema, to_yaml
-
-TEMPLATES = Path(__file__).parent / "templates"
-#: Rows of a table that are shown at once; longer ones are folded.
-UNFOLDED = 25
 
 
 def write_report(
@@ -52,7 +48,8 @@ def write_report(
     history = list(getattr(model, "history_", None) or [])
     drawn = drawings(evaluation, explanation, baselines, history)
     told = _tables(evaluation, explanation, baselines, history)
-    page = _render(
+    page = render(
+        "page.html.j2",
         drawn=drawn,
         tables=told,
         evaluation=evaluation,
@@ -75,24 +72,6 @@ def write_report(
     for table in told.values():
         write_text(folder / "tables" / f"{table.name}.csv", csv_text(table))
     return write_text(folder / "report.html", page)
-
-
-def _render(**told: Any) -> str:
-    jinja2 = need("jinja2", "report")
-    # Escaping is on for every template: names of columns and classes are a stranger's text.
-    surroundings = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    markup = need("markupsafe", "report").Markup
-    surroundings.filters["number"] = sentences.number
-    surroundings.filters["drawn"] = lambda drawing: markup(drawing.markup)
-    surroundings.tests["a_number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-    surroundings.globals["unfolded"] = UNFOLDED
-    return str(surroundings.get_template("page.html.j2").render(**told))
 
 
 def _tables(

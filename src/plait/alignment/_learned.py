@@ -1,0 +1,168 @@
+"""Stages that learn by gradient: batches of pairs, AdamW, a plateau schedule, early stopping, the best state kept."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.alignment._base import Alignment
+from plait.alignment._gradients import Told, backward, loss_of
+from plait.alignment._losses import Contrast
+from plait.alignment._network import AlignmentNetwork, check_temperature
+from plait.alignment._pairs import Pairs
+from plait.alignment._schedule import PlateauAdamW
+from plait.errors import ConfigError, PlaitError
+from plait.progress import track
+
+#: Fewer rows than this are not split: a handful of held-out rows would stop training at random.
+_SPLIT = 50
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Learned(Alignment):
+    """A stage that learns by gradient.
+
+    Attributes:
+        epochs: at most so many.
+        batch_size: rows per step, each compared with all others of its batch; None: an eighth of the rows, 16 to 256.
+        learning_rate: to begin with; halved when the validation loss has not fallen for a third of ``patience``.
+        weight_decay: of AdamW.
+        patience: epochs without a better validation loss before training stops.
+        held_out: share of things (not rows) whose loss decides when to stop; none where there are fewer than 50 rows.
+        rows_at_once: larger batches are computed in pieces of so many rows, with the same gradients.
+        temperature: to begin with, or throughout where it is not learned.
+    """
+
+    epochs: int = 100
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    patience: int = 9
+    held_out: float = 0.1
+    rows_at_once: int = 1024
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train."""
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1), ("rows_at_once", 1)):
+            value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"alignment {self.name()}: {name} must be a whole number from {least}, found {value!r}"
+                )
+        if not 0 <= self.held_out < 1:
+            raise ConfigError(f"alignment {self.name()}: held_out {self.held_out}: expected a share from 0 to below 1")
+        check_temperature(self.temperature, f"alignment {self.name()}: ")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"alignment {self.name()}: learning_rate {self.learning_rate}: expected more than 0")
+
+    @abstractmethod
+    def contrast(self) -> Contrast:
+        """The loss between two modalities."""
+
+    def fit(
+        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+    ) -> list[dict[str, Any]]:
+        """Train in place; the state with the best validation loss stays."""
+        told = self.pairs_of(network.names)
+        pairs.check(told)
+        usable = torch.stack([pairs.both(a, b) for a, b in told]).any(0)
+        pairs = pairs if bool(usable.all()) else pairs.take(usable)
+        generator = torch.Generator().manual_seed(seed)
+        fold, valid = _split(pairs, self.held_out, generator)
+        if valid is not None and not any(int(valid.both(a, b).sum()) > 1 for a, b in told):
+            fold, valid = pairs, None
+        network.learn_inputs(fold)
+        network.train()
+        history = _train(self, network, told, fold, valid, generator, progress)
+        network.draw_from(None)
+        network.eval()
+        return history
+
+
+def _train(
+    stage: Learned,
+    network: AlignmentNetwork,
+    told: Told,
+    fold: Pairs,
+    valid: Pairs | None,
+    generator: torch.Generator,
+    progress: bool | None,
+) -> list[dict[str, Any]]:
+    optimiser = PlateauAdamW(
+        network.parameters(), stage.learning_rate, stage.weight_decay, patience=max(1, stage.patience // 3)
+    )
+    contrast = stage.contrast()
+    best, waited, state = math.inf, 0, None
+    history: list[dict[str, Any]] = []
+    with track(stage.epochs, "aligning", "epochs", progress) as bar:
+        for epoch in range(stage.epochs):
+            record = {"epoch": epoch, "train_loss": _epoch(stage, network, contrast, told, fold, optimiser, generator)}
+            if not math.isfinite(record["train_loss"]):
+                raise PlaitError(f"alignment diverged in epoch {epoch}; lower learning_rate")
+            bar.advance()
+            history.append(record)
+            if valid is None:
+                continue
+            network.eval()
+            record["valid_loss"] = loss = loss_of(network, contrast, told, valid, stage.rows_at_once)
+            network.train()
+            optimiser.observe(loss)
+            waited = 0 if loss < best - 1e-6 else waited + 1
+            if waited == 0:
+                best, state = loss, copy.deepcopy(network.state_dict())
+            if waited >= stage.patience:
+                break
+    if state is not None:
+        network.load_state_dict(state)
+    return history
+
+
+def _epoch(
+    stage: Learned,
+    network: AlignmentNetwork,
+    contrast: Contrast,
+    told: Told,
+    fold: Pairs,
+    optimiser: PlateauAdamW,
+    generator: torch.Generator,
+) -> float:
+    losses = []
+    size = stage.batch_size or min(256, max(16, len(fold) // 8))
+    for rows in _batches(len(fold), size, generator):
+        optimiser.clear()
+        seed = int(torch.randint(2**31, (), generator=generator))
+        losses.append(backward(network, contrast, told, fold.take(rows), stage.rows_at_once, seed))
+        optimiser.step()
+        if network.temperature is not None:
+            network.temperature.hold()
+    return sum(losses) / len(losses)
+
+
+def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows in random order; a last batch of one row joins the one before it: alone it has nothing to differ from."""
+    order = torch.randperm(n, generator=generator)
+    starts = list(range(0, n, size))
+    if len(starts) > 1 and n - starts[-1] < 2:
+        starts.pop()
+    for start, end in zip(starts, [*starts[1:], n], strict=True):
+        yield order[start:end]
+
+
+def _split(pairs: Pairs, share: float, generator: torch.Generator) -> tuple[Pairs, Pairs | None]:
+    """Rows to learn from and rows to judge by; a thing is on one side only."""
+    things = torch.unique(pairs.thing)
+    count = round(len(things) * share)
+    if len(pairs) < _SPLIT or count < 2 or len(things) - count < 2:
+        return pairs, None
+    held = torch.isin(pairs.thing, things[torch.randperm(len(things), generator=generator)[:count]])
+    return pairs.take(~held), pairs.take(held)

@@ -1,0 +1,82 @@
+"""ConVIRT: the encoders themselves are trained, each with a head; what context-based fusion is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from plait.alignment._network import AlignmentNetwork, Temperature, head
+from plait.alignment._pairs import Batch
+from plait.alignment._shared import Shared
+from plait.encoders._base import Encoder
+from plait.tokens import Tokens
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ConVirt(Shared):
+    """Every encoder learns, from where its pretrained weights begin; with the same losses as ``context`` and ``plain_heads``.
+
+    Formula: z = W2 relu(W1 f(x)), f the encoder, trained with the heads.
+    Shape: what encoders prepare in, (B, width) out.
+    Source: Zhang et al. 2022, Contrastive Learning of Medical Visual Representations from Paired Images and Text,
+        arXiv 2010.00747; here with the loss that is told, so that stages differ in nothing else.
+    Use when: pairs are many, and a graphics card is there: this is the costly baseline of the frozen stages.
+    Not when: you want it in seconds: each step runs all encoders forth and back. The folder holds their weights.
+
+    Example:
+        >>> ConVirt(width=32).network({"text": 384, "image": 1280}).out_dim
+        32
+    """
+
+    frozen: ClassVar[bool] = False
+
+    epochs: int = 10
+    batch_size: int | None = 32
+    learning_rate: float = 1e-4
+    rows_at_once: int = 32
+    input_dropout: float = 0.0
+
+    def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
+        """Heads alone, over features."""
+        self.pairs_of(list(dims))
+        return _Trained(dims, self, {})
+
+    def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
+        """Heads over the encoders' own networks, all of it trainable."""
+        widths = {**dims, **{name: encoder.dim for name, encoder in encoders.items()}}
+        return _Trained(widths, self, {name: encoder.module() for name, encoder in encoders.items()})
+
+
+class _Trained(AlignmentNetwork):
+    def __init__(self, dims: Mapping[str, int], told: ConVirt, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__(dims)
+        self.width = told.width
+        self.temperature = Temperature(told.temperature, learned=True)
+        # In float32 whatever they compute in when frozen: steps of 1e-4 are lost in bfloat16.
+        self.encoders = nn.ModuleDict({self.key[n]: m.float().requires_grad_(True) for n, m in modules.items()})
+        self.heads = nn.ModuleDict({self.key[n]: head(d, told.width, told.width) for n, d in self.dims.items()})
+
+    @property
+    def out_dim(self) -> int:
+        return self.width
+
+    def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
+        out: Tensor = self.heads[self.key[name]](self.inputs(name, batch))
+        return out
+
+    @torch.no_grad()
+    def features(self, name: str, batch: Batch) -> Tensor:
+        """Features as the encoder gives them now (B, D): it was trained."""
+        return self.inputs(name, batch)
+
+    def inputs(self, name: str, batch: Batch) -> Tensor:
+        """Features as the encoder gives them now (B, D)."""
+        key = self.key[name]
+        if key not in self.encoders:
+            return batch["x"]
+        tokens: Tokens = self.encoders[key](batch)
+        return tokens.pooled().float()

@@ -1,0 +1,123 @@
+"""Enhancement: a modality is projected towards its anchors by a contrast with the hardest negatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from plait.alignment._learned import Learned
+from plait.alignment._losses import Contrast
+from plait.alignment._losses import HardestNegatives as Loss
+from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Side, Temperature
+from plait.alignment._pairs import Batch
+from plait.alignment._projector import Projector
+from plait.errors import ConfigError, nearest
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class HardestNegatives(Learned):
+    """Pulls modalities towards anchors that stay as they are; the k nearest wrong rows of the batch push back.
+
+    Anchors keep their own width. An anchor as wide as the projector is compared with it directly, as in the paper (there all
+    are 512 wide); one of another width through a linear map of its own, which is dropped afterwards.
+
+    Attributes:
+        anchors: modalities that the others are pulled towards.
+        width: of the projector; None takes the first anchor's.
+        negatives: hardest ones per anchor; all of the batch where there are fewer.
+        epsilon: added to the denominator.
+        dropout: in the projector.
+
+    Formula: z = W x + dropout(tanh(W x)); the loss is that of ``plait.alignment._losses.HardestNegatives``, averaged over
+        anchors.
+    Shape: (B, D) in, (B, width) out; anchors come out centred.
+    Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.2. Centring the anchors is ours.
+    Use when: one modality is weak alone and another says more about the same thing (a table beside its text).
+    Not when: you want to search across modalities: ``context`` or ``plain_heads`` move all of them.
+
+    Example:
+        >>> stage = HardestNegatives(anchors=["text"])
+        >>> stage.network({"table": 5, "text": 8}).out_dim
+        8
+    """
+
+    anchors: Sequence[str] = ()
+    width: int | None = None
+    negatives: int = 10
+    epsilon: float = 1e-7
+    dropout: float = 0.1
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train."""
+        super().__post_init__()
+        self.anchors = (self.anchors,) if isinstance(self.anchors, str) else tuple(self.anchors)
+        if self.negatives < 1 or not self.epsilon > 0:
+            raise ConfigError(f"alignment {self.name()}: negatives must be at least 1 and epsilon above 0")
+        if self.width is not None and self.width < 1:
+            raise ConfigError(f"alignment {self.name()}: width {self.width}; expected at least 1")
+
+    def contrast(self) -> Contrast:
+        """The loss of one anchor."""
+        return Loss(self.negatives, self.epsilon)
+
+    def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Each anchor with each modality that is none."""
+        for anchor in self.anchors:
+            if anchor not in names:
+                raise ConfigError(f"alignment: unknown anchor '{anchor}': {nearest(anchor, names)}")
+        pulled = [name for name in names if name not in self.anchors]
+        if not self.anchors or not pulled:
+            raise ConfigError(
+                f"alignment {self.name()}: needs anchors and a modality that is none; "
+                f"found anchors {', '.join(self.anchors) or 'none'} among {', '.join(names)}"
+            )
+        return [(anchor, name) for name in pulled for anchor in self.anchors]
+
+    def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
+        """Projectors of all but the anchors."""
+        self.pairs_of(list(dims))
+        width = self.width or dims[self.anchors[0]]
+        return _Enhancement(dims, tuple(self.anchors), width, self.dropout, self.temperature)
+
+
+class _Enhancement(FrozenNetwork):
+    def __init__(
+        self, dims: Mapping[str, int], anchors: tuple[str, ...], width: int, dropout: float, temperature: float
+    ) -> None:
+        super().__init__(dims, only_centred=anchors)
+        self.anchors, self.width = anchors, width
+        self.temperature = Temperature(temperature, learned=False)
+        pulled = [name for name in self.dims if name not in anchors]
+        self.projectors = nn.ModuleDict({self.key[n]: Projector(self.dims[n], width, dropout) for n in pulled})
+        self.faces = nn.ModuleDict(
+            {
+                f"{self.key[n]}>{self.key[a]}": nn.Linear(width, self.dims[a], bias=False)
+                for n in pulled
+                for a in anchors
+                if self.dims[a] != width
+            }
+        )
+
+    @property
+    def out_dim(self) -> int:
+        return self.width
+
+    def side(self, name: str, other: str) -> Side:
+        return Side(name, other if self._face(name, other) is not None else None)
+
+    def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
+        x = self.inputs(name, batch)
+        if name in self.anchors:
+            return x
+        face = None if towards is None else self._face(name, towards)
+        out: Tensor = self.projectors[self.key[name]](x)
+        return out if face is None else face(out)
+
+    def _face(self, name: str, towards: str) -> nn.Module | None:
+        place = f"{self.key[name]}>{self.key[towards]}"
+        if place not in self.faces:
+            return None
+        return self.faces[place]

@@ -1,0 +1,50 @@
+"""Projection heads alone: what is left of context-based fusion without context and shared encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Temperature, head
+from plait.alignment._pairs import Batch
+from plait.alignment._shared import Shared
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class PlainHeads(Shared):
+    """A small network of its own for each frozen encoder, with the same loss; no context, nothing shared.
+
+    Formula: z = W2 relu(W1 dropout(x)).
+    Shape: (B, D) in, (B, width) out.
+    Source: the projection heads of ConVIRT (Zhang et al. 2022) over frozen encoders.
+    Use when: you want the simplest learned shared space, or the baseline of ``context``.
+    Not when: pairs are so few (a few hundred) that a linear map (``ridge``) does as well.
+
+    Example:
+        >>> PlainHeads(width=32).network({"text": 384, "image": 1280}).out_dim
+        32
+    """
+
+    def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
+        """One head per modality."""
+        self.pairs_of(list(dims))
+        return _Heads(dims, self)
+
+
+class _Heads(FrozenNetwork):
+    def __init__(self, dims: Mapping[str, int], told: PlainHeads) -> None:
+        super().__init__(dims, told.input_dropout)
+        self.width = told.width
+        self.temperature = Temperature(told.temperature, learned=True)
+        self.heads = nn.ModuleDict({self.key[n]: head(d, told.width, told.width) for n, d in self.dims.items()})
+
+    @property
+    def out_dim(self) -> int:
+        return self.width
+
+    def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
+        key = self.key[name]
+        out: Tensor = self.heads[key](self.noisy(name, batch))
+        return out

@@ -1,0 +1,207 @@
+"""``plait align``, ``plait search`` and ``plait classify``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plait.aligner import ModalityAligner
+
+Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.", show_default=False)]
+Among = Annotated[
+    str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.", show_default=False)
+]
+
+
+@app.command()
+def align(
+    table: o.Table,
+    out: Annotated[Path, typer.Option(help="Folder for the aligner.", show_default=False)],
+    schema: o.SchemaFile = None,
+    stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="context")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
+    ] = None,
+    root: o.Root = None,
+    encoder: o.Encoder = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
+    ] = None,
+    set_: o.Set = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Bring two or more modalities of a table into one space, and save it; each row shows one thing."""
+    from plait import config
+    from plait.aligner import ModalityAligner
+    from plait.table import read_table
+
+    frame = read_table(table, encoding)
+    told = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
+    found, from_file = o.read_schema(told, schema, None, None, root, table)
+    settings = o.settings_of(
+        from_file,
+        encoder,
+        None,
+        stage=stage,
+        group=group,
+        random_state=random_state,
+        store=store,
+        strict=strict or None,
+    )
+    settings = config.override({"modalities": found, "root": found.root, **settings}, set_ or ())
+    fitted = config.build(ModalityAligner, settings, "settings").fit(frame)
+    fitted.save(out)
+    show_json({"folder": str(out), "record": fitted.record_}) if json else _show_fitted(fitted, out, table)
+
+
+def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
+    told = fitted.record_
+    pairs = ", ".join(f"{count:,} pairs of {name}" for name, count in told["pairs"].items())
+    typer.echo(f"stage {fitted.stage_.name()}: {pairs}")
+    seconds = ", ".join(f"{name} {s:.1f} s" for name, s in told["seconds"].items())
+    typer.echo(f"{told['trained_weights']:,} trained weights, {told['epochs']} epochs; {seconds}")
+    typer.echo(f"aligner {out}")
+    names = list(fitted.modality_names_)
+    typer.echo("next")
+    typer.echo(f"  plait search {out} {table} --modality {names[-1]} --query {names[0]}=...")
+    typer.echo(f"  plait fit other.csv --target column --encoder {names[-1]}={out}")
+
+
+@app.command()
+def search(
+    aligner: Aligner,
+    table: o.Table,
+    query: Annotated[
+        list[str],
+        typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.", show_default=False),
+    ],
+    modality: Among = None,
+    k: Annotated[int, typer.Option("-k", help="Answers per query.", min=1)] = 10,
+    show: Annotated[
+        list[str] | None, typer.Option(help="A column to print beside each answer.", show_default=False)
+    ] = None,
+    approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
+    root: o.Root = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Find the rows of a table that are most like a query of any modality."""
+    from plait.table import read_table
+
+    fitted = _load(aligner, table, root, store, strict)
+    frame = read_table(table, encoding)
+    columns = _shown(frame, show)
+    queries = [_query(told) for told in query]
+    asked = {name for name, _ in queries}
+    among = _among(fitted, frame, modality, avoid=asked)
+    fitted.index({among: frame}, how="approximate" if approximate else "exact")
+    answers = []
+    for name, cell in queries:
+        for rank, hit in enumerate(fitted.search({name: [cell]}, k)[0], start=1):
+            beside = {c: _plain(frame[c].iloc[hit.label]) for c in columns}
+            answers.append(
+                {"query": cell, "rank": rank, "row": hit.label, "similarity": round(hit.similarity, 4), **beside}
+            )
+    show_json(answers) if json else show_table(answers)
+
+
+@app.command()
+def classify(
+    aligner: Aligner,
+    table: o.Table,
+    name: Annotated[
+        list[str], typer.Option("--name", help="A class, in words; as often as needed.", show_default=False)
+    ],
+    modality: Among = None,
+    template: Annotated[
+        list[str] | None, typer.Option("--template", help="A text with {} for the name.", show_default=False)
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="The text modality that reads the names.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
+    ] = None,
+    root: o.Root = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+) -> None:
+    """Give each row of a table one of the names, without training on any."""
+    import pandas as pd
+
+    from plait.aligner_prompts import TEMPLATES
+    from plait.table import read_table, write_table
+
+    fitted = _load(aligner, table, root, store, strict)
+    frame = read_table(table, encoding)
+    reader = fitted.reader(by).name
+    among = _among(fitted, frame, modality, avoid={reader})
+    found = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)
+    answer = pd.DataFrame({"prediction": [name[i] for i in found.argmax(1)]})
+    answer = answer.assign(**{f"p({n})": found[:, i].round(6) for i, n in enumerate(name)})
+    if out is None:
+        typer.echo(answer.to_csv(index=False), nl=False)
+        return
+    write_table(answer, out)
+    typer.echo(f"{len(answer):,} rows written to {out}", err=True)
+
+
+def _load(folder: Path, table: Path, root: str | None, store: str | None, strict: bool) -> ModalityAligner:
+    from plait.aligner import ModalityAligner
+
+    model = ModalityAligner.load(folder)
+    model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
+    model.store = store if store is not None else model.store
+    model.strict = strict or model.strict
+    return model
+
+
+def _query(told: str) -> tuple[str, str]:
+    from plait.errors import ConfigError
+
+    name, sign, cell = told.partition("=")
+    if not sign or not name or not cell:
+        raise ConfigError(f"--query '{told}': expected modality=cell, as in text='two dogs in the snow'")
+    return name, cell
+
+
+def _among(fitted: ModalityAligner, frame: pd.DataFrame, told: str | None, avoid: set[str]) -> str:
+    """The modality of the table that is meant: the one told, or the only one that is there and not asked with."""
+    from plait.errors import ConfigError, nearest
+
+    names = fitted.modality_names_
+    if told is not None:
+        if told not in names:
+            raise ConfigError(f"--modality {told}: the aligner has no such modality; {nearest(told, names)}")
+        return told
+    there = [m.name for m in fitted.schema_.modalities if set(m.columns) <= set(frame.columns) and m.name not in avoid]
+    if len(there) != 1:
+        raise ConfigError(f"--modality: say which one; the table has {', '.join(there) or 'none that could be meant'}")
+    return there[0]
+
+
+def _shown(frame: pd.DataFrame, told: Sequence[str] | None) -> list[str]:
+    from plait.errors import TableError, nearest
+
+    for column in told or ():
+        if column not in frame.columns:
+            raise TableError(f"--show {column}: no such column; {nearest(column, map(str, frame.columns))}")
+    return list(told or ())
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

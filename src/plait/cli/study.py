@@ -1,0 +1,166 @@
+"""``plait study check``, ``plan``, ``run``, ``status``, ``results`` and ``report``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+if TYPE_CHECKING:
+    from plait.study import Results
+
+study_app = typer.Typer(
+    help="Fair comparisons: one file says what is compared, one command runs it and survives anything.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(study_app, name="study")
+
+File = Annotated[str, typer.Argument(help="A study file, or the name of a recipe.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="The folder of a study.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="Folder; default: runs/study-NAME.", show_default=False)]
+Workers = Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)]
+
+
+@study_app.command()
+def check(
+    file: File,
+    data: Annotated[bool, typer.Option(help="Read the tables too.")] = True,
+    json: o.Json = False,
+) -> None:
+    """Say everything that is wrong with a study file, each mistake with its line."""
+    from plait.study import Study
+
+    study = Study.load(file)
+    found = study.check(data=data)
+    if json:
+        show_json({"file": study.where, "mistakes": [{"line": m.line, "text": m.text} for m in found]})
+    else:
+        for mistake in found:
+            typer.echo(f"{study.where}:{mistake.line or 1}: {mistake.text}")
+        if not found:
+            typer.echo(f"{study.where}: no mistakes")
+    if found:
+        raise typer.Exit(2)
+
+
+@study_app.command()
+def plan(
+    file: File,
+    out: Out = None,
+    probes: Annotated[int, typer.Option(help="Runs to try for the estimate; they are kept.", min=0)] = 3,
+    workers: Workers = None,
+    json: o.Json = False,
+) -> None:
+    """Say how many runs there are, what they share, and how long they will take."""
+    from plait.study import Study
+    from plait.study.view import duration
+
+    found = Study.load(file).plan(out, probes=probes, workers=workers)
+    if json:
+        show_json(found.to_dict())
+        return
+    typer.echo(f"{found.name}: {found.runs} runs, {found.done} done, {found.failed} failed")
+    show_table([{"table": label, **parts} for label, parts in found.by.items()])
+    typer.echo(
+        f"shared: {found.encodings} encodings of {found.cells:,} cells done once, rows prepared {found.groups} times"
+    )
+    if found.seconds is not None:
+        tried = f" (after {found.probed} probes)" if found.probed else ""
+        typer.echo(f"time left: about {duration(found.seconds)} with {found.workers} workers{tried}")
+
+
+@study_app.command()
+def run(
+    file: File,
+    out: Out = None,
+    workers: Workers = None,
+    engine: Annotated[str, typer.Option(help="local, ray or inline (this process).")] = "local",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+    store: o.Store = None,
+    json: o.Json = False,
+) -> None:
+    """Run what is not done yet; killed at any moment, the same command goes on."""
+    from plait.study import Study
+
+    study = Study.load(file)
+    command = shlex.join(["plait", *sys.argv[1:]])
+    found = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
+    _show(found, json)
+    if not json:
+        typer.echo(f"\nfolder  {found.folder}\nnext    plait study report {found.folder}")
+
+
+@study_app.command()
+def status(folder: Folder, json: o.Json = False) -> None:
+    """Say how far a study is."""
+    from plait.study import Results
+
+    found = Results.open(folder)
+    told = found.status()
+    if json:
+        show_json(told)
+        return
+    typer.echo(
+        ", ".join(f"{told[key]} {key}" for key in ("done", "failed", "stopped", "waiting")) + f" of {told['runs']}"
+    )
+    if told["reasons"]:
+        show_table([{"runs": count, "reason": reason} for reason, count in told["reasons"].items()])
+
+
+@study_app.command()
+def results(
+    folder: Folder,
+    csv: Annotated[bool, typer.Option("--csv", help="Every value of every run, as CSV.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Print the mean of every variant, or with --csv every value."""
+    from plait.study import Results
+
+    found = Results.open(folder)
+    if csv:
+        typer.echo(found.frame.to_csv(index=False), nl=False)
+        return
+    _show(found, json)
+
+
+@study_app.command()
+def report(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: FOLDER/report.", show_default=False)] = None,
+) -> None:
+    """Write the report of a study: HTML, Markdown, CSV and figures."""
+    from plait.report.study import write_study_report
+    from plait.study import Results
+
+    place = out or folder / "report"
+    written: Any = write_study_report(Results.open(folder), place)
+    typer.echo(f"report  {written if written is not None else place}")
+
+
+@study_app.command(name="list")
+def list_command(json: o.Json = False) -> None:
+    """List the recipes that come with plait."""
+    from plait.study import Study, recipes
+
+    records = [{"recipe": name, "about": Study.load(name).spec.about} for name in recipes()]
+    show_json(records) if json else show_table(records)
+
+
+def _show(found: Results, json: bool) -> None:
+    told = found.status()
+    rows = found.summary()
+    if json:
+        show_json({**told, "folder": str(found.folder), "means": rows.to_dict("records")})
+        return
+    show_table(cast(list[dict[str, Any]], rows.to_dict("records")))
+    typer.echo(f"\n{told['done']} of {told['runs']} runs done, {told['failed']} failed, {told['waiting']} waiting")
+    for reason, count in told["reasons"].items():
+        typer.echo(f"  failed {count} times: {reason}")

@@ -1,0 +1,101 @@
+"""The estimator's field ``network``: which network joins the modalities, with which options, and what it must be given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from plait import registry
+from plait.errors import ConfigError
+from plait.networks._base import Network
+from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.fusion import FusionNetwork
+from plait.networks.linear import LinearNetwork
+from plait.schema import Modality, Schema
+
+if TYPE_CHECKING:
+    from plait.assembly import Design
+
+Told = str | Mapping[str, Any]
+
+
+def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
+    """The network's class and its options, from a name or ``{name: ..., option: ...}``.
+
+    Raises:
+        ConfigError: no such network; the message names the nearest one.
+
+    Example:
+        >>> parse({"name": "conv_lstm", "dense": 32})[1]
+        {'dense': 32}
+    """
+    options = {"name": told} if isinstance(told, str) else dict(told) if isinstance(told, Mapping) else {}
+    if not isinstance(options.get("name"), str):
+        raise ConfigError(f"network: expected a name, or a mapping with one, found {told!r}")
+    variant: type[Network] = registry.find("networks", options.pop("name"))
+    if not issubclass(variant, ConvLSTM) and options:
+        name = variant.__module__.rpartition(".")[2]
+        hint = f"its settings are the estimator's own (fusion, depth, layers, width, dropout), not {', '.join(options)}"
+        raise ConfigError(f"network {name}: {hint}")
+    return variant, options
+
+
+def schema_for(told: Told, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
+    """The schema with the encoders that the network wants where none is chosen, and as it wants them trained.
+
+    A modality whose encoder is the user's choice is left as it is, except that raw cells are always fed as they are.
+    """
+    variant, _ = parse(told)
+    wanted: Mapping[str, str] = getattr(variant, "encoders", {})
+    if not wanted:
+        return schema
+    return dataclasses.replace(schema, modalities=tuple(_fed(m, wanted, overrides or {}) for m in schema.modalities))
+
+
+def _fed(modality: Modality, wanted: Mapping[str, str], overrides: Mapping[str, Any]) -> Modality:
+    chosen = overrides.get(modality.name, overrides.get(modality.kind, modality.encoder))
+    if chosen is None and modality.kind in wanted:
+        return dataclasses.replace(modality, encoder=wanted[modality.kind], train="scratch")
+    if isinstance(chosen, Mapping):
+        name = chosen.get("name")
+    else:
+        name = chosen.name() if hasattr(chosen, "name") else chosen
+    if name in registry.names("encoders") and registry.find("encoders", str(name)).raw:
+        return dataclasses.replace(modality, train="scratch")
+    return modality
+
+
+def make(
+    design: Design, width: int, dims: Mapping[str, int], out_dim: int, pictures: Mapping[str, tuple[int, int]]
+) -> Network:
+    """One untrained network over the modalities ``dims``, of which ``pictures`` have height and width.
+
+    Raises:
+        ConfigError: the network cannot take such modalities, has no such depth, or no such option.
+    """
+    variant, options = parse(design.network)
+    single = len(dims) == 1
+    if issubclass(variant, LinearNetwork):
+        return LinearNetwork(dims, out_dim)
+    if issubclass(variant, ConvLSTM):
+        return ConvLSTM(
+            dims,
+            out_dim,
+            pictures={name: size for name, size in pictures.items() if name in dims},
+            depth=design.depth,
+            layers=design.layers,
+            width=width,
+            options=options,
+        )
+    if issubclass(variant, FusionNetwork):
+        return FusionNetwork(
+            dims,
+            out_dim,
+            fusion="concat" if single else design.fusion,
+            depth="early" if single else design.depth,
+            layers=design.layers,
+            width=width,
+            dropout=design.dropout,
+        )
+    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")

@@ -1,0 +1,51 @@
+"""Sizes of the convolutional LSTM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plait.errors import ConfigError, nearest
+
+PRECISIONS = ("auto", "fast", "float32")
+
+
+@dataclass(frozen=True)
+class ConvLSTMOptions:
+    """All that may be chosen beside width, depth and layers; the defaults are the paper's.
+
+    Attributes:
+        kernel: side of the square that a unit sees, odd.
+        pool: side of the square that is made one, by its largest, after each joint layer.
+        own_pool: the same after each convolution that the picture runs alone. A.2 names none there; 2 keeps the depths
+            alike in the size of their pictures, 1 is A.2 to the letter.
+        dense: units before the last layer.
+        least_steps: a shorter sequence, and an absent one, is front-padded with silence to so many steps. The paper pads
+            to the longest sound of its data.
+        checkpoint: longer sequences are computed in pieces of so many steps, and all but the last once more on the way
+            back, so that memory grows with the piece and not with the length; 0: never.
+        precision: ``auto`` trains in bf16 where the processor has it and predicts in float32, ``fast`` does both in
+            bf16, ``float32`` neither.
+    """
+
+    kernel: int = 3
+    pool: int = 2
+    own_pool: int = 2
+    dense: int = 128
+    least_steps: int = 8
+    checkpoint: int = 64
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size."""
+        least = {"kernel": 1, "pool": 1, "own_pool": 1, "dense": 1, "least_steps": 1, "checkpoint": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < bound:
+                raise ConfigError(
+                    f"network conv_lstm: {name} must be a whole number of at least {bound}, found {value!r}"
+                )
+        if self.kernel % 2 == 0:
+            raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")
+        if self.precision not in PRECISIONS:
+            meant = nearest(str(self.precision), PRECISIONS)
+            raise ConfigError(f"network conv_lstm: unknown precision {self.precision!r}: {meant}")

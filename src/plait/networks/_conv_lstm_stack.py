@@ -1,0 +1,137 @@
+"""Own layers of picture and sequence, then the convolutional LSTMs that join them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plait.networks._conv_lstm_layer import ConvLSTMLayer, State
+from plait.networks._conv_lstm_options import ConvLSTMOptions
+from plait.networks._conv_lstm_steps import Steps
+
+Size = tuple[int, int]
+
+
+class Stack(nn.Module):
+    """``depth`` convolutions of the picture and ``depth`` LSTMs of the sequence, then ``layers - depth`` joint layers.
+
+    Shape: picture (B, C, H, W), or None; steps of B rows. Out: (B, dim), or (N, dim) of every packed step.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        features: int,
+        depth: int,
+        layers: int,
+        width: int,
+        options: ConvLSTMOptions,
+    ) -> None:
+        """``channels`` or ``features`` is 0 where there is no picture or no sequence."""
+        super().__init__()
+        self.pool, self.own_pool, self.checkpoint = options.pool, options.own_pool, options.checkpoint
+        self.convolutions, self.lstms, self.joint = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for _ in range(depth):
+            if channels:
+                self.convolutions.append(nn.Conv2d(channels, width, options.kernel, padding=options.kernel // 2))
+                channels, size = width, _shrunk(size, self.own_pool)
+            if features:
+                self.lstms.append(ConvLSTMLayer(0, features, 0, width, 1))
+                features = width
+        self.dim = channels * prod(size) + features
+        self.size = size  # where the joint layers begin
+        entering = (channels, features, 0)
+        for _ in range(layers - depth):
+            self.joint.append(ConvLSTMLayer(*entering, width, options.kernel))
+            entering, size = (0, 0, width), _shrunk(size, self.pool)
+            self.dim = width * prod(size)
+
+    def forward(
+        self, picture: Tensor | None, steps: Steps, seen: Tensor, heard: Tensor, dtype: torch.dtype, every: bool = False
+    ) -> Tensor:
+        """Features after the last step, or with ``every`` after each; what is not ``seen`` or ``heard`` (B,) is zero."""
+        image = None if picture is None else self._look(picture, seen)
+        if not self.joint and not self.lstms:
+            assert image is not None
+            return _flat(image)[steps.who] if every else _flat(image)
+        first = self.joint[0] if self.joint else None
+        still = first.stand(image) if isinstance(first, ConvLSTMLayer) and image is not None else None
+        top = torch.cat(list(self._walk(still, steps, heard, dtype, every)))
+        if self.joint or image is None:
+            return top
+        return torch.cat([_flat(image)[steps.who] if every else _flat(image), top], 1)
+
+    def _look(self, picture: Tensor, seen: Tensor) -> Tensor:
+        """The picture after its own convolutions; nothing of it where it is absent."""
+        for convolution in self.convolutions:
+            picture = _pooled(torch.relu(convolution(picture)), self.own_pool)
+        return picture * seen[:, None, None, None].to(picture.dtype)
+
+    def _walk(
+        self, still: Tensor | None, steps: Steps, heard: Tensor, dtype: torch.dtype, every: bool
+    ) -> Iterator[Tensor]:
+        """Top features, piece by piece; the insides of all pieces but the last are forgotten and computed again."""
+        from torch.utils.checkpoint import checkpoint
+
+        length = self.checkpoint or len(steps.counts)
+        states: list[State | None] = [None] * (len(self.lstms) + len(self.joint))
+        for start in range(0, len(steps.counts), length):
+            piece = steps.piece(start, start + length)
+            last = start + length >= len(steps.counts)
+            told = (still, piece, heard, states, dtype)
+            if last or every or not torch.is_grad_enabled():
+                top, states = self._piece(*told)
+            else:
+                top, states = checkpoint(self._piece, *told, use_reentrant=False, preserve_rng_state=False)
+            if every or last:
+                shown = top if every else top[-piece.counts[-1] :]
+                yield self._shown(shown)
+
+    def _piece(
+        self, still: Tensor | None, steps: Steps, heard: Tensor, states: list[State | None], dtype: torch.dtype
+    ) -> tuple[Tensor, list[State | None]]:
+        """The top layer's hidden state at every step, and all states after the last."""
+        after: list[State | None] = []
+        frames = steps.frames
+        top = steps.who.new_zeros(0)
+        for layer, state in zip(self.lstms, states, strict=False):
+            top, found = layer(None, frames, None, state, steps.counts, (1, 1), dtype)
+            after.append(found)
+            top = top * heard[steps.who][:, None, None, None].to(top.dtype)  # of an absent sequence nothing is known
+            frames = top.flatten(1).to(still.dtype if still is not None else torch.float32)
+        moving = None
+        for place, (layer, state) in enumerate(zip(self.joint, states[len(self.lstms) :], strict=True)):
+            size = self.size if moving is None else (moving.shape[1], moving.shape[2])
+            top, found = layer(
+                None if place else still, None if place else frames, moving, state, steps.counts, size, dtype
+            )
+            after.append(found)
+            if place + 1 < len(self.joint):
+                moving = _pooled(top.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)
+        return top, after
+
+    def _shown(self, top: Tensor) -> Tensor:
+        """Hidden states (n, H, W, K) as features (n, dim)."""
+        top = top.permute(0, 3, 1, 2)
+        return _flat(_pooled(top, self.pool) if self.joint else top).float()
+
+
+def _shrunk(size: Size, pool: int) -> Size:
+    height, width = (side // min(pool, side) for side in size)
+    return height, width
+
+
+def _pooled(x: Tensor, pool: int) -> Tensor:
+    """(n, C, H, W): of each square the largest; a side shorter than the square is one."""
+    square = min(pool, x.shape[2]), min(pool, x.shape[3])
+    return x if square == (1, 1) else functional.max_pool2d(x, square)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(n, C, H, W) to (n, H W C), as it lies in memory."""
+    return x.permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,61 @@
+"""Rows made ready for networks: encoded and scaled. Models that differ only beyond that may share them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from plait.enhancement import Enhancer
+from plait.features import Featurizer
+from plait.inputs import Inputs
+from plait.scaling import Scaler
+from plait.schema import Schema
+from plait.tasks import Task
+
+if TYPE_CHECKING:
+    from plait.estimators import FusionEstimator
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """All that comes before a network.
+
+    Attributes:
+        target: of the distinct rows, as the estimator takes it.
+        inputs: the distinct rows, scaled.
+        weight: (n,) of the distinct rows, not yet normalised.
+        went: where each given row is among them (-1: nowhere).
+        digest: of the table given, with ``given`` rows.
+        seconds: of each stage.
+        enhancers: what ``align`` asked for, fitted.
+    """
+
+    schema: Schema
+    task: Task
+    target: np.ndarray
+    features: Featurizer
+    scalers: dict[str, Scaler]
+    inputs: Inputs
+    weight: Tensor
+    went: np.ndarray
+    digest: str
+    given: int
+    seconds: Mapping[str, float]
+    enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
+
+
+Make = Callable[[], Prepared]
+
+
+def _made(told: Any, make: Make) -> Prepared:
+    return make()
+
+
+#: What gives a fit its rows: called with the estimator and with what makes them, it may give back what it made before.
+#: Whoever sets it answers for that the two estimators differ in nothing that comes before a network.
+SHARING: ContextVar[Callable[[FusionEstimator, Make], Prepared]] = ContextVar("SHARING", default=_made)

@@ -1,0 +1,174 @@
+"""What is wrong with a study, seen from its tables."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import PlaitError, PlaitWarning, nearest
+from plait.features import Featurizer
+from plait.metrics import METRICS
+from plait.study import conditions, splits
+from plait.study.check import told_fields
+from plait.study.runs import for_subset, subsets
+from plait.study.spec import CLEAN
+from plait.study.tables import StudyTable, load_table, redrawn
+from plait.study.yaml_lines import Place
+
+if TYPE_CHECKING:
+    from plait.study.study import Study
+
+Problem = tuple[Place, str]
+
+
+def data_problems(study: Study) -> list[Problem]:
+    """All mistakes that only the tables show."""
+    found: list[Problem] = []
+    tables: dict[int, StudyTable] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)
+        for i, told in enumerate(study.spec.data):
+            place: Place = ("data",) if len(study.spec.data) == 1 else ("data", i)
+            try:
+                seed = study.spec.seeds[0] if redrawn(told) else None
+                tables[i] = load_table(told, study.base, seed, study.frames)
+                found += _split_problems(study, i, tables[i], place)
+            except (PlaitError, OSError) as error:
+                found.append((place, str(error)))
+    if not found:
+        found += [*_labels(study, tables), *_modality_names(study, tables), *_encoders(study, tables)]
+        found += [*_conditions(study, tables), *_metrics(study, tables), *_claims(study, tables)]
+    return found
+
+
+def _split_problems(study: Study, number: int, table: StudyTable, place: Place) -> Iterator[Problem]:
+    told = study.spec.data[number].split
+    split = told or study.spec.split
+    where = (*place, "split") if told else ("split",)
+    try:
+        for index in range(splits.count(table, split)):
+            splits.rows_of(table, split, study.spec.seeds[0], index)
+    except (PlaitError, ValueError) as error:
+        yield where, str(error)
+
+
+def _labels(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    labels = [table.label for table in tables.values()]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            yield ("data", i), f"data: '{label}' is named twice; give one of them a name: of its own"
+
+
+def _modality_names(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    known = {name for table in tables.values() for name in table.modalities}
+    kinds = {m.kind for table in tables.values() for m in table.schema.modalities}
+    for field, patterns, inner in (
+        ("modalities", study.spec.modalities, ("subsets",)),
+        ("present", study.spec.present, ()),
+    ):
+        if isinstance(patterns, str):
+            continue
+        for i, pattern in enumerate(patterns):
+            for name in pattern:
+                if name not in known:
+                    yield (field, *inner, i), f"{field}: unknown modality '{name}' ({nearest(name, known)})"
+        for table in tables.values():
+            if not subsets(patterns, table.modalities):
+                yield (field,), f"{field}: none of them fits {table.label}, which has {', '.join(table.modalities)}"
+    for place, name, value in told_fields(study.spec):
+        keys = [name.split(".")[1]] if name.startswith("encoders.") else list(value) if name == "encoders" else []
+        for key in keys:
+            if key not in known | kinds:
+                yield place, f"encoders: unknown modality '{key}' ({nearest(str(key), known | kinds)})"
+
+
+def _encoders(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    """Encoders that cannot be made: of another kind, or with options that they do not have."""
+    told: set[str] = set()
+    for variant in study.variants:
+        for table in tables.values():
+            try:
+                named = for_subset(variant.model, table.modalities, table).get("encoders")
+                Featurizer(table.schema, named)
+            except PlaitError as error:
+                if str(error) not in told:
+                    told.add(str(error))
+                    yield _encoder_place(study), f"{table.label}: {error}"
+
+
+def _encoder_place(study: Study) -> Place:
+    for place, name, _ in told_fields(study.spec):
+        if name.startswith("encoders"):
+            return place
+    return ("data",)
+
+
+def _conditions(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    for part, listed in (("train", study.spec.train), ("test", study.spec.test)):
+        for i, told in enumerate(listed):
+            place: Place = ("conditions", part, i)
+            reasons = [_refused(told, table) for table in tables.values()]
+            if all(reasons):
+                yield place, str(reasons[0])
+        some = [told for told in listed if not all(_refused(told, table) for table in tables.values())]
+        for table in tables.values():
+            if some and all(_refused(told, table) for told in some):
+                yield ("conditions", part), f"{part}: none of the conditions fits {table.label}; add {CLEAN}"
+    for i, told in enumerate(study.spec.train):
+        if any(_nothing_left(told, table) for table in tables.values()):
+            label = conditions.label(conditions.parsed(told))
+            text = f"train: '{label}' takes every modality from every row; nothing is left to learn from"
+            yield ("conditions", "train", i), text
+
+
+def _refused(told: Any, table: StudyTable) -> str | None:
+    try:
+        condition = conditions.parsed(told)
+        if condition is not None:
+            for part in conditions.parts(condition):
+                part.targets(table.schema)
+    except PlaitError as error:
+        return str(error)
+    return None
+
+
+def _nothing_left(told: Any, table: StudyTable) -> bool:
+    _, absences = conditions.divided(conditions.parsed(told))
+    if not absences or _refused(told, table):
+        return False
+    gone = conditions.lost(absences, table.frame, table.schema, table.schema.root)
+    return all(bool(rows.all()) for rows in gone.values())
+
+
+def _metrics(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    their = {table.task for table in tables.values()}
+    known = {name for task, name in METRICS if task in their}
+    for i, name in enumerate(study.spec.metrics):
+        if name not in known:
+            yield ("metrics", i), f"metric '{name}' is not for {' or '.join(sorted(their))} ({nearest(name, known)})"
+    for table in tables.values():
+        fitting = {name for task, name in METRICS if task == table.task}
+        if study.spec.metrics and not fitting & set(study.spec.metrics):
+            yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
+
+
+def _claims(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    labels = {table.label for table in tables.values()}
+    names = {name for table in tables.values() for name in table.modalities}
+    variants = {variant.label for variant in study.variants}
+    tested = {conditions.label(conditions.parsed(told)) for told in study.spec.test}
+    for i, claim in enumerate(study.spec.claims):
+        for field, value, known in (
+            ("data", claim.data, labels),
+            ("variant", claim.variant, variants),
+            ("condition", claim.condition, tested),
+        ):
+            if value is not None and value not in known:
+                yield (
+                    ("claims", i, field),
+                    f"claim on the {field} '{value}', which the study has not ({nearest(value, known)})",
+                )
+        for name in claim.subset or ():
+            if name not in names:
+                yield ("claims", i, "subset"), f"claim: unknown modality '{name}' ({nearest(name, names)})"

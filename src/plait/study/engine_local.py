@@ -1,0 +1,182 @@
+"""Worker processes on this machine, started once and fed until all is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from plait.errors import PlaitError
+from plait.study.engine import Engine, Event, Job, setting_to_dict
+from plait.study.execute import Finished, Setting
+from plait.study.frames import receive, send
+from plait.study.memory import available_mb, resident_mb
+
+#: Memory that a worker takes by itself; fewer are started where there is not so much.
+WORKER_MB = 700.0
+#: Variables by which libraries take their number of threads.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count(told: int | None, jobs: int) -> int:
+    """Workers for so many jobs: one per core, fewer where memory is short."""
+    if told is not None:
+        if told < 1:
+            raise PlaitError(f"--workers {told}: expected at least 1")
+        return told
+    room = available_mb()
+    fitting = cores() if room is None else max(1, int(room // WORKER_MB))
+    return max(1, min(cores(), jobs, fitting))
+
+
+@dataclass
+class _Process:
+    """One worker."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    job: Job | None = None
+    ready: bool = False
+    reason: str | None = None
+    failures: int = field(default=0)
+
+
+class Local(Engine):
+    """Processes that import everything once, with the cores divided among them."""
+
+    def __init__(self, setting: Setting, workers: int, logs: Path) -> None:
+        """Start the workers; they import while this goes on."""
+        self.workers = workers
+        self._told = {"setting": setting_to_dict(setting), "threads": max(1, cores() // workers)}
+        self._logs = logs
+        self._queue: queue.Queue[tuple[int, subprocess.Popen[bytes], Any]] = queue.Queue()
+        logs.mkdir(parents=True, exist_ok=True)
+        self._processes = {number: self._start(number, 0) for number in range(workers)}
+
+    def _start(self, number: int, failures: int) -> _Process:
+        threads = str(self._told["threads"])
+        environment = {**os.environ, **dict.fromkeys(THREADS, threads), "PLAIT_QUIET": "1"}
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        log = self._logs / f"worker-{os.getpid()}-{number}.log"
+        command = [sys.executable, "-P", "-m", "plait.study.worker"]
+        with log.open("ab") as errors:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+            )
+        _tell(process, self._told)
+        threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+        return _Process(process, log, failures=failures)
+
+    def _listen(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        while True:
+            message = receive(cast(BinaryIO, process.stdout))
+            self._queue.put((number, process, message))
+            if message is None:
+                return
+
+    def idle(self) -> list[int]:
+        """Workers that have said that they are ready and have nothing to do."""
+        return [number for number, worker in self._processes.items() if worker.ready and worker.job is None]
+
+    def submit(self, worker: int, job: Job) -> None:
+        """Send it; a worker that has died meanwhile is heard of through ``events``."""
+        self._processes[worker].job = job
+        _tell(self._processes[worker].process, job)
+
+    def events(self, seconds: float) -> list[Event]:
+        """Results, and workers that have died; those are started anew."""
+        found: list[Event] = []
+        try:
+            message = self._queue.get(timeout=seconds)
+            while True:
+                found += self._event(*message)
+                message = self._queue.get_nowait()
+        except queue.Empty:
+            return found
+
+    def _event(self, number: int, process: subprocess.Popen[bytes], message: Any) -> list[Event]:
+        worker = self._processes[number]
+        if worker.process is not process:
+            return []  # the last word of one that was replaced
+        if message is None:
+            return self._died(number, worker)
+        told, arrays = message
+        if "ready" in told:
+            worker.ready, worker.failures = True, 0
+            return []
+        job, worker.job = worker.job, None
+        assert job is not None
+        finished = Finished(told["line"], arrays, told["epochs"], told["trace"]) if "line" in told else None
+        return [Event(number, job, finished, told["facts"])]
+
+    def _died(self, number: int, worker: _Process) -> list[Event]:
+        code = worker.process.wait()
+        _close(worker.process)
+        if not worker.ready and worker.reason is None and worker.failures >= 1:
+            raise PlaitError(f"workers cannot start ({_ended(code)}): {_last(worker.log)}")
+        failures = 0 if worker.ready else worker.failures + 1
+        self._processes[number] = self._start(number, failures)
+        if worker.job is None:
+            return []
+        return [Event(number, worker.job, died=worker.reason or _ended(code, worker.log))]
+
+    def stop(self, worker: int, reason: str) -> None:
+        """Kill it."""
+        self._processes[worker].reason = reason
+        self._processes[worker].process.kill()
+
+    def memory_mb(self, worker: int) -> float | None:
+        """As the system tells it."""
+        return resident_mb(self._processes[worker].process.pid)
+
+    def close(self) -> None:
+        """Kill all and wait for them; logs without a word are removed."""
+        for worker in self._processes.values():
+            worker.process.kill()
+        for worker in self._processes.values():
+            worker.process.wait()
+            _close(worker.process)
+            if worker.log.exists() and not worker.log.stat().st_size:
+                worker.log.unlink()
+        if self._logs.exists() and not any(self._logs.iterdir()):
+            self._logs.rmdir()
+
+
+def _tell(process: subprocess.Popen[bytes], told: Any) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it is dead; whoever reads its output hears of it
+        send(cast(BinaryIO, process.stdin), told)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # its output belongs to the thread that reads it
+        cast(BinaryIO, process.stdin).close()
+
+
+def _ended(code: int, log: Path | None = None) -> str:
+    if code == -signal.SIGKILL:
+        return "the worker was killed by the system or a user (signal 9: most often out of memory)"
+    said = f": {_last(log)}" if log is not None and _last(log) else ""
+    if code < 0:
+        return f"the worker died of signal {-code} ({signal.Signals(-code).name}){said}"
+    return f"the worker ended with code {code}{said}"
+
+
+def _last(log: Path) -> str:
+    """The last line that a worker wrote."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]

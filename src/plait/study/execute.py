@@ -1,0 +1,249 @@
+"""One run from its definition to its line: rows, model, evaluations. Lives as long as the process and shares what it can."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait import schema
+from plait.conditions import Condition
+from plait.errors import PlaitError, PlaitWarning
+from plait.prepared import SHARING
+from plait.study import conditions, splits
+from plait.study.judging import Judged, every, judge, spread, truth_of
+from plait.study.memory import peak_mb, reset_peak
+from plait.study.runs import Run, subsets
+from plait.study.sharing import Latest, SharedRows
+from plait.study.spec import Spec
+from plait.study.tables import StudyTable, load_table
+from plait.targets import Labels
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every run of a study needs beside its own definition.
+
+    Attributes:
+        base: folder that the study's paths start from.
+        schemas: position of a table -> its schema as plain values, where it was inferred.
+        store: of embeddings; None is the user's.
+        frames: tables in memory, for runs in this process.
+    """
+
+    spec: Spec
+    base: Path
+    schemas: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    store: str | None = None
+    frames: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gives: its line of results.jsonl, arrays of predictions.npz, records of epochs.jsonl, and what went wrong."""
+
+    line: dict[str, Any]
+    arrays: Arrays = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    trace: str = ""
+
+
+class Executor:
+    """Runs the runs of one study, one after another."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Nothing is read yet."""
+        self.setting = setting
+        self._tables = Latest(8)
+        self._groups = Latest(2)
+
+    def table(self, data: int, seed: int | None) -> StudyTable:
+        """One table of the study."""
+        told = self.setting
+
+        def load() -> StudyTable:
+            return load_table(told.spec.data[data], told.base, seed, told.frames, told.schemas.get(data))
+
+        return self._tables.get((data, seed), load)
+
+    def run(self, run: Run) -> Finished:
+        """Fit and judge; what fails is told in the line, never raised."""
+        started, clock = datetime.now(UTC), time.perf_counter()
+        reset_peak()
+        about = about_run(run, started)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                found = self._run(run)
+            except PlaitError as error:
+                found = _failed(str(error), traceback.format_exc())
+            except MemoryError:
+                found = _failed("out of memory", traceback.format_exc())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on, and this one says why not
+                found = _failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        line = {**about, **found.line, "memory": {"peak_mb": peak_mb()}}
+        line["seconds"] = {"total": round(time.perf_counter() - clock, 3), **line.get("seconds", {})}
+        told = list(dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, PlaitWarning)))
+        if told:
+            line["warnings"] = told[:10]
+        return Finished(line, found.arrays, found.epochs, found.trace)
+
+    def _run(self, run: Run) -> Finished:
+        table = self.table(run.data, run.data_seed)
+        split = self.setting.spec.data[run.data].split or self.setting.spec.split
+        group: Group = self._groups.get(run.share, lambda: Group(table, *_rows(table, run, split), run, self.setting))
+        fitted = group.fit(run)
+        clock = time.perf_counter()
+        judged = judge(
+            table,
+            group.test,
+            [told for told in self.setting.spec.test if conditions.applies(told, table.schema)],
+            _patterns(self.setting.spec, run),
+            run.subset,
+            self.setting.spec.metrics or default_metrics(table.task),
+            fitted.outputs,
+            group.lost,
+            fitted.threshold,
+        )
+        seconds = {**fitted.seconds, "test": round(time.perf_counter() - clock, 3)}
+        line = {
+            "status": "done",
+            "classes": None if table.classes is None else [str(c) for c in table.classes],
+            "train_rows": len(group.train),
+            "test_rows": len(group.test),
+            "evaluations": [one.line for one in judged],
+            "seconds": seconds,
+            "weights": fitted.weights,
+        }
+        return Finished(line, _arrays(table, group, judged, fitted.threshold), fitted.epochs)
+
+
+def default_metrics(task: str) -> tuple[str, ...]:
+    """What is measured where the study names no metric."""
+    return {
+        "classification": ("accuracy", "f1_macro", "balanced_accuracy", "log_loss", "ece"),
+        "multilabel": ("f1_samples", "f1_micro", "f1_macro", "map_macro", "log_loss"),
+        "regression": ("r2", "mae", "rmse", "spearman"),
+    }[task]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model as ``judge`` needs it."""
+
+    outputs: Any
+    threshold: Any
+    seconds: dict[str, float]
+    weights: dict[str, int]
+    epochs: list[dict[str, Any]]
+
+
+class Group:
+    """Rows that runs share: one table, split, condition on the training rows, subset of modalities, and encoders."""
+
+    def __init__(self, table: StudyTable, train: np.ndarray, test: np.ndarray, run: Run, setting: Setting) -> None:
+        """Apply the training condition; nothing is encoded yet."""
+        self.table, self.train, self.test, self.setting = table, train, test, setting
+        kept = tuple(m for m in table.schema.modalities if m.name in run.subset)
+        self.columns = [c for m in kept for c in m.columns]
+        self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
+        self._seen_train = table.frame.iloc[train].reset_index(drop=True)
+        self._test = table.frame.iloc[test].reset_index(drop=True)
+        condition = conditions.parsed(run.train_condition)
+        self.x = conditions.changed(condition, self._seen_train, self._seen_train, table.schema, table.schema.root)
+        self.x = self.x[self.columns]
+        self.y = table.y.take(train) if isinstance(table.y, Labels) else table.y[train]
+        self.rows = SharedRows()
+        self._frames: dict[str, pd.DataFrame] = {}
+        self._lost: dict[str, Mapping[str, np.ndarray]] = {}
+
+    def frame(self, changing: Sequence[Condition]) -> pd.DataFrame:
+        """The test rows under conditions that change cells; the same object each time."""
+        root = self.table.schema.root
+        felt = [p for p in changing if any(c in self.columns for m in p.targets(self.table.schema) for c in m.columns)]
+        label = " + ".join(part.label for part in felt)
+        if label not in self._frames:
+            frame = self._test
+            for part in felt:
+                frame = conditions.changed(part, self._seen_train, frame, self.table.schema, root)
+            self._frames[label] = frame[self.columns]
+        return self._frames[label]
+
+    def lost(self, absences: Sequence[Condition]) -> Mapping[str, np.ndarray]:
+        """Which test rows lose which modality."""
+        label = " + ".join(part.label for part in absences)
+        if label not in self._lost:
+            self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
+        return self._lost[label]
+
+    def fit(self, run: Run) -> Fit:
+        """The model of a run, fitted."""
+        from plait.study.models import fit_baseline, fit_fusion
+
+        name = str(run.model.get("estimator", "fusion"))
+        return fit_fusion(self, run) if name == "fusion" else fit_baseline(self, run, name)
+
+    @contextmanager
+    def shared(self) -> Any:
+        """Within the block a fit takes the rows that the group has prepared."""
+        token = SHARING.set(self.rows)
+        try:
+            yield self.rows
+        finally:
+            SHARING.reset(token)
+
+
+def _rows(table: StudyTable, run: Run, split: Any) -> splits.Rows:
+    return splits.rows_of(table, split, run.seed, run.split)
+
+
+def _patterns(spec: Spec, run: Run) -> list[tuple[str, ...]]:
+    return subsets(spec.present, run.subset) or [run.subset]
+
+
+def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged], threshold: Any) -> Arrays:
+    found = {"rows": group.test.astype(np.int64), "target": truth_of(table, group.test)}
+    if table.task == "multilabel":
+        found["threshold"] = np.asarray(threshold, np.float32)
+    return found | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
+
+
+def _failed(reason: str, trace: str) -> Finished:
+    return Finished({"status": "failed", "reason": " ".join(reason.split())[:500]}, trace=trace)
+
+
+def about_run(run: Run, started: datetime) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "status": "failed",
+        "reason": None,
+        "dataset": run.dataset,
+        "task": run.task,
+        "classes": None,
+        "variant": run.variant,
+        "settings": dict(run.settings),
+        "subset": list(run.subset),
+        "modalities": list(run.modalities),
+        "train_condition": conditions.label(conditions.parsed(run.train_condition)),
+        "seed": run.seed,
+        "split": run.split,
+        "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "host": socket.gethostname(),
+        "worker": os.getpid(),
+    }
+
+
+__all__ = ["Executor", "Finished", "Fit", "Group", "Setting", "default_metrics", "every", "spread"]

@@ -1,0 +1,295 @@
+"""A study's folder: the file, one line per finished attempt, predictions; many processes may write, any may be killed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+
+from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.persist import write_file
+from plait.store_claims import Claimed
+from plait.study.spec import Spec
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runners on one folder may then do a run twice; the later line counts
+    fcntl = None  # type: ignore[assignment]
+
+STUDY, ABOUT, RESULTS, RUNS = "study.yaml", "study.json", "results.jsonl", "runs"
+CLAIMS, LOCK = "claims.lock", "write.lock"
+#: Raised whenever an older plait could not read what this one writes.
+FORMAT = 1
+#: What a study may grow by without becoming another one.
+_GROWS = ("about", "source", "seeds", "budget", "claims")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_opened: set[Path] = set()
+
+
+class DiskFullError(PlaitError):
+    """Nothing more can be written; what was is whole."""
+
+
+class StudyFolder:
+    """Where results lie. Only one runner per process may have it open: a process's claims do not hold against itself."""
+
+    def __init__(self, path: Path) -> None:
+        """Use ``begin`` to make it, or open one to read."""
+        self.path = path
+        self._claimed: Claimed | None = None
+        self._offset = 0
+        self._torn = 0
+
+    # -- beginning -------------------------------------------------------------------------------------------------
+
+    def begin(self, spec: Spec, about: Mapping[str, Any]) -> None:
+        """Make the folder, or make sure that it is this study's; cut a line that was torn when a process was killed.
+
+        Raises:
+            ConfigError: the folder holds another study, or something else.
+        """
+        real = self.path.absolute()
+        if real in _opened:
+            raise ConfigError(f"{self.path}: this process is running this study already")
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / RUNS).mkdir(exist_ok=True)
+        with self._alone():
+            self._check(spec, about)
+            told = {**self.about(missing={}), "format": FORMAT, **about}
+            with _writing(self.path):
+                from plait.config import to_yaml
+
+                write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
+                write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
+            self._cut_torn_line()
+        _opened.add(real)
+        self._claimed = Claimed(self.path / CLAIMS)
+
+    def _check(self, spec: Spec, about: Mapping[str, Any]) -> None:
+        known = self.about(missing=None)
+        if known is None:
+            strange = [
+                p.name for p in self.path.iterdir() if p.name not in (RUNS, LOCK) and not p.name.endswith(".part")
+            ]
+            if strange:
+                raise ConfigError(
+                    f"{self.path}: is not empty and holds no study (found {strange[0]}); name another folder"
+                )
+            return
+        if known.get("name") != about["name"]:
+            raise ConfigError(f"{self.path}: holds another study, '{known.get('name')}'; name another folder (--out)")
+        if known.get("identity") != about["identity"]:
+            changed = ", ".join(self._changed(spec)) or "its settings"
+            raise ConfigError(
+                f"{self.path}: holds '{spec.name}' as of another state of its file (changed: {changed}); "
+                "name another folder (--out). Only seeds, budget, claims and words may change within a folder"
+            )
+        moved = [label for label, digest in known.get("data", {}).items() if about["data"].get(label, digest) != digest]
+        if moved:
+            raise ConfigError(
+                f"{self.path}: the data {', '.join(moved)} has changed since; name another folder (--out)"
+            )
+
+    def _changed(self, spec: Spec) -> Iterator[str]:
+        from plait.config import read_yaml
+
+        before, now = read_yaml(self.path / STUDY), spec.to_dict()
+        return (key for key in dict.fromkeys([*before, *now]) if key not in _GROWS and before.get(key) != now.get(key))
+
+    def about(self, missing: Any = ConfigError) -> Any:
+        """What study.json says; ``missing`` where there is none."""
+        path = self.path / ABOUT
+        try:
+            told = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            if missing is ConfigError:
+                raise ConfigError(
+                    f"{self.path}: holds no study (no {ABOUT}); expected the folder of plait study run"
+                ) from None
+            return missing
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot be read as JSON ({error})") from None
+        if not isinstance(told, dict) or not isinstance(told.get("format"), int) or told["format"] > FORMAT:
+            raise ConfigError(f"{path}: not a study that this plait reads (format {FORMAT}); upgrade plait")
+        return told
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to study.json."""
+        with self._alone(), _writing(self.path):
+            told = {**self.about(), **facts}
+            write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
+
+    # -- lines -----------------------------------------------------------------------------------------------------
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add a line, on the disk when this returns, or not at all.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
+        data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        with self._alone(), _writing(self.path):
+            file = os.open(self.path / RESULTS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                end = os.fstat(file).st_size
+                if end and os.pread(file, 1, end - 1) != b"\n":  # somebody was killed since we began
+                    end = _cut(file, end)
+                try:
+                    written = os.write(file, data)
+                    if written < len(data):
+                        raise OSError(errno.ENOSPC, "no space left", str(self.path / RESULTS))
+                    os.fsync(file)
+                except OSError:
+                    os.ftruncate(file, end)
+                    raise
+            finally:
+                os.close(file)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines that are new since the last call; what is torn or damaged is left out with a counted warning."""
+        path = self.path / RESULTS
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        found, damaged = [], 0
+        for raw in whole.splitlines():
+            line = _parsed(raw)
+            if line is None:
+                damaged += 1
+            else:
+                found.append(line)
+        if damaged:
+            message = f"{path}: {damaged} damaged lines are left out; their runs will be done again"
+            warnings.warn(message, PlaitWarning, stacklevel=2)
+        return found
+
+    def _cut_torn_line(self) -> None:
+        path = self.path / RESULTS
+        if not path.exists():
+            return
+        with _writing(self.path):
+            file = os.open(path, os.O_RDWR)
+            try:
+                end = os.fstat(file).st_size
+                if end and os.pread(file, 1, end - 1) != b"\n":
+                    _cut(file, end)
+            finally:
+                os.close(file)
+
+    # -- claims ----------------------------------------------------------------------------------------------------
+
+    def claim(self, run: str) -> bool:
+        """Whether the run is ours now; a process that is killed frees its own."""
+        assert self._claimed is not None
+        return bool(self._claimed.take([_place(run)]))
+
+    def give_back(self, run: str) -> None:
+        """It is done, or will not be."""
+        assert self._claimed is not None
+        self._claimed.give_back([_place(run)])
+
+    # -- what a run leaves -----------------------------------------------------------------------------------------
+
+    def keep(self, run: str, arrays: Mapping[str, np.ndarray], epochs: list[dict[str, Any]], trace: str) -> None:
+        """Write predictions, history and the trace of an error, each whole or not at all.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
+        place = self.path / RUNS / run
+        with _writing(self.path):
+            place.mkdir(parents=True, exist_ok=True)
+            if arrays:
+                held = io.BytesIO()
+                np.savez_compressed(held, **cast(dict[str, Any], arrays))
+                write_file(place / "predictions.npz", held.getvalue())
+            if epochs:
+                write_file(place / "epochs.jsonl", "".join(json.dumps(e) + "\n" for e in epochs).encode())
+            if trace:
+                write_file(place / "error.txt", trace.encode())
+
+    def close(self) -> None:
+        """Free all claims."""
+        if self._claimed is not None:
+            self._claimed.close()
+            self._claimed = None
+            _opened.discard(self.path.absolute())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time, over all processes; the system frees the lock of one that is killed."""
+        with _writing(self.path):
+            file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+
+def identity(spec: Spec) -> str:
+    """Hash of what may not change within a folder."""
+    from plait.study.runs import digest
+
+    return digest({k: v for k, v in spec.to_dict().items() if k not in _GROWS})
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and "run" in line and "status" in line else None
+
+
+def _cut(file: int, end: int) -> int:
+    """Take away a last line without its end; where the file ends then."""
+    start = end
+    while start > 0:
+        step = min(65536, start)
+        found = os.pread(file, step, start - step).rfind(b"\n")
+        start -= step
+        if found >= 0:
+            start += found + 1
+            break
+    os.ftruncate(file, start)
+    return start
+
+
+def _place(run: str) -> int:
+    return int(run, 16) >> 8  # a lock's place is a positive 64-bit number
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"{folder}: the disk is full; what was finished is kept. Free some space, then the same command goes on"
+            ) from error
+        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,122 @@
+"""A fitted model on the test rows: outputs under every condition and pattern, and the metrics of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plait.metrics import codes, inputs, metrics
+from plait.study import conditions
+from plait.study.tables import StudyTable
+from plait.targets import Labels
+
+Pattern = tuple[str, ...]
+#: Gives outputs for patterns of what is present, under the conditions that change cells.
+Outputs = Callable[[Any, Sequence[Pattern]], Mapping[Pattern, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One evaluation: what results.jsonl says of it, and the outputs."""
+
+    line: dict[str, Any]
+    output: np.ndarray
+
+
+def judge(
+    table: StudyTable,
+    test: np.ndarray,
+    tests: Sequence[Any],
+    patterns: Sequence[Pattern],
+    subset: Pattern,
+    names: Sequence[str],
+    outputs: Outputs,
+    lost: Callable[[Any], Mapping[str, np.ndarray]],
+    threshold: Any = 0.5,
+) -> list[Judged]:
+    """Every test condition with every pattern.
+
+    Where a condition takes modalities away, each row's output is that of the pattern which is left to it: one pass of the
+    model serves all rates.
+
+    Args:
+        table: that the test rows are of.
+        test: their positions.
+        tests: conditions as the study tells them.
+        patterns: what is present; where a condition decides that, only everything at once is judged.
+        subset: what the model was trained on.
+        names: metrics.
+        outputs: of the model, for the parts of a condition that change cells.
+        lost: of the parts that take modalities away: modality -> (n,) bool.
+        threshold: from which on a multi-label probability is a label.
+    """
+    found = []
+    truth = truth_of(table, test)
+    for told in tests:
+        condition = conditions.parsed(told)
+        changing, absences = conditions.divided(condition)
+        if absences:
+            gone = lost(absences)
+            given = {subset: assembled(outputs(changing, every(subset)), gone, subset)}
+        else:
+            given = dict(outputs(changing, patterns))
+        for pattern, output in given.items():
+            line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
+            if condition is not None:
+                line["axes"] = conditions.axes(condition)
+            line["metrics"] = scored(table.task, truth, output, names, threshold)
+            found.append(Judged(line, output))
+    return found
+
+
+def every(subset: Pattern) -> list[Pattern]:
+    """All patterns of a subset, the empty one included."""
+    return [p for size in range(len(subset) + 1) for p in itertools.combinations(subset, size)]
+
+
+def assembled(outputs: Mapping[Pattern, np.ndarray], gone: Mapping[str, np.ndarray], subset: Pattern) -> np.ndarray:
+    """Each row from the output of what is present in it.
+
+    Example:
+        >>> outputs = {(): np.array([0.0, 0.0]), ("a",): np.array([1.0, 2.0])}
+        >>> assembled(outputs, {"a": np.array([True, False])}, ("a",)).tolist()
+        [0.0, 2.0]
+    """
+    found = outputs[subset].copy()
+    for pattern, output in outputs.items():
+        rows = np.logical_and.reduce([gone[name] != (name in pattern) for name in subset])
+        found[rows] = output[rows]
+    return found
+
+
+def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
+    """Class indices (n,), indicators (n, C) or values (n,)."""
+    if isinstance(table.y, Labels):
+        return np.asarray(table.y.indicator[rows], np.int64)
+    if table.classes is not None:
+        return codes(table.y[rows], table.classes)
+    return np.asarray(table.y[rows], np.float64)
+
+
+def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | None) -> np.ndarray:
+    """Probabilities over the classes of the training part, at their places among all classes of the table."""
+    if classes is None or list(known) == list(classes):
+        return output
+    found = np.zeros((len(output), len(classes)))
+    found[:, codes(np.asarray(known), classes)] = output
+    return found
+
+
+def scored(
+    task: str, truth: np.ndarray, output: np.ndarray, names: Sequence[str], threshold: Any
+) -> dict[str, float | None]:
+    """Metric -> value; None where it is undefined."""
+    given = inputs(task, output, threshold)
+    known = metrics(task)
+    found = {name: known[name].score(truth, given[known[name].input]).value for name in names if name in known}
+    return {name: None if math.isnan(value) else float(value) for name, value in found.items()}

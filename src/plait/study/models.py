@@ -1,0 +1,94 @@
+"""The models of a study: plait's estimators and the baselines, fitted on what a group of runs shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plait.estimators import NO_STORE, FusionEstimator
+from plait.features import Featurizer
+from plait.inputs import Inputs
+from plait.store import Store
+from plait.study.baseline import Baseline
+from plait.study.execute import Fit, Group
+from plait.study.judging import spread, truth_of
+from plait.study.runs import Run
+from plait.workflow import make_model
+
+
+def fit_fusion(group: Group, run: Run) -> Fit:
+    """The estimator itself."""
+    model = _model(group, run)
+    clock = time.perf_counter()
+    with group.shared():
+        model.fit(group.x, group.y)
+    record = model.record_
+    seconds = record["seconds"]
+    encode = sum(seconds.get(stage, 0.0) for stage in ("schema", "encode", "scale"))
+
+    def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
+        with model.remembering(group.rows.seen):
+            found = model.predict_subsets(group.frame(changing), patterns)
+        return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
+
+    return Fit(
+        outputs=outputs,
+        threshold=np.asarray(model.thresholds_) if group.table.task == "multilabel" else 0.5,
+        seconds={"fit": round(seconds.get("train", time.perf_counter() - clock), 3), "encode": round(encode, 3)},
+        weights={"trained": int(record["trained_weights"]), "frozen": 0},
+        epochs=list(model.history_),
+    )
+
+
+def _model(group: Group, run: Run) -> FusionEstimator:
+    told = {k: v for k, v in run.model.items() if k != "estimator"}
+    return make_model(group.schema, {**told, "random_state": run.seed, "progress": False, "store": group.setting.store})
+
+
+def fit_baseline(group: Group, run: Run, name: str) -> Fit:
+    """A model of scikit-learn on the same features."""
+    clock = time.perf_counter()
+    features: Featurizer | None = group.rows.features
+    if features is None:
+        features = group.rows.features = Featurizer(group.schema, run.model.get("encoders"))
+        features.fit(group.x, group.schema.root)
+        group.rows.raw = _encoded(group, features, group.x)
+    encode = time.perf_counter() - clock
+    y = truth_of(group.table, group.train)
+    model = Baseline(name, group.table.task, run.seed).fit(group.rows.raw, y)
+    fit = time.perf_counter() - clock - encode
+    known = group.rows.raw_test
+
+    def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
+        frame = group.frame(changing)
+        if id(frame) not in known:
+            known[id(frame)] = _encoded(group, features, frame)
+        found = model.outputs(known[id(frame)], patterns)
+        return {pattern: _padded(output, group.table.classes) for pattern, output in found.items()}
+
+    return Fit(
+        outputs=outputs,
+        threshold=model.threshold,
+        seconds={"fit": round(fit, 3), "encode": round(encode, 3)},
+        weights={"trained": model.weights, "frozen": 0},
+        epochs=[],
+    )
+
+
+def _padded(output: np.ndarray, classes: Sequence[Any] | None) -> np.ndarray:
+    """Columns for the last classes, where the training part has none of them."""
+    if output.ndim == 1 or classes is None or output.shape[1] == len(classes):
+        return output
+    return np.pad(output, ((0, 0), (0, len(classes) - output.shape[1])))
+
+
+def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:
+    store = None if group.setting.store == NO_STORE else Store(group.setting.store)
+    try:
+        return features.transform(frame, group.schema.root, store, strict=False, progress=False)
+    finally:
+        if store is not None:
+            store.close()

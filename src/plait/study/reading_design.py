@@ -1,0 +1,124 @@
+"""What a study file varies: grid, variants, seeds, subsets of modalities, conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plait.errors import PlaitError
+from plait.study import conditions
+from plait.study.reader import Reader
+from plait.study.spec import CLEAN
+from plait.study.yaml_lines import Place
+
+
+def read_grid(read: Reader, told: Any) -> dict[str, list[Any]]:
+    """Dotted fields with their values."""
+    if told is None:
+        return {}
+    if not isinstance(told, Mapping) or not told:
+        read.wrong(("grid",), "grid: expected fields with their values, as depth: [early, late]; or leave it out")
+        return {}
+    found = {}
+    for key, values in told.items():
+        place = ("grid", str(key))
+        if not isinstance(values, list) or not values:
+            read.wrong(place, f"grid: '{key}' needs a list of at least one value, found {values!r:.60}")
+            continue
+        for i, value in enumerate(values):
+            if value in values[:i]:
+                read.wrong((*place, i), f"grid: '{key}' has the value {value!r} twice; keep one")
+        found[str(key)] = values
+    return found
+
+
+def read_variants(read: Reader, told: Any) -> dict[str, dict[str, Any]]:
+    """Names with their fields."""
+    if told is None:
+        return {}
+    if not isinstance(told, Mapping) or not told:
+        read.wrong(("variants",), "variants: expected names with their fields, as wide: {width: 256}; or leave it out")
+        return {}
+    return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in told.items()}
+
+
+def read_exclude(read: Reader, told: Any) -> tuple[dict[str, Any], ...]:
+    """Rules: fields and the values under which a variant is left out."""
+    if told is None:
+        return ()
+    return tuple(
+        read.mapping(entry, ("exclude", i)) for i, entry in enumerate(read.listed(told, ("exclude",), "exclude"))
+    )
+
+
+def read_seeds(read: Reader, told: Any) -> tuple[int, ...]:
+    """How many, or which."""
+    if not isinstance(told, list):
+        count = read.number(told, ("seeds",), 1, whole=True)
+        return tuple(range(count or 0))
+    found = [read.number(s, ("seeds", i), 0, whole=True) for i, s in enumerate(read.listed(told, ("seeds",), "seeds"))]
+    for i, seed in enumerate(found):
+        if seed is not None and seed in found[:i]:
+            read.wrong(("seeds", i), f"seeds: {seed} is given twice; keep one")
+    return tuple(s for s in found if s is not None)
+
+
+def read_modalities(read: Reader, told: Any) -> str | tuple[tuple[str, ...], ...]:
+    """What models are trained on."""
+    if told == "all":
+        return "full"
+    if not isinstance(told, Mapping):
+        read.wrong(
+            ("modalities",), f"modalities: expected all, or {{subsets: singles | pairs | all | [...]}}, found {told!r}"
+        )
+        return "full"
+    given = read.fields(told, ("modalities",), ("subsets",), "modalities")
+    return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
+
+
+def read_present(read: Reader, told: Any) -> str | tuple[tuple[str, ...], ...]:
+    """What is there at test."""
+    return "full" if told == "full" else _patterns(read, told, ("present",))
+
+
+def _patterns(read: Reader, told: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
+    words = {"all": "every", "every": "every", "singles": "singles", "pairs": "pairs"}
+    if isinstance(told, str) and told in words:
+        return words[told]
+    if not isinstance(told, list) or not told:
+        expected = "all, singles, pairs or a list of lists of modalities"
+        read.wrong(place, f"{place[-1]}: expected {expected}, found {told!r:.60}")
+        return "full"
+    found: list[tuple[str, ...]] = []
+    for i, pattern in enumerate(told):
+        names = [pattern] if isinstance(pattern, str) else pattern
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            read.wrong((*place, i), f"{place[-1]}: expected a list of modalities, found {pattern!r:.60}")
+            continue
+        if any(set(names) == set(other) for other in found):
+            read.wrong((*place, i), f"{place[-1]}: {'+'.join(names)} is named twice; keep one")
+        found.append(tuple(names))
+    return tuple(found)
+
+
+def read_conditions(read: Reader, told: Any, part: str) -> tuple[Any, ...]:
+    """Conditions one by one; ``read.origins`` says which item of the file each comes from."""
+    if told is None:
+        return (CLEAN,)
+    found: list[Any] = []
+    labels: dict[str, int] = {}
+    for i, entry in enumerate(read.listed(told, ("conditions", part), part)):
+        place: Place = ("conditions", part, i)
+        try:
+            single = conditions.expanded(entry)
+            named = [conditions.label(conditions.parsed(one, part)) for one in single]
+        except PlaitError as error:
+            read.wrong(place, str(error))
+            continue
+        for one, label in zip(single, named, strict=True):
+            if label in labels:
+                read.wrong(place, f"{part}: the condition '{label}' is given twice; keep one")
+            labels[label] = i
+            read.origins["conditions", part, len(found)] = place
+            found.append(one)
+    return tuple(found) or (CLEAN,)

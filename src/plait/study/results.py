@@ -1,0 +1,165 @@
+"""The results of a study as tables."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from plait import config
+from plait.errors import ConfigError, nearest
+from plait.study.folder import RUNS, STUDY, StudyFolder
+from plait.study.reading import read_spec
+from plait.study.spec import CLEAN, Spec
+from plait.study.state import merged
+
+#: Columns that name a run.
+NAMES = ("run", "dataset", "task", "variant", "subset", "train_condition", "seed", "split", "train_rows", "test_rows")
+_COLUMNS = (
+    *("run", "status", "reason", *NAMES[1:]),
+    *("fit_seconds", "test_seconds", "peak_mb", "trained_weights", "frozen_weights"),
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Outputs of one evaluation of one run.
+
+    Attributes:
+        rows: (n,) positions in the data set's table.
+        target: (n,) class indices, (n, C) indicators or (n,) values.
+        output: (n, C) probabilities or (n,) values.
+        threshold: of several labels: the probability from which on each is answered (C,); else None.
+    """
+
+    rows: np.ndarray
+    target: np.ndarray
+    output: np.ndarray
+    threshold: np.ndarray | None = None
+
+
+class Results:
+    """All that a study's folder holds."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], spec: Spec, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Use ``open``."""
+        self.folder, self.about, self.spec = folder, about, spec
+        self.lines = list(merged(lines).values())
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Read a study's folder, finished or not.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        place = StudyFolder(Path(folder))
+        about = place.about()
+        spec, _ = read_spec(config.read_yaml(place.path / STUDY), str(about["name"]))
+        return cls(place.path, about, spec, place.lines())
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.about["name"])
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row per run: the latest done attempt, else the latest."""
+        fields = list(dict.fromkeys(key for line in self.lines for key in line["settings"]))
+        columns = [*_COLUMNS, *(f"set.{field}" for field in fields)]
+        return pd.DataFrame([_run(line) for line in self.lines], columns=columns)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per done run, evaluation and metric."""
+        records = []
+        for line in self.lines:
+            if line["status"] != "done":
+                continue
+            run = _run(line)
+            named = {key: run[key] for key in run if key in NAMES or key.startswith("set.")}
+            for number, told in enumerate(line["evaluations"]):
+                axes = {f"axis.{key}": value for key, value in told.get("axes", {}).items()}
+                place = {"evaluation": number, "condition": told["condition"], "present": "+".join(told["present"])}
+                for metric, value in told["metrics"].items():
+                    records.append(
+                        {**named, **place, "metric": metric, "value": np.nan if value is None else value, **axes}
+                    )
+        if not records:
+            return pd.DataFrame(columns=[*NAMES, "evaluation", "condition", "present", "metric", "value"])
+        return pd.DataFrame(records)
+
+    def status(self) -> dict[str, Any]:
+        """How many runs are done, failed, stopped and still waiting, and why runs failed."""
+        count = {
+            status: sum(line["status"] == status for line in self.lines) for status in ("done", "failed", "stopped")
+        }
+        reasons = Counter(line["reason"] for line in self.lines if line["status"] == "failed")
+        total = max(int(self.about["runs"]), len(self.lines))
+        return {"name": self.name, "runs": total, **count, "waiting": total - len(self.lines), "reasons": dict(reasons)}
+
+    def summary(self) -> pd.DataFrame:
+        """Mean and spread over seeds and splits of every metric, on clean rows with everything present."""
+        found = self.frame
+        found = found[(found["condition"] == CLEAN) & (found["present"] == found["subset"])]
+        keys = ["dataset", "subset", "train_condition", "variant"]
+        keys = [key for key in keys if key in ("dataset", "variant") or found[key].nunique() > 1]
+        rows = []
+        for place, part in found.groupby(keys, sort=False):
+            row: dict[str, Any] = dict(zip(keys, place, strict=True))
+            row["runs"] = part["run"].nunique()
+            for metric, values in part.groupby("metric", sort=False)["value"]:
+                row[str(metric)] = float(values.mean())
+                row[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def line(self, run: str) -> Mapping[str, Any]:
+        """What results.jsonl says of a run."""
+        for line in self.lines:
+            if line["run"] == run:
+                return line
+        raise ConfigError(f"{self.folder}: no run '{run}'; {nearest(run, (line['run'] for line in self.lines))}")
+
+    def predictions(self, run: str, evaluation: int = 0) -> Predictions:
+        """Outputs of one evaluation of a run that is done."""
+        path = self.folder / RUNS / run / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                if f"output_{evaluation}" not in archive:
+                    count = sum(name.startswith("output_") for name in archive.files)
+                    raise ConfigError(f"run {run}: no evaluation {evaluation}; it has {count}, counted from 0")
+                threshold = archive["threshold"] if "threshold" in archive.files else None
+                return Predictions(archive["rows"], archive["target"], archive[f"output_{evaluation}"], threshold)
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: is not there; run {run} is not done, or its predictions were removed") from None
+
+    def epochs(self, run: str) -> pd.DataFrame:
+        """History of the training of a run; empty where none was kept."""
+        path = self.folder / RUNS / run / "epochs.jsonl"
+        if not path.is_file():
+            return pd.DataFrame()
+        return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+
+
+def _run(line: Mapping[str, Any]) -> dict[str, Any]:
+    seconds, weights = line.get("seconds", {}), line.get("weights", {})
+    plain = {key: line.get(key) for key in ("run", "status", "reason", *NAMES[1:])}
+    return {
+        **plain,
+        "subset": "+".join(line["subset"]),
+        "fit_seconds": seconds.get("fit"),
+        "test_seconds": seconds.get("test"),
+        "peak_mb": line.get("memory", {}).get("peak_mb"),
+        "trained_weights": weights.get("trained"),
+        "frozen_weights": weights.get("frozen"),
+        **{f"set.{key}": value for key, value in line["settings"].items()},
+    }

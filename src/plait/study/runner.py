@@ -1,0 +1,202 @@
+"""The loop that keeps every worker busy and every result: claims, lines, limits, and what is left when it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from plait.study import encoding
+from plait.study.engine import Engine, Event
+from plait.study.execute import about_run
+from plait.study.folder import StudyFolder
+from plait.study.runs import Run
+from plait.study.schedule import Schedule
+from plait.study.spec import Budget
+from plait.study.state import State
+
+#: Looks at all lines so far and names the variants that need no more runs.
+Race = Callable[[Sequence[Mapping[str, Any]]], Collection[str]]
+#: Seconds between looks at limits, and at what other runners have done.
+TICK, ELSEWHERE = 0.25, 1.0
+
+
+@dataclasses.dataclass
+class Flight:
+    """A run that a worker has begun."""
+
+    run: Run
+    began: float
+
+
+class Runner:
+    """Does the runs of one study that are not done yet."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        engine: Engine,
+        runs: Sequence[Run],
+        state: State,
+        budget: Budget,
+        *,
+        weights: dict[str, int],
+        kinds: Mapping[tuple[int, str], str],
+        race: Race | None = None,
+    ) -> None:
+        """Take what is needed.
+
+        Args:
+            folder: begun.
+            engine: with its workers.
+            runs: all of the study, in order.
+            state: counts, for the view.
+            budget: limits.
+            weights: of encoders, by ``encoding.encoder_key``.
+            kinds: (table, modality) -> kind.
+            race: see ``Race``.
+        """
+        self._folder, self._engine, self._state, self._budget = folder, engine, state, budget
+        self._weights, self._kinds, self._race = weights, kinds, race
+        self._by_name = {run.name: run for run in runs}
+        self._schedule = Schedule(run for run in runs if state.waits(run.name))
+        self._elsewhere: dict[str, Run] = {}
+        self._looked = 0.0
+        self._flying: dict[int, Flight] = {}
+        self._deadline = None if budget.minutes is None else time.monotonic() + 60 * budget.minutes
+
+    # -- encoding ----------------------------------------------------------------------------------------------------
+
+    def encode(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        """All pieces, on all workers; one that fails is left to the runs that need it, which will say why."""
+        waiting, begun = list(jobs), 0
+        self._state.encoding = len(jobs)
+        while waiting or begun:
+            for worker in self._engine.idle():
+                if waiting and not self._over():
+                    self._engine.submit(worker, waiting.pop(0))
+                    begun += 1
+            for event in self._engine.events(TICK):
+                begun -= 1
+                self._state.encoding -= 1
+                if "weights" in event.facts:
+                    self._weights[str(event.facts["key"])] = int(event.facts["weights"])
+            if self._over() and not begun:
+                return
+            self._state.changed()
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until nothing is left, or the budget is spent."""
+        while True:
+            if not self._over():
+                self._begin()
+            elif not self._flying:
+                self._state.spent = bool(len(self._schedule) or self._elsewhere)
+                return
+            if not self._flying and not len(self._schedule) and not self._elsewhere:
+                return
+            for event in self._engine.events(TICK if self._flying else ELSEWHERE / 4):
+                self._end(event)
+            self._limits()
+            self._state.changed()
+
+    def _over(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _begin(self) -> None:
+        """Give every idle worker a run that nobody has."""
+        for worker in self._engine.idle():
+            run = self._claimed(worker)
+            if run is None:
+                return
+            self._flying[worker] = Flight(run, time.monotonic())
+            self._state.flying = len(self._flying)
+            self._engine.submit(worker, {"kind": "run", "run": run.to_dict()})
+
+    def _claimed(self, worker: int) -> Run | None:
+        while (run := self._schedule.next(worker)) is not None:
+            if not self._folder.claim(run.name):
+                self._elsewhere[run.name] = run
+                continue
+            if self._still_waits(run):
+                return run
+        return self._from_elsewhere()
+
+    def _still_waits(self, run: Run) -> bool:
+        """Another runner may have finished it between our last look and the claim."""
+        self._state.add(self._folder.lines())
+        if self._state.waits(run.name):
+            return True
+        self._folder.give_back(run.name)
+        return False
+
+    def _from_elsewhere(self) -> Run | None:
+        """Runs that other runners claimed: done by now, or free again because their runner was killed."""
+        if not self._elsewhere or time.monotonic() - self._looked < ELSEWHERE:
+            return None
+        self._looked = time.monotonic()
+        self._state.add(self._folder.lines())
+        for name, run in list(self._elsewhere.items()):
+            if not self._state.waits(name):
+                del self._elsewhere[name]
+            elif self._folder.claim(name):
+                del self._elsewhere[name]
+                if self._still_waits(run):
+                    return run
+        return None
+
+    def _end(self, event: Event) -> None:
+        if event.worker not in self._flying:
+            return  # a piece of encoding that outlived its stage
+        flight = self._flying.pop(event.worker)
+        run = flight.run
+        if event.finished is not None:
+            line = dict(event.finished.line)
+            self._folder.keep(run.name, event.finished.arrays, event.finished.epochs, event.finished.trace)
+        else:
+            line = {**about_run(run, datetime.now(UTC)), "reason": event.died}
+            line["seconds"] = {"total": round(time.monotonic() - flight.began, 3)}
+        if "weights" in line:
+            line["weights"] = {**line["weights"], "frozen": self._frozen(run)}
+        self._folder.append(line)
+        self._folder.give_back(run.name)
+        self._state.flying = len(self._flying)
+        self._state.add(self._folder.lines())
+        self._stop_poor()
+
+    def _frozen(self, run: Run) -> int:
+        keys = [
+            encoding.encoder_key(run.data, name, encoding.encoder_of(run, name, self._kinds[run.data, name]))
+            for name in run.subset
+        ]
+        return sum(self._weights.get(key, 0) for key in keys)
+
+    def _stop_poor(self) -> None:
+        """Racing: variants that need no more runs."""
+        poor = set(self._race(self._state.latest())) if self._race is not None else set()
+        for run in self._schedule.drop(poor) if poor else ():
+            if self._folder.claim(run.name):
+                line = {**about_run(run, datetime.now(UTC)), "status": "stopped", "reason": "stopped by racing"}
+                self._folder.append(line)
+                self._folder.give_back(run.name)
+        if poor:
+            self._state.add(self._folder.lines())
+
+    def _limits(self) -> None:
+        """Stop runs that take too long or too much memory."""
+        for worker, flight in self._flying.items():
+            minutes = (time.monotonic() - flight.began) / 60
+            if self._budget.run_minutes is not None and minutes > self._budget.run_minutes:
+                self._engine.stop(
+                    worker,
+                    f"stopped after {minutes:.1f} minutes; budget: run_minutes allows {self._budget.run_minutes:g}",
+                )
+            used = self._engine.memory_mb(worker) if self._budget.memory_mb is not None else None
+            if used is not None and used > (self._budget.memory_mb or 0):
+                self._engine.stop(
+                    worker, f"used {used:,.0f} MB of memory; budget: memory allows {self._budget.memory_mb:,.0f} MB"
+                )

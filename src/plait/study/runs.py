@@ -1,0 +1,161 @@
+"""Every run of a study: what defines it, the hash that names it, and the order that lets neighbours share work."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from plait import __version__
+from plait.study import conditions, splits
+from plait.study.spec import Spec, SplitSpec
+from plait.study.tables import StudyTable
+from plait.study.variants import Variant
+
+#: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
+PROTOCOL = 1
+#: Fields of the estimator that begin to matter only after rows are encoded and scaled.
+AFTER_PREPARING = frozenset(
+    (
+        *("fusion", "depth", "layers", "width", "branches", "members", "dropout", "input_dropout", "modality_dropout"),
+        *("smoothing", "epochs", "batch_size", "learning_rate", "weight_decay", "patience", "max_weights", "progress"),
+        *("store", "random_state", "estimator"),
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One model to be fitted and judged.
+
+    Attributes:
+        name: 16 hex digits; two runs with one name are the same.
+        data: position of the table in the study; ``data_seed`` of one that is drawn anew.
+        settings: what differs between variants, for the results; ``model``: all fields.
+        share: runs with the same one can share rows that are encoded and scaled.
+    """
+
+    name: str
+    data: int
+    data_seed: int | None
+    dataset: str
+    task: str
+    variant: str
+    settings: Mapping[str, Any]
+    model: Mapping[str, Any]
+    subset: tuple[str, ...]
+    modalities: tuple[str, ...]
+    train_condition: Any
+    seed: int
+    split: int
+    share: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that ``from_dict`` takes back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Run:
+        """From plain values."""
+        return cls(**{**told, "subset": tuple(told["subset"]), "modalities": tuple(told["modalities"])})
+
+
+def subsets(told: str | Sequence[Sequence[str]], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Subsets of the modalities ``names`` in their order; what names one that is not there is left out.
+
+    Example:
+        >>> subsets("singles", ("text", "image")), subsets([["image"], ["sound"]], ("text", "image"))
+        ([('text',), ('image',), ('text', 'image')], [('image',)])
+    """
+    if isinstance(told, str):
+        most = {"full": 0, "singles": 1, "pairs": 2, "every": len(names)}[told]
+        sizes = [size for size in range(1, len(names)) if size <= most]
+        return [s for size in sizes for s in itertools.combinations(names, size)] + [tuple(names)]
+    known = [pattern for pattern in told if set(pattern) <= set(names)]
+    return [tuple(name for name in names if name in pattern) for pattern in known]
+
+
+def runs_of(spec: Spec, tables: Mapping[tuple[int, int | None], StudyTable], variants: Sequence[Variant]) -> list[Run]:
+    """All runs, seed by seed, so that a study that is stopped early has all variants of its first seeds.
+
+    Args:
+        spec: of the study.
+        tables: by position in the study, and by seed where a data set is drawn anew.
+        variants: of the study.
+    """
+    found = []
+    for seed, (number, told) in itertools.product(spec.seeds, enumerate(spec.data)):
+        key = (number, seed) if (number, seed) in tables else (number, None)
+        table, split = tables[key], told.split or spec.split
+        for index, train, subset in itertools.product(
+            range(splits.count(table, split)),
+            [told for told in spec.train if conditions.applies(told, table.schema)],
+            subsets(spec.modalities, table.modalities),
+        ):
+            found += [_run(spec, table, split, key, train, subset, seed, index, variant) for variant in variants]
+    order = {seed: i for i, seed in enumerate(spec.seeds)}
+    first = {share: i for i, share in reversed(list(enumerate(run.share for run in found)))}
+    return sorted(found, key=lambda run: (order[run.seed], first[run.share]))
+
+
+def _run(
+    spec: Spec,
+    table: StudyTable,
+    split: SplitSpec,
+    key: tuple[int, int | None],
+    train: Any,
+    subset: tuple[str, ...],
+    seed: int,
+    index: int,
+    variant: Variant,
+) -> Run:
+    model = for_subset(variant.model, subset, table)
+    before = {k: v for k, v in model.items() if k not in AFTER_PREPARING}
+    shared = [table.digest, table.label, dataclasses.asdict(split), seed, index, train, subset, before]
+    defines = {
+        "shared": shared,
+        "model": variant.model,
+        "seed": seed,
+        "tests": [spec.test, spec.present, spec.metrics],
+        "plait": [__version__, PROTOCOL],
+    }
+    return Run(
+        name=digest(defines),
+        data=key[0],
+        data_seed=key[1],
+        dataset=table.label,
+        task=table.task,
+        variant=variant.label,
+        settings=variant.settings,
+        model=model,
+        subset=subset,
+        modalities=table.modalities,
+        train_condition=train,
+        seed=seed,
+        split=index,
+        share=digest(shared),
+    )
+
+
+def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTable) -> dict[str, Any]:
+    """Encoders of modalities that the subset has; the estimator refuses others."""
+    kinds = {m.name: m.kind for m in table.schema.modalities}
+    known = {*subset, *(kinds[name] for name in subset)}
+    told = model.get("encoders")
+    if not isinstance(told, Mapping):
+        return dict(model)
+    kept = {k: v for k, v in told.items() if k in known}
+    return {k: v for k, v in model.items() if k != "encoders"} | ({"encoders": kept} if kept else {})
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of plain values."""
+    told = json.dumps(value, sort_keys=True, default=_plain)
+    return blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)

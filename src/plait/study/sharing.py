@@ -1,0 +1,65 @@
+"""What neighbouring runs share within a process: tables, splits, and rows that are encoded and scaled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from plait.prepared import Make, Prepared
+
+if TYPE_CHECKING:
+    from plait.estimators import FusionEstimator
+
+T = TypeVar("T")
+
+
+class Latest:
+    """Keeps the last few things that were made.
+
+    Example:
+        >>> kept = Latest(1)
+        >>> kept.get("a", lambda: 1), kept.get("a", lambda: 2), kept.get("b", lambda: 3), kept.get("a", lambda: 4)
+        (1, 1, 3, 4)
+    """
+
+    def __init__(self, count: int) -> None:
+        """Keep so many."""
+        self._count = count
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is known under the key, or what ``make`` gives."""
+        if key not in self._kept:
+            while len(self._kept) >= self._count:  # first, so that both never lie in memory at once
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        found: T = self._kept[key]
+        return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+
+class SharedRows:
+    """The prepared rows of one group of runs; set as ``plait.prepared.SHARING`` while one of them is fitted."""
+
+    def __init__(self) -> None:
+        """Nothing is prepared yet."""
+        self.prepared: Prepared | None = None
+        #: Test tables and what they became: see ``FusionEstimator.remembering``.
+        self.seen: list[tuple[Any, Any]] = []
+        #: Of baselines: encoders, training rows and test rows (by the identity of their table), not scaled.
+        self.features: Any = None
+        self.raw: Any = None
+        self.raw_test: dict[int, Any] = {}
+
+    def __call__(self, told: FusionEstimator, make: Make) -> Prepared:
+        """The rows, made by the first run that asks."""
+        if any(m.train != "frozen" for m in getattr(told.modalities, "modalities", ())):
+            return make()  # an encoder that learns leaves its mark on itself
+        if self.prepared is None:
+            self.prepared = make()
+        return self.prepared

@@ -1,0 +1,189 @@
+"""What a study file says, as plain frozen values; ``plait.study.check`` says what is wrong with one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+#: Ways of splitting rows into training and test part.
+SPLITS = ("holdout", "kfold", "repeated", "time", "official")
+#: What each of them is told by.
+SPLIT_FIELDS = {
+    "holdout": ("fractions", "group"),
+    "kfold": ("folds", "group"),
+    "repeated": ("fractions", "times", "group"),
+    "time": ("fractions", "column"),
+    "official": ("column",),
+}
+#: Group column ``auto``: the data set's own groups, if it has any.
+AUTO = "auto"
+#: Which subsets of modalities: all at once; each alone and all; each alone, pairs and all; every one of the 2^M - 1.
+SUBSETS = ("full", "singles", "pairs", "every")
+#: The condition that changes nothing.
+CLEAN = "clean"
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitSpec:
+    """How the rows of a seed are split.
+
+    Attributes:
+        kind: ``holdout``; ``kfold``; ``repeated`` (several holdouts per seed); ``time`` (the latest rows are the test part);
+            ``official`` (the data set's own parts, or each of its folds in turn).
+        fractions: shares of the rows; the last part is the test part, a middle part joins the training part, whose own
+            cross-fitting validates.
+        folds: of ``kfold``.
+        times: holdouts per seed of ``repeated``.
+        group: column whose equal values stay on one side; ``auto``: the data set's groups; None: none.
+        column: that says when, for ``time``; that says ``train`` or ``test``, for ``official`` parts of a table.
+    """
+
+    kind: str = "holdout"
+    fractions: tuple[float, ...] = (0.80, 0.05, 0.15)
+    folds: int = 5
+    times: int = 5
+    group: str | None = AUTO
+    column: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is told of this kind of split."""
+        told = {k: _plain(getattr(self, k)) for k in SPLIT_FIELDS[self.kind]}
+        if "group" in told and told["group"] is None:
+            told["group"] = "none"
+        return {"kind": self.kind, **{k: v for k, v in told.items() if v is not None}}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """One table and target.
+
+    Attributes:
+        dataset: name of a data set of plait, with ``options`` for its loader; or
+        table: path of a table, from the folder of the study file, with ``schema`` (a YAML file), or ``target`` and ``task``; or
+        frame: name of a table that is given to ``Study`` in memory.
+        root: folder or archive of media of a table; root folder of a data set.
+        rows: at most so many, drawn once with seed 0.
+        split: of this table instead of the study's.
+        name: what results call it instead of ``dataset/target``.
+    """
+
+    dataset: str | None = None
+    table: str | None = None
+    frame: str | None = None
+    target: str | None = None
+    schema: str | None = None
+    task: str | None = None
+    root: str | None = None
+    rows: int | None = None
+    split: SplitSpec | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    name: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What the label begins with."""
+        return self.dataset or self.frame or PurePath(str(self.table)).name.partition(".")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a study may cost.
+
+    Attributes:
+        minutes: of wall time for each call; runs that have begun are finished.
+        run_minutes: of one run; it is stopped and recorded as failed.
+        trained_weights: every design is given the width that comes nearest to so many.
+        memory_mb: of one run; it is stopped and recorded as failed.
+    """
+
+    minutes: float | None = None
+    run_minutes: float | None = None
+    trained_weights: int | None = None
+    memory_mb: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is limited."""
+        told = {k: v for k, v in vars(self).items() if v is not None}
+        memory = told.pop("memory_mb", None)
+        return told if memory is None else {**told, "memory": f"{memory:g}MB"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What a paper says of a number that the study measures."""
+
+    metric: str
+    value: float | None = None
+    where: str = ""
+    data: str | None = None
+    variant: str | None = None
+    subset: Sequence[str] | None = None
+    condition: str | None = None
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A whole study file.
+
+    Attributes:
+        model: fields of the estimator that all variants share; ``estimator: linear`` is the baseline on the same features.
+        grid: dotted field -> values; all combinations are variants, but for those that match an entry of ``exclude``.
+        variants: name -> fields; crossed with the grid if there is one.
+        modalities: what models are trained on: a word of ``SUBSETS``, or subsets by name.
+        train: conditions on training rows, each a model of its own.
+        test: conditions on test rows, which every model is judged under.
+        present: which modalities are present at test: a word of ``SUBSETS``, or patterns by name.
+    """
+
+    name: str
+    data: tuple[DataSpec, ...]
+    about: str = ""
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    exclude: tuple[Mapping[str, Any], ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    split: SplitSpec = SplitSpec()
+    modalities: str | tuple[tuple[str, ...], ...] = "full"
+    train: tuple[Any, ...] = (CLEAN,)
+    test: tuple[Any, ...] = (CLEAN,)
+    present: str | tuple[tuple[str, ...], ...] = "full"
+    metrics: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    claims: tuple[Claim, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a study file has them, without what is as it would be anyway."""
+        told = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        told["conditions"] = {k: told.pop(k) for k in ("train", "test")}
+        told["modalities"] = _MODALITIES.get(str(self.modalities)) or {"subsets": told["modalities"]}
+        told["present"] = "all" if self.present == "every" else told["present"]
+        usual: dict[str, Any] = {"modalities": "all", "present": "full"}
+        usual["conditions"] = {"train": [CLEAN], "test": [CLEAN]}
+        return {k: told[k] for k in FIELDS if told[k] not in ("", [], {}) and told[k] != usual.get(k)}
+
+
+#: Words of the file for which ``subsets:`` is not said, or that are other words there.
+_MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
+#: Fields of a study file, in the order in which it is written.
+FIELDS = (
+    *("name", "about", "source", "data", "model", "grid", "variants", "exclude", "seeds", "split", "modalities"),
+    *("conditions", "present", "metrics", "budget", "claims"),
+)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: _plain(v) for name, v in pairs if v not in (None, "") and v != {}}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,136 @@
+"""Which rows a run trains on and which it is judged on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+
+from plait.errors import TableError, nearest
+from plait.study.spec import AUTO, SplitSpec
+from plait.study.tables import StudyTable
+from plait.table_parse import numbers
+from plait.table_split import split, strata_of
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def count(table: StudyTable, spec: SplitSpec) -> int:
+    """Splits per seed."""
+    if spec.kind == "official" and spec.column is None and table.parts is None:
+        return len(_folds(table))
+    return {"kfold": spec.folds, "repeated": spec.times}.get(spec.kind, 1)
+
+
+def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
+    """Positions of training and test rows, sorted.
+
+    Args:
+        table: the rows.
+        spec: how they are split.
+        seed: the same seed gives the same parts.
+        index: which of the seed's splits, from 0.
+
+    Raises:
+        TableError: the table has no such column, parts or folds, or too few rows.
+    """
+    if spec.kind == "official":
+        found = _official(table, spec, index)
+    elif spec.kind == "time":
+        found = _by_time(table, spec)
+    elif spec.kind == "kfold":
+        found = _kfold(table, spec, seed, index)
+    else:
+        found = _holdout(table, spec, seed + 100_003 * index)
+    if not len(found[0]) or not len(found[1]):
+        raise TableError(
+            f"{table.label}: split {spec.kind} leaves no row to {'learn' if len(found[1]) else 'judge'} from"
+        )
+    return found
+
+
+def group_column(table: StudyTable, spec: SplitSpec) -> str | None:
+    """The column whose equal values stay on one side."""
+    if spec.group is None or spec.group == AUTO:
+        return table.groups if spec.group == AUTO else None
+    return _column(table, spec.group, "group")
+
+
+def _column(table: StudyTable, name: str, what: str) -> str:
+    if name not in table.frame.columns:
+        raise TableError(
+            f"{table.label}: split by {what}: no column '{name}'; {nearest(name, map(str, table.frame.columns))}"
+        )
+    return name
+
+
+def _refuse_resplit(table: StudyTable) -> None:
+    if not table.resplit:
+        raise TableError(f"{table.label}: only the official parts keep training and test apart; take split: official")
+
+
+def _holdout(table: StudyTable, spec: SplitSpec, seed: int) -> Rows:
+    _refuse_resplit(table)
+    *train, test = split(table.frame, spec.fractions, seed, stratify=_stratify(table), group=group_column(table, spec))
+    return np.sort(np.concatenate(train)), test
+
+
+def _stratify(table: StudyTable) -> str:
+    return table.target
+
+
+def _kfold(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
+    _refuse_resplit(table)
+    group = group_column(table, spec)
+    strata = strata_of(table.frame[table.target])
+    rows = np.zeros(len(strata))
+    splitter: Any
+    if group is not None:
+        splitter = StratifiedGroupKFold(spec.folds, shuffle=True, random_state=seed)
+        parts = splitter.split(rows, strata, pd.factorize(table.frame[group].astype(str))[0])
+    else:
+        enough = np.bincount(strata).min() >= spec.folds
+        kind = StratifiedKFold if enough else KFold
+        parts = kind(spec.folds, shuffle=True, random_state=seed).split(rows, strata)
+    train, test = list(parts)[index]
+    return np.asarray(train), np.asarray(test)
+
+
+def _by_time(table: StudyTable, spec: SplitSpec) -> Rows:
+    _refuse_resplit(table)
+    series = table.frame[_column(table, str(spec.column), "time")]
+    when = numbers(series).values.astype(float)
+    if np.isnan(when).all():
+        dates = pd.to_datetime(series, errors="coerce", utc=True)
+        when = np.where(dates.isna(), np.nan, dates.astype("int64").to_numpy(dtype=float))
+    if np.isnan(when).any():
+        bad = int(np.isnan(when).sum())
+        raise TableError(f"{table.label}: column '{spec.column}' says no time in {bad} of {len(when)} rows")
+    edge = np.sort(when)[round(len(when) * (1 - spec.fractions[-1]))]
+    return np.flatnonzero(when < edge), np.flatnonzero(when >= edge)
+
+
+def _official(table: StudyTable, spec: SplitSpec, index: int) -> Rows:
+    column = table.parts if spec.column is None else _column(table, spec.column, "official part")
+    if column is None:
+        fold = _folds(table)[index]
+        test = (table.frame[str(table.folds)] == fold).to_numpy()
+    else:
+        told = table.frame[column].astype(str).str.lower().to_numpy()
+        test = told == "test"
+        if not test.any() or test.all():
+            found = sorted(set(told))[:5]
+            raise TableError(
+                f"{table.label}: column '{column}' must say 'test' for some rows, not for all; found {found}"
+            )
+    return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def _folds(table: StudyTable) -> list[Any]:
+    if table.folds is None:
+        raise TableError(
+            f"{table.label}: it has no official parts; take another split, or name the column that says them"
+        )
+    return sorted(table.frame[table.folds].unique())

@@ -1,0 +1,109 @@
+"""How far a study is: the latest line of every run, counts, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from plait.study.runs import Run
+
+Line = Mapping[str, Any]
+
+
+def merged(lines: Iterable[Line], known: dict[str, Line] | None = None) -> dict[str, Line]:
+    """The line that counts for every run: the latest done one, else the latest.
+
+    Example:
+        >>> lines = [{"run": "a", "status": "done"}, {"run": "a", "status": "failed"}]
+        >>> merged(lines)["a"]["status"]
+        'done'
+    """
+    found = {} if known is None else known
+    for line in lines:
+        before = found.get(line["run"])
+        if before is None or line["status"] == "done" or before["status"] != "done":
+            found[line["run"]] = line
+    return found
+
+
+class State:
+    """Counts that the loop changes and the view shows."""
+
+    def __init__(self, runs: Sequence[Run], lines: Iterable[Line], retry_failed: bool) -> None:
+        """Begin with what is on the disk."""
+        self.runs = {run.name: run for run in runs}
+        self._lines: dict[str, Line] = {}
+        self.add(lines)
+        again = retry_failed
+        self._again = {n for n, line in self._lines.items() if again and line["status"] == "failed"}
+        self.begun = time.monotonic()
+        self.done_before = self.count("done")
+        self.flying = 0
+        self.encoding = 0
+        self.workers = 1
+        self.spent = False
+        #: Called whenever something may have changed.
+        self.changed: Callable[[], None] = lambda: None
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """New lines; those of runs that are not in the plan are left out."""
+        told = [line for line in lines if line["run"] in self.runs]
+        merged(told, self._lines)
+        if hasattr(self, "_again"):
+            self._again -= {line["run"] for line in told}
+
+    def waits(self, name: str) -> bool:
+        """It is to be done: never tried, or tried in vain and asked for again."""
+        return name not in self._lines or name in self._again
+
+    def waiting(self) -> list[Run]:
+        """Runs that are to be done, those in flight included."""
+        return [run for name, run in self.runs.items() if self.waits(name)]
+
+    def count(self, status: str) -> int:
+        """Runs whose line that counts says so."""
+        return sum(line["status"] == status for line in self._lines.values())
+
+    def latest(self) -> list[Line]:
+        """The lines that count."""
+        return list(self._lines.values())
+
+    def seconds_left(self) -> float | None:
+        """From what runs of the same table and variant have taken; None before anything is known."""
+        return left(self.waiting(), self.latest(), self.workers)
+
+    def rate(self) -> float:
+        """Runs per minute since this call began."""
+        passed = max(1e-9, time.monotonic() - self.begun)
+        return 60 * (self.count("done") - self.done_before) / passed
+
+
+def left(waiting: Iterable[Run], lines: Iterable[Line], workers: int) -> float | None:
+    """Seconds for the runs that wait, by the mean of what is most like each.
+
+    Example:
+        >>> left([], [], 2) is None
+        True
+    """
+    taken: dict[Any, list[float]] = defaultdict(list)
+    for line in lines:
+        total = line.get("seconds", {}).get("total")
+        if line["status"] == "done" and total is not None:
+            subset = tuple(line["subset"])
+            for key in (
+                (line["dataset"], line["variant"], subset),
+                (line["dataset"], line["variant"]),
+                line["dataset"],
+                None,
+            ):
+                taken[key].append(total)
+    if not taken:
+        return None
+    found = 0.0
+    for run in waiting:
+        keys = ((run.dataset, run.variant, run.subset), (run.dataset, run.variant), run.dataset, None)
+        known = next(taken[key] for key in keys if key in taken)
+        found += sum(known) / len(known)
+    return found / max(1, workers)

@@ -1,0 +1,178 @@
+"""What papers say beside what this study finds: held, not held, or not decidable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.metrics import Metric
+from plait.study.statistics.compare import best_of
+from plait.study.statistics.comparison import Comparison, compare_parts
+from plait.study.statistics.corrections import holm
+from plait.study.statistics.equivalence import default_margin
+from plait.study.statistics.resampling import RESAMPLES, Resampler
+from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores
+from plait.study.statistics.summary import Summary, summary
+from plait.study.statistics.words import BETTER, EQUIVALENT, OPEN, SAME, WORSE
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+HELD, NOT_HELD, UNDECIDABLE = "held", "not held", "not decidable"
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """A claim with what this study has in its place."""
+
+    claim: Any
+    dataset: str
+    same_data: bool
+    metric: Metric
+    label: str
+    part: DataFrame
+    told: Summary
+
+
+def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
+    """Hold every claim of the study file against what was measured.
+
+    A *value* is held where our whole 95 % interval lies at or above it (but for the margin of ``default_margin``), not held
+    where it lies below, and not decidable in between, with one seed, or where the paper's data are other data than ours:
+    then both numbers stand side by side, each with its data set, and nothing follows. An *order* of two claims of one paper
+    (same metric, same data) can be held on other data too: where the paper has one above the other, ours is better; where
+    the paper has them level, ours are equivalent. The orders' p-values are corrected by Holm.
+
+    Args:
+        results: of a study whose file has claims.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per claim and data set, orders after values: kind, text, where, their_data, our_data, metric, theirs, ours,
+        low, high, verdict, reason. Empty without claims.
+    """
+    import pandas as pd
+
+    records: list[dict[str, Any]] = []
+    for dataset in datasets(results):
+        ours, resamplers = _ours(results, dataset, resamples, seed)
+        records += [_value(told) for told in ours if told.claim.value is not None]
+        pairs = list(_ordered(ours))
+        found = [compare_parts(a.part, b.part, a.metric, resamplers[a.metric.name]) for a, b in pairs]
+        adjusted = holm(np.array([told.test.p for told in found]))
+        records += [_order(a, b, told, float(p)) for (a, b), told, p in zip(pairs, found, adjusted, strict=True)]
+    columns = ["kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high"]
+    frame = pd.DataFrame(records, columns=[*columns, "verdict", "reason"])
+    return frame.sort_values("kind", ascending=False, kind="stable", ignore_index=True)
+
+
+def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
+    """Every claim that this data set can stand for, with its runs, and a resampler per metric."""
+    found: list[_Ours] = []
+    resamplers: dict[str, Resampler] = {}
+    known = datasets(results)
+    for claim in getattr(results.spec, "claims", None) or ():
+        same = claim.data is None or claim.data in (dataset, dataset.rpartition("/")[0])
+        meant = any(claim.data in (name, name.rpartition("/")[0]) for name in known)  # one of ours, but not this one
+        frame = results.frame
+        if (meant and not same) or claim.metric not in set(frame.loc[frame["dataset"] == dataset, "metric"]):
+            continue
+        metric = metric_of(results, dataset, claim.metric)
+        table = scores(results, dataset, metric.name)
+        part, label = _part(table, claim, metric)
+        if part.empty:
+            continue
+        if metric.name not in resamplers:
+            resamplers[metric.name] = Resampler(results, table, metric, resamples=resamples, seed=seed)
+        told = summary(part, metric, resamplers[metric.name])
+        found.append(_Ours(claim, dataset, same, metric, label, part, told))
+    return found, resamplers
+
+
+def _part(table: DataFrame, claim: Any, metric: Metric) -> tuple[DataFrame, str]:
+    """The rows of ``scores`` that a claim is about; without a variant the best one is meant."""
+    subset = "+".join(claim.subset) if claim.subset else None
+    mine = table[table["subset"].map(_unordered) == _unordered(subset)] if subset else table
+    if not subset:
+        mine = mine[mine["subset"] == headline(table)["subset"].iloc[0]] if len(headline(table)) else mine[:0]
+    condition = claim.condition or first(table["condition"])
+    mine = mine[(mine["condition"] == condition) & (mine["present"] == mine["subset"])]
+    if mine.empty:
+        return mine, ""
+    label = claim.variant or best_of(mine, "label", metric)
+    return mine[mine["label"] == label], label
+
+
+def _unordered(subset: str | None) -> frozenset[str]:
+    return frozenset(str(subset).split("+"))
+
+
+def _text(told: _Ours) -> str:
+    parts = [told.label] + (["+".join(told.claim.subset)] if told.claim.subset else [])
+    return told.claim.text or ", ".join([*parts, *([told.claim.condition] if told.claim.condition else [])])
+
+
+def _value(told: _Ours) -> dict[str, Any]:
+    """A claimed number beside ours."""
+    sign = 1.0 if told.metric.direction == "higher" else -1.0
+    least = sign * told.claim.value - default_margin(told.metric, told.claim.value)
+    worst, best = sorted((sign * told.told.low, sign * told.told.high))
+    if not told.same_data:
+        verdict, reason = UNDECIDABLE, "other data"
+    elif told.told.seeds < 2 or math.isnan(worst):
+        verdict, reason = UNDECIDABLE, f"{told.told.seeds} seed" + "s" * (told.told.seeds != 1)
+    elif worst >= least:
+        verdict, reason = HELD, "our whole interval reaches it"
+    elif best < least:
+        verdict, reason = NOT_HELD, "our whole interval falls short of it"
+    else:
+        verdict, reason = UNDECIDABLE, "our interval spans it"
+    numbers = {"theirs": told.claim.value, "ours": told.told.mean, "low": told.told.low, "high": told.told.high}
+    return _base(told, "value", _text(told)) | numbers | {"verdict": verdict, "reason": reason}
+
+
+def _base(told: _Ours, kind: str, text: str) -> dict[str, Any]:
+    data = told.claim.data or told.dataset
+    return {
+        "kind": kind,
+        "text": text,
+        "where": told.claim.where,
+        "their_data": data,
+        "our_data": told.dataset,
+        "metric": told.metric.name,
+    }
+
+
+def _ordered(ours: list[_Ours]) -> Iterator[tuple[_Ours, _Ours]]:
+    """Neighbours in a paper's order, the better one first, within one metric and data set."""
+    groups: dict[Any, list[_Ours]] = {}
+    for told in ours:
+        if told.claim.value is not None:
+            groups.setdefault((told.metric.name, told.claim.data), []).append(told)
+    for group in groups.values():
+        higher = group[0].metric.direction == "higher"
+        for a, b in pairwise(sorted(group, key=lambda t: t.claim.value, reverse=higher)):
+            if list(a.part["run"]) != list(b.part["run"]) or not a.part["condition"].equals(b.part["condition"]):
+                yield a, b
+
+
+def _order(a: _Ours, b: _Ours, told: Comparison, p: float) -> dict[str, Any]:
+    """The paper has a above b, or both level; do we?"""
+    theirs = a.claim.value - b.claim.value
+    found = told.verdict(p)
+    level = abs(theirs) <= default_margin(a.metric, b.claim.value)
+    if found == OPEN:
+        verdict = UNDECIDABLE
+    elif level:
+        verdict = HELD if found in (EQUIVALENT, SAME) else NOT_HELD
+    else:
+        verdict = {BETTER: HELD, WORSE: NOT_HELD}.get(found, NOT_HELD)
+    text = f"{_text(a)} {'level with' if level else 'better than'} {_text(b)}"
+    numbers = {"theirs": theirs, "ours": told.test.value, "low": told.test.low, "high": told.test.high}
+    return _base(a, "order", text) | numbers | {"verdict": verdict, "reason": f"ours is {told.words(p)}"}

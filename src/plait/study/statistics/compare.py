@@ -1,0 +1,173 @@
+"""Every variant against the best, or against a reference, with words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.errors import ConfigError, nearest
+from plait.metrics import Metric
+from plait.study.statistics.comparison import Comparison, compare_parts, paired
+from plait.study.statistics.corrections import holm
+from plait.study.statistics.paired import family_variance
+from plait.study.statistics.resampling import RESAMPLES, Resampler
+from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, plain, scores
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+BEST = "best"
+#: What runs can be compared by.
+COMPARABLE = ("label", "subset", "condition", "present")
+
+
+def compare(
+    results: StudyResults,
+    metric: str | None = None,
+    *,
+    against: str = BEST,
+    by: str = "label",
+    dataset: str | None = None,
+    margin: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> DataFrame:
+    """Compare variants pair by pair on the seeds and splits that both have; p-values corrected by Holm.
+
+    Where runs share their test rows the test counts seeds and rows (``crossed_t``), where each has its own it is the
+    corrected resampled t-test (``resampled_t``). The other tests stand beside it. Against the best, remember that it was
+    chosen by these very scores: p is then somewhat too small; a reference named beforehand has no such fault.
+
+    Args:
+        results: of a study.
+        metric: name; None: each data set's main one.
+        against: ``best`` (by mean, among those with most runs), or one of the values of ``by``.
+        by: what is compared: ``label`` (variants) on all modalities, or ``subset`` (what it was trained on), ``condition``
+            or ``present`` of the variant that is best on all of them.
+        dataset: only this one.
+        margin: differences below it do not matter; None: see ``default_margin``.
+        resamples: of the bootstrap over test rows.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per data set and variant, best first: dataset, metric, label, reference, runs, seeds, mean, difference, low,
+        high, p, p_holm, d, delta, wilcoxon, permutation, least_p, mcnemar, equivalence, margin, needed, design, verdict
+        and words. ``low`` and ``high`` belong to the difference, before correction.
+
+    Raises:
+        ConfigError: an unknown metric, data set or reference.
+    """
+    import pandas as pd
+
+    known = datasets(results, metric)
+    if dataset is not None and dataset not in known:
+        raise ConfigError(f"unknown data set '{dataset}': {nearest(dataset, known)}")
+    found = []
+    for name in [dataset] if dataset else known:
+        measure = metric_of(results, name, metric)
+        table = chosen(scores(results, name, measure.name), by, measure)
+        if table.empty:
+            continue
+        resampler = Resampler(results, table, measure, resamples=resamples, seed=seed)
+        told = against_reference(table, by, measure, resampler, against=against, margin=margin)
+        found.append(told.assign(dataset=name, metric=measure.name))
+    if not found:
+        return pd.DataFrame(columns=["dataset", "metric", by, "reference", "verdict", "words"])
+    whole = pd.concat(found, ignore_index=True)
+    return whole[["dataset", "metric", *[c for c in whole if c not in ("dataset", "metric")]]]
+
+
+def chosen(table: DataFrame, by: str, metric: Metric) -> DataFrame:
+    """The rows of ``scores`` that differ in ``by``, seed and split only, but for other variants where ``by`` is label."""
+    if by not in COMPARABLE:
+        raise ConfigError(f"cannot compare by '{by}': {nearest(by, COMPARABLE)}")
+    told = headline(table)
+    if by == "label" or told.empty:
+        return told
+    mine = table[table["label"] == best_of(told, "label", metric)]
+    if by == "subset":
+        return plain(mine)
+    kept = mine["subset"] == told["subset"].iloc[0]
+    if by == "condition":
+        kept &= mine["present"] == mine["subset"]
+    else:
+        kept &= mine["condition"] == first(table["condition"])
+    found: DataFrame = mine[kept]
+    return found
+
+
+def best_of(table: DataFrame, by: str, metric: Metric) -> str:
+    """The best by mean among those with the most runs: one that failed on the hard seeds is not the best."""
+    groups = table.groupby(by, sort=False)["value"]
+    counts = groups.size()
+    means = groups.mean()[counts == counts.max()]
+    return str(means.idxmax() if metric.direction == "higher" else means.idxmin())
+
+
+def against_reference(
+    table: DataFrame,
+    by: str,
+    metric: Metric,
+    resampler: Resampler | None,
+    *,
+    against: str = BEST,
+    margin: float | None = None,
+) -> DataFrame:
+    """Every value of a column of ``scores`` against one of them; rows must otherwise differ by seed and split only."""
+    import pandas as pd
+
+    names = [str(name) for name in dict.fromkeys(table[by])]
+    reference = best_of(table, by, metric) if against == BEST else against
+    if reference not in names:
+        raise ConfigError(f"unknown reference '{reference}' in {by}: {nearest(reference, names)}, or '{BEST}'")
+    parts = {name: table[table[by] == name] for name in names}
+    others = {name: part for name, part in parts.items() if name != reference}
+    least = family_variance([paired(p, parts[reference])["difference"].to_numpy() for p in others.values()])
+    told = {
+        name: compare_parts(part, parts[reference], metric, resampler, margin, least) for name, part in others.items()
+    }
+    adjusted = dict(zip(told, holm(np.array([c.test.p for c in told.values()])), strict=True))
+    records = [
+        {by: name, "reference": reference, **_counted(part, metric)}
+        | (_record(told[name], float(adjusted[name])) if name in told else _itself(against))
+        for name, part in parts.items()
+    ]
+    frame = pd.DataFrame(records)
+    return frame.sort_values("mean", ascending=metric.direction == "lower", kind="stable", ignore_index=True)
+
+
+def _counted(part: DataFrame, metric: Metric) -> dict[str, Any]:
+    return {
+        "runs": len(part),
+        "seeds": part["seed"].nunique(),
+        "mean": float(part.groupby("seed")["value"].mean().mean()),
+    }
+
+
+def _itself(against: str) -> dict[str, Any]:
+    told = "best" if against == BEST else "the reference"
+    return {"verdict": "best" if against == BEST else "reference", "words": told}
+
+
+def _record(told: Comparison, p: float) -> dict[str, Any]:
+    return {
+        "difference": told.test.value,
+        "low": told.test.low,
+        "high": told.test.high,
+        "p": told.test.p,
+        "p_holm": p,
+        "d": told.d,
+        "delta": told.delta,
+        "wilcoxon": told.wilcoxon,
+        "permutation": told.permutation,
+        "least_p": told.least,
+        "mcnemar": told.mcnemar,
+        "equivalence": told.equivalence,
+        "margin": told.margin,
+        "needed": told.needed,
+        "pairs": told.test.pairs,
+        "design": told.design,
+        "verdict": told.verdict(p),
+        "words": told.words(p),
+    }

@@ -1,0 +1,194 @@
+"""Two groups of runs, paired by seed and split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.metrics import Metric
+from plait.study.statistics import words
+from plait.study.statistics.effects import cliffs_delta, cohens_d
+from plait.study.statistics.equivalence import default_margin, tost
+from plait.study.statistics.mcnemar import mcnemar
+from plait.study.statistics.paired import TIED, Difference, crossed_t, least_p, permutation, resampled_t, wilcoxon
+from plait.study.statistics.power import seeds_needed
+from plait.study.statistics.resampling import Resampler
+from plait.study.statistics.summary import drawn_by, unit
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SHARED, RESAMPLED = "same test rows", "resampled rows"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One group of runs against another, on the seeds and splits that both have.
+
+    Attributes:
+        test: the difference (first less second) and its test: what decides.
+        gain: the difference, turned so that above 0 is better.
+        design: ``same test rows`` (test: ``crossed_t``) or ``resampled rows`` (test: ``resampled_t``).
+        seeds: that both have.
+        splits: of each seed.
+        margin: of equivalence.
+        equivalence: p of the two one-sided tests.
+        d: Cohen's d for pairs.
+        delta: Cliff's delta.
+        wilcoxon: p of the signed-rank test over seeds.
+        permutation: p of the paired permutation test over seeds.
+        least: the smallest p that those two can reach here.
+        mcnemar: median over seeds of McNemar's p; NaN where it does not apply.
+        needed: seeds that this difference would need; None: no number.
+        identical: every pair gave the same value.
+    """
+
+    test: Difference
+    gain: float
+    design: str
+    seeds: int
+    splits: int
+    margin: float
+    equivalence: float
+    d: float
+    delta: float
+    wilcoxon: float
+    permutation: float
+    least: float
+    mcnemar: float
+    needed: int | None
+    identical: bool
+
+    def verdict(self, p: float | None = None) -> str:
+        """See ``verdict`` in words.py; with the corrected p where there are several comparisons."""
+        p = self.test.p if p is None else p
+        return words.verdict(p, self.equivalence, self.gain, identical=self.identical)
+
+    def words(self, p: float | None = None) -> str:
+        """The verdict in words."""
+        p = self.test.p if p is None else p
+        return words.in_words(
+            self.verdict(p),
+            p=p,
+            d=self.d,
+            margin=self.margin,
+            equivalence=self.equivalence,
+            seeds=self.seeds,
+            splits=self.splits,
+            needed=self.needed if self.seeds > 1 else 0,
+        )
+
+
+def compare_parts(
+    one: DataFrame,
+    other: DataFrame,
+    metric: Metric,
+    resampler: Resampler | None = None,
+    margin: float | None = None,
+    least_variance: float = 0.0,
+) -> Comparison:
+    """Compare rows of ``scores`` with others of the same data set.
+
+    Args:
+        one: rows that differ by seed and split only.
+        other: the reference.
+        metric: theirs.
+        resampler: of the data set, with the rows of all its runs.
+        margin: of equivalence; None: see ``default_margin``.
+        least_variance: of the pairs' differences; see ``family_variance``.
+    """
+    pairs = paired(one, other)
+    differences = pairs["difference"].to_numpy()
+    design = _design(pairs, resampler)
+    test = _test(design, pairs, resampler, least_variance)
+    margin = margin or default_margin(metric, float(other["value"].mean()))
+    by_seed = pairs.groupby(unit(pairs) if len(pairs) else "seed")["difference"].mean()
+    values, others = pairs["value"].to_numpy(), pairs["value_other"].to_numpy()
+    return Comparison(
+        test=test,
+        gain=test.value if metric.direction == "higher" else -test.value,
+        design=design,
+        seeds=pairs["seed"].nunique(),
+        splits=pairs["split"].nunique(),
+        margin=margin,
+        equivalence=tost(test, margin),
+        d=cohens_d(differences),
+        delta=cliffs_delta(values, others),
+        wilcoxon=wilcoxon(by_seed.to_numpy()),
+        permutation=permutation(by_seed.to_numpy()),
+        least=least_p(len(by_seed)),
+        mcnemar=_mcnemar(pairs, resampler),
+        needed=_needed(test, pairs),
+        identical=len(pairs) > 1 and bool(np.all(np.abs(differences) <= TIED * np.maximum(np.abs(values), 1e-300))),
+    )
+
+
+def paired(one: DataFrame, other: DataFrame) -> DataFrame:
+    """The seeds and splits that both have, one row each, in order; the other's columns end in ``_other``."""
+    keys = ["seed", "split"]
+    pairs = one.merge(other, on=keys, suffixes=("", "_other")).sort_values(keys)
+    return pairs.assign(difference=pairs["value"] - pairs["value_other"])
+
+
+def _design(pairs: DataFrame, resampler: Resampler | None) -> str:
+    """Whether all runs are judged on the same rows; where that is not known, no."""
+    rows = [resampler.rows(str(run)) for run in pairs["run"]] if resampler is not None else [None]
+    same = all(r is not None and rows[0] is not None and np.array_equal(np.sort(r), np.sort(rows[0])) for r in rows)
+    return SHARED if len(rows) and same else RESAMPLED
+
+
+def _test(design: str, pairs: DataFrame, resampler: Resampler | None, least_variance: float) -> Difference:
+    differences = pairs["difference"].to_numpy()
+    if design == RESAMPLED or resampler is None:
+        return resampled_t(differences, _ratio(pairs), least_variance)
+    mine = pairs[["seed", "split", "run", "evaluation", "value"]]
+    theirs = pairs[["seed", "split", "run_other", "evaluation_other", "value_other"]].set_axis(mine.columns, axis=1)
+    column = unit(pairs)
+    drawn, drawn_other = drawn_by(mine, column, resampler), drawn_by(theirs, column, resampler)
+    if drawn is None or drawn_other is None:
+        return resampled_t(differences, _ratio(pairs), least_variance)
+    mean = np.mean([drawn[key] - drawn_other[key] for key in drawn], axis=0)
+    rows = resampler.rows(str(pairs["run"].iloc[0]))
+    assert rows is not None
+    return crossed_t(differences, float(np.nanvar(mean, ddof=1)), len(rows), least_variance)
+
+
+def _ratio(pairs: DataFrame) -> float:
+    """Test rows by training rows of a split."""
+    train = float(pairs["train_rows"].mean()) if len(pairs) else math.nan
+    return float(pairs["test_rows"].mean()) / train if train > 0 else 0.0
+
+
+def _needed(test: Difference, pairs: DataFrame) -> int | None:
+    """Seeds, not pairs: splits of a seed come with it."""
+    found = seeds_needed(test.value, test.spread, floor=test.floor) if test.pairs > 1 and test.value else None
+    return None if found is None else max(math.ceil(found / pairs["split"].nunique()), 2)
+
+
+def _mcnemar(pairs: DataFrame, resampler: Resampler | None) -> float:
+    """Median over the seeds; a seed's splits are taken together where none of their rows is twice."""
+    if resampler is None:
+        return math.nan
+    found = []
+    for _, part in pairs.groupby("seed"):
+        sides: list[list[Any]] = [[], [], []]
+        for one, other in zip(_keys(part), _keys(part, "_other"), strict=True):
+            asked = (resampler.rows(one[0]), resampler.right(*one), resampler.right(*other), resampler.rows(other[0]))
+            told = [values for values in asked if values is not None]
+            if len(told) < len(asked) or not np.array_equal(told[0], told[3]):
+                return math.nan
+            for side, values in zip(sides, told, strict=False):
+                side.append(values)
+        rows, right, other_right = (np.concatenate(side) for side in sides)
+        if len(np.unique(rows)) == len(rows):
+            found.append(mcnemar(right, other_right))
+    return float(np.median(found)) if found else math.nan
+
+
+def _keys(pairs: DataFrame, side: str = "") -> list[tuple[str, int]]:
+    """Run and evaluation of each pair's one side."""
+    runs, places = pairs[f"run{side}"].astype(str).tolist(), pairs[f"evaluation{side}"].astype(int).tolist()
+    return list(zip(runs, places, strict=True))

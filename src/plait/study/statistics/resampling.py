@@ -1,0 +1,135 @@
+"""Two-level bootstrap: seeds are drawn, and test rows are drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.bootstrap import affordable, interval
+from plait.errors import PlaitError
+from plait.metrics import Metric, inputs
+from plait.study.statistics.scores import StudyResults
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Array = NDArray[Any]
+
+#: Resamples of test rows and seeds.
+RESAMPLES = 1_000
+#: Cells (rows x resamples) of counts held at once, one byte each.
+CELLS = 1e8
+#: Resamples in one product.
+BLOCK = 200
+
+
+class Resampler:
+    """One metric of a data set's runs on resamples of the test rows.
+
+    A row of the table is drawn equally often for every run, so that runs stay paired whichever rows they share.
+
+    Args:
+        results: of a study.
+        table: what ``scores`` gave; the rows of all its runs are drawn from.
+        metric: the metric of that table.
+        resamples: how many; fewer for very many rows.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, results: StudyResults, table: DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+    ) -> None:
+        self.metric, self.seed = metric, seed
+        self._results = results
+        self._known: dict[tuple[str, int], Array | None] = {}
+        self._right: dict[tuple[str, int], Array | None] = {}
+        self._rows = {str(run): self._rows_of(str(run)) for run in table["run"].unique()}
+        there = [rows for rows in self._rows.values() if rows is not None]
+        self._places = np.unique(np.concatenate(there)) if there else np.zeros(0, dtype=int)
+        n = len(self._places)
+        self.resamples = int(min(affordable(resamples, n), max(CELLS // max(n, 1), 100)))
+        rng = np.random.default_rng(seed)
+        self._counts = np.zeros((n, self.resamples), dtype=np.uint8)
+        for column in range(self.resamples):
+            drawn = np.bincount(rng.integers(0, n, n), minlength=n) if n else np.zeros(0)
+            self._counts[:, column] = np.minimum(drawn, 255)
+
+    def rows(self, run: str) -> Array | None:
+        """Test rows of a run; None where its predictions are not kept."""
+        return self._rows.get(run)
+
+    def values(self, run: str, evaluation: int, value: float) -> Array | None:
+        """The metric (R,) of one evaluation on the resamples, moved to the value that was recorded where the two differ.
+
+        They differ where a metric is off on average on resamples, or the model had read labels by a threshold of its own.
+        """
+        key = (run, evaluation)
+        if key not in self._known:
+            self._known[key] = self._resampled(run, evaluation, value)
+        return self._known[key]
+
+    def right(self, run: str, evaluation: int) -> Array | None:
+        """Whether each test row's class is right (n,); None where there are no classes or no predictions."""
+        key = (run, evaluation)
+        if key not in self._right:
+            self._right[key] = self._judged(run, evaluation)
+        return self._right[key]
+
+    def _judged(self, run: str, evaluation: int) -> Array | None:
+        if self.metric.task != "classification" or self._rows.get(run) is None:
+            return None
+        told = self._results.predictions(run, evaluation)
+        return np.asarray(inputs("classification", told.output)["labels"] == np.asarray(told.target))
+
+    def _rows_of(self, run: str) -> Array | None:
+        try:
+            return np.asarray(self._results.predictions(run, 0).rows)
+        except PlaitError:  # not kept: the rows' part of the uncertainty is then not known, which summaries say
+            return None
+
+    def _resampled(self, run: str, evaluation: int, value: float) -> Array | None:
+        rows = self._rows.get(run)
+        if rows is None:
+            return None
+        told = self._results.predictions(run, evaluation)
+        given = inputs(self.metric.task, told.output, 0.5 if told.threshold is None else told.threshold)
+        if self.metric.input not in given:
+            return None
+        output, y = given[self.metric.input], np.asarray(told.target)
+        counts = self._counts[np.searchsorted(self._places, rows)]
+        blocks = [
+            self.metric.resampled(y, output, counts[:, start : start + BLOCK].astype(np.float64))
+            for start in range(0, self.resamples, BLOCK)
+        ]
+        found = np.concatenate(blocks)
+        again = self.metric.score(y, output).value
+        if not self.metric.biased and abs(again - value) <= 1e-6 * max(1.0, abs(value)):
+            return found
+        defined = found[~np.isnan(found)]
+        return found + (value - defined.mean()) if len(defined) else found
+
+
+def seed_weights(seeds: int, resamples: int, seed: int = 0) -> Array:
+    """Weight of each seed in each resample (R, S): of S seeds S - 1 are drawn, with replacement.
+
+    Drawing S of them would make the variance of their mean too small by (S - 1) / S: a fifth with five seeds.
+
+    Source: Rao and Wu 1988, Resampling inference with complex survey data, JASA 83 (their n - 1 of n).
+
+    Example:
+        >>> seed_weights(3, 2).sum(1).tolist(), seed_weights(1, 2).tolist()
+        ([1.0, 1.0], [[1.0], [1.0]])
+    """
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    drawn = np.random.default_rng([seed, seeds]).integers(0, seeds, size=(resamples, seeds - 1))
+    return np.stack([np.bincount(row, minlength=seeds) for row in drawn]) / (seeds - 1)
+
+
+def two_level(by_seed: list[Array], value: float, metric: Metric, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a mean over seeds, from each seed's values (R,) on the same resamples of the rows."""
+    weights = seed_weights(len(by_seed), len(by_seed[0]), seed)
+    mixed = (weights * np.stack(by_seed, axis=1)).sum(1)
+    return interval(mixed, centre=value, limits=metric.range)

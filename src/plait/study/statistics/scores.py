@@ -1,0 +1,154 @@
+"""Which of a study's numbers are compared: one row per run and evaluation, one metric per data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from plait.errors import ConfigError, nearest
+from plait.metrics import MAIN, Metric, metrics
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Label of the condition that changes nothing.
+CLEAN = "clean"
+#: What tells one number of a run from another.
+PLACE = ("dataset", "label", "variant", "subset", "train_condition", "condition", "present")
+
+
+class Predictions(Protocol):
+    """One evaluation of one run: ``rows`` (n,) places in the table, ``target`` and ``output`` as ``plait.metrics`` has them."""
+
+    @property
+    def rows(self) -> Any:
+        """Places of the test rows in the data set's table (n,)."""
+
+    @property
+    def target(self) -> Any:
+        """Class indices (n,), indicators (n, C) or values (n,)."""
+
+    @property
+    def output(self) -> Any:
+        """Probabilities (n, C) or values (n,)."""
+
+    @property
+    def threshold(self) -> Any:
+        """From which on a multi-label probability is a label (C,); None: one half."""
+
+
+class StudyResults(Protocol):
+    """What the statistics and the report read: ``plait.study.results.Results``, or anything that answers the same."""
+
+    @property
+    def name(self) -> str:
+        """The study's."""
+
+    @property
+    def about(self) -> Any:
+        """The content of study.json."""
+
+    @property
+    def spec(self) -> Any:
+        """The study file, read."""
+
+    @property
+    def runs(self) -> DataFrame:
+        """One row per run."""
+
+    @property
+    def frame(self) -> DataFrame:
+        """One row per run, evaluation and metric of the runs that are done."""
+
+    def predictions(self, run: str, evaluation: int) -> Predictions:
+        """What a run answered in one of its evaluations."""
+
+    def epochs(self, run: str) -> DataFrame:
+        """A run's history, or nothing."""
+
+
+def metric_of(results: StudyResults, dataset: str, metric: str | None = None) -> Metric:
+    """The metric by which a data set's variants are compared.
+
+    Args:
+        results: of a study.
+        dataset: label.
+        metric: name; None: the task's main metric, or the first one measured.
+
+    Raises:
+        ConfigError: it was not measured there, or has no better direction.
+    """
+    frame = results.frame
+    part = frame[frame["dataset"] == dataset]
+    task = str(part["task"].iloc[0])
+    there = list(dict.fromkeys(part["metric"]))
+    name = metric or (MAIN[task] if MAIN[task] in there else there[0])
+    if name not in there:
+        raise ConfigError(f"metric '{name}' was not measured on {dataset}: {nearest(name, there)}")
+    known = metrics(task)[name]
+    if known.direction == "nominal":
+        raise ConfigError(
+            f"metric '{name}' is best at its nominal level, not high or low: choose another to compare by"
+        )
+    return known
+
+
+def datasets(results: StudyResults, metric: str | None = None) -> list[str]:
+    """Labels of the data sets where the metric was measured, in the order of the results.
+
+    Raises:
+        ConfigError: it was measured nowhere.
+    """
+    frame = results.frame
+    if frame.empty:  # nothing is done yet, or everything failed
+        return []
+    there = frame if metric is None else frame[frame["metric"] == metric]
+    found = [str(name) for name in dict.fromkeys(there["dataset"])]
+    if not found:
+        raise ConfigError(f"metric '{metric}' was not measured: {nearest(str(metric), set(frame['metric']))}")
+    return found
+
+
+def scores(results: StudyResults, dataset: str, metric: str) -> DataFrame:
+    """Every value of a metric on a data set, one row per run and evaluation.
+
+    Returns:
+        Columns of ``PLACE``, run, evaluation (its place in the run's list), seed, split, value, train_rows, test_rows and
+        those that begin with ``axis.``. ``label`` is the variant, with the training condition where a study has several.
+    """
+    frame = results.frame
+    part = frame[frame["dataset"] == dataset].copy()
+    part = part[(part["metric"] == metric) & part["value"].notna()].copy()
+    part["label"] = part["variant"].astype(str)
+    if part["train_condition"].nunique() > 1:
+        other = part["train_condition"] != first(part["train_condition"])
+        part.loc[other, "label"] += ", trained: " + part.loc[other, "train_condition"].astype(str)
+    axes = [c for c in part if str(c).startswith("axis.")]
+    kept = [*PLACE, "run", "evaluation", "seed", "split", "value", "train_rows", "test_rows", *axes]
+    return part[kept].reset_index(drop=True)
+
+
+def first(conditions: Any) -> str:
+    """The plain condition: ``clean`` where there is one, else the first."""
+    told = [str(c) for c in dict.fromkeys(conditions)]
+    return CLEAN if CLEAN in told or not told else told[0]
+
+
+def size(subset: str) -> int:
+    """How many modalities a label such as ``image+text`` names."""
+    return len(str(subset).split("+"))
+
+
+def whole(subsets: Any) -> str:
+    """The subset with most modalities."""
+    return max((str(s) for s in dict.fromkeys(subsets)), key=size)
+
+
+def plain(table: DataFrame) -> DataFrame:
+    """Only what is judged as it is: under the plain condition, with all that the model was trained on present."""
+    return table[(table["condition"] == first(table["condition"])) & (table["present"] == table["subset"])]
+
+
+def headline(table: DataFrame) -> DataFrame:
+    """What variants are compared by: ``plain``, and trained on the most modalities."""
+    part = plain(table)
+    return part[part["subset"] == whole(part["subset"])] if len(part) else part

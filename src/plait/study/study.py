@@ -1,0 +1,204 @@
+"""A study from its file: checked, planned, run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from plait.errors import ConfigError, nearest
+from plait.study.reading import read_spec
+from plait.study.yaml_lines import Lines, read_with_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plait.schema import Schema
+    from plait.study.plan import Plan
+    from plait.study.results import Results
+    from plait.study.runner import Race
+    from plait.study.runs import Run
+    from plait.study.tables import StudyTable
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """Something in a study file that must be put right."""
+
+    text: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """With its line."""
+        return self.text if self.line is None else f"line {self.line}: {self.text}"
+
+
+def recipes() -> list[str]:
+    """Names of the studies that come with plait."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+class Study:
+    """One study file.
+
+    Example:
+        >>> study = Study.from_dict({"name": "depths", "data": {"dataset": "pokemon", "target": "type_1"},
+        ...                          "grid": {"depth": ["early", "late"]}, "seeds": 2})
+        >>> [variant.label for variant in study.variants]
+        ['depth=early', 'depth=late']
+    """
+
+    def __init__(
+        self,
+        told: Mapping[str, Any],
+        where: str = "study",
+        base: Path | None = None,
+        lines: Lines | None = None,
+        frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
+    ) -> None:
+        """Use ``load`` or ``from_dict``."""
+        self.where, self.base, self.lines = where, base or Path.cwd(), lines or Lines()
+        self.frames = dict(frames or {})
+        self.spec, self._read = read_spec(told, Path(where).stem)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a study file, or a recipe by its name.
+
+        Raises:
+            ConfigError: no such file or recipe, or no YAML. What else is wrong is told by ``check``.
+        """
+        file = Path(path)
+        if not file.is_file():
+            file = RECIPES / f"{path}.yaml"
+            if not file.is_file():
+                raise ConfigError(f"{path}: neither a file nor a recipe; {nearest(str(path), recipes())}")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: cannot be read as a text file ({error})") from None
+        told, lines = read_with_lines(text, str(file))
+        return cls(told, str(file), file.absolute().parent, lines)
+
+    @classmethod
+    def from_dict(
+        cls,
+        told: Mapping[str, Any],
+        frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
+        base: str | Path | None = None,
+    ) -> Self:
+        """A study from plain values; ``frames`` are tables in memory that ``data: {frame: NAME}`` names."""
+        return cls(told, str(told.get("name", "study")), None if base is None else Path(base), None, frames)
+
+    # -- what it says ------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.spec.name
+
+    @cached_property
+    def variants(self) -> Sequence[Any]:
+        """All variants."""
+        from plait.study.check import defaults
+        from plait.study.variants import variants
+
+        return variants(self.spec, defaults())
+
+    def check(self, *, data: bool = True) -> list[Mistake]:
+        """Every mistake of the file; none means that it can be run.
+
+        Args:
+            data: also read the tables and look whether they have what the study names.
+        """
+        from plait.study.check import problems
+        from plait.study.check_data import data_problems
+
+        found = list(self._read.problems)
+        found += problems(self.spec)
+        if data and not found:
+            found += data_problems(self)
+        places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(found)]
+        told = [Mistake(text, self.lines.of(place)) for place, text in places]
+        return sorted(told, key=lambda mistake: mistake.line or 0)
+
+    def require(self, *, data: bool = False) -> None:
+        """Raise all mistakes as one error."""
+        found = self.check(data=data)
+        if found:
+            raise ConfigError(f"{self.where}: {'; '.join(map(str, found))}")
+
+    # -- tables and runs -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tables(self) -> dict[tuple[int, int | None], StudyTable]:
+        """Every table by its position, and by the seed where a data set is drawn anew."""
+        from plait.study.tables import load_table, redrawn
+
+        found = {}
+        for number, told in enumerate(self.spec.data):
+            for seed in self.spec.seeds if redrawn(told) else (None,):
+                found[number, seed] = load_table(told, self.base, seed, self.frames)
+        labels = [table.label for (number, seed), table in found.items() if seed in (None, self.spec.seeds[0])]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ConfigError(
+                f"{self.where}: the data {', '.join(twice)} is named twice; give one of them a name: of its own"
+            )
+        return found
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """All runs, in the order in which they are begun."""
+        from plait.study.runs import runs_of
+
+        return runs_of(self.spec, self.tables, self.variants)
+
+    def folder(self, out: str | Path | None = None) -> Path:
+        """Where results go."""
+        return Path(out) if out is not None else Path("runs") / f"study-{self.name}"
+
+    def plan(self, out: str | Path | None = None, *, probes: int = 3, workers: int | None = None) -> Plan:
+        """How many runs there are, what they share, and how long they will take after a few of them."""
+        from plait.study.plan import plan
+
+        return plan(self, self.folder(out), probes, workers)
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        *,
+        workers: int | None = None,
+        engine: str = "local",
+        retry_failed: bool = False,
+        store: str | None = None,
+        command: str = "",
+        view: bool | None = None,
+        race: Race | None = None,
+        only: Sequence[str] | None = None,
+    ) -> Results:
+        """Do what is not done yet; killed at any moment, the same call goes on.
+
+        Args:
+            out: folder; default ``runs/study-NAME``.
+            workers: processes; None: one per core. With several, each gets its share of the cores.
+            engine: ``local`` (processes), ``ray``, or ``inline`` (this process).
+            retry_failed: try failed runs again.
+            store: folder of the store of embeddings; None: the user's.
+            command: what to run to do it again, for the report.
+            view: show progress; None: only on a terminal.
+            race: names variants that need no more runs, from the lines so far.
+            only: names of runs to which this call is limited.
+
+        Raises:
+            ConfigError: the file has a mistake, or the folder holds another study.
+            DiskFullError: what was finished is kept.
+        """
+        from plait.study.launch import launch
+
+        self.require()
+        return launch(self, self.folder(out), workers, engine, retry_failed, store, command, view, race, only)

@@ -1,0 +1,209 @@
+"""The tables of a study in memory: rows, schema, target, and what tells one state of the data from another."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait import registry, schema
+from plait.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.schema import Schema
+from plait.study.spec import DataSpec
+from plait.table import read_table
+from plait.table_cells import MEDIA, cells
+from plait.targets import Labels, target_values, with_target
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyTable:
+    """One table and its target.
+
+    Attributes:
+        label: ``dataset/target``.
+        frame: the rows that have a target; positions in results count in it.
+        parts: column that names the official part of a row; ``folds``: its fold; ``groups``: what stays together.
+        resplit: rows may be split anew.
+    """
+
+    label: str
+    frame: pd.DataFrame
+    schema: Schema
+    parts: str | None = None
+    folds: str | None = None
+    groups: str | None = None
+    resplit: bool = True
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.schema.task
+
+    @property
+    def target(self) -> str:
+        """The target's column."""
+        return str(self.schema.target)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names, in the order of the schema."""
+        return tuple(m.name for m in self.schema.modalities)
+
+    @cached_property
+    def y(self) -> Any:
+        """The whole target: classes (n,), ``Labels``, or floats (n,)."""
+        return target_values(self.frame[self.target], self.task)
+
+    @cached_property
+    def classes(self) -> list[Any] | None:
+        """All classes of the table, sorted; None for a number."""
+        if self.task == "regression":
+            return None
+        found = self.y.classes if isinstance(self.y, Labels) else np.unique(self.y).tolist()
+        return list(found)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex digest of all cells that the study uses, the contents of files included, and of the split's columns."""
+        digest = blake2b(digest_size=8)
+        used = [*self.schema.modalities]
+        for modality in used:
+            digest.update(f"\x1d{modality.name} {modality.kind} {modality.columns}".encode())
+            for column in _contents(self, modality):
+                for cell in column:
+                    digest.update(_key(cell))
+        for name in (self.target, self.parts, self.folds, self.groups):
+            if name is not None:
+                digest.update("\x1e".join(map(str, self.frame[name])).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
+    if modality.kind in (*MEDIA, "vector"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
+            return cells(table.frame, modality, table.schema.root)
+    return [[None if pd.isna(v) else str(v) for v in table.frame[column]] for column in modality.columns]
+
+
+def _key(cell: Any) -> bytes:
+    from plait.embedding_key import cell_key
+
+    try:
+        return b"-" if cell is None else b"+" + cell_key(cell)
+    except CellError:
+        return cell_key(str(getattr(cell, "where", type(cell).__name__)))
+
+
+def redrawn(spec: DataSpec) -> bool:
+    """Each seed draws this data set anew."""
+    if spec.dataset is None or "seed" in spec.options:
+        return False
+    variant = registry.find("datasets", spec.dataset)
+    return not variant.resplit and "seed" in inspect.signature(variant).parameters
+
+
+def load_table(
+    spec: DataSpec,
+    base: Path,
+    seed: int | None = None,
+    frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
+    schema_told: Mapping[str, Any] | None = None,
+) -> StudyTable:
+    """Read one table.
+
+    Args:
+        spec: which.
+        base: folder that relative paths start from.
+        seed: of a data set that is drawn anew for each.
+        frames: tables given in memory.
+        schema_told: what was inferred before, so that every process works with the same.
+
+    Raises:
+        PlaitError: a file, a target or a column is not there.
+    """
+    if spec.dataset is not None:
+        found = _dataset(spec, base, seed)
+    elif spec.frame is not None:
+        found = _frame(spec, frames or {})
+    else:
+        found = _table(spec, base, schema_told)
+    if spec.rows is not None and spec.rows < len(found.frame):
+        drawn = np.sort(np.random.default_rng(0).permutation(len(found.frame))[: spec.rows])
+        found = dataclasses.replace(found, frame=found.frame.iloc[drawn].reset_index(drop=True))
+    return found
+
+
+def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
+    variant = registry.find("datasets", str(spec.dataset))
+    options = dict(spec.options)
+    if seed is not None and redrawn(spec):
+        options["seed"] = seed
+    known = list(inspect.signature(variant).parameters)
+    from plait.config import check_fields
+
+    check_fields(options, known, f"data set '{spec.dataset}'")
+    loaded = variant(**options).load(None if spec.root is None else base / spec.root)
+    target = spec.target or next(iter(variant.tasks), "")
+    frame, found = loaded.of(target)
+    return StudyTable(
+        spec.name or f"{spec.dataset}/{target}",
+        frame,
+        found,
+        loaded.split,
+        loaded.folds,
+        loaded.groups,
+        variant.resplit,
+    )
+
+
+def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]]) -> StudyTable:
+    if spec.frame is None or spec.frame not in frames:
+        raise ConfigError(f"data: no table '{spec.frame}' is given; given: {', '.join(frames) or 'none'}")
+    frame, found = frames[spec.frame]
+    target = spec.target or found.target
+    if target is None:
+        raise ConfigError(f"data: frame '{spec.frame}' has no target; name it beside it")
+    found = dataclasses.replace(found, target=target)
+    return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), found)
+
+
+def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None) -> StudyTable:
+    path = base / str(spec.table)
+    frame = read_table(path)
+    root = str(base / spec.root) if spec.root else None
+    if schema_told is not None:
+        found = schema.from_dict(schema_told, str(path))
+    elif spec.schema is not None:
+        file = base / spec.schema
+        if not file.is_file():
+            raise ConfigError(f"{file}: there is no such schema file")
+        found = schema.from_yaml(file.read_text(encoding="utf-8"), str(file))
+    else:
+        if spec.target is None:
+            raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
+        found = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
+    target = spec.target or found.target
+    if target is None:
+        raise ConfigError(f"data: neither the study nor {spec.schema} names the target of {path.name}")
+    found = dataclasses.replace(
+        found, target=target, root=root or found.root or str(path.parent), task=spec.task or found.task
+    )
+    return StudyTable(spec.name or f"{spec.source}/{target}", _with_target(frame, target), found)
+
+
+def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)
+        found = with_target(frame, target)
+    if len(found) < 10:
+        raise TableError(f"{len(found)} rows have a '{target}'; a study needs at least 10")
+    return found.reset_index(drop=True)

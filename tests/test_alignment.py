@@ -1,0 +1,499 @@
+"""Losses against naive loops, gradients of large batches, and every stage of the registry against its contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from plait import config, registry
+from plait.alignment._context import ATTENDING, OPERATIONS
+from plait.alignment._cosine import cosine, unit
+from plait.alignment._gradients import backward, loss_of
+from plait.alignment._losses import Contrast, Couples, HardestNegatives, InfoNCE
+from plait.alignment._network import COLDEST, HOTTEST, Temperature
+from plait.alignment._pairs import Pairs, numbered
+from plait.alignment._schedule import PlateauAdamW
+from plait.alignment._soft_targets import LOSSES, FixedTargets, SoftTargets
+from plait.errors import ConfigError, PlaitError, TableError
+from plait.testing_alignment import check_alignment, example_pairs
+from plait.tokens import Tokens
+
+STAGES = registry.names("alignment")
+LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]
+
+
+def stage(name: str, **told: object) -> object:
+    """A stage that learns in no time."""
+    variant = registry.find("alignment", name)
+    quick = {"epochs": 20, "learning_rate": 1e-2, "batch_size": 16} if variant.learned else {}
+    quick |= {"width": 16, "input_dropout": 0.1} if "input_dropout" in config.fields_of(variant) else {}
+    quick |= {"anchors": ["b"]} if name == "hardest_negatives" else {}
+    return config.build(variant, {**quick, **told}, name)
+
+
+def vectors(n: int = 7, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator), torch.randn(n, d, generator=generator)
+
+
+def cos(a: Tensor, b: Tensor) -> float:
+    """As the papers write it."""
+    dot = sum(float(u) * float(v) for u, v in zip(a, b, strict=True))
+    return dot / math.sqrt(sum(float(u) ** 2 for u in a)) / math.sqrt(sum(float(v) ** 2 for v in b))
+
+
+# -- the losses as the papers write them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 6, 50])
+@pytest.mark.parametrize("tau", [0.05, 0.5])
+def test_hardest_negatives_is_the_formula_of_the_paper(k: int, tau: float) -> None:
+    a, b = vectors()
+    total = 0.0
+    for i in range(7):
+        similar = [math.exp(cos(a[i], b[j]) / tau) for j in range(7)]
+        hardest = sorted((similar[j] for j in range(7) if j != i), reverse=True)[:k]
+        total += -math.log(similar[i] / (similar[i] + sum(hardest) + 1e-7))
+    assert float(HardestNegatives(k)(a, b, torch.tensor(tau))) == pytest.approx(total / 7, abs=1e-5)
+
+
+def naive_soft(a: Tensor, b: Tensor, x: Tensor, y: Tensor, tau: float) -> float:
+    """Equations 3 to 6; ``x`` and ``y`` are what equation 5 is read over."""
+    n = len(a)
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            one = -math.log(math.exp(cos(a[i], b[j]) / tau) / sum(math.exp(cos(a[i], b[m]) / tau) for m in range(n)))
+            two = -math.log(math.exp(cos(b[i], a[j]) / tau) / sum(math.exp(cos(b[i], a[m]) / tau) for m in range(n)))
+
+            def target(i: int, j: int) -> float:
+                alike = [math.exp((cos(x[i], x[m]) + cos(y[i], y[m])) / (2 * tau)) for m in range(n)]
+                return alike[j] / sum(alike)
+
+            total += target(i, j) * one + target(j, i) * two
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.7])
+def test_soft_targets_are_equations_3_to_6(tau: float) -> None:
+    a, b = vectors()
+    x, y = vectors(d=3, seed=1)
+    assert float(SoftTargets()(a, b, torch.tensor(tau))) == pytest.approx(naive_soft(a, b, a, b, tau), abs=1e-5)
+    fixed = FixedTargets()(a, b, torch.tensor(tau), fixed=(x, y))
+    assert float(fixed) == pytest.approx(naive_soft(a, b, x, y, tau), abs=1e-5)
+
+
+def test_infonce_is_cross_entropy_both_ways() -> None:
+    a, b = vectors()
+    logits = cosine(a, b) / 0.2
+    own = torch.arange(7)
+    expected = (torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)) / 2
+    assert float(InfoNCE()(a, b, torch.tensor(0.2))) == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(), HardestNegatives(3)], ids=lambda v: type(v).__name__)
+def test_rows_of_one_thing_are_no_negatives_of_each_other(loss: Contrast) -> None:
+    a, b = vectors(4)
+    labels = torch.tensor([[0, 0], [1, 1], [2, 2], [2, 3]])  # rows 2 and 3 share a thing
+    found = float(loss(a, b, torch.tensor(0.3), labels))
+    total, ways = 0.0, 1 if isinstance(loss, HardestNegatives) else 2
+    for one, two in [(a, b), (b, a)][:ways]:
+        for i in range(4):
+            rivals = [j for j in range(4) if j != i and {i, j} != {2, 3}]
+            positive = math.exp(cos(one[i], two[i]) / 0.3)
+            total += -math.log(positive / (positive + sum(math.exp(cos(one[i], two[j]) / 0.3) for j in rivals)))
+    assert found == pytest.approx(total / (4 * ways), abs=1e-5)
+
+
+def test_soft_targets_of_rows_of_one_thing_are_those_without_the_other() -> None:
+    a, b = vectors(3)
+    both = torch.tensor([[0], [1], [1]])
+    tau = torch.tensor(0.4)
+    total = 0.0
+    for i in range(3):  # each row's own softmax, over the rows that count for it
+        kept = [j for j in range(3) if j == i or both[i] != both[j]]
+        for one, two in ((a, b), (b, a)):
+            for j in kept:
+                beside = [m for m in range(3) if m == j or both[m] != both[j]] if one is b else kept
+                row = j if one is b else i
+                alike = {m: math.exp((cos(a[row], a[m]) + cos(b[row], b[m])) / 0.8) for m in beside}
+                share = alike[i if one is b else j] / sum(alike.values())
+                chance = math.exp(cos(one[i], two[j]) / 0.4) / sum(math.exp(cos(one[i], two[m]) / 0.4) for m in kept)
+                total -= share * math.log(chance)
+    assert float(SoftTargets()(a, b, tau, both)) == pytest.approx(total / 6, abs=1e-5)
+
+
+# -- numbers that break ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSS_OBJECTS, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("case", ["zero vector", "all the same", "one row", "coldest", "huge", "tiny"])
+def test_no_vector_makes_a_loss_or_its_gradient_infinite(loss: Contrast, case: str) -> None:
+    a, b = vectors(1 if case == "one row" else 6)
+    a = torch.zeros_like(a) if case == "zero vector" else a * {"huge": 1e30, "tiny": 1e-25}.get(case, 1.0)
+    a = a[:1].expand_as(a) if case == "all the same" else a
+    a, b = a.clone().requires_grad_(), b.clone().requires_grad_()
+    tau = torch.tensor(COLDEST, requires_grad=True)
+    found = loss(a, b, tau, fixed=(a.detach(), b.detach()))
+    found.backward()
+    assert math.isfinite(found.item())
+    for leaf in (a, b, tau):
+        assert leaf.grad is None or torch.isfinite(leaf.grad).all()
+    if case == "zero vector":
+        assert (a.grad == 0).all()
+
+
+def test_cosine_of_a_zero_vector_is_zero() -> None:
+    assert cosine(torch.zeros(1, 3), torch.ones(2, 3)).tolist() == [[0.0, 0.0]]
+    assert unit(torch.tensor([[1e30, 0.0], [1e-20, 0.0]])).tolist() == [[1.0, 0.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("start", [0.0, -1.0, COLDEST / 2, HOTTEST * 2, math.nan])
+def test_temperature_beyond_its_bounds_is_refused(start: float) -> None:
+    with pytest.raises(ConfigError, match="temperature"):
+        Temperature(start, learned=True)
+
+
+@pytest.mark.parametrize(("bound", "way"), [(COLDEST, -1.0), (HOTTEST, 1.0)])
+def test_temperature_stays_within_its_bounds_and_can_leave_them(bound: float, way: float) -> None:
+    temperature = Temperature(bound, learned=True)
+    with torch.no_grad():
+        temperature.log.add_(way)
+    temperature.hold()
+    assert temperature().item() == pytest.approx(bound, rel=1e-5)
+    temperature().backward()
+    assert float(temperature.log.grad) != 0
+
+
+# -- large batches ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSS_OBJECTS, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("labelled", [False, True])
+def test_blocks_have_the_loss_and_the_gradients_of_the_whole(loss: Contrast, labelled: bool) -> None:
+    a, b = (v.double().requires_grad_() for v in vectors(11))
+    x, y = (unit(v.double()) for v in vectors(11, 3, seed=1))
+    tau = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    labels = torch.stack([torch.arange(11) // 2, torch.arange(11)], 1) if labelled else None
+    whole = loss(a, b, tau, labels, (x, y))
+    expected = torch.autograd.grad(whole, (a, b, tau))
+    leaves = [unit(v).detach().requires_grad_() for v in (a, b)]
+    own, total = tau.detach().clone().requires_grad_(), 0.0
+    for term in loss.blocks(Couples(leaves[0], leaves[1], own, labels, (x, y)), 4):
+        total += float(term.detach())
+        term.backward()
+    assert total == pytest.approx(whole.item(), abs=1e-12)
+    for vector, leaf, wanted in zip((a, b), leaves, expected, strict=False):
+        torch.testing.assert_close(torch.autograd.grad(unit(vector), vector, leaf.grad)[0], wanted)
+    torch.testing.assert_close(own.grad, expected[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [("hardest_negatives", None), *[(n, k) for n in ("context", "plain_heads") for k in LOSSES]]
+)
+def test_a_cached_batch_has_the_gradients_of_the_full_batch(name: str, loss: str | None) -> None:
+    told = stage(name, loss=loss) if loss else stage(name)
+    dims = {"a": 6, "b": 5, "c": 7}
+    pairs = example_pairs(dims)
+    torch.manual_seed(0)
+    network = told.network(dims).double()
+    network.train()
+    batch = Pairs({n: {"x": b["x"].double()} for n, b in pairs.x.items()}, pairs.present, pairs.cell, pairs.thing)
+    found = []
+    for rows in (len(batch), 7):
+        network.zero_grad()
+        value = backward(network, told.contrast(), told.pairs_of(list(dims)), batch, rows)
+        assert value == pytest.approx(loss_of(network, told.contrast(), told.pairs_of(list(dims)), batch, 13), abs=1e-9)
+        found.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_draws_the_same_masks_in_both_passes_of_a_cached_batch() -> None:
+    told = stage("plain_heads", input_dropout=0.5)
+    pairs = example_pairs({"a": 6, "b": 5})
+    torch.manual_seed(0)
+    network = told.network({"a": 6, "b": 5}).train()
+    values = [backward(network, told.contrast(), [("a", "b")], pairs, 7, seed=s) for s in (1, 1, 2)]
+    assert values[0] == values[1] != values[2]
+    network.zero_grad()
+    backward(network, told.contrast(), [("a", "b")], pairs, 7, seed=1)
+    step = 1e-2
+    gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+    with torch.no_grad():
+        for p in network.parameters():
+            p -= step * p.grad / gradient.norm()
+    after = backward(network, told.contrast(), [("a", "b")], pairs, 7, seed=1)
+    assert after - values[0] == pytest.approx(
+        -step * float(gradient.norm()), rel=0.2
+    )  # masks drawn anew would not fall so
+
+
+# -- stages ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_contract(name: str) -> None:
+    check_alignment(stage(name), {"a": 6, "b": 5})
+
+
+@pytest.mark.parametrize("name", [n for n in STAGES if n != "hardest_negatives"])
+def test_three_modalities_share_a_space(name: str) -> None:
+    longer = {"epochs": 30} if registry.find("alignment", name).learned else {}
+    check_alignment(stage(name, **longer), {"a": 6, "b": 5, "c": 9})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_context_joins_in_every_way_and_matters(operation: str) -> None:
+    told = stage("context", operation=operation)
+    check_alignment(told, {"a": 6, "b": 5})
+    torch.manual_seed(0)
+    network = told.network({"a": 6, "b": 6}).eval()
+    network.projections["1"].load_state_dict(network.projections["0"].state_dict())
+    x = torch.randn(3, 6)
+    assert not torch.allclose(network("a", {"x": x}), network("b", {"x": x}), atol=1e-4)
+
+
+@pytest.mark.parametrize("operation", ATTENDING)
+def test_attention_over_one_slot_would_ignore_the_context(operation: str) -> None:
+    with pytest.raises(ConfigError, match="ignores the context"):
+        stage("context", operation=operation, slots=1)
+    attend = OPERATIONS[operation](4)
+    x = torch.randn(3, 1, 4)
+    torch.testing.assert_close(attend(x, torch.randn(4)), x)  # softmax over one score is 1
+
+
+def test_scores_of_attention_are_the_formulas() -> None:
+    torch.manual_seed(0)
+    x, query = torch.randn(2, 3, 4), torch.randn(4)
+    for name in ATTENDING:
+        attend = OPERATIONS[name](4)
+        for row in range(2):
+            scores = []
+            for key in x[row]:
+                if name == "dot":
+                    scores.append(float(query @ key) / 2)
+                elif name == "general":
+                    scores.append(float(key @ (attend.weight.weight @ query)) / 2)
+                else:
+                    inner = attend.query.weight @ query + attend.key.weight @ key + attend.key.bias
+                    scores.append(float(attend.score.weight[0] @ inner.tanh()))
+            weight = torch.tensor(scores).softmax(0)
+            torch.testing.assert_close(attend(x, query)[row, 0], (weight[:, None] * x[row]).sum(0), atol=1e-6, rtol=0)
+
+
+def test_the_fusion_encoder_is_shared_and_contexts_are_not() -> None:
+    network = stage("context").network({"a": 6, "b": 5, "c": 3})
+    assert network.contexts.vectors.weight.shape == (3, 16)
+    assert sum(n.startswith("encoder.") for n, _ in network.named_parameters()) == sum(
+        1 for _ in network.encoder.named_parameters()
+    )
+
+
+def test_projector_is_linear_tanh_dropout_residual() -> None:
+    network = stage("hardest_negatives").network({"a": 6, "b": 5}).eval()
+    x = torch.randn(4, 6)
+    linear = network.projectors["0"].linear
+    expected = x @ linear.weight.T + linear.bias
+    torch.testing.assert_close(network("a", {"x": x}), expected + expected.tanh())
+
+
+def test_anchors_of_another_width_are_faced_through_a_map() -> None:
+    told = stage("hardest_negatives", anchors=["text", "image"])
+    network = told.network({"table": 4, "text": 6, "image": 9}).eval()
+    x = torch.randn(3, 4)
+    assert network.out_dim == 6
+    assert network("table", {"x": x}, "text").shape == (3, 6)
+    assert network("table", {"x": x}, "image").shape == (3, 9)
+    assert network.side("table", "text").towards is None
+    assert network.side("table", "image").towards == "image"
+
+
+def test_procrustes_finds_a_rotation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 4, generator=generator)
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    told = stage("procrustes")
+    network = told.network({"a": 4, "b": 4})
+    told.fit(network, Pairs.of({"a": x @ rotation, "b": x}), seed=0)
+    a, b = network("a", {"x": x @ rotation}), network("b", {"x": x})
+    torch.testing.assert_close(unit(a), unit(b), atol=1e-3, rtol=0)
+    assert network("a", {"x": x @ rotation}).norm(dim=1) == pytest.approx(
+        (x @ rotation - (x @ rotation).mean(0)).norm(dim=1)
+    )
+
+
+def test_ridge_is_least_squares() -> None:
+    pairs = example_pairs({"a": 3, "b": 4})
+    told = stage("ridge", penalty=1e-12)
+    network = told.network({"a": 3, "b": 4})
+    told.fit(network, pairs, seed=0)
+    rows = pairs.both("a", "b")
+    a, b = pairs.x["a"]["x"][rows].double(), pairs.x["b"]["x"][rows].double()
+    design = torch.cat([b, torch.ones(len(b), 1, dtype=torch.float64)], 1)
+    expected = design @ torch.linalg.lstsq(design, a).solution
+    mean = pairs.x["a"]["x"][pairs.present["a"]].mean(0)
+    torch.testing.assert_close(
+        network("b", {"x": b.float()}) + a.mean(0).float() - mean, expected.float() - mean, atol=1e-3, rtol=0
+    )
+
+
+def test_cca_of_two_is_that_of_scikit_learn() -> None:
+    from sklearn.cross_decomposition import CCA
+
+    pairs = example_pairs({"a": 3, "b": 4}, rows=300)
+    told = stage("cca", components=2, penalty=1e-9, power=0.0)
+    network = told.network({"a": 3, "b": 4})
+    told.fit(network, pairs, seed=0)
+    both = pairs.take(pairs.both("a", "b"))
+    found = [network(n, both.x[n]).numpy() for n in "ab"]
+    expected = CCA(2, scale=False).fit_transform(both.x["a"]["x"].numpy(), both.x["b"]["x"].numpy())
+    for place in range(2):
+        correlation = np.corrcoef(*(f[:, place] for f in found))[0, 1]
+        wanted = np.corrcoef(*(e[:, place] for e in expected))[0, 1]
+        assert float(correlation) == pytest.approx(float(wanted), abs=1e-3)
+
+
+class _Learning(torch.nn.Module):
+    """An encoder's network with something to train."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(dim, 4)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        return Tokens.of_vectors(self.linear(batch["x"]))
+
+
+def test_convirt_trains_the_encoders_too() -> None:
+    torch.manual_seed(0)
+    pairs = example_pairs({"a": 6, "b": 5})
+    encoders = {n: SimpleNamespace(dim=4, module=partial(_Learning, d)) for n, d in pairs.dims.items()}
+    told = stage("convirt", rows_at_once=7, batch_size=None)
+    network = told.network_over(encoders, {"a": 0, "b": 0})
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    told.fit(network, pairs, seed=0, progress=False)
+    moved = [k for k, v in network.state_dict().items() if not torch.equal(v, before[k])]
+    assert "encoders.0.linear.weight" in moved
+    assert "heads.1.2.weight" in moved
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+def fit(name: str, pairs: Pairs, **told: object) -> None:
+    made = stage(name, **told)
+    made.fit(made.network(pairs.dims), pairs, seed=0, progress=False)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_one_row_is_not_enough(name: str) -> None:
+    with pytest.raises(TableError, match="1 rows have both"):
+        fit(name, Pairs.of({"a": torch.ones(1, 6), "b": torch.ones(1, 5)}))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_rows_that_are_all_the_same_have_nothing_to_tell(name: str) -> None:
+    with pytest.raises(TableError, match="all 8 cells of 'a' are the same"):
+        fit(name, Pairs.of({"a": torch.ones(8, 6), "b": torch.randn(8, 5)}))
+    with pytest.raises(TableError, match="about one thing"):
+        fit(name, Pairs.of({"a": torch.randn(8, 6), "b": torch.randn(8, 5)}, thing=torch.zeros(8, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_zero_vector_among_the_rows_is_no_trouble(name: str) -> None:
+    pairs = example_pairs({"a": 6, "b": 5})
+    x = {n: b["x"].clone() for n, b in pairs.x.items()}
+    x["a"][1] = 0.0
+    fit(name, Pairs.of(x))
+
+
+def test_more_negatives_than_the_batch_has_are_all_of_them() -> None:
+    pairs = example_pairs({"a": 6, "b": 5})
+    fit("hardest_negatives", pairs, negatives=1000, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("anchors", "match"), [([], "needs anchors"), (["a", "b"], "needs anchors"), (["c"], "unknown anchor 'c'")]
+)
+def test_anchors_that_cannot_be(anchors: list[str], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        stage("hardest_negatives", anchors=anchors).network({"a": 3, "b": 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "match"),
+    [
+        ("context", {"operation": "ad"}, "did you mean 'add'"),
+        ("context", {"width": 30}, "multiple of 4"),
+        ("context", {"loss": "infonc"}, "did you mean 'infonce'"),
+        ("plain_heads", {"batch_size": 1}, "batch_size"),
+        ("plain_heads", {"held_out": 1.0}, "held_out"),
+        ("plain_heads", {"learning_rate": 0.0}, "learning_rate"),
+        ("hardest_negatives", {"negatives": 0}, "negatives"),
+        ("ridge", {"penalty": 0.0}, "penalty"),
+        ("cca", {"components": 0}, "components"),
+        ("procrustes", {"towards": "c"}, "unknown modality 'c'"),
+    ],
+)
+def test_settings_that_cannot_be(name: str, told: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        stage(name, **told).network({"a": 3, "b": 4})
+
+
+def test_one_modality_is_nothing_to_align() -> None:
+    for name in STAGES:
+        if name != "hardest_negatives":
+            with pytest.raises(ConfigError, match="two modalities"):
+                stage(name).network({"a": 3})
+
+
+def test_training_that_diverges_says_so() -> None:
+    pairs = example_pairs({"a": 6, "b": 5})
+    with pytest.raises(PlaitError, match="diverged"):
+        fit("plain_heads", pairs, learning_rate=1e38)
+
+
+# -- training --------------------------------------------------------------------------------------------------------
+
+
+def test_training_stops_early_and_keeps_the_best_state() -> None:
+    pairs = example_pairs({"a": 6, "b": 5}, rows=120)
+    told = stage("plain_heads", epochs=200, patience=3, input_dropout=0.0, learning_rate=3e-2)
+    network = told.network(pairs.dims)
+    history = told.fit(network, pairs, seed=0, progress=False)
+    losses = [record["valid_loss"] for record in history]
+    assert len(history) < 200
+    assert len(losses) - 1 - losses.index(min(losses)) == 3
+
+
+def test_things_are_held_out_whole() -> None:
+    from plait.alignment._learned import _split
+
+    pairs = Pairs.of({"a": torch.randn(100, 3)}, thing=torch.arange(100) // 5)
+    fold, held = _split(pairs, 0.1, torch.Generator().manual_seed(0))
+    assert held is not None
+    assert not set(fold.thing.tolist()) & set(held.thing.tolist())
+    assert len(held) == 10
+
+
+def test_the_learning_rate_falls_on_a_plateau() -> None:
+    optimiser = PlateauAdamW([torch.nn.Parameter(torch.ones(1))], 1.0, 0.0, patience=2)
+    for loss in (3.0, 2.0, 2.0, 2.0):
+        optimiser.observe(loss)
+    assert optimiser.factor() == 1.0
+    optimiser.observe(2.0)
+    assert optimiser.factor() == 0.5
+    optimiser.observe(1.0)
+    assert optimiser.factor() == 0.5
+
+
+def test_equal_rows_have_equal_numbers() -> None:
+    assert numbered(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist() == [0, 1, 0]
