@@ -120,7 +120,7 @@ class Experiment:
         if folder.is_dir():
             return FusionClassifier.load(folder)
         start = time.perf_counter()
-        model.fit(train, train["digit"])
+        model.fit(train, train["digit"], groups=train["recording"])
         record = model.record_
         print(f"{name}: {record['trained_weights']:,} weights, {time.perf_counter() - start:.0f} s", flush=True)
         folder.parent.mkdir(exist_ok=True)

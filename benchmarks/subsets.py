@@ -70,6 +70,7 @@ class Trial:
     seed: int
     store: str
     fixed: bool  # every seed has the same test part
+    groups: str | None  # column whose equal values stay together
 
     @property
     def subsets(self) -> list[tuple[str, ...]]:
@@ -129,7 +130,8 @@ def make_trial(cls: type[Dataset], loaded: Loaded, target: str, kind: str, seed:
         group = loaded.groups if kind == "grouped" else None
         *_, rows = split(frame, FRACTIONS, seed, stratify=target, group=group)
         test = np.isin(np.arange(len(frame)), rows)
-    return Trial(cls, frame, schema, np.flatnonzero(~test), np.flatnonzero(test), seed, store, fixed)
+    together = None if kind == "random" else loaded.groups
+    return Trial(cls, frame, schema, np.flatnonzero(~test), np.flatnonzero(test), seed, store, fixed, together)
 
 
 def fit_plait(trial: Trial, subset: tuple[str, ...]) -> tuple[Outputs, dict[str, Any]]:
@@ -140,7 +142,8 @@ def fit_plait(trial: Trial, subset: tuple[str, ...]) -> tuple[Outputs, dict[str,
     task = trial.schema.task
     maker = FusionRegressor if task == "regression" else FusionClassifier
     model = maker(modalities=schema, task=task, random_state=trial.seed, store=trial.store, progress=False)
-    model.fit(x.iloc[trial.train].reset_index(drop=True), trial.y[trial.train])
+    groups = None if trial.groups is None else trial.frame[trial.groups].to_numpy()[trial.train]
+    model.fit(x.iloc[trial.train].reset_index(drop=True), trial.y[trial.train], groups=groups)
     record = {key: model.record_[key] for key in ("trained_weights", "seconds", "peak_memory_mb", "members", "width")}
     test = x.iloc[trial.test].reset_index(drop=True)
     if task == "regression":

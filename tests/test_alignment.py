@@ -32,7 +32,7 @@ LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]
 def stage(name: str, **told: object) -> object:
     """A stage that learns in no time."""
     variant = registry.find("alignment", name)
-    quick = {"epochs": 20, "learning_rate": 1e-2, "batch_size": 16} if variant.learned else {}
+    quick = {"epochs": 14, "learning_rate": 1e-2, "batch_size": 16} if variant.learned else {}
     quick |= {"width": 16, "input_dropout": 0.1} if "input_dropout" in config.fields_of(variant) else {}
     quick |= {"anchors": ["b"]} if name == "hardest_negatives" else {}
     return config.build(variant, {**quick, **told}, name)
@@ -244,7 +244,7 @@ def test_stage_contract(name: str) -> None:
     check_alignment(stage(name), {"a": 6, "b": 5})
 
 
-@pytest.mark.parametrize("name", [n for n in STAGES if n != "hardest_negatives"])
+@pytest.mark.parametrize("name", ["cca", "context", "ridge"])
 def test_three_modalities_share_a_space(name: str) -> None:
     longer = {"epochs": 30} if registry.find("alignment", name).learned else {}
     check_alignment(stage(name, **longer), {"a": 6, "b": 5, "c": 9})
@@ -279,12 +279,12 @@ def test_scores_of_attention_are_the_formulas() -> None:
             scores = []
             for key in x[row]:
                 if name == "dot":
-                    scores.append(float(query @ key) / 2)
+                    scores.append((query @ key).item() / 2)
                 elif name == "general":
-                    scores.append(float(key @ (attend.weight.weight @ query)) / 2)
+                    scores.append((key @ (attend.weight.weight @ query)).item() / 2)
                 else:
                     inner = attend.query.weight @ query + attend.key.weight @ key + attend.key.bias
-                    scores.append(float(attend.score.weight[0] @ inner.tanh()))
+                    scores.append((attend.score.weight[0] @ inner.tanh()).item())
             weight = torch.tensor(scores).softmax(0)
             torch.testing.assert_close(attend(x, query)[row, 0], (weight[:, None] * x[row]).sum(0), atol=1e-6, rtol=0)
 

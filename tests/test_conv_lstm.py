@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from plait.errors import ConfigError
+from plait import FusionClassifier, noise_grid
+from plait.encoders.pixels import Pixels
+from plait.encoders.spectrogram import Spectrogram
+from plait.errors import CellError, ConfigError, TableError
+from plait.network_choice import schema_for
 from plait.networks._conv_lstm_naive import naive_outputs
 from plait.networks._conv_lstm_steps import lengths, pack
 from plait.networks.conv_lstm import ConvLSTM
+from plait.noise_grid import Grid
 from plait.precision import fast_dtype
+from plait.schema import Modality, Schema
 from plait.testing import check_gradients
 from plait.tokens import Tokens
 from plait.train import trained_weights
@@ -74,20 +86,530 @@ def outputs_and_gradients(model: ConvLSTM, out: Tensor) -> tuple[Tensor, dict[st
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("checkpoint", [0, 3])
 def test_equals_the_naive_one(names: tuple[str, ...], depth: int, checkpoint: int) -> None:
-    if names == HEARD and depth < 2:
-        pool = 1  # the naive one cannot pool a single place
-    else:
-        pool = 2
-    tokens = batch(names)
-    if depth and "audio" in tokens:  # of an absent sound the fast one takes nothing, the naive one does not know of it
-        tokens = {name: found.take(torch.tensor([0, 1, 3, 4, 5])) for name, found in tokens.items()}
+    pool = 1 if names == HEARD else 2  # the naive one cannot pool a single place
+    rows = torch.tensor([0, 1, 3, 4, 5])  # of an absent sound nothing is taken; the naive one does not know of it
+    tokens = {name: found.take(rows) for name, found in batch(names).items()}
     model = network(names, depth, pool=pool, checkpoint=checkpoint)
-    rows = torch.tensor([0, 1, 3, 4, 5]) if depth and "audio" in tokens else torch.arange(6)
-    picture, sound, begun = front_padded(batch(names), 2)
+    picture, sound, begun = (None if t is None else t[rows] for t in front_padded(batch(names), 2))
+    assert begun is not None
     found, gradients = outputs_and_gradients(model, model(tokens))
-    given = (None if t is None else t[rows] for t in (picture, sound))
-    expected, wanted = outputs_and_gradients(model, naive_outputs(model, *given, begun[rows]))
+    expected, wanted = outputs_and_gradients(model, naive_outputs(model, picture, sound, begun))
     assert torch.allclose(found, expected, atol=1e-5)
     assert gradients.keys() == wanted.keys() == dict(model.named_parameters()).keys()
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, wanted[name], atol=1e-4), name
+
+
+def test_absent_sound_is_silence_at_depth_0() -> None:
+    tokens = batch()
+    picture, sound, begun = front_padded(tokens, 2)
+    model = network()
+    assert torch.allclose(model(tokens), naive_outputs(model, picture, sound, begun), atol=1e-5)
+
+
+def test_the_formula_by_hand() -> None:
+    """One place, one unit, one step: the gates written out."""
+    torch.manual_seed(0)
+    model = ConvLSTM(
+        {"image": 1, "audio": 1}, 1, pictures={"image": (1, 1)}, layers=1, width=1,
+        options={"precision": "float32", "least_steps": 1, "dense": 1},
+    )  # fmt: skip
+    layer = model.stack.joint[0]
+    v, a = 0.7, -0.4
+    tokens = {
+        name: Tokens(torch.full((1, 1, 1), value), torch.ones(1, 1, dtype=torch.bool))
+        for name, value in (("image", v), ("audio", a))
+    }
+    z = [layer.still[g, 0, 1, 1].item() * v + layer.driven[g, 0].item() * a + layer.bias[g].item() for g in range(4)]
+    i, _, o, g = (1 / (1 + math.exp(-z[0])), None, 1 / (1 + math.exp(-z[2])), math.tanh(z[3]))
+    h = o * math.tanh(i * g)
+    hidden = max(0.0, model.dense.weight.item() * h + model.dense.bias.item())
+    assert model(tokens).item() == pytest.approx(model.head.weight.item() * hidden + model.head.bias.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("depth", ["early", "middle", "late"])
+def test_contract(depth: str) -> None:
+    tokens = batch()
+    model = network(depth=depth).eval()
+    out = model(tokens)
+    assert torch.isfinite(out).all()
+    some = torch.tensor([4, 1, 2])
+    assert torch.allclose(model({n: t.take(some) for n, t in tokens.items()}), out[some], atol=1e-5)  # other rows
+    padded = {
+        n: Tokens(functional.pad(t.x, (0, 0, 0, 3), value=9.0), functional.pad(t.mask, (0, 3)))
+        for n, t in tokens.items()
+    }
+    assert torch.allclose(model(padded), out, atol=1e-5)
+    broken = {n: Tokens(t.x.masked_fill(~t.mask[..., None], math.nan), t.mask) for n, t in tokens.items()}
+    assert torch.allclose(model(broken), out, atol=1e-5)
+    gone = {n: t.absent_where(torch.ones(len(t), dtype=torch.bool)) for n, t in tokens.items()}
+    nothing = model(gone)
+    assert torch.isfinite(nothing).all()
+    assert torch.allclose(nothing, nothing[:1].expand_as(nothing), atol=1e-5)
+    for name in BOTH:
+        assert not torch.allclose(model(tokens | {name: gone[name]})[0], out[0], atol=1e-3)
+    check_gradients(model, model(tokens).square().sum())
+
+
+def test_frames_with_holes_are_those_that_are_there() -> None:
+    tokens = batch()
+    audio = tokens["audio"]
+    holed = audio.mask.clone()
+    holed[:, 1] = False
+    left = torch.cat([audio.x[:, :1], audio.x[:, 2:]], 1), torch.cat([holed[:, :1], holed[:, 2:]], 1)
+    model = network().eval()
+    assert torch.allclose(
+        model(tokens | {"audio": Tokens(audio.x, holed)}), model(tokens | {"audio": Tokens(*left)}), atol=1e-6
+    )
+
+
+def test_silence_in_front_is_front_padding() -> None:
+    """The paper pads all sounds to one length; ``least_steps`` does it without computing frames."""
+    tokens = batch()
+    audio = tokens["audio"].take(torch.tensor([1]))
+    image = tokens["image"].take(torch.tensor([1]))
+    silent = Tokens(torch.cat([torch.zeros(1, 4, BINS), audio.x[:, :3]], 1), torch.ones(1, 7, dtype=torch.bool))
+    padded = network(least_steps=7)({"image": image, "audio": audio})
+    assert torch.allclose(padded, network(least_steps=1)({"image": image, "audio": silent}), atol=1e-6)
+    assert not torch.allclose(padded, network(least_steps=1)({"image": image, "audio": audio}), atol=1e-3)
+
+
+def test_pack_puts_every_frame_where_it_belongs() -> None:
+    audio = batch()["audio"]
+    steps = lengths(audio, len(audio), 2)
+    assert steps.tolist() == [7, 3, 2, 2, 5, 7]
+    order = steps.argsort(descending=True, stable=True)
+    packed = pack(audio, order, steps[order])
+    assert packed.counts == (2, 2, 3, 3, 4, 6, 6)
+    assert packed.frames is not None
+    place = 0
+    for t, count in enumerate(packed.counts):
+        for r in range(count):
+            row = int(order[r])
+            frame = t - 7 + LENGTHS[row]
+            expected = audio.x[row, frame] if frame >= 0 else torch.zeros(BINS)
+            assert torch.equal(packed.frames[place], expected)
+            assert int(packed.who[place]) == r
+            place += 1
+    assert place == len(packed.frames)
+
+
+def test_over_time_ends_with_the_answer() -> None:
+    for depth in (0, 1, 2):
+        model = network(depth=depth, checkpoint=3).eval()
+        values, begun = model.over_time(batch())
+        assert values.shape == (6, LONGEST, 3)
+        assert torch.allclose(values[:, -1], model(batch()), atol=1e-6)
+        assert begun.sum(1).tolist() == [7, 3, 2, 2, 5, 7]
+        assert bool((values[~begun] == 0).all())
+
+
+def test_checkpoints_keep_little_and_change_nothing() -> None:
+    tokens = batch()
+
+    def kept(checkpoint: int) -> tuple[int, Tensor]:
+        numbers = 0
+
+        def count(t: Tensor) -> Tensor:
+            nonlocal numbers
+            numbers += t.numel()
+            return t
+
+        model = network(checkpoint=checkpoint)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            out = model(tokens)
+        return numbers, outputs_and_gradients(model, out)[1]["stack.joint.0.weight"]
+
+    everything, whole = kept(0)
+    little, pieces = kept(2)
+    assert little < 0.7 * everything
+    assert torch.allclose(whole, pieces, atol=1e-6)
+
+
+@pytest.mark.skipif(fast_dtype() != torch.bfloat16, reason="this processor multiplies no bf16")
+def test_bf16_trains_near_float32_and_predicts_in_float32() -> None:
+    tokens = batch()
+    exact, fast = network(), network(precision="auto")
+    for model in (exact, fast):
+        model.train()
+    (a, ga), (b, gb) = (outputs_and_gradients(m, m(tokens)) for m in (exact, fast))
+    assert 0 < float((a - b).abs().max()) < 0.02
+    for name, gradient in ga.items():
+        assert float((gradient - gb[name]).abs().max()) < 0.05 * float(gradient.abs().max()) + 1e-3, name
+    assert torch.equal(exact.eval()(tokens), fast.eval()(tokens))
+
+
+def test_depths_are_layers_that_run_alone() -> None:
+    sizes = {d: network(depth=d).stack for d in (0, 1, 2)}
+    assert [(len(s.convolutions), len(s.lstms), len(s.joint)) for s in sizes.values()] == [
+        (0, 0, 2),
+        (1, 1, 1),
+        (2, 2, 0),
+    ]
+    assert len(network(depth="middle", layers=4).stack.joint) == 2
+
+
+def test_the_papers_sizes() -> None:
+    with torch.device("meta"):
+        models = [ConvLSTM({"image": 1, "audio": 201}, 10, pictures={"image": (28, 28)}, depth=d) for d in (0, 1, 2)]
+    own = 4 * 64 * (9 * 1 + 201 + 9 * 64 + 1)  # figure 5: patch, frame, hidden patch, bias
+    second = 4 * 64 * (9 * 64 + 9 * 64 + 1)
+    dense = (7 * 7 * 64 + 1) * 128 + (128 + 1) * 10
+    assert trained_weights(models[0]) == own + second + dense
+    lstm = 4 * 64 * (201 + 64 + 1)
+    joined = 4 * 64 * (9 * 64 + 64 + 9 * 64 + 1)
+    assert trained_weights(models[1]) == (9 + 1) * 64 + lstm + joined + dense
+    late = (7 * 7 * 64 + 64 + 1) * 128 + (128 + 1) * 10
+    assert trained_weights(models[2]) == 640 + (9 * 64 + 1) * 64 + lstm + 4 * 64 * (64 + 64 + 1) + late
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": 3}, "it has 2 layers"),
+        ({"depth": -1}, "expected 0 to 2"),
+        ({"depth": "decision"}, "no depth 'decision'"),
+        ({"depth": "erly"}, "did you mean 'early'"),
+        ({"kernel": 2}, "kernel must be odd"),
+        ({"pool": 0}, "pool must be a whole number of at least 1"),
+        ({"dense": 1.5}, "dense must be a whole number"),
+        ({"precision": "float16"}, "unknown precision"),
+        ({"units": 3}, "unknown field 'units'"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        network(**change)
+
+
+def test_one_picture_and_one_sequence() -> None:
+    with pytest.raises(ConfigError, match="one sequence.*found 2: audio, text"):
+        ConvLSTM({"audio": 3, "text": 4, "image": 1}, 2, pictures={"image": (4, 4)})
+    with pytest.raises(ConfigError, match="one picture.*found 2: a, b"):
+        ConvLSTM({"a": 1, "b": 1}, 2, pictures={"a": (4, 4), "b": (4, 4)})
+
+
+# -- encoders ------------------------------------------------------------------------------------------------------
+
+
+def sound(samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+
+
+def test_a_spectrogram_by_hand() -> None:
+    wave = sound(1000)
+    encoder = Spectrogram(scale="power").fit([(wave, 8000)])
+    found = encoder.prepare([(wave, 8000)])
+    padded = np.concatenate([np.zeros(200), wave])
+    hann = [0.5 - 0.5 * math.cos(2 * math.pi * n / 400) for n in range(400)]
+    for f in range(5):
+        frame = padded[200 * f : 200 * f + 400] * hann
+        for k in (0, 17, 200):
+            term = sum(
+                frame[n] * complex(math.cos(2 * math.pi * k * n / 400), -math.sin(2 * math.pi * k * n / 400))
+                for n in range(400)
+            )
+            expected = abs(term) ** 2 / encoder.state()["level"]
+            assert float(found["spectrogram"][0, f, k]) == pytest.approx(expected, rel=2e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", ["magnitude", "power", "log"])
+def test_front_padding_a_sound_is_zeros_before_its_frames(scale: str) -> None:
+    wave = sound(1130)
+    encoder = Spectrogram(scale=scale).fit([(wave, 8000)])
+    frames = encoder.prepare([(wave, 8000)])["spectrogram"][0]
+    padded = encoder.prepare([(np.concatenate([np.zeros(600, np.float32), wave]), 8000)])["spectrogram"][0]
+    assert frames.shape == (6, 201)
+    assert padded.shape == (9, 201)
+    assert not padded[:3].any()
+    assert np.allclose(padded[3:], frames, atol=1e-3)
+
+
+def test_sounds_of_every_sort() -> None:
+    encoder = Spectrogram().fit([(sound(4000), 8000)])
+    short, silent = encoder.prepare([(sound(7), 8000)]), encoder.prepare([(np.zeros(900, np.float32), 8000)])
+    assert short["mask"].tolist() == [[True]]  # shorter than a window: one frame
+    assert short["spectrogram"].any()
+    assert silent["mask"].all()  # silence is there, and it is zero
+    assert not silent["spectrogram"].any()
+    stereo = np.stack([sound(4410), sound(4410, 1)], 1)
+    assert encoder.prepare([(stereo, 44100)])["mask"].shape == (1, 4)  # a tenth of a second at 8 kHz
+    both = encoder.prepare([(sound(400), 8000), (sound(1000), 8000)])
+    assert both["mask"].sum(1).tolist() == [2, 5]
+    assert not both["spectrogram"][0, 2:].any()
+    with pytest.raises(CellError, match="finite"):
+        encoder.prepare([(np.array([np.nan, 1.0], np.float32), 8000)])
+
+
+def test_a_spectrogram_keeps_what_it_learned() -> None:
+    cells = [(sound(4000, s), 8000) for s in range(3)]
+    encoder = Spectrogram(scale="log", stride=300).fit(cells)
+    again = Spectrogram(scale="log", stride=300)
+    with pytest.raises(ConfigError, match="not fitted"):
+        again.prepare(cells)
+    again.load_state(encoder.state())
+    assert np.array_equal(encoder.prepare(cells)["spectrogram"], again.prepare(cells)["spectrogram"])
+    assert again.fingerprint() == encoder.fingerprint()
+    level = encoder.prepare(cells)["spectrogram"].astype(np.float64)
+    assert float(np.sqrt((level**2).mean())) == pytest.approx(1.0, abs=0.1)
+    assert np.isfinite(Spectrogram().fit([(np.zeros(900, np.float32), 8000)]).prepare(cells)["spectrogram"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"stride": 500}, "leaves out samples"), ({"scale": "logg"}, "did you mean 'log'"), ({"window": 1}, "window")],
+)
+def test_a_spectrogram_refuses(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Spectrogram(**options)
+
+
+def test_pixels_are_the_picture() -> None:
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4) * 10
+    encoder = Pixels(size=4, channels=1)
+    prepared = encoder.prepare([grey, np.full((9, 5, 3), 51, np.uint8)])
+    found = encoder.module()({k: torch.from_numpy(v) for k, v in prepared.items()})
+    assert found.x.shape == (2, 16, 1)
+    assert found.mask.all()
+    assert found.x[0, :, 0].tolist() == pytest.approx((grey.ravel() / 255).tolist(), abs=1e-3)
+    assert torch.allclose(found.x[1], torch.tensor(0.2), atol=1e-3)  # one colour stays one colour
+    assert (encoder.dim, encoder.picture) == (1, (4, 4))
+    assert Pixels(size=3).prepare([grey])["pixels"].shape == (1, 3, 3, 3)
+
+
+def test_pixels_keep_noise_that_leaves_the_range() -> None:
+    schema = Schema((Modality("image", "image", ("image",)),))
+    frame = pd.DataFrame({"image": [np.random.default_rng(0).integers(0, 255, (12, 12), dtype=np.uint8)]})
+    noisy = noise_grid.noise("image", 0.1).apply(frame, schema)["image"].iloc[0]
+    values = Pixels(size=12, channels=1).prepare([noisy])["pixels"]
+    assert values.min() < 0
+    assert values.max() > 1
+
+
+# -- as an estimator -----------------------------------------------------------------------------------------------
+
+
+def table(rows: int, seed: int = 0) -> pd.DataFrame:
+    """Four classes: the picture's half says one bit, the sound's pitch the other; some cells are missing."""
+    rng = np.random.default_rng(seed)
+    images: list[Any] = []
+    sounds: list[Any] = []
+    labels = []
+    for row in range(rows):
+        a, b = rng.integers(0, 2, 2)
+        picture = rng.integers(0, 60, (6, 6), dtype=np.uint8)
+        picture[:, 3 * a : 3 * a + 3] += 150
+        n = int(rng.integers(400, 1200))
+        wave = np.sin(2 * math.pi * (600 if b else 1800) * np.arange(n) / 8000) * 0.5 + rng.normal(0, 0.05, n)
+        images.append(picture)
+        sounds.append((wave.astype(np.float32), 8000) if row % 10 else None)
+        labels.append(f"{a}{b}")
+    return pd.DataFrame({"image": images, "audio": sounds, "label": labels})
+
+
+SCHEMA = Schema((Modality("image", "image", ("image",)), Modality("audio", "audio", ("audio",))), target="label")
+
+
+def classifier(**settings: Any) -> FusionClassifier:
+    told: dict[str, Any] = {
+        "modalities": SCHEMA,
+        "network": {"name": "conv_lstm", "dense": 8, "least_steps": 3},
+        "encoders": {
+            "image": {"name": "pixels", "size": 6, "channels": 1},
+            "audio": {"name": "spectrogram", "window": 128, "stride": 128, "rate": 8000},
+        },
+        "width": 4, "branches": ("joint",), "epochs": 12, "batch_size": 16, "learning_rate": 2e-2, "weight_decay": 0.0,
+        "input_dropout": 0.0, "modality_dropout": 0.1, "store": "none", "progress": False,
+    }  # fmt: skip
+    return FusionClassifier(**told | settings)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FusionClassifier:
+    frame = table(160)
+    return classifier().fit(frame, frame["label"])
+
+
+def test_it_trains_through_the_estimator(fitted: FusionClassifier) -> None:
+    test = table(80, seed=1)
+    whole = test[test["audio"].notna()]
+    truth = whole["label"].to_numpy()
+    found = fitted.predict_subsets(whole)
+    right = {subset: float((fitted.classes_[p.argmax(1)] == truth).mean()) for subset, p in found.items()}
+    assert right["image", "audio"] > 0.85
+    assert 0.3 < right["image",] < 0.75  # one bit of two
+    assert 0.3 < right["audio",] < 0.75
+    assert np.isfinite(found[()]).all()
+    assert len(fitted.members_.members) == 1
+    assert fitted.absent(test)[:, 1].sum() == 8
+
+
+def test_it_is_saved_and_loaded(fitted: FusionClassifier, tmp_path: Path) -> None:
+    test = table(20, seed=2)
+    fitted.save(tmp_path / "model")
+    again = FusionClassifier.load(tmp_path / "model")
+    assert np.array_equal(again.predict_proba(test), fitted.predict_proba(test))
+    assert again.network == fitted.network
+
+
+def test_the_network_brings_its_encoders() -> None:
+    found = schema_for("conv_lstm", SCHEMA)
+    assert [(m.encoder, m.train) for m in found.modalities] == [("pixels", "scratch"), ("spectrogram", "scratch")]
+    assert schema_for("fusion", SCHEMA) == SCHEMA
+    chosen = schema_for("conv_lstm", SCHEMA, {"audio": "logmel", "image": {"name": "pixels", "size": 9}})
+    assert [(m.encoder, m.train) for m in chosen.modalities] == [(None, "scratch"), (None, "frozen")]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("conv_lst", "did you mean 'conv_lstm'"),
+        ({"name": "conv_lstm", "denes": 3}, "did you mean 'dense'"),
+        ({"name": "fusion", "dense": 3}, "settings are the estimator's own"),
+        ({"dense": 3}, "expected a name"),
+        (3, "expected a name"),
+    ],
+)
+def test_a_network_that_there_is_not(told: Any, message: str) -> None:
+    frame = table(20)
+    with pytest.raises(ConfigError, match=message):
+        classifier(network=told).fit(frame, frame["label"])
+
+
+def test_equal_weights_at_every_depth() -> None:
+    frame = table(20)
+    counts = []
+    for depth in (0, 1, 2):
+        model = classifier(depth=depth, width="match", max_weights=20_000, epochs=1, members=1)
+        counts.append(model.fit(frame, frame["label"]).record_["trained_weights"])
+    assert all(abs(count - 20_000) <= 1000 for count in counts)
+    assert len(set(counts)) > 1
+
+
+# -- the experiments -----------------------------------------------------------------------------------------------
+
+LEVELS = {"image": (math.inf, 1.0, 0.05), "audio": (math.inf, 0.01)}
+
+
+def test_a_grid_is_every_pair_of_ratios(fitted: FusionClassifier) -> None:
+    test = table(60, seed=3)
+    test = test[test["audio"].notna()].reset_index(drop=True)
+    grid = noise_grid.evaluate(fitted, test, test["label"], LEVELS, trained=(1.0, math.inf))
+    assert grid.correct.shape == (3, 2, len(test))
+    assert grid.accuracy[0, 0] == (fitted.predict(test) == test["label"]).mean()
+    noisy = noise_grid.noise("image", 0.05).apply(noise_grid.noise("audio", 0.01).apply(test, SCHEMA), SCHEMA)
+    assert np.array_equal(grid.correct[2, 1], fitted.predict(noisy) == test["label"].to_numpy())
+    assert grid.accuracy[0, 0] > grid.accuracy[2, 1]
+
+
+def test_a_grid_encodes_each_ratio_once(fitted: FusionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = table(12, seed=3)
+    seen: list[int] = []
+    encoder = type(fitted.features_.encoders["image"])
+    prepare = encoder.prepare
+    monkeypatch.setattr(encoder, "prepare", lambda self, cells: seen.append(len(cells)) or prepare(self, cells))
+    noise_grid.evaluate(fitted, test, test["label"], LEVELS)
+    assert sum(seen) == 3 * len(test)  # not 3 x 2
+
+
+def test_a_grid_is_kept_as_it_was(tmp_path: Path) -> None:
+    correct = np.random.default_rng(0).random((3, 2, 13)) < 0.5
+    grid = Grid(("image", "audio"), ((math.inf, 1.0, 0.05), (math.inf, 0.1)), correct, (1.0, 0.1), "a label", "snr_db")
+    grid.save(tmp_path / "grid.npz")
+    again = Grid.load(tmp_path / "grid.npz")
+    assert np.array_equal(again.correct, correct)
+    assert dataclasses.replace(again, correct=grid.correct) == grid
+
+
+def test_what_a_grid_refuses(fitted: FusionClassifier) -> None:
+    test = table(12, seed=3)
+    with pytest.raises(ConfigError, match="two modalities"):
+        noise_grid.evaluate(fitted, test, test["label"], {"image": (1.0,), "text": (1.0,)})
+    with pytest.raises(TableError, match="must be equal"):
+        noise_grid.evaluate(fitted, test, test["label"][:3], LEVELS)
+    with pytest.raises(ConfigError, match="unknown ratio"):
+        noise_grid.noise("image", 1.0, "decibel")
+
+
+def grids(values: list[int]) -> list[Grid]:
+    """One grid of two cells per value, which is right in so many of 100 rows; the second cell is always half right."""
+    rows = np.arange(100)
+    found = []
+    for value in values:
+        correct = np.stack([rows < value, rows < 50])[None]
+        found.append(Grid(("image", "audio"), ((1.0,), (1.0, 2.0)), correct))
+    return found
+
+
+def test_designs_are_compared_seed_by_seed() -> None:
+    told = noise_grid.compare(grids([90, 80, 85]), grids([60, 50, 56]))
+    assert told.difference.tolist() == [[pytest.approx(0.89 / 3), 0.0]]
+    assert told.overall.tolist() == pytest.approx([0.15, 0.15, 0.145])
+    from scipy import stats
+
+    expected = stats.ttest_rel([0.9, 0.8, 0.85], [0.6, 0.5, 0.56]).pvalue
+    assert told.p[0, 0] == pytest.approx(2 * expected)  # two cells, by Holm
+    assert told.p[0, 1] == 1.0
+    with pytest.raises(TableError, match="two or more seeds"):
+        noise_grid.compare(grids([90]), grids([60]))
+
+
+def test_zeroed_is_there_and_says_nothing() -> None:
+    frame = table(12)
+    changed = noise_grid.zeroed(frame, SCHEMA, "audio")
+    encoder = Spectrogram(window=64, stride=64).fit([cell for cell in frame["audio"] if cell is not None])
+    before, after = (encoder.prepare([f["audio"].iloc[1]]) for f in (frame, changed))
+    assert after["mask"].tolist() == before["mask"].tolist()
+    assert before["spectrogram"].any()
+    assert not after["spectrogram"].any()
+
+
+def test_activations_over_time(fitted: FusionClassifier) -> None:
+    test = table(12, seed=4)
+    one = test.iloc[1:2]
+    settings = [{"image": math.inf, "audio": math.inf}, {"image": 0.1, "audio": 1.0}]
+    found = noise_grid.activations(fitted, one, "00", settings)
+    frames = -(-len(one["audio"].iloc[0][0]) // 128)
+    assert [len(a.values) - a.padding for a in found] == [frames, frames]
+    assert found[0].values.argmax(1)[-1] == list(fitted.classes_).index(fitted.predict(one)[0])
+    assert not np.allclose(found[0].values, found[1].values)
+
+
+def test_pictures_can_be_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from plait.report import conv_lstm_figures as figures
+
+    rng = np.random.default_rng(0)
+    levels = ((math.inf, 1.0, 0.5), (math.inf, 2.0))
+    drawn = [
+        Grid(("image", "audio"), levels, rng.random((3, 2, 40)) < p, (1.0, 2.0), f"p {p}") for p in (0.9, 0.6, 0.4)
+    ]
+    assert len(figures.heat_maps(drawn, columns=2).axes) == 5  # four places and a scale
+    whole = figures.comparison(drawn, {1: np.ones((3, 2), bool)})
+    below = whole.axes[4].images[0]
+    low, high = below.get_clim()
+    assert low == -high  # centred at zero
+    assert np.allclose(below.get_array(), drawn[0].accuracy - drawn[1].accuracy)
+    box = whole.axes[0].patches[-1]
+    assert (box.get_x(), box.get_y()) == (0.5, 0.5)  # column of 2.0, row of 1.0
+    shaded = figures.activation_lines(
+        [noise_grid.Activations(rng.random((9, 3)), 4, ("a", "b", "c"), "b", {"audio": 1.0})]
+    )
+    assert len(shaded.axes[0].lines) == 3
+    assert shaded.axes[0].patches
+    line = figures.curves((math.inf, 1.0), {"orig": [0.9, 0.5]}, modality="audio", trained={"orig": math.inf})
+    assert figures.write(line, tmp_path / "curve.png").stat().st_size > 1000
+    with pytest.raises(TableError, match="no grid"):
+        figures.heat_maps([])
+
+
+def test_spoken_and_written_digits_are_learned(data_root: Path) -> None:
+    from plait.datasets.av_digits import AvDigits
+
+    frame, schema = AvDigits(pairs=300, test_pairs=60).load(data_root).of("digit")
+    encoders = {"image": {"name": "pixels", "size": 8, "channels": 1}, "audio": {"name": "spectrogram", "stride": 400}}
+    train = frame[frame["split"] == "train"]
+    model = classifier(modalities=schema, encoders=encoders, depth=2, width=16, epochs=8)
+    model.fit(train, train["digit"])
+    test = frame[frame["split"] == "test"]
+    assert (model.predict(test) == test["digit"]).mean() > 0.3  # chance: 0.1

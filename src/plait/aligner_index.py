@@ -14,6 +14,8 @@ from plait.errors import ConfigError, MissingDependencyError, TableError
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
+#: A graph is asked for at most this part of an index; for more, looking at all vectors is as fast, and exact.
+FAR = 4
 #: Links per vector and width of the search when the graph is built: the usual values of HNSW.
 LINKS, BREADTH = 32, 200
 
@@ -80,11 +82,18 @@ class Index:
             raise TableError(
                 f"query {int(np.flatnonzero(~there)[0])} is absent or a zero vector: there is nothing to search for"
             )
-        scores, rows = (self._exact if self._graph is None else self._graph.search)(queries, k)
+        scores, rows = self._nearest(queries, k)
         return [
             [Hit(self.labels[r], float(s)) for s, r in zip(line, places, strict=True)]
             for line, places in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
+
+    def _nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._graph is not None and k <= len(self) // FAR:
+            scores, rows = self._graph.search(queries, k)
+            if (rows >= 0).all():  # a graph may lead to fewer than k
+                return scores, rows
+        return self._exact(queries, k)
 
     def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         found = [self._block(torch.from_numpy(queries[s : s + QUERIES]), k) for s in range(0, len(queries), QUERIES)]

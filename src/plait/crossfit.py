@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
+from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
 from plait.stacked import Stack, stackable
@@ -42,22 +43,31 @@ class Members:
         return self.mixture.combine(mean, inputs.present, self.task)
 
 
-def folds_of(strata: np.ndarray, members: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+def folds_of(
+    strata: np.ndarray, members: int, seed: int, groups: np.ndarray | None = None
+) -> list[tuple[Tensor, Tensor]]:
     """(training rows, held-out rows) per member, classes spread evenly; no held-out rows where there are too few rows.
 
-    There are at least five folds; fewer members leave the later ones to training.
+    There are at least five folds; fewer members leave the later ones to training. Rows of one group are held out together,
+    so that what is learned from held-out rows holds for groups never seen.
 
-    Shape: strata (n,) integers.
+    Shape: strata (n,) integers; groups (n,) integers, or None.
     """
     n, count = len(strata), max(5, members)
+    if groups is not None:
+        count = min(count, len(np.unique(groups)))
+        if count < 2:
+            raise ConfigError("groups: all rows belong to one group; at least two are needed")
     everything = torch.arange(n)
     if n < 4 * count:
         return [(everything, everything[:0]) for _ in range(min(members, 3))]
     _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
     rare = size[place] < count  # too rare to be spread: dealt out together, or with the largest class
     kept = np.where(rare, -1 if int(rare.sum()) >= count else int(size.argmax()), place)
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in splitter.split(np.zeros(n), kept)]
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(count, shuffle=True, random_state=seed)
+    parts = splitter.split(np.zeros(n), kept, groups)
+    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in parts if len(a) and len(b)]
     return pairs[:members]
 
 
@@ -73,30 +83,31 @@ def crossfit(
     members: int,
     seed: int,
     advance: Callable[[int], None] = lambda n: None,
+    groups: np.ndarray | None = None,
 ) -> Members:
     """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen."""
-    folds = folds_of(strata, members, seed)
+    folds = folds_of(strata, members, seed, groups)
     trained = []
     for number in range(len(folds)):
         torch.manual_seed(seed + number)
         trained.append(make())
 
     halt = threading.Event()
-    groups = _groups(trained, folds, settings)
+    batches = _batches(trained, folds, settings)
 
     def run(number: int) -> list[dict[str, Any]]:
-        group = groups[number]
-        first, generator = group[0], torch.Generator().manual_seed(seed + group[0])
-        if len(group) > 1:
-            stack = Stack([trained[i] for i in group], task, inputs, target, weight, settings)
-            records = stack.train([folds[i] for i in group], generator, halt.is_set)
+        batch = batches[number]
+        first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
+        if len(batch) > 1:
+            stack = Stack([trained[i] for i in batch], task, inputs, target, weight, settings)
+            records = stack.train([folds[i] for i in batch], generator, halt.is_set)
         else:
             rows = folds[first]
             records = train(trained[first], task, inputs, target, weight, *rows, settings, generator, halt.is_set)
-        advance(len(group))
+        advance(len(batch))
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    found = _side_by_side(run, len(groups), halt, learning=bool(trained[0].encoders))
+    found = _side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
     return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
 
@@ -127,8 +138,8 @@ def _mixed(
     return Members(task, trained, mixture, history)
 
 
-def _groups(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
-    """Members that are trained together: two groups, whatever the number of cores, so that it does not change the numbers."""
+def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
+    """Members that are trained together: two batches of members, whatever the number of cores, so that it does not change the numbers."""
     middle = (len(folds) + 1) // 2
     if stackable(trained[:middle], folds[:middle], settings):
         return [range(middle), range(middle, len(folds))]
@@ -138,7 +149,7 @@ def _groups(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]],
 def _side_by_side(
     run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
 ) -> list[list[dict[str, Any]]]:
-    """Groups on a thread each, one core per group: matrices this small gain nothing from more (measured: twice as fast).
+    """Batches of members on a thread each, one core per batch: matrices this small gain nothing from more (measured: twice as fast).
 
     Where encoders learn too, the matrices are large: then one member after another, on all cores.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from plait import fitting, modelfile, rows
+from plait import automatic, fitting, modelfile, rows
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
@@ -43,7 +44,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             negatives before anything else learns; or -> ``{anchors, keep, joint, negatives, temperature, ...}``.
         network: ``fusion``, or ``conv_lstm`` (picture and sound joined before a feature is made of either), by name or as
             ``{name: ..., option: ...}``; ``plait list networks``.
-        fusion: operator that joins the modalities (``plait list fusion``), or ``{name: ..., absence: ..., option: ...}``.
+        fusion: operator that joins the modalities (``plait list fusion``), or ``{name: ..., absence: ..., option: ...}``;
+            ``auto`` (``{name: auto, minutes: 5}``) races designs on the training rows and takes what ``plait advise`` would.
         depth: ``early``, ``middle``, ``late``, ``decision``, or how many of ``layers`` run before the modalities are joined.
         layers: blocks of linear, batch normalisation, ReLU, dropout.
         width: units of a block; None takes the widest of a few that keeps all members under ``max_weights``; ``match`` comes
@@ -105,8 +107,11 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
+
+        Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
+        mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
@@ -118,7 +123,11 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         weight = _check_sample_weight(
             sample_weight, np.zeros((len(frame), 1)), dtype=np.float64, ensure_non_negative=True
         )
-        fitted = fitting.fit(self, frame, target, weight)
+        if groups is not None and len(groups) != len(frame):
+            raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
+        self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
+        told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
+        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups))
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         self.features_: Featurizer = fitted.features

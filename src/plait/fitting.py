@@ -122,8 +122,14 @@ def _encode(told: FusionEstimator, features: Featurizer, frame: pd.DataFrame) ->
             store.close()
 
 
-def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Fitted:
-    """Everything from rows to trained members."""
+def fit(
+    told: FusionEstimator,
+    frame: pd.DataFrame,
+    target: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> Fitted:
+    """Everything from rows to trained members; rows of one group (n,) are held out together."""
     _check_design(told)
     seed = _seed(told.random_state)
     ready = _ready(told, frame, target, weight)
@@ -163,9 +169,18 @@ def fit(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: 
             members,
             seed,
             bar.advance,
+            None if groups is None else _groups(groups, ready.went),
         )
     record = _record(told, seed, ready, clock, result, design, training)
     return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went)
+
+
+def _groups(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
+    """The group of each distinct row (m,), from those of the given rows (n,) and where they went."""
+    codes = pd.factorize(np.asarray(groups, dtype=object))[0]
+    found = np.zeros(int(went.max()) + 1, dtype=np.int64)
+    found[went[went >= 0]] = codes[went >= 0]
+    return found
 
 
 def _ready(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Prepared:

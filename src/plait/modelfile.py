@@ -44,7 +44,7 @@ def write(model: FusionEstimator, place: Path) -> None:
     arrays |= aligned
     for number, member in enumerate(model.members_.members):
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
-    settings = {k: v for k, v in model.get_params(deep=False).items() if k != "modalities"}
+    settings = {k: v for k, v in model.get_params(deep=False).items() if k != "modalities"} | model.advised_
     manifest = {
         "kind": type(model).__name__,
         "settings": plain(settings),
@@ -106,6 +106,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
         model.classes_ = np.asarray(task.state()["classes"], dtype=manifest["classes_dtype"])
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     mixture = Mixture.restore(manifest["mixture"])
+    model.advised_ = {}
     model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
     return model
 

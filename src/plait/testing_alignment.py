@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import torch
@@ -33,7 +34,8 @@ def check_alignment(stage: Alignment, dims: Mapping[str, int]) -> None:
     pairs = example_pairs(dims)
     network = _aligned(stage, dims, pairs)
     garbage = {n: batch["x"].masked_fill(~pairs.present[n][:, None], float("nan")) for n, batch in pairs.x.items()}
-    again = _aligned(stage, dims, Pairs.of(garbage, pairs.present, pairs.thing))
+    short = dataclasses.replace(stage, epochs=2) if isinstance(stage, Learned) else stage
+    same = [_aligned(short, dims, found) for found in (pairs, Pairs.of(garbage, pairs.present, pairs.thing))]
     restored = stage.network(dims).eval()
     restored.load_state_dict(network.state_dict())
     with torch.no_grad():
@@ -42,7 +44,11 @@ def check_alignment(stage: Alignment, dims: Mapping[str, int]) -> None:
             assert out.shape == (len(pairs), network.out_dim), f"shape {tuple(out.shape)}, out_dim {network.out_dim}"
             _same(out[3:5], network(name, {"x": x[3:5]}), "other rows matter")
             assert torch.isfinite(network(name, {"x": torch.zeros_like(x[:1])})).all(), "a zero vector is not finite"
-            _same(out, again(name, batch), "what an absent row holds matters, or the seed does not decide")
+            _same(
+                same[0](name, batch),
+                same[1](name, batch),
+                "what an absent row holds matters, or the seed does not decide",
+            )
             assert torch.equal(out, restored(name, batch)), "other numbers after saving and loading"
     for a, b in stage.pairs_of(list(dims)):
         rows = pairs.take(pairs.both(a, b))

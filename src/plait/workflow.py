@@ -90,7 +90,7 @@ def fit_table(
     target = target_values(frame[found.target], found.task)
     seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
     with model.remembering():
-        model.fit(seen, _part(target, train))
+        model.fit(seen, _part(target, train), groups=None if group is None else seen[group].to_numpy())
         outputs = model.predict_subsets(held_out)
         judged = evaluate(model, held_out, outputs=outputs)
         explained = explain(model, held_out, outputs=outputs)

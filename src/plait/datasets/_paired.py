@@ -31,8 +31,7 @@ class Pairs:
         known = [_rows_by_label(labels) for labels in (left, right)]
         self.labels = sorted(known[0].keys() & known[1].keys(), key=str)
         if not self.labels:
-            shown = [", ".join(map(repr, list(rows)[:3])) or "none" for rows in known]
-            raise TableError(f"no label is in both sets: one has {shown[0]} ..., the other {shown[1]} ...")
+            raise TableError(f"no label is in both sets: one has {_shown(known[0])}, the other {_shown(known[1])}")
         self._left = [known[0][label] for label in self.labels]
         self._right = [known[1][label] for label in self.labels]
         sizes = [len(a) * len(b) for a, b in zip(self._left, self._right, strict=True)]
@@ -118,3 +117,9 @@ def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
     """Label -> its rows, in order."""
     found = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
     return {label: np.sort(np.asarray(rows)) for label, rows in found.items()}
+
+
+def _shown(rows: dict[Any, np.ndarray]) -> str:
+    """The first labels, as one would write them."""
+    plain = [label.item() if isinstance(label, np.generic) else label for label in list(rows)[:3]]
+    return ", ".join(map(repr, plain)) + (", ..." if len(rows) > 3 else "") if plain else "none"

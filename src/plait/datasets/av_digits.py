@@ -34,7 +34,8 @@ class AvDigits(Dataset):
     all recordings and splits each 8:1:1 (the paper, which thereby tests on speakers and writers it trained on); ``speaker``
     is ``official`` for the images and keeps one of the six speakers for testing and one for validation.
 
-    Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` is left out.
+    Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` and ``recording`` are left out; pairs of one
+    recording are one group, so that what is held out in training has not been heard.
 
     Licence: MNIST by LeCun, Cortes and Burges (copy with an MIT repository); Free Spoken Digit Dataset CC BY-SA 4.0.
     """
@@ -78,9 +79,9 @@ class AvDigits(Dataset):
             rows += [self._pair(images, digits, spoken, i[a], r[b], part) for a, b in zip(*drawn, strict=True)]
         frame = pd.DataFrame(rows)
         modalities = (Modality("image", "image", ("image",)), Modality("audio", "audio", ("audio",)))
-        reasons = {"speaker": "who spoke", "split": "part"}
+        reasons = {"speaker": "who spoke", "recording": "which recording: it names the digit", "split": "part"}
         schema = make_schema(frame, modalities, "digit", "classification", reasons)
-        return Loaded(frame, {"digit": schema}, split="split")
+        return Loaded(frame, {"digit": schema}, split="split", groups="recording")
 
     def _images(self, root: str | Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All images, their digits, and whether they are of the official test part."""
@@ -126,6 +127,7 @@ class AvDigits(Dataset):
             "image": images[i],
             "audio": (sound, RATE),
             "speaker": spoken["speaker"][r],
+            "recording": f"{spoken['digit'][r]}_{spoken['speaker'][r]}_{spoken['index'][r]}",
             "digit": str(digits[i]),
             "split": part,
         }

@@ -29,3 +29,14 @@ def default_encoder(kind: str) -> str:
     if kind not in _CHOICES:
         raise ConfigError(f"unknown kind '{kind}': {nearest(kind, KINDS)}")
     return next(name for name, packages in _CHOICES[kind] if all(find_spec(package) for package in packages))
+
+
+def lighter_encoder(kind: str) -> str | None:
+    """Name of the encoder of a kind that the base install has, where a better one is the default; else None.
+
+    Example:
+        >>> lighter_encoder("tabular") is None
+        True
+    """
+    last = _CHOICES[kind][-1][0]
+    return None if default_encoder(kind) == last else last

@@ -101,7 +101,7 @@ class Stack(nn.Module):
         top = steps.who.new_zeros(0)
         for layer, state in zip(self.lstms, states, strict=False):
             top, found = layer(None, frames, None, state, steps.counts, (1, 1), dtype)
-            after.append(found)
+            after.append(_own(found))
             top = top * heard[steps.who][:, None, None, None].to(top.dtype)  # of an absent sequence nothing is known
             frames = top.flatten(1).to(still.dtype if still is not None else torch.float32)
         moving = None
@@ -110,7 +110,7 @@ class Stack(nn.Module):
             top, found = layer(
                 None if place else still, None if place else frames, moving, state, steps.counts, size, dtype
             )
-            after.append(found)
+            after.append(_own(found))
             if place + 1 < len(self.joint):
                 moving = _pooled(top.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)
         return top, after
@@ -119,6 +119,11 @@ class Stack(nn.Module):
         """Hidden states (n, H, W, K) as features (n, dim)."""
         top = top.permute(0, 3, 1, 2)
         return _flat(_pooled(top, self.pool) if self.joint else top).float()
+
+
+def _own(state: State) -> State:
+    """A state that does not hold on to the hidden states of all steps, which it is a part of."""
+    return state[0].clone(), state[1]
 
 
 def _shrunk(size: Size, pool: int) -> Size:

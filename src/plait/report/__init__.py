@@ -1,4 +1,4 @@
-"""The page after a fit: HTML with its figures inside, the same figures as SVG and the tables as CSV beside it."""
+"""The pages after a fit and after a study: HTML with its figures inside, the same figures and tables as files beside it."""
 
 from __future__ import annotations
 

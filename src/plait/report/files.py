@@ -13,16 +13,21 @@ from plait.report.tables import Table
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file beside its place and move it there; missing folders are made.
+    """Write a text file beside its place and move it there; missing folders are made.
 
     Raises:
         PlaitError: the place cannot be written.
     """
+    return write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """The same for bytes."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_bytes(text.encode("utf-8", "replace"))
+            draft.write_bytes(content)
             draft.replace(path)
         finally:  # Ctrl-C too leaves nothing behind
             draft.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from plait.study import conditions
 from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
+from plait.study.threads import threads
 
 if TYPE_CHECKING:
     from plait.study.execute import Executor
@@ -100,7 +101,7 @@ def encode(executor: Executor, job: Mapping[str, Any]) -> dict[str, Any]:
         changing, _ = conditions.divided(conditions.parsed(job["condition"]))
         for part in changing:
             rows = conditions.changed(part, rows, rows, table.schema, table.schema.root)
-        with Store(executor.setting.store) as store:
+        with Store(executor.setting.store) as store, threads(executor.setting.threads):
             features.transform(rows, table.schema.root, store, strict=False, progress=False)
     facts = {"key": encoder_key(job["data"], modality.name, job["encoder"]), "rows": len(rows)}
     if job["weigh"]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from plait.study.execute import Executor, Finished, Setting
+from plait.study.execute import Executor, Finished
 from plait.study.reading import read_spec
 from plait.study.runs import Run
+from plait.study.setting import Setting
 
 #: What is done by a worker: ``run`` or ``encode``, with its plain values.
 Job = Mapping[str, Any]
@@ -84,14 +85,15 @@ def setting_to_dict(setting: Setting) -> dict[str, Any]:
     if setting.frames:
         raise ValueError("tables in memory stay in this process")
     schemas = {str(k): v for k, v in setting.schemas.items()}
-    return {"spec": setting.spec.to_dict(), "base": str(setting.base), "schemas": schemas, "store": setting.store}
+    told = {"spec": setting.spec.to_dict(), "base": str(setting.base), "schemas": schemas}
+    return {**told, "store": setting.store, "threads": setting.threads}
 
 
 def setting_from_dict(told: Mapping[str, Any]) -> Setting:
     """From plain values."""
     spec, _ = read_spec(told["spec"], "study")
     schemas = {int(k): v for k, v in told["schemas"].items()}
-    return Setting(spec, Path(told["base"]), schemas, told["store"])
+    return Setting(spec, Path(told["base"]), schemas, told["store"], threads=int(told["threads"]))
 
 
 class Worker:

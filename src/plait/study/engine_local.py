@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import signal
@@ -15,9 +16,10 @@ from typing import Any, BinaryIO, cast
 
 from plait.errors import PlaitError
 from plait.study.engine import Engine, Event, Job, setting_to_dict
-from plait.study.execute import Finished, Setting
+from plait.study.execute import Finished
 from plait.study.frames import receive, send
 from plait.study.memory import available_mb, resident_mb
+from plait.study.setting import Setting
 
 #: Memory that a worker takes by itself; fewer are started where there is not so much.
 WORKER_MB = 700.0
@@ -59,15 +61,15 @@ class Local(Engine):
     def __init__(self, setting: Setting, workers: int, logs: Path) -> None:
         """Start the workers; they import while this goes on."""
         self.workers = workers
-        self._told = {"setting": setting_to_dict(setting), "threads": max(1, cores() // workers)}
+        self._threads = max(1, cores() // workers)
+        self._told = setting_to_dict(dataclasses.replace(setting, threads=self._threads))
         self._logs = logs
         self._queue: queue.Queue[tuple[int, subprocess.Popen[bytes], Any]] = queue.Queue()
         logs.mkdir(parents=True, exist_ok=True)
         self._processes = {number: self._start(number, 0) for number in range(workers)}
 
     def _start(self, number: int, failures: int) -> _Process:
-        threads = str(self._told["threads"])
-        environment = {**os.environ, **dict.fromkeys(THREADS, threads), "PLAIT_QUIET": "1"}
+        environment = {**os.environ, **dict.fromkeys(THREADS, str(self._threads)), "PLAIT_QUIET": "1"}
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         log = self._logs / f"worker-{os.getpid()}-{number}.log"
         command = [sys.executable, "-P", "-m", "plait.study.worker"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import time
@@ -12,22 +13,18 @@ from typing import Any
 from plait.errors import PlaitError
 from plait.study.cluster import cluster, surroundings
 from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
-from plait.study.execute import Finished, Setting
+from plait.study.execute import Finished
 from plait.study.memory import resident_mb
+from plait.study.setting import Setting
 
 
 class RayWorker:
     """An actor. plait must be installed on its machine, and the study's files must lie at the same place there."""
 
-    def __init__(self, setting: Mapping[str, Any], threads: int, places: Mapping[str, str]) -> None:
-        """Set threads before anything is computed."""
-        import torch
-        from threadpoolctl import threadpool_limits
-
+    def __init__(self, setting: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        """Nothing is read yet."""
         os.environ.update(places)
         os.environ["PLAIT_QUIET"] = "1"
-        torch.set_num_threads(threads)
-        self._limits = threadpool_limits(threads)
         self._worker = Worker(setting_from_dict(setting))
 
     def where(self) -> tuple[str, int]:
@@ -48,7 +45,8 @@ class RayEngine(Engine):
         self._ray = self._open.enter_context(cluster(workers))
         available = int(self._ray.cluster_resources().get("CPU", 1))
         self.workers = workers or max(1, min(available, jobs))
-        self._arguments = (setting_to_dict(setting), max(1, available // self.workers), surroundings())
+        setting = dataclasses.replace(setting, threads=max(1, available // self.workers))
+        self._arguments = (setting_to_dict(setting), surroundings())
         self._kind = self._ray.remote(num_cpus=1, max_restarts=0)(RayWorker)
         self._actors: dict[int, Any] = {}
         self._places: dict[int, tuple[str, int]] = {}

@@ -7,48 +7,26 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from plait import schema
-from plait.conditions import Condition
 from plait.errors import PlaitError, PlaitWarning
-from plait.prepared import SHARING
 from plait.study import conditions, splits
-from plait.study.judging import Judged, every, judge, spread, truth_of
+from plait.study.group import Group
+from plait.study.judging import Judged, judge, truth_of
 from plait.study.memory import peak_mb, reset_peak
 from plait.study.runs import Run, subsets
-from plait.study.sharing import Latest, SharedRows
+from plait.study.setting import Setting
+from plait.study.sharing import Latest
 from plait.study.spec import Spec
 from plait.study.tables import StudyTable, load_table
-from plait.targets import Labels
+from plait.study.threads import threads
 
 Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every run of a study needs beside its own definition.
-
-    Attributes:
-        base: folder that the study's paths start from.
-        schemas: position of a table -> its schema as plain values, where it was inferred.
-        store: of embeddings; None is the user's.
-        frames: tables in memory, for runs in this process.
-    """
-
-    spec: Spec
-    base: Path
-    schemas: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    store: str | None = None
-    frames: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +65,8 @@ class Executor:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
-                found = self._run(run)
+                with threads(self._threads(run)):
+                    found = self._run(run)
             except PlaitError as error:
                 found = _failed(str(error), traceback.format_exc())
             except MemoryError:
@@ -100,6 +79,11 @@ class Executor:
         if told:
             line["warnings"] = told[:10]
         return Finished(line, found.arrays, found.epochs, found.trace)
+
+    def _threads(self, run: Run) -> int:
+        """All of the worker's where encoders learn, whose matrices are large; else one: sums stay in one order."""
+        learns = any(m.train != "frozen" for m in self.table(run.data, run.data_seed).schema.modalities)
+        return self.setting.threads if learns or "network" in run.model else 1
 
     def _run(self, run: Run) -> Finished:
         table = self.table(run.data, run.data_seed)
@@ -140,72 +124,6 @@ def default_metrics(task: str) -> tuple[str, ...]:
     }[task]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A fitted model as ``judge`` needs it."""
-
-    outputs: Any
-    threshold: Any
-    seconds: dict[str, float]
-    weights: dict[str, int]
-    epochs: list[dict[str, Any]]
-
-
-class Group:
-    """Rows that runs share: one table, split, condition on the training rows, subset of modalities, and encoders."""
-
-    def __init__(self, table: StudyTable, train: np.ndarray, test: np.ndarray, run: Run, setting: Setting) -> None:
-        """Apply the training condition; nothing is encoded yet."""
-        self.table, self.train, self.test, self.setting = table, train, test, setting
-        kept = tuple(m for m in table.schema.modalities if m.name in run.subset)
-        self.columns = [c for m in kept for c in m.columns]
-        self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
-        self._seen_train = table.frame.iloc[train].reset_index(drop=True)
-        self._test = table.frame.iloc[test].reset_index(drop=True)
-        condition = conditions.parsed(run.train_condition)
-        self.x = conditions.changed(condition, self._seen_train, self._seen_train, table.schema, table.schema.root)
-        self.x = self.x[self.columns]
-        self.y = table.y.take(train) if isinstance(table.y, Labels) else table.y[train]
-        self.rows = SharedRows()
-        self._frames: dict[str, pd.DataFrame] = {}
-        self._lost: dict[str, Mapping[str, np.ndarray]] = {}
-
-    def frame(self, changing: Sequence[Condition]) -> pd.DataFrame:
-        """The test rows under conditions that change cells; the same object each time."""
-        root = self.table.schema.root
-        felt = [p for p in changing if any(c in self.columns for m in p.targets(self.table.schema) for c in m.columns)]
-        label = " + ".join(part.label for part in felt)
-        if label not in self._frames:
-            frame = self._test
-            for part in felt:
-                frame = conditions.changed(part, self._seen_train, frame, self.table.schema, root)
-            self._frames[label] = frame[self.columns]
-        return self._frames[label]
-
-    def lost(self, absences: Sequence[Condition]) -> Mapping[str, np.ndarray]:
-        """Which test rows lose which modality."""
-        label = " + ".join(part.label for part in absences)
-        if label not in self._lost:
-            self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
-        return self._lost[label]
-
-    def fit(self, run: Run) -> Fit:
-        """The model of a run, fitted."""
-        from plait.study.models import fit_baseline, fit_fusion
-
-        name = str(run.model.get("estimator", "fusion"))
-        return fit_fusion(self, run) if name == "fusion" else fit_baseline(self, run, name)
-
-    @contextmanager
-    def shared(self) -> Any:
-        """Within the block a fit takes the rows that the group has prepared."""
-        token = SHARING.set(self.rows)
-        try:
-            yield self.rows
-        finally:
-            SHARING.reset(token)
-
-
 def _rows(table: StudyTable, run: Run, split: Any) -> splits.Rows:
     return splits.rows_of(table, split, run.seed, run.split)
 
@@ -226,6 +144,7 @@ def _failed(reason: str, trace: str) -> Finished:
 
 
 def about_run(run: Run, started: datetime) -> dict[str, Any]:
+    """What a line says of a run before anything is known of its end."""
     return {
         "run": run.name,
         "status": "failed",
@@ -244,6 +163,3 @@ def about_run(run: Run, started: datetime) -> dict[str, Any]:
         "host": socket.gethostname(),
         "worker": os.getpid(),
     }
-
-
-__all__ = ["Executor", "Finished", "Fit", "Group", "Setting", "default_metrics", "every", "spread"]

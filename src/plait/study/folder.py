@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.errors import ConfigError
 from plait.persist import write_file
 from plait.store_claims import Claimed
+from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
 
 try:
@@ -31,12 +30,7 @@ CLAIMS, LOCK = "claims.lock", "write.lock"
 FORMAT = 1
 #: What a study may grow by without becoming another one.
 _GROWS = ("about", "source", "seeds", "budget", "claims")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _opened: set[Path] = set()
-
-
-class DiskFullError(PlaitError):
-    """Nothing more can be written; what was is whole."""
 
 
 class StudyFolder:
@@ -46,8 +40,7 @@ class StudyFolder:
         """Use ``begin`` to make it, or open one to read."""
         self.path = path
         self._claimed: Claimed | None = None
-        self._offset = 0
-        self._torn = 0
+        self._lines = LinesFile(path / RESULTS)
 
     # -- beginning -------------------------------------------------------------------------------------------------
 
@@ -60,18 +53,18 @@ class StudyFolder:
         real = self.path.absolute()
         if real in _opened:
             raise ConfigError(f"{self.path}: this process is running this study already")
-        with _writing(self.path):
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / RUNS).mkdir(exist_ok=True)
         with self._alone():
             self._check(spec, about)
             told = {**self.about(missing={}), "format": FORMAT, **about}
-            with _writing(self.path):
+            with writing(self.path):
                 from plait.config import to_yaml
 
                 write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
                 write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
-            self._cut_torn_line()
+            self._lines.cut_torn()
         _opened.add(real)
         self._claimed = Claimed(self.path / CLAIMS)
 
@@ -125,7 +118,7 @@ class StudyFolder:
 
     def note(self, **facts: Any) -> None:
         """Add facts to study.json."""
-        with self._alone(), _writing(self.path):
+        with self._alone(), writing(self.path):
             told = {**self.about(), **facts}
             write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
 
@@ -137,58 +130,12 @@ class StudyFolder:
         Raises:
             DiskFullError: there is no room for it.
         """
-        data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        with self._alone(), _writing(self.path):
-            file = os.open(self.path / RESULTS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                end = os.fstat(file).st_size
-                if end and os.pread(file, 1, end - 1) != b"\n":  # somebody was killed since we began
-                    end = _cut(file, end)
-                try:
-                    written = os.write(file, data)
-                    if written < len(data):
-                        raise OSError(errno.ENOSPC, "no space left", str(self.path / RESULTS))
-                    os.fsync(file)
-                except OSError:
-                    os.ftruncate(file, end)
-                    raise
-            finally:
-                os.close(file)
+        with self._alone():
+            self._lines.append(line)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines that are new since the last call; what is torn or damaged is left out with a counted warning."""
-        path = self.path / RESULTS
-        if not path.exists():
-            return []
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        found, damaged = [], 0
-        for raw in whole.splitlines():
-            line = _parsed(raw)
-            if line is None:
-                damaged += 1
-            else:
-                found.append(line)
-        if damaged:
-            message = f"{path}: {damaged} damaged lines are left out; their runs will be done again"
-            warnings.warn(message, PlaitWarning, stacklevel=2)
-        return found
-
-    def _cut_torn_line(self) -> None:
-        path = self.path / RESULTS
-        if not path.exists():
-            return
-        with _writing(self.path):
-            file = os.open(path, os.O_RDWR)
-            try:
-                end = os.fstat(file).st_size
-                if end and os.pread(file, 1, end - 1) != b"\n":
-                    _cut(file, end)
-            finally:
-                os.close(file)
+        """The lines that are new since the last call; what is damaged is left out with a counted warning."""
+        return self._lines.new()
 
     # -- claims ----------------------------------------------------------------------------------------------------
 
@@ -211,7 +158,7 @@ class StudyFolder:
             DiskFullError: there is no room for it.
         """
         place = self.path / RUNS / run
-        with _writing(self.path):
+        with writing(self.path):
             place.mkdir(parents=True, exist_ok=True)
             if arrays:
                 held = io.BytesIO()
@@ -240,7 +187,7 @@ class StudyFolder:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One writer at a time, over all processes; the system frees the lock of one that is killed."""
-        with _writing(self.path):
+        with writing(self.path):
             file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if fcntl is not None:
@@ -257,39 +204,5 @@ def identity(spec: Spec) -> str:
     return digest({k: v for k, v in spec.to_dict().items() if k not in _GROWS})
 
 
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and "run" in line and "status" in line else None
-
-
-def _cut(file: int, end: int) -> int:
-    """Take away a last line without its end; where the file ends then."""
-    start = end
-    while start > 0:
-        step = min(65536, start)
-        found = os.pread(file, step, start - step).rfind(b"\n")
-        start -= step
-        if found >= 0:
-            start += found + 1
-            break
-    os.ftruncate(file, start)
-    return start
-
-
 def _place(run: str) -> int:
     return int(run, 16) >> 8  # a lock's place is a positive 64-bit number
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError(
-                f"{folder}: the disk is full; what was finished is kept. Free some space, then the same command goes on"
-            ) from error
-        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from plait import __version__
 from plait.errors import ConfigError, nearest
@@ -12,10 +15,10 @@ from plait.fitting import versions
 from plait.schema import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline
-from plait.study.execute import Setting
 from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
 from plait.study.runner import Race, Runner
+from plait.study.setting import Setting
 from plait.study.state import State
 from plait.study.tables import redrawn
 from plait.study.view import shown
@@ -95,7 +98,7 @@ def _engine(engine: str, study: Study, workers: int | None, store: str | None, p
     }
     setting = Setting(study.spec, study.base, inferred, store, study.frames)
     if engine == "inline" or study.frames:
-        return Inline(setting)
+        return Inline(dataclasses.replace(setting, threads=torch.get_num_threads()))
     if engine == "ray":
         from plait.study.engine_ray import RayEngine
 

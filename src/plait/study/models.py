@@ -13,7 +13,7 @@ from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.store import Store
 from plait.study.baseline import Baseline
-from plait.study.execute import Fit, Group
+from plait.study.group import Fit, Group
 from plait.study.judging import spread, truth_of
 from plait.study.runs import Run
 from plait.workflow import make_model
@@ -24,13 +24,15 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     model = _model(group, run)
     clock = time.perf_counter()
     with group.shared():
-        model.fit(group.x, group.y)
+        model.fit(group.x, group.y, groups=group.together)
     record = model.record_
     seconds = record["seconds"]
+    shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
+    seen = group.rows.seen if shared else None  # rows that were made for this model alone are nobody else's
     encode = sum(seconds.get(stage, 0.0) for stage in ("schema", "encode", "scale"))
 
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
-        with model.remembering(group.rows.seen):
+        with model.remembering(seen):
             found = model.predict_subsets(group.frame(changing), patterns)
         return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
 

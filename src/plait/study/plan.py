@@ -60,7 +60,7 @@ def plan(study: Study, path: Path, probes: int, workers: int | None) -> Plan:
     """
     study.require(data=True)
     lines = _lines(path)
-    chosen = _spread(study.runs, probes) if len(lines) < probes else []
+    chosen = _spread(study.runs, probes) if probes and len(lines) < probes else []
     if chosen:
         study.run(path, workers=workers, only=[run.name for run in chosen])
         lines = _lines(path)
@@ -89,9 +89,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
-    """So many runs, evenly over the plan."""
-    count = min(count, len(runs))
-    return [runs[(2 * i + 1) * len(runs) // (2 * count)] for i in range(count)]
+    """So many runs, evenly over the plan, at least one of every table."""
+    labels = list(dict.fromkeys(run.dataset for run in runs))
+    found = []
+    for i, label in enumerate(labels):
+        part = [run for run in runs if run.dataset == label]
+        share = min(len(part), max(1, (count + len(labels) - 1 - i) // len(labels)))
+        found += [part[(2 * k + 1) * len(part) // (2 * share)] for k in range(share)]
+    return found
 
 
 def _by(study: Study) -> dict[str, dict[str, int]]:

@@ -84,8 +84,9 @@ class Runner:
                 if "weights" in event.facts:
                     self._weights[str(event.facts["key"])] = int(event.facts["weights"])
             if self._over() and not begun:
-                return
+                break
             self._state.changed()
+        self._state.encoding = 0
 
     # -- running -----------------------------------------------------------------------------------------------------
 

@@ -141,14 +141,28 @@ def _run(
 
 
 def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTable) -> dict[str, Any]:
-    """Encoders of modalities that the subset has; the estimator refuses others."""
+    """Encoders, alignments and rates of modalities that the subset has; the estimator refuses others."""
     kinds = {m.name: m.kind for m in table.schema.modalities}
-    known = {*subset, *(kinds[name] for name in subset)}
-    told = model.get("encoders")
-    if not isinstance(told, Mapping):
-        return dict(model)
-    kept = {k: v for k, v in told.items() if k in known}
-    return {k: v for k, v in model.items() if k != "encoders"} | ({"encoders": kept} if kept else {})
+    known = {"encoders": {*subset, *(kinds[name] for name in subset)}, "modality_dropout": {*subset}}
+    found = dict(model)
+    for field, names in known.items():
+        if isinstance(model.get(field), Mapping):
+            found[field] = {k: v for k, v in model[field].items() if k in names}
+    if isinstance(model.get("align"), Mapping):
+        found["align"] = {k: _anchored(v, subset) for k, v in model["align"].items() if k in subset}
+        found["align"] = {k: v for k, v in found["align"].items() if v}
+    return {k: v for k, v in found.items() if k not in (*known, "align") or v != {}}
+
+
+def _anchored(told: Any, subset: tuple[str, ...]) -> Any:
+    """An alignment towards the anchors that the subset has; None where it has none."""
+    anchors = told.get("anchors") if isinstance(told, Mapping) else told
+    if not isinstance(anchors, list | tuple):
+        return told
+    kept = [name for name in anchors if name in subset]
+    if not kept:
+        return None
+    return {**told, "anchors": kept} if isinstance(told, Mapping) else kept
 
 
 def digest(value: Any) -> str:

@@ -73,12 +73,10 @@ def _refuse_resplit(table: StudyTable) -> None:
 
 def _holdout(table: StudyTable, spec: SplitSpec, seed: int) -> Rows:
     _refuse_resplit(table)
-    *train, test = split(table.frame, spec.fractions, seed, stratify=_stratify(table), group=group_column(table, spec))
-    return np.sort(np.concatenate(train)), test
-
-
-def _stratify(table: StudyTable) -> str:
-    return table.target
+    share = spec.fractions[-1]
+    group = group_column(table, spec)
+    train, test = split(table.frame, (1 - share, share), seed, stratify=table.target, group=group)
+    return train, test
 
 
 def _kfold(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
@@ -103,7 +101,7 @@ def _by_time(table: StudyTable, spec: SplitSpec) -> Rows:
     series = table.frame[_column(table, str(spec.column), "time")]
     when = numbers(series).values.astype(float)
     if np.isnan(when).all():
-        dates = pd.to_datetime(series, errors="coerce", utc=True)
+        dates = pd.to_datetime(series, errors="coerce", utc=True, format="mixed")
         when = np.where(dates.isna(), np.nan, dates.astype("int64").to_numpy(dtype=float))
     if np.isnan(when).any():
         bad = int(np.isnan(when).sum())

@@ -81,29 +81,32 @@ class State:
 
 
 def left(waiting: Iterable[Run], lines: Iterable[Line], workers: int) -> float | None:
-    """Seconds for the runs that wait, by the mean of what is most like each.
+    """Seconds for the runs that wait: each by the mean of what is most like it, shared rows once for each group.
 
     Example:
         >>> left([], [], 2) is None
         True
     """
-    taken: dict[Any, list[float]] = defaultdict(list)
+    own: dict[Any, list[float]] = defaultdict(list)
+    shared: dict[Any, list[float]] = defaultdict(list)
     for line in lines:
-        total = line.get("seconds", {}).get("total")
-        if line["status"] == "done" and total is not None:
-            subset = tuple(line["subset"])
-            for key in (
-                (line["dataset"], line["variant"], subset),
-                (line["dataset"], line["variant"]),
-                line["dataset"],
-                None,
-            ):
-                taken[key].append(total)
-    if not taken:
+        seconds = line.get("seconds", {})
+        if line["status"] == "done" and "fit" in seconds:
+            for key in _likeness(line["dataset"], line["variant"], tuple(line["subset"])):
+                own[key].append(seconds["fit"] + seconds["test"])
+                shared[key].append(seconds["encode"])
+    if not own:
         return None
-    found = 0.0
+    found, groups = 0.0, set()
     for run in waiting:
-        keys = ((run.dataset, run.variant, run.subset), (run.dataset, run.variant), run.dataset, None)
-        known = next(taken[key] for key in keys if key in taken)
-        found += sum(known) / len(known)
+        key = next(key for key in _likeness(run.dataset, run.variant, run.subset) if key in own)
+        found += sum(own[key]) / len(own[key])
+        if run.share not in groups:
+            groups.add(run.share)
+            found += sum(shared[key]) / len(shared[key])
     return found / max(1, workers)
+
+
+def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[Any, ...]:
+    """What runs are alike by, the closest first."""
+    return (dataset, variant, subset), (dataset, subset), (dataset, variant), dataset, None

@@ -7,34 +7,44 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, BinaryIO
+import traceback
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from plait.study.frames import receive, send
+
+if TYPE_CHECKING:
+    from plait.study.engine import Worker
 
 
 def main() -> None:
     """Serve until the runner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's business
-    jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # Without buffers: the thread that waits for jobs would hold their lock when this process ends.
+    jobs = cast(BinaryIO, os.fdopen(0, "rb", buffering=0, closefd=False))
+    results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between the messages
+    try:
+        _serve(jobs, results)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is told, and the runner hears of the end
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _serve(jobs: BinaryIO, results: BinaryIO) -> None:
     first = receive(jobs)
     if first is None:
         return
-    setting, _ = first
     waiting: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
-    worker = _worker(setting)
+    worker = _worker(first[0])
     send(results, {"ready": os.getpid()})
     while True:
-        job = waiting.get()
-        finished, facts = worker.do(job)
+        finished, facts = worker.do(waiting.get())
         told: dict[str, Any] = {"facts": facts}
         if finished is not None:
             told |= {"line": finished.line, "epochs": finished.epochs, "trace": finished.trace}
-        try:
-            send(results, told, finished.arrays if finished is not None else None)
-        except BrokenPipeError:
-            os._exit(0)
+        send(results, told, finished.arrays if finished is not None else None)
 
 
 def _listen(jobs: BinaryIO, waiting: queue.Queue[Any]) -> None:
@@ -46,13 +56,10 @@ def _listen(jobs: BinaryIO, waiting: queue.Queue[Any]) -> None:
         waiting.put(message[0])
 
 
-def _worker(told: Any) -> Any:
-    import torch
-
+def _worker(told: Any) -> Worker:
     from plait.study.engine import Worker, setting_from_dict
 
-    torch.set_num_threads(int(told["threads"]))
-    return Worker(setting_from_dict(told["setting"]))
+    return Worker(setting_from_dict(told))
 
 
 if __name__ == "__main__":

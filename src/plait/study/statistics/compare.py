@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +135,19 @@ def against_reference(
         for name, part in parts.items()
     ]
     frame = pd.DataFrame(records)
-    return frame.sort_values("mean", ascending=metric.direction == "lower", kind="stable", ignore_index=True)
+    order = _order([str(row[by]) for row in records], told, reference, first=against == BEST)
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _order(names: list[str], told: dict[str, Comparison], reference: str, *, first: bool) -> list[int]:
+    """Best first, by the difference on the pairs that both have: a mean over fewer seeds is not comparable."""
+
+    def key(place: int) -> tuple[bool, float]:
+        name = names[place]
+        gain = 0.0 if name == reference else told[name].gain
+        return not (first and name == reference), math.inf if math.isnan(gain) else -gain
+
+    return sorted(range(len(names)), key=key)
 
 
 def _counted(part: DataFrame, metric: Metric) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def tost(difference: Difference, margin: float) -> float:
     Example:
         >>> from plait.study.statistics.paired import resampled_t
         >>> round(tost(resampled_t([0.004, -0.001, 0.0, 0.006, -0.002], 0.0), 0.01), 4)
-        0.0034
+        0.0025
     """
     if math.isnan(difference.error):
         same = difference.pairs > 1 and difference.value == 0 and difference.spread == 0

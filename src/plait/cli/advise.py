@@ -1,0 +1,66 @@
+"""``plait advise``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json
+
+
+@app.command()
+def advise(
+    table: o.Table,
+    target: o.Target = None,
+    minutes: Annotated[float, typer.Option(help="Time for it, about.")] = 10.0,
+    splits: Annotated[int, typer.Option(help="Splits of the rows, at most.", min=1)] = 10,
+    schema: o.SchemaFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of its studies; default: runs/advice-TABLE-TARGET.", show_default=False)
+    ] = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    set_: o.Set = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)] = None,
+    store: o.Store = None,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Race designs on a table and say in ten lines how to fuse it, with the evidence; killed, it carries on."""
+    from plait import persist
+    from plait import schema as schemas
+    from plait.study.advice import advise as race
+    from plait.table import read_table
+
+    frame = read_table(table, encoding)
+    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    settings = o.settings_of(from_file, None, set_)
+    folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{found.target}"
+    folder.mkdir(parents=True, exist_ok=True)
+    persist.write_file(folder / "schema.yaml", schemas.to_yaml(found).encode())
+    data = {"table": str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
+    given = race(
+        data,
+        found,
+        minutes=minutes,
+        splits=splits,
+        out=folder,
+        settings=settings,
+        group=group,
+        table=str(table),
+        workers=workers,
+        store=store,
+    )
+    if json:
+        show_json(given.to_dict())
+        return
+    for line in given.lines:
+        typer.echo(line)
+    typer.echo(f"evidence: plait study report {folder / 'race'}; plait study report {folder / 'evidence'}")

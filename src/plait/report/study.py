@@ -1,0 +1,153 @@
+"""The report of a study: one page, the same as Markdown and CSV, every figure as SVG and PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from plait import __version__
+from plait.report.files import csv_text, write_bytes, write_text
+from plait.report.rendering import render
+from plait.report.study_design import design_section
+from plait.report.study_evidence import Evidence, gather
+from plait.report.study_findings import claims_section, ranks_section
+from plait.report.study_markdown import markdown
+from plait.report.study_modalities import modalities_section
+from plait.report.study_names import counted
+from plait.report.study_origin import left_out_section, origin_section
+from plait.report.study_parts import Picture, Row, Section, kind
+from plait.report.study_robustness import robustness_section
+from plait.report.study_scores import scores_section
+from plait.report.study_training import cost_section, learning_section
+from plait.study.statistics.ranks import LEAST
+from plait.study.statistics.resampling import RESAMPLES
+from plait.study.statistics.scores import StudyResults
+
+#: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
+ROOM = 4_000_000
+#: Parts that a study may have nothing for, and why.
+ABSENT = {
+    "modalities": ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare"),
+    "design": ("Depth by operator", "the grid does not have two fields that vary"),
+    "robustness": ("Robustness", "no conditions at test"),
+    "learning": ("Learning curves", "no history of epochs was kept"),
+    "cost": ("Cost against score", "one variant, or costs that are not known or all the same"),
+    "ranks": (
+        "Ranks over data sets",
+        f"critical differences need {LEAST} data sets and two variants that are on all of them",
+    ),
+    "claims": ("Claims", "the study file makes none that was measured"),
+}
+
+
+def write_study_report(
+    results: StudyResults, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
+) -> Path:
+    """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
+
+    Args:
+        results: of a study, finished or not.
+        folder: is made where it is missing.
+        metric: to compare by; None: each data set's main one.
+        resamples: of the bootstrap.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: the metric was not measured.
+        PlaitError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    evidence = gather(results, metric, resamples)
+    sections = _sections(results, evidence, metric, resamples)
+    lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
+    facts = _facts(results, evidence)
+    page = render(
+        "study.html.j2",
+        name=results.name,
+        about=str(getattr(results.spec, "about", "") or ""),
+        lead=lead,
+        facts=facts,
+        sections=_fitting(sections),
+        kind=kind,
+        version=__version__,
+    )
+    for section in sections:
+        for drawn in section.pictures:
+            write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
+            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
+        for sheet in section.sheets:
+            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
+    write_text(folder / "report.md", markdown(results.name, lead, facts, sections, __version__))
+    return write_text(folder / "report.html", page)
+
+
+def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:
+    """All that there is something for, in the order of the page."""
+    found = []
+    if evidence:
+        found = [
+            scores_section(evidence),
+            modalities_section(evidence),
+            design_section(evidence),
+            robustness_section(evidence),
+            cost_section(evidence),
+            learning_section(evidence),
+            ranks_section(results, metric),
+            claims_section(results, evidence, resamples),
+        ]
+    there = [section for section in found if section is not None]
+    missing = {title: why for key, (title, why) in ABSENT.items() if key not in {s.key for s in there}}
+    return [*there, left_out_section(results, missing if evidence else {}), origin_section(results, evidence)]
+
+
+def _facts(results: StudyResults, evidence: Sequence[Evidence]) -> list[tuple[str, str]]:
+    """The line of figures under the headline."""
+    runs = results.runs
+    done = runs[runs["status"] == "done"] if len(runs) else runs
+    facts = [("runs done", f"{len(done):,}")]
+    if evidence:
+        facts += [
+            ("variants", f"{max(e.headline['label'].nunique() for e in evidence):,}"),
+            ("seeds", f"{done['seed'].nunique():,}"),
+            ("data sets", f"{len(evidence):,}"),
+            ("modalities", f"{max(len(e.full.split('+')) for e in evidence):,}"),
+            ("test rows of a run", _range([int(n) for e in evidence for n in e.headline["test_rows"]])),
+        ]
+    return facts
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _fitting(sections: Sequence[Section]) -> list[Section]:
+    """The sections for the page; where their figures are too many bytes, the largest are left beside it."""
+    drawn = sorted((p for s in sections for p in s.pictures), key=lambda p: len(p.markup))
+    kept, total = set(), 0
+    for picture in drawn:
+        total += len(picture.markup.encode())
+        if total <= ROOM:
+            kept.add(picture.name)
+    return [
+        replace(
+            section,
+            blocks=[
+                Row([_beside(p, p.name in kept) for p in block.pictures]) if isinstance(block, Row) else block
+                for block in section.blocks
+            ],
+        )
+        for section in sections
+    ]
+
+
+def _beside(picture: Picture, kept: bool) -> Picture:
+    if kept:
+        return picture
+    size = counted(len(picture.markup) // 1000, "kilobyte")
+    return replace(
+        picture, markup="", caption=f"{picture.caption} (left beside the page, {size}: figures/{picture.name}.svg)"
+    )

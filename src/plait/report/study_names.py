@@ -1,0 +1,57 @@
+"""Labels of variants as short as they can be told apart, and names of files from any text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def brief(labels: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Label -> what is left when what all of them share is said once; and what that is.
+
+    Example:
+        >>> brief(["fusion=mean depth=late", "fusion=max depth=early"])
+        ({'fusion=mean depth=late': 'mean late', 'fusion=max depth=early': 'max early'}, 'fusion, depth')
+        >>> brief(["linear", "fusion=max"])
+        ({'linear': 'linear', 'fusion=max': 'fusion=max'}, 'variant')
+    """
+    parts = {label: [part.partition("=") for part in re.split(r" (?=[\w.]+=)", label)] for label in labels}
+    keys = [tuple(key for key, sign, _ in told if sign) for told in parts.values()]
+    whole = all(all(sign for _, sign, _ in told) for told in parts.values())
+    short = {label: " ".join(value for _, _, value in told) for label, told in parts.items()}
+    if not labels or not whole or len(set(keys)) > 1 or len(set(short.values())) < len(short):
+        return {label: label for label in labels}, "variant"
+    return short, ", ".join(keys[0])
+
+
+def slug(text: str) -> str:
+    """Letters, digits and dashes only.
+
+    Example:
+        >>> slug("pokemon/type_1: a & b")
+        'pokemon-type-1-a-b'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def listed(names: Sequence[str], most: int = 3, joined: str = "and") -> str:
+    """Names in a sentence; beyond a few, how many more.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
+        ('a', 'a and b', 'a, b, c and 2 more')
+    """
+    told = list(names)
+    if len(told) > most + 1:
+        told = [*told[:most], f"{len(told) - most} more"]
+    return f" {joined} ".join(filter(None, [", ".join(told[:-1]), told[-1]])) if told else "none"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "seed"), counted(2000, "seed"), counted(0, "study", "studies")
+        ('1 seed', '2,000 seeds', '0 studies')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

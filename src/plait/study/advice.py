@@ -1,0 +1,267 @@
+"""Advice: a budgeted study on the user's own rows, and what it says about how to fuse them.
+
+The decision framework of Task-specific pre-trained encoders in late fusion (advanced objective 6, table 7.9), made runnable:
+not rules of thumb, but designs raced against each other on the table in question.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import ConfigError
+from plait.metrics import MAIN, metrics
+from plait.schema import Schema
+from plait.study.candidates import DEFAULT, Candidate, candidates, noises
+from plait.study.racing import Racing
+from plait.study.statistics import compare
+from plait.study.study import Study
+
+if TYPE_CHECKING:
+    from plait.study.results import Results
+
+SPLITS = 10
+#: Rows at most that designs are raced on.
+ROWS = 20_000
+#: Share of the time for the race; the rest shows what the winner's modalities, absence and noise are worth.
+RACE = 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What a study of designs says about a table.
+
+    Attributes:
+        settings: of the estimator, as they differ from the default; empty: take the default.
+        variant: name of the advised design.
+        lines: the answer in at most ten lines.
+        race: every design against the default, with words (``statistics.compare``).
+        modalities: training without each modality against training with all.
+        conditions: noise at test against clean rows, for the advised design.
+        present: only some modalities present at test against all.
+        command: the ``plait fit`` line to use.
+    """
+
+    settings: Mapping[str, Any]
+    variant: str
+    lines: Sequence[str]
+    race: pd.DataFrame
+    modalities: pd.DataFrame
+    conditions: pd.DataFrame
+    present: pd.DataFrame
+    command: str
+    folder: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present")}
+        told = {
+            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
+        }
+        return {
+            "variant": self.variant,
+            "settings": dict(self.settings),
+            "lines": list(self.lines),
+            **told,
+            "command": self.command,
+            "folder": str(self.folder),
+        }
+
+
+def advise(
+    data: pd.DataFrame | Mapping[str, Any],
+    schema: Schema,
+    *,
+    minutes: float = 10.0,
+    splits: int = SPLITS,
+    out: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    table: str = "TABLE",
+    workers: int | None = None,
+    store: str | None = None,
+    view: bool | None = None,
+) -> Advice:
+    """Race designs on the table, then measure what the best is worth without each modality and under noise.
+
+    Every design is fitted on four fifths of the rows and judged on the rest, on the same splits; one that is surely worse
+    than the leader leaves. Killed, the same call goes on.
+
+    Args:
+        data: the rows, target included, or a study's ``data`` entry (``{table: ..., schema: ...}``, ``{dataset: ...}``).
+        schema: of the table.
+        minutes: of wall time; what has begun is finished.
+        splits: of the rows, at most; with fewer than three nothing leaves the race.
+        out: folder of the two studies, ``race`` and ``evidence``.
+        settings: of the estimator, for all designs.
+        group: column whose equal values stay on one side of a split.
+        table: what the advised command calls the table.
+        workers: processes; None: one per core. A table in memory is raced in this process.
+        store: of embeddings.
+        view: show progress; None: only on a terminal.
+
+    Raises:
+        ConfigError: the schema has no target, or too little time for a single comparison.
+    """
+    if schema.target is None:
+        raise ConfigError("advice needs a target (--target)")
+    if minutes <= 0:
+        raise ConfigError(f"minutes {minutes:g}: expected more than 0")
+    start, place = time.monotonic(), Path(out)
+    metric = MAIN[schema.task]
+    common = dict(settings or {})
+    tried = {c.name: c for c in candidates(schema) if c.name == DEFAULT or merged(common, c.settings) != common}
+    told, frames = _data(data, schema, group)
+    race = _study("race", told, common, minutes * RACE, metric, splits)
+    race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
+    racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
+    raced = _run(race, frames, place / "race", workers, store, view, racing)
+    chosen = _chosen(raced, metric, racing)
+    left = max(1.0, minutes - (time.monotonic() - start) / 60)  # never so little that nothing is shown
+    evidence = _study("evidence", told, merged(common, tried[chosen].settings), left, metric, splits)
+    names = [m.name for m in schema.modalities]
+    without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
+    evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
+    evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
+    shown = _run(evidence, frames, place / "evidence", workers, store, view, None)
+    return _told(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+
+
+def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others over them; a setting that is a mapping on both sides keeps what the others do not name.
+
+    Example:
+        >>> merged({"encoders": {"text": "minilm"}, "layers": 2}, {"encoders": {"image": "logmel"}})
+        {'encoders': {'text': 'minilm', 'image': 'logmel'}, 'layers': 2}
+    """
+    both = {k: {**settings[k], **v} for k, v in others.items() if _mappings(settings.get(k), v)}
+    return {**settings, **others, **both}
+
+
+def _mappings(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _data(
+    data: pd.DataFrame | Mapping[str, Any], schema: Schema, group: str | None
+) -> tuple[dict[str, Any], dict[str, tuple[pd.DataFrame, Schema]]]:
+    split = {"kind": "holdout", "fractions": [0.8, 0.2], **({"group": group} if group else {})}
+    if isinstance(data, pd.DataFrame):
+        return {"frame": "table", "rows": ROWS, "split": split}, {"table": (data, schema)}
+    return {"rows": ROWS, **data, "split": split}, {}
+
+
+def _study(
+    name: str, data: Mapping[str, Any], model: Mapping[str, Any], minutes: float, metric: str, splits: int
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "data": dict(data),
+        "model": dict(model),
+        "seeds": splits,
+        "metrics": [metric],
+        "budget": {"minutes": round(minutes, 3)},
+    }
+
+
+def _run(
+    told: Mapping[str, Any],
+    frames: Mapping[str, Any],
+    folder: Path,
+    workers: int | None,
+    store: str | None,
+    view: bool | None,
+    race: Racing | None,
+) -> Results:
+    study = Study.from_dict(told, frames)
+    engine = "inline" if frames else "local"
+    found = study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race)
+    if not any(line["status"] == "done" for line in found.lines):
+        reasons = found.status()["reasons"]
+        why = next(iter(reasons), "no time: give more --minutes")
+        raise ConfigError(f"{folder}: not one design could be fitted ({why})")
+    return found
+
+
+def _alone(names: Sequence[str]) -> list[list[str]]:
+    """Everything present, each modality alone, each missing."""
+    patterns = [list(names), *([n] for n in names), *([n for n in names if n != gone] for gone in names)]
+    return [list(p) for p in dict.fromkeys(tuple(p) for p in patterns if p)]
+
+
+def _chosen(results: Results, metric: str, racing: Racing) -> str:
+    """The best by mean; the default where it is within one standard error of the best: the simpler is taken on a tie.
+
+    Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.
+    """
+    scores = racing.scores(results.lines)
+    usual = scores.get(DEFAULT, {})
+    most = max(len(found) for found in scores.values())
+    means = {label: float(np.mean(list(found.values()))) for label, found in scores.items() if 2 * len(found) >= most}
+    best = max(means, key=lambda label: means[label])
+    if best == DEFAULT or not usual:
+        return best
+    pairs = np.array([scores[best][place] - usual[place] for place in sorted(scores[best].keys() & usual.keys())])
+    if len(pairs) < 2:
+        return DEFAULT
+    error = float(pairs.std(ddof=1) / np.sqrt(len(pairs)))
+    return best if pairs.mean() > error else DEFAULT
+
+
+def _told(
+    schema: Schema,
+    metric: str,
+    tried: Mapping[str, Candidate],
+    chosen: str,
+    raced: Results,
+    shown: Results,
+    place: Path,
+    minutes: float,
+    table: str,
+) -> Advice:
+    from plait.study.advice_words import answer
+
+    race = compare(raced, metric, against=DEFAULT)
+    everything = "+".join(m.name for m in schema.modalities)
+    several = len(schema.modalities) > 1
+    modalities = compare(shown, metric, against=everything, by="subset") if several else pd.DataFrame()
+    conditions = compare(shown, metric, against="clean", by="condition")
+    present = compare(shown, metric, against=everything, by="present") if several else pd.DataFrame()
+    settings = dict(tried[chosen].settings)
+    command = fit_command(table, schema, settings)
+    found = Advice(settings, chosen, (), race, modalities, conditions, present, command, place)
+    return dataclasses.replace(found, lines=answer(found, schema, tried, raced, metric, minutes))
+
+
+def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
+    """The ``plait fit`` line for a table with these settings.
+
+    Example:
+        >>> from plait.schema import Modality
+        >>> told = Schema((Modality("text", "text", ("a",)),), target="y")
+        >>> fit_command("cards.csv", told, {"depth": "late", "encoders": {"text": "hashed_ngrams"}})
+        'plait fit cards.csv --target y --encoder text=hashed_ngrams --set depth=late'
+    """
+    parts = ["plait", "fit", table, "--target", str(schema.target)]
+    for name, encoder in dict(settings.get("encoders") or {}).items():
+        parts += ["--encoder", f"{name}={encoder}"]
+    for key, value in settings.items():
+        if key == "encoders":
+            continue
+        if isinstance(value, Mapping):
+            for part, inner in value.items():
+                parts += ["--set", f"{key}.{part}={_plain(inner)}"]
+        else:
+            parts += ["--set", f"{key}={_plain(value)}"]
+    return shlex.join(parts)
+
+
+def _plain(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)

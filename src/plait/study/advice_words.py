@@ -1,0 +1,114 @@
+"""The answer of advice in at most ten lines, each with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from plait.schema import Schema
+from plait.study.candidates import DEFAULT, Candidate, noises
+
+if TYPE_CHECKING:
+    from plait.study.advice import Advice
+    from plait.study.results import Results
+
+_QUESTIONS = {
+    "encoder": "encoders",
+    "fusion": "depth and operator",
+    "branches": "what is trained",
+    "regularisation": "dropout",
+    "alignment": "alignment",
+}
+
+
+def answer(
+    found: Advice, schema: Schema, tried: Mapping[str, Candidate], raced: Results, metric: str, minutes: float
+) -> list[str]:
+    """What was tried, what to take, and why."""
+    status = raced.status()
+    early = raced.runs.loc[raced.runs["status"] == "stopped", "variant"].nunique()
+    splits = int(raced.runs.loc[raced.runs["status"] == "done"].groupby("variant")["seed"].nunique().max())
+    lines = [
+        f"{len(tried)} designs for '{schema.target}' ({schema.task}, by {metric}), up to {splits} splits of the rows each: "
+        f"{status['done']} fits within {minutes:g} minutes; {early} designs left the race early"
+        + (f"; {status['failed']} fits failed" if status["failed"] else ""),
+        _verdict(found),
+    ]
+    if not found.modalities.empty:
+        lines.append("modalities: " + "; ".join(_without(found.modalities, schema)))
+    for question, label in _QUESTIONS.items():
+        names = [c.name for c in tried.values() if c.question == question]
+        told = [_against(found.race, name) for name in names if (found.race["label"] == name).any()]
+        if told:
+            lines.append(f"{label}: " + "; ".join(told))
+    if not found.present.empty:
+        lines.append("at prediction, " + "; ".join(_present(found.present, schema)))
+    noisy = [_noise(found.conditions, name, told) for name, told in noises(schema).items()]
+    noisy = [line for line in noisy if line]
+    if noisy:
+        lines.append("noise at prediction: " + "; ".join(noisy))
+    return [*_joined(lines, 9), f"use: {found.command}"]
+
+
+def _joined(lines: list[str], most: int) -> list[str]:
+    """At most so many lines; the shortest of the middle share one."""
+    while len(lines) > most:
+        middle = range(3, len(lines) - 1)
+        at = min(middle, key=lambda i: len(lines[i]) + len(lines[i + 1]))
+        lines = [*lines[:at], f"{lines[at]}. {lines[at + 1]}", *lines[at + 2 :]]
+    return lines
+
+
+def _row(table: pd.DataFrame, column: str, value: str) -> pd.Series | None:
+    rows = table[table[column] == value]
+    return None if rows.empty else rows.iloc[0]
+
+
+def _verdict(found: Advice) -> str:
+    usual, row = _row(found.race, "label", DEFAULT), _row(found.race, "label", found.variant)
+    mean = "" if usual is None else f" ({usual['mean']:.3f})"
+    if found.variant == DEFAULT or row is None:
+        return f"take the default{mean}: no other design was better by more than one standard error"
+    return f"take '{found.variant}' ({row['mean']:.3f}) instead of the default{mean}: {row['words']}"
+
+
+def _against(table: pd.DataFrame, name: str) -> str:
+    row = _row(table, "label", name)
+    assert row is not None
+    return f"{name} {row['difference']:+.3f} ({_short(row)})"
+
+
+def _short(row: pd.Series) -> str:
+    """The verdict without its numbers, but for p where it is decided."""
+    return f"{row['verdict']}, p {row['p_holm']:.2g}" if row["verdict"] in ("better", "worse") else str(row["verdict"])
+
+
+def _without(table: pd.DataFrame, schema: Schema) -> list[str]:
+    names = [m.name for m in schema.modalities]
+    said = []
+    for gone in names:
+        row = _row(table, "subset", "+".join(n for n in names if n != gone))
+        if row is not None:
+            earns = {"worse": "earns its keep", "equivalent": "adds nothing", "better": "does harm"}
+            said.append(f"{gone} {earns.get(str(row['verdict']), 'not decided')} (without it {row['difference']:+.3f})")
+    return said
+
+
+def _present(table: pd.DataFrame, schema: Schema) -> list[str]:
+    said = []
+    for m in schema.modalities:
+        row = _row(table, "present", m.name)
+        if row is not None:
+            said.append(f"{m.name} alone gives {row['mean']:.3f} ({row['difference']:+.3f})")
+    return said
+
+
+def _noise(table: pd.DataFrame, name: str, told: str) -> str:
+    kind = told.partition(":")[0]
+    rows = table[table["condition"].str.startswith(kind) & table["condition"].str.contains(name, regex=False)]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    return f"{row['condition']} {row['difference']:+.3f} ({_short(row)})"

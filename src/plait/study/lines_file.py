@@ -1,0 +1,112 @@
+"""A file of one JSON object per line that is only ever added to: durable, and whole after any crash."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plait.errors import ConfigError, PlaitError, PlaitWarning
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BLOCK = 65536
+
+
+class DiskFullError(PlaitError):
+    """Nothing more can be written; what was is whole."""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with writing into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"{folder}: the disk is full; what was finished is kept. Free some space, then the same command goes on"
+            ) from error
+        raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+
+
+class LinesFile:
+    """Lines of results.jsonl. Whoever writes must hold the folder's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """It need not be there."""
+        self._path = path
+        self._offset = 0
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add a line, on the disk when this returns, or not at all."""
+        data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        with self._opened() as (file, end):
+            try:
+                if os.write(file, data) < len(data):
+                    raise OSError(errno.ENOSPC, "no space left", str(self._path))
+                os.fsync(file)
+            except OSError:
+                os.ftruncate(file, end)
+                raise
+
+    def cut_torn(self) -> None:
+        """Take away a last line that was torn when its writer was killed."""
+        if self._path.exists():
+            with self._opened():
+                pass
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[int, int]]:
+        """The file, and where its last whole line ends."""
+        with writing(self._path.parent):
+            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                yield file, _whole(file)
+            finally:
+                os.close(file)
+
+    def new(self) -> list[dict[str, Any]]:
+        """The lines that are new since the last call; what is damaged is left out with a counted warning."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        parsed = [_parsed(raw) for raw in whole.splitlines()]
+        found = [line for line in parsed if line is not None]
+        if len(found) < len(parsed):
+            count = len(parsed) - len(found)
+            said = f"{count} damaged line{'s are' if count > 1 else ' is'} left out; what they told is done again"
+            warnings.warn(f"{self._path}: {said}", PlaitWarning, stacklevel=3)
+        return found
+
+
+def _whole(file: int) -> int:
+    """Cut a last line without its end; where the file ends then."""
+    end = start = os.fstat(file).st_size
+    if not end or os.pread(file, 1, end - 1) == b"\n":
+        return end
+    while start > 0:
+        step = min(_BLOCK, start)
+        found = os.pread(file, step, start - step).rfind(b"\n")
+        start -= step
+        if found >= 0:
+            start += found + 1
+            break
+    os.ftruncate(file, start)
+    return start
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and "run" in line and "status" in line else None

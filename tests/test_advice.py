@@ -1,0 +1,192 @@
+"""Advice: the race, the choice, the words, the command line and ``fusion="auto"``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait import FusionClassifier, FusionRegressor, load, schema
+from plait.cli import main
+from plait.errors import ConfigError
+from plait.schema import Modality, Schema
+from plait.study import advice
+from plait.study.advice import _chosen, advise, fit_command, merged
+from plait.study.candidates import DEFAULT, candidates, noises
+from plait.study.racing import Racing
+
+LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
+
+
+def table(n: int = 90) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    warm, big = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    return pd.DataFrame(
+        {
+            "story": [f"this {'red' if w else 'blue'} thing has the number {i} on it" for i, w in enumerate(warm)],
+            "size": big * 3 + rng.normal(size=n),
+            "label": np.array(["a", "b", "c", "d"])[2 * warm + big],
+        }
+    )
+
+
+def line(variant: str, seed: int, value: float | None, status: str = "done") -> dict[str, Any]:
+    told = {"condition": "clean", "present": ["text"], "metrics": {"accuracy": value}}
+    return {
+        "status": status,
+        "variant": variant,
+        "dataset": "t",
+        "seed": seed,
+        "split": 0,
+        "subset": ["text"],
+        "train_rows": 80,
+        "test_rows": 20,
+        "evaluations": [told],
+    }
+
+
+def lines(**scores: list[float]) -> list[dict[str, Any]]:
+    return [line(name, seed, value) for name, found in scores.items() for seed, value in enumerate(found)]
+
+
+class Told:
+    """As much of ``Results`` as the choice looks at."""
+
+    def __init__(self, found: list[dict[str, Any]]) -> None:
+        self.lines = found
+
+
+def test_the_surely_worse_leave_and_the_others_stay() -> None:
+    race = Racing("accuracy", lower=False, kept=["kept"])
+    far = [0.50, 0.52, 0.49, 0.51]
+    found = lines(best=[0.90, 0.91, 0.89, 0.90], close=[0.89, 0.91, 0.90, 0.88], far=far, kept=far, new=[0.1, 0.1])
+    assert race(found) == {"far"}
+    assert race(found[:2]) == set()
+    assert race([*found, line("failed", 0, None), line("failed", 1, 0.1, "failed")]) == {"far"}
+    errors = lines(best=[0.10, 0.11, 0.09], far=[0.9, 0.92, 0.91])
+    assert Racing("accuracy", lower=True)(errors) == {"far"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({DEFAULT: [0.80, 0.81, 0.79], "other": [0.90, 0.91, 0.90]}, "other"),
+        ({DEFAULT: [0.80, 0.81, 0.79], "other": [0.81, 0.79, 0.81]}, DEFAULT),  # within one standard error
+        ({DEFAULT: [0.80, 0.81, 0.79], "other": [0.70, 0.71, 0.70]}, DEFAULT),
+        ({DEFAULT: [0.80, 0.81, 0.79, 0.8], "lucky": [0.99]}, DEFAULT),  # on one split only
+    ],
+)
+def test_the_simpler_is_taken_on_a_tie(scores: Mapping[str, list[float]], expected: str) -> None:
+    told: Any = Told(lines(**scores))
+    assert _chosen(told, "accuracy", Racing("accuracy", lower=False)) == expected
+
+
+def test_designs_fit_the_modalities() -> None:
+    one = Schema((Modality("text", "text", ("a",)),), target="y")
+    assert not [c for c in candidates(one) if c.question in ("fusion", "alignment")]
+    two = Schema((Modality("text", "text", ("a",)), Modality("tabular", "tabular", ("b",))), target="y")
+    found = {c.name: c.settings for c in candidates(two)}
+    assert found[DEFAULT] == {}
+    assert found["late gated"] == {"depth": "late", "fusion": "gated"}
+    assert found["tabular aligned"] == {"align": {"tabular": ["text"]}}
+    assert set(noises(two)) == {"text", "tabular"}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three designs: how many there are changes nothing but the time."""
+    names = (DEFAULT, "late gated", "tabular aligned")
+    monkeypatch.setattr(advice, "candidates", lambda told: [c for c in candidates(told) if c.name in names])
+
+
+@pytest.mark.usefixtures("few")
+def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None:
+    frame = table()
+    frame.to_csv(tmp_path / "things.csv", index=False)
+    found = schema.infer(frame, target="label")
+    given = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
+    assert 4 <= len(given.lines) <= 10
+    assert given.lines[-1] == f"use: {given.command}"
+    assert set(given.race["label"]) == {DEFAULT, "late gated", "tabular aligned"}
+    assert set(given.modalities["subset"]) == {"text+tabular", "text", "tabular"}
+    assert "clean" in set(given.conditions["condition"])
+    assert len(given.conditions) == 3
+    assert any("without it" in told for told in given.lines)
+    assert any("alone gives" in told for told in given.lines)
+    again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
+    assert again.lines == given.lines  # nothing was run twice, and nothing differs
+    json.dumps(given.to_dict())
+
+
+@pytest.mark.usefixtures("few")
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(60).to_csv(tmp_path / "things.csv", index=False)
+    settings = ["--set", "members=1", "--set", "epochs=2", "--set", "width=8", "--set", "encoders.text=hashed_ngrams"]
+    command = ["advise", str(tmp_path / "things.csv"), "--target", "label", "--out", str(tmp_path / "o"), *settings]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "5", "--splits", "1", "--workers", "1"])
+    assert not stop.value.code
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2].startswith("use: plait fit ")
+    assert told[-1].startswith("evidence: plait study report ")
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "0"])
+    assert stop.value.code == 2
+
+
+def test_what_the_user_has_settled_is_not_tried_again() -> None:
+    assert merged({"encoders": {"text": "a"}}, {"encoders": {"text": "a"}}) == {"encoders": {"text": "a"}}
+    assert merged({"depth": "late"}, {}) == {"depth": "late"}
+
+
+def test_settings_become_options_of_fit() -> None:
+    told = Schema((Modality("text", "text", ("a",)),), target="my label")
+    settings = {"branches": ["joint"], "align": {"tabular": ["text"]}, "modality_dropout": 0.5}
+    assert fit_command("t.csv", told, settings) == (
+        "plait fit t.csv --target 'my label' --set 'branches=[joint]' --set 'align.tabular=[text]' "
+        "--set modality_dropout=0.5"
+    )
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_auto_takes_what_the_race_advises(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table(80)
+    label = frame.pop("label")
+    seen: dict[str, Any] = {}
+
+    def pretend(rows: pd.DataFrame, found: Schema, **told: Any) -> Any:
+        seen.update(told, task=found.task, target=rows[str(found.target)].tolist())
+
+        return SimpleNamespace(settings={"depth": "late", "fusion": "gated", "branches": ["joint"]})
+
+    monkeypatch.setattr("plait.study.advice.advise", pretend)
+    kind = FusionRegressor if task == "regression" else FusionClassifier
+    y: Any = label.to_numpy()
+    if task == "multilabel":
+        y = np.eye(4, dtype=int)[pd.factorize(label)[0]] | np.eye(4, dtype=int)[0]
+    elif task == "regression":
+        y = frame["size"].to_numpy()
+    model = kind(fusion={"name": "auto", "minutes": 2}, store="none", task=task, **LIGHT).fit(frame, y)
+    assert seen["minutes"] == 2
+    assert seen["task"] == task
+    assert seen["settings"]["members"] == 1
+    assert len(seen["target"]) == 80
+    assert model.advised_ == {**LIGHT, "depth": "late", "fusion": "gated", "branches": ("joint",)}
+    assert model.get_params()["fusion"] == {"name": "auto", "minutes": 2}  # as scikit-learn wants it
+    model.save(tmp_path / "m")
+    restored: Any = load(tmp_path / "m")
+    assert restored.fusion == "gated"
+    np.testing.assert_allclose(restored.decoded(frame), model.decoded(frame), rtol=1e-5)
+
+
+def test_a_race_without_time_is_refused() -> None:
+    with pytest.raises(ConfigError, match="minutes"):
+        FusionClassifier(fusion={"name": "auto", "minutes": 0}, store="none").fit(table(), table()["label"])
+    with pytest.raises(ConfigError, match="minutes"):
+        FusionClassifier(fusion={"name": "auto", "minuts": 1}, store="none").fit(table(), table()["label"])

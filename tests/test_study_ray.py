@@ -1,0 +1,52 @@
+"""Ray: the same results as one process, on a local cluster of two workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from plait.features import Featurizer
+from plait.store import Store
+from study_tiny import study, values
+
+ray = pytest.importorskip("ray")
+
+
+def test_two_workers_find_what_one_process_finds_and_survive_a_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plait.study.engine_ray import RayEngine
+
+    here = study(tmp_path).run(tmp_path / "here", engine="inline")
+    real, shot = RayEngine.submit, []
+
+    def submit(self: RayEngine, worker: int, job: Any) -> None:
+        real(self, worker, job)
+        if job["kind"] == "run" and not shot:
+            shot.append(worker)
+            self.stop(worker, "shot")
+
+    monkeypatch.setattr(RayEngine, "submit", submit)
+    there = study(tmp_path).run(tmp_path / "there", engine="ray", workers=2)
+    assert there.status()["reasons"] == {"shot": 1}
+    monkeypatch.undo()
+    there = study(tmp_path).run(tmp_path / "there", engine="inline", retry_failed=True)
+    pd.testing.assert_frame_equal(values(there), values(here))
+
+
+def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -> None:
+    from plait.study.encode_ray import encode_ray
+
+    table = study(tmp_path).tables[0, None]
+    features = Featurizer(table.schema)
+    features.fit(table.frame, None)
+    with Store(tmp_path / "there") as there, Store(tmp_path / "here") as here:
+        assert encode_ray(features, table.frame, None, there, 2) == 90
+        assert encode_ray(features, table.frame, None, there, 2) == 0
+        (facts,) = there.sizes()
+        found = [features.transform(table.frame, None, s, strict=True, progress=False) for s in (there, here)]
+    assert facts["entries"] == 90
+    assert (found[0].tokens["text"].x == found[1].tokens["text"].x).all()
