@@ -345,6 +345,24 @@ def test_ridge_is_least_squares() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["cca", "ridge"])
+def test_the_penalty_is_the_one_that_finds_held_out_pairs(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(120, 3, generator=generator)
+    noisy = {n: torch.cat([hidden, 2 * torch.randn(120, 40, generator=generator)], 1) for n in "ab"}
+    told = stage(name)
+    network = told.network({"a": 43, "b": 43})
+    (record,) = told.fit(network, Pairs.of(noisy), seed=0)
+    tried = {float(k): v for k, v in record["tried"].items()}
+    assert tuple(tried) == told.choices
+    assert tried[record["penalty"]] == max(tried.values())
+    fixed = stage(name, penalty=record["penalty"])
+    other = fixed.network({"a": 43, "b": 43})
+    assert fixed.fit(other, Pairs.of(noisy), seed=0) == [{"penalty": record["penalty"], "tried": {}}]
+    x = {"x": noisy["b"]}
+    torch.testing.assert_close(network("b", x), other("b", x))
+
+
 def test_cca_of_two_is_that_of_scikit_learn() -> None:
     from sklearn.cross_decomposition import CCA
 
@@ -475,10 +493,8 @@ def test_training_stops_early_and_keeps_the_best_state() -> None:
 
 
 def test_things_are_held_out_whole() -> None:
-    from plait.alignment._learned import _split
-
-    pairs = Pairs.of({"a": torch.randn(100, 3)}, thing=torch.arange(100) // 5)
-    fold, held = _split(pairs, 0.1, torch.Generator().manual_seed(0))
+    x = {"a": torch.randn(100, 3), "b": torch.randn(100, 3)}
+    fold, held = Pairs.of(x, thing=torch.arange(100) // 5).split(0.1, [("a", "b")], torch.Generator().manual_seed(0))
     assert held is not None
     assert not set(fold.thing.tolist()) & set(held.thing.tolist())
     assert len(held) == 10

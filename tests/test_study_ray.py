@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from plait.store import Store
 from study_tiny import study, values
 
 ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    """One for all tests here: starting it takes seconds. It is the cluster that is there already, for plait."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 def test_two_workers_find_what_one_process_finds_and_survive_a_death(
@@ -44,8 +53,8 @@ def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -
     features = Featurizer(table.schema)
     features.fit(table.frame, None)
     with Store(tmp_path / "there") as there, Store(tmp_path / "here") as here:
-        assert encode_ray(features, table.frame, None, there, 2) == 90
-        assert encode_ray(features, table.frame, None, there, 2) == 0
+        assert encode_ray(features, table.frame, None, there, 1) == 90
+        assert encode_ray(features, table.frame, None, there, 1) == 0
         (facts,) = there.sizes()
         found = [features.transform(table.frame, None, s, strict=True, progress=False) for s in (there, here)]
     assert facts["entries"] == 90

@@ -126,7 +126,7 @@ def test_ids_are_unique_and_references_resolve(report):
 
 
 def test_every_section_begins_with_a_sentence(report):
-    page, text, _ = report
+    _, text, _ = report
     for section in re.findall(
         r'<section id="(?!scores)([^"]+)">\s*<h2>[^<]+</h2>\s*(<p class="proven">[^<]+\.</p>)?', text
     ):
@@ -138,7 +138,7 @@ def test_every_section_begins_with_a_sentence(report):
 
 
 def test_everything_that_the_issue_asks_for_is_on_the_page(report):
-    _, text, results = report
+    _, text, _ = report
     told = Page(text).text
     for wanted in (
         "Of 40 runs, 2 failed, 2 stopped, 4 not begun",
@@ -148,7 +148,7 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
         "0123abcd",
         "3.11.7",
         "A paper",
-        "Critical differences need" if "Critical differences need" in told else "critical differences need 3 data sets",
+        "critical differences need 3 data sets",
         "nothing cheaper is as good as",
         "only these present at test",
         "other data",
@@ -352,15 +352,13 @@ def test_forty_variants_stay_readable_and_small(tmp_path):
     drawn = ElementTree.fromstring((page.parent / "figures" / "scores.svg").read_text("utf-8"))
     labels = [e.text for e in drawn.iter("{http://www.w3.org/2000/svg}text") if e.text and "operator" in e.text]
     assert len(set(labels)) == 40
-    places = sorted(float(v) for v in re.findall(r"translate\([\d.]+ ([\d.]+)\)", ElementTree.tostring(drawn).decode()))
     assert float(drawn.get("viewBox").split()[3]) > 40 * 13
-    assert places
     assert "operator_9 0" in text
 
 
-def test_figures_beyond_the_room_stay_beside_the_page(report, tmp_path, monkeypatch):
-    monkeypatch.setattr("plait.report.study.ROOM", 20_000)
-    page = write_study_report(report[2], tmp_path, resamples=20)
+def test_figures_beyond_the_room_stay_beside_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("plait.report.study.ROOM", 6_000)
+    page = write_study_report(small(tmp_path / "made"), tmp_path, resamples=20)
     text = page.read_text("utf-8")
     assert "left beside the page" in text
     assert 0 < text.count("<svg") < text.count("<figure")
@@ -385,7 +383,7 @@ def test_a_stranger_s_text_is_harmless(tmp_path):
     seen = check_alone(page.read_text("utf-8"))
     assert "<script>alert(1)</script>" in seen.text
     assert "7 * 7" in seen.text
-    told = (page.parent / "report.md").read_text("utf-8")
+    told = re.sub(r"^```.*?^```", "", (page.parent / "report.md").read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     assert "<script" not in told
     assert "<img" not in told
     for figure in (page.parent / "figures").glob("*.svg"):

@@ -302,3 +302,33 @@ def test_single_modalities_are_hidden_at_their_own_rate() -> None:
             found = fitted(inputs, y, task, dataclasses.replace(design, fusion=fusion), settings)
             scores[name] = accuracy(found, inputs.only(["weak"]), y)
         assert scores["strong hidden"] > scores["none"] + 0.05, (fusion, scores)
+
+
+def test_rows_of_one_group_are_held_out_together() -> None:
+    groups = np.repeat(np.arange(20), 6)
+    folds = folds_of(np.arange(120) % 3, 5, 0, groups)
+    assert len(folds) == 5
+    for fold, held in folds:
+        assert not set(groups[fold.numpy()]) & set(groups[held.numpy()])
+    assert len(folds_of(np.arange(120) % 3, 5, 0, np.repeat(np.arange(3), 40))) == 3  # no more folds than groups
+    with pytest.raises(ConfigError, match="one group"):
+        folds_of(np.arange(120) % 3, 5, 0, np.zeros(120))
+
+
+def test_a_modality_that_only_knows_the_group_is_not_trusted() -> None:
+    """One modality tells the speaker by heart, the other a little of the label: groups in the folds show which is which."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 10)
+    y = np.repeat(rng.integers(0, 2, 30), 10)  # a speaker says one thing
+    speaker = rng.normal(size=(30, 8))[groups] * 3 + rng.normal(scale=0.1, size=(300, 8))
+    words = y[:, None] * 1.5 + rng.normal(size=(300, 3))
+    new = rng.integers(0, 2, 400)
+    unseen = inputs_of(speaker=rng.normal(size=(400, 8)) * 3, words=new[:, None] * 1.5 + rng.normal(size=(400, 3)))
+    inputs, task, weight = inputs_of(speaker=speaker, words=words), Classification((0, 1)), torch.ones(300)
+    scores = []
+    for told in (None, groups):
+        _, make = maker(DESIGN, {"speaker": 8, "words": 3}, 2, {})
+        names, strata = ["speaker", "words"], task.strata(y)
+        found = crossfit(make, task, inputs, task.encode(y), weight, strata, names, TRAINING, 5, 0, groups=told)
+        scores.append(accuracy(found, unseen, new))
+    assert scores[1] > scores[0] + 0.05, scores

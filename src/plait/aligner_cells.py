@@ -119,7 +119,7 @@ def features_of(
     present = inputs.present[modality.name]
     if frozen:
         return {"x": inputs.tokens[modality.name].pooled().float()}, present
-    return {k: v for k, v in inputs.prepared[modality.name].items()}, present
+    return dict(inputs.prepared[modality.name]), present
 
 
 def pairs_of(batches: Mapping[str, tuple[Batch, Tensor]], thing: Tensor) -> Pairs:

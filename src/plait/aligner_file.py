@@ -37,7 +37,7 @@ def record(model: ModalityAligner, given: int, pairs: Pairs, seconds: Mapping[st
         "rows": given,
         "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in told},
         "trained_weights": sum(p.numel() for p in model.network_.parameters() if p.requires_grad),
-        "epochs": len(model.history_),
+        "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
         "seconds": dict(seconds),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

@@ -139,7 +139,7 @@ def _mixed(
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
-    """Members that are trained together: two batches of members, whatever the number of cores, so that it does not change the numbers."""
+    """Members that are trained together: two batches of them, however many cores there are, so that numbers stay the same."""
     middle = (len(folds) + 1) // 2
     if stackable(trained[:middle], folds[:middle], settings):
         return [range(middle), range(middle, len(folds))]
@@ -149,7 +149,7 @@ def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]]
 def _side_by_side(
     run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
 ) -> list[list[dict[str, Any]]]:
-    """Batches of members on a thread each, one core per batch: matrices this small gain nothing from more (measured: twice as fast).
+    """Batches of members on a thread each, one core per batch: matrices this small gain nothing from more (twice as fast).
 
     Where encoders learn too, the matrices are large: then one member after another, on all cores.
     """

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from plait.tokens import Tokens
 
-
 #: Rows, evenly spread, from which directions are found: covariances need no more, and a fit waits for them.
 _AXES_ROWS = 4096
 

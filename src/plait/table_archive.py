@@ -103,7 +103,7 @@ class Place:
         if told:
             archive = self._beside(told["archive"])
             return None if archive is None else open_archive(archive).blob(told["member"])
-        if self.archive is not None and not name.startswith("~") and not os.path.isabs(name):
+        if self.archive is not None and not name.startswith("~") and not os.path.isabs(name):  # noqa: PTH117  # for every cell: a Path costs more
             return self.archive.blob(name)
         from plait.media import Blob
 

@@ -21,9 +21,6 @@ from plait.alignment._schedule import PlateauAdamW
 from plait.errors import ConfigError, PlaitError
 from plait.progress import track
 
-#: Fewer rows than this are not split: a handful of held-out rows would stop training at random.
-_SPLIT = 50
-
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Learned(Alignment):
@@ -78,9 +75,7 @@ class Learned(Alignment):
         usable = torch.stack([pairs.both(a, b) for a, b in told]).any(0)
         pairs = pairs if bool(usable.all()) else pairs.take(usable)
         generator = torch.Generator().manual_seed(seed)
-        fold, valid = _split(pairs, self.held_out, generator)
-        if valid is not None and not any(int(valid.both(a, b).sum()) > 1 for a, b in told):
-            fold, valid = pairs, None
+        fold, valid = pairs.split(self.held_out, told, generator)
         network.learn_inputs(fold)
         network.train()
         history = _train(self, network, told, fold, valid, generator, progress)
@@ -156,13 +151,3 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
         starts.pop()
     for start, end in zip(starts, [*starts[1:], n], strict=True):
         yield order[start:end]
-
-
-def _split(pairs: Pairs, share: float, generator: torch.Generator) -> tuple[Pairs, Pairs | None]:
-    """Rows to learn from and rows to judge by; a thing is on one side only."""
-    things = torch.unique(pairs.thing)
-    count = round(len(things) * share)
-    if len(pairs) < _SPLIT or count < 2 or len(things) - count < 2:
-        return pairs, None
-    held = torch.isin(pairs.thing, things[torch.randperm(len(things), generator=generator)[:count]])
-    return pairs.take(~held), pairs.take(held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from plait.errors import TableError
 
+#: Fewer rows than this are not split: a handful of held-out rows would decide at random.
+ENOUGH = 50
 #: What a network is given of one modality: ``{"x": features (n, D)}``, or what its encoder prepared.
 Batch = Mapping[str, Tensor]
 
@@ -75,7 +77,21 @@ class Pairs:
         """(N, 3) for the chosen rows: those that share a thing, a cell of ``a`` or of ``b`` are no negatives."""
         return torch.stack([self.thing[rows], self.cell[a][rows], self.cell[b][rows]], 1)
 
-    def check(self, told: list[tuple[str, str]]) -> None:
+    def split(
+        self, share: float, told: Sequence[tuple[str, str]], generator: torch.Generator
+    ) -> tuple[Pairs, Pairs | None]:
+        """Rows to learn from and rows to judge by: a thing is on one side only; None where there is too little to judge by."""
+        things = torch.unique(self.thing)
+        count = round(len(things) * share)
+        if len(self) < ENOUGH or count < 2 or len(things) - count < 2:
+            return self, None
+        held = torch.isin(self.thing, things[torch.randperm(len(things), generator=generator)[:count]])
+        judged = self.take(held)
+        if not any(int(judged.both(a, b).sum()) > 1 for a, b in told):
+            return self, None
+        return self.take(~held), judged
+
+    def check(self, told: Sequence[tuple[str, str]]) -> None:
         """Refuse pairs from which nothing can be learned.
 
         Raises:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from plait.alignment._base import Alignment
+from plait.alignment._cosine import unit
+from plait.alignment._losses import Couples
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
 from plait.errors import ConfigError, nearest
@@ -48,23 +51,46 @@ class LinearMaps(AlignmentNetwork):
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Solved(Alignment):
-    """A stage in closed form."""
+    """A stage in closed form, with a penalty that holds it back or none."""
 
     learned: ClassVar[bool] = False
+    #: Penalties to choose from where none is told; empty: the stage has none.
+    choices: ClassVar[tuple[float, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a penalty that holds nothing back."""
+        penalty = getattr(self, "penalty", None)
+        if penalty is not None and not penalty > 0:
+            raise ConfigError(f"alignment {self.name()}: penalty {penalty}: expected more than 0")
 
     def fit(
         self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
     ) -> list[dict[str, Any]]:
-        """Solve; nothing is random and there are no epochs."""
+        """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)
-        pairs.check(self.pairs_of(network.names))
-        self._solve(network, pairs)
+        told = self.pairs_of(network.names)
+        pairs.check(told)
+        penalty, tried = self._penalty(network, pairs, told, seed)
+        next(self._solutions(network, pairs, (penalty,)))
         network.eval()
-        return []
+        return [{"penalty": penalty, "tried": tried}] if self.choices else []
+
+    def _penalty(
+        self, network: LinearMaps, pairs: Pairs, told: list[tuple[str, str]], seed: int
+    ) -> tuple[float, dict[str, float]]:
+        """The one told, or the one whose solution on four fifths of the things finds most of the rest."""
+        penalty: float | None = getattr(self, "penalty", None)
+        if penalty is not None or not self.choices:
+            return penalty or 0.0, {}
+        fold, held = pairs.split(0.2, told, torch.Generator().manual_seed(seed))
+        if held is None:
+            return self.choices[len(self.choices) // 2], {}
+        tried = {p: reciprocal_rank(network, held, told) for p in self._solutions(network, fold, self.choices)}
+        return max(tried, key=tried.__getitem__), {str(p): round(found, 4) for p, found in tried.items()}
 
     @abstractmethod
-    def _solve(self, network: LinearMaps, pairs: Pairs) -> None:
-        """Put a solution into the network."""
+    def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
+        """Put the solution for each penalty into the network, one after another, and name it."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -96,16 +122,40 @@ class Towards(Solved):
             raise ConfigError(f"alignment: unknown modality '{self.towards}': {nearest(self.towards, names)}")
         return self.towards
 
-    def _solve(self, network: LinearMaps, pairs: Pairs) -> None:
+    def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
         goal = self._goal(network.names)
         target = pairs.x[goal]["x"].double()
         mean = target[pairs.present[goal]].mean(0)
         network.put(goal, mean)
+        maps = {}
         for _, name in self.pairs_of(network.names):
             rows = pairs.both(goal, name)
             x = pairs.x[name]["x"][rows].double()
-            network.put(name, x.mean(0), self._map(x - x.mean(0), target[rows] - mean))
+            maps[name] = x.mean(0), self._maps(x - x.mean(0), target[rows] - mean)
+        for penalty in penalties:
+            for name, (own, found) in maps.items():
+                network.put(name, own, found(penalty))
+            yield penalty
 
     @abstractmethod
-    def _map(self, x: Tensor, y: Tensor) -> Tensor:
-        """The map (D, E) from centred rows (n, D) to centred rows (n, E)."""
+    def _maps(self, x: Tensor, y: Tensor) -> Callable[[float], Tensor]:
+        """From a penalty to the map (D, E) from centred rows (n, D) to centred rows (n, E)."""
+
+
+#: Held-out rows that penalties are judged by, at most.
+_JUDGED = 2000
+
+
+@torch.no_grad()
+def reciprocal_rank(network: AlignmentNetwork, held: Pairs, told: Sequence[tuple[str, str]]) -> float:
+    """Mean of 1 / rank of each row's own among the held-out rows, both ways; ties count against it."""
+    found = []
+    for a, b in told:
+        rows = held.both(a, b).nonzero()[:_JUDGED, 0]
+        first, second = (unit(network(n, {"x": held.x[n]["x"][rows]})) for n in (a, b))
+        similar = first @ second.T
+        same = Couples(first, second, torch.ones(()), held.labels(a, b, rows)).same(slice(0, len(rows)))
+        similar = similar if same is None else similar.masked_fill(same, -math.inf)
+        own = similar.diagonal()
+        found += [(1.0 / (similar >= own[:, None]).sum(1)).mean(), (1.0 / (similar >= own[None]).sum(0)).mean()]
+    return float(torch.stack(found).mean())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ class Cca(Solved):
 
     Attributes:
         components: directions that are kept.
-        penalty: share of the mean variance that is added to each before whitening; with few rows it must not be small.
+        penalty: added to the variance of each direction before whitening, in units of the mean one; with few rows it must not
+            be small. None takes the one that finds most of held-out pairs.
         power: directions are weighed by their correlation to this power.
 
     Formula: whiten each modality, H_m = X_m (S_m + penalty v_m I)^-1/2; the eigenvectors of the stacked H'H with the largest
@@ -36,42 +38,54 @@ class Cca(Solved):
         3
     """
 
+    choices: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+
     components: int = 128
-    penalty: float = 0.1
+    penalty: float | None = None
     power: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse settings without a solution."""
-        if self.components < 1 or not self.penalty > 0:
-            raise ConfigError("alignment cca: components must be at least 1 and penalty above 0")
+        super().__post_init__()
+        if self.components < 1:
+            raise ConfigError(f"alignment cca: components {self.components}: expected at least 1")
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """One map per modality."""
         self.pairs_of(list(dims))
         return LinearMaps(dims, min(self.components, *dims.values()))
 
-    def _solve(self, network: LinearMaps, pairs: Pairs) -> None:
+    def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
         names = network.names
         rows = torch.stack([pairs.present[name] for name in names]).all(0)
         if int(rows.sum()) < 2:
             raise TableError(f"alignment cca: {int(rows.sum())} rows have all of {', '.join(names)}; two are needed")
         x = {name: pairs.x[name]["x"][rows].double() for name in names}
         means = {name: found.mean(0) for name, found in x.items()}
-        whiten = {name: self._whitening(x[name] - means[name]) for name in names}
-        h = torch.cat([(x[name] - means[name]) @ whiten[name] for name in names], 1)
-        between = h.T @ h / len(h)
-        ends = np.cumsum([network.dims[name] for name in names])
-        parts = [slice(end - network.dims[name], end) for name, end in zip(names, ends.tolist(), strict=True)]
-        for part in parts:  # whitened, but for the penalty: within a modality it counts as exactly so
-            between[part, part] = torch.eye(part.stop - part.start, dtype=between.dtype)
-        values, vectors = torch.linalg.eigh(between)  # ascending
-        values, vectors = values.flip(0)[: network.out_dim], vectors.flip(1)[:, : network.out_dim]
-        correlation = ((values - 1) / (len(names) - 1)).clamp(0, 1)
-        for name, part in zip(names, parts, strict=True):
-            network.put(name, means[name], whiten[name] @ (vectors[part] * correlation**self.power))
+        spectra = {name: _spectrum(x[name] - means[name]) for name in names}
+        turned = torch.cat([(x[name] - means[name]) @ spectra[name][1] for name in names], 1)
+        between = turned.T @ turned / len(turned)
+        ends = np.cumsum([network.dims[name] for name in names]).tolist()
+        parts = [slice(end - network.dims[name], end) for name, end in zip(names, ends, strict=True)]
+        for penalty in penalties:
+            scale = torch.cat([_shrunk(spectra[name][0], penalty) for name in names])
+            white = between * scale * scale[:, None]
+            for part in parts:  # whitened, but for the penalty: within a modality it counts as exactly so
+                white[part, part] = torch.eye(part.stop - part.start, dtype=white.dtype)
+            values, vectors = torch.linalg.eigh(white)  # ascending
+            values, vectors = values.flip(0)[: network.out_dim], vectors.flip(1)[:, : network.out_dim]
+            weight = ((values - 1) / (len(names) - 1)).clamp(0, 1) ** self.power
+            for name, part in zip(names, parts, strict=True):
+                network.put(name, means[name], spectra[name][1] @ (scale[part, None] * vectors[part] * weight))
+            yield penalty
 
-    def _whitening(self, x: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh(x.T @ x / len(x))
-        floor = self.penalty * values.mean().clamp_min(1e-12)
-        found: Tensor = vectors * (values.clamp_min(0) + floor).rsqrt() @ vectors.T
-        return found
+
+def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances of centred rows (n, D), and the directions (D, D) that they belong to."""
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x))
+    return values.clamp_min(0), vectors
+
+
+def _shrunk(values: Tensor, penalty: float) -> Tensor:
+    """One over the deviation of each direction, the penalty added to its variance."""
+    return (values + penalty * values.mean().clamp_min(1e-12)).rsqrt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,8 +26,7 @@ class Procrustes(Towards):
         4
     """
 
-    def _map(self, x: Tensor, y: Tensor) -> Tensor:
+    def _maps(self, x: Tensor, y: Tensor) -> Callable[[float], Tensor]:
         x, y = torch.nn.functional.normalize(x), torch.nn.functional.normalize(y)
         u, _, v = torch.linalg.svd(x.T @ y, full_matrices=False)
-        found: Tensor = u @ v
-        return found
+        return lambda penalty: u @ v

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class Evidence:
     metric: Metric
     table: DataFrame
     resamples: int
+    _summaries: dict[str, Summary] = field(default_factory=dict, repr=False)
 
     @cached_property
     def resampler(self) -> Resampler:
@@ -82,6 +83,12 @@ class Evidence:
     def summary(self, part: DataFrame) -> Summary:
         """Mean, spread and interval of rows that differ by seed and split only."""
         return summary(part, self.metric, self.resampler)
+
+    def summary_of(self, label: str) -> Summary:
+        """The same for a variant on all modalities, kept."""
+        if label not in self._summaries:
+            self._summaries[label] = self.summary(self.headline[self.headline["label"] == label])
+        return self._summaries[label]
 
     def against(self, part: DataFrame, by: str, reference: str = BEST) -> DataFrame:
         """Values of a column against one of them."""

@@ -11,7 +11,7 @@ from plait.report.figures.modalities import subset_name
 from plait.report.study_evidence import Evidence, records, signed
 from plait.report.study_names import listed
 from plait.report.study_parts import Heading, Section, Sheet, picture
-from plait.report.study_scores import interval, suffix
+from plait.report.study_scores import INTERVAL, interval, suffix
 from plait.report.tables import Table
 from plait.study.statistics.scores import plain, size
 
@@ -154,15 +154,13 @@ def _sheet(evidence: Evidence, rows: Sequence[Mapping[str, Any]], by: str, at: s
         row, s = record["row"], record["summary"]
         away = row.get("difference", math.nan)
         words = row["words"] if row["verdict"] != "reference" else "everything"
-        shown.append(
-            [record["name"], evidence.number(s.mean), evidence.number(s.sd), interval(evidence, s.low, s.high)]
-        )
-        shown[-1] += [signed(evidence, away) if row["verdict"] != "reference" else "", words]
+        shown.append([record["name"], evidence.number(s.mean), words, interval(evidence, s.low, s.high)])
+        shown[-1] += [signed(evidence, away) if row["verdict"] != "reference" else "", evidence.number(s.sd)]
         full.append([row[by], s.runs, s.mean, s.sd, s.low, s.high])
         full[-1] += [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
         full[-1] += [row["verdict"], row["words"]]
         marks.append(row["verdict"])
     columns = ["modalities", "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
     columns += ["p_holm", "d", "equivalence", "verdict", "words"]
-    heads = ["modalities", evidence.label(), "sd", "95\N{NO-BREAK SPACE}% interval", "difference", "against everything"]
-    return Sheet(Table(f"modalities-{at}", columns, full), "", heads, shown, (1, 2, 3, 4), marks, NOTE)
+    heads = ["modalities", evidence.label(), "against everything", INTERVAL, "difference", "sd"]
+    return Sheet(Table(f"modalities-{at}", columns, full), "", heads, shown, (1, 3, 4, 5), marks, NOTE)

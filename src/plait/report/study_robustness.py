@@ -11,7 +11,7 @@ from plait.report.figures import study_curves, study_map
 from plait.report.study_evidence import Evidence, records, signed
 from plait.report.study_names import counted, slug
 from plait.report.study_parts import Heading, Picture, Section, Sheet, picture
-from plait.report.study_scores import interval, suffix
+from plait.report.study_scores import INTERVAL, interval, suffix
 from plait.report.tables import Table
 
 if TYPE_CHECKING:
@@ -235,23 +235,18 @@ def _sheet(evidence: Evidence, part: DataFrame, at: str) -> Sheet:
         plain = row["verdict"] == "reference"
         away = "" if plain else signed(evidence, row["difference"])
         words = "without any condition" if plain else row["words"]
-        rows.append([row["condition"], evidence.number(s.mean), interval(evidence, s.low, s.high), away, words])
+        rows.append([row["condition"], evidence.number(s.mean), words, interval(evidence, s.low, s.high), away])
         full.append([row["condition"], s.runs, s.mean, s.sd, s.low, s.high])
         full[-1] += [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
         full[-1] += [row["verdict"], row["words"]]
         marks.append(row["verdict"])
     columns = ["condition", "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
     columns += ["p_holm", "d", "equivalence", "verdict", "words"]
-    heads = [
-        "at test",
-        evidence.label(),
-        "95\N{NO-BREAK SPACE}% interval",
-        "cost",
-        f"{evidence.names[evidence.best]} against itself without",
-    ]
+    against = f"{evidence.names[evidence.best]} against itself without"
+    heads = ["at test", evidence.label(), against, INTERVAL, "cost"]
     folded = len(rows) > 25
     title = f"All {len(rows)} conditions in numbers" if folded else ""
-    return Sheet(Table(f"robustness{at}", columns, full), title, heads, rows, (1, 2, 3), marks, NOTE, folded)
+    return Sheet(Table(f"robustness{at}", columns, full), title, heads, rows, (1, 3, 4), marks, NOTE, folded)
 
 
 def _everyone(evidence: Evidence, part: DataFrame, at: str) -> Sheet | None:

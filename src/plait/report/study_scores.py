@@ -16,6 +16,8 @@ from plait.report.tables import Table
 
 #: Rows of a table that are shown at once.
 UNFOLDED = 25
+#: Heading of a column.
+INTERVAL = "95\N{NO-BREAK SPACE}% interval"
 #: Data sets beyond which their tables are folded.
 MANY = 3
 LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
@@ -83,7 +85,7 @@ def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
 def sentence(evidence: Evidence) -> str:
     """What one data set's comparison proves."""
     told = evidence.comparison
-    best = evidence.summary(evidence.headline[evidence.headline["label"] == evidence.best])
+    best = evidence.summary_of(evidence.best)
     reached = f"{evidence.names[evidence.best]} reaches {evidence.metric.label} {evidence.number(best.mean)}"
     if math.isfinite(best.low):
         over = {"seeds and rows": "seeds and test rows", "rows": "test rows", "seeds": "seeds"}[best.over]
@@ -147,7 +149,7 @@ def _rows(evidence: Evidence) -> list[dict[str, Any]]:
     found = []
     for row in records(evidence.comparison):
         part = evidence.headline[evidence.headline["label"] == row["label"]]
-        summary = evidence.summary(part)
+        summary = evidence.summary_of(row["label"])
         record = {"name": evidence.names[row["label"]], "verdict": row["verdict"], "runs": part["value"].tolist()}
         record |= {"mean": summary.mean, "low": summary.low, "high": summary.high}
         found.append(record | {"summary": summary, "row": row})
@@ -178,25 +180,17 @@ def _sheet(evidence: Evidence, at: str, *, several: int) -> Sheet:
         )
         runs = f"{s.runs}" if s.runs == most else f"{s.runs} of {most}"
         away = signed(evidence, row["difference"]) if row["verdict"] != "best" else ""
-        reached = [evidence.number(s.mean), evidence.number(s.sd), interval(evidence, s.low, s.high)]
-        rows.append([record["name"], *reached, runs, away, row["words"]])
+        spread = [interval(evidence, s.low, s.high), away, evidence.number(s.sd), runs]
+        rows.append([record["name"], evidence.number(s.mean), row["words"], *spread])
         marks.append(row["verdict"])
     names = list(next(iter(fields.values()), {}))
     columns = ["variant", *names, "runs", "seeds", "mean", "sd", "low", "high"]
     columns += ["difference", "difference_low", "difference_high", "p_holm", "verdict", "words"]
-    shown = [
-        evidence.named_by,
-        evidence.label(),
-        "sd",
-        "95\N{NO-BREAK SPACE}% interval",
-        "runs",
-        "difference",
-        "against the best",
-    ]
+    shown = [evidence.named_by, evidence.label(), "against the best", INTERVAL, "difference", "sd", "runs"]
     note = LEGEND if len(rows) > 1 else ""
     folded = len(rows) > UNFOLDED or several > MANY
     title = f"All {len(rows)} variants in numbers" if folded else ""
-    return Sheet(Table(f"scores{at}", columns, full), title, shown, rows, (1, 2, 3, 4, 5), marks, note, folded)
+    return Sheet(Table(f"scores{at}", columns, full), title, shown, rows, (1, 3, 4, 5, 6), marks, note, folded)
 
 
 def _settings(evidence: Evidence) -> dict[str, dict[str, Any]]:

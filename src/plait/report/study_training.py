@@ -104,9 +104,8 @@ def _points(evidence: Evidence) -> list[dict[str, Any]]:
     verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
     found = []
     for label in evidence.ranked:
-        part = evidence.headline[evidence.headline["label"] == label]
-        s = evidence.summary(part)
-        costs = runs.loc[part["run"]].mean()
+        s = evidence.summary_of(label)
+        costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
         if costs.notna().any():
             told = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
             found.append(told | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})

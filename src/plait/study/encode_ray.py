@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -60,6 +61,7 @@ def _missing(columns: list[list[Any]], encoder: Encoder, store: Store) -> dict[b
 def _encode(ray: Any, encoder: Encoder, missing: Mapping[bytes, Any], store: Store, workers: int | None) -> int:
     import ray.data as data
 
+    _quiet(data.DataContext.get_current())
     count = workers or max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(missing)))
     rows = data.from_items([{"key": key, "cell": cell} for key, cell in missing.items()], override_num_blocks=count)
     encoded = rows.map_batches(
@@ -75,6 +77,13 @@ def _encode(ray: Any, encoder: Encoder, missing: Mapping[bytes, Any], store: Sto
         store.put_many(encoder.fingerprint(), arrays, encoder.name())
         kept += len(arrays)
     return kept
+
+
+def _quiet(context: Any) -> None:
+    """Ray Data tells every step of its own on the terminal."""
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _arrays(batch: pd.DataFrame) -> Iterator[tuple[bytes, np.ndarray]]:

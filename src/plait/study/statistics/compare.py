@@ -9,8 +9,9 @@ import numpy as np
 
 from plait.errors import ConfigError, nearest
 from plait.metrics import Metric
-from plait.study.statistics.comparison import Comparison, compare_parts, paired
+from plait.study.statistics.comparison import Comparison, compare_pairs, paired
 from plait.study.statistics.corrections import holm
+from plait.study.statistics.equivalence import default_margin
 from plait.study.statistics.paired import family_variance
 from plait.study.statistics.resampling import RESAMPLES, Resampler
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, plain, scores
@@ -123,11 +124,10 @@ def against_reference(
     if reference not in names:
         raise ConfigError(f"unknown reference '{reference}' in {by}: {nearest(reference, names)}, or '{BEST}'")
     parts = {name: table[table[by] == name] for name in names}
-    others = {name: part for name, part in parts.items() if name != reference}
-    least = family_variance([paired(p, parts[reference])["difference"].to_numpy() for p in others.values()])
-    told = {
-        name: compare_parts(part, parts[reference], metric, resampler, margin, least) for name, part in others.items()
-    }
+    pairs = {name: paired(part, parts[reference]) for name, part in parts.items() if name != reference}
+    least = family_variance([told["difference"].to_numpy() for told in pairs.values()])
+    margin = margin or default_margin(metric, float(parts[reference]["value"].mean()))
+    told = {name: compare_pairs(both, metric, resampler, margin, least) for name, both in pairs.items()}
     adjusted = dict(zip(told, holm(np.array([c.test.p for c in told.values()])), strict=True))
     records = [
         {by: name, "reference": reference, **_counted(part, metric)}

@@ -88,7 +88,6 @@ def compare_parts(
     metric: Metric,
     resampler: Resampler | None = None,
     margin: float | None = None,
-    least_variance: float = 0.0,
 ) -> Comparison:
     """Compare rows of ``scores`` with others of the same data set.
 
@@ -98,13 +97,18 @@ def compare_parts(
         metric: theirs.
         resampler: of the data set, with the rows of all its runs.
         margin: of equivalence; None: see ``default_margin``.
-        least_variance: of the pairs' differences; see ``family_variance``.
     """
-    pairs = paired(one, other)
+    margin = margin or default_margin(metric, float(other["value"].mean()))
+    return compare_pairs(paired(one, other), metric, resampler, margin)
+
+
+def compare_pairs(
+    pairs: DataFrame, metric: Metric, resampler: Resampler | None, margin: float, least_variance: float = 0.0
+) -> Comparison:
+    """The same for rows that are paired already; see ``family_variance`` for the least variance."""
     differences = pairs["difference"].to_numpy()
     design = _design(pairs, resampler)
     test = _test(design, pairs, resampler, least_variance)
-    margin = margin or default_margin(metric, float(other["value"].mean()))
     by_seed = pairs.groupby(unit(pairs) if len(pairs) else "seed")["difference"].mean()
     values, others = pairs["value"].to_numpy(), pairs["value_other"].to_numpy()
     return Comparison(
@@ -128,9 +132,16 @@ def compare_parts(
 
 def paired(one: DataFrame, other: DataFrame) -> DataFrame:
     """The seeds and splits that both have, one row each, in order; the other's columns end in ``_other``."""
-    keys = ["seed", "split"]
-    pairs = one.merge(other, on=keys, suffixes=("", "_other")).sort_values(keys)
-    return pairs.assign(difference=pairs["value"] - pairs["value_other"])
+    mine, theirs = ({key: place for place, key in enumerate(_places(part))} for part in (one, other))
+    both = sorted(mine.keys() & theirs.keys())
+    there = other.iloc[[theirs[key] for key in both]]
+    pairs = one.iloc[[mine[key] for key in both]].reset_index(drop=True)
+    told = {f"{column}_other": there[column].to_numpy() for column in ("run", "evaluation", "value")}
+    return pairs.assign(**told, difference=pairs["value"].to_numpy() - told["value_other"])
+
+
+def _places(part: DataFrame) -> list[tuple[int, int]]:
+    return list(zip(part["seed"].tolist(), part["split"].tolist(), strict=True))
 
 
 def _design(pairs: DataFrame, resampler: Resampler | None) -> str:
@@ -190,5 +201,4 @@ def _mcnemar(pairs: DataFrame, resampler: Resampler | None) -> float:
 
 def _keys(pairs: DataFrame, side: str = "") -> list[tuple[str, int]]:
     """Run and evaluation of each pair's one side."""
-    runs, places = pairs[f"run{side}"].astype(str).tolist(), pairs[f"evaluation{side}"].astype(int).tolist()
-    return list(zip(runs, places, strict=True))
+    return list(zip(pairs[f"run{side}"].tolist(), pairs[f"evaluation{side}"].tolist(), strict=True))

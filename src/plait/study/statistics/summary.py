@@ -75,11 +75,12 @@ def drawn_by(part: DataFrame, column: str, resampler: Resampler | None) -> dict[
     if resampler is None:
         return None
     found: dict[Any, list[Any]] = {}
-    for row in part.sort_values([column, "split"]).itertuples():
-        values = resampler.values(str(row.run), int(row.evaluation), float(row.value))  # type: ignore[arg-type]
+    names = (column, "split", "run", "evaluation", "value")
+    for key, _, run, evaluation, value in sorted(zip(*(part[name].tolist() for name in names), strict=True)):
+        values = resampler.values(run, evaluation, value)
         if values is None:
             return None
-        found.setdefault(getattr(row, column), []).append(values)
+        found.setdefault(key, []).append(values)
     return {key: np.mean(told, axis=0) for key, told in found.items()}
 
 
