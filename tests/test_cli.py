@@ -395,7 +395,7 @@ def test_ctrl_c_leaves_nothing_behind(members: str, table: Path, tmp_path: Path)
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == "training"
+        assert process.stdout.readline().startswith("training")  # two threads may say so in one line
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told

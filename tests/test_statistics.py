@@ -289,7 +289,7 @@ def test_words_name_what_they_stand_on():
     assert in_words("worse", **told) == "worse, within 0.01 (p = 0.030, d = 2.3)"
     assert in_words("equivalent", **told) == "equivalent within 0.01 (p = 0.004)"
     assert in_words("not decided", **told) == "not decided with 5 seeds"
-    assert in_words("not decided", **told, needed=None) == "not decided with 5 seeds (more test rows would be needed)"
+    assert in_words("not decided", **told, needed=None) == "not decided with 5 seeds (more rows would be needed)"
     assert in_words("not decided", **told | {"seeds": 1}, splits=5) == "not decided with 1 seed of 5 splits"
     assert in_words("identical", **told) == "identical in 5 seeds"
     assert "d = ∞" in in_words("better", **told | {"d": math.inf})

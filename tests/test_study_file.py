@@ -205,3 +205,12 @@ def test_an_unknown_file_names_the_nearest_recipe() -> None:
 def test_forty_variants_and_five_seeds() -> None:
     one = Study.load("pokemon_200")
     assert len(one.variants) * len(one.spec.seeds) == 200
+
+
+def test_the_study_of_the_documentation_has_no_mistake(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "study.yaml").write_text(text)
+    one = Study.load(tmp_path / "study.yaml")
+    assert one.check(data=False) == []
+    assert len(one.variants) == 6

@@ -132,7 +132,7 @@ def test_every_section_begins_with_a_sentence(report):
     ):
         assert section[1], section[0]
     lead = re.search(r'<p class="lead">([^<]+)</p>', text).group(1)
-    assert "gated late reaches accuracy 0." in lead
+    assert "“fusion=gated depth=late” reaches accuracy 0." in lead
     assert "interval" in lead
     assert "with all runs" in lead  # two variants lack some
 
@@ -159,10 +159,10 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
     for part in (
         "ticks: single runs",
         "Difference from the best",
-        "framed: the best",
+        "framed: with the best",
         "under white noise (image)",
         "all maps on one scale",
-        "Difference: blue where gated late is better",
+        "Difference: blue where “gated late” is better",
         "held-out rows",
         "trained weights",
         "Trained on only these",
@@ -290,7 +290,7 @@ def test_one_variant_and_one_seed(tmp_path):
     results = small(tmp_path, variants={"default": {}}, seeds=(0,))
     page = write_study_report(results, tmp_path / "report", resamples=20)
     seen = check_alone(page.read_text("utf-8"))
-    assert "default reaches accuracy" in seen.text
+    assert "“default” reaches accuracy" in seen.text
     assert "over test rows" in seen.text
     assert "nan" not in seen.text.lower().split()
     assert "None" not in seen.text.split()
@@ -319,7 +319,7 @@ def test_other_tasks_and_metrics(tmp_path, task, metric):
     results = small(tmp_path, task=task, skill=lambda p: 1.5 if p["variant"] == "a" else 0.3)
     text = write_study_report(results, tmp_path / "report", metric=metric, resamples=20).read_text("utf-8")
     told = Page(text).text
-    assert "a reaches mean absolute error" in told if metric else "a reaches F1, samples" in told
+    assert "“a” reaches mean absolute error" in told if metric else "“a” reaches F1, samples" in told
     assert ("the lowest mean of 2" in told) == (metric == "mae")
     with pytest.raises(ConfigError, match="was not measured"):
         write_study_report(results, tmp_path / "report", metric="accuracy")

@@ -107,16 +107,18 @@ def _facts(results: StudyResults, evidence: Sequence[Evidence]) -> list[tuple[st
     """The line of figures under the headline."""
     runs = results.runs
     done = runs[runs["status"] == "done"] if len(runs) else runs
-    facts = [("runs done", f"{len(done):,}")]
+    facts = [("runs done" if len(done) != 1 else "run done", len(done))]
     if evidence:
-        facts += [
-            ("variants", f"{max(e.headline['label'].nunique() for e in evidence):,}"),
-            ("seeds", f"{done['seed'].nunique():,}"),
-            ("data sets", f"{len(evidence):,}"),
-            ("modalities", f"{max(len(e.full.split('+')) for e in evidence):,}"),
-            ("test rows of a run", _range([int(n) for e in evidence for n in e.headline["test_rows"]])),
-        ]
-    return facts
+        told = {
+            "variant": max(e.headline["label"].nunique() for e in evidence),
+            "seed": done["seed"].nunique(),
+            "data set": len(evidence),
+            "modality": max(len(e.full.split("+")) for e in evidence),
+        }
+        plural = {"modality": "modalities"}
+        facts += [(name if number == 1 else plural.get(name, name + "s"), number) for name, number in told.items()]
+    rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
+    return [(name, f"{number:,}") for name, number in facts] + ([("test rows of a run", _range(rows))] if rows else [])
 
 
 def _range(numbers: Sequence[int]) -> str:

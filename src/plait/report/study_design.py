@@ -74,12 +74,13 @@ def _sentence(evidence: Evidence, fields: tuple[str, str], several: int) -> str:
     on = f"On {evidence.dataset}, " if several > 1 else ""
     if where is None:
         return f"{on}the best variant lies outside this map."
-    level = sum(any(verdicts[label] not in ("worse", "best") for label in labels) for labels in cells.values())
+    told_apart = {place: all(verdicts[label] == "worse" for label in labels) for place, labels in cells.items()}
+    level = sum(not apart for place, apart in told_apart.items() if place != where)
     others = len(cells) - 1
-    told = f"{on}{where[0]} with {where[1]} has the best mean"
+    told = f"{on}“{where[0]}” with “{where[1]}” holds the best variant"
     if level == 0:
-        return f"{told}, proven better than all {counted(others, 'other cell')}."
-    return f"{told}; {level} of the {others} other cells {'are' if level > 1 else 'is'} not proven worse (dashed)."
+        return f"{told}; all in the {counted(others, 'other cell')} are proven worse."
+    return f"{told}; {level} of the {counted(others, 'other cell')} hold one that is not proven worse (dashed)."
 
 
 def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Picture | None, Sheet]:
@@ -111,7 +112,7 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
     )
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
     caption = f"{evidence.metric.label} on {evidence.dataset}{several}"
-    caption += "; darker: better; framed: the best; dashed: not proven worse"
+    caption += "; darker: better; framed: with the best variant; dashed: not proven worse"
     sheet = Table(
         name, [f"{fields[0]} \\ {fields[1]}", *columns], [[a, *line] for a, line in zip(rows, values, strict=True)]
     )

@@ -94,6 +94,10 @@ class Evidence:
         """Values of a column against one of them."""
         return against_reference(part, by, self.metric, self.resampler, against=reference)
 
+    def said(self, label: str) -> str:
+        """A variant within a sentence."""
+        return f"“{self.names[label]}”"
+
     def number(self, value: float) -> str:
         """A value of the metric."""
         return number(value, significant=not math.isfinite(self.metric.range[1]))

@@ -34,8 +34,12 @@ def ranks_section(results: StudyResults, metric: str | None) -> Section | None:
     elif level and len(level[0]) == len(shown):
         sentence = f"{differ}, but no two of them by more than the critical difference."
     else:
-        with_it = f"; {listed(level[0][1:])} cannot be told from it" if level else ", apart from all others"
-        sentence = f"{differ}; {shown[0]} ranks first ({told.mean[0]:.2f}){with_it}."
+        with_it = (
+            f"; {listed([f'“{name}”' for name in level[0][1:]])} cannot be told from it"
+            if level
+            else ", apart from all others"
+        )
+        sentence = f"{differ}; “{shown[0]}” ranks first ({told.mean[0]:.2f}){with_it}."
     count = tables(told.datasets)
     if count < len(told.datasets):
         sentence += (

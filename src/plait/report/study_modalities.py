@@ -53,7 +53,7 @@ def modalities_section(evidence: Sequence[Evidence]) -> Section | None:
     )
     for e, by, part in there:
         title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
-        section.add(Heading(f"{title} ({e.names[e.best]})" if e.headline["label"].nunique() > 1 else title))
+        section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
         told = e.against(part[part["label"] == e.best], by, e.full)
         rows = _rows(e, part, by, told)
         at = f"{by}{suffix(e, evidence)}"

@@ -54,7 +54,7 @@ def _sentence(evidence: Evidence, part: DataFrame, several: int) -> str:
     others = told[told["verdict"] != "reference"]
     worse, level = others[others["verdict"] == "worse"], others[others["verdict"].isin(("equivalent", "identical"))]
     on = f"on {evidence.dataset} " if several > 1 else ""
-    name = evidence.names[evidence.best]
+    name = evidence.said(evidence.best)
     free = f"{counted(len(level), 'is', 'are')} proven to cost nothing"
     if worse.empty:
         return f"No condition {on}is proven to cost {name} anything; {free} (of {len(others)})."
@@ -141,7 +141,7 @@ def _map_row(
     ys, xs = _levels(group[down]), _levels(group[across])
     tables = {label: _table(evidence, group[group["label"] == label], down, across, ys, xs) for label in labels}
     there = [v for told in tables.values() for line in told for v in line if math.isfinite(v)]
-    limits = (min(there), max(there))
+    limits = study_map.fenced(there)
     named = f"{slug(kind)}-{slug(down[5:])}-{slug(across[5:])}{at}"
     looks: dict[str, Any] = {"across": across[5:], "down": down[5:], "higher": evidence.higher}
     pictures = []
@@ -151,7 +151,7 @@ def _map_row(
         figure = study_map.map_figure(
             values, [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], texts=texts, limits=limits, best=marked, **looks
         )
-        caption = f"{evidence.metric.label} of {evidence.names[label]} under {spoken(kind)}; all maps on one scale"
+        caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
         caption += "; framed: what it was trained under" if marked else ""
         pictures.append(picture(f"map-{named}-{place}", caption, figure))
     if len(labels) > 1:
@@ -173,7 +173,7 @@ def _difference(
     texts = [[signed_digits(v) for v in line] for line in values]
     heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
     figure = study_map.map_figure(values, *heads, texts=texts, diverging=True, **looks)
-    first, second = (evidence.names[label] for label in labels[:2])
+    first, second = (evidence.said(label) for label in labels[:2])
     caption = f"Difference: blue where {first} is better, orange where {second} is"
     return picture(name, caption, figure)
 

@@ -86,7 +86,7 @@ def sentence(evidence: Evidence) -> str:
     """What one data set's comparison proves."""
     told = evidence.comparison
     best = evidence.summary_of(evidence.best)
-    reached = f"{evidence.names[evidence.best]} reaches {evidence.metric.label} {evidence.number(best.mean)}"
+    reached = f"“{evidence.best}” reaches {evidence.metric.label} {evidence.number(best.mean)}"
     if math.isfinite(best.low):
         over = {"seeds and rows": "seeds and test rows", "rows": "test rows", "seeds": "seeds"}[best.over]
         reached += (
@@ -125,10 +125,10 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
     names = evidence[0].names
     n = counted(len(evidence), "data set")
     if everywhere:
-        told = listed([names.get(label, label) for label in everywhere])
+        told = listed([f"“{names.get(label, label)}”" for label in everywhere])
         return f"On none of the {n} {'are' if len(everywhere) > 1 else 'is'} {told} proven worse than the best."
     label, count = level.most_common(1)[0]
-    return f"No variant holds with the best on all {n}; {names.get(label, label)} does on {count}."
+    return f"No variant holds with the best on all {n}; “{names.get(label, label)}” does on {count}."
 
 
 def _caption(evidence: Evidence) -> str:

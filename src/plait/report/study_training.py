@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.report.figures import study_cost, study_curves
+from plait.report.figures.study_map import fenced
 from plait.report.sentences import number
 from plait.report.study_evidence import Evidence
 from plait.report.study_names import counted
@@ -73,7 +74,7 @@ def _sentence(evidence: Evidence, told: dict[str, DataFrame], several: int) -> s
     last = int(history["epoch"].max())
     on = f" on {evidence.dataset}" if several > 1 else ""
     return (
-        f"The held-out loss of {evidence.names[label]}{on} is least at epoch {least.median():.0f} "
+        f"The held-out loss of {evidence.said(label)}{on} is least at epoch {least.median():.0f} "
         f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}) of at most {last}."
     )
 
@@ -119,7 +120,9 @@ def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> 
     sign = 1 if evidence.higher else -1
     on = study_cost.front([p["cost"] for p in points], [sign * p["score"] for p in points])
     told = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
-    return f"{label}: nothing cheaper is as good as {told}"
+    low, high = fenced([p["score"] for p in points])
+    away = "; triangles: beyond the edge" if any(not low <= p["score"] <= high for p in points) else ""
+    return f"{label}: nothing cheaper is as good as {told}{away}"
 
 
 def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:
@@ -143,8 +146,8 @@ def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int
     proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
     times = best[column] / least[column] if least[column] else math.inf
     return (
-        f"{on}{'t' if on else 'T'}he cheapest variant that is {proven} the best is {least['name']} {what}, "
-        f"{_ratio(times)} the cost of {best['name']} ({_amount(best[column])})."
+        f"{on}{'t' if on else 'T'}he cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
+        f"{_ratio(times)} the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
     )
 
 

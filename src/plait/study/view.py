@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
     """Seconds as people read them.
 
     Example:
-        >>> duration(42), duration(200), duration(7300)
+        >>> duration(42), duration(200), duration(7320)
         ('42 s', '3 min 20 s', '2 h 2 min')
     """
     seconds = round(seconds)

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.errors import need
 from plait.report.figures._canvas import COLOURS, WIDTH, axes, settings
+from plait.report.figures.study_map import fenced
 
 #: Costs spread over more than this are shown on a logarithmic axis.
 WIDE = 8.0
@@ -30,6 +31,8 @@ def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
 def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, higher: bool = True) -> Any:
     """Every variant by cost and score; those on the front are numbered, cheapest first. None with fewer than two costs.
 
+    Scores far from all others are triangles at the edge, so that the rest can be told apart.
+
     Args:
         points: cost, score, low, high.
         across: label of the cost.
@@ -42,8 +45,18 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
     best = front(costs, [p["score"] if higher else -p["score"] for p in points])
     with settings():
         figure, ax = axes(WIDTH, 215.0, left=46, bottom=34, right=14, top=12)
-        rest = [p for i, p in enumerate(points) if i not in best]
-        ax.plot([p["cost"] for p in rest], [p["score"] for p in rest], "o", ms=4.5, mfc="none", mec=COLOURS["muted"])
+        low, high = fenced([p["score"] for p in points])
+        for i, point in enumerate(points):
+            if i not in best:
+                away = "v" if point["score"] < low else "^" if point["score"] > high else "o"
+                ax.plot(
+                    [point["cost"]],
+                    [min(max(point["score"], low), high)],
+                    away,
+                    ms=4.5,
+                    mfc="none",
+                    mec=COLOURS["muted"],
+                )
         told = [points[i] for i in best]
         ax.plot(
             [p["cost"] for p in told], [p["score"] for p in told], drawstyle="steps-post", color=COLOURS["blue"], lw=1

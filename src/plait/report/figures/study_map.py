@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,12 +75,27 @@ def _shades(
 ) -> Any:
     """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
     there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
-    low, high = limits or (min(there), max(there))
+    low, high = limits or fenced(there)
     if diverging:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0
     return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low) / span if higher else (high - v) / span, 0.0), 1.0)
+
+
+def fenced(values: Sequence[float]) -> tuple[float, float]:
+    """Least and greatest value, but for those far from the others, which would leave the rest no shades (Tukey's fences).
+
+    Example:
+        >>> fenced([0.7, 0.71, 0.72, 0.73, 0.74, 0.1])
+        (0.665, 0.74)
+    """
+    ordered = sorted(values)
+    if len(ordered) < 4:
+        return ordered[0], ordered[-1]
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    reach = 1.5 * (high - low)
+    return round(max(ordered[0], low - reach), 9), round(min(ordered[-1], high + reach), 9)
 
 
 def _fill(ax: Any, x: int, y: int, shade: float, text: str, negative: bool) -> None:

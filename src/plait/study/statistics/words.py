@@ -71,13 +71,7 @@ def in_words(
     design = f"{seeds} seed{'s' * (seeds != 1)}" + (f" of {splits} splits" if splits > 1 else "")
     if told == SAME:
         return f"identical in {design}"
-    more = (
-        " (more test rows would be needed)"
-        if needed is None
-        else f" (about {needed} would be needed)"
-        if needed
-        else ""
-    )
+    more = " (more rows would be needed)" if needed is None else f" (about {needed} would be needed)" if needed else ""
     return f"not decided with {design}{more}"
 
 
