@@ -246,7 +246,7 @@ def test_stage_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cca", "context", "ridge"])
 def test_three_modalities_share_a_space(name: str) -> None:
-    longer = {"epochs": 30} if registry.find("alignment", name).learned else {}
+    longer = {"epochs": 18} if registry.find("alignment", name).learned else {}
     check_alignment(stage(name, **longer), {"a": 6, "b": 5, "c": 9})
 
 

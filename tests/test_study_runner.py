@@ -28,7 +28,7 @@ from plait.study.execute import Executor
 from plait.study.folder import StudyFolder
 from plait.study.lines_file import DiskFullError
 from plait.study.setting import Setting
-from study_tiny import study, values
+from study_tiny import TOLD, study, values
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -137,6 +137,9 @@ def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
         study(tmp_path, name="other").run(out, engine="inline")
     with pytest.raises(ConfigError, match=r"another state of its file \(changed: grid\)"):
         study(tmp_path, grid={"depth": ["late"]}).run(out, engine="inline")
+    model = {k: v for k, v in TOLD["model"].items() if k != "width"}
+    with pytest.raises(ConfigError, match="another state"):
+        study(tmp_path, model=model, budget={"trained_weights": 900}).run(out, engine="inline")
     with pytest.raises(ConfigError, match="no study"):
         study(tmp_path).run(tmp_path, engine="inline")
     frame = pd.read_csv(tmp_path / "tiny.csv")

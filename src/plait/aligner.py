@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,7 +84,8 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
         frame = X.set_axis([str(c) for c in X.columns], axis=1)
         self.stage_: Alignment = make_stage(self.stage)
-        self.schema_: Schema = self._schema(frame)
+        self.schema_: Schema = aligner_cells.schema_of(self.modalities, frame, self.root, self.group)
+        self.stage_.pairs_of(self.modality_names_)
         frame, thing = aligner_cells.exploded(frame, self.schema_, self.group)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
@@ -99,20 +101,6 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.__dict__.pop("index_", None)
         return self
 
-    def _schema(self, frame: pd.DataFrame) -> Schema:
-        if isinstance(self.modalities, Schema):
-            found = self.modalities
-        elif self.modalities is not None:
-            found = schema.from_dict({"modalities": self.modalities}, "modalities")
-        else:
-            told = frame.drop(columns=[self.group]) if self.group in frame.columns else frame
-            found = schema.infer(told, root=self.root)
-        learning = [m.name for m in found.modalities if m.train == "scratch"]
-        if learning:
-            raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")
-        self.stage_.pairs_of([m.name for m in found.modalities])
-        return found
-
     def _learn(self, pairs: Pairs) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
@@ -120,28 +108,18 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         for a, b in self.stage_.pairs_of(pairs.names):
             if self.network_.side(a, b).towards or self.network_.side(b, a).towards:
                 raise ConfigError(
-                    f"stage {self.stage_.name()}: anchors of different widths give no one space; name one anchor, or take "
-                    "another stage"
+                    f"stage {self.stage_.name()}: anchors of different widths give no one space; name one"
                 )
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self.random_state, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
+        root, frozen = self.root or self.schema_.root, self.stage_.frozen
+        given = partial(aligner_cells.features_of, root=root, store=store, frozen=frozen)
+        given = partial(given, strict=self.strict, progress=self.progress)
         known = {m.name: m for m in self.schema_.modalities}
         try:
-            return {
-                name: aligner_cells.features_of(
-                    known[name],
-                    self.encoders_[name],
-                    table,
-                    self.root or self.schema_.root,
-                    store,
-                    frozen=self.stage_.frozen,
-                    strict=self.strict,
-                    progress=self.progress,
-                )
-                for name, table in tables.items()
-            }
+            return {n: given(known[n], self.encoders_[n], table) for n, table in tables.items()}
         finally:
             if store is not None:
                 store.close()

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from plait import schema
 from plait.alignment._pairs import Batch, Pairs, numbered
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, TableError, nearest
@@ -20,6 +21,26 @@ from plait.store import Store
 
 #: What a caller may give of one modality: a table with its columns, or cells one after another.
 Cells = pd.DataFrame | Sequence[Any] | str
+
+
+def schema_of(
+    told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
+) -> Schema:
+    """The modalities that were told, or inferred from the table without the column ``group``.
+
+    Raises:
+        ConfigError: a modality whose encoder would have to be trained from scratch.
+    """
+    if isinstance(told, Schema):
+        found = told
+    elif told is not None:
+        found = schema.from_dict({"modalities": told}, "modalities")
+    else:
+        found = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
+    learning = [m.name for m in found.modalities if m.train == "scratch"]
+    if learning:
+        raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")
+    return found
 
 
 def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -159,16 +160,14 @@ def _claims(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]
     variants = {variant.label for variant in study.variants}
     tested = {conditions.label(conditions.parsed(told)) for told in study.spec.test}
     for i, claim in enumerate(study.spec.claims):
-        for field, value, known in (
-            ("data", claim.data, labels),
-            ("variant", claim.variant, variants),
-            ("condition", claim.condition, tested),
-        ):
+        # A paper's data need not be ours; what is nearly the name of ours is a slip.
+        slip = difflib.get_close_matches(str(claim.data), labels, n=1, cutoff=0.85) if claim.data else []
+        if slip and slip[0] != claim.data:
+            yield ("claims", i, "data"), f"claim on the data '{claim.data}': did you mean '{slip[0]}'?"
+        for field, value, known in (("variant", claim.variant, variants), ("condition", claim.condition, tested)):
             if value is not None and value not in known:
-                yield (
-                    ("claims", i, field),
-                    f"claim on the {field} '{value}', which the study has not ({nearest(value, known)})",
-                )
+                text = f"claim on the {field} '{value}', which the study has not ({nearest(value, known)})"
+                yield ("claims", i, field), text
         for name in claim.subset or ():
             if name not in names:
                 yield ("claims", i, "subset"), f"claim: unknown modality '{name}' ({nearest(name, names)})"

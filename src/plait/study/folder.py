@@ -201,7 +201,8 @@ def identity(spec: Spec) -> str:
     """Hash of what may not change within a folder."""
     from plait.study.runs import digest
 
-    return digest({k: v for k, v in spec.to_dict().items() if k not in _GROWS})
+    fixed = {k: v for k, v in spec.to_dict().items() if k not in _GROWS}
+    return digest([fixed, spec.budget.trained_weights])  # the one limit that makes other models
 
 
 def _place(run: str) -> int:

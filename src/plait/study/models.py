@@ -38,7 +38,7 @@ def fit_fusion(group: Group, run: Run) -> Fit:
 
     return Fit(
         outputs=outputs,
-        threshold=np.asarray(model.thresholds_) if group.table.task == "multilabel" else 0.5,
+        threshold=np.asarray(model.thresholds_) if model.thresholds_ else 0.5,
         seconds={"fit": round(seconds.get("train", time.perf_counter() - clock), 3), "encode": round(encode, 3)},
         weights={"trained": int(record["trained_weights"]), "frozen": 0},
         epochs=list(model.history_),

@@ -112,7 +112,13 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What a paper says of a number that the study measures."""
+    """What a paper says of a number that the study measures.
+
+    Attributes:
+        data: of the paper: ``dataset/target`` or ``dataset`` of the study, or another name where it is not the same data.
+        where: in the paper.
+        condition: label of a condition at test, as results have it (``absent:image=0.5``).
+    """
 
     metric: str
     value: float | None = None

@@ -20,6 +20,7 @@ from plait.schema import Schema
 from plait.study.spec import DataSpec
 from plait.table import read_table
 from plait.table_cells import MEDIA, cells
+from plait.table_values import texts
 from plait.targets import Labels, target_values, with_target
 
 
@@ -91,7 +92,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
             return cells(table.frame, modality, table.schema.root)
-    return [[None if pd.isna(v) else str(v) for v in table.frame[column]] for column in modality.columns]
+    return [list(texts(table.frame[column])) for column in modality.columns]
 
 
 def _key(cell: Any) -> bytes:
