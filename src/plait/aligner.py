@@ -94,9 +94,9 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         start = time.perf_counter()
         batches = self._batches({m.name: aligner_cells.table_of(m, frame) for m in self.schema_.modalities})
         pairs = aligner_cells.pairs_of(batches, thing)
-        encoded = time.perf_counter()
+        seconds = {"encode": round(time.perf_counter() - start, 3)}
         self._learn(pairs)
-        seconds = {"encode": round(encoded - start, 3), "align": round(time.perf_counter() - encoded, 3)}
+        seconds["align"] = round(time.perf_counter() - start - seconds["encode"], 3)
         self.record_: dict[str, Any] = aligner_file.record(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
         return self
@@ -162,8 +162,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def joined(self, cells: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """One vector (n, D) of length one per row: the mean over the modalities that it has, zeros where it has none."""
-        total = torch.from_numpy(np.sum(list(self.transform(cells).values()), axis=0))
-        return unit(total).numpy()
+        return unit(torch.from_numpy(np.sum(list(self.transform(cells).values()), axis=0))).numpy()
 
     def similarity(self, a: Mapping[str, Cells] | pd.DataFrame, b: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """Cosine similarities (n, m) of the rows of ``a`` and of ``b``; zero where one is absent."""
