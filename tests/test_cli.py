@@ -360,7 +360,8 @@ def test_a_full_disk_while_saving_leaves_nothing_behind(table: Path, tmp_path: P
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 from plait import crossfit
 from plait.cli import main
 def train(*arguments):
@@ -397,7 +398,10 @@ def test_ctrl_c_leaves_nothing_behind(members: str, table: Path, tmp_path: Path)
         assert process.stdout is not None
         assert process.stdout.readline().startswith("training")  # two threads may say so in one line
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        try:
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, told
     assert "the same command carries on" in told
     assert "Traceback" not in told

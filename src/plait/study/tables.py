@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import warnings
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from plait import registry, schema
+from plait.config import check_fields
+from plait.datasets._base import Loaded
 from plait.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.schema import Schema
 from plait.study.spec import DataSpec
@@ -148,11 +151,9 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
     options = dict(spec.options)
     if seed is not None and redrawn(spec):
         options["seed"] = seed
-    known = list(inspect.signature(variant).parameters)
-    from plait.config import check_fields
-
-    check_fields(options, known, f"data set '{spec.dataset}'")
-    loaded = variant(**options).load(None if spec.root is None else base / spec.root)
+    check_fields(options, inspect.signature(variant).parameters, f"data set '{spec.dataset}'")
+    root = None if spec.root is None else str(base / spec.root)
+    loaded = _loaded(str(spec.dataset), json.dumps(options, sort_keys=True), root)
     target = spec.target or next(iter(variant.tasks), "")
     frame, found = loaded.of(target)
     return StudyTable(
@@ -164,6 +165,13 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
         loaded.groups,
         variant.resplit,
     )
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, options: str, root: str | None) -> Loaded:
+    """A data set's files, read once for all of its targets."""
+    found: Loaded = registry.find("datasets", name)(**json.loads(options)).load(root)
+    return found
 
 
 def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]]) -> StudyTable:
