@@ -21,7 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from plait import embedding_batches
-from plait.embedding import Embedded, cell_key, embed, embed_rows, prepare_all
+from plait.embedding import Embedded, cell_key, embed, embed_rows
+from plait.embedding_prepare import prepare_distinct
 from plait.encoders._base import Encoder
 from plait.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.media import Blob
@@ -508,7 +509,9 @@ def test_prepared_arrays_are_kept_too(store: Store, stored: bool) -> None:
     for turn in range(2):
         Bytes.prepared.clear()
         with pytest.warns(PlaitWarning, match="1 of 7 cells of 'text'.*row 3: it is broken"):
-            arrays, present = prepare_all(Bytes(), cells, told, name="text")
+            distinct, place = prepare_distinct(Bytes(), cells, told, name="text")
+        assert {len(array) for array in distinct.values()} == {6}  # five cells and the absent one
+        arrays, present = {key: array[place] for key, array in distinct.items()}, place < 5
         assert present.tolist() == [True, False, True, False, True, True, True, True]
         assert {key: array.dtype for key, array in arrays.items()} == {
             "ids": np.dtype(np.int64), "mask": np.dtype(bool), "pixels": np.dtype(np.uint8), "n": np.dtype(np.int64)
@@ -525,13 +528,13 @@ def test_prepared_arrays_are_kept_too(store: Store, stored: bool) -> None:
 
 
 def test_prepared_arrays_of_nothing_and_strictly(store: Store) -> None:
-    arrays, present = prepare_all(Bytes(), [None, None], store, name="text")
+    arrays, place = prepare_distinct(Bytes(), [None, None], store, name="text")
     assert arrays == {}
-    assert present.tolist() == [False, False]
+    assert place.tolist() == [0, 0]
     with pytest.raises(CellError, match="row 1 of 'text': it is broken"):
-        prepare_all(Bytes(), ["a", "broken"], store, name="text", strict=True)
+        prepare_distinct(Bytes(), ["a", "broken"], store, name="text", strict=True)
 
 
 def test_prepared_and_embedded_do_not_meet(store: Store) -> None:
-    prepare_all(Toy(), ["3"], store, name="text")
+    prepare_distinct(Toy(), ["3"], store, name="text")
     assert embed(Toy(), ["3"], store, name="text").x.tolist() == [[[3.0, 0.0]]]

@@ -325,6 +325,14 @@ def test_other_tasks_and_metrics(tmp_path, task, metric):
         write_study_report(results, tmp_path / "report", metric="accuracy")
 
 
+def test_one_variant_on_several_data_sets_is_told_by_what_it_reaches(tmp_path):
+    names = ["toy/kind", "game/race"]
+    results = small(tmp_path, datasets=names, skill=lambda p: 1.0, variants={"default": {}})
+    told = Page(write_study_report(results, tmp_path / "report", resamples=20).read_text("utf-8")).text
+    assert re.search(r"“default” reaches accuracy [01]\.\d+ on toy/kind and accuracy [01]\.\d+ on game/race", told)
+    assert "proven worse than the best" not in told
+
+
 def test_several_data_sets_are_ranked_and_laid_side_by_side(tmp_path):
     names = ["a/y", "b/y", "b/z", "c/y"]
     skills = {"a": 2.0, "b": 1.0, "c": 0.0}

@@ -13,7 +13,6 @@ from torch import nn
 from plait.embedding_batches import Keep, Memory
 from plait.embedding_column import Column
 from plait.embedding_key import cell_key
-from plait.embedding_prepare import prepare_all
 from plait.encoders._base import Encoder
 from plait.errors import PlaitError
 from plait.store import Store
@@ -22,7 +21,7 @@ from plait.tokens import Tokens
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Embedded", "cell_key", "embed", "embed_rows", "prepare_all"]
+__all__ = ["Embedded", "cell_key", "embed", "embed_rows"]
 
 #: Cells that are read from the store at a time.
 CHUNK = 2048

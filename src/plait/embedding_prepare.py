@@ -17,31 +17,6 @@ from plait.store import Store
 CHUNK = 512
 
 
-def prepare_all(
-    encoder: Encoder,
-    cells: Sequence[Any],
-    store: Store | None,
-    *,
-    name: str,
-    strict: bool = False,
-    progress: bool | None = None,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Run ``prepare`` over the cells of the modality ``name``; None and unreadable cells are absent.
-
-    Arrays of different shape are filled with zeros at the end, up to the largest.
-
-    Shape:
-        arrays: (n, ...) each, zeros for absent rows; no arrays at all when no cell is present.
-        present: (n,) bool.
-
-    Raises:
-        CellError: with ``strict``, a cell cannot be read.
-        StoreError: the store cannot be read or written.
-    """
-    arrays, place = prepare_distinct(encoder, cells, store, name=name, strict=strict, progress=progress)
-    return {field: array[place] for field, array in arrays.items()}, place < _distinct(arrays)
-
-
 def prepare_distinct(
     encoder: Encoder,
     cells: Sequence[Any],
@@ -51,11 +26,17 @@ def prepare_distinct(
     strict: bool = False,
     progress: bool | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """As ``prepare_all``, each distinct cell once: a picture that is in a thousand rows is in memory once.
+    """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
+
+    None and unreadable cells are absent. Arrays of different shape are filled with zeros at the end, up to the largest.
 
     Shape:
         arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.
         place: (n,) where each row's cell is; m for absent rows.
+
+    Raises:
+        CellError: with ``strict``, a cell cannot be read.
+        StoreError: the store cannot be read or written.
     """
     column = Column(cells, name, strict)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
@@ -64,10 +45,6 @@ def prepare_distinct(
     found = _gather(column, keep, fingerprint)
     column.warn()
     return found
-
-
-def _distinct(arrays: dict[str, np.ndarray]) -> int:
-    return len(next(iter(arrays.values()))) - 1 if arrays else 0
 
 
 def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:

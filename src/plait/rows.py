@@ -14,16 +14,15 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import PlaitError, TableError
+from plait.table_values import each_once
 
 
 def column_keys(column: pd.Series) -> np.ndarray:
     """A 64-bit key per cell (n,), equal for equal cells, the same in every process."""
     if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
         return np.asarray(pd.util.hash_array(column.to_numpy()))
-    keys = np.empty(len(column), dtype=np.uint64)
-    for i, cell in enumerate(column):
-        keys[i] = int.from_bytes(_cell_digest(cell)[:8], "little")
-    return keys
+    keys = each_once(column, lambda cell: int.from_bytes(_cell_digest(cell)[:8], "little"))
+    return np.fromiter(keys, dtype=np.uint64, count=len(column))
 
 
 def _cell_digest(cell: Any) -> bytes:

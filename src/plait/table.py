@@ -13,8 +13,8 @@ import pandas as pd
 from plait.table_cells import cells
 from plait.table_files import pieces
 from plait.table_split import split
+from plait.table_values import each_once, text_of
 from plait.table_values import items as parse_labels
-from plait.table_values import text_of
 from plait.table_write import table_writer, write_table
 
 __all__ = [
@@ -71,8 +71,8 @@ def data_hash(frame: pd.DataFrame) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in frame.columns:
         digest.update(f"\x1d{name}\x1d".encode())
-        for cell in frame[name].astype(object):
-            digest.update(_cell_bytes(cell) + b"\x1e")
+        for found in each_once(frame[name], _cell_bytes):
+            digest.update(found + b"\x1e")
     return digest.hexdigest()
 
 

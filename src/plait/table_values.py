@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 #: Words that stand for a missing value in columns of numbers, dates and booleans; in a category they are a class.
 MISSING_WORDS = frozenset(("na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "--", "?"))
+
+_T = TypeVar("_T")
 
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
@@ -45,6 +47,23 @@ def text_of(value: Any) -> str:
     if isinstance(value, pd.Timestamp):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
+
+
+def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
+    """What ``make`` gives for each cell; equal strings, of which a category has many, are asked once.
+
+    Example:
+        >>> list(each_once(pd.Series(["a", "bb", "a"]), len))
+        [1, 2, 1]
+    """
+    known: dict[str, _T] = {}
+    for cell in series.to_numpy(dtype=object):
+        if type(cell) is not str:
+            yield make(cell)
+        else:
+            if cell not in known:
+                known[cell] = make(cell)
+            yield known[cell]
 
 
 def distinct(series: pd.Series) -> tuple[np.ndarray, list[Any]]:

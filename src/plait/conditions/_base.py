@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,7 +16,7 @@ import numpy as np
 
 from plait import config
 from plait.conditions._text_form import text_form
-from plait.errors import ConfigError, nearest
+from plait.errors import ConfigError, PlaitWarning, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +136,11 @@ class Condition(ABC):
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
         """Learn what is needed of the training rows (the spread of their numbers); most conditions need nothing."""
         return self
+
+    def warn_unfitted(self, rows: int) -> None:
+        """Say that what training rows should have told is taken from the rows given."""
+        told = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
+        warnings.warn(f"{told}; fit it on those", PlaitWarning, stacklevel=4)
 
     def apply(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> pd.DataFrame:
         """A new table in which the cells of ``targets`` are changed; ``frame`` stays as it is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,6 @@ import pandas as pd
 
 from plait.conditions._base import Condition
 from plait.conditions._cells import row_keys
-from plait.errors import PlaitWarning
 
 if TYPE_CHECKING:
     from plait.schema import Modality, Schema
@@ -34,8 +32,7 @@ class RowCondition(Condition):
         """The columns with new values; without ``fit`` they are drawn after these rows, and a warning says so."""
         learned = self._learned
         if learned is None:
-            told = f"condition {self.name()}: drawn after the {len(frame):,} rows given, not after the training rows"
-            warnings.warn(f"{told}; fit it on those", PlaitWarning, stacklevel=4)
+            self.warn_unfitted(len(frame))
             learned = self._learn(frame, schema)
         generators = [self.generator(key) for key in row_keys(frame, schema, root)]
         found = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -12,7 +11,7 @@ import numpy as np
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
 from plait.embedding_key import cell_key
-from plait.errors import PlaitWarning, TableError
+from plait.errors import TableError
 from plait.table_cells import cells
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ class VectorNoise(Condition):
     ) -> Mapping[str, Any]:
         """New vectors; without ``fit`` the spread is that of these rows, and a warning says so."""
         if self._learned is None:
-            told = f"condition {self.name()}: drawn after the {len(frame):,} rows given, not after the training rows"
-            warnings.warn(f"{told}; fit it on those", PlaitWarning, stacklevel=3)
+            self.warn_unfitted(len(frame))
         found = {}
         for modality in chosen:
             groups = cells(frame, modality, root)

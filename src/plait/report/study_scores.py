@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plait.report.figures import study_intervals
+from plait.report.sentences import number
 from plait.report.study_evidence import Evidence, records, signed
 from plait.report.study_names import brief, counted, listed, slug
 from plait.report.study_parts import SIGNS, Heading, Section, Sheet, Text, picture
@@ -117,7 +118,12 @@ def _counts(evidence: Evidence) -> str:
 
 
 def _over_all(evidence: Sequence[Evidence]) -> str:
-    """One sentence for several data sets: how often is which variant the best or level with it?"""
+    """One sentence for several data sets: how often is which variant the best or level with it? Of one, what it reaches."""
+    if all(len(e.comparison) == 1 for e in evidence):
+        rows = [records(e.comparison)[0] for e in evidence]
+        names = evidence[0].names
+        told = [f"{e.metric.label} {number(row['mean'])} on {e.dataset}" for e, row in zip(evidence, rows, strict=True)]
+        return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(told)}."
     level: Counter[str] = Counter()
     for e in evidence:
         level.update(e.comparison.loc[e.comparison["verdict"] != "worse", "label"])

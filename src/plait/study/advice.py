@@ -20,7 +20,7 @@ from plait.errors import ConfigError
 from plait.metrics import MAIN, metrics
 from plait.schema import Schema
 from plait.study.candidates import DEFAULT, Candidate, candidates, noises
-from plait.study.racing import Racing
+from plait.study.racing import Racing, differences
 from plait.study.statistics import compare
 from plait.study.study import Study
 
@@ -208,7 +208,7 @@ def _chosen(results: Results, metric: str, racing: Racing) -> str:
     best = max(means, key=lambda label: means[label])
     if best == DEFAULT or not usual:
         return best
-    pairs = np.array([scores[best][place] - usual[place] for place in sorted(scores[best].keys() & usual.keys())])
+    pairs = differences(scores[best], usual)
     if len(pairs) < 2:
         return DEFAULT
     error = float(pairs.std(ddof=1) / np.sqrt(len(pairs)))

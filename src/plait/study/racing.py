@@ -35,7 +35,7 @@ class Racing:
             return set()
         leader = max(ready, key=lambda label: (np.mean(list(scores[label].values())), counts[label]))
         ratio = _ratio(lines)
-        behind = {label: _differences(scores[leader], found) for label, found in scores.items() if label != leader}
+        behind = {label: differences(scores[leader], found) for label, found in scores.items() if label != leader}
         least = family_variance([d for d in behind.values() if len(d) >= LEAST])
         return {
             label
@@ -65,5 +65,6 @@ def _ratio(lines: Sequence[Mapping[str, Any]]) -> float:
     return float(done["test_rows"]) / max(1.0, float(done["train_rows"]))
 
 
-def _differences(leader: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float]) -> np.ndarray:
+def differences(leader: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float]) -> np.ndarray:
+    """How far one variant is ahead of another on each split that both have (k,)."""
     return np.array([leader[place] - other[place] for place in sorted(leader.keys() & other.keys())])
