@@ -122,8 +122,8 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
     if all(len(e.comparison) == 1 for e in evidence):
         rows = [records(e.comparison)[0] for e in evidence]
         names = evidence[0].names
-        told = [f"{e.metric.label} {number(row['mean'])} on {e.dataset}" for e, row in zip(evidence, rows, strict=True)]
-        return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(told)}."
+        reached = [f"{e.metric.label} {number(r['mean'])} on {e.dataset}" for e, r in zip(evidence, rows, strict=True)]
+        return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(reached)}."
     level: Counter[str] = Counter()
     for e in evidence:
         level.update(e.comparison.loc[e.comparison["verdict"] != "worse", "label"])
