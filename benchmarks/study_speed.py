@@ -1,7 +1,7 @@
 """A study of 200 runs from a cold store against the same fits by ``plait fit``, and the same study killed while it runs.
 
     PLAIT_DATA=... python benchmarks/study_speed.py ratio --sample 40    # plain fits: a random sample of the 200, scaled up
-    PLAIT_DATA=... python benchmarks/study_speed.py killed --kills 5     # kill -9 at random moments: same table, nothing twice
+    PLAIT_DATA=... python benchmarks/study_speed.py killed --kills 5     # kill -9 at random places: same table, nothing twice
     PLAIT_DATA=... python benchmarks/study_speed.py same                 # one process, two runners at once, Ray: same numbers
 
 All start from empty stores. The plain fits share one, so each cell is encoded once there too; they write no report page.
@@ -76,17 +76,20 @@ def ratio(recipe: str, folder: Path, sample: int) -> None:
 
 def killed(recipe: str, folder: Path, kills: int, seed: int) -> None:
     """The table of a study killed again and again, beside that of one left alone."""
-    moments = random.Random(seed)
     calm, torn = folder / "calm", folder / "torn"
-    whole = timed(study(recipe, calm, folder / "store-calm"))
-    for number in range(kills):
+    timed(study(recipe, calm, folder / "store-calm"))
+    for number in sorted(random.Random(seed).sample(range(1, len(lines(calm))), kills)):
         process = subprocess.Popen(
-            study(recipe, torn, folder / "store-torn"), stdout=subprocess.DEVNULL, start_new_session=True
+            study(recipe, torn, folder / "store-torn"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        time.sleep(moments.uniform(0.05, 0.3) * whole)
+        while len(lines(torn)) < number and process.poll() is None:
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)  # the runner and its workers
         process.wait()
-        print(f"kill {number + 1}: {len(lines(torn))} runs on record", flush=True)
+        print(f"killed with {len(lines(torn))} runs on record", flush=True)
     timed(study(recipe, torn, folder / "store-torn"))
     often = collections.Counter(line["run"] for line in lines(torn))
     numbers = [{line["run"]: line["evaluations"] for line in lines(where)} for where in (calm, torn)]

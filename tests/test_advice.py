@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,11 +99,26 @@ def test_designs_fit_the_modalities() -> None:
     assert set(noises(two)) == {"text", "tabular"}
 
 
+def test_regimes_are_tried_where_there_are_any() -> None:
+    learning = Schema((Modality("sound", "audio", ("a",), encoder="spectrogram_cnn", train="scratch"),), target="y")
+    found = {c.name: c.settings for c in candidates(learning) if c.question == "regime"}
+    assert found == {"sound pretrained first": {"train": {"sound": "pretrain"}}}
+    found = {
+        c.name: c.settings for c in candidates(learning, {"train": {"audio": "pretrain"}}) if c.question == "regime"
+    }
+    assert found == {"sound from scratch": {"train": {"sound": "scratch"}}}
+    text = Schema((Modality("words", "text", ("a",), encoder="minilm"),), target="y")
+    tuned = [c.settings for c in candidates(text) if c.question == "regime"]
+    assert tuned == ([{"train": {"words": "tuned"}}] if find_spec("peft") else [])
+    settled = candidates(text, {"encoders": {"words": "hashed_ngrams"}})
+    assert not [c for c in settled if c.question in ("regime", "encoder")]
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three designs: how many there are changes nothing but the time."""
     names = (DEFAULT, "late gated", "tabular aligned")
-    monkeypatch.setattr(advice, "candidates", lambda told: [c for c in candidates(told) if c.name in names])
+    monkeypatch.setattr(advice, "candidates", lambda *told: [c for c in candidates(*told) if c.name in names])
 
 
 @pytest.mark.usefixtures("few")

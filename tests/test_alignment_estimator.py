@@ -18,6 +18,7 @@ from plait.cli import main
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.schema import Modality, Schema
+from plait.study import Study
 from plait.workflow import make_model
 
 WORDS = ["iron", "wood", "glass", "paper", "stone", "wool"]
@@ -220,3 +221,52 @@ def test_a_modality_that_learns_cannot_be_aligned() -> None:
     schema = Schema((SCHEMA.modalities[0], learning), "label")
     with pytest.raises(ConfigError, match="only frozen"):
         fitted(modalities=schema, align={"tabular": ["text"]})
+
+
+@pytest.mark.parametrize("joint", [None, 0.5])
+def test_anchors_can_teach_and_be_dropped(tmp_path: Path, joint: float | None) -> None:
+    told = {"anchors": ["text", "code"], "drop": True} | ({"epochs": 3} if joint is None else {"joint": joint})
+    found = fitted(align={"tabular": told})
+    assert found.modality_names_ == ("tabular",)
+    alone = FRAME[["size", "weight", "hue"]]
+    np.testing.assert_array_equal(found.predict_proba(alone), found.predict_proba(FRAME))
+    again = FusionClassifier.load(found.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict_proba(alone), found.predict_proba(alone))
+    some = fitted(align={"tabular": {**LIGHT, "anchors": ["text", "code"], "drop": ["code"]}})
+    assert some.modality_names_ == ("tabular", "text")
+    seen = fitted(align={"tabular": {**LIGHT, "anchors": ["text", "code"]}}).enhancers_["tabular"].network
+    dropped = some.enhancers_["tabular"].network
+    assert all((a == b).all() for a, b in zip(seen.parameters(), dropped.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("align", "match"),
+    [
+        ({"tabular": {"anchors": ["text"], "drop": ["code"]}}, "some of the anchors text"),
+        ({"tabular": {"anchors": ["text"], "drop": 3}}, "some of the anchors text"),
+        ({"tabular": {"anchors": ["text"], "drop": True}, "text": ["code"]}, "cannot be pulled itself"),
+    ],
+)
+def test_anchors_that_cannot_be_dropped(align: object, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        fitted(align=align)
+
+
+def test_a_study_drops_the_anchors_outside_a_subset(tmp_path: Path) -> None:
+    told = {
+        "name": "pulled",
+        "data": {"frame": "things", "target": "label"},
+        "model": {**{k: v for k, v in QUICK.items() if k not in ("store", "progress")}},
+        "variants": {"without": {}, "pulled": {"align": {"tabular": {**LIGHT, "drop": True}}}},
+        "modalities": {"subsets": [["tabular"], ["tabular", "text"]]},
+        "seeds": 1,
+        "metrics": ["accuracy"],
+    }
+    study = Study.from_dict(told, frames={"things": (FRAME, SCHEMA)})
+    aligned = {run.subset: run.model.get("align") for run in study.runs if run.variant == "pulled"}
+    assert aligned[("tabular",)]["tabular"]["drop"] == ["text"]
+    assert aligned[("tabular", "text")]["tabular"]["drop"] == []
+    runs = study.run(tmp_path / "out", store="none", view=False).runs
+    assert (runs["status"] == "done").all()
+    weights = runs.pivot(index="variant", columns="subset", values="trained_weights")
+    assert (weights.loc["pulled"] > weights.loc["without"]).all()

@@ -20,7 +20,9 @@ from plait.encoders.spectrogram import Spectrogram
 from plait.errors import CellError, ConfigError, TableError
 from plait.network_choice import schema_for
 from plait.networks._conv_lstm_naive import naive_outputs
-from plait.networks._conv_lstm_steps import lengths, pack
+from plait.networks._conv_lstm_options import ConvLSTMOptions
+from plait.networks._conv_lstm_stack import Stack
+from plait.networks._conv_lstm_steps import Steps, lengths, pack
 from plait.networks.conv_lstm import ConvLSTM
 from plait.noise_grid import Grid
 from plait.precision import fast_dtype
@@ -237,6 +239,34 @@ def test_bf16_trains_near_float32_and_predicts_in_float32() -> None:
     for name, gradient in ga.items():
         assert float((gradient - gb[name]).abs().max()) < 0.05 * float(gradient.abs().max()) + 1e-3, name
     assert torch.equal(exact.eval()(tokens), fast.eval()(tokens))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("checkpoint", [0, 2])
+def test_everything_lies_where_the_weights_do(depth: int, checkpoint: int) -> None:
+    there = torch.device("meta")  # refuses, as a GPU does, what mixes its tensors with those of the default device
+    with there:
+        stack = Stack(CHANNELS, (SIDE, SIDE), BINS, depth, 2, 4, ConvLSTMOptions(checkpoint=checkpoint))
+        counts = (2, 3, 3)
+        steps = Steps(torch.zeros(3), counts, torch.zeros(8, dtype=torch.long), torch.zeros(8, BINS))
+        picture, present = torch.zeros(3, CHANNELS, SIDE, SIDE), torch.ones(3, dtype=torch.bool)
+    for every in (False, True):
+        out = stack(picture, steps, present, present, torch.bfloat16, every)
+        assert (out.device, out.dtype, len(out)) == (there, torch.float32, 8 if every else 3)
+    out.sum().backward()
+    assert {p.grad.device for p in stack.parameters() if p.grad is not None} == {there}
+    assert all(p.grad is not None for p in stack.parameters())
+
+
+def test_a_callers_autocast_changes_nothing() -> None:
+    for depth in (0, 1, 2):
+        model = network(BOTH, depth)
+        plain, gradients = outputs_and_gradients(model, model(batch()))
+        with torch.autocast("cpu", torch.bfloat16):
+            out = model(batch())
+        found, others = outputs_and_gradients(model, out)
+        assert torch.equal(found, plain)
+        assert all(torch.equal(others[name], gradient) for name, gradient in gradients.items())
 
 
 def test_depths_are_layers_that_run_alone() -> None:
@@ -529,29 +559,6 @@ def test_what_a_grid_refuses(fitted: FusionClassifier) -> None:
         noise_grid.evaluate(fitted, test, test["label"][:3], LEVELS)
     with pytest.raises(ConfigError, match="unknown ratio"):
         noise_grid.noise("image", 1.0, "decibel")
-
-
-def grids(values: list[int]) -> list[Grid]:
-    """One grid of two cells per value, which is right in so many of 100 rows; the second cell is always half right."""
-    rows = np.arange(100)
-    found = []
-    for value in values:
-        correct = np.stack([rows < value, rows < 50])[None]
-        found.append(Grid(("image", "audio"), ((1.0,), (1.0, 2.0)), correct))
-    return found
-
-
-def test_designs_are_compared_seed_by_seed() -> None:
-    told = noise_grid.compare(grids([90, 80, 85]), grids([60, 50, 56]))
-    assert told.difference.tolist() == [[pytest.approx(0.89 / 3), 0.0]]
-    assert told.overall.tolist() == pytest.approx([0.15, 0.15, 0.145])
-    from scipy import stats
-
-    expected = stats.ttest_rel([0.9, 0.8, 0.85], [0.6, 0.5, 0.56]).pvalue
-    assert told.p[0, 0] == pytest.approx(2 * expected)  # two cells, by Holm
-    assert told.p[0, 1] == 1.0
-    with pytest.raises(TableError, match="two or more seeds"):
-        noise_grid.compare(grids([90]), grids([60]))
 
 
 def test_zeroed_is_there_and_says_nothing() -> None:

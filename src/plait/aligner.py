@@ -95,8 +95,10 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         batches = self._batches({m.name: aligner_cells.table_of(m, frame) for m in self.schema_.modalities})
         pairs = aligner_cells.pairs_of(batches, thing)
         seconds = {"encode": round(time.perf_counter() - start, 3)}
+        busy = time.process_time()
         self._learn(pairs)
         seconds["align"] = round(time.perf_counter() - start - seconds["encode"], 3)
+        seconds["align, processor"] = round(time.process_time() - busy, 3)
         self.record_: dict[str, Any] = aligner_file.record(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
         return self

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plait import persist
+from plait import modelfile, persist
 from plait import schema as schemas
 from plait.aligner_index import Index
 from plait.alignment._make import make_stage
 from plait.alignment._pairs import Pairs
 from plait.encoders._base import Encoder
-from plait.errors import ModelError, PlaitError
+from plait.errors import ModelError
 from plait.features import Featurizer
 from plait.fitting import versions
-from plait.modelfile import plain
-from plait.schema import Schema
 
 if TYPE_CHECKING:
     from plait.aligner import ModalityAligner
@@ -57,16 +55,7 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
 def save(model: ModalityAligner, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
-    encoders: dict[str, Any] = {}
-    for name, encoder in model.encoders_.items():
-        words, kept = _split(encoder.state())
-        arrays |= {f"encoder.{name}.{k}": v for k, v in kept.items()}
-        encoders[name] = {
-            "name": encoder.name(),
-            "options": encoder.options(),
-            "fingerprint": encoder.fingerprint(),
-            "state": words,
-        }
+    encoders = modelfile.split_states(Featurizer(model.schema_, model.encoders_), arrays)
     manifest: dict[str, Any] = {
         "kind": KIND,
         "settings": {
@@ -83,7 +72,7 @@ def save(model: ModalityAligner, folder: str | Path) -> Path:
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
     with persist.whole_folder(folder) as place:
-        persist.write_model(place, plain(manifest), arrays, _card(model))
+        persist.write_model(place, modelfile.plain(manifest), arrays, _card(model))
     return Path(folder)
 
 
@@ -93,15 +82,10 @@ def load(folder: str | Path) -> Any:
     Raises:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
-    manifest, arrays = persist.read_model(folder)
-    if manifest.get("kind") != KIND:
-        raise ModelError(f"{folder}: holds a {manifest.get('kind')}, not an aligner; load it with plait.load")
-    try:
-        return rebuild(manifest, arrays)
-    except PlaitError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+    found = modelfile.load(folder)
+    if type(found).__name__ != KIND:
+        raise ModelError(f"{folder}: holds a {type(found).__name__}, not an aligner; load it with plait.load")
+    return found
 
 
 def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModalityAligner:
@@ -113,7 +97,7 @@ def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
     model = ModalityAligner(**manifest["settings"], modalities=found, stage=told)
     model.schema_ = found
     model.stage_ = make_stage(told)
-    model.encoders_ = encoders_of(found, manifest["encoders"], arrays)
+    model.encoders_ = modelfile.restored_features(found, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
     model.network_.load_state_dict(_tensors(arrays, "network."))
     model.network_.eval()
@@ -123,35 +107,8 @@ def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
     return model
 
 
-def encoders_of(found: Schema, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Encoder]:
-    """The encoders as they were when the aligner was fitted.
-
-    Raises:
-        ModelError: one has another version, other options or other weights now.
-    """
-    names = {name: {"name": said["name"], **said["options"]} for name, said in told.items()}
-    encoders = Featurizer(found, names).encoders
-    for name, said in told.items():
-        prefix = f"encoder.{name}."
-        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        encoders[name].load_state({**said["state"], **state})
-        if encoders[name].fingerprint() != said["fingerprint"]:
-            raise ModelError(
-                f"the encoder '{said['name']}' of modality '{name}' is another one than the aligner was fitted with (version, "
-                "options or weights differ): its vectors would not fit; install the version in the README, or fit again"
-            )
-    return encoders
-
-
 def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def _split(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What goes into the manifest, and what into the weights file."""
-    arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray) and v.dtype.kind in "fiub"}
-    words = {k: (v.tolist() if isinstance(v, np.ndarray) else v) for k, v in state.items() if k not in arrays}
-    return words, arrays
 
 
 def _card(model: ModalityAligner) -> str:

@@ -16,9 +16,11 @@ from torch import Tensor
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
+from plait.pretraining.stage import settled
+from plait.records.follow import Follow, warn_diverged
 from plait.stacked import Stack, stackable
 from plait.tasks import Multilabel, Task
-from plait.train import Branches, Training, train
+from plait.train import Branches, Diverged, Training, train
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 _MIXTURE_ROWS = 3000
@@ -84,13 +86,24 @@ def crossfit(
     seed: int,
     advance: Callable[[int], None] = lambda n: None,
     groups: np.ndarray | None = None,
+    before: Callable[[Branches, int, Tensor, Tensor], None] = lambda model, number, fold, valid: None,
+    follow: Follow | None = None,
 ) -> Members:
-    """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen."""
+    """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen.
+
+    ``before`` is called with each untrained member, its number, and its training and held-out rows;
+    ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
+    """
+    follow = follow or Follow()
     folds = folds_of(strata, members, seed, groups)
     trained = []
     for number in range(len(folds)):
         torch.manual_seed(seed + number)
         trained.append(make())
+    for number, rows in enumerate(folds):
+        before(trained[number], number, *rows)
+    follow.open(trained, folds, inputs, (target, weight), settings, task)
+    trained = [model.to(follow.device) for model in trained]
 
     halt = threading.Event()
     batches = _batches(trained, folds, settings)
@@ -98,18 +111,29 @@ def crossfit(
     def run(number: int) -> list[dict[str, Any]]:
         batch = batches[number]
         first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
+        watch = follow.watch(number, first, folds)
         if len(batch) > 1:
             stack = Stack([trained[i] for i in batch], task, inputs, target, weight, settings)
-            records = stack.train([folds[i] for i in batch], generator, halt.is_set)
+            records = stack.train([folds[i] for i in batch], generator, halt.is_set, watch)
         else:
             rows = folds[first]
-            records = train(trained[first], task, inputs, target, weight, *rows, settings, generator, halt.is_set)
+            ready = settled(trained[first], inputs)
+            told = (task, ready, target, weight, *rows, settings, generator, halt.is_set, watch)
+            try:
+                records = train(trained[first], *told)
+            except Diverged as error:
+                if error.best is None:
+                    raise
+                records = error.history
         advance(len(batch))
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
     found = _side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
-    return _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
+    warn_diverged(history, settings)
+    result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
+    result.members = [model.cpu() for model in trained]
+    return result
 
 
 def _mixed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from plait.alignment.hardest_negatives import HardestNegatives
 from plait.encoders._base import Encoder
 from plait.enhancement_joint import JointEncoder, to_prepared
 from plait.errors import ConfigError, nearest
+from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.schema import Schema
 from plait.tokens import Tokens
@@ -32,12 +34,14 @@ class Enhancement:
         stage: with its anchors.
         keep: its own features stay, beside the aligned ones.
         joint: weight of the contrastive loss where the projector learns with the classifier; None: before it, then frozen.
+        drop: anchors that teach the projector and are then left out of the classifier.
     """
 
     modality: str
     stage: HardestNegatives
     keep: bool = False
     joint: float | None = None
+    drop: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,9 +84,20 @@ def parse(align: Mapping[str, Any] | None, schema: Schema) -> list[Enhancement]:
     if not isinstance(align, Mapping):
         raise ConfigError(f"align: expected modality -> anchors, as in {{tabular: [text, image]}}, found {align!r}")
     names = [m.name for m in schema.modalities]
-    learning = {m.name for m in schema.modalities if m.train == "scratch"}
+    learning = {m.name for m in schema.modalities if m.learns}
     config.check_fields(align, names, "align")
-    return [_enhancement(modality, told, names, learning) for modality, told in align.items()]
+    found = [_enhancement(modality, told, names, learning) for modality, told in align.items()]
+    for name in dropped(found):
+        if name in align:
+            raise ConfigError(
+                f"align.{name}: '{name}' is dropped once it has been an anchor; it cannot be pulled itself"
+            )
+    return found
+
+
+def dropped(told: Sequence[Enhancement]) -> set[str]:
+    """Modalities that the classifier does not see."""
+    return {name for enhancement in told for name in enhancement.drop}
 
 
 def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[str]) -> Enhancement:
@@ -100,13 +115,18 @@ def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[s
     for name in (modality, *anchors):
         if name in learning:
             raise ConfigError(f"{where}: '{name}' has an encoder that learns; only frozen modalities are aligned")
-    keep, joint = options.pop("keep", False), options.pop("joint", None)
+    keep, joint, drop = options.pop("keep", False), options.pop("joint", None), options.pop("drop", False)
     if not isinstance(keep, bool):
         raise ConfigError(f"{where}: keep must be true or false, found {keep!r}")
     if joint is not None and (isinstance(joint, bool) or not isinstance(joint, int | float) or not joint > 0):
         raise ConfigError(f"{where}: joint is the weight of the contrastive loss, a number above 0; found {joint!r}")
+    drop = list(anchors) if drop is True else [] if drop is False else [drop] if isinstance(drop, str) else drop
+    if not isinstance(drop, list | tuple) or not set(drop) <= set(anchors):
+        raise ConfigError(
+            f"{where}: drop must be true, false or some of the anchors {', '.join(anchors)}; found {drop!r}"
+        )
     stage = config.build(HardestNegatives, {**options, "anchors": tuple(anchors)}, where)
-    return Enhancement(modality, stage, keep, None if joint is None else float(joint))
+    return Enhancement(modality, stage, keep, None if joint is None else float(joint), tuple(drop))
 
 
 def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:
@@ -170,6 +190,24 @@ def apply(enhancers: Mapping[str, Enhancer], inputs: Inputs, *, training: bool =
     return ready
 
 
+def without_dropped(
+    enhancers: Mapping[str, Enhancer], schema: Schema, features: Featurizer, inputs: Inputs
+) -> tuple[Schema, Featurizer, Inputs]:
+    """What is left for the classifier, and is asked for to predict."""
+    gone = dropped([enhancer.told for enhancer in enhancers.values()])
+    if not gone:
+        return schema, features, inputs
+    left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
+    fewer = copy.copy(features)
+    fewer.schema, fewer.encoders = left, {n: e for n, e in features.encoders.items() if n not in gone}
+    kept = Inputs(
+        {n: v for n, v in inputs.tokens.items() if n not in gone},
+        {n: v for n, v in inputs.prepared.items() if n not in gone},
+        {n: v for n, v in inputs.present.items() if n not in gone},
+    )
+    return left, fewer, kept
+
+
 def encoders(enhancers: Mapping[str, Enhancer]) -> dict[str, Encoder]:
     """Those that learn with the classifier."""
     return {name: enhancer.encoder for name, enhancer in enhancers.items() if enhancer.encoder is not None}
@@ -184,6 +222,7 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
             "options": found.told.stage.options(),
             "keep": found.told.keep,
             "joint": found.told.joint,
+            "drop": list(found.told.drop),
             "dims": found.network.dims,
             "record": dict(found.record),
         }
@@ -196,7 +235,7 @@ def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[
     found = {}
     for name, told in words.items():
         stage = config.build(HardestNegatives, told["options"], f"align.{name}")
-        enhancement = Enhancement(name, stage, told["keep"], told.get("joint"))
+        enhancement = Enhancement(name, stage, told["keep"], told.get("joint"), tuple(told.get("drop", ())))
         network = untrained(enhancement, told["dims"], 0)
         prefix = f"align.{name}."
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from plait import automatic, fitting, modelfile, rows
+from plait.checkpoint import Checkpoints
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
@@ -37,7 +38,15 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     Attributes:
         modalities: name -> ``{kind, columns, encoder, train, root}``, or a ``Schema``; None infers them from the table.
-        encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``; overrides ``modalities``.
+        encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``, or a folder that ``plait pretrain`` or
+            ``plait align`` wrote; overrides ``modalities``.
+        train: modality or kind -> ``frozen``, ``pretrain`` (alone on the same task first, on each member's own rows), or
+            ``scratch``, or ``tuned`` (the last layers of a pretrained one adapted to the task by LoRA, then frozen); overrides
+            ``modalities``.
+        pretrain: how encoders are trained alone: ``{epochs, batch_size, learning_rate, weight_decay, patience, frozen}`` for all,
+            and modality -> the same for one; ``frozen: true``: it learns no more once it joins.
+        tune: how encoders are tuned: ``{layers, rank, epochs, learning_rate, folds, ...}`` for all, and modality -> the same for
+            one.
         root: folder or zip archive that relative media paths start from.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
         align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
@@ -61,6 +70,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
         learning_rate: peak of the schedule; None: by the batch size.
+        encoder_learning_rate: peak for encoders that learn, one for all, or modality -> rate; None: ``learning_rate``.
+        warmup: share of all steps over which the learning rate rises.
+        thaw: epochs for which encoders that learned before (``pretrain``, a folder) stay as they are; ``{after, every}``: then a
+            layer more every so many epochs, the last first; modality -> either, for any encoder that learns.
         weight_decay: of AdamW.
         patience: epochs without a better validation loss before training stops.
         max_weights: upper limit of trained weights, all members together, when ``width`` is None; the number to match, when
@@ -68,6 +81,12 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         class_weight: None, ``balanced``, or class -> weight.
         partial: a modality whose columns are missing at prediction counts as absent instead of being an error.
         strict: an unreadable cell is an error instead of an absent cell.
+        record_epochs: score every member after every epoch, on training, held-out and test rows, under every pattern of present
+            modalities: ``epoch_metrics.json`` and ``.csv`` in the model's folder (``docs/records.md`` says what it costs).
+        tensorboard: folder for event files, written while training (extra ``tensorboard``).
+        checkpoint: folder in which training is kept while it runs: the same fit, killed and started again, goes on to the same
+            numbers; emptied when the fit is done. None: nothing is kept.
+        device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
         progress: show progress; None: only on a terminal.
         random_state: seed of everything random.
@@ -75,6 +94,9 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     modalities: Mapping[str, Any] | Schema | None = None
     encoders: Mapping[str, Any] | None = None
+    train: Mapping[str, str] | None = None
+    pretrain: Mapping[str, Any] | None = None
+    tune: Mapping[str, Any] | None = None
     root: str | None = None
     task: str | None = None
     align: Mapping[str, Any] | None = None
@@ -93,12 +115,19 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    encoder_learning_rate: float | Mapping[str, float] | None = None
+    warmup: float = 0.1
+    thaw: int | Mapping[str, Any] = 0
     weight_decay: float = 0.2
     patience: int = 10
     max_weights: int = 1_000_000
     class_weight: str | Mapping[Any, float] | None = None
     partial: bool = False
     strict: bool = False
+    record_epochs: bool = False
+    tensorboard: str | None = None
+    checkpoint: str | None = None
+    device: str = "auto"
     store: str | None = None
     progress: bool | None = None
     random_state: int | None = 0
@@ -107,11 +136,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, test: tuple[Any, Any] | None = None
+    ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
         Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
         mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
+        ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
@@ -127,7 +159,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
         self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
-        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups))
+        judged = None if test is None else (self._frame(test[0], reset=False), test[1])
+        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         self.features_: Featurizer = fitted.features
@@ -136,6 +169,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.record_: dict[str, Any] = fitted.record
+        if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
+            fitted.checkpoints.remove()
+        elif fitted.checkpoints is not None:
+            self._keeping.append(fitted.checkpoints)
         if hasattr(self, "_remembered") and (fitted.went >= 0).all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.went))))
         return self
@@ -188,6 +225,17 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             yield
         finally:
             del self._remembered
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Within the block a finished fit's checkpoint stays, so that what comes after it may be killed too."""
+        self._keeping: list[Checkpoints] = []
+        try:
+            yield
+            for checkpoints in self._keeping:
+                checkpoints.remove()
+        finally:
+            del self._keeping
 
     def _decoded(self, inputs: Inputs) -> np.ndarray:
         members = self.members_

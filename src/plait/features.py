@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +14,8 @@ from plait import config, registry
 from plait.embedding import Embedded, embed, embed_rows
 from plait.embedding_prepare import prepare_distinct
 from plait.encoders._base import Encoder
-from plait.encoders._default import default_encoder
+from plait.encoders._default import default_encoder, trainable_encoder
+from plait.encoders._folders import FOLDERS, encoder_of_folder, is_folder
 from plait.errors import ConfigError
 from plait.inputs import Inputs, SharedCells
 from plait.schema import Modality, Schema
@@ -31,14 +31,15 @@ def make_encoder(
     told = override if override is not None else modality.encoder
     if isinstance(told, Encoder):
         return told
-    told = default_encoder(modality.kind) if told is None else told
-    if isinstance(told, str) and Path(told, "model.json").is_file():  # an aligner's folder, by its path
-        told = {"name": "aligned", "folder": told}
+    usual = trainable_encoder if modality.learns else default_encoder
+    told = usual(modality.kind) if told is None else told
+    if isinstance(told, str) and is_folder(told):
+        told = encoder_of_folder(told)
     options: dict[str, Any] = {"name": told} if isinstance(told, str) else dict(told)
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
-        options["name"] = default_encoder(modality.kind)
-    if options["name"] == "aligned":
+        options["name"] = usual(modality.kind)
+    if options["name"] in FOLDERS.values():
         options.setdefault("kind", modality.kind)
     elif modality.kind == "tabular" and types:
         options.setdefault("types", dict(types))
@@ -46,8 +47,12 @@ def make_encoder(
     encoder = config.build(variant, options, where)
     if modality.kind not in encoder.kinds:
         raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
-    if modality.train == "scratch" and not (encoder.trainable or encoder.raw):
-        raise ConfigError(f"{where}: '{encoder.name()}' has nothing to train; set train: frozen")
+    if modality.train == "tuned" and not encoder.tunable:
+        raise ConfigError(f"{where}: '{encoder.name()}' cannot be tuned; set train: frozen")
+    if modality.learns and not (encoder.trainable or (encoder.raw and modality.train == "scratch")):
+        raise ConfigError(
+            f"{where}: '{encoder.name()}' has nothing to train; set train: {'scratch' if encoder.raw else 'frozen'}"
+        )
     if modality.train == "frozen" and not encoder.frozen:
         raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
     return encoder
@@ -78,9 +83,19 @@ class Featurizer:
                 encoder.fit([cell for group in groups for cell in group if cell is not None])
 
     def transform(
-        self, frame: pd.DataFrame, root: str | None, store: Store | None, *, strict: bool, progress: bool | None
+        self,
+        frame: pd.DataFrame,
+        root: str | None,
+        store: Store | None,
+        *,
+        strict: bool,
+        progress: bool | None,
+        ready: Mapping[str, Tokens] | None = None,
     ) -> Inputs:
-        """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``."""
+        """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``.
+
+        What is ``ready`` (modality -> tokens of these rows) is taken as it is.
+        """
         tokens: dict[str, Tokens] = {}
         prepared: dict[str, Mapping[str, Tensor]] = {}
         present: dict[str, Tensor] = {}
@@ -88,7 +103,9 @@ class Featurizer:
             encoder = self.encoders[modality.name]
             if modality.kind == "tabular":
                 tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
-            elif modality.train == "frozen":
+            elif modality.name in (ready or {}):
+                tokens[modality.name] = (ready or {})[modality.name]
+            elif not modality.learns:
                 parts = [
                     embed(encoder, group, store, name=modality.name, strict=strict, progress=progress)
                     for group in cells(frame, modality, root)
@@ -98,7 +115,7 @@ class Featurizer:
                 groups = cells(frame, modality, root)
                 if len(groups) != 1:
                     raise ConfigError(
-                        f"modality '{modality.name}': train: scratch takes one column, found {len(groups)}"
+                        f"modality '{modality.name}': train: {modality.train} takes one column, found {len(groups)}"
                     )
                 arrays, place = prepare_distinct(encoder, groups[0], store, name=modality.name, strict=strict)
                 if not arrays:  # not one cell is present: the encoder says what its arrays would look like

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait import __version__, config, enhancement, network_choice, rows, schema
+from plait import __version__, config, enhancement, network_choice, precision, rows, schema
 from plait.assembly import Design, dropouts, maker, member_count, schedule
+from plait.checkpoint import Checkpoints
 from plait.crossfit import Members, crossfit
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
@@ -24,12 +25,17 @@ from plait.fusion._base import resolve
 from plait.inputs import Inputs
 from plait.networks.fusion import depth_number
 from plait.prepared import SHARING, Prepared
+from plait.pretraining import pace, regime
 from plait.progress import track
+from plait.records import memory
+from plait.records.asked import following, frozen_weights
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
 from plait.table import data_hash
 from plait.tasks import task_class
+from plait.tokens import Tokens
 from plait.train import Training, trained_weights
+from plait.tuning.stage import Lesson, tune
 
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
@@ -47,6 +53,7 @@ class Fitted:
     record: dict[str, Any]
     inputs: Inputs
     went: np.ndarray
+    checkpoints: Checkpoints | None = None
 
 
 #: A tabular modality keeps so many features whatever ``components`` says.
@@ -56,14 +63,16 @@ TABULAR_FEATURES = 1024
 class _Clock:
     """Seconds and peak memory of each stage."""
 
-    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
-        self.seconds = dict(seconds or {})
+    def __init__(self, seconds: Mapping[str, float] | None = None, peak_mb: Mapping[str, float] | None = None) -> None:
+        self.seconds, self.peak_mb = dict(seconds or {}), dict(peak_mb or {})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
+        memory.begin_stage()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), memory.stage_mb())
 
 
 def array_frame(array: np.ndarray) -> pd.DataFrame:
@@ -99,9 +108,20 @@ def inputs_of(
     told: FusionEstimator, frame: pd.DataFrame, found: Schema, features: Featurizer, scalers: Mapping[str, Scaler]
 ) -> Inputs:
     """Rows as the networks take them: validated, encoded, scaled."""
+    return _scaled(told, frame, found, features, scalers, told.enhancers_)
+
+
+def _scaled(
+    told: FusionEstimator,
+    frame: pd.DataFrame,
+    found: Schema,
+    features: Featurizer,
+    scalers: Mapping[str, Scaler],
+    enhancers: Mapping[str, enhancement.Enhancer],
+) -> Inputs:
     frame = with_missing_columns(found, frame) if told.partial else frame
     schema.validate(found, frame)
-    raw = enhancement.apply(told.enhancers_, _encode(told, features, frame))
+    raw = enhancement.apply(enhancers, _encode(told, features, frame))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
@@ -112,11 +132,13 @@ def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 
-def _encode(told: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
+def _encode(
+    told: FusionEstimator, features: Featurizer, frame: pd.DataFrame, ready: Mapping[str, Tokens] | None = None
+) -> Inputs:
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
     store = told._opened_store() if stored else None
     try:
-        return features.transform(frame, told.root, store, strict=told.strict, progress=told.progress)
+        return features.transform(frame, told.root, store, strict=told.strict, progress=told.progress, ready=ready)
     finally:
         if store is not None:
             store.close()
@@ -128,15 +150,21 @@ def fit(
     target: np.ndarray,
     weight: np.ndarray,
     groups: np.ndarray | None = None,
+    test: tuple[pd.DataFrame, Any] | None = None,
 ) -> Fitted:
-    """Everything from rows to trained members; rows of one group (n,) are held out together."""
+    """Everything from rows to trained members; rows of one group (n,) are held out together.
+
+    ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
+    """
+    precision.device_of(told.device)  # refused before anything is encoded
     _check_design(told)
+    pace.check_warmup(told.warmup)
     seed = _seed(told.random_state)
-    ready = _ready(told, frame, target, weight)
+    ready = _ready(told, frame, target, weight, groups)
     found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
     inputs, target, row_weight = ready.inputs, ready.target, ready.weight
-    clock = _Clock(ready.seconds)
-    learning = {m.name: features.encoders[m.name] for m in found.modalities if m.train != "frozen"}
+    clock = _Clock(ready.seconds, ready.peak_mb)
+    learning = {m.name: features.encoders[m.name] for m in found.modalities if m.learns}
     members = member_count(told.members, len(inputs), bool(learning))
     learning |= enhancement.encoders(ready.enhancers)
     dropout, input_dropout = dropouts(len(inputs), told.dropout, told.input_dropout)
@@ -154,9 +182,16 @@ def fit(
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
     design, make = maker(design, dims, task.out_dim, learning)
-    training = schedule(_training(told, names, input_dropout), len(inputs), told.epochs, told.batch_size)
+    training = schedule(
+        regime.paced(told, ready, _training(told, names, input_dropout)), len(inputs), told.epochs, told.batch_size
+    )
     with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
+        alone = regime.stage(told, ready, row_weight, training, seed)
+        seen = None
+        if told.record_epochs and test is not None:
+            seen = (_scaled(told, test[0], found, features, scalers, ready.enhancers), test[1])
+        follow = following(told, ready, row_weight, seen, design)
         result = crossfit(
             make,
             task,
@@ -170,9 +205,15 @@ def fit(
             seed,
             bar.advance,
             None if groups is None else _groups(groups, ready.went),
+            alone,
+            follow,
         )
+    regime.tell(alone, clock.seconds)
     record = _record(told, seed, ready, clock, result, design, training)
-    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went)
+    record["pretrain"] = alone.record()
+    record["tuned"] = ready.tuned
+    follow.close()
+    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, follow.checkpoints)
 
 
 def _groups(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
@@ -183,23 +224,27 @@ def _groups(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
     return found
 
 
-def _ready(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Prepared:
+def _ready(
+    told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
+) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
 
     def make() -> Prepared:
-        return _prepare(told, frame, target, weight)
+        return _prepare(told, frame, target, weight, groups)
 
     return make() if told.align else SHARING.get()(told, make)
 
 
-def _prepare(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray) -> Prepared:
+def _prepare(
+    told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
+) -> Prepared:
     """Equal rows made one, encoded and scaled."""
     clock = _Clock()
     digest = data_hash(frame)
     given = len(frame)
     with clock.stage("schema"):
         found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
-        found = network_choice.schema_for(told.network, found, told.encoders)
+        found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         weight = weight * rows.class_weights(target, told.class_weight, task_name)
         used = [c for m in found.modalities for c in m.columns]
@@ -211,12 +256,18 @@ def _prepare(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, wei
     with clock.stage("encode"):
         features = Featurizer(found, told.encoders)
         features.fit(frame, told.root)
-        raw = _encode(told, features, frame)
+    with clock.stage("tune"):
+        drawn = _seed(told.random_state) if any(m.train == "tuned" for m in found.modalities) else 0
+        lesson = Lesson(task, target, weight, None if groups is None else _groups(groups, went), drawn)
+        tuned, tokens = tune(told, features, frame, lesson)
+    with clock.stage("encode"):
+        raw = _encode(told, features, frame, tokens)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
         with clock.stage("align"):
             enhancers = enhancement.fit(enhancements, raw, _seed(told.random_state), told.progress)
             raw = enhancement.apply(enhancers, raw, training=True)
+            found, features, raw = enhancement.without_dropped(enhancers, found, features, raw)
     with clock.stage("scale"):
         row_weight = torch.from_numpy(weight).float()
         kinds = {m.name: m.kind for m in found.modalities}
@@ -225,7 +276,8 @@ def _prepare(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, wei
         scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
     return Prepared(
-        found, task, target, features, scalers, inputs, row_weight, went, digest, given, clock.seconds, enhancers
+        found, task, target, features, scalers, inputs, row_weight, went, digest, given, clock.seconds, enhancers, tuned,
+        clock.peak_mb,
     )
 
 
@@ -302,9 +354,13 @@ def _record(
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
         "trained_weights": sum(trained_weights(m) for m in result.members)
-        + sum(enhancer.record.get("trained_weights", 0) for enhancer in ready.enhancers.values()),
+        + sum(enhancer.record.get("trained_weights", 0) for enhancer in ready.enhancers.values())
+        + sum(one["trained_weights"] for one in ready.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in ready.enhancers.items()},
+        "frozen_weights": frozen_weights(ready.features.encoders, ready.schema),
+        "device": str(precision.device_of(told.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
+        "stage_peak_mb": clock.peak_mb,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "absent": {name: float((~there).float().mean()) for name, there in ready.inputs.present.items()},
         "encoders": {

@@ -67,6 +67,11 @@ class Inputs:
         """Rows."""
         return len(next(iter(self.present.values())))
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(iter(self.present.values())).device
+
     def take(self, rows: Tensor) -> Inputs:
         """The given rows."""
         return Inputs(
@@ -98,3 +103,12 @@ class Inputs:
             },
             {k: v.to(device) for k, v in self.present.items()},
         )
+
+
+def together(parts: Mapping[str, Inputs]) -> Inputs:
+    """One table's rows, each modality taken from its own pass."""
+    return Inputs(
+        {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
+        {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
+        {m: inputs.present[m] for m, inputs in parts.items()},
+    )

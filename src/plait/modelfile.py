@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plait import enhancement, persist, tasks
+from plait import enhancement, persist, records, tasks
 from plait import schema as schemas
 from plait.assembly import Design, maker
 from plait.card import card
@@ -19,6 +19,7 @@ from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.mixture import Mixture
 from plait.scaling import Scaler
+from plait.tuning import tuned as tuning
 
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
@@ -34,17 +35,15 @@ def save(model: FusionEstimator, folder: str | Path) -> Path:
 def write(model: FusionEstimator, place: Path) -> None:
     """Write the model's files into a folder that exists."""
     arrays: dict[str, np.ndarray] = {}
-    encoders = {
-        name: {**facts, "state": _split(facts["state"], f"encoder.{name}", arrays)}
-        for name, facts in model.features_.state().items()
-    }
+    encoders = split_states(model.features_, arrays)
     for name, scaler in model.scalers_.items():
         arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
     align, aligned = enhancement.to_state(model.enhancers_)
     arrays |= aligned
     for number, member in enumerate(model.members_.members):
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
-    settings = {k: v for k, v in model.get_params(deep=False).items() if k != "modalities"} | model.advised_
+    passing = ("modalities", "checkpoint", "tensorboard")  # of this fit, not of the model
+    settings = {k: v for k, v in model.get_params(deep=False).items() if k not in passing} | model.advised_
     manifest = {
         "kind": type(model).__name__,
         "settings": plain(settings),
@@ -57,9 +56,10 @@ def write(model: FusionEstimator, place: Path) -> None:
         "align": align,
         "mixture": model.members_.mixture.state(),
         "record": model.record_,
-        "history": model.history_,
+        "history": records.slim(model.history_),
     }
     persist.write_model(place, plain(manifest), arrays, card(model))
+    records.write(place, model.history_)
 
 
 def load(folder: str | Path) -> Any:
@@ -91,7 +91,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     model = kinds[manifest["kind"]](**settings)
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
-    model.features_ = _features(model.schema_, manifest["encoders"], arrays)
+    model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
     model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
     model.scalers_ = {
         m.name: Scaler.restore(found)
@@ -111,9 +111,15 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     return model
 
 
-def _features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
-    names = {name: {"name": facts["name"], **facts["options"]} for name, facts in encoders.items()}
+def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+    """The encoders as they were when the model was fitted.
+
+    Raises:
+        ModelError: one has another version, other options or other weights now.
+    """
+    names = {name: tuning.inside(facts) for name, facts in encoders.items()}
     features = Featurizer(found, names)
+    tuning.put_back(features, encoders)
     for name, facts in encoders.items():
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}
         state |= _under(arrays, f"encoder.{name}.")
@@ -128,7 +134,7 @@ def _features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.n
 
 def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> list[Any]:
     names = [m.name for m in model.schema_.modalities]
-    learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.train != "frozen"}
+    learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
     learning |= enhancement.encoders(model.enhancers_)
     dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
     count = model.record_["members"]
@@ -155,6 +161,14 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def split_states(features: Featurizer, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What the manifest says of every encoder; ``arrays`` are given theirs."""
+    return {
+        name: {**facts, "state": _split(facts["state"], f"encoder.{name}", arrays)}
+        for name, facts in features.state().items()
+    }
 
 
 def _split(state: Mapping[str, Any], prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from plait.conditions import parse
-from plait.conditions._signals import SignalCondition
 from plait.errors import ConfigError, TableError
-from plait.inputs import Inputs
+from plait.inputs import Inputs, together
 
 if TYPE_CHECKING:
     from plait.estimators import FusionClassifier
@@ -125,20 +124,12 @@ def noise(modality: str, level: float, ratio: str = "snr", seed: int = 0) -> Any
     return parse({"white_noise": {"modality": modality, ratio: float(level), "seed": seed}})
 
 
-class _Zeroed(SignalCondition):
-    kinds = ("image", "audio", "video")
-    measure = "all or nothing"
-
-    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
-        return np.zeros_like(signal, dtype=np.float32)
-
-
 def zeroed(frame: pd.DataFrame, schema: Schema, modality: str, root: str | None = None) -> pd.DataFrame:
     """The table with one modality black or silent, as the paper makes models of one modality (section 5.3).
 
     It is still there, and as long as it was; for true absence leave the modality out of the schema.
     """
-    return _Zeroed(modality=modality).apply(frame, schema, root)
+    return parse({"zeroed": {"modality": modality}}).apply(frame, schema, root)
 
 
 def noised(
@@ -152,15 +143,6 @@ def noised(
     alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
     changed = noise(modality, level, ratio, seed).apply(alone, schema, model.root)
     return inputs_of(model, changed, schema, model.features_, model.scalers_)
-
-
-def together(parts: Mapping[str, Inputs]) -> Inputs:
-    """One table's rows, each modality taken from its own pass."""
-    return Inputs(
-        {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
-        {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
-        {m: inputs.present[m] for m, inputs in parts.items()},
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,61 +193,4 @@ def activations(
         shown = values[0][begun[0]].numpy()
         classes = tuple(str(c) for c in model.classes_)
         found.append(Activations(shown, len(shown) - heard, classes, str(truth), dict(levels)))
-    return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """How much better one design is than another, seed by seed on the same test rows.
-
-    What is tested is whether training again would give the same sign; other test rows are not part of it.
-
-    Attributes:
-        difference: (R, C) mean over the seeds of accuracy, first minus second.
-        p: (R, C) of a paired t-test over the seeds, by Holm's method for all cells together.
-        overall: mean over the grid of each seed (S,).
-        overall_p: of a paired t-test of ``overall``.
-    """
-
-    difference: np.ndarray
-    p: np.ndarray
-    overall: np.ndarray
-    overall_p: float
-
-
-def compare(first: Sequence[Grid], second: Sequence[Grid]) -> Comparison:
-    """Compare two designs that were trained with the same seeds, in the same order.
-
-    Raises:
-        TableError: fewer than two seeds, or other seeds, ratios or test rows on one side.
-    """
-    if len(first) != len(second) or len(first) < 2:
-        raise TableError(f"a paired comparison needs the same two or more seeds; found {len(first)} and {len(second)}")
-    if any(a.levels != b.levels or a.correct.shape != b.correct.shape for a, b in zip(first, second, strict=True)):
-        raise TableError("the grids differ in their ratios or test rows; evaluate both on the same")
-    gaps = np.stack([a.accuracy - b.accuracy for a, b in zip(first, second, strict=True)])  # (S, R, C)
-    overall = gaps.mean((1, 2))
-    shape = gaps.shape[1:]
-    cells = np.array([_paired_p(cell) for cell in gaps.reshape(len(gaps), -1).T])
-    return Comparison(gaps.mean(0), holm(cells).reshape(shape), overall, _paired_p(overall))
-
-
-def _paired_p(gaps: np.ndarray) -> float:
-    """Two-sided p that the mean of the gaps is zero; 1 where they are all the same, for then their spread is unknown."""
-    from scipy import stats
-
-    return 1.0 if np.ptp(gaps) < 1e-12 else float(stats.ttest_1samp(gaps, 0.0).pvalue)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values (n,) adjusted so that the chance of any false one stays what it says.
-
-    Example:
-        >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p)
-    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1.0)
-    found = np.empty_like(raised)
-    found[order] = raised
     return found

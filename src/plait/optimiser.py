@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.optim.adamw import adamw
 
 
 class AdamW:
-    """Decoupled weight decay; the learning rate rises over a tenth of the steps and falls to zero as a cosine.
+    """Decoupled weight decay; the learning rate rises over the first steps and falls to zero as a cosine.
 
     ``torch.optim.AdamW`` runs the same step (a test compares them), but making one imports torch's compiler: a second,
     which is a fifth of a small fit.
@@ -20,9 +20,29 @@ class AdamW:
     Source: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], learning_rate: float, weight_decay: float, steps: int) -> None:
-        """Train ``parameters`` for ``steps`` steps."""
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float,
+        weight_decay: float,
+        steps: int,
+        *,
+        warmup: float = 0.1,
+        shares: Mapping[Parameter, float] | None = None,
+    ) -> None:
+        """Train ``parameters`` for ``steps`` steps.
+
+        Args:
+            parameters: what learns.
+            learning_rate: peak.
+            weight_decay: decoupled.
+            steps: over which the rate rises and falls.
+            warmup: share of the steps over which it rises.
+            shares: of the learning rate, for parameters that learn slower or faster than the others.
+        """
         self.parameters = [p for p in parameters if p.requires_grad]
+        self.warmup, told = warmup, shares or {}
+        self.shares = [told.get(p, 1.0) for p in self.parameters]
         self.rate, self.decay, self.steps, self.done = learning_rate, weight_decay, steps, 0
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]
@@ -30,7 +50,7 @@ class AdamW:
 
     def factor(self) -> float:
         """Share of the peak learning rate at this step."""
-        warm = max(1, self.steps // 10)
+        warm = max(1, int(self.steps * self.warmup))
         if self.done < warm:
             return (self.done + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - warm) / max(1, self.steps - warm))))
@@ -44,24 +64,27 @@ class AdamW:
     def step(self, limit: float | None = 5.0) -> None:
         """One step; the norm of all gradients together is held below ``limit``, if there is one."""
         kept: list[int] = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        gradients: list[Tensor] = [g for i in kept if (g := self.parameters[i].grad) is not None]
-        if gradients:
-            if limit is not None:
-                torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
-            adamw(
-                [self.parameters[i] for i in kept],
-                gradients,
-                [self.mean[i] for i in kept],
-                [self.square[i] for i in kept],
-                [],
-                [self.count[i] for i in kept],
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=self.rate * self.factor(),
-                weight_decay=self.decay,
-                eps=1e-8,
-                maximize=False,
-            )
+        if kept and limit is not None:
+            torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
+        for share in dict.fromkeys(self.shares[i] for i in kept):
+            self._update([i for i in kept if self.shares[i] == share], self.rate * share * self.factor())
         self.done += 1
+
+    def _update(self, places: Sequence[int], rate: float) -> None:
+        gradients: list[Tensor] = [g for i in places if (g := self.parameters[i].grad) is not None]
+        adamw(
+            [self.parameters[i] for i in places],
+            gradients,
+            [self.mean[i] for i in places],
+            [self.square[i] for i in places],
+            [],
+            [self.count[i] for i in places],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=rate,
+            weight_decay=self.decay,
+            eps=1e-8,
+            maximize=False,
+        )

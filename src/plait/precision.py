@@ -7,6 +7,29 @@ from functools import cache
 
 import torch
 
+from plait.errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def device_of(told: str) -> torch.device:
+    """Where to train: ``cpu``, ``cuda``, or ``auto``: a GPU that is there, else the CPU.
+
+    Raises:
+        ConfigError: an unknown name, or ``cuda`` where there is none.
+
+    Example:
+        >>> device_of("cpu")
+        device(type='cpu')
+    """
+    if told not in DEVICES:
+        raise ConfigError(f"device {told!r}: expected one of {', '.join(DEVICES)}")
+    if told == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device 'cuda': this torch sees no GPU; set device to auto or cpu, or install a torch built for CUDA"
+        )
+    return torch.device("cuda" if told != "cpu" and torch.cuda.is_available() else "cpu")
+
 
 @cache
 def _cpu_has_bf16() -> bool:

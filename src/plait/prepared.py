@@ -33,6 +33,8 @@ class Prepared:
         digest: of the table given, with ``given`` rows.
         seconds: of each stage.
         enhancers: what ``align`` asked for, fitted.
+        tuned: modality with ``train: tuned`` -> what its tuning cost.
+        peak_mb: greatest memory of each stage.
     """
 
     schema: Schema
@@ -47,6 +49,8 @@ class Prepared:
     given: int
     seconds: Mapping[str, float]
     enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
+    tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 Make = Callable[[], Prepared]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: How an encoder comes by its weights.
-TRAIN = ("frozen", "scratch")
+TRAIN = ("frozen", "pretrain", "scratch", "tuned")
 TASKS = ("classification", "multilabel", "regression")
 #: What a tabular column may be; ``date`` may carry its format, as in ``date %d/%m/%Y``.
 TYPES = ("number", "category", "boolean", "date", "list")
@@ -31,7 +31,8 @@ class Modality:
         columns: the table's columns; text and code columns are joined into one string per row, media columns give a
             token each.
         encoder: a name, or a mapping ``{name: ..., option: ...}``; None takes the best installed one for the kind.
-        train: ``frozen`` or ``scratch``.
+        train: ``frozen``, ``scratch``, ``pretrain`` (alone on the same task first, then with the others), or ``tuned`` (the last
+            layers of a pretrained one adapted to the task, then frozen).
         root: folder or zip archive that relative paths of this modality start from; None takes the table's.
     """
 
@@ -53,6 +54,11 @@ class Modality:
         twice = sorted({c for c in self.columns if self.columns.count(c) > 1})
         if twice:
             raise ConfigError(f"modality '{self.name}': columns named twice: {', '.join(twice)}")
+
+    @property
+    def learns(self) -> bool:
+        """Its encoder learns with the networks; a tuned one has learned before them."""
+        return self.train not in ("frozen", "tuned")
 
 
 @dataclass(frozen=True)

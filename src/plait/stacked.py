@@ -8,6 +8,7 @@ cost them once: on Pokemon (five members of five networks) training takes a thir
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.errors import PlaitError
+from plait import checkpoint
 from plait.fusion.concat import Concat
 from plait.inputs import Inputs
 from plait.networks._dropout import Dropout, Masks
@@ -26,7 +27,7 @@ from plait.networks.linear import LinearNetwork
 from plait.optimiser import AdamW
 from plait.precision import fast_dtype
 from plait.tasks import Task
-from plait.train import Branches, Training, batch_starts
+from plait.train import Branches, Diverged, Training, Watch, batch_starts
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024
@@ -178,11 +179,13 @@ class _Rows:
         self.place = {n: (e - p.shape[1], e) for n, e, p in zip(self.names, ends, parts, strict=True)}
         self.x = torch.cat(parts, 1)  # (n, D)
         self.present = torch.stack([inputs.present[name] for name in self.names], 1)  # (n, modalities)
+        self.device = self.x.device
         self.whole = dict(zip(self.names, self.present.all(0).tolist(), strict=True))
         self.target, self.weight = target, weight
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features (M, B, D), present (M, B, modalities), targets (M * B, ...), weights (M, B) of rows (M, B)."""
+        rows = rows.to(self.device)
         flat = rows.flatten()
         x = self.x.index_select(0, flat).view(*rows.shape, -1)
         present = self.present.index_select(0, flat).view(*rows.shape, -1)
@@ -207,19 +210,27 @@ class Stack:
         self.branches = nn.ModuleDict(
             {name.replace(".", "_"): _Branch([m.networks[name] for m in members]) for name in members[0].networks}
         )
-        self.rows = _Rows(inputs, target, weight)
+        device = members[0].device
+        self.rows = _Rows(inputs.to(device), target.to(device), weight.to(device))
 
     def train(
         self,
         folds: Sequence[tuple[Tensor, Tensor]],
         generator: torch.Generator,
         stopped: Callable[[], bool] = lambda: False,
+        watch: Watch | None = None,
     ) -> list[dict[str, Any]]:
         """Train on each member's fold, keep its best state per branch by its held-out rows; give the weights back.
 
+        A member that diverged keeps its best state while the others go on; its records say ``diverged`` from then on.
+
         Returns:
             One record per member and epoch, as ``plait.train.train`` gives them, with ``member``.
+
+        Raises:
+            Diverged: a member did before it had a state to keep.
         """
+        watch = watch or Watch()
         size = min(len(fold) for fold, _ in folds)
         starts = [*batch_starts(size, self.settings.batch_size), size]
         optimiser = AdamW(
@@ -227,28 +238,70 @@ class Stack:
             self.settings.learning_rate,
             self.settings.weight_decay,
             (len(starts) - 1) * self.settings.epochs,
+            warmup=self.settings.warmup,
         )
         masks = Masks(generator)
         held = _padded([valid for _, valid in folds])
-        best = _Best(self.branches, len(folds), self.settings.patience)
+        best = _Best(self.branches, len(folds), self.settings.patience, judged=held is not None)
         history: list[dict[str, Any]] = []
-        for epoch in range(self.settings.epochs):
-            order = torch.stack([fold[torch.randperm(len(fold), generator=generator)[:size]] for fold, _ in folds])
-            batches = [order[:, a:b] for a, b in pairwise(starts)]
-            losses = [self._step(batch, optimiser, masks, generator) for batch in batches]
-            record: dict[str, Any] = {"epoch": epoch, "train": _mean_of(losses)}
-            if held is not None:
-                record["valid"] = self._judged(*held)
-                best.offer(record["valid"], epoch)
-            history.extend(_records(record, len(folds)))
-            if not all(math.isfinite(float(v.sum())) for v in record["train"].values()):
-                raise PlaitError(f"training diverged in epoch {epoch}; lower learning_rate")
-            if best.done(epoch) or stopped():
+        parts: dict[str, checkpoint.Kept] = {"branches": _Weights(best.parts), "best": best}
+        kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
+        ended, halted = kept.resume(), False
+        for epoch in range(len(history) // len(folds), self.settings.epochs):
+            if ended or halted:
                 break
+            record = self._epoch(folds, starts, held, optimiser, masks, generator)
+            found = _records({"epoch": epoch, **record}, len(folds))
+            history.extend(found)
+            best.offer(record.get("valid", record["train"]), epoch)
+            if lost := next((one for one in found if "diverged" in one and not best.good(one["member"])), None):
+                raise Diverged(epoch, lost["train_loss"], history, None, lost["diverged"])
+            self._watched(found, watch)
+            alive = any("diverged" not in one for one in found)
+            ended, halted = best.done(epoch) or not alive, stopped()
+            if not ended:
+                kept.keep()
         best.restore()
+        self._give_back()
+        if not halted:
+            kept.keep(ended=True)
+        return history
+
+    def _epoch(
+        self,
+        folds: Sequence[tuple[Tensor, Tensor]],
+        starts: Sequence[int],
+        held: tuple[Tensor, Tensor] | None,
+        optimiser: AdamW,
+        masks: Masks,
+        generator: torch.Generator,
+    ) -> dict[str, Any]:
+        """Losses of each branch and member (M,) on both parts; seconds are a member's share."""
+        clock, size, members = time.perf_counter(), starts[-1], len(folds)
+        order = torch.stack([fold[torch.randperm(len(fold), generator=generator)[:size]] for fold, _ in folds])
+        batches = [order[:, a:b] for a, b in pairwise(starts)]
+        record: dict[str, Any] = {"train": _mean_of([self._step(b, optimiser, masks, generator) for b in batches])}
+        record["seconds"] = {"train": (time.perf_counter() - clock) / members}
+        record["batches"] = {"train": len(batches)}
+        if held is not None:
+            clock = time.perf_counter()
+            record["valid"] = self._judged(*held)
+            record["seconds"]["valid"], record["batches"]["valid"] = (time.perf_counter() - clock) / members, 1
+        return record
+
+    def _watched(self, records: Sequence[dict[str, Any]], watch: Watch) -> None:
+        """Score each member as a network of its own, and tell of its epoch."""
+        if watch.score is not None:
+            self._give_back()
+        for record, member in zip(records, self.members, strict=True):
+            if watch.score is not None:
+                record["metrics"] = watch.score(record["member"], member)
+            if watch.tell is not None:
+                watch.tell(record)
+
+    def _give_back(self) -> None:
         for name, branch in self._named():
             branch.give_back([member.networks[name] for member in self.members])
-        return history
 
     def _named(self) -> list[tuple[str, _Branch]]:
         return [(n, b) for n, b in zip(self.sources, self.branches.values(), strict=True) if isinstance(b, _Branch)]
@@ -274,7 +327,7 @@ class Stack:
         chance = torch.tensor([self.settings.modality_dropout.get(name, 0.0) for name in self.rows.names])
         if len(self.rows.names) < 2 or not bool(chance.any()):
             return x
-        kept = (torch.rand(present.shape, generator=generator) >= chance).to(x.dtype)
+        kept = (torch.rand(present.shape, generator=generator) >= chance).to(x)
         parts = [
             x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(self.rows.place[n] for n in self.rows.names)
         ]
@@ -318,7 +371,7 @@ class Stack:
         """Loss of each branch and member on its held-out rows (M,)."""
         self.branches.eval()
         x, present, target, weight = self.rows.take(rows)
-        weight = weight * counts
+        weight = weight * counts.to(weight.device)
         seen = {n: present[..., self.rows.names.index(n)] for n in self.rows.names}
         found = {}
         for name, branch in self._named():
@@ -348,40 +401,78 @@ def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
     found = []
     for member in range(members):
         one: dict[str, Any] = {"member": member, "epoch": record["epoch"]}
+        lost: set[str] = set()
         for part in ("train", "valid"):
             if part in record:
                 losses = {name: float(values[member]) for name, values in record[part].items()}
                 one |= {f"{part}_loss": sum(losses.values()) / len(losses), part: losses}
-        found.append(one)
+                lost |= {name for name, loss in losses.items() if not math.isfinite(loss)}
+        one |= {"seconds": dict(record["seconds"]), "batches": dict(record["batches"])}
+        found.append(one | ({"diverged": sorted(lost)} if lost else {}))
     return found
+
+
+class _Weights:
+    """All that the members have learned, for a checkpoint."""
+
+    def __init__(self, parts: Sequence[_Branch]) -> None:
+        self.parts = parts
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {f"{i}.{j}": a for i, part in enumerate(self.parts) for j, a in enumerate(part.arrays())}, {}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        for i, part in enumerate(self.parts):
+            for j, array in enumerate(part.arrays()):
+                array.copy_(arrays[f"{i}.{j}"])
 
 
 class _Best:
     """The best state so far of each branch of each member."""
 
-    def __init__(self, branches: nn.ModuleDict, members: int, patience: int) -> None:
+    def __init__(self, branches: nn.ModuleDict, members: int, patience: int, *, judged: bool = True) -> None:
         self.parts = [b for b in branches.values() if isinstance(b, _Branch)]
-        self.patience = patience
+        self.patience, self.judged = patience, judged
         self.loss = torch.full((len(self.parts), members), math.inf)
         self.epoch = torch.zeros(len(self.parts), members)
         self.states: list[list[Tensor]] | None = None
 
     def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
-        found = torch.stack(list(losses.values()))
-        better = found < self.loss - 1e-6
+        """An epoch's held-out losses; without held-out rows the latest state that is a number is the best."""
+        found = torch.stack(list(losses.values())).cpu()
+        better = found < self.loss - 1e-6 if self.judged else found.isfinite() & self._whole()
         if self.states is None:
             self.states = [[a.clone() for a in part.arrays()] for part in self.parts]
         for part, kept, members in zip(self.parts, self.states, better, strict=True):
             chosen = members.nonzero()[:, 0]
             if len(chosen):
                 for state, array in zip(kept, part.arrays(), strict=True):
-                    state[chosen] = array[chosen]
+                    there = chosen.to(state.device)
+                    state[there] = array[there]
         self.loss, self.epoch = torch.where(better, found, self.loss), torch.where(better, float(epoch), self.epoch)
 
+    def _whole(self) -> Tensor:
+        """Bool (branches, M): all weights are numbers."""
+        sums = [torch.stack([a.flatten(1).sum(1) for a in part.arrays()]).sum(0) for part in self.parts]
+        return torch.stack(sums).isfinite().cpu()
+
+    def good(self, member: int) -> bool:
+        """Whether every branch of a member has a state to keep."""
+        return bool(self.loss[:, member].isfinite().all())
+
     def done(self, epoch: int) -> bool:
-        return self.states is not None and bool((epoch - self.epoch >= self.patience).all())
+        return self.judged and self.states is not None and bool((epoch - self.epoch >= self.patience).all())
 
     def restore(self) -> None:
         for part, kept in zip(self.parts, self.states or [], strict=False):
             for state, array in zip(kept, part.arrays(), strict=True):
                 array.copy_(state)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        held = {f"{i}.{j}": a for i, kept in enumerate(self.states or []) for j, a in enumerate(kept)}
+        return {**held, "loss": self.loss, "epoch": self.epoch}, {}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.loss, self.epoch = arrays["loss"], arrays["epoch"]
+        parts = enumerate(self.parts)
+        self.states = [[arrays[f"{i}.{j}"].to(a.device) for j, a in enumerate(p.arrays())] for i, p in parts]

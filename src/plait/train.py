@@ -1,23 +1,32 @@
-"""One training loop, seeded: mini-batches in memory, AdamW, a cosine schedule, early stopping, the best state kept."""
+"""One training loop, seeded: mini-batches in memory, AdamW, a cosine schedule, early stopping, the best state kept.
+
+It may be watched (``Watch``): judged after every epoch, told on, and kept so that a killed one goes on to the same numbers.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plait import checkpoint, precision
 from plait.errors import PlaitError
 from plait.inputs import Inputs
 from plait.networks._dropout import Dropout, Masks, drop_features
 from plait.networks._linear import Linear
 from plait.optimiser import AdamW
+from plait.pretraining.pace import Thaw, Thawing, optimiser_of
 from plait.tasks import Task
 from plait.tokens import Tokens
+
+#: Rows that are answered at a time.
+ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,15 @@ class Training:
     Attributes:
         epochs: at most so many passes; the learning rate falls to zero over them.
         batch_size: rows per step.
-        learning_rate: peak, after a warm-up of a tenth of all steps.
+        learning_rate: peak, after the warm-up.
         weight_decay: decoupled (AdamW).
         patience: epochs without a better validation loss before a branch is done.
         smoothing: label smoothing.
         input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
         modality_dropout: modality -> chance that it is hidden from a row in a step; those not named never are.
+        warmup: share of all steps over which the learning rate rises.
+        encoder_rates: modality -> peak of its encoder's learning rate, where it is another one.
+        thaw: modality -> when its encoder begins to learn, where that is not at once.
     """
 
     epochs: int
@@ -43,6 +55,38 @@ class Training:
     smoothing: float
     input_dropout: float
     modality_dropout: Mapping[str, float]
+    warmup: float = 0.1
+    encoder_rates: Mapping[str, float] = field(default_factory=dict)
+    thaw: Mapping[str, Thawing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What follows a training without changing it.
+
+    Attributes:
+        score: judges a model (its position among those trained together, itself) after an epoch; ``records.Scorer``.
+        tell: hears each epoch's record when it is complete; ``records.tensorboard``.
+        checkpoint: the file by which a killed training is resumed.
+    """
+
+    score: Callable[[int, Branches], dict[str, Any]] | None = None
+    tell: Callable[[Mapping[str, Any]], None] | None = None
+    checkpoint: checkpoint.Checkpoint | None = None
+
+
+class Diverged(PlaitError):  # noqa: N818 - what happened
+    """Training whose loss was no number any more; the model has its best state so far, if there was one."""
+
+    def __init__(
+        self, epoch: int, loss: float, history: list[dict[str, Any]], best: int | None, lost: Sequence[str] = ()
+    ) -> None:
+        """``best``: the epoch whose state is kept; None: there was none. ``lost``: the branches that diverged."""
+        of = ", ".join(f"'{name}'" for name in lost)
+        super().__init__(
+            f"training diverged in epoch {epoch} (loss {loss}{' of ' + of if of else ''}); lower learning_rate"
+        )
+        self.epoch, self.loss, self.history, self.best = epoch, loss, history, best
 
 
 class Branches(nn.Module):
@@ -59,13 +103,40 @@ class Branches(nn.Module):
         self.networks = nn.ModuleDict(networks)
         self.encoders = nn.ModuleDict(encoders)
         self.sources = dict(sources)
+        #: Encoders that learn no more.
+        self.settled: set[str] = set()
+        #: Encoders, or layers of them, that do not learn now: they stay in evaluation mode.
+        self.resting: list[nn.Module] = []
+
+    def train(self, mode: bool = True) -> Branches:
+        """As of every module, but for what rests."""
+        super().train(mode)
+        for part in self.resting:
+            part.eval()
+        return self
 
     def encode(self, inputs: Inputs) -> dict[str, Tokens]:
         """Tokens of every modality, those of learning encoders computed now."""
         tokens = dict(inputs.tokens)
         for name, encoder in self.encoders.items():
-            tokens[name] = encoder(inputs.prepared[name]).absent_where(~inputs.present[name])
+            if name in tokens:  # computed ahead, as it no longer learns
+                continue
+            tokens[name] = self._encoded(encoder, inputs.prepared[name]).absent_where(~inputs.present[name])
         return tokens
+
+    def _encoded(self, encoder: nn.Module, prepared: Mapping[str, Tensor]) -> Tokens:
+        """On a GPU an encoder trains in bf16; on a CPU those that gain by it do so themselves."""
+        if not self.training or self.device.type == "cpu":
+            alone: Tokens = encoder(prepared)
+            return alone
+        with precision.autocast(self.device):
+            found = encoder(prepared)
+        return Tokens(found.x.float(), found.mask)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def branch(self, name: str, tokens: Mapping[str, Tokens]) -> Tensor:
         """Raw outputs (B, out_dim) of one branch."""
@@ -73,8 +144,11 @@ class Branches(nn.Module):
         return out
 
     @torch.inference_mode()
-    def outputs(self, inputs: Inputs, rows: int = 4096, *, exact: bool = True) -> dict[str, Tensor]:
-        """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training."""
+    def outputs(self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True) -> dict[str, Tensor]:
+        """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training.
+
+        The rows are moved to the weights' device batch by batch; what comes out lies where the rows do.
+        """
         self.eval()
         if not exact:
             for part in self.modules():
@@ -82,14 +156,23 @@ class Branches(nn.Module):
                     part.train()
         parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
         for start in range(0, len(inputs), rows):
-            tokens = self.encode(inputs.take(torch.arange(start, min(start + rows, len(inputs)))))
+            batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
+            tokens = self.encode(moved(batch, self.device))
             for name in self.networks:
-                parts[name].append(self.branch(name, tokens))
+                parts[name].append(self.branch(name, tokens).to(batch.device))
         return {name: torch.cat(found) for name, found in parts.items()}
 
     def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:
         """(B,) bool: rows that a branch can say something about."""
         return torch.stack([present[m] for m in self.sources[name]]).any(0)
+
+
+def moved(batch: Inputs, device: torch.device) -> Inputs:
+    """A batch on a device; of cells that rows share only those of the batch go there."""
+    if batch.device.type == device.type:
+        return batch
+    gathered = {k: {name: v[name] for name in v} for k, v in batch.prepared.items()}
+    return Inputs(batch.tokens, gathered, batch.present).to(device)
 
 
 def trained_weights(model: nn.Module) -> int:
@@ -108,37 +191,116 @@ def train(
     settings: Training,
     generator: torch.Generator,
     stopped: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
     """Train every branch on the rows ``fold``; keep each branch's best state by its loss on the rows ``valid``.
 
     Without validation rows the last state stays. Branches share no weights, so each keeps its own best epoch; where
-    encoders learn with them, one best epoch is taken for all.
+    encoders learn with them, one best epoch is taken for all. It runs where the model's weights are: features of frozen
+    modalities are moved there once, cells of learning encoders batch by batch.
 
     Returns:
-        One record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` (means over the branches, and per branch).
+        One record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` (means over the branches), ``train``, ``valid``
+        (per branch), ``seconds`` and ``batches`` of both, and ``metrics`` where ``watch`` scores them.
+
+    Raises:
+        Diverged: the loss was no number any more; the model is as it was at its best, if it ever was good.
     """
+    watch = watch or Watch()
     steps = max(1, len(batch_starts(len(fold), settings.batch_size))) * settings.epochs
-    optimiser = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, steps)
+    optimiser = optimiser_of(model, settings, steps)
     masks = Masks(generator)
     _draw_from(model, masks)
-    best = _Best(model, settings.patience)
-    held = inputs.take(valid) if len(valid) else None
-    history = []
-    for epoch in range(settings.epochs):
-        losses = _epoch(model, task, inputs, target, weight, fold, settings, generator, masks, optimiser)
-        record: dict[str, Any] = {"epoch": epoch, "train_loss": _mean(losses), "train": losses}
-        if held is not None:
-            judged = _valid_losses(model, task, held, target[valid], weight[valid])
-            record |= {"valid_loss": _mean(judged), "valid": judged}
-            best.offer(judged, epoch)
-        history.append(record)
-        if not math.isfinite(record["train_loss"]):
-            raise PlaitError(f"training diverged in epoch {epoch} (loss {record['train_loss']}); lower learning_rate")
-        if best.done(epoch) or stopped():
-            break
+    best = _Best(model, settings.patience, judged=len(valid) > 0)
+    thaw = Thaw(model, settings.thaw, moved(inputs.take(fold[:2]), model.device))
+    rows = _Rows(inputs, target, weight, valid, model)
+    history: list[dict[str, Any]] = []
+    parts: dict[str, checkpoint.Kept] = {"model": _Weights(model), "best": best}
+    kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
+    ended, halted = kept.resume(), False
+    while len(history) < settings.epochs and not ended and not halted:
+        thaw.begin(len(history))
+        record = _record(model, task, rows, fold, settings, generator, masks, optimiser)
+        history.append({"epoch": len(history), **record})
+        if lost := _lost(record):
+            history[-1]["diverged"] = lost
+            best.restore()
+            thaw.end()
+            _draw_from(model, None)
+            raise Diverged(len(history) - 1, record["train_loss"], history, best.latest(), lost)
+        best.offer(record.get("valid", record["train"]), len(history) - 1)
+        if watch.score is not None:
+            history[-1]["metrics"] = watch.score(0, model)
+        if watch.tell is not None:
+            watch.tell(history[-1])
+        ended, halted = best.done(len(history) - 1), stopped()
+        if not ended:
+            kept.keep()
     best.restore()
+    thaw.end()
     _draw_from(model, None)
+    if not halted:
+        kept.keep(ended=True)
     return history
+
+
+def _lost(record: Mapping[str, Any]) -> list[str]:
+    """The branches whose loss is no number any more."""
+    parts = (record["train"], record.get("valid", {}))
+    return sorted({name for part in parts for name, loss in part.items() if not math.isfinite(loss)})
+
+
+class _Weights:
+    """All that a model has learned, for a checkpoint."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return dict(self.model.state_dict()), {}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(dict(arrays))
+
+
+class _Rows:
+    """Rows where the model's weights are: features at once, cells of encoders that learn batch by batch."""
+
+    def __init__(self, inputs: Inputs, target: Tensor, weight: Tensor, valid: Tensor, model: Branches) -> None:
+        self.device, self.streams = model.device, len(inputs.prepared) > 0
+        self.held = (inputs.take(valid), target[valid], weight[valid])
+        self.inputs = inputs if self.streams else inputs.to(self.device)
+        self.target, self.weight = target.to(self.device), weight.to(self.device)
+
+    def take(self, rows: Tensor) -> tuple[Inputs, Tensor, Tensor]:
+        """Inputs, targets and weights of the rows."""
+        there = rows.to(self.device)
+        batch = moved(self.inputs.take(rows), self.device) if self.streams else self.inputs.take(there)
+        return batch, self.target[there], self.weight[there]
+
+
+def _record(
+    model: Branches,
+    task: Task,
+    rows: _Rows,
+    fold: Tensor,
+    settings: Training,
+    generator: torch.Generator,
+    masks: Masks,
+    optimiser: AdamW,
+) -> dict[str, Any]:
+    """One epoch: losses of both parts, seconds, batches."""
+    clock = time.perf_counter()
+    losses, count = _epoch(model, task, rows, fold, settings, generator, masks, optimiser)
+    record: dict[str, Any] = {"train_loss": _mean(losses), "train": losses}
+    record |= {"seconds": {"train": time.perf_counter() - clock}, "batches": {"train": count}}
+    if len(rows.held[1]):
+        clock = time.perf_counter()
+        judged = _valid_losses(model, task, *rows.held)
+        record |= {"valid_loss": _mean(judged), "valid": judged}
+        record["seconds"]["valid"] = time.perf_counter() - clock
+        record["batches"]["valid"] = -(-len(rows.held[1]) // ROWS)
+    return record
 
 
 def _draw_from(model: nn.Module, masks: Masks | None) -> None:
@@ -150,20 +312,19 @@ def _draw_from(model: nn.Module, masks: Masks | None) -> None:
 def _epoch(
     model: Branches,
     task: Task,
-    inputs: Inputs,
-    target: Tensor,
-    weight: Tensor,
+    rows: _Rows,
     fold: Tensor,
     settings: Training,
     generator: torch.Generator,
     masks: Masks,
     optimiser: AdamW,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], int]:
+    """One pass: mean loss of every branch, and how many batches there were."""
     model.train()
     totals: dict[str, float] = {}
     batches = 0
-    for rows in _batches(fold, settings.batch_size, generator):
-        batch = inputs.take(rows)
+    for chosen in _batches(fold, settings.batch_size, generator):
+        batch, target, weight = rows.take(chosen)
         tokens = model.encode(batch)
         if settings.input_dropout > 0:
             tokens = {name: drop_features(found, settings.input_dropout, masks) for name, found in tokens.items()}
@@ -171,7 +332,7 @@ def _epoch(
         loss = _own_losses(model)
         for name in model.networks:
             several = len(model.sources[name]) > 1
-            found = _branch_loss(model, name, task, hidden if several else tokens, target[rows], weight[rows], settings)
+            found = _branch_loss(model, name, task, hidden if several else tokens, target, weight, settings)
             if found is not None:
                 loss = loss + found
                 totals[name] = totals.get(name, 0.0) + float(found.detach())
@@ -180,7 +341,7 @@ def _epoch(
             loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         batches += 1
-    return {name: total / batches for name, total in totals.items()}
+    return {name: total / batches for name, total in totals.items()}, batches
 
 
 def _own_losses(model: Branches) -> Tensor:
@@ -219,33 +380,54 @@ def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, wei
     return losses
 
 
+def _whole(part: nn.Module) -> bool:
+    """Whether all weights are numbers."""
+    return all(bool(p.isfinite().all()) for p in part.parameters())
+
+
 class _Best:
     """Each branch's best state so far, or one for all where encoders learn."""
 
-    def __init__(self, model: Branches, patience: int) -> None:
-        self.model, self.patience = model, patience
-        shared = len(model.encoders) > 0
-        self.groups = {"all": list(model.networks)} if shared else {name: [name] for name in model.networks}
+    def __init__(self, model: Branches, patience: int, *, judged: bool = True) -> None:
+        self.model, self.patience, self.judged = model, patience, judged
+        self.shared = any(name not in model.settled for name in model.encoders)
+        self.groups = {"all": list(model.networks)} if self.shared else {name: [name] for name in model.networks}
         self.loss = dict.fromkeys(self.groups, math.inf)
         self.epoch = dict.fromkeys(self.groups, 0)
         self.states: dict[str, dict[str, Any]] = {}
 
     def _part(self, group: str) -> nn.Module:
-        return self.model if len(self.model.encoders) else self.model.networks[group]
+        return self.model if self.shared else self.model.networks[group]
 
     def offer(self, losses: Mapping[str, float], epoch: int) -> None:
+        """An epoch's held-out losses; without held-out rows the latest state is the best."""
         for group, members in self.groups.items():
-            loss = _mean({name: losses[name] for name in members})
-            if loss < self.loss[group] - 1e-6:
+            loss = _mean({name: losses.get(name, 0.0) for name in members})
+            if loss < self.loss[group] - 1e-6 or (not self.judged and _whole(self._part(group))):
                 self.loss[group], self.epoch[group] = loss, epoch
                 self.states[group] = copy.deepcopy(self._part(group).state_dict())
 
     def done(self, epoch: int) -> bool:
-        return bool(self.states) and all(epoch - last >= self.patience for last in self.epoch.values())
+        waited = all(epoch - last >= self.patience for last in self.epoch.values())
+        return self.judged and bool(self.states) and waited
+
+    def latest(self) -> int | None:
+        """The last epoch that any part is kept from; None where a part was never good."""
+        return max(self.epoch.values()) if len(self.states) == len(self.groups) else None
 
     def restore(self) -> None:
         for group, state in self.states.items():
             self._part(group).load_state_dict(state)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        arrays = {f"{i}.{k}": t for i, g in enumerate(self.groups) for k, t in self.states.get(g, {}).items()}
+        return arrays, {"loss": self.loss, "epoch": self.epoch, "states": list(self.states)}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.loss, self.epoch = dict(facts["loss"]), dict(facts["epoch"])
+        for i, group in enumerate(self.groups):
+            if group in facts["states"]:
+                self.states[group] = {k.removeprefix(f"{i}."): t for k, t in arrays.items() if k.startswith(f"{i}.")}
 
 
 def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator: torch.Generator) -> dict[str, Tokens]:
@@ -254,7 +436,8 @@ def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator:
     chance = torch.tensor([chances.get(name, 0.0) for name in names])
     if len(names) < 2 or not bool(chance.any()):
         return dict(tokens)
-    hidden = torch.rand(len(names), len(tokens[names[0]]), generator=generator) < chance[:, None]
+    drawn = torch.rand(len(names), len(tokens[names[0]]), generator=generator) < chance[:, None]
+    hidden = drawn.to(tokens[names[0]].x.device)
     return {name: tokens[name].absent_where(hidden[i]) for i, name in enumerate(names)}
 
 

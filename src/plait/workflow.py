@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.evaluation import Evaluation, evaluate
 from plait.explanation import Explanation, explain
 from plait.leaks import leaks
+from plait.records import memory
 from plait.schema import Schema
 from plait.targets import Labels, target_values, with_target
 
@@ -89,19 +92,36 @@ def fit_table(
     model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
     seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
-    with model.remembering():
-        model.fit(seen, _part(target, train), groups=None if group is None else seen[group].to_numpy())
-        outputs = model.predict_subsets(held_out)
-        judged = evaluate(model, held_out, outputs=outputs)
+    groups = None if group is None else seen[group].to_numpy()
+    told = (held_out, _part(target, test)) if model.record_epochs else None
+    with contextlib.ExitStack() as kept:
+        kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
+        kept.enter_context(model.remembering())
+        model.fit(seen, _part(target, train), groups=groups, test=told)
+        with _test_stage(model.record_):
+            outputs = model.predict_subsets(held_out)
+            judged = evaluate(model, held_out, outputs=outputs)
         explained = explain(model, held_out, outputs=outputs)
         simple = _baselines(model, seen, held_out)
-    model.record_["command"] = command
-    model.record_["test_rows"] = len(test)
-    folder = page = None
-    if out is not None:
-        folder = Path(out)
-        page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
+        model.record_["command"] = command
+        model.record_["test_rows"] = len(test)
+        about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
+        model.record_["held_out"] = {**about, "seed": int(settings.get("random_state") or 0)}
+        folder = page = None
+        if out is not None:
+            folder = Path(out)
+            page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
     return Outcome(model, judged, explained, simple, warned, folder, page)
+
+
+@contextlib.contextmanager
+def _test_stage(record: dict[str, Any]) -> Iterator[None]:
+    """Seconds and peak memory of answering the held-out rows, beside those of the other stages."""
+    clock = time.perf_counter()
+    memory.begin_stage()
+    yield
+    record["seconds"]["test"] = round(time.perf_counter() - clock, 3)
+    record["stage_peak_mb"]["test"] = memory.stage_mb()
 
 
 def save_outcome(

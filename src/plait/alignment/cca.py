@@ -72,12 +72,20 @@ class Cca(Solved):
             white = between * scale * scale[:, None]
             for part in parts:  # whitened, but for the penalty: within a modality it counts as exactly so
                 white[part, part] = torch.eye(part.stop - part.start, dtype=white.dtype)
-            values, vectors = torch.linalg.eigh(white)  # ascending
-            values, vectors = values.flip(0)[: network.out_dim], vectors.flip(1)[:, : network.out_dim]
+            values, vectors = _leading(white, parts, network.out_dim)
             weight = ((values - 1) / (len(names) - 1)).clamp(0, 1) ** self.power
             for name, part in zip(names, parts, strict=True):
                 network.put(name, means[name], spectra[name][1] @ (scale[part, None] * vectors[part] * weight))
             yield penalty
+
+
+def _leading(white: Tensor, parts: Sequence[slice], count: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues, and their vectors side by side; of two modalities from singular values, ten times as fast."""
+    if len(parts) == 2:
+        left, values, right = torch.linalg.svd(white[parts[0], parts[1]], full_matrices=False)
+        return 1 + values[:count], torch.cat([left, right.T])[:, :count] * 0.5**0.5
+    values, vectors = torch.linalg.eigh(white)  # ascending
+    return values.flip(0)[:count], vectors.flip(1)[:, :count]
 
 
 def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,17 +29,20 @@ from plait.datasets.stsb import Stsb
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def caption_pairs(root: str | Path | None = None, photographs: int | None = None, seed: int = 0) -> pd.DataFrame:
+def caption_pairs(
+    root: str | Path | None = None, photographs: int | None = None, seed: int = 0, first: int | None = None
+) -> pd.DataFrame:
     """Pairs of captions of one photograph of Flickr8k: columns ``a``, ``b``, ``photograph``; four pairs of five captions.
 
-    Captions are put in random order before, so that none is always on one side.
+    Captions are put in random order before, so that none is always on one side. ``photographs`` are drawn, from the ``first``
+    so many of the file (of 8,091) where that is told.
     """
     captions = pd.read_csv(Flickr8k.file(root, "flickr8k_1k", "flickr8k_all_captions.csv"))
     rng = np.random.default_rng(seed)
-    names = captions["image"].unique()
+    names = captions["image"].unique()[:first]
     if photographs is not None:
         names = rng.permutation(names)[:photographs]
-        captions = captions[captions["image"].isin(names)]
+    captions = captions[captions["image"].isin(names)]
     captions = captions.iloc[rng.permutation(len(captions))]
     rows = [
         (one, two, name)
@@ -77,10 +80,15 @@ def sts_b(
     return {name: sentence_similarity(found, frame["score"].to_numpy()) for name, found in cosines.items()}
 
 
-def mrpc(aligner: ModalityAligner, root: str | Path | None = None, rows: int | None = None) -> dict[str, Paraphrase]:
-    """Paraphrase on MRPC: the threshold from the training part, the result on the test part."""
+def parts_of_mrpc(root: str | Path | None = None, rows: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """So many training rows of MRPC, for the threshold (None: all), and all of its test part."""
     frame = Mrpc().load(root).frame
-    parts = [_sample(_part(frame, part), rows) for part in ("train", "test")]
+    return _sample(_part(frame, "train"), rows), _part(frame, "test")
+
+
+def mrpc(aligner: ModalityAligner, root: str | Path | None = None, rows: int | None = None) -> dict[str, Paraphrase]:
+    """Paraphrase on MRPC: the threshold from the training part, the result on the test part; ``rows`` of each, for a look."""
+    parts = [_sample(part, rows) for part in parts_of_mrpc(root)]
     train, test = (sentence_cosines(aligner, p["a"], p["b"]) for p in parts)
     same = [(p["paraphrase"] == "yes").to_numpy() for p in parts]
     return {name: paraphrase(train[name], same[0], test[name], same[1]) for name in train}
@@ -114,8 +122,12 @@ def cifar10(
     templates: Sequence[str] = ("{}", "a photo of a {}."),
     looks: Sequence[int] = LOOKS,
     image: str = "image",
+    tuned_rows: int | None = None,
 ) -> ImageClasses:
-    """Zero-shot classes, linear probe (also of the frozen encoder, without any alignment) and fine-tuning on CIFAR-10."""
+    """Zero-shot classes, linear probe (also of the frozen encoder, without any alignment) and fine-tuning on CIFAR-10.
+
+    ``tuned_rows``: how many of the training rows fine-tuning sees, by far the dearest part; 0: it is left out.
+    """
     frame = Cifar10().load(root).frame
     parts = [_sample(_part(frame, p), n) for p, n in (("train", train_rows), ("test", test_rows))]
     classes = [_numbers(p["label"]) for p in parts]
@@ -123,10 +135,11 @@ def cifar10(
     zero = top_k(aligner.classify(cells[1], CIFAR10, templates), classes[1])
     moved = [aligner.transform(c)[image] for c in cells]
     raw = [aligner.features(c)[image] for c in cells]
-    batches = [{"x": torch.from_numpy(x)} for x in raw]
+    few = slice(tuned_rows)
+    batches = [{"x": torch.from_numpy(x)} for x in (raw[0][few], raw[1])]
     tuned = (
-        fine_tuning(aligner.network_, image, batches[0], classes[0], batches[1], classes[1], looks=looks)
-        if any(p.requires_grad for p in aligner.network_.parameters())
+        fine_tuning(aligner.network_, image, batches[0], classes[0][few], batches[1], classes[1], looks=looks)
+        if tuned_rows != 0 and any(p.requires_grad for p in aligner.network_.parameters())
         else {}
     )
     probes = [linear_probe(x[0], classes[0], x[1], classes[1], looks=looks) for x in (moved, raw)]

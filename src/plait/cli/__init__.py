@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(100_000, 20, 50)  # a fifth of the time that imports take is the collector looking for cycles
     atexit.register(gc.freeze)  # and it need not look once more at what ends with the process
-    from plait.cli import advise, align, fit, look, study, use  # noqa: F401 - registers the commands
+    from plait.cli import advise, align, curves, fit, inspect, look, pretrain, sensitivity, study, use  # noqa: F401 - registers the commands
 
     warnings.simplefilter("always", PlaitWarning)
     shown = warnings.showwarning

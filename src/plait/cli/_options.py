@@ -32,21 +32,50 @@ SchemaFile = Annotated[
 ]
 Encoder = Annotated[
     list[str] | None,
-    typer.Option("--encoder", help="modality=name or kind=name, as often as needed.", show_default=False),
+    typer.Option(
+        "--encoder", help="modality=name (or a folder, or kind=name), as often as needed.", show_default=False
+    ),
+]
+Train = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--train", help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed.", show_default=False
+    ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.", show_default=False),
 ]
 
+RecordEpochs = Annotated[
+    bool, typer.Option("--record-epochs", help="Score every epoch: epoch_metrics.json and .csv in the model folder.")
+]
+TensorBoard = Annotated[
+    str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
+]
+CheckpointFolder = Annotated[
+    str | None,
+    typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.", show_default=False),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 
-def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
+
+def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings whose training is kept beside the model's folder, unless another place, or none, was told."""
+    told = settings.get("checkpoint")
+    beside = str(folder.absolute().with_name(f".{folder.name}.checkpoint"))
+    return {**settings, "checkpoint": {None: beside, "none": None}.get(told, told)}
+
+
+def assignments(
+    pairs: Sequence[str] | None, option: str = "--encoder", expected: str = "modality=name"
+) -> dict[str, str]:
     """``a=b`` pairs as a mapping."""
     found = {}
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign or not name or not value:
-            raise ConfigError(f"--encoder '{pair}': expected modality=name")
+            raise ConfigError(f"{option} '{pair}': expected {expected}")
         found[name] = value
     return found
 

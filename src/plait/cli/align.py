@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,50 @@ Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align."
 Among = Annotated[
     str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.", show_default=False)
 ]
+
+
+def _opened(
+    aligner: Aligner,
+    table: o.Table,
+    root: o.Root = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+) -> tuple[ModalityAligner, pd.DataFrame]:
+    from plait.aligner import ModalityAligner
+    from plait.table import read_table
+
+    model = ModalityAligner.load(aligner)
+    model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
+    model.store = store if store is not None else model.store
+    model.strict = strict or model.strict
+    return model, read_table(table, encoding)
+
+
+def _on_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that is given an aligner and a table, as one that takes the options of ``_opened`` besides its own."""
+    given = {n: p.replace(annotation=_OPENED[n]) for n, p in inspect.signature(_opened).parameters.items()}
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]  # after the aligner and the table
+
+    def run(**told: Any) -> None:
+        command(*_opened(**{name: told.pop(name) for name in given}), **told)
+
+    kept = [p.replace(kind=p.KEYWORD_ONLY) for p in [*given.values(), *own]]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in kept}
+    return run
+
+
+#: Annotations of ``_opened`` that typer reads.
+_OPENED = {
+    "aligner": Aligner,
+    "table": o.Table,
+    "root": o.Root,
+    "store": o.Store,
+    "strict": o.Strict,
+    "encoding": o.Encoding,
+}
 
 
 @app.command()
@@ -81,9 +126,10 @@ def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
 
 
 @app.command()
+@_on_rows
 def search(
-    aligner: Aligner,
-    table: o.Table,
+    fitted: Any,
+    frame: Any,
     query: Annotated[
         list[str],
         typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.", show_default=False),
@@ -94,17 +140,9 @@ def search(
         list[str] | None, typer.Option(help="A column to print beside each answer.", show_default=False)
     ] = None,
     approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
-    root: o.Root = None,
-    store: o.Store = None,
-    strict: o.Strict = False,
-    encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
     """Find the rows of a table that are most like a query of any modality."""
-    from plait.table import read_table
-
-    fitted = _load(aligner, table, root, store, strict)
-    frame = read_table(table, encoding)
     columns = _shown(frame, show)
     queries = [_query(told) for told in query]
     asked = {name for name, _ in queries}
@@ -121,9 +159,10 @@ def search(
 
 
 @app.command()
+@_on_rows
 def classify(
-    aligner: Aligner,
-    table: o.Table,
+    fitted: Any,
+    frame: Any,
     name: Annotated[
         list[str], typer.Option("--name", help="A class, in words; as often as needed.", show_default=False)
     ],
@@ -135,19 +174,13 @@ def classify(
     out: Annotated[
         Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
     ] = None,
-    root: o.Root = None,
-    store: o.Store = None,
-    strict: o.Strict = False,
-    encoding: o.Encoding = None,
 ) -> None:
     """Give each row of a table one of the names, without training on any."""
     import pandas as pd
 
     from plait.aligner_prompts import TEMPLATES
-    from plait.table import read_table, write_table
+    from plait.table import write_table
 
-    fitted = _load(aligner, table, root, store, strict)
-    frame = read_table(table, encoding)
     reader = fitted.reader(by).name
     among = _among(fitted, frame, modality, avoid={reader})
     found = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)
@@ -158,16 +191,6 @@ def classify(
         return
     write_table(answer, out)
     typer.echo(f"{len(answer):,} rows written to {out}", err=True)
-
-
-def _load(folder: Path, table: Path, root: str | None, store: str | None, strict: bool) -> ModalityAligner:
-    from plait.aligner import ModalityAligner
-
-    model = ModalityAligner.load(folder)
-    model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
-    model.store = store if store is not None else model.store
-    model.strict = strict or model.strict
-    return model
 
 
 def _query(told: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ def fit(
     task: o.Task = None,
     root: o.Root = None,
     encoder: o.Encoder = None,
+    train: o.Train = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
     depth: Annotated[
         str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
@@ -45,6 +46,10 @@ def fit(
     group: Annotated[
         str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
     ] = None,
+    record_epochs: o.RecordEpochs = False,
+    tensorboard: o.TensorBoard = None,
+    checkpoint: o.CheckpointFolder = None,
+    device: o.Device = None,
     store: o.Store = None,
     strict: o.Strict = False,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
@@ -69,8 +74,15 @@ def fit(
         random_state=random_state,
         store=store,
         strict=strict or None,
+        record_epochs=record_epochs or None,
+        tensorboard=tensorboard,
+        checkpoint=checkpoint,
+        device=device,
     )
+    if train:
+        settings["train"] = {**(settings.get("train") or {}), **o.assignments(train, "--train", "modality=regime")}
     folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{found.target}"
+    settings = o.with_checkpoint(settings, folder)
     outcome = fit_table(
         frame,
         found,

@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
+from plait.encoders._cut import Cut
+from plait.errors import ConfigError
+
 #: Every kind of modality.
 KINDS = ("text", "image", "audio", "video", "code", "tabular", "vector")
 
@@ -44,6 +47,10 @@ class Encoder(ABC):
     raw: ClassVar[bool] = False
     #: A frozen one's output is kept in the store (False: cheaper to compute than to keep).
     stored: ClassVar[bool] = True
+    #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned.
+    tunable: ClassVar[int] = 0
+    #: How many weights a frozen one brings, where that is known without loading them.
+    frozen_weights: ClassVar[int | None] = None
     #: Cells that are prepared and encoded at a time.
     batch_size: ClassVar[int] = 64
 
@@ -55,7 +62,8 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        train = [word for word, has in (("frozen", cls.frozen), ("scratch", cls.trainable), ("raw", cls.raw)) if has]
+        regimes = {"frozen": cls.frozen, "scratch": cls.trainable, "raw": cls.raw, "tuned": cls.tunable > 0}
+        train = [word for word, has in regimes.items() if has]
         return {
             "kinds": ", ".join(cls.kinds),
             "train": ", ".join(train),
@@ -100,6 +108,14 @@ class Encoder(ABC):
     def weights_id(self) -> str:
         """What tells one set of weights from another (a hash, or package and version); empty without weights."""
         return ""
+
+    def cut(self, layers: int) -> Cut:
+        """The network of ``module`` in two, above and below the last ``layers``; both together give what it gives.
+
+        Raises:
+            ConfigError: it cannot be tuned.
+        """
+        raise ConfigError(f"encoder {self.name()}: it cannot be tuned ({layers} layers were asked for); set train: frozen")
 
     def state(self) -> dict[str, Any]:
         """What ``fit`` learned: arrays and JSON values; enough for ``load_state`` to restore it exactly."""

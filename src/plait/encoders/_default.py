@@ -31,6 +31,20 @@ def default_encoder(kind: str) -> str:
     return next(name for name, packages in _CHOICES[kind] if all(find_spec(package) for package in packages))
 
 
+#: kind -> the encoder that is trained, where one is to learn and none is named.
+_TRAINABLE = {"text": "cnn_text", "code": "cnn_text", "image": "cnn", "audio": "spectrogram_cnn", "vector": "mlp"}
+
+
+def trainable_encoder(kind: str) -> str:
+    """Name of the encoder of a kind that learns; of a kind that has none, the best installed one.
+
+    Example:
+        >>> trainable_encoder("image"), trainable_encoder("tabular")
+        ('cnn', 'tabular')
+    """
+    return _TRAINABLE.get(kind) or default_encoder(kind)
+
+
 def lighter_encoder(kind: str) -> str | None:
     """Name of the encoder of a kind that the base install has, where a better one is the default; else None.
 

@@ -1,13 +1,17 @@
-"""The network of EfficientNet-Lite0, for inference alone, with its batch normalisation folded into the convolutions."""
+"""The network of EfficientNet-Lite0, for inference, whole or cut in two; its batch normalisation is folded in."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from plait.tokens import Tokens
 
 #: Sides of the picture, pixels.
 SIDE = 224
@@ -22,6 +26,8 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+#: First convolution, blocks, last convolution.
+UNITS = 2 + sum(stage[0] for stage in _STAGES)
 #: Epsilon of the batch normalisation the weights were trained with.
 _EPSILON = 1e-3
 #: Pictures computed together: more would not fit the processor's cache, and be half as fast.
@@ -137,8 +143,50 @@ class EfficientNetLite0(nn.Module):
         return torch.cat(parts) if parts else torch.zeros(0, WIDTH)
 
     def _features(self, pixels: Tensor) -> Tensor:
+        return self.through(pixels).float().mean((2, 3))
+
+    def through(self, pixels: Tensor) -> Tensor:
+        """What the last unit makes of pictures: (B, C, H, W)."""
         # Not ImageNet's mean and deviation: these weights were trained on (x - 127) / 128.
         x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128  # (B, 3, H, W), channels last in memory
         for unit in self.units:
             x = unit(x.to(next(unit.parameters()).dtype))
-        return x.float().mean((2, 3))
+        return x
+
+
+class Below(nn.Module):
+    """All but the last units: pictures to a token per place."""
+
+    def __init__(self, network: EfficientNetLite0, layers: int) -> None:
+        """Take the last ``layers`` units off the network, which is used up."""
+        super().__init__()
+        network.units = network.units[: len(network.units) - layers]
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """``pixels`` uint8 (B, H, W, 3) -> (B, places, C)."""
+        parts = [self.network.through(part).float() for part in torch.split(batch["pixels"], _TOGETHER)]
+        x = torch.cat(parts).flatten(2).transpose(1, 2)
+        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool))
+
+
+class Above(nn.Module):
+    """The last units, in float32, and the mean over the places."""
+
+    def __init__(self, network: EfficientNetLite0, layers: int) -> None:
+        """Copy the last ``layers`` units of a network that is not rounded."""
+        super().__init__()
+        self.units = copy.deepcopy(network.units[len(network.units) - layers :])
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """(B, places, C) -> one token per row."""
+        side = math.isqrt(tokens.x.shape[1])
+        x = tokens.x.transpose(1, 2).reshape(len(tokens), -1, side, side)  # (B, C, H, W), channels last in memory
+        for unit in self.units:
+            x = unit(x)
+        return Tokens.of_vectors(x.mean((2, 3)))
+
+    def targets(self) -> tuple[str, ...]:
+        """The convolutions that mix channels; those of each channel alone have too few weights to gain from it."""
+        found = ((name, part) for name, part in self.named_modules() if isinstance(part, nn.Conv2d))
+        return tuple(name for name, part in found if part.groups == 1)

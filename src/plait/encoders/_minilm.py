@@ -1,4 +1,4 @@
-"""The network of MiniLM (a BERT of six layers), for inference alone.
+"""The network of MiniLM (a BERT of six layers), for inference, whole or cut in two.
 
 Our own definition, because it starts in a tenth of the time that transformers needs to be imported, and because rows of
 like length can be computed together without padding one to another's length.
@@ -6,6 +6,7 @@ like length can be computed together without padding one to another's length.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.precision import fast_dtype
+from plait.encoders._cut import Cut
+from plait.precision import autocast, fast_dtype
 from plait.tokens import Tokens
 
 WIDTH, HEADS, LAYERS, HIDDEN, POSITIONS = 384, 12, 6, 1536, 512
@@ -71,12 +73,59 @@ class MiniLM(nn.Module):
         return Tokens.of_vectors(found)
 
     def _pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        return functional.normalize(self.through(ids, lengths).pooled(), dim=1)
+
+    def through(self, ids: Tensor, lengths: Tensor) -> Tokens:
+        """All tokens (B, T, D) after the last layer, of ids (B, T)."""
         there = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (B, T)
         x = self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]])
         mask = None if bool(there.all()) else there[:, None, None, :]
         for layer in self.layers:
             x = layer(x, mask)
-        return functional.normalize(Tokens(x.float(), there).pooled(), dim=1)
+        return Tokens(x.float(), there)
+
+
+class Below(nn.Module):
+    """All but the last layers: token ids to tokens."""
+
+    def __init__(self, network: MiniLM, layers: int) -> None:
+        """Take the last ``layers`` off the network, which is used up."""
+        super().__init__()
+        network.layers = network.layers[: len(network.layers) - layers]
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """``ids`` (B, T) and ``length`` (B, 1) -> (B, T, D)."""
+        lengths = batch["length"][:, 0].long()
+        found = torch.zeros(len(lengths), int(lengths.max()), WIDTH, device=lengths.device)
+        for rows in _together(lengths):
+            longest = int(lengths[rows].max())
+            found[rows, :longest] = self.network.through(batch["ids"][rows, :longest].long(), lengths[rows]).x
+        return Tokens(found, torch.arange(found.shape[1], device=found.device) < lengths[:, None])
+
+
+class Above(nn.Module):
+    """The last layers and the mean over the tokens; products in the fast number type, weights in float32."""
+
+    def __init__(self, network: MiniLM, layers: int) -> None:
+        """Copy the last ``layers``."""
+        super().__init__()
+        self.layers = copy.deepcopy(network.layers[len(network.layers) - layers :]).float()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """(B, T, D) -> one token of length one per row."""
+        x, mask = tokens.x, None if bool(tokens.mask.all()) else tokens.mask[:, None, None, :]
+        with autocast(x.device):
+            for layer in self.layers:
+                x = layer(x, mask)
+        return Tokens.of_vectors(functional.normalize(Tokens(x.float(), tokens.mask).pooled(), dim=1))
+
+
+def cut(path: Path, layers: int) -> Cut:
+    """The network with the weights of a safetensors file, in two."""
+    upper = Above(load(path, fast=False), layers).eval()
+    targets = tuple(name for name, part in upper.named_modules() if isinstance(part, nn.Linear))
+    return Cut(Below(load(path), layers).eval(), upper, targets)
 
 
 def _together(lengths: Tensor) -> Iterator[Tensor]:
@@ -89,14 +138,14 @@ def _together(lengths: Tensor) -> Iterator[Tensor]:
         start += len(rows)
 
 
-def load(path: Path) -> MiniLM:
-    """The network with the weights of a safetensors file, its linear maps in the type that the processor is fastest in."""
+def load(path: Path, *, fast: bool = True) -> MiniLM:
+    """The network with the weights of a safetensors file; ``fast``: its linear maps in the processor's fastest type."""
     from safetensors.torch import load_file
 
     network = MiniLM()  # on the meta device it would take ten times as long: that imports sympy
     network.load_state_dict(_renamed(load_file(path)), assign=True)
     for part in network.layers.modules():
-        if isinstance(part, nn.Linear):
+        if fast and isinstance(part, nn.Linear):
             part.to(fast_dtype())
     return network.eval().requires_grad_(False)
 

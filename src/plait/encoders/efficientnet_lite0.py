@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
-from plait.encoders._efficientnet_lite import SIDE, WIDTH, EfficientNetLite0
+from plait.encoders._cut import Cut
+from plait.encoders._efficientnet_lite import SIDE, UNITS, WIDTH, Above, Below, EfficientNetLite0
 from plait.encoders._package_file import package_file
 from plait.encoders._pixels import squeezed
 from plait.encoders._rounded import round_to_bfloat16
@@ -43,6 +44,8 @@ class EfficientNet(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     extra: ClassVar[str | None] = "image"
     licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0"
+    frozen_weights: ClassVar[int | None] = 3_362_000
+    tunable: ClassVar[int] = UNITS - 1
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, 224, 224, 3)."""
@@ -50,12 +53,12 @@ class EfficientNet(Encoder):
 
     def module(self) -> nn.Module:
         """The network."""
-        network = EfficientNetLite0()
-        path = package_file(_PACKAGE, _FILE, _WEIGHTS, _INSTALL)
-        network.load(torch.load(path, map_location="cpu", weights_only=True))
-        if fast_dtype() is torch.bfloat16:
-            round_to_bfloat16(network)
-        return _Vectors(network.eval().requires_grad_(False))
+        return _Vectors(_network(fast=True))
+
+    def cut(self, layers: int) -> Cut:
+        """Blocks and the last convolution are counted; the first convolution is always below."""
+        upper = Above(_network(fast=False), layers)
+        return Cut(Below(_network(fast=True), layers), upper, upper.targets())
 
     @property
     def dim(self) -> int:
@@ -65,6 +68,15 @@ class EfficientNet(Encoder):
     def weights_id(self) -> str:
         """Hash of the weights: another file is refused."""
         return _WEIGHTS
+
+
+def _network(fast: bool) -> EfficientNetLite0:
+    network = EfficientNetLite0()
+    path = package_file(_PACKAGE, _FILE, _WEIGHTS, _INSTALL)
+    network.load(torch.load(path, map_location="cpu", weights_only=True))
+    if fast and fast_dtype() is torch.bfloat16:
+        round_to_bfloat16(network)
+    return network.eval().requires_grad_(False)
 
 
 class _Vectors(nn.Module):

@@ -12,6 +12,7 @@ from torch import nn
 from plait.encoders import _minilm
 from plait.encoders._base import Encoder
 from plait.encoders._checks import check_whole
+from plait.encoders._cut import Cut
 from plait.encoders._package_file import package_file
 from plait.encoders._text_cells import cut
 from plait.errors import ConfigError, need
@@ -44,7 +45,9 @@ class MiniLM(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     extra: ClassVar[str | None] = "text"
     licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0 (their package MIT)"
+    frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
+    tunable: ClassVar[int] = _minilm.LAYERS
 
     max_tokens: int = 256
 
@@ -78,6 +81,10 @@ class MiniLM(Encoder):
     def module(self) -> nn.Module:
         """The network."""
         return _minilm.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
+
+    def cut(self, layers: int) -> Cut:
+        """The transformer's last layers and the pooling are above."""
+        return _minilm.cut(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), layers)
 
     @property
     def dim(self) -> int:

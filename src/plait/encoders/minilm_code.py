@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from plait import registry
 from plait.encoders import _syntax
 from plait.encoders._base import Encoder
+from plait.encoders._cut import Cut
 from plait.encoders._text_cells import cut
 from plait.tokens import Tokens
 
@@ -40,7 +41,9 @@ class MiniLMCode(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("code",)
     extra: ClassVar[str | None] = "text"
     licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0 (their package MIT)"
+    frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
+    tunable: ClassVar[int] = 6  # of the text encoder
 
     max_tokens: int = 256
 
@@ -61,6 +64,11 @@ class MiniLMCode(Encoder):
         """The text encoder's network, and the statistics beside."""
         return _Joined(self._text.module())
 
+    def cut(self, layers: int) -> Cut:
+        """That of the text encoder; the statistics pass as one more token in front."""
+        text = self._text.cut(layers)
+        return Cut(_Below(text.lower), _Above(text.upper), tuple(f"text.{name}" for name in text.targets))
+
     @property
     def dim(self) -> int:
         """513."""
@@ -79,3 +87,27 @@ class _Joined(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
         return Tokens.of_vectors(torch.cat([self.text(batch).pooled(), batch["statistics"]], 1))
+
+
+class _Below(nn.Module):
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """The statistics, filled up with zeros, then the text's tokens."""
+        tokens: Tokens = self.text(batch)
+        told = nn.functional.pad(batch["statistics"], (0, tokens.dim - _syntax.WIDTH))[:, None]  # (B, 1, D)
+        there = torch.ones_like(tokens.mask[:, :1])
+        return Tokens(torch.cat([told, tokens.x], 1), torch.cat([there, tokens.mask], 1))
+
+
+class _Above(nn.Module):
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """One token per row."""
+        text: Tokens = self.text(Tokens(tokens.x[:, 1:], tokens.mask[:, 1:]))
+        return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : _syntax.WIDTH]], 1))

@@ -38,6 +38,7 @@ class Speech(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = "audio"
     licence: ClassVar[str] = LICENCE
+    frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
     pool: str = "mean_max"

@@ -42,6 +42,7 @@ class SpeechLogMel(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = "audio"
     licence: ClassVar[str] = LICENCE
+    frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
     max_seconds: float = 60.0

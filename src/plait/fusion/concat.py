@@ -40,4 +40,5 @@ class Concat(Fusion):
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, sum of D)."""
-        return torch.cat([tokens[name].pooled() for name in self.names], dim=1)
+        parts = [tokens[name].pooled() for name in self.names]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]  # one alone is not copied

@@ -60,6 +60,6 @@ def pack(tokens: Tokens | None, rows: Tensor, steps: Tensor) -> Steps:
         # The tokens that are there, in their order, come first: masks may have holes.
         order = (~kept.mask).int().argsort(stable=True, dim=1)
         token = order[who.to(device), place.clamp_min(0)]
-        found = kept.x[who.to(device), token]  # (N, F)
+        found = kept.x[who.to(device), token].float()  # (N, F)
         frames = torch.where(place[:, None] >= 0, found, found.new_zeros(()))
     return Steps(rows, tuple(counts.tolist()), who.to(device), frames)

@@ -26,21 +26,35 @@ class Masks:
         """Draw from ``generator``."""
         self.generator = generator
         self._pools: dict[float, tuple[Tensor, int]] = {}
+        self._before: dict[float, Tensor] = {}  # the generator's state before each pool was drawn
 
     def take(self, shape: Sequence[int], chance: float, device: torch.device) -> Tensor:
         """Zeros with ``chance``, else what keeps the mean: float32 of this shape."""
         size = prod(shape)
         pool, left = self._pools.get(chance, (torch.empty(0), 0))
         if left == 0 or len(pool) < 4 * size:
-            pool, left = self._drawn(max(4 * size, len(pool)), chance), _TAKES
+            self._before[chance] = self.generator.get_state()
+            pool, left = _drawn(max(4 * size, len(pool)), chance, self.generator).to(device), _TAKES
         self._pools[chance] = (pool, left - 1)
         start = int(torch.randint(len(pool) - size + 1, (), generator=self.generator))
         return pool[start : start + size].view(*shape).to(device)
 
-    def _drawn(self, size: int, chance: float) -> Tensor:
-        limit = round(chance * 256)
-        drawn = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=self.generator)
-        return (drawn.view(torch.uint8)[:size] >= limit).float().mul_(256 / (256 - limit))  # a random byte per unit
+    def state(self) -> list[tuple[float, int, int, Tensor]]:
+        """Chance, size, masks left and the generator's state (bytes) before it was drawn, of each pool."""
+        return [(c, len(pool), left, self._before[c]) for c, (pool, left) in self._pools.items()]
+
+    def load_state(self, state: Sequence[tuple[float, int, int, Tensor]]) -> None:
+        """Draw the pools of ``state`` again; the generator stays where it is."""
+        for chance, size, left, before in state:
+            generator = torch.Generator()
+            generator.set_state(before)
+            self._before[chance], self._pools[chance] = before, (_drawn(size, chance, generator), left)
+
+
+def _drawn(size: int, chance: float, generator: torch.Generator) -> Tensor:
+    limit = round(chance * 256)
+    drawn = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    return (drawn.view(torch.uint8)[:size] >= limit).float().mul_(256 / (256 - limit))  # a random byte per unit
 
 
 class Dropout(nn.Module):

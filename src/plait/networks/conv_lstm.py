@@ -76,7 +76,9 @@ class ConvLSTM(Network):
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, out_dim)."""
         groups = list(self._groups(tokens))
-        found = torch.cat([self._answer(self._features(tokens, steps, False)) for steps in groups])
+        # What is computed in bf16 is said by ``precision``; a caller's autocast would mix types within the recurrence.
+        with torch.autocast(self.head.weight.device.type, enabled=False):
+            found = torch.cat([self._answer(self._features(tokens, steps, False)) for steps in groups])
         rows = torch.cat([steps.rows for steps in groups])
         return found[rows.argsort().to(found.device)]
 

@@ -125,5 +125,6 @@ def learning(history: Sequence[Mapping[str, Any]]) -> Table | None:
     """The losses of every epoch of every member."""
     if not history:
         return None
-    columns = list(dict.fromkeys(key for record in history for key in record))
+    beside = ("metrics", "seconds", "batches")  # in epoch_metrics.csv
+    columns = [key for key in dict.fromkeys(key for record in history for key in record) if key not in beside]
     return Table("learning", columns, [[record.get(c, "") for c in columns] for record in history])

@@ -117,7 +117,7 @@ def advise(
     start, place = time.monotonic(), Path(out)
     metric = MAIN[schema.task]
     common = dict(settings or {})
-    tried = {c.name: c for c in candidates(schema) if c.name == DEFAULT or merged(common, c.settings) != common}
+    tried = {c.name: c for c in candidates(schema, common) if c.name == DEFAULT or merged(common, c.settings) != common}
     told, frames = _data(data, schema, group)
     race = _study("race", told, common, minutes * RACE, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}

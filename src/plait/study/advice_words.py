@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _QUESTIONS = {
     "encoder": "encoders",
+    "regime": "pretrain or not",
     "fusion": "depth and operator",
     "branches": "what is trained",
     "regularisation": "dropout",

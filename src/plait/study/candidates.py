@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from plait.encoders._default import lighter_encoder
-from plait.schema import Schema
+from plait.features import make_encoder
+from plait.pretraining.settings import with_regimes
+from plait.schema import Modality, Schema
 
 #: Name of the design that all others are compared with.
 DEFAULT = "default"
@@ -18,7 +22,7 @@ class Candidate:
     """One design.
 
     Attributes:
-        question: what it answers: ``fusion``, ``encoder``, ``branches``, ``regularisation`` or ``alignment``.
+        question: what it answers: ``fusion``, ``encoder``, ``regime``, ``branches``, ``regularisation`` or ``alignment``.
         settings: fields of the estimator that differ from the default.
     """
 
@@ -27,14 +31,17 @@ class Candidate:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def candidates(schema: Schema) -> list[Candidate]:
+def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> list[Candidate]:
     """The designs for a table of these modalities, the default first; those most often worth it come early.
+
+    ``settings`` hold for all designs: an encoder that they name is not tried against a lighter one.
 
     Example:
         >>> from plait.schema import Modality
         >>> [c.name for c in candidates(Schema((Modality("text", "text", ("a",)),)))][:3]
         ['default', 'joint network only', 'linear map only']
     """
+    schema = _settled(schema, settings or {})
     names = [m.name for m in schema.modalities]
     several = len(names) > 1
     found = [
@@ -58,12 +65,33 @@ def candidates(schema: Schema) -> list[Candidate]:
         if lighter is not None and modality.encoder is None and modality.train == "frozen":
             name = f"{modality.name} by {lighter}"
             found.append(Candidate(name, "encoder", {"encoders": {modality.name: lighter}}))
+    found += [
+        Candidate(f"{m.name} {word}", "regime", {"train": {m.name: train}}) for m, word, train in _regimes(schema)
+    ]
     kinds = {m.name: m.kind for m in schema.modalities}
     anchors = [name for name in names if kinds[name] in ("text", "image")]
     weak = [name for name in names if kinds[name] in ("tabular", "code", "audio", "video")]
     if anchors and weak:
         found.append(Candidate(f"{weak[0]} aligned", "alignment", {"align": {weak[0]: anchors}}))
     return found
+
+
+def _settled(schema: Schema, settings: Mapping[str, Any]) -> Schema:
+    """The schema with the encoders and regimes that the settings name."""
+    told = dict(settings.get("encoders") or {})
+    named = {m.name: told.get(m.name, told.get(m.kind, m.encoder)) for m in schema.modalities}
+    with_encoders = [dataclasses.replace(m, encoder=named[m.name]) for m in schema.modalities]
+    return with_regimes(dataclasses.replace(schema, modalities=tuple(with_encoders)), settings.get("train"))
+
+
+def _regimes(schema: Schema) -> Iterator[tuple[Modality, str, str]]:
+    """How else each encoder could come by its weights: what learns, with or without pretraining; what is frozen, tuned."""
+    for modality in schema.modalities:
+        if modality.learns:
+            again = modality.train == "pretrain"
+            yield (modality, "from scratch", "scratch") if again else (modality, "pretrained first", "pretrain")
+        elif modality.train == "frozen" and make_encoder(modality).tunable and find_spec("peft"):
+            yield modality, "tuned", "tuned"
 
 
 def noises(schema: Schema) -> dict[str, str]:

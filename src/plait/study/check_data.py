@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from plait import network_choice
 from plait.errors import PlaitError, PlaitWarning, nearest
 from plait.features import Featurizer
 from plait.metrics import METRICS
+from plait.pretraining import regime
 from plait.study import conditions, splits
 from plait.study.check import told_fields
 from plait.study.runs import for_subset, subsets
@@ -82,6 +84,9 @@ def _modality_names(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[
         for key in keys:
             if key not in known | kinds:
                 yield place, f"encoders: unknown modality '{key}' ({nearest(str(key), known | kinds)})"
+        for key in regime.names_in(name, value):
+            if key not in known | kinds:
+                yield place, f"{name.partition('.')[0]}: unknown modality '{key}' ({nearest(key, known | kinds)})"
 
 
 def _encoders(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
@@ -90,8 +95,10 @@ def _encoders(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Proble
     for variant in study.variants:
         for table in tables.values():
             try:
-                named = for_subset(variant.model, table.modalities, table).get("encoders")
-                Featurizer(table.schema, named)
+                told_there = for_subset(variant.model, table.modalities, table)
+                named = told_there.get("encoders")
+                fed = network_choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
+                Featurizer(regime.schema_for(told_there, fed), named)
             except PlaitError as error:
                 if str(error) not in told:
                     told.add(str(error))

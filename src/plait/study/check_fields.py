@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from plait import config, registry
+from plait.encoders._folders import encoder_of_folder, is_folder
 from plait.errors import PlaitError, nearest
 from plait.study.baseline import ESTIMATORS
 
@@ -35,6 +36,10 @@ def check_value(name: str, value: Any) -> str | None:
             return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
         if root == "encoders":
             return _encoder(rest, value)
+        if root == "train":
+            return _train(rest, value)
+        if root in ("pretrain", "thaw") and not rest:
+            return _regime(root, value)
         if root == "fusion":
             return _fusion(rest, value)
         if root == "depth" and isinstance(value, str):
@@ -65,11 +70,39 @@ def _encoder(modality: str, value: Any) -> str | None:
     told = {"name": value} if isinstance(value, str) else value
     if not isinstance(told, Mapping):
         return f"encoders.{modality}: expected a name, or {{name: ..., option: ...}}, found {value!r:.60}"
-    if "name" in told:
+    if is_folder(str(told.get("name"))):
+        encoder_of_folder(str(told["name"]))
+    elif "name" in told:
         variant = registry.find("encoders", str(told["name"]))
         config.check_fields(
             {k: v for k, v in told.items() if k != "name"}, config.fields_of(variant), f"encoder '{told['name']}'"
         )
+    return None
+
+
+def _train(modality: str, value: Any) -> str | None:
+    from plait.schema import TRAIN
+
+    told = {modality: value} if modality else value
+    if not isinstance(told, Mapping):
+        return f"train: expected modality: regime, as in {{audio: pretrain}}, found {value!r:.60}"
+    wrong = [word for word in told.values() if word not in TRAIN]
+    return f"train: unknown regime {wrong[0]!r} ({nearest(str(wrong[0]), TRAIN)})" if wrong else None
+
+
+def _regime(root: str, value: Any) -> str | None:
+    """Options of ``pretrain`` and ``thaw`` that hold for every modality; those of one are checked with the table."""
+    from plait.pretraining.pace import Thawing
+    from plait.pretraining.settings import OPTIONS, Pretraining
+
+    known: tuple[str, ...] = OPTIONS if root == "pretrain" else ("after", "every")
+    if isinstance(value, Mapping):
+        kind: type[Any] = Pretraining if root == "pretrain" else Thawing
+        config.build(kind, {k: v for k, v in value.items() if k in known}, root)
+    elif root == "thaw":
+        Thawing(value)
+    elif value is not None:
+        return f"pretrain: expected options ({', '.join(OPTIONS)}), found {value!r:.60}"
     return None
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plait import network_choice
 from plait.estimators import NO_STORE
 from plait.features import Featurizer
-from plait.schema import Schema
+from plait.pretraining.settings import with_regimes
+from plait.schema import Modality, Schema
 from plait.store import Store
-from plait.study import conditions
+from plait.study import conditions, splits
 from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
@@ -38,6 +40,15 @@ def encoder_of(run: Run, modality: str, kind: str) -> Any:
     return named.get(modality, named.get(kind))
 
 
+def _learns(run: Run, modality: Modality) -> bool:
+    """Whether a run trains the encoder of a modality, so that there is nothing to encode before."""
+    return with_regimes(Schema((modality,)), _about(run.model.get("train"), modality)).modalities[0].train != "frozen"
+
+
+def _about(told: Mapping[str, str] | None, modality: Modality) -> dict[str, str]:
+    return {k: v for k, v in (told or {}).items() if k in (modality.name, modality.kind)}
+
+
 def jobs(
     spec: Spec,
     runs: Sequence[Run],
@@ -57,17 +68,18 @@ def jobs(
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
         table = tables[run.data, run.data_seed]
-        for modality in table.schema.modalities:
-            if modality.name not in run.subset or modality.kind == "tabular" or modality.train != "frozen":
+        network = run.model.get("network", "fusion")
+        for modality in network_choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
+            if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
             told = encoder_of(run, modality.name, modality.kind)
-            for condition in _conditions(spec, run, table, modality.name):
+            for condition, part in _conditions(spec, run, table, modality.name):
                 job = {"data": run.data, "seed": run.data_seed, "modality": modality.name, "encoder": told}
-                job |= {"condition": condition, "weigh": encoder_key(run.data, modality.name, told) not in weighed}
+                job |= {"condition": condition, "part": part, "weigh": encoder_key(run.data, modality.name, told) not in weighed}
                 found.setdefault(json.dumps(job, sort_keys=True), job)
     divided = []
     for job in found.values():
-        rows = len(tables[job["data"], job["seed"]].frame)
+        rows = len(_places(spec, tables[job["data"], job["seed"]], job))
         count = max(1, min(pieces, rows // PIECE))
         edges = np.linspace(0, rows, count + 1).astype(int).tolist()
         for i, (start, stop) in enumerate(pairwise(edges)):
@@ -76,15 +88,27 @@ def jobs(
     return divided
 
 
-def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Iterator[Any]:
-    """Conditions whose change of this modality's cells needs an encoding of its own."""
-    yield CLEAN
-    for told in dict.fromkeys(json.dumps(c, sort_keys=True) for c in (run.train_condition, *spec.test)):
-        if not conditions.applies(json.loads(told), table.schema):
+def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Iterator[tuple[Any, str]]:
+    """Conditions whose change of this modality's cells needs an encoding of its own, and the part they are for."""
+    yield CLEAN, "all"
+    parts: dict[str, set[str]] = {}
+    for told, part in ((run.train_condition, "train"), *((told, "test") for told in spec.test)):
+        if not conditions.applies(told, table.schema):
             continue
-        changing, _ = conditions.divided(conditions.parsed(json.loads(told)))
-        if any(modality in {m.name for m in part.targets(table.schema)} for part in changing):
-            yield json.loads(told)
+        changing, _ = conditions.divided(conditions.parsed(told))
+        felt = [p.to_dict() for p in changing if modality in {m.name for m in p.targets(table.schema)}]
+        if felt:  # of a chain only what changes this modality, so that the pairs of two sweeps are encoded once each
+            parts.setdefault(json.dumps(felt, sort_keys=True), set()).add(part)
+    for known, several in parts.items():
+        yield json.loads(known), "all" if len(several) > 1 else several.pop()
+
+
+def _places(spec: Spec, table: StudyTable, job: Mapping[str, Any]) -> np.ndarray:
+    """The rows of a part, where every seed has the same parts; else all rows."""
+    split = spec.data[job["data"]].split or spec.split
+    if job["part"] == "all" or split.kind != "official" or (split.column is None and table.parts is None):
+        return np.arange(len(table.frame))
+    return splits.rows_of(table, split, 0, 0)[job["part"] == "test"]
 
 
 def encode(executor: Executor, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +120,8 @@ def encode(executor: Executor, job: Mapping[str, Any]) -> dict[str, Any]:
         Schema((modality,), root=table.schema.root), {modality.name: job["encoder"]} if job["encoder"] else None
     )
     encoder = features.encoders[modality.name]
-    rows = table.frame.iloc[job["start"] : job["stop"]].reset_index(drop=True)
+    places = _places(executor.setting.spec, table, job)
+    rows = table.frame.iloc[places[job["start"] : job["stop"]]].reset_index(drop=True)
     if encoder.stored and executor.setting.store != NO_STORE:
         changing, _ = conditions.divided(conditions.parsed(job["condition"]))
         for part in changing:

@@ -83,7 +83,7 @@ class Executor:
     def _threads(self, run: Run) -> int:
         """All of the worker's where encoders learn, whose matrices are large; else one: sums stay in one order."""
         learns = any(m.train != "frozen" for m in self.table(run.data, run.data_seed).schema.modalities)
-        return self.setting.threads if learns or "network" in run.model else 1
+        return self.setting.threads if learns or "network" in run.model or "train" in run.model else 1
 
     def _run(self, run: Run) -> Finished:
         table = self.table(run.data, run.data_seed)

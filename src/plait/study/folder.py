@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
+from plait import records
 from plait.errors import ConfigError
 from plait.persist import write_file
 from plait.store_claims import Claimed
@@ -165,7 +166,8 @@ class StudyFolder:
                 np.savez_compressed(held, **cast(dict[str, Any], arrays))
                 write_file(place / "predictions.npz", held.getvalue())
             if epochs:
-                write_file(place / "epochs.jsonl", "".join(json.dumps(e) + "\n" for e in epochs).encode())
+                write_file(place / "epochs.jsonl", "".join(json.dumps(e) + "\n" for e in records.slim(epochs)).encode())
+                records.write(place, epochs)
             if trace:
                 write_file(place / "error.txt", trace.encode())
 

@@ -14,7 +14,7 @@ from plait import schema
 from plait.conditions import Condition
 from plait.prepared import SHARING
 from plait.study import conditions, splits
-from plait.study.runs import Run
+from plait.study.runs import Run, teachers
 from plait.study.setting import Setting
 from plait.study.sharing import SharedRows
 from plait.study.tables import StudyTable
@@ -38,7 +38,7 @@ class Group:
     def __init__(self, table: StudyTable, train: np.ndarray, test: np.ndarray, run: Run, setting: Setting) -> None:
         """Apply the training condition; nothing is encoded yet."""
         self.table, self.train, self.test, self.setting = table, train, test, setting
-        kept = tuple(m for m in table.schema.modalities if m.name in run.subset)
+        kept = tuple(m for m in table.schema.modalities if m.name in {*run.subset, *teachers(run.model)})
         self.columns = [c for m in kept for c in m.columns]
         self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
         self._seen_train = table.frame.iloc[train].reset_index(drop=True)

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
+from plait.records.memory import peak_mb, reset_peak
+
+__all__ = ["available_mb", "peak_mb", "reset_peak", "resident_mb"]
+
 _MB = 1_000_000
-
-
-def reset_peak() -> None:
-    """Let the peak begin anew, so that it is that of one run; where the system cannot, it stays that of the process."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_mb() -> float:
-    """Greatest resident memory of this process since ``reset_peak``, in MB."""
-    found = _status("self", "VmHWM")
-    if found is not None:
-        return found
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB, 1)
 
 
 def resident_mb(pid: int) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from plait.store import Store
 from plait.study.baseline import Baseline
 from plait.study.group import Fit, Group
 from plait.study.judging import spread, truth_of
+from plait.study.passes import Passes, remember
 from plait.study.runs import Run
+from plait.targets import Labels
 from plait.workflow import make_model
 
 
@@ -24,29 +27,50 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     model = _model(group, run)
     clock = time.perf_counter()
     with group.shared():
-        model.fit(group.x, group.y, groups=group.together)
+        model.fit(group.x, group.y, groups=group.together, test=_test(group) if model.record_epochs else None)
     record = model.record_
     seconds = record["seconds"]
     shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
+    passes: Passes = group.rows.passes if shared else {}
     seen = group.rows.seen if shared else None  # rows that were made for this model alone are nobody else's
     encode = sum(seconds.get(stage, 0.0) for stage in ("schema", "encode", "scale"))
 
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
         with model.remembering(seen):
+            remember(model, group, changing, passes)
             found = model.predict_subsets(group.frame(changing), patterns)
         return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
 
     return Fit(
         outputs=outputs,
         threshold=np.asarray(model.thresholds_) if model.thresholds_ else 0.5,
-        seconds={"fit": round(seconds.get("train", time.perf_counter() - clock), 3), "encode": round(encode, 3)},
-        weights={"trained": int(record["trained_weights"]), "frozen": 0},
+        seconds={
+            "fit": round(seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), 3),
+            "encode": round(encode, 3),
+            **_pretraining(record),
+        },
+        weights={"trained": int(record["trained_weights"]), "frozen": int(record["frozen_weights"] or 0)},
         epochs=list(model.history_),
     )
 
 
+def _pretraining(record: Mapping[str, Any]) -> dict[str, float]:
+    """What encoders that were trained alone cost when they were, be it in another run that could share them."""
+    told = record.get("pretrain") or {}
+    return {"pretrain": round(sum(one["seconds"] for one in told.values()), 3)} if told else {}
+
+
+def _test(group: Group) -> tuple[Any, Any]:
+    """The test rows as they are, and their targets, to be scored after every epoch."""
+    y = group.table.y
+    return group.frame(()), y.take(group.test) if isinstance(y, Labels) else y[group.test]
+
+
 def _model(group: Group, run: Run) -> FusionEstimator:
     told = {k: v for k, v in run.model.items() if k != "estimator"}
+    for name in ("checkpoint", "tensorboard"):  # each run has its own
+        if told.get(name) is not None:
+            told[name] = str(Path(told[name], run.name))
     return make_model(group.schema, {**told, "random_state": run.seed, "progress": False, "store": group.setting.store})
 
 

@@ -10,10 +10,12 @@ from hashlib import blake2b
 from typing import Any
 
 from plait import __version__
+from plait.pretraining.settings import OPTIONS
 from plait.study import conditions, splits
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
+from plait.tuning.settings import OPTIONS as TUNE_OPTIONS
 
 #: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
 PROTOCOL = 1
@@ -22,7 +24,8 @@ AFTER_PREPARING = frozenset(
     (
         *("fusion", "depth", "layers", "width", "branches", "members", "dropout", "input_dropout", "modality_dropout"),
         *("smoothing", "epochs", "batch_size", "learning_rate", "weight_decay", "patience", "max_weights", "progress"),
-        *("store", "random_state", "estimator"),
+        *("record_epochs", "tensorboard", "checkpoint", "device"),
+        *("store", "random_state", "estimator", "pretrain", "encoder_learning_rate", "warmup", "thaw"),
     )
 )
 
@@ -143,26 +146,39 @@ def _run(
 def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTable) -> dict[str, Any]:
     """Encoders, alignments and rates of modalities that the subset has; the estimator refuses others."""
     kinds = {m.name: m.kind for m in table.schema.modalities}
-    known = {"encoders": {*subset, *(kinds[name] for name in subset)}, "modality_dropout": {*subset}}
     found = dict(model)
+    if isinstance(model.get("align"), Mapping):
+        found["align"] = {k: _anchored(v, subset, table.modalities) for k, v in model["align"].items() if k in subset}
+        found["align"] = {k: v for k, v in found["align"].items() if v}
+    encoded = {*subset, *teachers(found)}
+    named = {*encoded, *(kinds[name] for name in encoded)}
+    known = {"encoders": named, "train": named, "encoder_learning_rate": named, "modality_dropout": {*subset}}
+    known |= {"pretrain": {*named, *OPTIONS}, "thaw": {*named, "after", "every"}}
+    known |= {"tune": {*named, *TUNE_OPTIONS}}
     for field, names in known.items():
         if isinstance(model.get(field), Mapping):
             found[field] = {k: v for k, v in model[field].items() if k in names}
-    if isinstance(model.get("align"), Mapping):
-        found["align"] = {k: _anchored(v, subset) for k, v in model["align"].items() if k in subset}
-        found["align"] = {k: v for k, v in found["align"].items() if v}
     return {k: v for k, v in found.items() if k not in (*known, "align") or v != {}}
 
 
-def _anchored(told: Any, subset: tuple[str, ...]) -> Any:
-    """An alignment towards the anchors that the subset has; None where it has none."""
+def _anchored(told: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:
+    """An alignment towards the anchors that the subset has; None where it has none. With ``drop: true`` the others teach, too."""
     anchors = told.get("anchors") if isinstance(told, Mapping) else told
     if not isinstance(anchors, list | tuple):
         return told
+    if isinstance(told, Mapping) and told.get("drop") is True:
+        anchors = [name for name in anchors if name in names]
+        return {**told, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
     kept = [name for name in anchors if name in subset]
     if not kept:
         return None
     return {**told, "anchors": kept} if isinstance(told, Mapping) else kept
+
+
+def teachers(model: Mapping[str, Any]) -> set[str]:
+    """Modalities that an alignment learns from and the classifier does not see."""
+    told = (model.get("align") or {}).values()
+    return {name for one in told if isinstance(one, Mapping) for name in one.get("drop") or ()}
 
 
 def digest(value: Any) -> str:

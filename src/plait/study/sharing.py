@@ -51,6 +51,8 @@ class SharedRows:
         self.prepared: Prepared | None = None
         #: Test tables and what they became: see ``FusionEstimator.remembering``.
         self.seen: list[tuple[Any, Any]] = []
+        #: Test rows of one modality under a condition: see ``plait.study.passes``.
+        self.passes: dict[tuple[str, str], Any] = {}
         #: Of baselines: encoders, training rows and test rows (by the identity of their table), not scaled.
         self.features: Any = None
         self.raw: Any = None
@@ -58,7 +60,7 @@ class SharedRows:
 
     def __call__(self, told: FusionEstimator, make: Make) -> Prepared:
         """The rows, made by the first run that asks."""
-        if any(m.train != "frozen" for m in getattr(told.modalities, "modalities", ())):
+        if told.train or any(m.train != "frozen" for m in getattr(told.modalities, "modalities", ())):
             return make()  # an encoder that learns leaves its mark on itself
         if self.prepared is None:
             self.prepared = make()

@@ -1,0 +1,150 @@
+"""One epoch of the same head on the same frozen features: plait, a PyTorch DataLoader in fp32, scikit-learn's MLPClassifier.
+
+    OMP_NUM_THREADS=2 python benchmarks/frozen_epoch.py --out results/frozen_epoch.json
+
+9,500 rows of 1,724 features (the size of the Hearthstone table of issue 4), a head of one block (1,724 -> 128 -> 13,
+batch normalisation, ReLU, dropout) and batches of 512 rows. The ways are measured in turn, ``--rounds`` times in one
+process; told are wall and processor seconds (which other processes disturb less) and the ratios of each round. plait's
+epoch is that of ``plait.train.train``, validation left out; the DataLoader's is the usual loop (shuffle, collate,
+``torch.optim.AdamW``) over the same network in plain PyTorch; scikit-learn's is ``max_iter=1`` with the same width and
+batch size, of float32 and of float64, numpy's default (it has no batch normalisation and no dropout, which makes its
+epoch cheaper).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from plait.assembly import Design, maker
+from plait.inputs import Inputs
+from plait.precision import fast_dtype
+from plait.tasks import Classification
+from plait.tokens import Tokens
+from plait.train import Training, train
+
+
+def features(rows: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Standard normal features with a class in them."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(classes, (rows,), generator=generator)
+    centres = torch.randn(classes, width, generator=generator) * 0.1
+    return centres[y] + torch.randn(rows, width, generator=generator), y
+
+
+def of_plait(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], None]:
+    """One epoch of ``plait.train.train`` on a member with the branch ``joint``."""
+    inputs = Inputs({"x": Tokens.of_vectors(x)}, {}, {"x": torch.ones(len(x), dtype=torch.bool)})
+    design = Design("concat", "early", 1, told.units, told.dropout, ("joint",), 10**7, 1)
+    settings = Training(1, told.batch, 5e-3, 0.2, 10, 0.0, 0.0, {})
+    task, everything, weight = Classification(tuple(range(told.classes))), torch.arange(len(x)), torch.ones(len(x))
+
+    def epoch() -> None:
+        torch.manual_seed(0)
+        _, make = maker(design, {"x": x.shape[1]}, told.classes, {})
+        generator = torch.Generator().manual_seed(0)
+        train(make(), task, inputs, y, weight, everything, everything[:0], settings, generator)
+
+    return epoch
+
+
+def of_loader(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], None]:
+    """The usual loop, fp32."""
+
+    def epoch() -> None:
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Linear(x.shape[1], told.units),
+            nn.BatchNorm1d(told.units),
+            nn.ReLU(),
+            nn.Dropout(told.dropout),
+            nn.Linear(told.units, told.classes),
+        )
+        optimiser = torch.optim.AdamW(network.parameters(), 5e-3, weight_decay=0.2)
+        network.train()
+        for rows, target in DataLoader(TensorDataset(x, y), told.batch, shuffle=True):
+            loss = nn.functional.cross_entropy(network(rows), target)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+
+    return epoch
+
+
+def of_sklearn(x: Tensor, y: Tensor, told: argparse.Namespace, kind: str) -> Callable[[], None]:
+    """MLPClassifier with the same width and batches, one pass."""
+    rows, target = x.numpy().astype(kind), y.numpy()
+
+    def epoch() -> None:
+        model = MLPClassifier((told.units,), batch_size=told.batch, max_iter=1, random_state=0, learning_rate_init=5e-3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(rows, target)
+
+    return epoch
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (
+        ("rows", 9500),
+        ("width", 1724),
+        ("classes", 13),
+        ("units", 128),
+        ("batch", 512),
+        ("rounds", 15),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--out", type=Path)
+    told = parser.parse_args()
+    x, y = features(told.rows, told.width, told.classes)
+    ways = {"plait": of_plait(x, y, told), "DataLoader": of_loader(x, y, told)}
+    ways |= {f"MLPClassifier, {kind}": of_sklearn(x, y, told, kind) for kind in ("float32", "float64")}
+    for epoch in ways.values():
+        epoch()
+    clocks = {"wall": time.perf_counter, "processor": time.process_time}
+    seconds: dict[str, dict[str, list[float]]] = {clock: {name: [] for name in ways} for clock in clocks}
+    for _ in range(told.rounds):
+        for name, epoch in ways.items():
+            start = {clock: now() for clock, now in clocks.items()}
+            epoch()
+            for clock, now in clocks.items():
+                seconds[clock][name].append(now() - start[clock])
+    found: dict[str, object] = {"threads": torch.get_num_threads(), "product": str(fast_dtype()), "rows": told.rows}
+    for clock, times_of in seconds.items():
+        for name, times in times_of.items():
+            ratios = np.array(times) / np.array(times_of["plait"])
+            low, middle, high = (round(float(v), 2) for v in np.quantile(ratios, (0.25, 0.5, 0.75)))
+            median = statistics.median(times)
+            found[f"{name}, {clock}"] = {
+                "median": median,
+                "least": min(times),
+                "ratio": middle,
+                "quartiles": [low, high],
+            }
+            print(
+                f"{clock:9s} {name:22s} median {median:.3f} s  least {min(times):.3f} s  "
+                f"{middle:.2f} times plait's ({low:.2f} to {high:.2f})"
+            )
+    if told.out is not None:
+        told.out.parent.mkdir(parents=True, exist_ok=True)
+        told.out.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""``plait inspect``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+
+@app.command()
+def inspect(
+    model: o.Model,
+    other: Annotated[
+        Path | None, typer.Argument(help="Another one of the same target, to compare with.", show_default=False)
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="With the target; default: the table of the fit.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: MODEL-inspection beside the model.", show_default=False)
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="What a model is called, one per model.", show_default=False)
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share of rows held out; default: as the fit.", show_default=False)
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column that says train or test; default: as the fit.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
+    ] = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", "--seed", help="Seed; default: of the fit.", show_default=False)
+    ] = None,
+    member: Annotated[int, typer.Option(help="Which of its networks.", min=0)] = 0,
+    rows: Annotated[int, typer.Option(help="Rows of each part at most.", min=20)] = 5000,
+    projection: Annotated[
+        list[str] | None, typer.Option(help="pca, tsne or umap; default: what is installed.", show_default=False)
+    ] = None,
+    root: o.Root = None,
+    store: o.Store = None,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Look into a model, or compare two: embeddings, linear probes, CKA, pictures, alignment and uniformity."""
+    from plait.errors import TableError
+    from plait.inspection import inspect as look
+    from plait.inspection.rows import table_of
+    from plait.modelfile import load
+    from plait.table import read_table
+
+    models = [load(folder) for folder in (model, other) if folder is not None]
+    place = table if table is not None else table_of(models[0])
+    if place is None:
+        raise TableError(f"{model}: the table of its fit is not known or not there any more; name it with --table")
+    for each in models:
+        if hasattr(each, "root"):
+            each.root = root or (each.root if each.root and Path(each.root).exists() else str(place.parent))
+            each.store = store if store is not None else each.store
+    folder = out or model.with_name(f"{model.resolve().name}-inspection")
+    usual = [f.resolve().name for f in (model, other) if f is not None]
+    told = (
+        list(name)
+        if name
+        else usual
+        if len(set(usual)) == len(usual)
+        else [f"{n} ({i})" for i, n in enumerate(usual, 1)]
+    )
+    found = look(
+        models[0],
+        read_table(place, encoding),
+        models[1] if len(models) > 1 else None,
+        out=folder,
+        names=told,
+        test_fraction=test_fraction,
+        split_column=split_column,
+        group=group,
+        seed=random_state,
+        member=member,
+        most=rows,
+        projections=projection or None,
+        command=shlex.join(["plait", *sys.argv[1:]]),
+    )
+    if json:
+        show_json({**found.to_dict(), "folder": str(folder)})
+        return
+    shown = [
+        "run",
+        "modality",
+        "place",
+        "width",
+        "probe",
+        "probe_low",
+        "probe_high",
+        "chance",
+        "class_alignment",
+        "uniformity",
+    ]
+    show_table(found.measures.to_dict("records"), shown)  # type: ignore[arg-type]  # column names are text
+    typer.echo("")
+    show_table(found.comparison.astype(object).where(found.comparison.notna(), None).to_dict("records"))  # type: ignore[arg-type]
+    typer.echo(f"\nfolder  {folder}\npage    {folder / 'report.html'}")

@@ -1,0 +1,94 @@
+"""``plait pretrain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json
+
+if TYPE_CHECKING:
+    from plait.pretraining.folder import Saved
+
+
+@app.command()
+def pretrain(
+    table: o.Table,
+    out: Annotated[Path, typer.Option(help="Folder for the encoder.", show_default=False)],
+    target: o.Target = None,
+    modality: Annotated[
+        str | None, typer.Option(help="Which one; not needed where there is only one.", show_default=False)
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="A name, or a folder to go on from.", show_default="the kind's own")
+    ] = None,
+    schema: o.SchemaFile = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
+    ] = None,
+    set_: o.Set = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of rows left out, the same as by plait fit with this seed; 0: none.")
+    ] = 0.15,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column that says train or test; test rows are left out.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
+    ] = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Train the encoder of one modality alone on the target, and save it; plait fit --encoder takes the folder back."""
+    from plait import config
+    from plait.pretraining.command import pretrain as train_and_save
+    from plait.table import read_table
+
+    frame = read_table(table, encoding)
+    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    settings = o.settings_of(from_file, None, None, random_state=random_state, store=store, strict=strict or None)
+    if epochs is not None:
+        settings["pretrain"] = {**(settings.get("pretrain") or {}), "epochs": epochs}
+    if encoder is not None:
+        name = modality or (found.modalities[0].name if len(found.modalities) == 1 else "")
+        settings["encoders"] = {**(settings.get("encoders") or {}), name: encoder.removeprefix(f"{name}=")}
+    settings = config.override(settings, set_ or ())
+    saved = train_and_save(
+        frame,
+        found,
+        settings,
+        modality=modality,
+        out=out,
+        test_fraction=test_fraction,
+        split_column=split_column,
+        group=group,
+    )
+    if json:
+        show_json({"folder": str(out), "encoder": saved.encoder.name(), "dim": saved.encoder.dim, **saved.facts})
+        return
+    _show(saved, out, modality or saved.kind)
+
+
+def _show(saved: Saved, out: Path, modality: str) -> None:
+    record = saved.facts["record"]
+    losses = [r["valid_loss"] for r in record["history"] if "valid_loss" in r]
+    judged = f"; validation loss {losses[0]:.3f} after the first epoch, {min(losses):.3f} at best" if losses else ""
+    typer.echo(
+        f"{saved.encoder.name()}: {record['trained_weights']:,} weights, {record['rows']:,} rows, {record['epochs']} epochs, "
+        f"{record['seconds']:.1f} s{' (from the store)' if record['from_store'] else ''}{judged}"
+    )
+    typer.echo(f"encoder {out}")
+    typer.echo("next")
+    typer.echo(f"  plait fit table.csv --target column --encoder {modality}={out}")
+    typer.echo(
+        f"  plait fit table.csv --target column --encoder {modality}={out} --train {modality}=scratch   # learns on"
+    )

@@ -1,0 +1,145 @@
+"""``plait sensitivity``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.cli import _options as o
+from plait.cli import app
+from plait.cli._print import show_json, show_table
+
+_COLUMNS = (
+    "regime",
+    "trials",
+    "failed",
+    "best",
+    "median",
+    "tolerant",
+    "trials_to_near",
+    "seconds_to_near",
+    "trials_to_any",
+)
+
+
+@app.command()
+def sensitivity(
+    table: Annotated[
+        Path, typer.Argument(help="A table, or a YAML file with data, ranges and regimes.", show_default=False)
+    ],
+    target: o.Target = None,
+    range_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            help="field=low..high, field=low..high,log or field=[a, b], as often as needed; "
+            "default: learning_rate, batch_size and dropout.",
+            show_default=False,
+        ),
+    ] = None,
+    regime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="frozen, scratch, pretrain, ..., as often as needed; default: as the schema says.", show_default=False
+        ),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Per regime.", show_default="20")] = None,
+    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.", show_default=False)] = None,
+    valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
+    splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe or random.", show_default="tpe")] = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
+    ] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")
+    ] = 0.15,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column whose 'test' rows are left out instead.", show_default=False)
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: runs/sensitivity-TABLE-TARGET.", show_default=False)
+    ] = None,
+    schema: o.SchemaFile = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    encoder: o.Encoder = None,
+    set_: o.Set = None,
+    report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
+    store: o.Store = None,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """How the score answers to learning rate, batch size, dropout or any field, per regime; carries on when killed."""
+    from plait.sensitivity import sensitivity as search
+    from plait.sensitivity.file import read_search, rows_of
+    from plait.sensitivity.objective import check_rows
+    from plait.table import read_table
+    from plait.targets import with_target
+    from plait.workflow import split_rows
+
+    told: dict[str, Any] = {}
+    if table.suffix in (".yaml", ".yml"):
+        told = read_search(table)
+        data = told.pop("data")
+        given = rows_of(data, table.parent)
+        frame, found, official = given.frame, given.schema, given.official
+        told.setdefault("group", given.group)
+        from_file: dict[str, Any] = dict(told.pop("model", None) or {})
+    else:
+        frame, official = read_table(table, encoding), False
+        found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    flags = {
+        "ranges": range_ or None,
+        "regimes": regime or None,
+        "trials": trials,
+        "metric": metric,
+        "valid_fraction": valid_fraction,
+        "splits": splits,
+        "sampler": sampler,
+        "seed": random_state,
+        "group": group,
+    }
+    told |= {k: v for k, v in flags.items() if v is not None}
+    if found.target is not None:
+        frame = with_target(frame, found.target)
+    check_rows(frame, found)
+    if not official:
+        kept, _ = split_rows(frame, found, test_fraction, split_column, told.get("group"), int(told.get("seed") or 0))
+        frame = frame.iloc[kept].reset_index(drop=True)
+    folder = out or Path("runs") / f"sensitivity-{table.name.partition('.')[0]}-{found.target}"
+    done = search(
+        frame,
+        found,
+        **told,
+        settings=o.settings_of(from_file, encoder, set_),
+        out=folder,
+        store=store,
+        report=report,
+        command=shlex.join(["plait", *sys.argv[1:]]),
+    )
+    if json:
+        show_json({**done.to_dict(), "folder": str(folder)})
+        return
+    show_table(done.budgets.to_dict("records"), _COLUMNS)  # type: ignore[arg-type]  # column names are text
+    typer.echo("\nbest settings")
+    show_table(
+        [{"regime": name, **{k: _short(v) for k, v in done.best(name).items()}} for name in done.budgets["regime"]]
+    )
+    if len(done.importance):
+        typer.echo("\nshare of the score's variance that each field explains")
+        show_table(done.importance.to_dict("records"))  # type: ignore[arg-type]
+    typer.echo(f"\nfolder  {folder}")
+    if report:
+        typer.echo(f"page    {folder / 'report.html'}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,37 @@
+"""Pictures made black, sounds made silent: still there, and saying nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from plait.conditions._signals import SignalCondition
+
+
+@dataclass(kw_only=True)
+class Zeroed(SignalCondition):
+    """A signal turned down, at strength 1 to nothing, as models of one modality are made by zeroed input.
+
+    It is still there, and a sound is as long as it was; with ``absent`` it is not there at all.
+
+    Formula: y = (1 - strength) x.
+    Shape: sounds (n,), pictures (..., H, W, 3).
+    Source: Barnum et al. 2020, On the Benefits of Early Fusion, section 5.3.
+    Use when: a network is to be tried without a modality that it cannot lack, or as the paper did it.
+    Not when: a modality is missing: ``absent``.
+
+    Example:
+        >>> Zeroed().changed(np.array([0.5, -1.0], np.float32), None, 8000).tolist()
+        [0.0, -0.0]
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
+    measure: ClassVar[str] = "1 - amplitude / what it was"
+
+    strength: float = 1.0
+
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        """The signal turned down."""
+        return np.asarray(signal * np.float32(1.0 - self.strength), dtype=np.float32)

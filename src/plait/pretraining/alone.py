@@ -1,0 +1,115 @@
+"""One encoder trained alone, with a temporary head, on the task of the model that it will join."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.encoders._base import Encoder
+from plait.errors import PlaitError, PlaitWarning, TableError
+from plait.inputs import Inputs
+from plait.networks.linear import LinearNetwork
+from plait.tasks import Task
+from plait.train import Branches, Diverged, Training, train, trained_weights
+
+#: What the only modality is called within the temporary model.
+_ONLY = "encoder"
+
+
+@dataclass(frozen=True)
+class Alone:
+    """An encoder's weights, as they were when its validation loss was least.
+
+    Attributes:
+        weights: name -> array, as its module's ``state_dict`` has them.
+        history: one record per epoch: ``epoch``, ``train_loss``, and ``valid_loss`` where rows were held out.
+        seconds: that training took, when it was done.
+        trained_weights: that learned, the temporary head left out.
+        stored: taken from the store.
+    """
+
+    weights: Mapping[str, np.ndarray]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    trained_weights: int = 0
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an encoder learns from alone.
+
+    Attributes:
+        prepared: arrays (n, ...) of its modality.
+        present: (n,) bool.
+        target: (n, ...) encoded.
+        weight: (n,).
+        fold: rows to learn from; only these and ``valid`` are looked at.
+        valid: rows that choose the checkpoint; may be none.
+    """
+
+    prepared: Mapping[str, Tensor]
+    present: Tensor
+    target: Tensor
+    weight: Tensor
+    fold: Tensor
+    valid: Tensor
+
+
+def train_alone(encoder: Encoder, task: Task, rows: Rows, settings: Training, seed: int, name: str) -> Alone:
+    """Train an encoder on the rows that have its modality; the state with the least validation loss is kept.
+
+    The head is one linear map of the pooled tokens, so that what the task needs is learned by the encoder; it is dropped. The
+    generator of torch is left as it was found.
+
+    Args:
+        encoder: fitted.
+        task: of the model.
+        rows: to learn from.
+        settings: of training.
+        seed: of weights and of the order of rows.
+        name: of the modality, for messages.
+
+    Raises:
+        TableError: fewer than two rows have the modality.
+        PlaitError: the loss was no number before there was a state to keep.
+    """
+    fold, valid = (part[rows.present[part]] for part in (rows.fold, rows.valid))
+    if len(fold) < 2:
+        raise TableError(
+            f"modality '{name}': {len(fold)} training rows have it, too few for train: pretrain; set scratch"
+        )
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = encoder.module()
+        head = LinearNetwork({_ONLY: encoder.dim}, task.out_dim)
+        model = Branches({"head": head}, {"head": (_ONLY,)}, {_ONLY: module})
+        inputs = Inputs({}, {_ONLY: rows.prepared}, {_ONLY: rows.present})
+        generator = torch.Generator().manual_seed(seed)
+        try:
+            history = train(model, task, inputs, rows.target, rows.weight, fold, valid, settings, generator)
+        except Diverged as error:
+            history = _kept(error, name)
+    weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
+    kept = {"epoch", "train_loss", "valid_loss"}
+    records = [{k: v for k, v in r.items() if k in kept} for r in history]
+    return Alone(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
+
+
+def _kept(error: Diverged, name: str) -> list[dict[str, Any]]:
+    """The history up to the last good state, with a warning; without such a state the error itself."""
+    said = f"pretraining of '{name}' diverged in epoch {error.epoch} (loss {error.loss})"
+    if error.best is None:
+        raise PlaitError(f"{said} before there was a state to keep; lower pretrain.learning_rate") from error
+    warnings.warn(
+        f"{said}; the state of epoch {error.best} is kept; lower pretrain.learning_rate", PlaitWarning, stacklevel=3
+    )
+    return [r for r in error.history if r["epoch"] < error.epoch]

@@ -1,0 +1,127 @@
+"""One encoder of a table, trained alone and saved: ``plait pretrain``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait import fitting, schema
+from plait.crossfit import folds_of
+from plait.encoders.pretrained import Pretrained
+from plait.errors import ConfigError, nearest
+from plait.estimators import FusionEstimator
+from plait.modelfile import plain
+from plait.pretraining import regime
+from plait.pretraining.folder import Saved, write
+from plait.schema import Modality, Schema
+from plait.targets import Labels, target_values, with_target
+from plait.workflow import make_model, split_rows
+
+
+def pretrain(
+    frame: pd.DataFrame,
+    found: Schema,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    modality: str | None = None,
+    out: str | Path | None = None,
+    test_fraction: float = 0.15,
+    split_column: str | None = None,
+    group: str | None = None,
+) -> Saved:
+    """Train the encoder of one modality alone on a table's target, and save it.
+
+    The rows that ``plait fit`` would hold out with the same seed and options are left out here too, so that a model which takes
+    the encoder back is judged on rows that neither has seen. A fifth of the others chooses the checkpoint.
+
+    Args:
+        frame: the table, target included.
+        found: its schema, with a target.
+        settings: fields of the estimator (``encoders``, ``pretrain``, ``random_state``, ``store``, ...).
+        modality: which one; None where there is only one.
+        out: folder to write; None writes nothing.
+        test_fraction: share of rows left out; 0: none.
+        split_column: a column that says ``train`` or ``test`` instead.
+        group: a column whose equal values stay on one side.
+
+    Raises:
+        PlaitError: the table, the modality or a setting cannot be used; the message says what to do.
+    """
+    settings = dict(settings or {})
+    if found.target is None:
+        raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
+    frame = with_target(frame, found.target)
+    one = _only(found, modality)
+    schema.validate(one, frame)
+    if test_fraction or split_column is not None:
+        seed = int(settings.get("random_state") or 0)
+        kept, _ = split_rows(frame, found, test_fraction, split_column, group, seed)
+        target = target_values(frame[found.target], found.task)
+        target = target.take(kept) if isinstance(target, Labels) else target[kept]
+        frame = frame.iloc[kept].reset_index(drop=True)
+    else:
+        target = target_values(frame[found.target], found.task)
+    name = one.modalities[0].name
+    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {name: "pretrain"}})
+    saved = _trained(model, frame, target, None if group is None else frame[group].to_numpy(), one)
+    if out is not None:
+        write(saved, out)
+    return saved
+
+
+def _only(found: Schema, told: str | None) -> Schema:
+    names = [m.name for m in found.modalities]
+    if told is None and len(names) != 1:
+        raise ConfigError(f"--modality: say which one to pretrain; the table has {', '.join(names)}")
+    chosen = [m for m in found.modalities if told is None or m.name == told]
+    if not chosen:
+        raise ConfigError(f"--modality {told}: the table has no such modality: {nearest(str(told), names)}")
+    return dataclasses.replace(found, modalities=tuple(dataclasses.replace(m, train="pretrain") for m in chosen))
+
+
+def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
+    """The fields that say something of this modality alone; those of fusion are for others."""
+    told = dict(settings)
+    for field in ("align", "thaw", "encoder_learning_rate", "modality_dropout"):
+        told.pop(field, None)
+    if isinstance(told.get("encoders"), Mapping):
+        told["encoders"] = {k: v for k, v in told["encoders"].items() if k in (modality.name, modality.kind)}
+    return told
+
+
+def _trained(model: FusionEstimator, frame: pd.DataFrame, target: Any, groups: np.ndarray | None, one: Schema) -> Saved:
+    table = model._frame(frame, target, reset=True)
+    ready = fitting._prepare(model, table, model._target(target), np.ones(len(table)), groups)
+    seed, modality = fitting._seed(model.random_state), ready.schema.modalities[0]
+    together = None if groups is None else fitting._groups(groups, ready.went)
+    fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
+    training = regime.paced(model, ready, fitting._training(model, [modality.name], 0.0))
+    stage = regime.stage(model, ready, ready.weight / ready.weight.mean(), training, seed)
+    encoder = ready.features.encoders[modality.name]
+    found = stage.trained(modality.name, 0, fold, valid, encoder.module())
+    record = {
+        "seed": seed,
+        "rows": len(fold),
+        "held_out_rows": len(valid),
+        "data_hash": ready.digest,
+        "seconds": found.seconds,
+        "epochs": len(found.history),
+        "trained_weights": found.trained_weights,
+        "valid_loss": min((r["valid_loss"] for r in found.history if "valid_loss" in r), default=None),
+        "from_store": found.stored,
+        "settings": dataclasses.asdict(stage.told[modality.name]),
+        "history": found.history,
+        "versions": fitting.versions(),
+    }
+    facts = {
+        "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
+        "columns": list(modality.columns),
+        "record": record,
+    }
+    inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
+    return Saved(inner, modality.kind, found.weights, plain(facts))

@@ -1,0 +1,97 @@
+"""What the estimator's fields ``train`` and ``pretrain`` say, checked before anything is encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from plait import config
+from plait.errors import ConfigError
+from plait.schema import Modality, Schema
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """How an encoder is trained alone.
+
+    Attributes:
+        epochs: at most so many; None: by the number of rows, as for the whole model.
+        batch_size: rows per step; None: by the number of rows.
+        learning_rate: peak of the schedule; None: by the batch size.
+        weight_decay: of AdamW; None: the model's.
+        patience: epochs without a better validation loss before it stops; None: the model's.
+        frozen: it learns no more once it joins the model.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    patience: int | None = None
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could take."""
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"pretrain: {name} must be a whole number from 1, found {value!r}")
+        for name, least in (("learning_rate", 0.0), ("weight_decay", -1e-12)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= least):
+                raise ConfigError(f"pretrain: {name} must be a number above 0, found {value!r}")
+        if not isinstance(self.frozen, bool):
+            raise ConfigError(f"pretrain: frozen must be true or false, found {self.frozen!r}")
+
+
+#: Words of ``pretrain`` that are for every modality.
+OPTIONS = tuple(config.fields_of(Pretraining))
+
+
+def with_regimes(schema: Schema, told: Mapping[str, str] | None) -> Schema:
+    """The schema with every modality trained as ``told`` (modality or kind -> word) says.
+
+    Example:
+        >>> schema = Schema((Modality("sound", "audio", ("wav",)), Modality("text", "text", ("words",))))
+        >>> [m.train for m in with_regimes(schema, {"audio": "pretrain"}).modalities]
+        ['pretrain', 'frozen']
+    """
+    if told is None:
+        return schema
+    if not isinstance(told, Mapping):
+        raise ConfigError(f"train: expected modality: regime, as in {{audio: pretrain}}, found {told!r}")
+    known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
+    config.check_fields(told, dict.fromkeys(known), "train")
+    return dataclasses.replace(schema, modalities=tuple(_trained(m, told) for m in schema.modalities))
+
+
+def _trained(modality: Modality, told: Mapping[str, str]) -> Modality:
+    return dataclasses.replace(modality, train=told.get(modality.name, told.get(modality.kind, modality.train)))
+
+
+def pretrained_first(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Pretraining]:
+    """How each modality with ``train: pretrain`` is trained alone: options for all, and modality (or kind) -> options.
+
+    Raises:
+        ConfigError: an unknown modality or option, or a value that is none.
+    """
+    if told is not None and not isinstance(told, Mapping):
+        raise ConfigError(f"pretrain: expected options, as in {{epochs: 20, frozen: true}}, found {told!r}")
+    given = dict(told or {})
+    shared = {k: v for k, v in given.items() if k in OPTIONS}
+    single = {k: v for k, v in given.items() if k not in OPTIONS}
+    known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
+    config.check_fields(single, dict.fromkeys([*OPTIONS, *known]), "pretrain")
+    for name, value in single.items():
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"pretrain.{name}: expected options ({', '.join(OPTIONS)}), found {value!r}")
+        config.build(Pretraining, value, f"pretrain.{name}")
+    config.build(Pretraining, shared, "pretrain")
+    return {
+        m.name: config.build(
+            Pretraining, {**shared, **single.get(m.kind, {}), **single.get(m.name, {})}, f"pretrain.{m.name}"
+        )
+        for m in schema.modalities
+        if m.train == "pretrain"
+    }

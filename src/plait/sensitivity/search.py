@@ -1,0 +1,233 @@
+"""The search: every regime gets as many trials, by turns; a kill loses at most the one in flight."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plait import modelfile
+from plait import schema as schemas
+from plait.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
+from plait.progress import track
+from plait.schema import Schema
+from plait.sensitivity.journal import Journal
+from plait.sensitivity.objective import Objective, placed
+from plait.sensitivity.ranges import Range, read_ranges
+from plait.sensitivity.regimes import Regime, read_regimes, schema_for
+from plait.sensitivity.result import Sensitivity, result_of
+from plait.table import data_hash
+
+SAMPLERS = ("tpe", "random")
+#: Trials drawn at random before the sampler learns from them; the same draws in every regime.
+STARTUP = 10
+#: Failures at the start of a regime after which it is given up.
+PATIENCE = 3
+
+
+def sensitivity(
+    frame: pd.DataFrame,
+    schema: Schema,
+    *,
+    ranges: Mapping[str, Any] | Sequence[str] | None = None,
+    regimes: Mapping[str, Any] | Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    trials: int = 20,
+    out: str | Path,
+    metric: str | None = None,
+    valid_fraction: float = 0.2,
+    splits: int = 1,
+    group: str | None = None,
+    sampler: str = "tpe",
+    seed: int = 0,
+    store: str | None = None,
+    report: bool = True,
+    view: bool | None = None,
+    command: str = "",
+) -> Sensitivity:
+    """How a score answers to learning rate, batch size, dropout or any other field, in each regime of training.
+
+    Every trial fits on a part of the rows and is judged on the rest: give training rows only, the test rows stay with you.
+    All regimes are searched over the same ranges, with the same seeds, judged on the same validation rows; what is drawn for
+    trial k depends on the seed, k and the trials before, so that a search that was killed goes on as if it had not been.
+
+    Args:
+        frame: training rows, target included.
+        schema: of the table.
+        ranges: field -> ``1e-4..1e-1 log``, ``{low, high, log}`` or a list of choices; None: learning rate, batch size, dropout.
+        regimes: words of ``train`` (``frozen``, ``scratch``, ``pretrain``), or name -> ``{train: ..., setting: ...}``.
+        settings: of the estimator, in every trial.
+        trials: per regime; a finished search may be given more.
+        out: folder of the journal, the page, figures and tables.
+        metric: to judge by; None: the task's main one.
+        valid_fraction: share of the rows that trials are judged on.
+        splits: over which a trial's score is averaged.
+        group: column whose equal values stay on one side of a split.
+        sampler: ``tpe`` (draws where it was good, after ten at random) or ``random`` (even pictures).
+        seed: of splits, draws and training.
+        store: of embeddings.
+        report: write the page (extra ``report``).
+        view: show progress; None: only on a terminal.
+        command: for the page.
+
+    Raises:
+        PlaitError: a table, range, regime or setting that cannot be used; not one trial succeeded.
+    """
+    need("optuna", "search").logging.set_verbosity(need("optuna", "search").logging.ERROR)
+    if isinstance(trials, bool) or trials < 1:
+        raise ConfigError(f"trials {trials}: expected 1 or more")
+    if sampler not in SAMPLERS:
+        raise ConfigError(f"unknown sampler '{sampler}': {nearest(sampler, SAMPLERS)}")
+    fields, ways = read_ranges(ranges), read_regimes(regimes)
+    common = dict(settings or {})
+    schema_by = {w.name: schema_for(w, schema, {**common, **w.settings}.get("encoders")) for w in ways}
+    objective = Objective(
+        frame,
+        schema,
+        metric=metric,
+        valid_fraction=valid_fraction,
+        splits=splits,
+        group=group,
+        seed=seed,
+        store=store,
+    )
+    fixed = {
+        "data": data_hash(objective.frame),
+        "schema": schemas.to_dict(schema),
+        "ranges": {r.field: r.to_dict() for r in fields},
+        "settings": common,
+        "metric": objective.metric.name,
+        "valid_fraction": valid_fraction,
+        "splits": splits,
+        "group": group,
+        "sampler": sampler,
+        "seed": seed,
+    }
+    folder = Path(out)
+    with Journal(folder) as journal:
+        searches = [_Search(w, schema_by[w.name], journal, fixed, common, fields, objective) for w in ways]
+        left = sum(max(0, trials - s.count) for s in searches)
+        with track(left, "searching", "trials", view) as bar:
+            for k in range(trials):
+                for search in searches:
+                    if search.count <= k and not search.given_up:
+                        search.one(sampler, seed)
+                        bar.advance()
+        found = result_of(
+            {s.regime.name: s.study for s in searches},
+            fields,
+            objective.metric,
+            {**fixed, "valid_rows": objective.valid_rows},
+            command,
+        )
+    _check(found, searches, folder)
+    if report:
+        from plait.sensitivity.writing import write_sensitivity
+
+        write_sensitivity(found, folder)
+    return found
+
+
+class _Search:
+    """One regime's trials."""
+
+    def __init__(
+        self,
+        regime: Regime,
+        schema: Schema,
+        journal: Journal,
+        fixed: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        fields: Sequence[Range],
+        objective: Objective,
+    ) -> None:
+        """Open the regime's study, or begin it; what was in flight when a process was killed is done again."""
+        self.regime, self.schema, self.fields, self.objective = regime, schema, fields, objective
+        shared = settings if regime.train is None else {k: v for k, v in settings.items() if k != "train"}
+        self.settings = {**shared, **regime.settings}
+        optuna = need("optuna", "search")
+        direction = "minimize" if objective.metric.direction == "lower" else "maximize"
+        self.study = optuna.create_study(
+            study_name=regime.name, storage=journal.storage, direction=direction, load_if_exists=True
+        )
+        told = json.loads(json.dumps(modelfile.plain({**fixed, "regime": regime.to_dict()}), default=str))
+        known = self.study.user_attrs.get("told")
+        if known is not None and known != told:
+            changed = ", ".join(k for k in told if known.get(k) != told[k])
+            raise ConfigError(f"'{regime.name}' was searched here with another {changed}; name another folder (--out)")
+        if known is None:
+            self.study.set_user_attr("told", told)
+        for trial in self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+            self.study._storage.set_trial_user_attr(trial._trial_id, "killed", True)
+            self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    @property
+    def finished(self) -> list[Any]:
+        """Trials that ended, well or not; those that a kill ended were done again."""
+        return [
+            t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished() and "killed" not in t.user_attrs
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.finished)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the first trials all failed."""
+        ended = self.finished
+        return len(ended) >= PATIENCE and all(t.values is None for t in ended)
+
+    def one(self, sampler: str, seed: int) -> None:
+        """Draw, fit, judge, keep."""
+        optuna = need("optuna", "search")
+        drawn = seed + self.count
+        self.study.sampler = (
+            optuna.samplers.RandomSampler(seed=drawn)
+            if sampler == "random"
+            else optuna.samplers.TPESampler(seed=drawn, n_startup_trials=STARTUP)
+        )
+        trial = self.study.ask()
+        settings = self.settings
+        for field in self.fields:
+            settings = placed(settings, field.field, field.suggest(trial))
+        wall, processor = time.perf_counter(), time.process_time()
+        try:
+            score = self.objective(self.schema, settings)
+        except (PlaitError, RuntimeError, MemoryError) as error:
+            trial.set_user_attr("reason", " ".join(str(error).split()) or type(error).__name__)
+            value = None
+        else:
+            trial.set_user_attr("each", list(score.each))
+            trial.set_user_attr("stages", dict(score.stages))
+            trial.set_user_attr("trained_weights", score.trained_weights)
+            value = score.value
+        trial.set_user_attr("seconds", round(time.perf_counter() - wall, 3))
+        trial.set_user_attr("cpu_seconds", round(time.process_time() - processor, 3))
+        failed = optuna.trial.TrialState.FAIL
+        self.study.tell(trial, value) if value is not None else self.study.tell(trial, state=failed)
+
+
+def _check(found: Sensitivity, searches: Sequence[_Search], folder: Path) -> None:
+    """Refuse when nothing succeeded; say what failed otherwise."""
+    bad = {}
+    for search in searches:
+        reasons = [t.user_attrs.get("reason", "") for t in search.finished if t.values is None]
+        if reasons and len(reasons) == search.count:
+            bad[search.regime.name] = (
+                f"not one of {search.count} trials of '{search.regime.name}' succeeded ({reasons[0]})"
+            )
+    if bad and len(bad) == len(searches):
+        raise ConfigError(f"{folder}: {'; '.join(bad.values())}")
+    told = list(bad.values())
+    failed = int((found.trials["state"] == "failed").sum()) - sum(s.count for s in searches if s.regime.name in bad)
+    if failed:
+        told.append(f"{failed} of {len(found.trials)} trials failed; tables/trials.csv says why")
+    if told:
+        warnings.warn("; ".join(told), PlaitWarning, stacklevel=3)

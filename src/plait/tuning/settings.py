@@ -1,0 +1,106 @@
+"""What the estimator's field ``tune`` says, checked before anything is encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from plait import config
+from plait.errors import ConfigError
+from plait.schema import Schema
+
+_WHOLE = {"layers": 1, "rank": 1, "epochs": 1, "batch_size": 2, "patience": 1, "folds": 0}
+_ABOVE_ZERO = ("alpha", "learning_rate", "head_rate")
+_SHARES = ("dropout", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """How the last layers of an encoder are adapted.
+
+    Attributes:
+        layers: so many, counted from the end.
+        rank: of the update of each weight matrix.
+        alpha: the update is multiplied by ``alpha / rank``.
+        epochs: at most so many passes; the learning rate falls to zero over them.
+        batch_size: rows per step.
+        learning_rate: peak, of the updates; ``head_rate`` of the temporary head.
+        weight_decay: of AdamW.
+        dropout: before the temporary head.
+        patience: epochs without a better loss on the validation part before it stops.
+        validation: share of the training rows that training never sees and that stops it.
+        folds: encoders tuned on all folds but one; each training row is embedded by the one that has not seen it. 0: one
+            encoder embeds the rows that it learned from.
+        final: what embeds new rows: the ``mean`` of the encoders of the folds, or one more tuned on ``all`` rows.
+    """
+
+    layers: int = 3
+    rank: int = 8
+    alpha: float = 16.0
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    head_rate: float = 3e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    patience: int = 2
+    validation: float = 0.15
+    folds: int = 3
+    final: str = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could take."""
+        for name, least in _WHOLE.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"tune: {name} must be a whole number from {least}, found {value!r}")
+        if self.folds == 1:
+            raise ConfigError("tune: folds must be 0, or a whole number from 2; one fold leaves nothing to learn from")
+        if self.final not in ("mean", "all"):
+            raise ConfigError(f"tune: final must be mean or all, found {self.final!r}")
+        for name in (*_ABOVE_ZERO, "weight_decay", *_SHARES):
+            value = getattr(self, name)
+            told = isinstance(value, int | float) and not isinstance(value, bool)
+            if not told or value < 0 or (name in _ABOVE_ZERO and value == 0):
+                least_word = "above 0" if name in _ABOVE_ZERO else "from 0"
+                raise ConfigError(f"tune: {name} must be a number {least_word}, found {value!r}")
+        for name in _SHARES:
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"tune: {name} must be a share below 1, found {getattr(self, name)!r}")
+        if self.validation == 0:
+            raise ConfigError("tune: validation must be a share above 0, found 0; nothing else stops training in time")
+
+
+#: Words of ``tune`` that are for every modality.
+OPTIONS = tuple(config.fields_of(Tuning))
+
+
+def tunings(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Tuning]:
+    """How each modality with ``train: tuned`` is tuned: options for all, and modality (or kind) -> options.
+
+    Raises:
+        ConfigError: an unknown modality or option, or a value that is none.
+
+    Example:
+        >>> from plait.schema import Modality
+        >>> schema = Schema((Modality("story", "text", ("words",), train="tuned"),))
+        >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
+        2
+    """
+    if told is not None and not isinstance(told, Mapping):
+        raise ConfigError(f"tune: expected options, as in {{layers: 2, epochs: 5}}, found {told!r}")
+    shared = {k: v for k, v in (told or {}).items() if k in OPTIONS}
+    single = {k: v for k, v in (told or {}).items() if k not in OPTIONS}
+    known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
+    config.check_fields(single, dict.fromkeys([*OPTIONS, *known]), "tune")
+    for name, value in single.items():
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"tune.{name}: expected options ({', '.join(OPTIONS)}), found {value!r}")
+        config.build(Tuning, value, f"tune.{name}")
+    config.build(Tuning, shared, "tune")
+    return {
+        m.name: config.build(Tuning, {**shared, **single.get(m.kind, {}), **single.get(m.name, {})}, f"tune.{m.name}")
+        for m in schema.modalities
+        if m.train == "tuned"
+    }

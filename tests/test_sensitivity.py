@@ -1,0 +1,391 @@
+"""Sensitivity: ranges, regimes, budgets by hand, a search that a kill does not change, the page, bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait import schema as schemas
+from plait.cli import main
+from plait.errors import ConfigError, PlaitError, PlaitWarning, TableError
+from plait.sensitivity import read_ranges, read_regimes
+from plait.sensitivity import search as searching
+from plait.sensitivity.file import read_search, rows_of
+from plait.sensitivity.journal import Journal, cut_torn
+from plait.sensitivity.objective import Objective, Score, placed
+from plait.sensitivity.regimes import schema_for
+from plait.sensitivity.result import budgets
+from plait.sensitivity.search import sensitivity
+from study_tiny import SCHEMA, table
+
+optuna = pytest.importorskip("optuna")
+
+QUICK = {"members": 1, "epochs": 2, "width": 8, "branches": ["joint"]}
+RANGES = {"learning_rate": "1e-4..1e-1,log", "batch_size": [16, 32], "dropout": "0..0.6"}
+
+
+def tiny() -> schemas.Schema:
+    return schemas.from_yaml(SCHEMA)
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, score: Any) -> list[dict[str, Any]]:
+    """Trials that fit nothing: ``score(settings)`` is what they give; the settings of each."""
+    seen: list[dict[str, Any]] = []
+
+    def called(self: Objective, schema: schemas.Schema, settings: dict[str, Any]) -> Score:
+        seen.append({**settings, "train": {m.name: m.train for m in schema.modalities}})
+        return Score(score(settings), (score(settings),), {"all": 0.0}, 10)
+
+    monkeypatch.setattr(Objective, "__call__", called)
+    return seen
+
+
+def hill(settings: dict[str, Any]) -> float:
+    return float(1 - 0.1 * (math.log10(settings["learning_rate"]) + 2.5) ** 2 - 0.05 * settings["dropout"])
+
+
+# -- ranges and regimes -------------------------------------------------------------------------------------------------
+
+
+def test_ranges_in_every_form():
+    told = {
+        "learning_rate": "1e-4..1e-1 log",
+        "batch_size": "16..256,log",
+        "dropout": "0..1",
+        "depth": ["early", "late"],
+    }
+    rate, batch, dropout, depth = read_ranges({**told, "dropout": {"low": 0, "high": "5e-1"}})
+    assert (rate.low, rate.high, rate.log, rate.whole) == (1e-4, 0.1, True, False)
+    assert (batch.low, batch.high, batch.log, batch.whole) == (16, 256, True, True)
+    assert (dropout.low, dropout.high, dropout.whole) == (0, 0.5, False)
+    assert depth.choices == ("early", "late")
+    assert not read_ranges(told)[2].whole  # 0..1 of a share is not two whole numbers
+    assert [r.field for r in read_ranges(None)] == ["learning_rate", "batch_size", "dropout"]
+    assert read_ranges([f"{k}={v}" for k, v in told.items() if isinstance(v, str)])[0] == rate
+    assert read_ranges(["encoders.text.width=32..64"])[0].whole
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({"learning_rat": "1..2"}, "did you mean 'learning_rate'"),
+        ({"learning_rate": "1e-1..1e-4"}, "upside down"),
+        ({"learning_rate": "0..1e-1,log"}, "starts above 0"),
+        ({"learning_rate": "1e-4..x"}, "not a number"),
+        ({"learning_rate": "1e-4..1e-1,lgo"}, "only 'log'"),
+        ({"batch_size": "1.5..8"}, "whole numbers"),
+        ({"depth": ["early"]}, "no choice"),
+        ({"dropout": 3}, "expected low..high"),
+        ({"dropout": {"low": 0, "hihg": 1}}, "did you mean 'high'"),
+        ({"dropout": {"low": 0}}, "expected a number"),
+        ({"random_state": "0..9"}, "unknown field"),
+        ({}, "nothing to vary"),
+        (["dropout"], "expected field=low..high"),
+        (["dropout=0..1", "dropout=0..1"], "given twice"),
+    ],
+)
+def test_bad_ranges(told, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        read_ranges(told)
+
+
+def test_regimes():
+    assert [r.train for r in read_regimes(["frozen", "scratch"])] == ["frozen", "scratch"]
+    assert read_regimes(None)[0].train is None
+    found = read_regimes(
+        {"late": {"train": "scratch", "depth": "late"}, "mixed": {"train": {"text": "scratch"}}, "plain": None}
+    )
+    assert found[0].settings == {"depth": "late"}
+    plain = schemas.from_dict(
+        {"modalities": {"text": {"kind": "text", "columns": ["text"]}, "n": {"kind": "tabular", "columns": ["size"]}}}
+    )
+    assert [m.train for m in schema_for(found[0], plain).modalities] == ["scratch", "frozen"]
+    assert [m.train for m in schema_for(found[1], plain).modalities] == ["scratch", "frozen"]
+    assert schema_for(found[2], plain) == plain
+    assert [m.train for m in schema_for(read_regimes(["frozen"])[0], schema_for(found[0], plain)).modalities] == [
+        "frozen"
+    ] * 2
+    for told, complaint in [
+        (["scrach"], "did you mean 'scratch'"),
+        ({"a": {"trian": "frozen"}}, "did you mean 'train'"),
+        ({"a": 3}, "expected settings"),
+        ([], "none is named"),
+    ]:
+        with pytest.raises(ConfigError, match=complaint):
+            read_regimes(told)
+    with pytest.raises(ConfigError, match="unknown field 'audio'"):
+        schema_for(read_regimes({"a": {"train": {"audio": "scratch"}}})[0], plain)
+    with pytest.raises(ConfigError, match="no modality has an encoder"):
+        schema_for(read_regimes(["scratch"])[0], tiny())  # hashed_ngrams has nothing to train
+
+
+def test_values_go_to_their_places():
+    assert placed({"fusion": "gated"}, "fusion.absence", "zeros") == {"fusion": {"name": "gated", "absence": "zeros"}}
+    assert placed({}, "dropout", 0.1) == {"dropout": 0.1}
+    with pytest.raises(ConfigError, match="has no parts"):
+        placed({"layers": 2}, "layers.depth", 1)
+
+
+# -- results ------------------------------------------------------------------------------------------------------------
+
+
+def test_budgets_by_hand():
+    scores = {"a": [0.5, math.nan, 0.795, 0.8], "b": [0.9, 0.2, 0.1, 0.895]}
+    rows = [
+        {"regime": n, "trial": i + 1, "state": "failed" if math.isnan(s) else "done", "score": s, "seconds": 2.0}
+        for n, told in scores.items()
+        for i, s in enumerate(told)
+    ]
+    a, b = budgets(pd.DataFrame(rows), lower=False).to_dict("records")
+    assert (a["best"], a["trials_to_near"], a["seconds_to_near"], a["failed"]) == (0.8, 3, 6.0, 1)
+    assert math.isnan(a["trials_to_any"])
+    assert (b["trials_to_near"], b["trials_to_any"], b["tolerant"], b["seconds"]) == (1, 1, 0.5, 8.0)
+    lower = budgets(pd.DataFrame(rows), lower=True).set_index("regime")
+    assert lower.loc["a", "trials_to_any"] != lower.loc["a", "trials_to_any"]
+    assert lower.loc["b", "trials_to_near"] == 3
+
+
+def test_a_search_judges_on_rows_it_did_not_fit(tmp_path, monkeypatch):
+    fitted: list[pd.DataFrame] = []
+    judged: list[pd.DataFrame] = []
+    from plait import workflow
+    from plait.estimators import FusionClassifier
+    from plait.sensitivity import objective
+
+    fit, gather = FusionClassifier.fit, objective.gather
+    monkeypatch.setattr(FusionClassifier, "fit", lambda s, x, y, **k: (fitted.append(x), fit(s, x, y, **k))[1])
+    monkeypatch.setattr(objective, "gather", lambda m, f, s: (judged.append(f), gather(m, f, s))[1])
+    frame = table(100)
+    train, test = workflow.split_rows(frame, tiny(), 0.2, None, None, 0)
+    given = frame.iloc[train].reset_index(drop=True)
+    found = sensitivity(
+        given, tiny(), ranges=RANGES, settings=QUICK, trials=2, out=tmp_path, store="none", splits=2, report=False
+    )
+    assert list(found.trials["state"]) == ["done", "done"]
+    assert found.trials["learning_rate"].between(1e-4, 1e-1).all()
+    assert set(found.trials["batch_size"]) <= {16, 32}
+    assert len(fitted) == len(judged) == 4
+    held_out = set(frame["day"].iloc[test])
+    for seen, held in zip(fitted, judged, strict=True):
+        assert not set(seen["day"]) & set(held["day"])
+        assert not (set(seen["day"]) | set(held["day"])) & held_out
+
+
+def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    def go(folder: str, trials: int = 14) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return sensitivity(
+                table(60), tiny(), ranges=RANGES, regimes={"a": None, "b": {"layers": 1}}, settings=QUICK,
+                trials=trials, out=tmp_path / folder, report=False,
+            ).trials.drop(columns=["seconds", "cpu_seconds"])  # fmt: skip
+
+    instead(monkeypatch, hill)
+    whole = go("whole")
+    assert len(whole) == 28
+    calls = 0
+
+    def dying(settings: dict[str, Any]) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 45:  # in the 23rd trial: the score is asked for twice
+            raise KeyboardInterrupt
+        return hill(settings)
+
+    instead(monkeypatch, dying)
+    with pytest.raises(KeyboardInterrupt):
+        go("killed")
+    journal = tmp_path / "killed" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"op_code":4,"work')  # torn by the kill
+    seen = instead(monkeypatch, hill)
+    pd.testing.assert_frame_equal(go("killed"), whole)
+    assert len(seen) == 28 - 22
+    assert not instead(monkeypatch, hill)
+    pd.testing.assert_frame_equal(go("killed"), whole)  # nothing is left to do
+    more = go("killed", 15)
+    pd.testing.assert_frame_equal(more[more["trial"] < 15].reset_index(drop=True), whole)
+    first = whole[whole["trial"] <= searching.STARTUP]
+    a, b = (first[first["regime"] == n].reset_index(drop=True) for n in "ab")
+    pd.testing.assert_series_equal(a["learning_rate"], b["learning_rate"])  # the same draws in every regime
+    assert set(whole.columns) >= {"dropout", "batch_size"}
+
+
+def test_the_journal_holds_no_pickle_and_one_searcher(tmp_path, monkeypatch):
+    instead(monkeypatch, hill)
+    import pickle
+
+    for name in ("dumps", "loads", "dump", "load"):
+        monkeypatch.setattr(pickle, name, lambda *_, **__: pytest.fail("pickled"))
+    sensitivity(table(60), tiny(), ranges=RANGES, trials=2, out=tmp_path, report=False)
+    assert all(json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines())
+    with Journal(tmp_path), pytest.raises(ConfigError, match="another process"):
+        Journal(tmp_path)
+    with pytest.raises(ConfigError, match="another seed"):
+        sensitivity(table(60), tiny(), ranges=RANGES, trials=2, out=tmp_path, seed=1, report=False)
+    with pytest.raises(ConfigError, match="another data"):
+        sensitivity(table(61), tiny(), ranges=RANGES, trials=2, out=tmp_path, report=False)
+    torn = tmp_path / "torn"
+    torn.write_bytes(b"one\ntwo\nthr")
+    cut_torn(torn)
+    assert torn.read_bytes() == b"one\ntwo\n"
+
+
+def test_importance_names_the_field_that_matters(tmp_path, monkeypatch):
+    instead(monkeypatch, lambda s: float(math.log10(s["learning_rate"]) + 0.001 * s["dropout"]))
+    found = sensitivity(table(60), tiny(), ranges=RANGES, trials=12, out=tmp_path, sampler="random", report=False)
+    shares = found.importance.set_index("field")["share"]
+    assert shares.idxmax() == "learning_rate"
+    assert shares["learning_rate"] > 0.7
+    assert shares.sum() == pytest.approx(1)
+    assert found.best("as told")["learning_rate"] == found.trials["learning_rate"].max()
+
+
+def test_failed_trials(tmp_path, monkeypatch):
+    def sometimes(settings: dict[str, Any]) -> float:
+        if settings["learning_rate"] > 1e-2 or settings.get("layers") == 1:
+            raise PlaitError("training diverged")
+        return hill(settings)
+
+    seen = instead(monkeypatch, sometimes)
+    regimes = {"good": None, "bad": {"layers": 1}}
+    with pytest.warns(PlaitWarning, match="not one of 3 trials of 'bad' succeeded \\(training diverged\\)"):
+        found = sensitivity(table(60), tiny(), ranges=RANGES, regimes=regimes, trials=8, out=tmp_path, report=False)
+    assert list(found.budgets["regime"]) == ["good"]
+    assert 0 < (found.trials["state"] == "failed").sum() < len(found.trials)
+    assert set(found.trials.loc[found.trials["state"] == "failed", "reason"]) == {"training diverged"}
+    assert len(seen) == 11
+    assert list(found.to_dict()["best"]) == ["good"]
+    instead(monkeypatch, lambda settings: (_ for _ in ()).throw(PlaitError("no way")))
+    with pytest.raises(ConfigError, match="not one of 3 trials of 'as told' succeeded \\(no way\\)"):
+        sensitivity(table(60), tiny(), ranges=RANGES, trials=8, out=tmp_path / "none", report=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_page(tmp_path, monkeypatch):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    from test_report import check_alone
+
+    instead(monkeypatch, hill)
+    ranges = {**RANGES, "depth": ["early", "late"]}
+    regimes = {"<b>frozen": {"train": "frozen"}, "other": {"layers": 1}}
+    found = sensitivity(table(60), tiny(), ranges=ranges, regimes=regimes, trials=12, out=tmp_path, command="plait x")
+    seen = check_alone((tmp_path / "report.html").read_text("utf-8"))
+    assert "<b>frozen” came within 1 % of its best" in seen.text
+    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert names == {"budget-trials.svg", "budget-seconds.svg", "importance.svg"} | {
+        f"response-{f}.svg" for f in ("learning-rate", "batch-size", "dropout", "depth")
+    }
+    drawn = (tmp_path / "figures" / "response-learning-rate.svg").read_text("utf-8")
+    assert "0.001" in drawn
+    assert "mathdefault" not in drawn
+    stored = pd.read_csv(tmp_path / "tables" / "trials.csv")
+    np.testing.assert_allclose(stored["score"], found.trials["score"])
+    assert json.loads((tmp_path / "summary.json").read_text())["metric"] == "accuracy"
+
+
+# -- files and the command line -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    table(90).to_csv(tmp_path / "tiny.csv", index=False)
+    (tmp_path / "tiny.yaml").write_text(SCHEMA)
+    told = {
+        "data": {"table": "tiny.csv", "schema": "tiny.yaml"},
+        "model": QUICK,
+        "ranges": RANGES,
+        "regimes": ["frozen"],
+        "trials": 3,
+    }
+    (tmp_path / "search.yaml").write_text(json.dumps(told))
+    return tmp_path
+
+
+def run(*arguments: object) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    assert not stop.value.code
+
+
+def test_the_command_line_and_the_file_are_the_same(files, capsys, monkeypatch):
+    instead(monkeypatch, hill)
+    run("sensitivity", files / "search.yaml", "--out", files / "a", "--json", "--no-report")
+    a = json.loads(capsys.readouterr().out)
+    flags = [f"--range={k}={json.dumps(v) if isinstance(v, list) else v}" for k, v in RANGES.items()]
+    sets = [f"--set={k}={json.dumps(v)}" for k, v in QUICK.items()]
+    told = ["--schema", files / "tiny.yaml", "--regime", "frozen", "--trials", "3", *flags, *sets]
+    run("sensitivity", files / "tiny.csv", *told, "--out", files / "b", "--json", "--no-report")
+    b = json.loads(capsys.readouterr().out)
+    assert [t["score"] for t in a["trials"]] == [t["score"] for t in b["trials"]]
+    assert {k: v for k, v in a["told"].items() if k != "schema"} == {
+        k: v for k, v in b["told"].items() if k != "schema"
+    }
+    run("sensitivity", files / "tiny.csv", *told, "--out", files / "b", "--no-report")
+    assert "best settings" in capsys.readouterr().out
+
+
+def test_official_parts_stay_with_the_data_set(files, data_root):
+    given = rows_of({"dataset": "av_digits", "options": {"pairs": 30, "test_pairs": 10}}, files, str(data_root))
+    assert given.official
+    assert given.group == "recording"
+    assert set(given.frame["split"]) == {"train"}
+    assert len(given.frame) == 30
+
+
+def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: object) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stop.value.code == 2
+    assert len(told) == 1
+    assert complaint in told[0]
+
+
+def test_bad_input_is_one_line(files, capsys):
+    usual = ("sensitivity", files / "tiny.csv", "--schema", files / "tiny.yaml", "--out", files / "o")
+    refused(capsys, "upside down", *usual, "--range", "dropout=0.5..0.1")
+    refused(capsys, "starts above 0", *usual, "--range", "learning_rate=0..1,log")
+    refused(capsys, "did you mean 'dropout'", *usual, "--range", "dropuot=0..1")
+    refused(capsys, "did you mean 'scratch'", *usual, "--regime", "scatch")
+    refused(capsys, "trials 0", *usual, "--trials", "0")
+    refused(capsys, "did you mean 'tpe'", *usual, "--sampler", "tpee")
+    refused(capsys, "did you mean 'accuracy'", *usual, "--metric", "acuracy")
+    refused(capsys, "valid_fraction 1.5", *usual, "--valid-fraction", "1.5")
+    refused(capsys, "splits 0", *usual, "--splits", "0")
+    frame = table(60)
+    told = {"'size'": frame.drop(columns="size"), "'label'": frame.drop(columns="label"), "at least 10": frame.head(8)}
+    told["the same in all"] = frame.assign(label="pos")
+    for number, (complaint, bad) in enumerate(told.items()):
+        bad.to_csv(files / f"{number}.csv", index=False)
+        refused(capsys, complaint, "sensitivity", files / f"{number}.csv", *usual[2:])
+    (files / "bad.yaml").write_text("data: {table: tiny.csv, target: label}\ntrails: 3\n")
+    refused(capsys, "did you mean 'trials'", "sensitivity", files / "bad.yaml", "--out", files / "o")
+    (files / "none.yaml").write_text("trials: 3\n")
+    refused(capsys, "data: expected", "sensitivity", files / "none.yaml", "--out", files / "o")
+    with pytest.raises(ConfigError, match="did you mean 'table'"):
+        (files / "tabel.yaml").write_text("data: {tabel: x, dataset: pokemon}\n")
+        read_search(files / "tabel.yaml")
+    with pytest.raises(TableError, match="no column 'who'"):
+        Objective(frame, tiny(), group="who")
+    # a setting that no trial can use
+    refused(
+        capsys,
+        "not one of 3 trials",
+        *usual,
+        "--set",
+        "fusion=concta",
+        "--trials",
+        "3",
+        "--regime",
+        "frozen",
+        "--no-report",
+    )
