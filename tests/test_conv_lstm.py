@@ -606,6 +606,11 @@ def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     assert shaded.axes[0].patches
     line = figures.curves((math.inf, 1.0), {"orig": [0.9, 0.5]}, modality="audio", trained={"orig": math.inf})
     assert figures.write(line, tmp_path / "curve.png").stat().st_size > 1000
+    shown = figures.samples(table(12).iloc[1:2], SCHEMA, ("image", "audio"), (math.inf, 0.1), ("snr", "amplitude_ratio"))
+    pictures = [ax.images[0].get_array() for ax in shown.axes]
+    assert len(pictures) == 8  # two ratios, two meanings, a picture and a sound of each
+    assert np.array_equal(pictures[0], pictures[4])  # without noise both mean the same
+    assert not np.array_equal(pictures[1], pictures[5])
     with pytest.raises(TableError, match="no grid"):
         figures.heat_maps([])
 

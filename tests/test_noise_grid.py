@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
 from plait.errors import ConfigError, TableError
 from plait.noise_grid import Grid
-from plait.study import Results, Study, noise_grids
+from plait.study import Results, Study, conditions, encoding, noise_grids, recipes
 from plait.study import models as study_models
 from plait.study.noise_grids import Design, Seeds
 from test_conv_lstm import SCHEMA, table
@@ -77,6 +78,40 @@ def test_a_study_has_the_grid_of_every_design(results: Results) -> None:
     assert noise_grids.grids(results, MODALITIES, "snr").popitem()[1].mean.levels[0] == (math.inf, 1.0, 0.0625)
     with pytest.raises(ConfigError, match="unknown ratio"):
         noise_grids.grids(results, MODALITIES, "decibel")
+
+
+def test_a_depth_that_the_network_has_not_is_found_before_it_is_run() -> None:
+    found = [str(mistake) for mistake in study(grid={"depth": ["early", "decision"]}).check()]
+    assert len(found) == 1
+    assert "network conv_lstm: no depth 'decision'" in found[0]
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if name.startswith(("conv_lstm", "av_digits_noise"))])
+def test_recipes_train_where_they_are_tested(name: str) -> None:
+    spec = Study.load(name).spec
+    tested = {conditions.label(conditions.parsed(told)) for told in spec.test}
+    assert len(tested) == len(spec.test)
+    assert {conditions.label(conditions.parsed(told)) for told in spec.train} <= {*tested, conditions.CLEAN}
+
+
+def test_frozen_features_are_encoded_once_per_ratio_and_part(tmp_path: Path) -> None:
+    frame = table(60)
+    frame["split"] = np.where(np.arange(60) < 40, "train", "test")
+    told = {
+        "name": "frozen", "data": {"frame": "digits", "target": "label"}, "metrics": ["accuracy"], "seeds": 2,
+        "model": {"encoders": {"image": "pixel_statistics", "audio": "logmel"}, "members": 1, "epochs": 2},
+        "split": {"kind": "official", "column": "split"},
+        "conditions": {"train": ["clean", TRAINED], "test": [NOISE]},
+    }  # fmt: skip
+    found = Study.from_dict(told, frames={"digits": (frame, SCHEMA)})
+    jobs = encoding.jobs(found.spec, found.runs, found.tables, 1, {})
+    rows = {(j["modality"], json.dumps(j["condition"]), j["part"]): j["stop"] - j["start"] for j in jobs}
+    assert len(rows) == len(jobs) == (1 + 3) + (1 + 2)  # as they are, and each ratio, of pictures and of sounds
+    assert [rows[key] for key in rows if key[2] == "test"] == [20, 20, 20]  # at ratios that nothing is trained at
+    assert sum(rows.values()) == 3 * 20 + 4 * 60  # as they are, and at the training ratio, which is tested too
+    results = found.run(tmp_path / "out", store=str(tmp_path / "store"))
+    assert results.status()["failed"] == 0
+    assert noise_grids.grids(results, MODALITIES).popitem()[1].mean.correct.shape == (3, 2, 40)
 
 
 def test_each_modality_is_encoded_once_per_ratio(

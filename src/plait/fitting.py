@@ -285,7 +285,7 @@ def _check_design(told: FusionEstimator) -> None:
     """Refuse a fusion or a depth that there is not before anything is encoded."""
     resolve(told.fusion)
     depth_number(told.depth, told.layers)
-    network_choice.parse(told.network)
+    network_choice.check_depth(told.network, told.depth, told.layers)
 
 
 def _named(told: FusionEstimator, task: Any) -> Any:

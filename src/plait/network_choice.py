@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plait import registry
 from plait.errors import ConfigError
 from plait.networks._base import Network
-from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.conv_lstm import ConvLSTM, own_layers
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.schema import Modality, Schema
@@ -39,6 +39,17 @@ def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
         hint = f"its settings are the estimator's own (fusion, depth, layers, width, dropout), not {', '.join(options)}"
         raise ConfigError(f"network {name}: {hint}")
     return variant, options
+
+
+def check_depth(told: Told, depth: str | int, layers: int) -> None:
+    """Refuse a depth that the network has not, before anything is encoded.
+
+    Raises:
+        ConfigError: no such network, or no such depth of it.
+    """
+    variant, _ = parse(told)
+    if issubclass(variant, ConvLSTM):
+        own_layers(depth, layers)
 
 
 def schema_for(told: Told, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:

@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
+#: The norm of a network's gradients is held below it.
+LIMIT = 5.0
+
 
 class AdamW:
     """Decoupled weight decay; the learning rate rises over the first steps and falls to zero as a cosine.
@@ -61,7 +64,7 @@ class AdamW:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, limit: float | None = 5.0) -> None:
+    def step(self, limit: float | None = LIMIT) -> None:
         """One step; the norm of all gradients together is held below ``limit``, if there is one."""
         kept: list[int] = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         if kept and limit is not None:

@@ -10,58 +10,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from plait import checkpoint
-from plait.fusion.concat import Concat
 from plait.inputs import Inputs
-from plait.networks._dropout import Dropout, Masks
-from plait.networks.fusion import FusionNetwork
-from plait.networks.linear import LinearNetwork
-from plait.optimiser import AdamW
-from plait.precision import fast_dtype
+from plait.networks._dropout import Masks
+from plait.optimiser import LIMIT, AdamW
+from plait.stacked_branch import Best, StackedBranch, Weights, layers_of
 from plait.tasks import Task
-from plait.train import Branches, Diverged, Training, Watch, batch_starts
+from plait.train import Branches, Diverged, Training, Watch, batch_edges
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024
-_LIMIT = 5.0  # norm of a member's gradients, as in ``optimiser.AdamW``
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """A network that is no more than blocks over a concatenation."""
-
-    linears: Sequence[nn.Linear]
-    norms: Sequence[nn.BatchNorm1d]
-    dropout: float
-
-
-def _layers(network: nn.Module) -> _Layers | None:
-    """The blocks of a network; None where it is more than that."""
-    if isinstance(network, LinearNetwork):
-        return _Layers([network.linear], [], 0.0)
-    plain = (
-        isinstance(network, FusionNetwork)
-        and isinstance(network.fusion, Concat)
-        and network.absence == "masked"
-        and not any(len(own) for own in network.own.values())  # type: ignore[arg-type]  # Sequential has a length
-        and isinstance(network.head, nn.Linear)
-    )
-    if not plain:
-        return None
-    assert isinstance(network, FusionNetwork)
-    assert isinstance(network.head, nn.Linear)
-    linears = [part for part in network.joint.modules() if isinstance(part, nn.Linear)]
-    norms = [part for part in network.joint.modules() if isinstance(part, nn.BatchNorm1d)]
-    chances = [part.chance for part in network.joint.modules() if isinstance(part, Dropout)]
-    return _Layers([*linears, network.head], norms, chances[0] if chances else 0.0)
 
 
 def stackable(members: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> bool:
@@ -72,101 +36,8 @@ def stackable(members: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]
         and not model.encoders
         and settings.batch_size * len(members) <= LARGEST
         and min(len(fold) for fold, _ in folds) > 1
-        and all(_layers(network) is not None for network in model.networks.values())
+        and all(layers_of(network) is not None for network in model.networks.values())
     )
-
-
-class _Branch(nn.Module):
-    """One branch of all members: weights (M, out, in), biases and norms (M, out).
-
-    Shape: x (M, B, D), present (M, B) or None for all; out (M, B, out_dim).
-    """
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        layers = [found for network in networks if (found := _layers(network)) is not None]
-        depth = range(len(layers[0].linears))
-        self.weights = nn.ParameterList([torch.stack([m.linears[i].weight.detach() for m in layers]) for i in depth])
-        self.biases = nn.ParameterList([torch.stack([m.linears[i].bias.detach() for m in layers]) for i in depth])
-        norms = range(len(layers[0].norms))
-        self.gains = nn.ParameterList([torch.stack([m.norms[i].weight.detach() for m in layers]) for i in norms])
-        self.shifts = nn.ParameterList([torch.stack([m.norms[i].bias.detach() for m in layers]) for i in norms])
-        self.means = [torch.stack([_held(m.norms[i].running_mean) for m in layers]) for i in norms]
-        self.variances = [torch.stack([_held(m.norms[i].running_var) for m in layers]) for i in norms]
-        self.dropout, self.eps = layers[0].dropout, (layers[0].norms[0].eps if layers[0].norms else 0.0)
-
-    def forward(self, x: Tensor, present: Tensor | None, masks: Masks | None) -> Tensor:
-        h = x.transpose(1, 2)  # (M, D, B): the features of a row below each other, as a norm over B wants them
-        for i in range(len(self.gains)):
-            h = self._product(i, h)
-            h = functional.relu(self._normed(i, h, present))
-            if masks is not None and self.dropout > 0:
-                h = h * masks.take(h.shape, self.dropout, h.device)
-        return self._product(len(self.gains), h).transpose(1, 2)
-
-    def _product(self, i: int, h: Tensor) -> Tensor:
-        weight = self.weights[i]
-        if self.training and weight[0].numel() >= 4096 and fast_dtype(h.device) == torch.bfloat16:
-            out: Tensor = torch.bmm(weight.bfloat16(), h.bfloat16()).float()
-        else:
-            out = torch.bmm(weight, h)
-        bias: Tensor = self.biases[i]
-        return out + bias.unsqueeze(2)
-
-    def _normed(self, i: int, h: Tensor, present: Tensor | None) -> Tensor:
-        """Batch normalisation of each member over its own rows, the absent ones left out."""
-        mean, variance = self.means[i], self.variances[i]
-        if present is None or not self.training:
-            gain, shift = self.gains[i].flatten(), self.shifts[i].flatten()
-            flat = functional.batch_norm(  # (1, M * out, B): a channel per member and unit
-                h.reshape(1, -1, h.shape[2]),
-                mean.view(-1),
-                variance.view(-1),
-                gain,
-                shift,
-                self.training,
-                0.1,
-                self.eps,
-            )
-            return flat.view(h.shape)
-        there = present.unsqueeze(1).to(h.dtype)  # (M, 1, B)
-        count = there.sum(2)  # (M, 1)
-        found = (h * there).sum(2) / count.clamp_min(1)
-        centred = h - found.unsqueeze(2)
-        spread = (centred.square() * there).sum(2) / count.clamp_min(1)
-        enough = count > 1
-        with torch.no_grad():
-            mean.copy_(torch.where(enough, torch.lerp(mean, found, 0.1), mean))
-            variance.copy_(
-                torch.where(enough, torch.lerp(variance, spread * count / (count - 1).clamp_min(1), 0.1), variance)
-            )
-        scaled = centred * (spread.unsqueeze(2) + self.eps).rsqrt()
-        out: Tensor = scaled * self.gains[i].unsqueeze(2) + self.shifts[i].unsqueeze(2)
-        return out
-
-    def arrays(self) -> list[Tensor]:
-        """All that is a member's, first axis the member."""
-        return [p.detach() for p in self.parameters()] + self.means + self.variances
-
-    def give_back(self, networks: Sequence[nn.Module]) -> None:
-        """Write each member's slice into its own network."""
-        for member, network in enumerate(networks):
-            layers = _layers(network)
-            assert layers is not None
-            with torch.no_grad():
-                for i, linear in enumerate(layers.linears):
-                    linear.weight.copy_(self.weights[i][member])
-                    linear.bias.copy_(self.biases[i][member])
-                for i, norm in enumerate(layers.norms):
-                    norm.weight.copy_(self.gains[i][member])
-                    norm.bias.copy_(self.shifts[i][member])
-                    _held(norm.running_mean).copy_(self.means[i][member])
-                    _held(norm.running_var).copy_(self.variances[i][member])
-
-
-def _held(buffer: Tensor | None) -> Tensor:
-    assert buffer is not None
-    return buffer.detach()
 
 
 class _Rows:
@@ -208,7 +79,7 @@ class Stack:
         self.members, self.task, self.settings = members, task, settings
         self.sources = members[0].sources
         self.branches = nn.ModuleDict(
-            {name.replace(".", "_"): _Branch([m.networks[name] for m in members]) for name in members[0].networks}
+            {name.replace(".", "_"): StackedBranch([m.networks[name] for m in members]) for name in members[0].networks}
         )
         device = members[0].device
         self.rows = _Rows(inputs.to(device), target.to(device), weight.to(device))
@@ -231,26 +102,25 @@ class Stack:
             Diverged: a member did before it had a state to keep.
         """
         watch = watch or Watch()
-        size = min(len(fold) for fold, _ in folds)
-        starts = [*batch_starts(size, self.settings.batch_size), size]
+        edges = batch_edges(min(len(fold) for fold, _ in folds), self.settings.batch_size)
         optimiser = AdamW(
             self.branches.parameters(),
             self.settings.learning_rate,
             self.settings.weight_decay,
-            (len(starts) - 1) * self.settings.epochs,
+            (len(edges) - 1) * self.settings.epochs,
             warmup=self.settings.warmup,
         )
         masks = Masks(generator)
         held = _padded([valid for _, valid in folds])
-        best = _Best(self.branches, len(folds), self.settings.patience, judged=held is not None)
+        best = Best(self.branches, len(folds), self.settings.patience, judged=held is not None)
         history: list[dict[str, Any]] = []
-        parts: dict[str, checkpoint.Kept] = {"branches": _Weights(best.parts), "best": best}
+        parts: dict[str, checkpoint.Kept] = {"branches": Weights(best.parts), "best": best}
         kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
         ended, halted = kept.resume(), False
         for epoch in range(len(history) // len(folds), self.settings.epochs):
             if ended or halted:
                 break
-            record = self._epoch(folds, starts, held, optimiser, masks, generator)
+            record = self._epoch(folds, edges, held, optimiser, masks, generator)
             found = _records({"epoch": epoch, **record}, len(folds))
             history.extend(found)
             best.offer(record.get("valid", record["train"]), epoch)
@@ -270,16 +140,16 @@ class Stack:
     def _epoch(
         self,
         folds: Sequence[tuple[Tensor, Tensor]],
-        starts: Sequence[int],
+        edges: Sequence[int],
         held: tuple[Tensor, Tensor] | None,
         optimiser: AdamW,
         masks: Masks,
         generator: torch.Generator,
     ) -> dict[str, Any]:
         """Losses of each branch and member (M,) on both parts; seconds are a member's share."""
-        clock, size, members = time.perf_counter(), starts[-1], len(folds)
+        clock, size, members = time.perf_counter(), edges[-1], len(folds)
         order = torch.stack([fold[torch.randperm(len(fold), generator=generator)[:size]] for fold, _ in folds])
-        batches = [order[:, a:b] for a, b in pairwise(starts)]
+        batches = [order[:, a:b] for a, b in pairwise(edges)]
         record: dict[str, Any] = {"train": _mean_of([self._step(b, optimiser, masks, generator) for b in batches])}
         record["seconds"] = {"train": (time.perf_counter() - clock) / members}
         record["batches"] = {"train": len(batches)}
@@ -303,8 +173,10 @@ class Stack:
         for name, branch in self._named():
             branch.give_back([member.networks[name] for member in self.members])
 
-    def _named(self) -> list[tuple[str, _Branch]]:
-        return [(n, b) for n, b in zip(self.sources, self.branches.values(), strict=True) if isinstance(b, _Branch)]
+    def _named(self) -> list[tuple[str, StackedBranch]]:
+        return [
+            (n, b) for n, b in zip(self.sources, self.branches.values(), strict=True) if isinstance(b, StackedBranch)
+        ]
 
     def _step(self, rows: Tensor, optimiser: AdamW, masks: Masks, generator: torch.Generator) -> dict[str, Tensor]:
         self.branches.train()
@@ -336,7 +208,7 @@ class Stack:
     def _losses(
         self,
         name: str,
-        branch: _Branch,
+        branch: StackedBranch,
         x: Tensor,
         present: Tensor,
         target: Tensor,
@@ -361,8 +233,8 @@ class Stack:
         """Hold the norm of each member's gradients below the limit."""
         gradients = [p.grad for p in self.branches.parameters() if p.grad is not None]
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()  # (M,)
-        if bool((norms > _LIMIT).any()):
-            factor = (_LIMIT / norms.clamp_min(1e-6)).clamp_max(1.0)
+        if bool((norms > LIMIT).any()):
+            factor = (LIMIT / norms.clamp_min(1e-6)).clamp_max(1.0)
             for g in gradients:
                 g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 
@@ -410,69 +282,3 @@ def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
         one |= {"seconds": dict(record["seconds"]), "batches": dict(record["batches"])}
         found.append(one | ({"diverged": sorted(lost)} if lost else {}))
     return found
-
-
-class _Weights:
-    """All that the members have learned, for a checkpoint."""
-
-    def __init__(self, parts: Sequence[_Branch]) -> None:
-        self.parts = parts
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {f"{i}.{j}": a for i, part in enumerate(self.parts) for j, a in enumerate(part.arrays())}, {}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        for i, part in enumerate(self.parts):
-            for j, array in enumerate(part.arrays()):
-                array.copy_(arrays[f"{i}.{j}"])
-
-
-class _Best:
-    """The best state so far of each branch of each member."""
-
-    def __init__(self, branches: nn.ModuleDict, members: int, patience: int, *, judged: bool = True) -> None:
-        self.parts = [b for b in branches.values() if isinstance(b, _Branch)]
-        self.patience, self.judged = patience, judged
-        self.loss = torch.full((len(self.parts), members), math.inf)
-        self.epoch = torch.zeros(len(self.parts), members)
-        self.states: list[list[Tensor]] | None = None
-
-    def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
-        """An epoch's held-out losses; without held-out rows the latest state that is a number is the best."""
-        found = torch.stack(list(losses.values())).cpu()
-        better = found < self.loss - 1e-6 if self.judged else found.isfinite() & self._whole()
-        if self.states is None:
-            self.states = [[a.clone() for a in part.arrays()] for part in self.parts]
-        for part, kept, members in zip(self.parts, self.states, better, strict=True):
-            chosen = members.nonzero()[:, 0]
-            if len(chosen):
-                for state, array in zip(kept, part.arrays(), strict=True):
-                    there = chosen.to(state.device)
-                    state[there] = array[there]
-        self.loss, self.epoch = torch.where(better, found, self.loss), torch.where(better, float(epoch), self.epoch)
-
-    def _whole(self) -> Tensor:
-        """Bool (branches, M): all weights are numbers."""
-        sums = [torch.stack([a.flatten(1).sum(1) for a in part.arrays()]).sum(0) for part in self.parts]
-        return torch.stack(sums).isfinite().cpu()
-
-    def good(self, member: int) -> bool:
-        """Whether every branch of a member has a state to keep."""
-        return bool(self.loss[:, member].isfinite().all())
-
-    def done(self, epoch: int) -> bool:
-        return self.judged and self.states is not None and bool((epoch - self.epoch >= self.patience).all())
-
-    def restore(self) -> None:
-        for part, kept in zip(self.parts, self.states or [], strict=False):
-            for state, array in zip(kept, part.arrays(), strict=True):
-                array.copy_(state)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        held = {f"{i}.{j}": a for i, kept in enumerate(self.states or []) for j, a in enumerate(kept)}
-        return {**held, "loss": self.loss, "epoch": self.epoch}, {}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.loss, self.epoch = arrays["loss"], arrays["epoch"]
-        parts = enumerate(self.parts)
-        self.states = [[arrays[f"{i}.{j}"].to(a.device) for j, a in enumerate(p.arrays())] for i, p in parts]

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -207,7 +208,7 @@ def train(
         Diverged: the loss was no number any more; the model is as it was at its best, if it ever was good.
     """
     watch = watch or Watch()
-    steps = max(1, len(batch_starts(len(fold), settings.batch_size))) * settings.epochs
+    steps = (len(batch_edges(len(fold), settings.batch_size)) - 1) * settings.epochs
     optimiser = optimiser_of(model, settings, steps)
     masks = Masks(generator)
     _draw_from(model, masks)
@@ -441,16 +442,20 @@ def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator:
     return {name: tokens[name].absent_where(hidden[i]) for i, name in enumerate(names)}
 
 
-def batch_starts(rows: int, size: int) -> list[int]:
-    """Starts of the batches; a last batch of one row joins the one before it (batch normalisation needs two)."""
+def batch_edges(rows: int, size: int) -> list[int]:
+    """Where batches begin and the last one ends; a last batch of one row joins the one before (batch normalisation needs two).
+
+    Example:
+        >>> batch_edges(9, 4), batch_edges(10, 4)
+        ([0, 4, 9], [0, 4, 8, 10])
+    """
     starts = list(range(0, rows, size))
-    return starts[:-1] if len(starts) > 1 and rows - starts[-1] < 2 else starts
+    return [*(starts[:-1] if len(starts) > 1 and rows - starts[-1] < 2 else starts), rows]
 
 
 def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = fold[torch.randperm(len(fold), generator=generator)]
-    starts = batch_starts(len(fold), size)
-    for start, end in zip(starts, [*starts[1:], len(fold)], strict=True):
+    for start, end in pairwise(batch_edges(len(fold), size)):
         yield order[start:end]
 
 

@@ -67,7 +67,7 @@ class ConvLSTM(Network):
         self.size: Size = pictures[self.picture] if self.picture else (1, 1)
         channels = dims[self.picture] if self.picture else 0
         features = dims[self.sequence] if self.sequence else 0
-        own = _own_layers(depth, layers)
+        own = own_layers(depth, layers)
         self.stack = Stack(channels, self.size, features, own, layers, width, self.options)
         self.dense = nn.Linear(self.stack.dim, self.options.dense)
         self.head = nn.Linear(self.options.dense, out_dim)
@@ -142,8 +142,16 @@ def _only(names: list[str], what: str) -> str | None:
     return names[0] if names else None
 
 
-def _own_layers(depth: str | int, layers: int) -> int:
-    """How many layers run before picture and sequence are joined."""
+def own_layers(depth: str | int, layers: int) -> int:
+    """How many layers run before picture and sequence are joined.
+
+    Raises:
+        ConfigError: the network has no such depth.
+
+    Example:
+        >>> [own_layers(word, 2) for word in DEPTHS]
+        [0, 1, 2]
+    """
     words = {"early": 0, "middle": layers // 2, "late": layers}
     if isinstance(depth, str):
         if depth not in words:

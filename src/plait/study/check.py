@@ -159,6 +159,7 @@ def _canonical(variant: Variant) -> str:
 
 
 def _fusion_and_depth(model: Mapping[str, Any]) -> str | None:
+    from plait import network_choice
     from plait.fusion._base import resolve
     from plait.networks.fusion import depth_number
 
@@ -168,6 +169,7 @@ def _fusion_and_depth(model: Mapping[str, Any]) -> str | None:
     try:
         operator, _, _ = resolve(told["fusion"])
         depth_number(told["depth"], told["layers"])
+        network_choice.check_depth(told["network"], told["depth"], told["layers"])
     except PlaitError as error:
         return str(error)
     level = "decision" if told["depth"] == "decision" else "feature"
