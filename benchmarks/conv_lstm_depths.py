@@ -27,6 +27,7 @@ import numpy as np
 
 from plait import noise_grid
 from plait.report import conv_lstm_figures as figures
+from plait.report import conv_lstm_samples
 from plait.study import Results, Study, conditions, noise_grids
 from plait.study.noise_grids import Design, Seeds
 from plait.study.variants import with_fields
@@ -141,7 +142,7 @@ def activations(told: argparse.Namespace) -> None:
     study = Study.load(told.recipe)
     table = next(table for (_, seed), table in study.tables.items() if seed in (told.seed, None))
     fields = with_fields(study.spec.model, study.spec.variants.get(told.variant, {}))
-    train = table.frame[table.frame["split"] == "train"].reset_index(drop=True)
+    train = table.frame[table.frame["split"] == "train"].iloc[: told.pairs].reset_index(drop=True)
     test = table.frame[table.frame["split"] == "test"].reset_index(drop=True)
     noisy = conditions.changed(conditions.parsed(study.spec.train[0]), train, train, table.schema, None)
     model = make_model(table.schema, {**fields, "random_state": told.seed, "store": "none"})
@@ -178,7 +179,7 @@ def samples(told: argparse.Namespace) -> None:
 
     frame, schema = AvDigits(1, 10, told.seed).load().of("digit")
     row = frame[frame["split"] == "test"].iloc[:1]
-    drawn = figures.samples(row, schema, MODALITIES, NAMED, ("amplitude_ratio", "snr"))
+    drawn = conv_lstm_samples.samples(row, schema, MODALITIES, NAMED, ("amplitude_ratio", "snr"))
     print(figures.write(drawn, told.out / "samples.png"))
 
 
@@ -192,6 +193,7 @@ def main() -> None:
     told.add_argument("--recipe", default="conv_lstm_depths", help="of activations")
     told.add_argument("--variant", default="initial layer", help="of activations")
     told.add_argument("--seed", type=int, default=0)
+    told.add_argument("--pairs", type=int, help="of activations: train on the first so many only")
     told.add_argument("--examples", type=int, default=6, help="rows whose activations are drawn")
     told.add_argument("--rows", type=int, default=100, help="rows over which activations are counted")
     told.add_argument("--out", type=Path, default=Path("out"))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from plait import FusionClassifier, noise_grid
+from plait.branches import trained_weights
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
 from plait.errors import CellError, ConfigError, TableError
@@ -29,7 +30,6 @@ from plait.precision import fast_dtype
 from plait.schema import Modality, Schema
 from plait.testing import check_gradients
 from plait.tokens import Tokens
-from plait.train import trained_weights
 
 SIDE, CHANNELS, BINS, LONGEST = 6, 2, 5, 7
 LENGTHS = (7, 3, 0, 1, 5, 7)
@@ -585,6 +585,7 @@ def test_activations_over_time(fitted: FusionClassifier) -> None:
 def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from plait.report import conv_lstm_figures as figures
+    from plait.report import conv_lstm_samples
 
     rng = np.random.default_rng(0)
     levels = ((math.inf, 1.0, 0.5), (math.inf, 2.0))
@@ -606,7 +607,9 @@ def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     assert shaded.axes[0].patches
     line = figures.curves((math.inf, 1.0), {"orig": [0.9, 0.5]}, modality="audio", trained={"orig": math.inf})
     assert figures.write(line, tmp_path / "curve.png").stat().st_size > 1000
-    shown = figures.samples(table(12).iloc[1:2], SCHEMA, ("image", "audio"), (math.inf, 0.1), ("snr", "amplitude_ratio"))
+    shown = conv_lstm_samples.samples(
+        table(12).iloc[1:2], SCHEMA, ("image", "audio"), (math.inf, 0.1), ("snr", "amplitude_ratio")
+    )
     pictures = [ax.images[0].get_array() for ax in shown.axes]
     assert len(pictures) == 8  # two ratios, two meanings, a picture and a sound of each
     assert np.array_equal(pictures[0], pictures[4])  # without noise both mean the same

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from plait import config, registry
 from plait.assembly import TOLERANCE, Design, maker, matched_width
+from plait.branches import trained_weights
 from plait.errors import ConfigError
 from plait.estimators import FusionClassifier
 from plait.fusion._base import resolve
@@ -22,7 +23,6 @@ from plait.networks.fusion import FusionNetwork, Norm
 from plait.optimiser import AdamW
 from plait.testing import check_gradients, example_tokens
 from plait.tokens import Tokens
-from plait.train import trained_weights
 
 NAMES = registry.names("fusion")
 FEATURE = [name for name in NAMES if "feature" in registry.find("fusion", name).levels]

@@ -159,12 +159,12 @@ def test_regression_in_its_own_unit() -> None:
 
 
 def test_a_remembered_table_is_encoded_once(fitted: FusionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plait import fitting
+    from plait import preparing
 
     frame, _ = table(seed=7)
     calls = []
-    encode = fitting.inputs_of
-    monkeypatch.setattr(fitting, "inputs_of", lambda *told: calls.append(1) or encode(*told))
+    encode = preparing.inputs_of
+    monkeypatch.setattr(preparing, "inputs_of", lambda *told: calls.append(1) or encode(*told))
     with fitted.remembering():
         first = fitted.predict_proba(frame)
         np.testing.assert_array_equal(first, fitted.predict_proba(frame))

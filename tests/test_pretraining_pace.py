@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from plait import FusionClassifier, Modality, Schema
+from plait.branches import Branches
 from plait.errors import ConfigError
 from plait.optimiser import AdamW
 from plait.pretraining.pace import Thaw, Thawing, layers_of, rates, thaws
 from plait.tokens import Tokens
-from plait.train import Branches
 
 KINDS = {"a": "vector", "b": "vector", "t": "text"}
 SCHEMA = Schema(

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from plait.assembly import Design, maker
+from plait.branches import Branches
 from plait.crossfit import folds_of
 from plait.inputs import Inputs
 from plait.stacked import Stack, stackable
 from plait.tasks import Classification, Multilabel, Regression, Task
 from plait.tokens import Tokens
-from plait.train import Branches, Training, train
+from plait.train import Training, train
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
 SETTINGS = Training(

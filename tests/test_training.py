@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from plait.assembly import Design, maker, sources_of
+from plait.branches import trained_weights
 from plait.crossfit import Members, crossfit, folds_of, prior
 from plait.errors import ConfigError, PlaitError
 from plait.inputs import Inputs
@@ -17,7 +18,7 @@ from plait.optimiser import AdamW
 from plait.scaling import Scaler
 from plait.tasks import Classification, Multilabel, Regression, Task, restore
 from plait.tokens import Tokens
-from plait.train import Training, train, trained_weights
+from plait.train import Training, train
 
 TRAINING = Training(
     epochs=25,

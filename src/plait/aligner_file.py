@@ -18,7 +18,7 @@ from plait.alignment._pairs import Pairs
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
 from plait.features import Featurizer
-from plait.fitting import versions
+from plait.fit_record import versions
 
 if TYPE_CHECKING:
     from plait.aligner import ModalityAligner

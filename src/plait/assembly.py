@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from plait import network_choice
+from plait.branches import Branches, trained_weights
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, nearest
 from plait.networks.linear import LinearNetwork
-from plait.train import Branches, Training, trained_weights
+from plait.train import Training
 
 BRANCHES = ("joint", "linear", "own")
 WIDTHS = (128, 96, 64, 48, 32, 24, 16)

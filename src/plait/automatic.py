@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait import config, fitting, rows
+from plait import config, preparing, rows
 from plait.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def race(told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray) -> dict
     minutes = options.get("minutes", MINUTES)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
         raise ConfigError(f"fusion 'auto': minutes {minutes!r}; expected a number above 0")
-    found = fitting.resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
+    found = preparing.resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
     task = rows.infer_task(target, told._regressor) if told.task is None else told.task
     column: Any = target
     if task == "multilabel":

@@ -13,6 +13,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
+from plait.branches import Branches
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
@@ -20,7 +21,7 @@ from plait.pretraining.stage import settled
 from plait.records.follow import Follow, warn_diverged
 from plait.stacked import Stack, stackable
 from plait.tasks import Multilabel, Task
-from plait.train import Branches, Diverged, Training, train
+from plait.train import Diverged, Training, train
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 _MIXTURE_ROWS = 3000

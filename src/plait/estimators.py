@@ -16,7 +16,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from plait import automatic, fitting, modelfile, rows
+from plait import automatic, fitting, modelfile, preparing, rows
 from plait.checkpoint import Checkpoints
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
@@ -188,7 +188,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         checked = validate_data(
             self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
         )
-        return fitting.array_frame(checked)
+        return preparing.array_frame(checked)
 
     def _target(self, y: Any) -> np.ndarray:
         raise NotImplementedError
@@ -207,7 +207,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
-        found = fitting.inputs_of(self, frame, self.schema_, self.features_, self.scalers_)
+        found = preparing.inputs_of(self, frame, self.schema_, self.features_, self.scalers_)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, found))
         return found

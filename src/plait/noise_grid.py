@@ -136,7 +136,7 @@ def noised(
     model: FusionClassifier, frame: pd.DataFrame, modality: str, level: float, ratio: str = "snr", seed: int = 0
 ) -> Inputs:
     """The rows as the model's networks take them, one modality noised and every other one absent, so never encoded."""
-    from plait.fitting import inputs_of
+    from plait.preparing import inputs_of
 
     schema = model.schema_
     others = [c for m in schema.modalities if m.name != modality for c in m.columns]

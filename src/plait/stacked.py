@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from plait import checkpoint
+from plait.branches import Branches
 from plait.inputs import Inputs
 from plait.networks._dropout import Masks
 from plait.optimiser import LIMIT, AdamW
 from plait.stacked_branch import Best, StackedBranch, Weights, layers_of
 from plait.tasks import Task
-from plait.train import Branches, Diverged, Training, Watch, batch_edges
+from plait.train import Diverged, Training, Watch, batch_edges
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024

@@ -5,7 +5,6 @@ It may be watched (``Watch``): judged after every epoch, told on, and kept so th
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait import checkpoint, precision
+from plait import checkpoint
+from plait.best_state import Best, Weights, mean_loss
+from plait.branches import ROWS, Branches, moved
 from plait.errors import PlaitError
 from plait.inputs import Inputs
 from plait.networks._dropout import Dropout, Masks, drop_features
-from plait.networks._linear import Linear
 from plait.optimiser import AdamW
 from plait.pretraining.pace import Thaw, Thawing, optimiser_of
 from plait.tasks import Task
 from plait.tokens import Tokens
-
-#: Rows that are answered at a time.
-ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -90,97 +87,6 @@ class Diverged(PlaitError):  # noqa: N818 - what happened
         self.epoch, self.loss, self.history, self.best = epoch, loss, history, best
 
 
-class Branches(nn.Module):
-    """Several networks over the same rows, each over its own modalities, and the encoders that learn with them."""
-
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        sources: Mapping[str, tuple[str, ...]],
-        encoders: Mapping[str, nn.Module],
-    ) -> None:
-        """``sources`` names each network's modalities."""
-        super().__init__()
-        self.networks = nn.ModuleDict(networks)
-        self.encoders = nn.ModuleDict(encoders)
-        self.sources = dict(sources)
-        #: Encoders that learn no more.
-        self.settled: set[str] = set()
-        #: Encoders, or layers of them, that do not learn now: they stay in evaluation mode.
-        self.resting: list[nn.Module] = []
-
-    def train(self, mode: bool = True) -> Branches:
-        """As of every module, but for what rests."""
-        super().train(mode)
-        for part in self.resting:
-            part.eval()
-        return self
-
-    def encode(self, inputs: Inputs) -> dict[str, Tokens]:
-        """Tokens of every modality, those of learning encoders computed now."""
-        tokens = dict(inputs.tokens)
-        for name, encoder in self.encoders.items():
-            if name in tokens:  # computed ahead, as it no longer learns
-                continue
-            tokens[name] = self._encoded(encoder, inputs.prepared[name]).absent_where(~inputs.present[name])
-        return tokens
-
-    def _encoded(self, encoder: nn.Module, prepared: Mapping[str, Tensor]) -> Tokens:
-        """On a GPU an encoder trains in bf16; on a CPU those that gain by it do so themselves."""
-        if not self.training or self.device.type == "cpu":
-            alone: Tokens = encoder(prepared)
-            return alone
-        with precision.autocast(self.device):
-            found = encoder(prepared)
-        return Tokens(found.x.float(), found.mask)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
-
-    def branch(self, name: str, tokens: Mapping[str, Tokens]) -> Tensor:
-        """Raw outputs (B, out_dim) of one branch."""
-        out: Tensor = self.networks[name]({m: tokens[m] for m in self.sources[name]})
-        return out
-
-    @torch.inference_mode()
-    def outputs(self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True) -> dict[str, Tensor]:
-        """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training.
-
-        The rows are moved to the weights' device batch by batch; what comes out lies where the rows do.
-        """
-        self.eval()
-        if not exact:
-            for part in self.modules():
-                if isinstance(part, Linear):
-                    part.train()
-        parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
-        for start in range(0, len(inputs), rows):
-            batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
-            tokens = self.encode(moved(batch, self.device))
-            for name in self.networks:
-                parts[name].append(self.branch(name, tokens).to(batch.device))
-        return {name: torch.cat(found) for name, found in parts.items()}
-
-    def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:
-        """(B,) bool: rows that a branch can say something about."""
-        return torch.stack([present[m] for m in self.sources[name]]).any(0)
-
-
-def moved(batch: Inputs, device: torch.device) -> Inputs:
-    """A batch on a device; of cells that rows share only those of the batch go there."""
-    if batch.device.type == device.type:
-        return batch
-    gathered = {k: {name: v[name] for name in v} for k, v in batch.prepared.items()}
-    return Inputs(batch.tokens, gathered, batch.present).to(device)
-
-
-def trained_weights(model: nn.Module) -> int:
-    """Parameters that learn."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
 def train(
     model: Branches,
     task: Task,
@@ -212,11 +118,11 @@ def train(
     optimiser = optimiser_of(model, settings, steps)
     masks = Masks(generator)
     _draw_from(model, masks)
-    best = _Best(model, settings.patience, judged=len(valid) > 0)
+    best = Best(model, settings.patience, judged=len(valid) > 0)
     thaw = Thaw(model, settings.thaw, moved(inputs.take(fold[:2]), model.device))
     rows = _Rows(inputs, target, weight, valid, model)
     history: list[dict[str, Any]] = []
-    parts: dict[str, checkpoint.Kept] = {"model": _Weights(model), "best": best}
+    parts: dict[str, checkpoint.Kept] = {"model": Weights(model), "best": best}
     kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
     ended, halted = kept.resume(), False
     while len(history) < settings.epochs and not ended and not halted:
@@ -251,19 +157,6 @@ def _lost(record: Mapping[str, Any]) -> list[str]:
     return sorted({name for part in parts for name, loss in part.items() if not math.isfinite(loss)})
 
 
-class _Weights:
-    """All that a model has learned, for a checkpoint."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return dict(self.model.state_dict()), {}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(dict(arrays))
-
-
 class _Rows:
     """Rows where the model's weights are: features at once, cells of encoders that learn batch by batch."""
 
@@ -293,12 +186,12 @@ def _record(
     """One epoch: losses of both parts, seconds, batches."""
     clock = time.perf_counter()
     losses, count = _epoch(model, task, rows, fold, settings, generator, masks, optimiser)
-    record: dict[str, Any] = {"train_loss": _mean(losses), "train": losses}
+    record: dict[str, Any] = {"train_loss": mean_loss(losses), "train": losses}
     record |= {"seconds": {"train": time.perf_counter() - clock}, "batches": {"train": count}}
     if len(rows.held[1]):
         clock = time.perf_counter()
         judged = _valid_losses(model, task, *rows.held)
-        record |= {"valid_loss": _mean(judged), "valid": judged}
+        record |= {"valid_loss": mean_loss(judged), "valid": judged}
         record["seconds"]["valid"] = time.perf_counter() - clock
         record["batches"]["valid"] = -(-len(rows.held[1]) // ROWS)
     return record
@@ -381,56 +274,6 @@ def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, wei
     return losses
 
 
-def _whole(part: nn.Module) -> bool:
-    """Whether all weights are numbers."""
-    return all(bool(p.isfinite().all()) for p in part.parameters())
-
-
-class _Best:
-    """Each branch's best state so far, or one for all where encoders learn."""
-
-    def __init__(self, model: Branches, patience: int, *, judged: bool = True) -> None:
-        self.model, self.patience, self.judged = model, patience, judged
-        self.shared = any(name not in model.settled for name in model.encoders)
-        self.groups = {"all": list(model.networks)} if self.shared else {name: [name] for name in model.networks}
-        self.loss = dict.fromkeys(self.groups, math.inf)
-        self.epoch = dict.fromkeys(self.groups, 0)
-        self.states: dict[str, dict[str, Any]] = {}
-
-    def _part(self, group: str) -> nn.Module:
-        return self.model if self.shared else self.model.networks[group]
-
-    def offer(self, losses: Mapping[str, float], epoch: int) -> None:
-        """An epoch's held-out losses; without held-out rows the latest state is the best."""
-        for group, members in self.groups.items():
-            loss = _mean({name: losses.get(name, 0.0) for name in members})
-            if loss < self.loss[group] - 1e-6 or (not self.judged and _whole(self._part(group))):
-                self.loss[group], self.epoch[group] = loss, epoch
-                self.states[group] = copy.deepcopy(self._part(group).state_dict())
-
-    def done(self, epoch: int) -> bool:
-        waited = all(epoch - last >= self.patience for last in self.epoch.values())
-        return self.judged and bool(self.states) and waited
-
-    def latest(self) -> int | None:
-        """The last epoch that any part is kept from; None where a part was never good."""
-        return max(self.epoch.values()) if len(self.states) == len(self.groups) else None
-
-    def restore(self) -> None:
-        for group, state in self.states.items():
-            self._part(group).load_state_dict(state)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        arrays = {f"{i}.{k}": t for i, g in enumerate(self.groups) for k, t in self.states.get(g, {}).items()}
-        return arrays, {"loss": self.loss, "epoch": self.epoch, "states": list(self.states)}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.loss, self.epoch = dict(facts["loss"]), dict(facts["epoch"])
-        for i, group in enumerate(self.groups):
-            if group in facts["states"]:
-                self.states[group] = {k.removeprefix(f"{i}."): t for k, t in arrays.items() if k.startswith(f"{i}.")}
-
-
 def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator: torch.Generator) -> dict[str, Tokens]:
     """Each modality hidden from each row with its chance."""
     names = sorted(tokens)
@@ -457,7 +300,3 @@ def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     order = fold[torch.randperm(len(fold), generator=generator)]
     for start, end in pairwise(batch_edges(len(fold), size)):
         yield order[start:end]
-
-
-def _mean(losses: Mapping[str, float]) -> float:
-    return sum(losses.values()) / max(1, len(losses))

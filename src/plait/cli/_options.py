@@ -39,7 +39,9 @@ Encoder = Annotated[
 Train = Annotated[
     list[str] | None,
     typer.Option(
-        "--train", help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed.", show_default=False
+        "--train",
+        help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed.",
+        show_default=False,
     ),
 ]
 Set = Annotated[

@@ -115,7 +115,9 @@ class Encoder(ABC):
         Raises:
             ConfigError: it cannot be tuned.
         """
-        raise ConfigError(f"encoder {self.name()}: it cannot be tuned ({layers} layers were asked for); set train: frozen")
+        raise ConfigError(
+            f"encoder {self.name()}: it cannot be tuned ({layers} layers were asked for); set train: frozen"
+        )
 
     def state(self) -> dict[str, Any]:
         """What ``fit`` learned: arrays and JSON values; enough for ``load_state`` to restore it exactly."""

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from plait.branches import Branches
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.networks.fusion import FusionNetwork
 from plait.tokens import Tokens
-from plait.train import Branches
 
 #: Stands for the modality where all of them are joined.
 ALL = "(all)"

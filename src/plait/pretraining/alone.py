@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.branches import Branches, trained_weights
 from plait.encoders._base import Encoder
 from plait.errors import PlaitError, PlaitWarning, TableError
 from plait.inputs import Inputs
 from plait.networks.linear import LinearNetwork
 from plait.tasks import Task
-from plait.train import Branches, Diverged, Training, train, trained_weights
+from plait.train import Diverged, Training, train
 
 #: What the only modality is called within the temporary model.
 _ONLY = "encoder"

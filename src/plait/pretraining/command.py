@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import fitting, schema
+from plait import fit_record, fitting, preparing, schema
 from plait.crossfit import folds_of
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError, nearest
@@ -96,11 +96,11 @@ def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
 
 def _trained(model: FusionEstimator, frame: pd.DataFrame, target: Any, groups: np.ndarray | None, one: Schema) -> Saved:
     table = model._frame(frame, target, reset=True)
-    ready = fitting._prepare(model, table, model._target(target), np.ones(len(table)), groups)
-    seed, modality = fitting._seed(model.random_state), ready.schema.modalities[0]
-    together = None if groups is None else fitting._groups(groups, ready.went)
+    ready = preparing.prepare(model, table, model._target(target), np.ones(len(table)), groups)
+    seed, modality = preparing.seed_of(model.random_state), ready.schema.modalities[0]
+    together = None if groups is None else preparing.groups_of(groups, ready.went)
     fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
-    training = regime.paced(model, ready, fitting._training(model, [modality.name], 0.0))
+    training = regime.paced(model, ready, fitting.training_of(model, [modality.name], 0.0))
     stage = regime.stage(model, ready, ready.weight / ready.weight.mean(), training, seed)
     encoder = ready.features.encoders[modality.name]
     found = stage.trained(modality.name, 0, fold, valid, encoder.module())
@@ -116,7 +116,7 @@ def _trained(model: FusionEstimator, frame: pd.DataFrame, target: Any, groups: n
         "from_store": found.stored,
         "settings": dataclasses.asdict(stage.told[modality.name]),
         "history": found.history,
-        "versions": fitting.versions(),
+        "versions": fit_record.versions(),
     }
     facts = {
         "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},

@@ -15,7 +15,8 @@ from plait.inputs import Inputs
 from plait.optimiser import AdamW
 
 if TYPE_CHECKING:
-    from plait.train import Branches, Training
+    from plait.branches import Branches
+    from plait.train import Training
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from plait.branches import Branches, moved
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
 from plait.inputs import Inputs
@@ -19,7 +20,7 @@ from plait.pretraining.alone import Alone, Rows, train_alone
 from plait.pretraining.settings import Pretraining
 from plait.tasks import Task
 from plait.tokens import concatenate
-from plait.train import Branches, Training, moved
+from plait.train import Training
 
 if TYPE_CHECKING:
     from plait.store import Store

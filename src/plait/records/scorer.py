@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.branches import ROWS, Branches, moved
 from plait.inputs import Inputs
 from plait.mixture import Mixture
 from plait.records.patterns import pattern_codes
 from plait.records.scores import scores
 from plait.tasks import Task
-from plait.train import ROWS, Branches, moved
 
 #: Training rows that are judged, drawn once: more would cost more than the training.
 TRAIN_ROWS = 4096

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from plait.errors import TableError, need
 from plait.noise_grid import Activations, Grid
 from plait.report.figures._canvas import COLOURS, LINES, settings
-
-if TYPE_CHECKING:
-    from plait.schema import Schema
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 26.0, 50.0
@@ -144,49 +141,6 @@ def activation_lines(panels: Sequence[Activations]) -> Any:
     return figure
 
 
-def samples(
-    row: Any, schema: Schema, modalities: tuple[str, str], levels: Sequence[float], ratios: Sequence[str]
-) -> Any:
-    """One picture and the spectrum of one sound at every ratio, a pair of lines for each meaning of a ratio (figure 6).
-
-    Args:
-        row: of a table, one.
-        schema: of the table.
-        modalities: the picture's and the sound's.
-        levels: signal-to-noise ratios.
-        ratios: what they are, ``snr`` (of powers) or ``amplitude_ratio``.
-    """
-    figure_class = need("matplotlib.figure", "report").Figure
-    with settings():
-        size = (len(levels) * 66 / 72, 2 * len(ratios) * 74 / 72)
-        figure = figure_class(figsize=size, layout="constrained")
-        places = figure.subplots(2 * len(ratios), len(levels), squeeze=False)
-        for i, ratio in enumerate(ratios):
-            for j, level in enumerate(levels):
-                _sample(places[2 * i, j], row, schema, modalities[0], level, ratio)
-                _sample(places[2 * i + 1, j], row, schema, modalities[1], level, ratio)
-                places[2 * i, j].set_title(level_name(level), fontsize=8.5)
-            places[2 * i, 0].set_ylabel(_RATIO_NAMES[ratio], fontsize=8.5)
-    return figure
-
-
-def _sample(ax: Any, row: Any, schema: Schema, modality: str, level: float, ratio: str) -> None:
-    from plait.encoders.spectrogram import Spectrogram
-    from plait.media import pixels
-    from plait.noise_grid import noise
-
-    kind = next(m.kind for m in schema.modalities if m.name == modality)
-    cell = noise(modality, level, ratio).apply(row, schema)[modality].iloc[0]
-    if kind == "image":
-        ax.imshow(pixels(cell).mean(-1), cmap="gray")
-    else:
-        frames = Spectrogram().fit([cell]).prepare([cell])["spectrogram"][0]  # (F, bins)
-        ax.imshow(np.log1p(frames.astype(np.float32).T), cmap="magma", aspect="auto", origin="lower")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[["left", "bottom"]].set_visible(False)
-
-
 def _lines(ax: Any, panel: Activations) -> None:
     matplotlib = need("matplotlib", "report")
     colours = matplotlib.colormaps["tab10" if len(panel.classes) <= 10 else "tab20"].colors
@@ -249,9 +203,9 @@ def _map(
     ax.set_xticks(range(values.shape[1]), [level_name(v) for v in grid.levels[1]], rotation=90)
     ax.set_yticks(range(values.shape[0]), [level_name(v) for v in grid.levels[0]] if named else [])
     ax.tick_params(length=0, labelcolor=COLOURS["muted"])
-    ax.set_xlabel(f"{second} {_RATIO_NAMES[grid.ratio]}", labelpad=2)
+    ax.set_xlabel(f"{second} {RATIO_NAMES[grid.ratio]}", labelpad=2)
     if named:
-        ax.set_ylabel(f"{first} {_RATIO_NAMES[grid.ratio]}", labelpad=2)
+        ax.set_ylabel(f"{first} {RATIO_NAMES[grid.ratio]}", labelpad=2)
     ax.set_title(grid.label if title is None else title, fontsize=8.5)
     ax.spines[["left", "bottom"]].set_visible(False)
     if grid.trained is not None:
@@ -259,7 +213,8 @@ def _map(
     return drawn
 
 
-_RATIO_NAMES = {"snr": "SNR", "amplitude_ratio": "amplitude ratio", "snr_db": "SNR, dB"}
+#: What a ratio is called beside an axis.
+RATIO_NAMES = {"snr": "SNR", "amplitude_ratio": "amplitude ratio", "snr_db": "SNR, dB"}
 
 
 def _mark(ax: Any, grid: Grid) -> None:

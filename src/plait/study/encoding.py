@@ -75,7 +75,11 @@ def jobs(
             told = encoder_of(run, modality.name, modality.kind)
             for condition, part in _conditions(spec, run, table, modality.name):
                 job = {"data": run.data, "seed": run.data_seed, "modality": modality.name, "encoder": told}
-                job |= {"condition": condition, "part": part, "weigh": encoder_key(run.data, modality.name, told) not in weighed}
+                job |= {
+                    "condition": condition,
+                    "part": part,
+                    "weigh": encoder_key(run.data, modality.name, told) not in weighed,
+                }
                 found.setdefault(json.dumps(job, sort_keys=True), job)
     divided = []
     for job in found.values():
@@ -89,25 +93,25 @@ def jobs(
 
 
 def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Iterator[tuple[Any, str]]:
-    """Conditions whose change of this modality's cells needs an encoding of its own, and the part they are for."""
+    """Conditions whose change of this modality's cells needs an encoding of its own, and the part of the rows it is for."""
     yield CLEAN, "all"
-    parts: dict[str, set[str]] = {}
+    split = spec.data[run.data].split or spec.split
+    fixed = split.kind == "official" and (split.column is not None or table.parts is not None)  # of every seed
     for told, part in ((run.train_condition, "train"), *((told, "test") for told in spec.test)):
         if not conditions.applies(told, table.schema):
             continue
         changing, _ = conditions.divided(conditions.parsed(told))
-        felt = [p.to_dict() for p in changing if modality in {m.name for m in p.targets(table.schema)}]
-        if felt:  # of a chain only what changes this modality, so that the pairs of two sweeps are encoded once each
-            parts.setdefault(json.dumps(felt, sort_keys=True), set()).add(part)
-    for known, several in parts.items():
-        yield json.loads(known), "all" if len(several) > 1 else several.pop()
+        # Of a chain only what changes this modality, so that the pairs of two sweeps are encoded once each.
+        felt = [p.to_dict() for p in changing if p.strength and modality in {m.name for m in p.targets(table.schema)}]
+        if felt:
+            yield felt, part if fixed else "all"
 
 
 def _places(spec: Spec, table: StudyTable, job: Mapping[str, Any]) -> np.ndarray:
-    """The rows of a part, where every seed has the same parts; else all rows."""
-    split = spec.data[job["data"]].split or spec.split
-    if job["part"] == "all" or split.kind != "official" or (split.column is None and table.parts is None):
+    """The rows of a job's part."""
+    if job["part"] == "all":
         return np.arange(len(table.frame))
+    split = spec.data[job["data"]].split or spec.split
     return splits.rows_of(table, split, 0, 0)[job["part"] == "test"]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from plait import __version__
 from plait.errors import ConfigError, nearest
-from plait.fitting import versions
+from plait.fit_record import versions
 from plait.schema import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline

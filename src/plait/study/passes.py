@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plait import fitting
+from plait import preparing
 from plait.conditions import Condition
 from plait.conditions._signals import SignalCondition
 from plait.inputs import Inputs, together
@@ -40,5 +40,5 @@ def _one(model: FusionEstimator, group: Group, changing: Sequence[Condition], mo
         alone = dataclasses.replace(model.schema_, modalities=(modality,))
         features = copy.copy(model.features_)
         features.schema = alone
-        passes[key] = fitting.inputs_of(model, group.frame(felt), alone, features, model.scalers_)
+        passes[key] = preparing.inputs_of(model, group.frame(felt), alone, features, model.scalers_)
     return passes[key]

@@ -168,7 +168,9 @@ def _anchored(told: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any
         return told
     if isinstance(told, Mapping) and told.get("drop") is True:
         anchors = [name for name in anchors if name in names]
-        return {**told, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
+        return (
+            {**told, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
+        )
     kept = [name for name in anchors if name in subset]
     if not kept:
         return None

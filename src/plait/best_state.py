@@ -1,0 +1,88 @@
+"""What a model has learned, and the best of it so far, as training keeps them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from plait.branches import Branches
+
+
+def mean_loss(losses: Mapping[str, float]) -> float:
+    """The mean over branches; 0 of none."""
+    return sum(losses.values()) / max(1, len(losses))
+
+
+class Weights:
+    """All that a model has learned, for a checkpoint."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Of this model."""
+        self.model = model
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All arrays by name."""
+        return dict(self.model.state_dict()), {}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Take them back."""
+        self.model.load_state_dict(dict(arrays))
+
+
+def _whole(part: nn.Module) -> bool:
+    """Whether all weights are numbers."""
+    return all(bool(p.isfinite().all()) for p in part.parameters())
+
+
+class Best:
+    """Each branch's best state so far, or one for all where encoders learn."""
+
+    def __init__(self, model: Branches, patience: int, *, judged: bool = True) -> None:
+        """Not ``judged``: there are no held-out rows."""
+        self.model, self.patience, self.judged = model, patience, judged
+        self.shared = any(name not in model.settled for name in model.encoders)
+        self.groups = {"all": list(model.networks)} if self.shared else {name: [name] for name in model.networks}
+        self.loss = dict.fromkeys(self.groups, math.inf)
+        self.epoch = dict.fromkeys(self.groups, 0)
+        self.states: dict[str, dict[str, Any]] = {}
+
+    def _part(self, group: str) -> nn.Module:
+        return self.model if self.shared else self.model.networks[group]
+
+    def offer(self, losses: Mapping[str, float], epoch: int) -> None:
+        """An epoch's held-out losses; without held-out rows the latest state is the best."""
+        for group, members in self.groups.items():
+            loss = mean_loss({name: losses.get(name, 0.0) for name in members})
+            if loss < self.loss[group] - 1e-6 or (not self.judged and _whole(self._part(group))):
+                self.loss[group], self.epoch[group] = loss, epoch
+                self.states[group] = copy.deepcopy(self._part(group).state_dict())
+
+    def done(self, epoch: int) -> bool:
+        """Whether every part has waited long enough."""
+        waited = all(epoch - last >= self.patience for last in self.epoch.values())
+        return self.judged and bool(self.states) and waited
+
+    def latest(self) -> int | None:
+        """The last epoch that any part is kept from; None where a part was never good."""
+        return max(self.epoch.values()) if len(self.states) == len(self.groups) else None
+
+    def restore(self) -> None:
+        """Back to the best."""
+        for group, state in self.states.items():
+            self._part(group).load_state_dict(state)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The best arrays so far, their losses and epochs."""
+        arrays = {f"{i}.{k}": t for i, g in enumerate(self.groups) for k, t in self.states.get(g, {}).items()}
+        return arrays, {"loss": self.loss, "epoch": self.epoch, "states": list(self.states)}
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Take them back."""
+        self.loss, self.epoch = dict(facts["loss"]), dict(facts["epoch"])
+        for i, group in enumerate(self.groups):
+            if group in facts["states"]:
+                self.states[group] = {k.removeprefix(f"{i}."): t for k, t in arrays.items() if k.startswith(f"{i}.")}
