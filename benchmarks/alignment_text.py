@@ -124,7 +124,10 @@ def show(told: argparse.Namespace) -> None:
         costs = [json.loads(str(fit["cost"])) for name, fit in zip(labels, fits, strict=True) if name == label]
         print(label, f"{len(costs)} seeds", {k: round(float(np.mean([c[k] for c in costs])), 1) for k in costs[0]})
     show_similarity(cosines, scores)
-    show_paraphrase(judged, right)
+    alone = [way for way in right if way.endswith("alone")]
+    known = {way: fits[0][f"train {way}"] for way in alone}
+    best = max(alone, key=lambda way: paraphrase(known[way], same[0], known[way], same[0]).accuracy)
+    show_paraphrase(judged, right, best)
     best = max(
         (name for name in cosines if name.endswith(": joined")), key=lambda n: pearson(cosines[n], scores).mean()
     )
@@ -155,17 +158,15 @@ def show_similarity(cosines: dict[str, list[np.ndarray]], scores: np.ndarray) ->
         print(f"{name:34} {mean_and_spread([one.pearson for one in told])}  {ranks}  {near}  {said.get(name, '')}")
 
 
-def show_paraphrase(judged: dict[str, list[Any]], right: dict[str, list[np.ndarray]]) -> None:
-    """MRPC."""
-    alone = [name for name in judged if name.endswith("alone")]
-    best = max(alone, key=lambda name: judged[name][0].accuracy)
+def show_paraphrase(judged: dict[str, list[Any]], right: dict[str, list[np.ndarray]], best: str) -> None:
+    """MRPC; ``best`` is the frozen encoder that was better on the training part."""
     tests = {}
     for name, found in right.items():
         if name == best:
             continue
         gaps = np.stack(found).astype(float) - right[best][0]
         by_seed = gaps.mean(1)
-        seeds = 1 if name in alone or name == "concatenated" else len(found)
+        seeds = 1 if name.endswith("alone") or name == "concatenated" else len(found)
         rows = float(gaps.mean(0).var(ddof=1)) / gaps.shape[1]
         tests[name] = crossed_t(by_seed if seeds > 1 else np.repeat(by_seed[:1], 2), rows, gaps.shape[1])
     said = corrected(tests, best)

@@ -272,6 +272,8 @@ def test_a_device_is_chosen_or_given(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_leftovers_of_a_removed_folder_do_no_harm(tmp_path: Path) -> None:
     kept = checkpoint.Checkpoints(tmp_path / "c", "digest")
     unit = kept.unit(0)
+    assert not (tmp_path / "c").exists()  # not before there is something to keep
+    unit.write({"x": torch.zeros(2)}, {"a": 0})
     shutil.rmtree(tmp_path / "c")  # the same fit ended in another process
     unit.write({"x": torch.ones(2)}, {"a": 1})
     found = unit.read()

@@ -63,7 +63,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     modalities: Mapping[str, Any] | Schema | None = None
     encoders: Mapping[str, Any] | None = None
     root: str | None = None
-    stage: str | Mapping[str, Any] = "context"
+    stage: str | Mapping[str, Any] = "cca"
     group: str | None = None
     strict: bool = False
     store: str | None = None

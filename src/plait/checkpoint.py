@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 import warnings
@@ -32,7 +33,6 @@ from plait.persist import write_file
 FORMAT = 1
 #: Seconds between two writings of a unit, and how many times the last writing's own seconds, whichever is more.
 LEAST, TIMES = 2.0, 50.0
-_MARK = "plait-checkpoint.json"
 
 
 class Kept(Protocol):
@@ -88,12 +88,10 @@ class Checkpoints:
         self.root, self.folder = Path(folder), Path(folder) / digest
         if self.root.exists() and not self.root.is_dir():
             raise ConfigError(f"checkpoint: {folder} is not a folder; name another place")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            others = [p.name for p in self.root.iterdir() if p != self.folder and (p / _MARK).is_file()]
-            write_file(self.folder / _MARK, json.dumps({"format": FORMAT, "fit": digest}).encode())
-        except OSError as error:
-            raise ConfigError(f"checkpoint: {folder} cannot be written ({error.strerror})") from error
+        above = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
+        if not os.access(above, os.W_OK):  # nothing is written before there is something to keep
+            raise ConfigError(f"checkpoint: {folder} cannot be written; name another place")
+        others = [p for p in self.root.glob("*/unit-*") if p.parent != self.folder]
         if others and not any(self.folder.glob("unit-*")):
             warnings.warn(
                 f"{folder}: holds the checkpoint of another fit (other rows, settings or versions): not used; "

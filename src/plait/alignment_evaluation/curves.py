@@ -26,7 +26,7 @@ def tolerance_figure(path: str | Path, judged: Mapping[str, SentenceSimilarity])
 
 
 def precision_figure(path: str | Path, curves: Mapping[str, Mapping[int, float]], label: str) -> None:
-    """Lines over k on a logarithmic axis (Faye et al., figure 4)."""
+    """Lines over k on a logarithmic axis (Faye et al., figure 4); ``label`` says what they are."""
     need("matplotlib", "report")
     from matplotlib.figure import Figure
 
@@ -35,6 +35,7 @@ def precision_figure(path: str | Path, curves: Mapping[str, Mapping[int, float]]
     for name, curve in curves.items():
         ks: Sequence[int] = sorted(curve)
         panel.plot(ks, [curve[k] for k in ks], marker="o", label=name)
-    panel.set(xscale="log", xlabel="k", ylabel=label)
+    panel.set(xscale="log", xlabel="k", title=label)
+    panel.title.set_size("medium")
     panel.legend(fontsize="small")
     figure.savefig(path)

@@ -73,7 +73,7 @@ def align(
     table: o.Table,
     out: Annotated[Path, typer.Option(help="Folder for the aligner.", show_default=False)],
     schema: o.SchemaFile = None,
-    stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="context")] = None,
+    stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="cca")] = None,
     group: Annotated[
         str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
     ] = None,
