@@ -28,9 +28,9 @@ DATA = {
     "pokemon/type_1": {"dataset": "pokemon", "target": "type_1"},
     "pokemon/type_2": {"dataset": "pokemon", "target": "type_2"},
     "issues/label": {"dataset": "issues", "target": "label"},
-    "mosi/binary": {"dataset": "mosi", "target": "binary"},
-    "movies/genres": {"dataset": "movies", "target": "genres", "rows": 2000},
-    "hearthstone/cardClass": {"dataset": "hearthstone", "target": "cardClass", "rows": 3000},
+    "mosi/binary": {"dataset": "mosi", "target": "binary", "rows": 1000},
+    "movies/genres": {"dataset": "movies", "target": "genres", "rows": 800},
+    "hearthstone/cardClass": {"dataset": "hearthstone", "target": "cardClass", "rows": 1000},
 }
 
 

@@ -3,9 +3,10 @@
     PLAIT_DATA=... plait study run enhancement_pokemon          # _hearthstone, _issues, _mosi, _default, _effects
     python benchmarks/alignment_enhancement.py runs/study-enhancement_pokemon runs/study-enhancement_effects
 
-One line per data set, subset of modalities and variant: mean and standard deviation over seeds, the difference from ``without`` on the
-same subset with p corrected by Holm (over all differences of one data set), trained weights, and seconds of training (projector
-included; of the clock, so of a machine that is not shared). Where a subset lacks the pulled modality, both variants are the same.
+One line per data set, subset of modalities and variant: mean and standard deviation over seeds, the difference from
+``without`` on the same subset with p corrected by Holm (over all differences of one data set), trained weights, and seconds of
+training (projector included; of the clock, so of a machine that is not shared). Where a subset lacks the pulled modality, both
+variants are the same.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alignment_statistics import corrected, mean_and_spread
 
+from alignment_statistics import corrected, mean_and_spread
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_pairs, paired
 from plait.study.statistics.equivalence import default_margin

@@ -2,7 +2,7 @@
 
     PLAIT_DATA=... python benchmarks/concatenation.py [--seeds 5]
 
-Splits are those of ``subsets.py``: 80/5/15 by rows; settings were chosen within the training part; the test part is only scored.
+Splits are 80/5/15 by rows; settings were chosen within the training part; the test part is only scored.
 """
 
 from __future__ import annotations

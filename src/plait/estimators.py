@@ -50,7 +50,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         root: folder or zip archive that relative media paths start from.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
         align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
-            negatives before anything else learns; or -> ``{anchors, keep, joint, negatives, temperature, ...}``.
+            negatives before anything else learns; or -> ``{anchors, keep, joint, drop, negatives, ...}``.
         network: ``fusion``, or ``conv_lstm`` (picture and sound joined before a feature is made of either), by name or as
             ``{name: ..., option: ...}``; ``plait list networks``.
         fusion: operator that joins the modalities (``plait list fusion``), or ``{name: ..., absence: ..., option: ...}``;

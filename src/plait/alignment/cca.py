@@ -30,7 +30,7 @@ class Cca(Solved):
         values split into V_m; z = H_m V_m rho^power. For two modalities this is CCA, for more it is MAXVAR.
     Shape: (B, D) in, (B, components) out.
     Source: Hotelling 1936; Kettenring 1971 (more than two sets); Gong et al. 2014, A Multi-View Embedding Space (the power).
-    Use when: a shared space in seconds, of any number of modalities, none of them the goal.
+    Use when: a shared space in seconds, of any number of modalities, none of them the goal; an aligner's default.
     Not when: rows are fewer than a few hundred: correlations are then found in noise.
 
     Example:

@@ -33,7 +33,7 @@ class ContextFusion(Shared):
     Shape: (B, D) in, (B, width) out.
     Source: Faye et al., Context-Based Multimodal Fusion, equations 1 to 6 and section IV.A. The slots are ours.
     Use when: unrelated pretrained encoders are to share a space, pairs are few, and there is no graphics card.
-    Not when: ``plain_heads`` or ``ridge`` do as well on your rows: compare, they are smaller.
+    Not when: pairs are a few thousand: ``cca`` and ``procrustes`` found more (docs/alignment.md), without an epoch.
 
     Example:
         >>> stage = ContextFusion(operation="dot", width=32)

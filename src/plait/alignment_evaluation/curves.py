@@ -36,6 +36,6 @@ def precision_figure(path: str | Path, curves: Mapping[str, Mapping[int, float]]
         ks: Sequence[int] = sorted(curve)
         panel.plot(ks, [curve[k] for k in ks], marker="o", label=name)
     panel.set(xscale="log", xlabel="k", title=label)
-    panel.title.set_size("medium")
+    panel.title.set_fontsize("medium")
     panel.legend(fontsize="small")
     figure.savefig(path)
