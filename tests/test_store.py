@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -193,6 +194,21 @@ with Store(folder) as store:
         store.put_many("shared", {k: np.full((1, 700), k[-1]) for k in keys}, "toy")
         assert None not in store.lengths("shared", keys)
 """
+
+
+def test_a_store_that_grows_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, tries = lmdb.open, []
+
+    def grown(*told: Any, **options: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise lmdb.MapResizedError("grown by another process")
+        return opened(*told, **options)
+
+    monkeypatch.setattr(lmdb, "open", grown)
+    with Store(tmp_path / "s") as store:
+        assert store.sizes() == []
+    assert len(tries) >= 3
 
 
 def test_two_processes_write_and_grow_at_once(tmp_path: Path) -> None:

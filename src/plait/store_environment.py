@@ -118,11 +118,20 @@ class Environment:
             if self._presence is None:
                 self._presence = os.open(self.folder / "open.lock", os.O_RDWR | os.O_CREAT, 0o644)
                 lock_whole(self._presence)
-            # Without metasync a power cut may undo the last commit, nothing worse.
-            self._opened = lmdb.open(str(self.folder), map_size=INITIAL_MAP, metasync=False, max_readers=MAX_READERS)
+            self._opened = self._opened_whole()
             self._opened.reader_check()  # frees what killed processes left
             self._reach_end(self._opened)
         return self._opened
+
+    def _opened_whole(self) -> lmdb.Environment:
+        """Open it; another process may make it grow between LMDB's look at its size and its first transaction."""
+        for _ in range(100):
+            try:
+                # Without metasync a power cut may undo the last commit, nothing worse.
+                return lmdb.open(str(self.folder), map_size=INITIAL_MAP, metasync=False, max_readers=MAX_READERS)
+            except lmdb.MapResizedError:
+                continue
+        raise StoreError(f"the store in {self.folder} grows faster than it can be opened; try again")
 
     def _reach_end(self, opened: lmdb.Environment) -> None:
         """Make the file as long as LMDB believes: reading behind the end of a truncated one would end the process."""
