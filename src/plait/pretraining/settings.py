@@ -8,6 +8,7 @@ from typing import Any
 
 from plait import config
 from plait.errors import ConfigError
+from plait.modality_options import per_modality
 from plait.schema import Modality, Schema
 
 
@@ -76,22 +77,5 @@ def pretrained_first(schema: Schema, told: Mapping[str, Any] | None) -> dict[str
     Raises:
         ConfigError: an unknown modality or option, or a value that is none.
     """
-    if told is not None and not isinstance(told, Mapping):
-        raise ConfigError(f"pretrain: expected options, as in {{epochs: 20, frozen: true}}, found {told!r}")
-    given = dict(told or {})
-    shared = {k: v for k, v in given.items() if k in OPTIONS}
-    single = {k: v for k, v in given.items() if k not in OPTIONS}
-    known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
-    config.check_fields(single, dict.fromkeys([*OPTIONS, *known]), "pretrain")
-    for name, value in single.items():
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"pretrain.{name}: expected options ({', '.join(OPTIONS)}), found {value!r}")
-        config.build(Pretraining, value, f"pretrain.{name}")
-    config.build(Pretraining, shared, "pretrain")
-    return {
-        m.name: config.build(
-            Pretraining, {**shared, **single.get(m.kind, {}), **single.get(m.name, {})}, f"pretrain.{m.name}"
-        )
-        for m in schema.modalities
-        if m.train == "pretrain"
-    }
+    found = per_modality(Pretraining, told, schema, "pretrain", "{epochs: 20, frozen: true}")
+    return {m.name: found[m.name] for m in schema.modalities if m.train == "pretrain"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait import config
 from plait.errors import ConfigError
+from plait.modality_options import per_modality
 from plait.schema import Schema
 
 _WHOLE = {"layers": 1, "rank": 1, "epochs": 1, "batch_size": 2, "patience": 1, "folds": 0}
@@ -88,19 +89,5 @@ def tunings(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Tuning]
         >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
         2
     """
-    if told is not None and not isinstance(told, Mapping):
-        raise ConfigError(f"tune: expected options, as in {{layers: 2, epochs: 5}}, found {told!r}")
-    shared = {k: v for k, v in (told or {}).items() if k in OPTIONS}
-    single = {k: v for k, v in (told or {}).items() if k not in OPTIONS}
-    known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
-    config.check_fields(single, dict.fromkeys([*OPTIONS, *known]), "tune")
-    for name, value in single.items():
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"tune.{name}: expected options ({', '.join(OPTIONS)}), found {value!r}")
-        config.build(Tuning, value, f"tune.{name}")
-    config.build(Tuning, shared, "tune")
-    return {
-        m.name: config.build(Tuning, {**shared, **single.get(m.kind, {}), **single.get(m.name, {})}, f"tune.{m.name}")
-        for m in schema.modalities
-        if m.train == "tuned"
-    }
+    found = per_modality(Tuning, told, schema, "tune", "{layers: 2, epochs: 5}")
+    return {m.name: found[m.name] for m in schema.modalities if m.train == "tuned"}
