@@ -93,7 +93,8 @@ def rows_axes(
     """
     named = distinct(labels, most)
     left = min(0.52 * WIDTH, 12.0 + 5.1 * max(map(width_of, named)))
-    figure, ax = axes(WIDTH, bottom + top + per_row * len(labels), left=left, bottom=bottom, top=top)
+    height = bottom + top + per_row * len(labels)
+    figure, ax = axes(WIDTH, height, left=left, bottom=bottom, right=16.0, top=top)  # half of a number at the edge
     places = [float(len(labels) - 1 - i) for i in range(len(labels))]
     ax.set_yticks(places, named)
     ax.set_ylim(-0.6, len(labels) - 0.4)
