@@ -1,8 +1,8 @@
 """What advice is worth: how often the advised design is level with the best of all tried, against always taking the default.
 
-    PLAIT_DATA=... python benchmarks/advice.py --out runs/advice-worth [--minutes 2] [--advised 2] [--seeds 5]
+    PLAIT_DATA=... python benchmarks/advice.py --out runs/advice-worth [--minutes 2] [--advised 1] [--seeds 3]
 
-For each data set all designs that advice may try are fitted on 85 % of the rows and judged on the rest (a study, 5 seeds). For
+For each data set all designs that advice may try are fitted on 85 % of the rows and judged on the rest (a study). For
 the first seeds advice is asked on those 85 % alone; what it names is looked up in the study. A design is level with the
 best when the study does not say that it is worse (corrected resampled t-test, Holm); loss is the best's mean score minus its
 own. Killed, the same command goes on.
@@ -34,12 +34,12 @@ DATA = {
 }
 
 
-def judged(label: str, seeds: int, out: Path, workers: int | None) -> tuple[Study, pd.DataFrame]:
+def judged(label: str, seeds: int, minutes: float, out: Path, workers: int | None) -> tuple[Study, pd.DataFrame]:
     """All designs on held-out rows: the study, and each design against the best."""
     told = {"name": label.replace("/", "_"), "data": DATA[label], "seeds": seeds}
     told["split"] = {"kind": "holdout", "fractions": [0.85, 0.15]}
     schema = next(iter(Study.from_dict(told).tables.values())).schema
-    told["variants"] = {c.name: dict(c.settings) for c in candidates(schema)}
+    told["variants"] = {c.name: dict(c.settings) for c in candidates(schema) if c.minutes <= minutes}
     told["metrics"] = [MAIN[schema.task]]
     study = Study.from_dict(told)
     found = study.run(out / "judged", workers=workers, view=False)
@@ -64,15 +64,15 @@ def main() -> None:
     told = argparse.ArgumentParser(description=__doc__)
     told.add_argument("--out", type=Path, required=True)
     told.add_argument("--minutes", type=float, default=2.0)
-    told.add_argument("--advised", type=int, default=2, help="seeds for which advice is asked")
-    told.add_argument("--seeds", type=int, default=5)
+    told.add_argument("--advised", type=int, default=1, help="seeds for which advice is asked")
+    told.add_argument("--seeds", type=int, default=3)
     told.add_argument("--workers", type=int)
     told.add_argument("--data", nargs="*", default=list(DATA))
     given = told.parse_args()
     found = []
     for label in given.data:
         out = given.out / label.replace("/", "_")
-        study, table = judged(label, given.seeds, out, given.workers)
+        study, table = judged(label, given.seeds, given.minutes, out, given.workers)
         table = table.set_index("label")
         best = float(table["mean"].iloc[0])
         for seed in range(given.advised):
@@ -83,6 +83,8 @@ def main() -> None:
                 line |= {f"{who}_loss": round(abs(best - row["mean"]), 4), f"{who}_level": row["verdict"] != "worse"}
             found.append(line)
             print(json.dumps(line, default=bool), flush=True)
+    if not found:
+        return
     told_all = pd.DataFrame(found)
     for who in ("advised", "default"):
         level, loss = told_all[f"{who}_level"], told_all[f"{who}_loss"]

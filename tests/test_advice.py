@@ -108,8 +108,9 @@ def test_regimes_are_tried_where_there_are_any() -> None:
     }
     assert found == {"sound from scratch": {"train": {"sound": "scratch"}}}
     text = Schema((Modality("words", "text", ("a",), encoder="minilm"),), target="y")
-    tuned = [c.settings for c in candidates(text) if c.question == "regime"]
-    assert tuned == ([{"train": {"words": "tuned"}}] if find_spec("peft") else [])
+    tuned = [c for c in candidates(text) if c.question == "regime"]
+    assert [c.settings for c in tuned] == ([{"train": {"words": "tuned"}}] if find_spec("peft") else [])
+    assert all(c.minutes > 10 for c in tuned)  # not in a race of the usual length
     settled = candidates(text, {"encoders": {"words": "hashed_ngrams"}})
     assert not [c for c in settled if c.question in ("regime", "encoder")]
 
@@ -137,6 +138,21 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     assert any("alone gives" in told for told in given.lines)
     again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
     assert again.lines == given.lines  # nothing was run twice, and nothing differs
+    json.dumps(given.to_dict())
+
+
+@pytest.mark.usefixtures("few")
+def test_without_time_for_evidence_the_race_still_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = advice._study
+    spent = {"budget": {"minutes": 1e-9}}
+    monkeypatch.setattr(advice, "_study", lambda name, *t: usual(name, *t) | (spent if name == "evidence" else {}))
+    frame = table()
+    given = advise(frame, schema.infer(frame, target="label"), minutes=5, splits=2, out=tmp_path, settings=LIGHT)
+    assert set(given.race["label"]) == {DEFAULT, "late gated", "tabular aligned"}
+    assert given.modalities.empty
+    assert given.conditions.empty
+    assert any("no time was left" in line for line in given.lines)
+    assert given.lines[-1] == f"use: {given.command}"
     json.dumps(given.to_dict())
 
 

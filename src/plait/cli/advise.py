@@ -16,7 +16,7 @@ from plait.cli._print import show_json
 def advise(
     table: o.Table,
     target: o.Target = None,
-    minutes: Annotated[float, typer.Option(help="Time for it, about.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="Time for it, about; from 30 on tuned encoders are tried too.")] = 10.0,
     splits: Annotated[int, typer.Option(help="Splits of the rows, at most.", min=1)] = 10,
     schema: o.SchemaFile = None,
     out: Annotated[

@@ -44,7 +44,8 @@ class Advice:
         lines: the answer in at most ten lines.
         race: every design against the default, with words (``statistics.compare``).
         modalities: training without each modality against training with all.
-        conditions: noise at test against clean rows, for the advised design.
+        conditions: noise at test against clean rows, for the advised design; this and the tables beside it are empty where
+            the time was too short for a single run of it.
         present: only some modalities present at test against all.
         command: the ``plait fit`` line to use.
     """
@@ -97,7 +98,7 @@ def advise(
     Args:
         data: the rows, target included, or a study's ``data`` entry (``{table: ..., schema: ...}``, ``{dataset: ...}``).
         schema: of the table.
-        minutes: of wall time; what has begun is finished.
+        minutes: of wall time; what has begun is finished. Tuned encoders are tried from 30 on.
         splits: of the rows, at most; with fewer than three nothing leaves the race.
         out: folder of the two studies, ``race`` and ``evidence``.
         settings: of the estimator, for all designs.
@@ -117,12 +118,16 @@ def advise(
     start, place = time.monotonic(), Path(out)
     metric = MAIN[schema.task]
     common = dict(settings or {})
-    tried = {c.name: c for c in candidates(schema, common) if c.name == DEFAULT or merged(common, c.settings) != common}
+    known = [c for c in candidates(schema, common) if minutes >= c.minutes]
+    tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
     told, frames = _data(data, schema, group)
     race = _study("race", told, common, minutes * RACE, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", workers, store, view, racing)
+    if not _done(raced):
+        why = next(iter(raced.status()["reasons"]), "no time: give more --minutes")
+        raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
     chosen = _chosen(raced, metric, racing)
     left = max(1.0, minutes - (time.monotonic() - start) / 60)  # never so little that nothing is shown
     evidence = _study("evidence", told, merged(common, tried[chosen].settings), left, metric, splits)
@@ -182,12 +187,11 @@ def _run(
 ) -> Results:
     study = Study.from_dict(told, frames)
     engine = "inline" if frames else "local"
-    found = study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race)
-    if not any(line["status"] == "done" for line in found.lines):
-        reasons = found.status()["reasons"]
-        why = next(iter(reasons), "no time: give more --minutes")
-        raise ConfigError(f"{folder}: not one design could be fitted ({why})")
-    return found
+    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race)
+
+
+def _done(results: Results) -> bool:
+    return any(line["status"] == "done" for line in results.lines)
 
 
 def _alone(names: Sequence[str]) -> list[list[str]]:
@@ -230,10 +234,12 @@ def _told(
 
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
-    several = len(schema.modalities) > 1
-    modalities = compare(shown, metric, against=everything, by="subset") if several else pd.DataFrame()
-    conditions = compare(shown, metric, against="clean", by="condition")
-    present = compare(shown, metric, against=everything, by="present") if several else pd.DataFrame()
+    modalities = conditions = present = pd.DataFrame()
+    if _done(shown):
+        conditions = compare(shown, metric, against="clean", by="condition")
+        if len(schema.modalities) > 1:
+            modalities = compare(shown, metric, against=everything, by="subset")
+            present = compare(shown, metric, against=everything, by="present")
     settings = dict(tried[chosen].settings)
     command = fit_command(table, schema, settings)
     found = Advice(settings, chosen, (), race, modalities, conditions, present, command, place)

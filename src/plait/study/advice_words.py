@@ -46,10 +46,12 @@ def answer(
             lines.append(f"{label}: " + "; ".join(told))
     if not found.present.empty:
         lines.append("at prediction, " + "; ".join(_present(found.present, schema)))
-    noisy = [_noise(found.conditions, name, told) for name, told in noises(schema).items()]
-    noisy = [line for line in noisy if line]
-    if noisy:
-        lines.append("noise at prediction: " + "; ".join(noisy))
+    if found.conditions.empty:
+        lines.append("no time was left to measure what modalities, their absence and noise cost: give more --minutes")
+    else:
+        noisy = [_noise(found.conditions, name, told) for name, told in noises(schema).items()]
+        if any(noisy):
+            lines.append("noise at prediction: " + "; ".join(line for line in noisy if line))
     return [*_joined(lines, 9), f"use: {found.command}"]
 
 

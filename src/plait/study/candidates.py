@@ -11,10 +11,12 @@ from typing import Any
 from plait.encoders._default import lighter_encoder
 from plait.features import make_encoder
 from plait.pretraining.settings import with_regimes
-from plait.schema import Modality, Schema
+from plait.schema import Schema
 
 #: Name of the design that all others are compared with.
 DEFAULT = "default"
+#: Minutes from which on tuned encoders are raced: tuning the text of 700 rows took 110 s of a core, the rest of the fit 6.
+TUNING = 30.0
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Candidate:
     Attributes:
         question: what it answers: ``fusion``, ``encoder``, ``regime``, ``branches``, ``regularisation`` or ``alignment``.
         settings: fields of the estimator that differ from the default.
+        minutes: it takes so long to fit that a shorter race is better spent on the others.
     """
 
     name: str
     question: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    minutes: float = 0.0
 
 
 def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> list[Candidate]:
@@ -65,9 +69,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
         if lighter is not None and modality.encoder is None and modality.train == "frozen":
             name = f"{modality.name} by {lighter}"
             found.append(Candidate(name, "encoder", {"encoders": {modality.name: lighter}}))
-    found += [
-        Candidate(f"{m.name} {word}", "regime", {"train": {m.name: train}}) for m, word, train in _regimes(schema)
-    ]
+    found += _regimes(schema)
     kinds = {m.name: m.kind for m in schema.modalities}
     anchors = [name for name in names if kinds[name] in ("text", "image")]
     weak = [name for name in names if kinds[name] in ("tabular", "code", "audio", "video")]
@@ -84,14 +86,16 @@ def _settled(schema: Schema, settings: Mapping[str, Any]) -> Schema:
     return with_regimes(dataclasses.replace(schema, modalities=tuple(with_encoders)), settings.get("train"))
 
 
-def _regimes(schema: Schema) -> Iterator[tuple[Modality, str, str]]:
+def _regimes(schema: Schema) -> Iterator[Candidate]:
     """How else each encoder could come by its weights: what learns, with or without pretraining; what is frozen, tuned."""
     for modality in schema.modalities:
-        if modality.learns:
-            again = modality.train == "pretrain"
-            yield (modality, "from scratch", "scratch") if again else (modality, "pretrained first", "pretrain")
+        name = modality.name
+        if modality.train == "pretrain":
+            yield Candidate(f"{name} from scratch", "regime", {"train": {name: "scratch"}})
+        elif modality.learns:
+            yield Candidate(f"{name} pretrained first", "regime", {"train": {name: "pretrain"}})
         elif modality.train == "frozen" and make_encoder(modality).tunable and find_spec("peft"):
-            yield modality, "tuned", "tuned"
+            yield Candidate(f"{name} tuned", "regime", {"train": {name: "tuned"}}, TUNING)
 
 
 def noises(schema: Schema) -> dict[str, str]:
