@@ -18,7 +18,7 @@ from plait.cli import main
 from plait.errors import ConfigError
 from plait.schema import Modality, Schema
 from plait.study import advice
-from plait.study.advice import _chosen, advise, fit_command, merged
+from plait.study.advice import _chosen, advise, evidence_folder, fit_command, merged
 from plait.study.candidates import DEFAULT, candidates, noises
 from plait.study.racing import Racing
 
@@ -139,6 +139,17 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
     assert again.lines == given.lines  # nothing was run twice, and nothing differs
     json.dumps(given.to_dict())
+
+
+@pytest.mark.usefixtures("few")
+def test_a_race_that_goes_on_may_have_another_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table()
+    found = schema.infer(frame, target="label")
+    for winner in (DEFAULT, "late gated"):
+        monkeypatch.setattr(advice, "_chosen", lambda *told, winner=winner: winner)
+        given = advise(frame, found, minutes=5, splits=1, out=tmp_path, settings=LIGHT)
+        assert given.variant == winner
+        assert (evidence_folder(tmp_path, winner) / "results.jsonl").is_file()
 
 
 @pytest.mark.usefixtures("few")

@@ -37,6 +37,7 @@ def advise(
     from plait import persist
     from plait import schema as schemas
     from plait.study.advice import advise as race
+    from plait.study.advice import evidence_folder
     from plait.table import read_table
 
     frame = read_table(table, encoding)
@@ -63,4 +64,5 @@ def advise(
         return
     for line in given.lines:
         typer.echo(line)
-    typer.echo(f"evidence: plait study report {folder / 'race'}; plait study report {folder / 'evidence'}")
+    shown = evidence_folder(folder, given.variant)
+    typer.echo(f"evidence: plait study report {folder / 'race'}; plait study report {shown}")

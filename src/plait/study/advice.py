@@ -7,6 +7,7 @@ not rules of thumb, but designs raced against each other on the table in questio
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def advise(
         schema: of the table.
         minutes: of wall time; what has begun is finished. Tuned encoders are tried from 30 on.
         splits: of the rows, at most; with fewer than three nothing leaves the race.
-        out: folder of the two studies, ``race`` and ``evidence``.
+        out: folder of the two studies: ``race``, and ``evidence-DESIGN`` of the design that won it.
         settings: of the estimator, for all designs.
         group: column whose equal values stay on one side of a split.
         table: what the advised command calls the table.
@@ -135,8 +136,18 @@ def advise(
     without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
     evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
     evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
-    shown = _run(evidence, frames, place / "evidence", workers, store, view, None)
+    shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
     return _told(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+
+
+def evidence_folder(place: Path, variant: str) -> Path:
+    """Where the second study lies; a race that goes on may have another winner, whose study is another.
+
+    Example:
+        >>> evidence_folder(Path("out"), "text by hashed_ngrams").name
+        'evidence-text-by-hashed_ngrams'
+    """
+    return place / f"evidence-{re.sub(r'[^a-z0-9_]+', '-', variant.lower())}"
 
 
 def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
