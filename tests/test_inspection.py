@@ -30,6 +30,7 @@ from plait.inspection import (
 )
 from plait.inspection.embeddings import ALL
 from plait.workflow import fit_table
+from refusing import refused
 from study_tiny import SCHEMA, table
 
 QUICK = {"members": 2, "epochs": 3, "width": 8, "store": "none", "progress": False}
@@ -293,16 +294,6 @@ def test_runs_of_two_tasks_are_not_compared():
 
 
 # -- bad input ----------------------------------------------------------------------------------------------------------
-
-
-def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: object) -> None:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert stop.value.code == 2
-    assert len(told) == 1
-    assert complaint in told[0]
 
 
 def run(*arguments: object) -> None:

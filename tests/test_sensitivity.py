@@ -23,6 +23,7 @@ from plait.sensitivity.objective import Objective, Score, placed
 from plait.sensitivity.regimes import schema_for
 from plait.sensitivity.result import budgets
 from plait.sensitivity.search import sensitivity
+from refusing import refused
 from study_tiny import SCHEMA, table
 
 optuna = pytest.importorskip("optuna")
@@ -338,16 +339,6 @@ def test_official_parts_stay_with_the_data_set(files, data_root):
     assert given.group == "recording"
     assert set(given.frame["split"]) == {"train"}
     assert len(given.frame) == 30
-
-
-def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: object) -> None:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert stop.value.code == 2
-    assert len(told) == 1
-    assert complaint in told[0]
 
 
 def test_bad_input_is_one_line(files, capsys):

@@ -80,10 +80,12 @@ class Stack:
         self.members, self.task, self.settings = members, task, settings
         self.sources = members[0].sources
         self.branches = nn.ModuleDict(
-            {name.replace(".", "_"): StackedBranch([m.networks[name] for m in members]) for name in members[0].networks}
+            {name: StackedBranch([m.networks[name] for m in members]) for name in members[0].networks}
         )
         device = members[0].device
         self.rows = _Rows(inputs.to(device), target.to(device), weight.to(device))
+        self.chance = torch.tensor([settings.modality_dropout.get(name, 0.0) for name in self.rows.names])
+        self.hides = bool(self.chance.any())
 
     def train(
         self,
@@ -175,9 +177,7 @@ class Stack:
             branch.give_back([member.networks[name] for member in self.members])
 
     def _named(self) -> list[tuple[str, StackedBranch]]:
-        return [
-            (n, b) for n, b in zip(self.sources, self.branches.values(), strict=True) if isinstance(b, StackedBranch)
-        ]
+        return [(n, b) for n, b in self.branches.items() if isinstance(b, StackedBranch)]
 
     def _step(self, rows: Tensor, optimiser: AdamW, masks: Masks, generator: torch.Generator) -> dict[str, Tensor]:
         self.branches.train()
@@ -197,10 +197,9 @@ class Stack:
 
     def _hidden(self, x: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
         """Features with whole modalities hidden from single rows."""
-        chance = torch.tensor([self.settings.modality_dropout.get(name, 0.0) for name in self.rows.names])
-        if len(self.rows.names) < 2 or not bool(chance.any()):
+        if len(self.rows.names) < 2 or not self.hides:
             return x
-        kept = (torch.rand(present.shape, generator=generator) >= chance).to(x)
+        kept = (torch.rand(present.shape, generator=generator) >= self.chance).to(x)
         parts = [
             x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(self.rows.place[n] for n in self.rows.names)
         ]

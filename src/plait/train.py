@@ -277,9 +277,9 @@ def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, wei
 def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator: torch.Generator) -> dict[str, Tokens]:
     """Each modality hidden from each row with its chance."""
     names = sorted(tokens)
-    chance = torch.tensor([chances.get(name, 0.0) for name in names])
-    if len(names) < 2 or not bool(chance.any()):
+    if len(names) < 2 or not any(chances.get(name, 0.0) for name in names):
         return dict(tokens)
+    chance = torch.tensor([chances.get(name, 0.0) for name in names])
     drawn = torch.rand(len(names), len(tokens[names[0]]), generator=generator) < chance[:, None]
     hidden = drawn.to(tokens[names[0]].x.device)
     return {name: tokens[name].absent_where(hidden[i]) for i, name in enumerate(names)}

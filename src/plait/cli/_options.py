@@ -44,6 +44,8 @@ Train = Annotated[
         show_default=False,
     ),
 ]
+Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.", show_default=False),

@@ -25,9 +25,7 @@ def advise(
     task: o.Task = None,
     root: o.Root = None,
     set_: o.Set = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
-    ] = None,
+    group: o.Group = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)] = None,
     store: o.Store = None,
     encoding: o.Encoding = None,

@@ -79,9 +79,7 @@ def align(
     ] = None,
     root: o.Root = None,
     encoder: o.Encoder = None,
-    random_state: Annotated[
-        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
-    ] = None,
+    random_state: o.RandomState = None,
     set_: o.Set = None,
     store: o.Store = None,
     strict: o.Strict = False,

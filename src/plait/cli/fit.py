@@ -35,17 +35,13 @@ def fit(
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
-    random_state: Annotated[
-        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
-    ] = None,
+    random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
     split_column: Annotated[
         str | None, typer.Option(help="A column that says train or test.", show_default=False)
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
-    ] = None,
+    group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
     checkpoint: o.CheckpointFolder = None,

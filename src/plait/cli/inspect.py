@@ -35,9 +35,7 @@ def inspect(
     split_column: Annotated[
         str | None, typer.Option(help="A column that says train or test; default: as the fit.", show_default=False)
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
-    ] = None,
+    group: o.Group = None,
     random_state: Annotated[
         int | None, typer.Option("--random-state", "--seed", help="Seed; default: of the fit.", show_default=False)
     ] = None,

@@ -30,9 +30,7 @@ def pretrain(
     task: o.Task = None,
     root: o.Root = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
-    random_state: Annotated[
-        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
-    ] = None,
+    random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[
         float, typer.Option(help="Share of rows left out, the same as by plait fit with this seed; 0: none.")
@@ -40,9 +38,7 @@ def pretrain(
     split_column: Annotated[
         str | None, typer.Option(help="A column that says train or test; test rows are left out.", show_default=False)
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
-    ] = None,
+    group: o.Group = None,
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,

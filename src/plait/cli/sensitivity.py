@@ -52,18 +52,14 @@ def sensitivity(
     valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
     splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe or random.", show_default="tpe")] = None,
-    random_state: Annotated[
-        int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")
-    ] = None,
+    random_state: o.RandomState = None,
     test_fraction: Annotated[
         float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")
     ] = 0.15,
     split_column: Annotated[
         str | None, typer.Option(help="A column whose 'test' rows are left out instead.", show_default=False)
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)
-    ] = None,
+    group: o.Group = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder; default: runs/sensitivity-TABLE-TARGET.", show_default=False)
     ] = None,

@@ -8,16 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from plait import __version__
 from plait.inspection.embeddings import ABOUT, ALL, PLACES
 from plait.inspection.inspecting import Inspection
 from plait.inspection.projection import LABELS
 from plait.inspection.writing import as_table
 from plait.metrics import MAIN, metrics
 from plait.report.figures.inspection import planes_figure, probes_figure, similarity_figure
-from plait.report.files import write_text
-from plait.report.rendering import render
-from plait.report.study_parts import Facts, Heading, Section, Sheet, Text, kind, picture
+from plait.report.sections_page import write_sections
+from plait.report.study_parts import Facts, Heading, Section, Sheet, Text, picture
 
 CAUTION = (
     "Probes learn on the rows that the network learned on, too: after layers that know those rows by heart a probe may read less "
@@ -28,20 +26,14 @@ CAUTION = (
 def write_page(found: Inspection, folder: Path) -> Path:
     """Write ``report.html`` and ``figures/*.svg`` (extra ``report``)."""
     sections = [_probes(found), *_pictures(found), _similarity(found), _spread(found), _costs(found), _origin(found)]
-    page = render(
+    return write_sections(
         "inspection.html.j2",
+        folder,
         name=" and ".join(found.runs),
-        about="",
         lead=sections[0].sentence,
         facts=_facts(found),
         sections=sections,
-        kind=kind,
-        version=__version__,
     )
-    for section in sections:
-        for drawn in section.pictures:
-            write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
-    return write_text(folder / "report.html", page)
 
 
 def _facts(found: Inspection) -> list[tuple[str, str]]:

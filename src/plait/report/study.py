@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plait import __version__
 from plait.report.files import csv_text, write_bytes, write_text
-from plait.report.rendering import render
+from plait.report.sections_page import write_sections
 from plait.report.study_design import design_section
 from plait.report.study_evidence import Evidence, gather
 from plait.report.study_findings import claims_section, ranks_section
@@ -16,7 +16,7 @@ from plait.report.study_markdown import markdown
 from plait.report.study_modalities import modalities_section
 from plait.report.study_names import counted
 from plait.report.study_origin import left_out_section, origin_section
-from plait.report.study_parts import Picture, Row, Section, kind
+from plait.report.study_parts import Picture, Row, Section
 from plait.report.study_robustness import robustness_section
 from plait.report.study_scores import scores_section
 from plait.report.study_training import cost_section, learning_section
@@ -64,24 +64,23 @@ def write_study_report(
     sections = _sections(results, evidence, metric, resamples)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
     facts = _facts(results, evidence)
-    page = render(
+    page = write_sections(
         "study.html.j2",
+        folder,
         name=results.name,
-        about=str(getattr(results.spec, "about", "") or ""),
         lead=lead,
         facts=facts,
-        sections=_fitting(sections),
-        kind=kind,
-        version=__version__,
+        sections=sections,
+        shown=_fitting(sections),
+        about=str(getattr(results.spec, "about", "") or ""),
     )
     for section in sections:
         for drawn in section.pictures:
-            write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
             write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
         for sheet in section.sheets:
             write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
     write_text(folder / "report.md", markdown(results.name, lead, facts, sections, __version__))
-    return write_text(folder / "report.html", page)
+    return page
 
 
 def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:

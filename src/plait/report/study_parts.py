@@ -34,7 +34,7 @@ class Picture:
         caption: what is seen.
         document: SVG file.
         markup: SVG within the page.
-        pdf: PDF file.
+        figure: matplotlib's, of which the PDF is made where one is wanted.
         wide: too wide for a phone: scrolled there, not shrunk.
     """
 
@@ -42,8 +42,18 @@ class Picture:
     caption: str
     document: str
     markup: str
-    pdf: bytes
+    figure: Any
     wide: bool = False
+
+    @property
+    def pdf(self) -> bytes:
+        """The PDF file."""
+        buffer = io.BytesIO()
+        with settings():
+            self.figure.savefig(
+                buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
+            )
+        return buffer.getvalue()
 
 
 def picture(name: str, caption: str, figure: Any) -> Picture | None:
@@ -53,13 +63,10 @@ def picture(name: str, caption: str, figure: Any) -> Picture | None:
     document = svg(figure)
     natural = 96 * float(figure.get_figwidth())
     wide = natural > WIDE
-    buffer = io.BytesIO()
-    with settings():
-        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     markup = inline(document, name, html.escape(caption, quote=True))
     if wide:  # its own width, less what still reads well
         markup = markup.replace('style="', f'style="min-width:{0.85 * natural:.0f}px;', 1)
-    return Picture(name, caption, document, markup, buffer.getvalue(), wide)
+    return Picture(name, caption, document, markup, figure, wide)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import __version__
 from plait.errors import MissingDependencyError, PlaitWarning
 from plait.metrics import METRICS
 from plait.report.figures.sensitivity import importance_figure, response_figure
 from plait.report.figures.study_curves import Curve, curves_figure
 from plait.report.files import csv_text, write_text
-from plait.report.rendering import render
-from plait.report.study_parts import Facts, Picture, Row, Section, Sheet, Text, kind, picture
+from plait.report.sections_page import write_sections
+from plait.report.study_parts import Facts, Picture, Row, Section, Sheet, Text, picture
 from plait.report.tables import Table
 from plait.sensitivity.result import Sensitivity
 
@@ -42,10 +41,10 @@ def write_sensitivity(found: Sensitivity, folder: str | Path) -> Path:
 
 def _write_page(found: Sensitivity, folder: Path) -> Path:
     sections = [_budget(found), _responses(found), *_importance(found), _origin(found)]
-    page = render(
+    return write_sections(
         "sensitivity.html.j2",
+        folder,
         name=f"Sensitivity of {_label(found)}",
-        about="",
         lead=sections[0].sentence,
         facts=[
             ("regimes", str(len(found.regimes))),
@@ -53,13 +52,7 @@ def _write_page(found: Sensitivity, folder: Path) -> Path:
             ("fields", str(len(found.ranges))),
         ],
         sections=sections,
-        kind=kind,
-        version=__version__,
     )
-    for section in sections:
-        for drawn in section.pictures:
-            write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
-    return write_text(folder / "report.html", page)
 
 
 def _label(found: Sensitivity) -> str:
