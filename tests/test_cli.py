@@ -366,7 +366,8 @@ from plait import crossfit
 from plait.cli import main
 def train(*arguments):
     print("training", flush=True)
-    while not arguments[-1]():
+    stopped = next(given for given in arguments if callable(given))
+    while not stopped():
         time.sleep(0.01)
     return []
 crossfit.train = train
