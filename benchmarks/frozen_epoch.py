@@ -1,6 +1,6 @@
 """One epoch of the same head on the same frozen features: plait, a PyTorch DataLoader in fp32, scikit-learn's MLPClassifier.
 
-    OMP_NUM_THREADS=2 python benchmarks/frozen_epoch.py --out results/frozen_epoch.json
+    OMP_NUM_THREADS=1 python benchmarks/frozen_epoch.py [--epochs 9] [--rounds 9] [--out results/frozen_epoch.json]
 
 9,500 rows of 1,724 features (the size of the Hearthstone table of issue 4), a head of one block (1,724 -> 128 -> 13,
 batch normalisation, ReLU, dropout) and batches of 512 rows. The ways are measured in turn, ``--rounds`` times in one
@@ -8,7 +8,11 @@ process; told are wall and processor seconds (which other processes disturb less
 epoch is that of ``plait.train.train``, validation left out; the DataLoader's is the usual loop (shuffle, collate,
 ``torch.optim.AdamW``) over the same network in plain PyTorch; scikit-learn's is ``max_iter=1`` with the same width and
 batch size, of float32 and of float64, numpy's default (it has no batch normalisation and no dropout, which makes its
-epoch cheaper).
+epoch cheaper). Each way trains for ``--epochs`` epochs (a large table gets nine from ``plait fit``) from arrays in float32;
+the seconds are those of one, with all that a training does once (plait rounds the features to bf16) in them.
+
+Told last is what the processor can do: the seconds of the head's products alone (forward, and back to the weights), at
+the rate of its own matrix product in bf16 and in float32.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from plait.assembly import Design, maker
+from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.precision import fast_dtype
 from plait.tasks import Classification
@@ -46,13 +51,13 @@ def features(rows: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
 
 def of_plait(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], None]:
     """One epoch of ``plait.train.train`` on a member with the branch ``joint``."""
-    inputs = Inputs({"x": Tokens.of_vectors(x)}, {}, {"x": torch.ones(len(x), dtype=torch.bool)})
     design = Design("concat", "early", 1, told.units, told.dropout, ("joint",), 10**7, 1)
-    settings = Training(1, told.batch, 5e-3, 0.2, 10, 0.0, 0.0, {})
+    settings = Training(told.epochs, told.batch, 5e-3, 0.2, 10, 0.0, 0.0, Hiding())
     task, everything, weight = Classification(tuple(range(told.classes))), torch.arange(len(x)), torch.ones(len(x))
 
     def epoch() -> None:
         torch.manual_seed(0)
+        inputs = Inputs({"x": Tokens.of_vectors(x)}, {}, {"x": torch.ones(len(x), dtype=torch.bool)})
         _, make = maker(design, {"x": x.shape[1]}, told.classes, {})
         generator = torch.Generator().manual_seed(0)
         train(make(), task, inputs, y, weight, everything, everything[:0], settings, generator)
@@ -74,27 +79,45 @@ def of_loader(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], No
         )
         optimiser = torch.optim.AdamW(network.parameters(), 5e-3, weight_decay=0.2)
         network.train()
-        for rows, target in DataLoader(TensorDataset(x, y), told.batch, shuffle=True):
-            loss = nn.functional.cross_entropy(network(rows), target)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
+        loader = DataLoader(TensorDataset(x, y), told.batch, shuffle=True)
+        for _ in range(told.epochs):
+            for rows, target in loader:
+                loss = nn.functional.cross_entropy(network(rows), target)
+                optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+                optimiser.step()
 
     return epoch
 
 
 def of_sklearn(x: Tensor, y: Tensor, told: argparse.Namespace, kind: str) -> Callable[[], None]:
-    """MLPClassifier with the same width and batches, one pass."""
+    """MLPClassifier with the same width and batches."""
     rows, target = x.numpy().astype(kind), y.numpy()
 
     def epoch() -> None:
-        model = MLPClassifier((told.units,), batch_size=told.batch, max_iter=1, random_state=0, learning_rate_init=5e-3)
+        told_it = {"max_iter": told.epochs, "n_iter_no_change": told.epochs + 1, "learning_rate_init": 5e-3}
+        model = MLPClassifier((told.units,), batch_size=told.batch, random_state=0, **told_it)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(rows, target)
 
     return epoch
+
+
+def products(told: argparse.Namespace, kind: torch.dtype, times: int = 15) -> float:
+    """Processor seconds of an epoch's products: the first map forward and back to its weights, the fastest of a few."""
+    x, weight, gradient = (
+        torch.randn(*shape).to(kind)
+        for shape in ((told.batch, told.width), (told.units, told.width), (told.units, told.batch))
+    )
+    seconds = []
+    for _ in range(times):
+        start = time.process_time()
+        torch.mm(x, weight.t())
+        torch.mm(gradient, x)
+        seconds.append(time.process_time() - start)
+    return min(seconds) * told.rows / told.batch
 
 
 def main() -> None:
@@ -107,6 +130,7 @@ def main() -> None:
         ("units", 128),
         ("batch", 512),
         ("rounds", 15),
+        ("epochs", 1),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--dropout", type=float, default=0.2)
@@ -124,8 +148,9 @@ def main() -> None:
             start = {clock: now() for clock, now in clocks.items()}
             epoch()
             for clock, now in clocks.items():
-                seconds[clock][name].append(now() - start[clock])
+                seconds[clock][name].append((now() - start[clock]) / told.epochs)
     found: dict[str, object] = {"threads": torch.get_num_threads(), "product": str(fast_dtype()), "rows": told.rows}
+    found |= {f"products alone, {kind}": products(told, kind) for kind in (torch.bfloat16, torch.float32)}
     for clock, times_of in seconds.items():
         for name, times in times_of.items():
             ratios = np.array(times) / np.array(times_of["plait"])
@@ -141,6 +166,8 @@ def main() -> None:
                 f"{clock:9s} {name:22s} median {median:.3f} s  least {min(times):.3f} s  "
                 f"{middle:.2f} times plait's ({low:.2f} to {high:.2f})"
             )
+    for kind in (torch.bfloat16, torch.float32):
+        print(f"processor the products alone, {kind}: {found[f'products alone, {kind}']:.3f} s")
     if told.out is not None:
         told.out.parent.mkdir(parents=True, exist_ok=True)
         told.out.write_text(json.dumps(found, indent=1))

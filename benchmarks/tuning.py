@@ -1,134 +1,267 @@
-"""Tuning over cached lower layers against the whole network recomputed each epoch: same rows, epochs, batches, seed.
+"""Tuning the last layers over cached lower ones, against the whole network recomputed each epoch.
 
-    PLAIT_DATA=... OMP_NUM_THREADS=1 python benchmarks/tuning.py [--data movies] [--rows 600] [--epochs 4] [--layers 3]
+    PLAIT_DATA=... OMP_NUM_THREADS=1 python benchmarks/tuning.py [--data movies] [--rows 96] [--epochs 4] [--rounds 3]
 
-Both sides start from prepared arrays (tokenised, decoded and resized once), so that only layers are compared; the cached
-side's time includes computing the lower layers once. Seconds are the processor's (one thread), so that a busy machine does
-not matter.
+Three ways do the same: the encoders of all folds are tuned, each on its rows and for so many epochs (validation rows judged
+after each), then every row is embedded by the one that has not seen it. All begin with the cells themselves.
+
+- ``plait``: ``train: tuned`` as a fit does it (``plait.tuning.single``); what the lower layers give is kept, computed once
+  for all folds and epochs. The store is empty at first and held in memory.
+- ``no cache``: the same code, numbers and number types, but each batch goes through the lower layers again. What the cache
+  alone saves.
+- ``ordinary``: what a user would otherwise write: the same weights as a ``transformers`` model (a picture's network: in
+  plain torch), peft's LoRA on the last layers, the whole network for every batch, a shuffled DataLoader that pads each batch
+  to its longest, torch's AdamW, float32. Same rows, folds, epochs, batch size, rank, head, rates.
+
+Each round draws other rows and another seed. Seconds are the processor's, so that a busy machine disturbs less; the
+ratios are those of each round.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import statistics
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from plait import registry, table
+from plait.embedding._column import Column
+from plait.encoders import minilm as minilm_file
 from plait.encoders._base import Encoder
+from plait.encoders._efficientnet_lite import Above, Below
+from plait.encoders._package_file import package_file
+from plait.encoders.efficientnet_lite0 import _network
 from plait.features import make_encoder
 from plait.targets import Labels, target_values
 from plait.tasks import task_class
 from plait.tokens import Tokens
-from plait.tuning.learn import Learned, Rows, learn
+from plait.tuning.folds import validation_part
+from plait.tuning.learn import _Head
 from plait.tuning.settings import Tuning
-from plait.tuning.states import States
+from plait.tuning.single import Known, Single
 from plait.tuning.tuned import as_stored
 
 WHAT = {"movies": ("text", "genres"), "pokemon": ("image", "type_1"), "issues": ("text", "label")}
-TOGETHER = 32
 
 
 class Recomputed:
     """Cells whose lower layers are computed each time a batch asks for them."""
 
-    def __init__(self, lower: torch.nn.Module, prepared: list[dict[str, np.ndarray]], lengths: np.ndarray) -> None:
-        self.lower, self.prepared, self.lengths = lower, prepared, lengths
+    def __init__(self, lower: nn.Module, prepared: list[dict[str, np.ndarray]]) -> None:
+        self.lower, self.prepared = lower, prepared
+        self.lengths = np.array([int(p["length"][0]) if "length" in p else 1 for p in prepared])
 
     def batch(self, cells: np.ndarray) -> Tokens:
+        """The given cells through the lower layers, rounded as the cache would."""
         with torch.no_grad():
             found = self.lower(joined([self.prepared[cell] for cell in cells]))
         return Tokens(as_stored(found), found.mask)
 
 
-def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+class NoCache(Single):
+    """``Single`` without what it keeps."""
+
+    def _parts(self) -> Any:
+        if self._loaded is None:
+            cells = [self.column._cells[self.column.rows[key][0]] for key in self.keys]
+            cut = self.base.cut(self.told.layers)
+            self._loaded = cut, Recomputed(cut.lower, prepared_cells(self.base, cells))  # type: ignore[assignment]
+        return self._loaded
+
+
+def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     """Cells prepared one by one as a batch, padded with zeros."""
-    found = {}
-    for name in parts[0]:
-        arrays = [torch.from_numpy(part[name]) for part in parts]
-        found[name] = torch.nn.utils.rnn.pad_sequence(arrays, batch_first=True)
-    return found
+    arrays = {name: [torch.from_numpy(part[name]) for part in parts] for name in parts[0]}
+    return {name: nn.utils.rnn.pad_sequence(found, batch_first=True) for name, found in arrays.items()}
 
 
 def prepared_cells(encoder: Encoder, cells: list[Any]) -> list[dict[str, np.ndarray]]:
+    """Each cell tokenised, or decoded and resized."""
     return [{k: v[0] for k, v in encoder.prepare([cell]).items()} for cell in cells]
 
 
-def cached(lower: torch.nn.Module, prepared: list[dict[str, np.ndarray]], lengths: np.ndarray) -> States:
-    """The lower layers of every cell, once, in half precision."""
-    arrays: list[np.ndarray] = [np.zeros(0)] * len(prepared)
-    order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), TOGETHER):
-        chosen = order[start : start + TOGETHER]
+class Bert(nn.Module):
+    """MiniLM as ``transformers`` has it, with peft's LoRA on the last layers; the mean over the tokens, of length one."""
+
+    def __init__(self, told: Tuning) -> None:
+        super().__init__()
+        import peft
+        from transformers import AutoModel
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        package, install = minilm_file._PACKAGE, minilm_file._INSTALL
+        folder = package_file(package, "model/model.safetensors", minilm_file._WEIGHTS, install).parent
+        network = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        count = network.config.num_hidden_layers
+        settings = peft.LoraConfig(
+            r=told.rank,
+            lora_alpha=told.alpha,
+            target_modules=["query", "key", "value", "dense"],
+            layers_to_transform=list(range(count - told.layers, count)),
+            layers_pattern="layer",
+        )
+        self.network = peft.get_peft_model(network, settings)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = (torch.arange(batch["ids"].shape[1]) < batch["length"]).long()
+        found = self.network(input_ids=batch["ids"].long(), attention_mask=mask).last_hidden_state
+        mean = (found * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+        return functional.normalize(mean, dim=1)
+
+
+class Lite0(nn.Module):
+    """EfficientNet-Lite0 in float32 with peft's LoRA on the last layers."""
+
+    def __init__(self, told: Tuning) -> None:
+        super().__init__()
+        import peft
+
+        upper = Above(_network(fast=False), told.layers)
+        settings = peft.LoraConfig(r=told.rank, lora_alpha=told.alpha, target_modules=list(upper.targets()))
+        self.lower, self.upper = Below(_network(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            tokens = lower(joined([prepared[cell] for cell in chosen]))
-        for cell, x, there in zip(chosen, tokens.x.numpy(), tokens.mask.numpy(), strict=True):
-            arrays[cell] = x[there].astype(np.float16)
-    return States(arrays)
+            tokens = self.lower(batch)
+        return self.upper(tokens).pooled()
+
+
+def ordinary(column: Column, encoder: Encoder, told: Tuning, known: Known) -> list[float]:
+    """The loop that a user would write; the least validation loss of each fold."""
+    one = Single(column, encoder, told, known, None, False)  # for the same rows in the same folds
+    cells = prepared_cells(encoder, [column._cells[column.rows[key][0]] for key in one.keys])
+    fold, found = one._fold(), []
+    embeddings = torch.zeros(len(one.rows.cell), encoder.dim)
+
+    def loader(places: np.ndarray, shuffle: bool) -> DataLoader[Any]:
+        rows = [(cells[one.rows.cell[i]], one.rows.target[i], one.rows.weight[i]) for i in places.tolist()]
+
+        def collate(batch: list[Any]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+            parts, targets, weights = zip(*batch, strict=True)
+            return joined(list(parts)), torch.stack(targets), torch.stack(weights)
+
+        return DataLoader(rows, told.batch_size if shuffle else 2 * told.batch_size, shuffle, collate_fn=collate)
+
+    for number in range(told.folds):
+        chosen, seed = np.flatnonzero(fold != number), known.seed + number
+        valid = validation_part(one.strata[chosen], one.units[chosen], told.validation, seed)
+        torch.manual_seed(seed)
+        network: nn.Module = Bert(told) if "text" in encoder.kinds else Lite0(told)
+        head = _Head(encoder.dim, known.task.out_dim, told.dropout)
+        learning = [p for name, p in network.named_parameters() if "lora_" in name]
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        groups = [{"params": learning}, {"params": head.parameters(), "lr": told.head_rate}]
+        optimiser = torch.optim.AdamW(groups, told.learning_rate, weight_decay=told.weight_decay)
+        batches, held = loader(chosen[~valid], True), loader(chosen[valid], False)
+        steps = told.epochs * len(batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_factor, steps=steps))
+        least = math.inf
+        for _ in range(told.epochs):
+            network.train(), head.train()
+            for batch, target, weight in batches:
+                loss = (known.task.row_loss(head(network(batch)), target) * weight).sum() / weight.sum()
+                optimiser.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_([*learning, *head.parameters()], 1.0)
+                optimiser.step()
+                schedule.step()
+            network.eval(), head.eval()
+            total = mass = 0.0
+            with torch.no_grad():
+                for batch, target, weight in held:
+                    total += float((known.task.row_loss(head(network(batch)), target) * weight).sum())
+                    mass += float(weight.sum())
+            least = min(least, total / mass)
+        found.append(least)
+        rest = np.flatnonzero(fold == number)
+        with torch.no_grad():
+            embeddings[rest] = torch.cat([network(batch) for batch, _, _ in loader(rest, False)])
+    return found
+
+
+def _factor(step: int, steps: int) -> float:
+    warm = max(1, steps // 10)
+    share = (step - warm) / max(1, steps - warm)
+    return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any], Encoder, Known]:
+    """Cells of so many rows, what encodes them, and what is learned of them."""
+    name, target = WHAT[asked.data]
+    frame, schema = registry.find("datasets", asked.data)().load().of(target)
+    frame = frame.iloc[np.random.default_rng(seed).permutation(len(frame))[:rows]].reset_index(drop=True)
+    modality = next(m for m in schema.modalities if m.name == name)
+    (column,) = table.cells(frame, modality, schema.root)
+    y: Any = target_values(frame[target], schema.task)
+    y = y.indicator if isinstance(y, Labels) else y
+    task = task_class(schema.task).learn(y, np.ones(len(frame)))
+    known = Known(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
+    return list(column), make_encoder(modality), known
+
+
+def ways(asked: argparse.Namespace, told: Tuning, seed: int, rows: int) -> dict[str, Callable[[], list[float]]]:
+    """What is compared; each gives the least validation loss of every fold."""
+    cells, encoder, known = problem(asked, seed, rows)
+
+    def by(kind: type[Single]) -> Callable[[], list[float]]:
+        def run() -> list[float]:
+            one = kind(Column(cells, "cells", False), encoder, told, known, None, False)
+            return list(one.run()[2]["valid_loss"])
+
+        return run
+
+    def users() -> list[float]:
+        return ordinary(Column(cells, "cells", False), encoder, told, known)
+
+    found = {"plait": by(Single), "no cache": by(NoCache), "ordinary": users}
+    return {name: found[name] for name in asked.ways}
 
 
 def main() -> None:
-    told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("--data", default="movies", choices=sorted(WHAT))
-    told.add_argument("--rows", type=int, default=600)
-    told.add_argument("--epochs", type=int, default=4)
-    told.add_argument("--layers", type=int, default=3)
-    asked = told.parse_args()
-    name, target = WHAT[asked.data]
-    frame, schema = registry.find("datasets", asked.data)().load().of(target)
-    rng = np.random.default_rng(0)
-    frame = frame.iloc[rng.permutation(len(frame))[: asked.rows]].reset_index(drop=True)
-    modality = next(m for m in schema.modalities if m.name == name)
-    (column,) = table.cells(frame, modality, schema.root)
-    encoder = make_encoder(modality)
-    there = [i for i, cell in enumerate(column) if cell is not None]
-    prepared = prepared_cells(encoder, [column[i] for i in there])
-    y: Any = target_values(frame[target].iloc[there], schema.task)
-    y = y.indicator if isinstance(y, Labels) else y
-    task = task_class(schema.task).learn(y, np.ones(len(there)))
-    rows = Rows(np.arange(len(there)), task.encode(y), torch.ones(len(there)))
-    split = int(0.85 * len(there))
-    parts = rows.take(np.arange(split)), rows.take(np.arange(split, len(there)))
-    setting = Tuning(layers=asked.layers, epochs=asked.epochs, patience=asked.epochs)
-
-    cut = encoder.cut(asked.layers)
-    learn(
-        cut,
-        encoder.dim,
-        cached(cut.lower, prepared[:8], np.ones(8)),
-        rows.take(np.arange(4)),
-        rows.take(np.arange(4, 8)),
-        task,
-        Tuning(layers=asked.layers, epochs=1),
-        0,
-        name,
-    )  # imports peft, warms up
-    start = time.process_time()
-    lengths = np.array([int(p["length"][0]) if "length" in p else 1 for p in prepared])
-    cells = cached(cut.lower, prepared, lengths)
-    once = time.process_time() - start
-    with_cache = learn(cut, encoder.dim, cells, *parts, task, setting, 0, name)
-    middle = time.process_time()
-    again = Recomputed(cut.lower, prepared, cells.lengths)
-    without = learn(cut, encoder.dim, again, *parts, task, setting, 0, name)
-    seconds = middle - start, time.process_time() - middle
-    kept = sum(array.nbytes for array in cells.arrays) / 1e6
-    print(
-        f"{asked.data} {name}: {len(there)} rows, {encoder.name()}, last {asked.layers} layers, {asked.epochs} epochs"
-    )
-    print(
-        f"cached lower layers: {seconds[0]:.1f} s (of which {once:.1f} s once, {kept:.0f} MB); recomputed: {seconds[1]:.1f} s"
-    )
-    print(f"ratio {seconds[1] / seconds[0]:.2f}; without what is computed once {seconds[1] / (seconds[0] - once):.2f}")
-    print(f"largest difference of an epoch's loss: {difference(with_cache, without):.1e}")
-    print("validation losses:", [round(r["valid_loss"], 4) for r in with_cache.history], flush=True)
-
-
-def difference(a: Learned, b: Learned) -> float:
-    pairs = zip(a.history, b.history, strict=True)
-    return max(abs(x[k] - y[k]) for x, y in pairs for k in ("train_loss", "valid_loss"))
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="movies", choices=sorted(WHAT))
+    for name, value in (("rows", 96), ("epochs", 4), ("layers", 3), ("folds", 3), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--ways", nargs="+", default=["plait", "no cache", "ordinary"])
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    told = Tuning(layers=asked.layers, epochs=asked.epochs, patience=asked.epochs, folds=asked.folds)
+    for way in ways(asked, Tuning(layers=asked.layers, epochs=1, folds=2), 99, 12).values():
+        way()  # imports, first touches
+    seconds: dict[str, list[float]] = {name: [] for name in asked.ways}
+    losses: dict[str, list[float]] = {name: [] for name in asked.ways}
+    for seed in range(asked.rounds):
+        for name, way in ways(asked, told, seed, asked.rows).items():
+            start = time.process_time()
+            found = way()
+            seconds[name].append(time.process_time() - start)
+            losses[name].append(statistics.mean(found))
+            print(f"round {seed}: {name:9s} {seconds[name][-1]:6.1f} s  least validation losses {found}", flush=True)
+    print(f"{asked.data}: {asked.rows} rows, last {asked.layers} layers, {asked.folds} folds of {asked.epochs} epochs")
+    for name in asked.ways:
+        ratios = [a / b for a, b in zip(seconds[name], seconds["plait"], strict=True)]
+        print(
+            f"{name:9s} {statistics.median(seconds[name]):6.1f} s  {statistics.median(ratios):.2f} times plait's "
+            f"({min(ratios):.2f} to {max(ratios):.2f})  mean of the least validation losses {statistics.mean(losses[name]):.4f}"
+        )
+    if asked.out is not None:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        asked.out.write_text(json.dumps({"told": vars(asked) | {"out": ""}, "seconds": seconds, "losses": losses}))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from plait.alignment._pairs import Pairs, numbered
 from plait.alignment._schedule import PlateauAdamW
 from plait.alignment._soft_targets import LOSSES, FixedTargets, SoftTargets
 from plait.errors import ConfigError, PlaitError, TableError
-from plait.testing_alignment import check_alignment, example_pairs
+from plait.testing._alignment import check_alignment, example_pairs
 from plait.tokens import Tokens
 
 STAGES = registry.names("alignment")

@@ -14,8 +14,8 @@ import torch
 
 import plait
 from plait import FusionClassifier, ModalityAligner
-from plait.aligner_index import Index
-from plait.aligner_prompts import prompts
+from plait.aligner._index import Index
+from plait.aligner._prompts import prompts
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
 from plait.errors import ConfigError, MissingDependencyError, ModelError, TableError
@@ -140,7 +140,7 @@ def test_same_things_are_no_negatives() -> None:
 
     told = aligner(stage={"name": "plain_heads", "width": 8, "epochs": 1})
     told.fit(PAIRS)
-    from plait import aligner_cells
+    from plait.aligner import _cells as aligner_cells
 
     batch = aligner_cells.pairs_of(
         told._batches({m.name: PAIRS[list(m.columns)] for m in told.schema_.modalities}), torch.arange(90)
@@ -188,8 +188,8 @@ def test_modalities_are_inferred_without_the_group() -> None:
 
 
 def test_the_exact_index_is_the_naive_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.aligner_index.ROWS", 7)
-    monkeypatch.setattr("plait.aligner_index.QUERIES", 3)
+    monkeypatch.setattr("plait.aligner._index.ROWS", 7)
+    monkeypatch.setattr("plait.aligner._index.QUERIES", 3)
     rng = np.random.default_rng(0)
     vectors, queries = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
     vectors[20] = vectors[4]  # a tie: the earlier row comes first
@@ -210,7 +210,7 @@ def test_absent_rows_are_never_found() -> None:
 @pytest.mark.parametrize("package", ["hnswlib", "faiss"])
 def test_the_approximate_index_agrees_with_the_exact_one(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(package)
-    monkeypatch.setattr("plait.aligner_index.find_spec", lambda name: name == package or None)
+    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: name == package or None)
     rng = np.random.default_rng(0)
     vectors, queries = rng.normal(size=(500, 16)).astype(np.float32), rng.normal(size=(20, 16)).astype(np.float32)
     exact, approximate = Index(vectors).search(queries, 5), Index(vectors, how="approximate").search(queries, 5)
@@ -219,7 +219,7 @@ def test_the_approximate_index_agrees_with_the_exact_one(package: str, monkeypat
 
 
 def test_an_approximate_index_without_a_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.aligner_index.find_spec", lambda name: None)
+    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install hnswlib"):
         Index(np.eye(3, dtype=np.float32), how="approximate")
 

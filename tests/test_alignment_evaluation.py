@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 from plait import ModalityAligner
 from plait.alignment.plain_heads import PlainHeads
 from plait.alignment_evaluation import recipes
-from plait.alignment_evaluation.curves import precision_figure, tolerance_figure
+from plait.alignment_evaluation.evaluations import Asked, check_evaluation, judged
 from plait.alignment_evaluation.paraphrase import best_threshold, paraphrase
 from plait.alignment_evaluation.probe import fine_tuning, linear_probe
 from plait.alignment_evaluation.retrieval import both_ways, retrieval
 from plait.alignment_evaluation.sentence_similarity import sentence_similarity
 from plait.alignment_evaluation.zero_shot import top_k
-from plait.errors import TableError
+from plait.errors import ConfigError, TableError
+from plait.schema import Schema
 
 
 def test_tolerance_counts_each_class() -> None:
@@ -148,16 +150,6 @@ def test_fine_tuning_moves_a_copy() -> None:
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_figures_are_written(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    rng = np.random.default_rng(0)
-    judged = sentence_similarity(rng.random(20), rng.uniform(0, 5, 20))
-    tolerance_figure(tmp_path / "t.png", {"one": judged})
-    precision_figure(tmp_path / "p.svg", {"one": {100: 0.5, 200: 0.7}}, "precision")
-    assert (tmp_path / "t.png").stat().st_size > 1000
-    assert "<svg" in (tmp_path / "p.svg").read_text()
-
-
 # -- recipes ---------------------------------------------------------------------------------------------------------
 
 
@@ -193,14 +185,18 @@ def test_ways_to_compare_sentences() -> None:
 
 
 def test_recipes_of_sentences_on_real_data(data_root: Path) -> None:
-    pairs = recipes.caption_pairs(data_root, photographs=30)
-    assert list(pairs.columns) == ["a", "b", "photograph"]
-    assert len(pairs) == 4 * 30
-    aligner = sentences()
-    similar = recipes.sts_b(aligner, data_root, rows=40)
-    same = recipes.mrpc(aligner, data_root, rows=40)
-    assert similar["joined"].rows == same["joined"].rows == 40
-    assert set(similar) == set(same)
+    asked = Asked(sentences(), root=str(data_root))
+    similar = judged({"name": "sentence_similarity", "rows": 40}, asked)
+    same = judged({"name": "paraphrase", "rows": 40, "train_rows": 30}, asked)
+    assert [part.name for part in similar] == [part.name for part in same]
+    assert [part.name for part in similar if part.frozen] == ["short alone", "long alone", "concatenated"]
+    for one, two in zip(similar, same, strict=True):
+        assert one.rows is not None
+        assert two.rows is not None
+        assert one.truth is not None
+        assert len(one.rows) == len(one.truth) == len(two.rows) == 40
+        assert one.metrics["pearson"] == pytest.approx(np.corrcoef(one.rows, one.truth)[0, 1], abs=1e-5)
+        assert two.metrics["accuracy"] == pytest.approx(two.rows.mean())
 
 
 def test_recipes_of_images_on_real_data(data_root: Path) -> None:
@@ -216,9 +212,47 @@ def test_recipes_of_images_on_real_data(data_root: Path) -> None:
         store="none",
         progress=False,
     ).fit(frame[:40])
-    found = recipes.flickr8k(aligner, frame[40:60])
+    found = recipes.retrieved(aligner, frame[40:60], "photograph")
     assert (found["image to text"].queries, found["image to text"].gallery) == (4, 20)
     assert (found["text to image"].queries, found["text to image"].gallery) == (20, 4)
-    classes = recipes.cifar10(aligner, data_root, 30, 20, looks=(1, 2))
-    assert set(classes.zero_shot) == {1, 2, 3, 4, 5}
-    assert set(classes.linear_probe) == set(classes.encoder_probe) == set(classes.fine_tuning) == {1, 2}
+    asked = Asked(aligner, root=str(data_root))
+    (zero,) = judged({"name": "zero_shot", "rows": 20}, asked)
+    assert set(zero.metrics) == {f"top-{k}" for k in range(1, 6)}
+    assert zero.rows is not None
+    assert zero.metrics["top-1"] == pytest.approx(zero.rows.mean())
+    told = {"rows": 20, "train_rows": 30, "epochs": (1, 2)}
+    for part in (*judged({"name": "linear_probe", **told}, asked), *judged({"name": "fine_tuning", **told}, asked)):
+        assert list(part.metrics) == ["2 epochs", "1 epochs"]
+
+
+def test_what_an_evaluation_needs() -> None:
+    asked = Asked(sentences())
+    with pytest.raises(TableError, match="no rows are held out; take split"):
+        judged({"name": "retrieval"}, asked)
+    with pytest.raises(ConfigError, match="CIFAR-10 needs an image modality; 'image' is none"):
+        judged({"name": "zero_shot"}, asked)
+    for told, match in (
+        ({"name": "retrievel"}, "did you mean 'retrieval'"),
+        ({"name": "zero_shot", "row": 20}, "unknown field 'row'.*did you mean 'rows'"),
+        ({"name": "zero_shot", "rows": 3}, "rows: expected a whole number from 10"),
+        ({"name": "zero_shot", "templates": ["a photo"]}, "list of texts with {} where the name goes"),
+        ({"name": "linear_probe", "epochs": []}, "epochs: expected a list of numbers"),
+        ({"name": "linear_probe", "image": 3}, "image: expected the name of a modality"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            check_evaluation(told)
+
+
+def test_a_cell_that_a_thing_has_twice_is_searched_once() -> None:
+    aligner = sentences()
+    frame = pd.DataFrame({"a": ["dog runs", "dog runs", "cat"], "b": ["runs dog", "dog", "cat"], "of": ["x", "x", "y"]})
+    found = recipes.retrieved(aligner, frame, "of")
+    assert (found["short to long"].queries, found["short to long"].gallery) == (2, 3)
+    assert (found["long to short"].queries, found["long to short"].gallery) == (3, 2)
+
+
+def test_only_text_is_read_as_sentences() -> None:
+    aligner = sentences()
+    aligner.schema_ = Schema((dataclasses.replace(aligner.schema_.modalities[0], kind="image"),))
+    with pytest.raises(ConfigError, match="read by text modalities only; 'short' is none"):
+        recipes.sentence_cosines(aligner, ["a"], ["b"])

@@ -407,3 +407,31 @@ def test_ctrl_c_leaves_nothing_behind(members: str, table: Path, tmp_path: Path)
     assert "the same command carries on" in told
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_and_a_target_with_odd_names_work_from_schema_to_explanation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(write_table(tmp_path, 60))
+    odd = {"photo": "front.image", "weight": "weight [kg]/net", "material": "what, 'of'=", "label": "the.label/x"}
+    frame = frame.rename(columns=odd)
+    frame["front/image"] = frame["front.image"].iloc[::-1].to_numpy()
+    frame.to_csv(tmp_path / "odd.csv", index=False)
+    target = ["--target", "the.label/x"]
+    assert run("schema", tmp_path / "odd.csv", *target) == 0
+    told = capsys.readouterr().out
+    (tmp_path / "s.yaml").write_text(told)
+    taught = ["--encoder", "front_image_2=cnn", "--train", "front_image_2=scratch", "--set", "fusion=gated"]
+    learn = [*QUICK, *taught, "--set", "encoders.front_image_2.width=4", "--set", "encoders.front_image_2.size=16"]
+    assert run("fit", tmp_path / "odd.csv", "--schema", tmp_path / "s.yaml", *learn, "--out", tmp_path / "m") == 0
+    for command in ("evaluate", "explain"):
+        assert run(command, tmp_path / "m", tmp_path / "odd.csv") == 0
+        assert "front_image_2" in capsys.readouterr().out
+    assert run("predict", tmp_path / "m", tmp_path / "odd.csv", "--out", tmp_path / "p.csv") == 0
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 60
+    capsys.readouterr()
+    (tmp_path / "s.yaml").write_text(told.replace("  front_image_2:", "  front.image:"))
+    assert run("fit", tmp_path / "odd.csv", "--schema", tmp_path / "s.yaml", "--out", tmp_path / "n") == 2
+    said = capsys.readouterr().err.strip()
+    assert "modality 'front.image': its name holds '.'" in said
+    assert len(said.splitlines()) == 1

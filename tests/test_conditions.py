@@ -24,7 +24,7 @@ from plait.conditions import Chain, Condition, parse
 from plait.conditions._cells import column_of
 from plait.conditions._noise import mix, power
 from plait.embedding import cell_key, embed
-from plait.embedding_batches import Encoding
+from plait.embedding._batches import Encoding
 from plait.encoders.logmel import LogMel
 from plait.encoders.pixel_statistics import PixelStatistics
 from plait.encoders.video_frames import VideoFrames

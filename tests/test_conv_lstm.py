@@ -301,7 +301,7 @@ def test_the_papers_sizes() -> None:
         ({"depth": "decision"}, "no depth 'decision'"),
         ({"depth": "erly"}, "did you mean 'early'"),
         ({"kernel": 2}, "kernel must be odd"),
-        ({"pool": 0}, "pool must be a whole number of at least 1"),
+        ({"pool": 0}, "pool must be a whole number from 1"),
         ({"dense": 1.5}, "dense must be a whole number"),
         ({"precision": "float16"}, "unknown precision"),
         ({"units": 3}, "unknown field 'units'"),

@@ -33,6 +33,7 @@ FACTS = {
     "conala": {"pairs": (2878, None)},
     "esc10": {"label": (400, 10)},
     "flickr8k": {"pairs": (5000, None)},
+    "flickr8k_captions": {"pairs": (32364, None)},
     "hearthstone": {"cardClass": (11116, 13), "set": (11905, 41), "race": (3541, 34), "spellSchool": (1139, 7)},
     "issues": {"label": (1500, 3)},
     "mosi": {"binary": (2099, 2), "seven": (2195, 7), "score": (2195, None)},

@@ -19,7 +19,8 @@ from plait.branches import trained_weights
 from plait.errors import ConfigError
 from plait.estimators import FusionClassifier
 from plait.fusion._base import resolve
-from plait.networks.fusion import FusionNetwork, Norm
+from plait.networks._block import Norm
+from plait.networks.fusion import FusionNetwork
 from plait.optimiser import AdamW
 from plait.testing import check_gradients, example_tokens
 from plait.tokens import Tokens
@@ -225,10 +226,10 @@ def test_the_page_tells_the_numbers_of_weights() -> None:
         ({"name": "low_rank", "rnak": 3}, r"unknown field 'rnak' \(did you mean 'rank'\?\)"),
         ({"name": "low_rank", "level": "decision"}, "unknown field 'level'"),
         ({"name": "mean", "absence": "zeroes"}, "unknown absence 'zeroes': did you mean 'zeros'"),
-        ({"name": "low_rank", "rank": 0}, "rank is 0; expected a whole number from 1"),
-        ({"name": "low_rank", "rank": "eight"}, "rank is 'eight'"),
-        ({"name": "bottleneck", "tokens": True}, "tokens is True"),
-        ({"name": "transformer", "heads": 2.5}, "heads is 2.5"),
+        ({"name": "low_rank", "rank": 0}, "rank must be a whole number from 1, found 0"),
+        ({"name": "low_rank", "rank": "eight"}, "rank must be a whole number from 1, found 'eight'"),
+        ({"name": "bottleneck", "tokens": True}, "tokens must be a whole number from 1, found True"),
+        ({"name": "transformer", "heads": 2.5}, "heads must be a whole number from 1, found 2.5"),
         ({"name": "film", "target": "imaeg"}, "unknown target 'imaeg': did you mean 'image'"),
         (
             {"name": "tensor", "units": None},

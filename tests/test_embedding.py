@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from plait import embedding_batches
 from plait.embedding import Embedded, cell_key, embed, embed_rows
-from plait.embedding_prepare import prepare_distinct
+from plait.embedding import _batches as embedding_batches
+from plait.embedding._prepare import prepare_distinct
 from plait.encoders._base import Encoder
 from plait.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.media import Blob

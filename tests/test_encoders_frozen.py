@@ -26,7 +26,7 @@ from plait.encoders._default import default_encoder
 from plait.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
 from plait.media import Blob
 from plait.testing import check_encoder
-from plait.testing_encoders import tokens_of
+from plait.testing._encoders import tokens_of
 
 RNG = np.random.default_rng(0)
 #: The first numbers of the two sentences below, and their likeness; the first places of hashed n-grams.

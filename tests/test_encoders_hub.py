@@ -321,7 +321,8 @@ def test_defaults_are_pinned_and_licensed(name: str) -> None:
     assert encoder.state() == {}
     facts = encoder.facts()
     assert facts["extra"] == "hub"
-    assert facts["train"] == "frozen"
+    tuned = {"codebert", "transformers_text", "transformers_image", "sentence_transformer"}
+    assert facts["train"] == ("frozen, tuned" if name in tuned else "frozen")
     assert "weights" in facts["licence"]
 
 
@@ -688,7 +689,7 @@ def test_a_changed_folder_is_another_encoder(tiny: Callable[[str], Path], tmp_pa
         ("clip_text", {"model": ""}, "model must be a hub name or a folder"),
         ("clip_text", {"revision": 123}, "revision must be text"),
         ("codebert", {"pool": "frist"}, "did you mean 'first'"),
-        ("codebert", {"max_tokens": 0}, "max_tokens must be a whole number of at least 1"),
+        ("codebert", {"max_tokens": 0}, "max_tokens must be a whole number from 1"),
         ("wav2vec2", {"max_seconds": True}, "max_seconds must be a number"),
         ("transformers_image", {"pool": 3}, "unknown pool 3"),
         ("sentence_transformer", {"prompt": 3}, "prompt must be text"),

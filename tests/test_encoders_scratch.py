@@ -324,12 +324,12 @@ def test_says_its_licence_and_that_it_must_be_trained(case: Case) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("cnn", {"size": 8}, "size must be a whole number of at least 16"),
+        ("cnn", {"size": 8}, "size must be a whole number from 16"),
         ("cnn", {"channels": 2}, "unknown channels 2; known: 1, 3"),
         ("cnn", {"channels": True}, "unknown channels"),
         ("cnn", {"width": "64"}, "width must be a whole number"),
         ("resnet", {"depth": 50}, "unknown depth 50; known: 18, 34"),
-        ("resnet", {"size": 16}, "at least 32"),
+        ("resnet", {"size": 16}, "from 32"),
         ("spectrogram_cnn", {"bins": 20}, "bins must be a multiple of 8"),
         ("spectrogram_cnn", {"max_seconds": 0}, "max_seconds must be a number from 0.05 to 120"),
         ("gru_text", {"dropout": 1.0}, "dropout must be a number from 0 to 0.95"),

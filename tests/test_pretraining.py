@@ -17,6 +17,7 @@ import torch
 from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
 from plait.crossfit import folds_of
 from plait.errors import ConfigError, PlaitError, PlaitWarning, TableError
+from plait.hiding import Hiding
 from plait.pretraining import alone, kept
 from plait.pretraining.alone import Rows, train_alone
 from plait.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
@@ -177,7 +178,7 @@ def _mlp() -> Any:
 
 def training(**told: Any) -> Training:
     usual = {"epochs": 10, "batch_size": 32, "learning_rate": 5e-3, "weight_decay": 0.0, "patience": 10}
-    return Training(**{**usual, "smoothing": 0.0, "input_dropout": 0.0, "modality_dropout": {}, **told})
+    return Training(**{**usual, "smoothing": 0.0, "input_dropout": 0.0, "modality_dropout": Hiding(), **told})
 
 
 def test_the_best_epoch_by_validation_is_kept() -> None:
@@ -254,9 +255,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the modalities that were really trained."""
     found: list[str] = []
 
-    def count(encoder: Any, task: Any, rows: Rows, settings: Training, seed: int, name: str) -> alone.Alone:
+    def count(encoder: Any, task: Any, rows: Rows, settings: Training, seed: int, name: str, *rest: Any) -> alone.Alone:
         found.append(name)
-        return train_alone(encoder, task, rows, settings, seed, name)
+        return train_alone(encoder, task, rows, settings, seed, name, *rest)
 
     monkeypatch.setattr("plait.pretraining.stage.train_alone", count)
     return found

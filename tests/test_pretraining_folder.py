@@ -144,8 +144,8 @@ def test_with_scratch_it_goes_on_from_the_saved_weights(folder: Path) -> None:
 def test_it_goes_on_alone(folder: Path, tmp_path: Path) -> None:
     on = pretrain(FRAME, SCHEMA, {**SETTINGS, "encoders": {"code": str(folder)}}, modality="code", out=tmp_path / "on")
     assert on.encoder.name() == "mlp"
-    first = read(folder).facts["record"]["history"]
-    assert on.facts["record"]["history"][0]["train_loss"] < first[0]["train_loss"]
+    first = read(folder).facts["history"]
+    assert on.facts["history"][0]["train_loss"] < first[0]["train_loss"]
     assert read(tmp_path / "on").weights.keys() == read(folder).weights.keys()
 
 

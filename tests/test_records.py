@@ -20,10 +20,11 @@ from plait.records import curves
 from plait.records.asked import frozen_weights
 from plait.records.patterns import codes, pattern_codes
 from plait.records.scores import METRICS, scores
-from plait.records.table import COLUMNS
+from plait.records.table import BESIDE, COLUMNS
 from plait.study.study import Study
 
 ROWS, TEST = 90, 40
+OWN = tuple(BESIDE.values())
 TOLD: dict[str, Any] = {
     "store": "none",
     "progress": False,
@@ -107,7 +108,8 @@ def test_the_file_has_the_shape_of_the_paper(name: str, request: pytest.FixtureR
     entries = json.loads(json.dumps(records.document(model.history_)))
     assert [e["epoch"] for e in entries if e["member"] == 0][:3] == [1, 2, 3]
     for entry in entries:
-        assert set(entry) == {"epoch", "member", "train", "validation", "test"}
+        assert set(entry) == {"epoch", "member", "stage", "train", "validation", "test"}
+        assert entry["stage"] == "train"
         for part in ("train", "validation", "test"):
             told = entry[part]
             assert set(told) == {"loss", "IT", "I", "T", "timing"}
@@ -194,17 +196,17 @@ def test_without_record_epochs_losses_and_times_are_there(tmp_path: Path) -> Non
 
 def test_epochs_to_a_threshold() -> None:
     rows = [
-        (m, e, "validation", "IT", "accuracy", v)
+        (*OWN, m, e, "validation", "IT", "accuracy", v)
         for m, vs in enumerate([(0.5, 0.9, 0.8), (0.1, 0.2, 0.3)])
         for e, v in enumerate(vs, 1)
     ]
-    rows += [(m, e, "train", "", "total_time", 2.0) for m in (0, 1) for e in (1, 2, 3)]
+    rows += [(*OWN, m, e, "train", "", "total_time", 2.0) for m in (0, 1) for e in (1, 2, 3)]
     found = records.epochs_to(pd.DataFrame(rows, columns=list(COLUMNS)), 0.85, "accuracy")
     assert found["epochs_to"].tolist() == [2, pd.NA]
     assert found["seconds_to"].iloc[0] == 4.0
     assert (found["first"].tolist(), found["best_epoch"].tolist()) == ([0.5, 0.1], [2, 3])
     less = pd.DataFrame(
-        [(0, e, "train", "", "loss", v) for e, v in enumerate((3.0, 1.0, 2.0), 1)], columns=list(COLUMNS)
+        [(*OWN, 0, e, "train", "", "loss", v) for e, v in enumerate((3.0, 1.0, 2.0), 1)], columns=list(COLUMNS)
     )
     assert records.epochs_to(less, 1.5, "loss", "train")["epochs_to"].tolist() == [2]
 
@@ -285,6 +287,10 @@ def test_a_study_records_and_its_curves_are_drawn(tmp_path: Path, capsys: pytest
     assert set(found["part"]) == {"train", "validation", "test"}
     (run, *_) = sorted((tmp_path / "out" / "runs").iterdir())
     assert (run / "epoch_metrics.json").is_file()
+    (told, *_) = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    peaks = told["memory"]["stage_peak_mb"]
+    assert {"encode", "train", "test"} <= set(peaks)
+    assert 10 < max(peaks.values()) <= told["memory"]["peak_mb"] + 1
     lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
     assert all("metrics" not in line and "valid_loss" in line for line in lines)
     main_(

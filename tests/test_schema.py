@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plait import schema, table
 from plait.errors import ConfigError, PlaitWarning, TableError
 from plait.schema import Modality, Schema
+from plait.schema_names import distinct_names, name_problem
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -381,12 +382,10 @@ WORD = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), mi
 def test_any_name_survives_yaml(words: list[str], reason: str) -> None:
     first, second, third, target = words
     made = Schema(
-        (Modality(first, "text", (first, second)), Modality("t: #", "tabular", (third, "a, b", "no")))
-        if first != "t: #"
-        else (Modality("m", "text", (first,)),),
+        (Modality("no", "text", (first, second)), Modality("t 1", "tabular", (third, "a, b", "no"))),
         target=target,
         ignored={second: reason},
-        types={"no": "date %d/%m/%Y"} if first != "t: #" else {},
+        types={"no": "date %d/%m/%Y"},
         root=reason,
         notes={first: reason, "no": "# x: y"},
     )
@@ -403,6 +402,63 @@ def test_modalities_from_a_mapping() -> None:
 def test_names_of_modalities_are_unique() -> None:
     with pytest.raises(ConfigError, match="modalities named twice: a"):
         Schema((Modality("a", "text", ("x",)), Modality("a", "text", ("y",))))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("front.image", r"its name holds '\.'; expected letters, .*name it 'front_image'$"),
+        ("a/b[0]", r"its name holds '/', '\[', '\]'; expected letters, .*name it 'a_b_0'$"),
+        ("a+b", r"holds '\+'"),
+        ("a=b", "holds '='"),
+        ("a\nb", r"holds '\\n'"),
+        ("a ", "its name is 'a '"),
+        ("", "its name is ''; .*name it 'image'$"),
+        ("...", "name it 'image'$"),
+        ("type", "torch keeps for itself; name it 'type_image'$"),
+        ("_modules", "torch keeps for itself"),
+        (7, "must be text, found 7; quote it"),
+    ],
+)
+def test_names_that_are_no_keys_are_refused_everywhere(name: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^modality .*: .*{said}"):
+        Modality(name, "image", ("a",))
+    with pytest.raises(ConfigError, match=f"^schema: modality .*: .*{said}"):
+        schema.from_dict({"modalities": {name: {"kind": "image", "columns": ["a"]}}})
+
+
+def test_a_name_that_is_no_key_is_told_with_its_line() -> None:
+    with pytest.raises(ConfigError, match=r"^edited.yaml: line 8: modality 'image\.1': its name holds '\.'"):
+        schema.from_yaml(EDITED.replace("  image:", "  image.1:"), "edited.yaml")
+
+
+@pytest.mark.parametrize("name", ["a", "front image", "front-image", "image_2", "Größe", "2", "_a"])
+def test_usual_names_pass(name: str) -> None:
+    assert Modality(name, "image", ("a",)).name == name
+
+
+def test_columns_may_be_called_anything_and_modalities_get_usable_names() -> None:
+    odd = ["front.image", "front_image", "front/image", "type", "...", "  ", "ärger 1"]
+    frame = pd.DataFrame({column: [f"{i}.jpg" for i in range(N)] for column in odd})
+    found = schema.infer(frame)
+    assert [(m.name, m.columns[0]) for m in found.modalities] == [
+        ("front_image_2", "front.image"),
+        ("front_image", "front_image"),
+        ("front_image_3", "front/image"),
+        ("type_image", "type"),
+        ("image", "..."),
+        ("image_2", "  "),
+        ("ärger 1", "ärger 1"),
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORD, min_size=2, max_size=5, unique=True))
+def test_any_columns_give_names_that_pass_and_differ(columns: list[str]) -> None:
+    made = distinct_names([(column, "image") for column in columns])
+    assert len(set(made)) == len(columns)
+    assert all(name_problem(name) is None for name in made)
+    assert all(name == column for name, column in zip(made, columns, strict=True) if name_problem(column) is None)
 
 
 # -- real tables: what a thoughtful person would write -----------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 from plait.assembly import Design, maker
 from plait.branches import Branches
 from plait.crossfit import folds_of
+from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.stacked import Stack, stackable
 from plait.tasks import Classification, Multilabel, Regression, Task
@@ -28,7 +29,7 @@ SETTINGS = Training(
     patience=6,
     smoothing=0.1,
     input_dropout=0.0,
-    modality_dropout={},
+    modality_dropout=Hiding(),
 )
 DESIGN = Design("concat", "early", 2, 8, 0.0, ("joint", "linear", "own"), 10**6, 5)
 ROWS = 80

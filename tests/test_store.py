@@ -20,9 +20,9 @@ import lmdb
 import numpy as np
 import pytest
 
-from plait import store_environment
 from plait.errors import ConfigError, PlaitError, StoreError
 from plait.store import Store, parse_size, show_size
+from plait.store import _environment as store_environment
 
 FP = "0123456789abcdef" * 2
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -182,7 +182,7 @@ def test_threads_write_and_read_at_once_while_the_map_grows(tmp_path: Path) -> N
 
 WRITER = """
 import sys, numpy as np
-from plait import store_environment
+from plait.store import _environment as store_environment
 from plait.store import Store
 store_environment.INITIAL_MAP = 1 << 16
 folder, seed = sys.argv[1], int(sys.argv[2])

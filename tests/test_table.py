@@ -14,9 +14,9 @@ from plait import table
 from plait.errors import CellError, PlaitWarning, TableError
 from plait.rows import merge_equal
 from plait.schema import Modality
-from plait.table_archive import LARGEST_MEMBER, Archive
-from plait.table_parse import booleans, date_format, dates, number_style, numbers
-from plait.table_values import items_of, nulls, text_of, texts
+from plait.table._archive import LARGEST_MEMBER, Archive
+from plait.table._parse import booleans, date_format, dates, number_style, numbers
+from plait.table._values import items_of, nulls, text_of, texts
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

@@ -240,7 +240,7 @@ def test_rows_do_not_look_at_each_other() -> None:
 
 def test_mistakes_are_named() -> None:
     frame = frame_of()
-    with pytest.raises(ConfigError, match="min_count must be a whole number from 1 on, found 0"):
+    with pytest.raises(ConfigError, match="min_count must be a whole number from 1, found 0"):
         Tabular(min_count=0)
     with pytest.raises(ConfigError, match="bins"):
         Tabular(bins=-1)

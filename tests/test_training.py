@@ -12,6 +12,7 @@ from plait.assembly import Design, maker, sources_of
 from plait.branches import trained_weights
 from plait.crossfit import Members, crossfit, folds_of, prior
 from plait.errors import ConfigError, PlaitError
+from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.mixture import Mixture, patterns
 from plait.optimiser import AdamW
@@ -28,7 +29,7 @@ TRAINING = Training(
     patience=25,
     smoothing=0.0,
     input_dropout=0.0,
-    modality_dropout={},
+    modality_dropout=Hiding(),
 )
 DESIGN = Design("concat", "early", 2, 32, 0.0, ("joint", "linear", "own"), 10**6, 5)
 
@@ -290,7 +291,7 @@ def test_all_absent_is_finite() -> None:
     assert torch.isfinite(scaler(tokens).pooled()).all()
 
 
-def test_single_modalities_are_hidden_at_their_own_rate() -> None:
+def test_what_is_hidden_in_training_is_missed_less() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300)
     strong, weak = y[:, None] + rng.normal(scale=0.3, size=(300, 3)), y[:, None] + rng.normal(scale=1.0, size=(300, 3))
@@ -298,11 +299,13 @@ def test_single_modalities_are_hidden_at_their_own_rate() -> None:
     design = dataclasses.replace(DESIGN, branches=("joint",))
     for fusion in ("concat", "mean"):  # trained together, and one after another
         scores = {}
-        for name, rates in (("none", {}), ("strong hidden", {"strong": 0.9})):
-            settings = dataclasses.replace(TRAINING, modality_dropout=rates)
+        hidden = {"none": Hiding(), "strong hidden": Hiding({"strong": 0.9}), "weak shown": Hiding({}, {"weak": 0.9})}
+        for name, hiding in hidden.items():
+            settings = dataclasses.replace(TRAINING, modality_dropout=hiding)
             found = fitted(inputs, y, task, dataclasses.replace(design, fusion=fusion), settings)
             scores[name] = accuracy(found, inputs.only(["weak"]), y)
         assert scores["strong hidden"] > scores["none"] + 0.05, (fusion, scores)
+        assert scores["weak shown"] > scores["none"] + 0.05, (fusion, scores)
 
 
 def test_rows_of_one_group_are_held_out_together() -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from plait import FusionClassifier, FusionRegressor, load, registry
-from plait.embedding_column import Column
-from plait.embedding_key import cell_key
+from plait.embedding._column import Column
+from plait.embedding._key import cell_key
 from plait.encoders import _efficientnet_lite, _minilm
 from plait.encoders._cut import Cut
 from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
@@ -23,6 +23,7 @@ from plait.tasks import Classification
 from plait.tokens import Tokens
 from plait.tuning import learn as learning
 from plait.tuning import lora, single
+from plait.tuning.adapted import Adapted
 from plait.tuning.folds import dealt, together, validation_part
 from plait.tuning.learn import Rows, learn
 from plait.tuning.settings import Tuning, tunings
@@ -132,6 +133,26 @@ def test_lora_begins_as_the_identity_and_merges_to_what_it_was_trained_as() -> N
     plain = lora.merged(cut.upper, lora.weights_of(network), told.alpha / told.rank)
     assert not torch.allclose(plain(tokens).x, cut.upper(tokens).x, atol=1e-2)
     torch.testing.assert_close(plain(tokens).x, network(tokens).x, atol=1e-5, rtol=0)
+
+
+@needs_peft
+@pytest.mark.parametrize("learning", [True, False])
+def test_the_product_is_what_pefts_own_layer_gives_and_so_are_its_derivatives(learning: bool) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    base = torch.nn.Sequential(torch.nn.Linear(5, 7))
+    theirs = peft.inject_adapter_in_model(peft.LoraConfig(r=2, lora_alpha=6.0, target_modules=["0"]), base)[0]
+    ours = Adapted(theirs, 3.0)
+    with torch.no_grad():
+        for parameter in [*theirs.lora_A.parameters(), *theirs.lora_B.parameters()]:
+            parameter.normal_()
+    learned = [p for name, p in theirs.named_parameters() if "lora_" in name]
+    assert [id(p) for name, p in ours.named_parameters() if "lora_" in name] == [id(p) for p in learned]
+    x, weight = torch.randn(2, 3, 5, requires_grad=learning), torch.randn(2, 3, 7)
+    wanted = [x, *learned] if learning else learned
+    torch.testing.assert_close(ours(x), theirs(x))
+    found = torch.autograd.grad((ours(x) * weight).sum(), wanted)
+    torch.testing.assert_close(found, torch.autograd.grad((theirs(x) * weight).sum(), wanted))
 
 
 @needs_peft

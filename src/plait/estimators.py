@@ -65,7 +65,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
             the number of rows.
-        modality_dropout: chance that a modality is hidden from a training row in a step; one for all, or modality -> chance.
+        modality_dropout: chance that a modality is hidden from a training row in a step; one for all, modality -> chance, or
+            ``{"patterns": {"text": 0.2, "text+image": 0.3}}``: shares of rows that are shown no more than that.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
@@ -110,7 +111,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     components: int = 256
     dropout: float | None = None
     input_dropout: float | None = None
-    modality_dropout: float | Mapping[str, float] = 0.2
+    modality_dropout: float | Mapping[str, Any] = 0.2
     smoothing: float = 0.0
     epochs: int | None = None
     batch_size: int | None = None
@@ -168,6 +169,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.scalers_: dict[str, Scaler] = fitted.scalers
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
+        self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
         self.record_: dict[str, Any] = fitted.record
         if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
             fitted.checkpoints.remove()

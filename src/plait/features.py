@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plait import config, registry
 from plait.embedding import Embedded, embed, embed_rows
-from plait.embedding_prepare import prepare_distinct
+from plait.embedding._prepare import prepare_distinct
 from plait.encoders._base import Encoder
 from plait.encoders._default import default_encoder, trainable_encoder
 from plait.encoders._folders import FOLDERS, encoder_of_folder, is_folder

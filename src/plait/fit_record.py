@@ -68,7 +68,7 @@ def record_of(
         + sum(enhancer.record.get("trained_weights", 0) for enhancer in ready.enhancers.values())
         + sum(one["trained_weights"] for one in ready.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in ready.enhancers.items()},
-        "frozen_weights": frozen_weights(ready.features.encoders, ready.schema),
+        "frozen_weights": frozen_weights(ready.features.encoders, ready.schema, result.members),
         "device": str(precision.device_of(told.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "stage_peak_mb": clock.peak_mb,

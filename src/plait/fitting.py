@@ -16,13 +16,14 @@ from plait.crossfit import Members, crossfit
 from plait.features import Featurizer
 from plait.fit_record import Clock, record_of
 from plait.fusion._base import resolve
+from plait.hiding import hiding
 from plait.inputs import Inputs
 from plait.networks.fusion import depth_number
 from plait.prepared import SHARING, Prepared
-from plait.preparing import groups_of, modality_rates, prepare, scaled, seed_of
+from plait.preparing import groups_of, prepare, scaled, seed_of
 from plait.pretraining import pace, regime
 from plait.progress import track
-from plait.records.asked import following
+from plait.records.asked import following, listeners, watching
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.train import Training
@@ -44,6 +45,7 @@ class Fitted:
     inputs: Inputs
     went: np.ndarray
     checkpoints: Checkpoints | None = None
+    pretrain_history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def fit(
@@ -93,7 +95,9 @@ def fit(
         seen = None
         if told.record_epochs and test is not None:
             seen = (scaled(told, test[0], found, features, scalers, ready.enhancers), test[1])
-        follow = following(told, ready, row_weight, seen, design)
+        score, tell = listeners(told, ready, row_weight, seen)
+        alone.watching = watching(ready, score, tell)
+        follow = following(told, design, score, tell)
         result = crossfit(
             make,
             task,
@@ -110,12 +114,13 @@ def fit(
             alone,
             follow,
         )
-    regime.tell(alone, clock.seconds)
+    regime.tell(alone, clock)
     record = record_of(told, seed, ready, clock, result, design, training)
     record["pretrain"] = alone.record()
     record["tuned"] = ready.tuned
     follow.close()
-    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, follow.checkpoints)
+    kept = follow.checkpoints
+    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history)
 
 
 def _ready(
@@ -146,5 +151,5 @@ def training_of(told: FusionEstimator, names: Sequence[str], input_dropout: floa
         patience=told.patience,
         smoothing=told.smoothing,
         input_dropout=input_dropout,
-        modality_dropout=modality_rates(told.modality_dropout, names),
+        modality_dropout=hiding(told.modality_dropout, names),
     )

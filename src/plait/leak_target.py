@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.table_parse import numbers
-from plait.table_values import items, nulls, texts
+from plait.table._parse import numbers
+from plait.table._values import items, nulls, texts
 
 #: Score, whether it is far better than knowing nothing, and what to say.
 Score = tuple[float, bool, str]

@@ -12,7 +12,7 @@ import pandas as pd
 from plait.leak_target import Keys, Target, target_of
 from plait.schema import Schema
 from plait.schema_column import Column
-from plait.table_values import items
+from plait.table._values import items
 
 _ROWS = 20_000  # looked at, spread over the table
 _READ = 4_000  # of which texts are read

@@ -18,6 +18,7 @@ from plait.crossfit import Members
 from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.mixture import Mixture
+from plait.records.stages import pretrain_history
 from plait.scaling import Scaler
 from plait.tuning import tuned as tuning
 
@@ -59,7 +60,7 @@ def write(model: FusionEstimator, place: Path) -> None:
         "history": records.slim(model.history_),
     }
     persist.write_model(place, plain(manifest), arrays, card(model))
-    records.write(place, model.history_)
+    records.write(place, [*model.pretrain_history_, *model.history_])
 
 
 def load(folder: str | Path) -> Any:
@@ -81,7 +82,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     from plait import estimators
 
     if manifest["kind"] == "ModalityAligner":
-        from plait import aligner_file
+        from plait.aligner import _file as aligner_file
 
         return aligner_file.rebuild(manifest, arrays)
     kinds: dict[str, type[Any]] = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
@@ -105,6 +106,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     if task.name != "regression":
         model.classes_ = np.asarray(task.state()["classes"], dtype=manifest["classes_dtype"])
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
+    model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])
     model.advised_ = {}
     model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.optim.adamw import adamw
 
 #: The norm of a network's gradients is held below it.
 LIMIT = 5.0
@@ -68,21 +67,22 @@ class AdamW:
         """One step; the norm of all gradients together is held below ``limit``, if there is one."""
         kept: list[int] = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         if kept and limit is not None:
-            torch.nn.utils.clip_grad_norm_([self.parameters[i] for i in kept], limit)
+            clip([self.parameters[i] for i in kept], limit)
         for share in dict.fromkeys(self.shares[i] for i in kept):
             self._update([i for i in kept if self.shares[i] == share], self.rate * share * self.factor())
         self.done += 1
 
     def _update(self, places: Sequence[int], rate: float) -> None:
         gradients: list[Tensor] = [g for i in places if (g := self.parameters[i].grad) is not None]
-        adamw(
+        counts = [self.count[i] for i in places]
+        torch._foreach_add_(counts, 1)
+        torch._fused_adamw_(
             [self.parameters[i] for i in places],
             gradients,
             [self.mean[i] for i in places],
             [self.square[i] for i in places],
             [],
-            [self.count[i] for i in places],
-            fused=True,
+            counts,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -91,3 +91,16 @@ class AdamW:
             eps=1e-8,
             maximize=False,
         )
+
+
+def clip(parameters: Sequence[Parameter], limit: float) -> None:
+    """Hold the norm of all gradients together below ``limit``, as ``torch.nn.utils.clip_grad_norm_`` does.
+
+    On a CPU the gradients are only touched where they must be; elsewhere asking for the norm would have to wait.
+    """
+    if any(p.device.type != "cpu" for p in parameters):
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return
+    total = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None])).norm()
+    if not float(total) <= limit:  # or no number
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)

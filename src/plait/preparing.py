@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from plait import config, enhancement, network_choice, rows, schema
-from plait.errors import ConfigError, TableError
+from plait import enhancement, network_choice, rows, schema
+from plait.errors import TableError
 from plait.features import Featurizer
 from plait.fit_record import Clock
+from plait.hiding import hiding
 from plait.inputs import Inputs
 from plait.prepared import Prepared
 from plait.pretraining import regime
@@ -119,7 +120,7 @@ def prepare(
         task = task_class(task_name).learn(target, weight)
         task = _named(told, task)
         enhancements = enhancement.parse(told.align, found)
-        modality_rates(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
+        hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
         features = Featurizer(found, told.encoders)
         features.fit(frame, told.root)
@@ -172,21 +173,6 @@ def _named(told: FusionEstimator, task: Any) -> Any:
     if task.name == "multilabel":
         return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))
     return task
-
-
-def modality_rates(told: float | Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    """The chance that each modality is hidden, from one for all or one for some.
-
-    Example:
-        >>> modality_rates(0.2, ["text", "image"]), modality_rates({"image": 0.5}, ["text", "image"])
-        ({'text': 0.2, 'image': 0.2}, {'image': 0.5})
-    """
-    rates = dict(told) if isinstance(told, Mapping) else dict.fromkeys(names, float(told))
-    config.check_fields(rates, names, "modality_dropout")
-    for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise ConfigError(f"modality_dropout of '{name}': {rate!r}; expected a chance from 0 to 1")
-    return rates
 
 
 def seed_of(random_state: Any) -> int:

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import PlaitError, TableError
-from plait.table_values import each_once
+from plait.table._values import each_once
 
 
 def column_keys(column: pd.Series) -> np.ndarray:

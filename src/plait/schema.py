@@ -10,6 +10,7 @@ import numpy as np
 
 from plait.encoders._base import KINDS
 from plait.errors import ConfigError, TableError, nearest
+from plait.schema_names import name_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ class Modality:
     """One column, or a group of columns, of one kind.
 
     Attributes:
-        name: what the modality is called everywhere; a key, never part of a class name.
+        name: what the modality is called everywhere: letters, digits, ``_``, ``-`` and spaces between them.
         kind: one of ``KINDS``.
         columns: the table's columns; text and code columns are joined into one string per row, media columns give a
             token each.
@@ -44,7 +45,9 @@ class Modality:
     root: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no table could satisfy."""
+        """Refuse what no table could satisfy, and names that are no keys."""
+        if said := name_problem(self.name, self.kind):
+            raise ConfigError(f"modality {self.name!r}: {said}")
         if self.kind not in KINDS:
             raise ConfigError(f"modality '{self.name}': unknown kind '{self.kind}': {nearest(self.kind, KINDS)}")
         if self.train not in TRAIN:
@@ -144,7 +147,7 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> N
 
 def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:
     """Bool (n, M): modalities that a row has nothing of: null, empty, files that are not there; decodes nothing."""
-    from plait.table_cells import absent_rows
+    from plait.table._cells import absent_rows
 
     root = root if root is not None else schema.root
     columns = [absent_rows(frame, modality, root) for modality in schema.modalities]

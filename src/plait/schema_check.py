@@ -9,9 +9,9 @@ import pandas as pd
 
 from plait.errors import TableError
 from plait.schema import Modality, Schema
-from plait.table_cells import MEDIA, is_media, vector_of
-from plait.table_parse import ISO, Parsed, booleans, dates, number_style, numbers
-from plait.table_values import nulls
+from plait.table._cells import MEDIA, is_media, vector_of
+from plait.table._parse import ISO, Parsed, booleans, dates, number_style, numbers
+from plait.table._values import nulls
 
 _ENOUGH = 5  # cells: fewer that are not understood are counted by the encoder, more make the wrong column
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.table_cells import is_media
-from plait.table_parse import Parsed, date_format, number_style, numbers
-from plait.table_values import MISSING_WORDS, nulls, texts
+from plait.table._cells import is_media
+from plait.table._parse import Parsed, date_format, number_style, numbers
+from plait.table._values import MISSING_WORDS, nulls, texts
 
 _SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")

@@ -12,6 +12,7 @@ from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema import Modality, Schema
 from plait.schema_check import check_frame
 from plait.schema_column import Column, Verdict, coded
+from plait.schema_names import distinct_names
 from plait.schema_rules import RULES, TABULAR, items_list
 
 #: Kinds whose columns are joined into one modality.
@@ -61,18 +62,18 @@ def tabular_type(series: pd.Series) -> str:
 
 
 def _modalities(found: Mapping[str, Verdict]) -> list[Modality]:
-    """One modality for all text, all code and all tabular columns, one for each other column."""
+    """One modality for all text, all code and all tabular columns, one for each other column, named after it."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, verdict in found.items():
         if verdict.kind != "ignored":
             groups.setdefault((verdict.kind, "" if verdict.kind in _JOINED else name), []).append(name)
     kinds = [kind for kind, _ in groups]
-    made: list[Modality] = []
-    for (kind, column), columns in groups.items():
+    wanted = []
+    for kind, column in groups:
         name = kind if kinds.count(kind) == 1 else column
-        taken = name in kinds if name != kind else False
-        made.append(Modality(f"{name}_{kind}" if taken else name, kind, tuple(columns)))
-    return made
+        wanted.append((f"{name}_{kind}" if name != kind and name in kinds else name, kind))
+    names = distinct_names(wanted)
+    return [Modality(n, kind, tuple(c)) for n, ((kind, _), c) in zip(names, groups.items(), strict=True)]
 
 
 def infer_task(series: pd.Series) -> tuple[str, str, str | None]:

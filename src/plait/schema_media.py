@@ -9,8 +9,8 @@ import numpy as np
 
 from plait.errors import CellError
 from plait.schema_column import Column, Verdict
-from plait.table_archive import Place
-from plait.table_cells import vector_of
+from plait.table._archive import Place
+from plait.table._cells import vector_of
 
 _ENDINGS = {
     "image": ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"),

@@ -9,8 +9,8 @@ import numpy as np
 
 from plait.schema_column import Column, Verdict, coded
 from plait.schema_media import media, unusable, vector
-from plait.table_parse import ISO, booleans, numbers
-from plait.table_values import items, items_of
+from plait.table._parse import ISO, booleans, numbers
+from plait.table._values import items, items_of
 
 Rule = Callable[[Column], Verdict | None]
 

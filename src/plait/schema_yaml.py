@@ -11,6 +11,7 @@ from plait.config import fields_of, parse_yaml
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, PlaitError, nearest
 from plait.schema import Modality, Schema
+from plait.schema_names import name_problem
 
 _FIELDS = ("target", "task", "root", "modalities", "ignored")
 _MODALITY = tuple(f for f in fields_of(Modality) if f != "name")
@@ -116,8 +117,8 @@ def _problems(told: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _modality_problems(name: Any, told: Any) -> Iterator[Problem]:
     path = ("modalities", str(name))
-    if not isinstance(name, str):
-        yield path, f"modality {name!r}: its name must be text; quote it"
+    if said := name_problem(name, told.get("kind", "") if isinstance(told, Mapping) else ""):
+        yield path, f"modality {name!r}: {said}"
     if not isinstance(told, Mapping):
         yield path, f"modality '{name}': expected {{kind, columns, ...}}, found {told!r:.40}"
         return

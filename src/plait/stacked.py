@@ -84,8 +84,7 @@ class Stack:
         )
         device = members[0].device
         self.rows = _Rows(inputs.to(device), target.to(device), weight.to(device))
-        self.chance = torch.tensor([settings.modality_dropout.get(name, 0.0) for name in self.rows.names])
-        self.hides = bool(self.chance.any())
+        self.hides = settings.modality_dropout.hides(self.rows.names)
 
     def train(
         self,
@@ -197,9 +196,9 @@ class Stack:
 
     def _hidden(self, x: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
         """Features with whole modalities hidden from single rows."""
-        if len(self.rows.names) < 2 or not self.hides:
+        if not self.hides:
             return x
-        kept = (torch.rand(present.shape, generator=generator) >= self.chance).to(x)
+        kept = self.settings.modality_dropout.shown(self.rows.names, present.shape[:-1], generator).to(x)
         parts = [
             x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(self.rows.place[n] for n in self.rows.names)
         ]

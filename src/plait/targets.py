@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import PlaitWarning, TableError, nearest
-from plait.table_parse import numbers
-from plait.table_values import items, nulls, text_of, texts
+from plait.table._parse import numbers
+from plait.table._values import items, nulls, text_of, texts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,11 @@ class Tokens:
         total = self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0).sum(1)  # (B, D)
         return total / weight.sum(1).clamp_min(1.0)
 
+    @cached_property
+    def narrowed(self) -> Tokens:
+        """The same tokens in bf16; rounded once, however many trainings want them."""
+        return Tokens(self.x.bfloat16(), self.mask)
+
     def take(self, rows: Tensor) -> Tokens:
         """The given rows (indices or a bool mask)."""
         if rows.dtype == torch.bool:

@@ -19,12 +19,14 @@ from plait import checkpoint
 from plait.best_state import Best, Weights, mean_loss
 from plait.branches import ROWS, Branches, moved
 from plait.errors import PlaitError
+from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.networks._dropout import Dropout, Masks, drop_features
 from plait.optimiser import AdamW
 from plait.pretraining.pace import Thaw, Thawing, optimiser_of
 from plait.tasks import Task
 from plait.tokens import Tokens
+from plait.training_rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Training:
         patience: epochs without a better validation loss before a branch is done.
         smoothing: label smoothing.
         input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
-        modality_dropout: modality -> chance that it is hidden from a row in a step; those not named never are.
+        modality_dropout: what is hidden from a row in a step.
         warmup: share of all steps over which the learning rate rises.
         encoder_rates: modality -> peak of its encoder's learning rate, where it is another one.
         thaw: modality -> when its encoder begins to learn, where that is not at once.
@@ -52,7 +54,7 @@ class Training:
     patience: int
     smoothing: float
     input_dropout: float
-    modality_dropout: Mapping[str, float]
+    modality_dropout: Hiding
     warmup: float = 0.1
     encoder_rates: Mapping[str, float] = field(default_factory=dict)
     thaw: Mapping[str, Thawing] = field(default_factory=dict)
@@ -120,7 +122,7 @@ def train(
     _draw_from(model, masks)
     best = Best(model, settings.patience, judged=len(valid) > 0)
     thaw = Thaw(model, settings.thaw, moved(inputs.take(fold[:2]), model.device))
-    rows = _Rows(inputs, target, weight, valid, model)
+    rows = TrainingRows(inputs, target, weight, valid, model)
     history: list[dict[str, Any]] = []
     parts: dict[str, checkpoint.Kept] = {"model": Weights(model), "best": best}
     kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
@@ -157,26 +159,10 @@ def _lost(record: Mapping[str, Any]) -> list[str]:
     return sorted({name for part in parts for name, loss in part.items() if not math.isfinite(loss)})
 
 
-class _Rows:
-    """Rows where the model's weights are: features at once, cells of encoders that learn batch by batch."""
-
-    def __init__(self, inputs: Inputs, target: Tensor, weight: Tensor, valid: Tensor, model: Branches) -> None:
-        self.device, self.streams = model.device, len(inputs.prepared) > 0
-        self.held = (inputs.take(valid), target[valid], weight[valid])
-        self.inputs = inputs if self.streams else inputs.to(self.device)
-        self.target, self.weight = target.to(self.device), weight.to(self.device)
-
-    def take(self, rows: Tensor) -> tuple[Inputs, Tensor, Tensor]:
-        """Inputs, targets and weights of the rows."""
-        there = rows.to(self.device)
-        batch = moved(self.inputs.take(rows), self.device) if self.streams else self.inputs.take(there)
-        return batch, self.target[there], self.weight[there]
-
-
 def _record(
     model: Branches,
     task: Task,
-    rows: _Rows,
+    rows: TrainingRows,
     fold: Tensor,
     settings: Training,
     generator: torch.Generator,
@@ -206,7 +192,7 @@ def _draw_from(model: nn.Module, masks: Masks | None) -> None:
 def _epoch(
     model: Branches,
     task: Task,
-    rows: _Rows,
+    rows: TrainingRows,
     fold: Tensor,
     settings: Training,
     generator: torch.Generator,
@@ -274,15 +260,14 @@ def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, wei
     return losses
 
 
-def _hide(tokens: Mapping[str, Tokens], chances: Mapping[str, float], generator: torch.Generator) -> dict[str, Tokens]:
-    """Each modality hidden from each row with its chance."""
+def _hide(tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator) -> dict[str, Tokens]:
+    """Modalities hidden from single rows."""
     names = sorted(tokens)
-    if len(names) < 2 or not any(chances.get(name, 0.0) for name in names):
+    if not hiding.hides(names):
         return dict(tokens)
-    chance = torch.tensor([chances.get(name, 0.0) for name in names])
-    drawn = torch.rand(len(names), len(tokens[names[0]]), generator=generator) < chance[:, None]
-    hidden = drawn.to(tokens[names[0]].x.device)
-    return {name: tokens[name].absent_where(hidden[i]) for i, name in enumerate(names)}
+    shown = hiding.shown(names, (len(tokens[names[0]]),), generator)
+    hidden = shown.logical_not().to(tokens[names[0]].x.device)
+    return {name: tokens[name].absent_where(hidden[:, i]) for i, name in enumerate(names)}
 
 
 def batch_edges(rows: int, size: int) -> list[int]:

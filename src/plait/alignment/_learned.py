@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plait import checks
 from plait.alignment._base import Alignment
 from plait.alignment._gradients import Told, backward, loss_of
 from plait.alignment._losses import Contrast
@@ -50,17 +51,13 @@ class Learned(Alignment):
         """Refuse settings that cannot train."""
         for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1), ("rows_at_once", 1)):
             value = getattr(self, name)
-            if name == "batch_size" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(
-                    f"alignment {self.name()}: {name} must be a whole number from {least}, found {value!r}"
-                )
+            if value is not None or name != "batch_size":
+                checks.whole(value, f"alignment {self.name()}: {name}", least)
+        checks.number(self.held_out, f"alignment {self.name()}: held_out")
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"alignment {self.name()}: held_out {self.held_out}: expected a share from 0 to below 1")
         check_temperature(self.temperature, f"alignment {self.name()}: ")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"alignment {self.name()}: learning_rate {self.learning_rate}: expected more than 0")
+        checks.number(self.learning_rate, f"alignment {self.name()}: learning_rate", above=True)
 
     @abstractmethod
     def contrast(self) -> Contrast:

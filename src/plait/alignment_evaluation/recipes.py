@@ -1,10 +1,11 @@
-"""An aligner on the data sets of the paper: what is compared, and how."""
+"""An aligner on the data sets of the paper: what is compared, and how. Studies name these as ``evaluations``."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +13,25 @@ import numpy as np
 import pandas as pd
 import torch
 
+from plait import registry
 from plait.aligner import ModalityAligner
-from plait.aligner_cells import Cells
+from plait.aligner._cells import Cells, exploded
 from plait.alignment._cosine import unit
-from plait.alignment_evaluation.paraphrase import Paraphrase, paraphrase
 from plait.alignment_evaluation.probe import LOOKS, fine_tuning, linear_probe
 from plait.alignment_evaluation.retrieval import Retrieval, both_ways
-from plait.alignment_evaluation.sentence_similarity import SentenceSimilarity, sentence_similarity
 from plait.alignment_evaluation.zero_shot import top_k
-from plait.datasets.cifar10 import Cifar10
 from plait.datasets.flickr8k import Flickr8k
-from plait.datasets.mrpc import Mrpc
-from plait.datasets.stsb import Stsb
+from plait.errors import ConfigError, nearest
 
 #: The classes of CIFAR-10 in the order of their numbers.
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+#: How their names are read.
+TEMPLATES = ("{}", "a photo of a {}.")
+#: What ``probes`` calls the vectors of the space, and those of the encoder without any alignment.
+SPACE, ENCODER = "aligned", "encoder alone"
 
 
-def caption_pairs(
-    root: str | Path | None = None, photographs: int | None = None, seed: int = 0, first: int | None = None
-) -> pd.DataFrame:
-    """Pairs of captions of one photograph of Flickr8k: columns ``a``, ``b``, ``photograph``; four pairs of five captions.
-
-    Captions are put in random order before, so that none is always on one side. ``photographs`` are drawn, from the ``first``
-    so many of the file (of 8,091) where that is told.
-    """
-    captions = pd.read_csv(Flickr8k.file(root, "flickr8k_1k", "flickr8k_all_captions.csv"))
-    rng = np.random.default_rng(seed)
-    names = captions["image"].unique()[:first]
-    if photographs is not None:
-        names = rng.permutation(names)[:photographs]
-    captions = captions[captions["image"].isin(names)]
-    captions = captions.iloc[rng.permutation(len(captions))]
-    rows = [
-        (one, two, name)
-        for name, group in captions.groupby("image", sort=True)
-        for one, two in itertools.pairwise(group["caption"])
-    ]
-    return pd.DataFrame(rows, columns=["a", "b", "photograph"])
+# -- sentences ---------------------------------------------------------------------------------------------------------
 
 
 def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str]) -> dict[str, np.ndarray]:
@@ -57,99 +39,178 @@ def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str
 
     ``NAME alone``: the frozen encoder; ``NAME aligned``: its vectors in the space; ``across``: the first sentence by one encoder
     and the second by the other, the mean over both ways; ``joined``: each sentence as the mean of its aligned vectors;
-    ``concatenated``: the frozen encoders' vectors beside each other, the fusion that costs nothing.
+    ``concatenated``: the frozen encoders' vectors beside each other, the fusion that costs nothing. NAME is the encoder's, or
+    the modality's where two have the same encoder.
+
+    Raises:
+        ConfigError: a modality is not text.
     """
+    other = [m.name for m in aligner.schema_.modalities if m.kind != "text"]
+    if other:
+        raise ConfigError(f"sentences are read by text modalities only; '{other[0]}' is none")
     names = list(aligner.modality_names_)
+    said = [aligner.encoders_[n].name() for n in names]
+    told = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
     sides: list[dict[str, Cells]] = [{n: list(part) for n in names} for part in (a, b)]
     raw = [{n: _units(v) for n, v in aligner.features(side).items()} for side in sides]
     moved = [aligner.transform(side) for side in sides]
-    found = {f"{n} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
+    found = {f"{told[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
     found["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
-    found |= {f"{n} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
+    found |= {f"{told[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
     across = [_rowwise(moved[0][m], moved[1][n]) for m, n in itertools.permutations(names, 2)]
     joined = [_units(np.sum([side[n] for n in names], axis=0)) for side in moved]
     return {**found, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
 
 
-def sts_b(
-    aligner: ModalityAligner, root: str | Path | None = None, rows: int | None = None, part: str = "test"
-) -> dict[str, SentenceSimilarity]:
-    """Sentence similarity on a part of STS-B, one result per way of ``sentence_cosines``."""
-    frame = _sample(_part(Stsb().load(root).frame, part), rows)
-    cosines = sentence_cosines(aligner, frame["a"], frame["b"])
-    return {name: sentence_similarity(found, frame["score"].to_numpy()) for name, found in cosines.items()}
+def is_frozen(way: str) -> bool:
+    """Whether a way of ``sentence_cosines`` has no alignment in it."""
+    return way.endswith(" alone") or way == "concatenated"
 
 
-def parts_of_mrpc(root: str | Path | None = None, rows: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """So many training rows of MRPC, for the threshold (None: all), and all of its test part."""
-    frame = Mrpc().load(root).frame
-    return _sample(_part(frame, "train"), rows), _part(frame, "test")
+def part_of_stsb(root: str | Path | None = None, rows: int | None = None) -> pd.DataFrame:
+    """So many rows of STS-B's test part (None: all 1,379)."""
+    return _sample(_part(_frame("stsb", root), "test"), rows)
 
 
-def mrpc(aligner: ModalityAligner, root: str | Path | None = None, rows: int | None = None) -> dict[str, Paraphrase]:
-    """Paraphrase on MRPC: the threshold from the training part, the result on the test part; ``rows`` of each, for a look."""
-    parts = [_sample(part, rows) for part in parts_of_mrpc(root)]
-    train, test = (sentence_cosines(aligner, p["a"], p["b"]) for p in parts)
-    same = [(p["paraphrase"] == "yes").to_numpy() for p in parts]
-    return {name: paraphrase(train[name], same[0], test[name], same[1]) for name in train}
+def parts_of_mrpc(
+    root: str | Path | None = None, train_rows: int | None = None, rows: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """So many training rows of MRPC, for the threshold, and so many of its test part (None: all)."""
+    frame = _frame("mrpc", root)
+    return _sample(_part(frame, "train"), train_rows), _sample(_part(frame, "test"), rows)
 
 
-def flickr8k(aligner: ModalityAligner, frame: pd.DataFrame) -> dict[str, Retrieval]:
-    """Retrieval both ways among rows of Flickr8k that the aligner has not seen; each photograph counts once as an image."""
-    things = pd.factorize(frame["photograph"])[0]
-    once = ~frame["photograph"].duplicated().to_numpy()
-    images = aligner.transform({"image": frame.loc[once, ["image"]]})["image"]
-    texts = aligner.transform({"text": frame[["caption"]]})["text"]
-    return both_ways(images, texts, things[once], things, ("image", "text"))
+# -- retrieval ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ImageClasses:
-    """What ``cifar10`` gives: top-k without training, and accuracy after epochs with frozen and with learning vectors."""
+def retrieved(
+    aligner: ModalityAligner, frame: pd.DataFrame, group: str | None, others: Sequence[str] = ()
+) -> dict[str, Retrieval]:
+    """Retrieval between every two modalities, both ways, among rows that the aligner has not seen.
 
-    zero_shot: Mapping[int, float]
-    linear_probe: Mapping[int, float]
-    encoder_probe: Mapping[int, float]
-    fine_tuning: Mapping[int, float]
+    Rows with equal values in the column ``group`` show one thing; a cell that a thing has in several rows (the photograph of
+    five captions) is searched and asked for once. ``others`` are texts about other things, which are searched too.
+    """
+    frame, found = exploded(frame, aligner.schema_, group)
+    thing = found.numpy()
+    vectors, things = {}, {}
+    for modality in aligner.schema_.modalities:
+        once = _first_of_each(frame, list(modality.columns), thing)
+        vectors[modality.name] = aligner.transform({modality.name: frame.loc[once]})[modality.name]
+        things[modality.name] = thing[once]
+    if others:
+        name = aligner.reader().name
+        vectors[name] = np.concatenate([vectors[name], aligner.transform({name: list(others)})[name]])
+        things[name] = np.concatenate([things[name], -1 - np.arange(len(others))])  # nobody asks for them
+    judged: dict[str, Retrieval] = {}
+    for a, b in itertools.combinations(vectors, 2):
+        judged |= both_ways(vectors[a], vectors[b], things[a], things[b], (a, b))
+    return judged
 
 
-def cifar10(
+def other_captions(root: str | Path | None, count: int) -> list[str]:
+    """So many captions of the photographs of Flickr8k that are not among its first 1,000: of no picture that there is."""
+    told = [pd.read_csv(Flickr8k.file(root, "flickr8k_1k", name)) for name in _CAPTIONS]
+    found = told[1][~told[1]["image"].isin(told[0]["image"])].reset_index(drop=True)
+    return [str(caption) for caption in _sample(found, count)["caption"]]
+
+
+_CAPTIONS = ("captions.csv", "flickr8k_all_captions.csv")
+
+
+def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -> np.ndarray:
+    seen = set()
+    kept = np.zeros(len(frame), dtype=bool)
+    for place, cells in enumerate(zip(thing.tolist(), *(frame[c] for c in columns), strict=True)):
+        key = tuple(c if isinstance(c, str | int | float) else id(c) for c in cells)
+        kept[place] = key not in seen
+        seen.add(key)
+    return kept
+
+
+# -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
+
+
+def zero_shot(
+    aligner: ModalityAligner,
+    root: str | Path | None = None,
+    rows: int | None = None,
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    image: str = "image",
+) -> tuple[dict[int, float], np.ndarray]:
+    """Top-k accuracy on CIFAR-10's test part by the names of its classes, and which rows are right at once (n,)."""
+    x, y = _cifar10(aligner, root, "test", rows, image)
+    probabilities = aligner.classify(x, CIFAR10, templates)
+    right = probabilities.argmax(1) == y
+    return top_k(probabilities, y), right.astype(np.float64)
+
+
+def probes(
     aligner: ModalityAligner,
     root: str | Path | None = None,
     train_rows: int | None = None,
-    test_rows: int | None = None,
+    rows: int | None = None,
     *,
-    templates: Sequence[str] = ("{}", "a photo of a {}."),
     looks: Sequence[int] = LOOKS,
     image: str = "image",
-    tuned_rows: int | None = None,
-) -> ImageClasses:
-    """Zero-shot classes, linear probe (also of the frozen encoder, without any alignment) and fine-tuning on CIFAR-10.
+) -> dict[str, dict[int, float]]:
+    """Linear probes on CIFAR-10 over epochs: of the space, and of what the encoder gives before it."""
+    parts = [_cifar10(aligner, root, p, n, image) for p, n in (("train", train_rows), ("test", rows))]
+    (_, classes), (_, truth) = parts
+    given = {SPACE: [aligner.transform(x)[image] for x, _ in parts]}
+    given[ENCODER] = [aligner.features(x)[image] for x, _ in parts]
+    return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
 
-    ``tuned_rows``: how many of the training rows fine-tuning sees, by far the dearest part; 0: it is left out.
+
+def tuned(
+    aligner: ModalityAligner,
+    root: str | Path | None = None,
+    train_rows: int | None = None,
+    rows: int | None = None,
+    *,
+    looks: Sequence[int] = LOOKS,
+    image: str = "image",
+) -> dict[int, float]:
+    """Fine-tuning on CIFAR-10 over epochs: the aligned network learns with a classifier; the encoder stays as it is.
+
+    Empty for a stage in closed form, which has no weights that learn, and for one that trains its encoders.
     """
-    frame = Cifar10().load(root).frame
-    parts = [_sample(_part(frame, p), n) for p, n in (("train", train_rows), ("test", test_rows))]
-    classes = [_numbers(p["label"]) for p in parts]
-    cells: list[Any] = [{image: list(p["image"])} for p in parts]
-    zero = top_k(aligner.classify(cells[1], CIFAR10, templates), classes[1])
-    moved = [aligner.transform(c)[image] for c in cells]
-    raw = [aligner.features(c)[image] for c in cells]
-    few = slice(tuned_rows)
-    batches = [{"x": torch.from_numpy(x)} for x in (raw[0][few], raw[1])]
-    tuned = (
-        fine_tuning(aligner.network_, image, batches[0], classes[0][few], batches[1], classes[1], looks=looks)
-        if tuned_rows != 0 and any(p.requires_grad for p in aligner.network_.parameters())
-        else {}
-    )
-    probes = [linear_probe(x[0], classes[0], x[1], classes[1], looks=looks) for x in (moved, raw)]
-    return ImageClasses(zero, probes[0], probes[1], tuned)
+    if not aligner.stage_.frozen or not any(p.requires_grad for p in aligner.network_.parameters()):
+        return {}
+    parts = [_cifar10(aligner, root, p, n, image) for p, n in (("train", train_rows), ("test", rows))]
+    (a, classes), (b, truth) = parts
+    batches = [{"x": torch.from_numpy(aligner.features(x)[image])} for x in (a, b)]
+    return fine_tuning(aligner.network_, image, batches[0], classes, batches[1], truth, looks=looks)
 
 
-def _numbers(labels: pd.Series) -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(labels):
-        return labels.to_numpy().astype(np.int64)
-    return np.array([CIFAR10.index(str(name)) for name in labels])
+def _cifar10(
+    aligner: ModalityAligner, root: str | Path | None, part: str, rows: int | None, image: str
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Cells and classes of so many rows of a part."""
+    kinds = {m.name: m.kind for m in aligner.schema_.modalities}
+    if kinds.get(image) != "image":
+        pictures = [name for name, kind in kinds.items() if kind == "image"]
+        raise ConfigError(f"CIFAR-10 needs an image modality; '{image}' is none ({nearest(image, pictures)})")
+    frame = _sample(_part(_frame("cifar10", root), part), rows)
+    labels = frame["label"]
+    if not pd.api.types.is_numeric_dtype(labels):
+        labels = labels.map({name: place for place, name in enumerate(CIFAR10)})
+    return {image: list(frame["image"])}, labels.to_numpy().astype(np.int64)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _frame(name: str, root: str | Path | None) -> pd.DataFrame:
+    return _read(name, None if root is None else str(root), os.environ.get("PLAIT_DATA"))
+
+
+@lru_cache(maxsize=3)
+def _read(name: str, root: str | None, place: str | None) -> pd.DataFrame:
+    """A data set, read once for all fits of a process; ``place`` is where the environment says it lies."""
+    found: pd.DataFrame = registry.find("datasets", name)().load(root).frame
+    return found
 
 
 def _part(frame: pd.DataFrame, part: str) -> pd.DataFrame:

@@ -176,7 +176,7 @@ def classify(
     """Give each row of a table one of the names, without training on any."""
     import pandas as pd
 
-    from plait.aligner_prompts import TEMPLATES
+    from plait.aligner._prompts import TEMPLATES
     from plait.table import write_table
 
     reader = fitted.reader(by).name

@@ -26,6 +26,9 @@ def curves(
     pattern: Annotated[
         _Several, typer.Option(help="Present modalities, such as IT, I or T, as often as needed.", show_default="all")
     ] = None,
+    stage: Annotated[
+        str, typer.Option(help="train, pretrain (encoders alone, a line for each modality) or all.")
+    ] = "train",
     reach: Annotated[
         float | None, typer.Option(help="Count the epochs until the metric is as good as this.", show_default=False)
     ] = None,
@@ -35,7 +38,7 @@ def curves(
     """Draw learning curves of one or many trainings side by side (scores need record_epochs; losses are always kept)."""
     from plait.records import curves as drawing
 
-    found = drawing.gather(runs)
+    found = drawing.gather(runs, stage)
     told = drawing.chosen(found, metric or ["loss"], part or ["validation"], pattern or [])
     rows = drawing.summaries(found, told, reach)
     if json:

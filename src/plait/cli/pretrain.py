@@ -30,6 +30,8 @@ def pretrain(
     task: o.Task = None,
     root: o.Root = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    record_epochs: o.RecordEpochs = False,
+    tensorboard: o.TensorBoard = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[
@@ -51,7 +53,8 @@ def pretrain(
 
     frame = read_table(table, encoding)
     found, from_file = o.read_schema(frame, schema, target, task, root, table)
-    settings = o.settings_of(from_file, None, None, random_state=random_state, store=store, strict=strict or None)
+    kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}
+    settings = o.settings_of(from_file, None, None, random_state=random_state, strict=strict or None, **kept)
     if epochs is not None:
         settings["pretrain"] = {**(settings.get("pretrain") or {}), "epochs": epochs}
     if encoder is not None:
@@ -76,7 +79,7 @@ def pretrain(
 
 def _show(saved: Saved, out: Path, modality: str) -> None:
     record = saved.facts["record"]
-    losses = [r["valid_loss"] for r in record["history"] if "valid_loss" in r]
+    losses = [r["valid_loss"] for r in saved.facts["history"] if "valid_loss" in r]
     judged = f"; validation loss {losses[0]:.3f} after the first epoch, {min(losses):.3f} at best" if losses else ""
     typer.echo(
         f"{saved.encoder.name()}: {record['trained_weights']:,} weights, {record['rows']:,} rows, {record['epochs']} epochs, "

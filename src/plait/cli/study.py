@@ -158,9 +158,17 @@ def _show(found: Results, json: bool) -> None:
     told = found.status()
     rows = found.summary()
     if json:
-        show_json({**told, "folder": str(found.folder), "means": rows.to_dict("records")})
+        means = [{k: None if v != v else v for k, v in row.items()} for row in rows.to_dict("records")]  # JSON has no NaN
+        show_json({**told, "folder": str(found.folder), "means": means})
         return
-    show_table(cast(list[dict[str, Any]], rows.to_dict("records")))
+    if found.spec.space is not None:
+        from plait.study.space_results import shown
+
+        for title, part in shown(rows):
+            typer.echo(f"\n{title}")
+            show_table(part)
+    else:
+        show_table(cast(list[dict[str, Any]], rows.to_dict("records")))
     typer.echo(f"\n{told['done']} of {told['runs']} runs done, {told['failed']} failed, {told['waiting']} waiting")
     for reason, count in told["reasons"].items():
         typer.echo(f"  failed {count} times: {reason}")

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from plait import config
+from plait import checks, config
 from plait.conditions._text_form import text_form
 from plait.errors import ConfigError, PlaitWarning, nearest
 
@@ -180,10 +179,7 @@ class Condition(ABC):
 
     def check_number(self, option: str, low: float, high: float) -> None:
         """The option must be a number between two bounds, both included."""
-        value = getattr(self, option)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            above = "" if math.isinf(high) else f" to {high:g}"
-            raise self.refusal(option, f"a number from {low:g}{above}")
+        checks.number(getattr(self, option), f"condition {self.name()}: {option}", low, high)
 
     def refusal(self, option: str, expected: str) -> ConfigError:
         """The error to raise for an option that cannot be meant."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.embedding_key import cell_key
+from plait.embedding._key import cell_key
 from plait.errors import CellError, PlaitWarning
 from plait.media import Changed
-from plait.table_cells import MEDIA, cells
-from plait.table_values import texts
+from plait.table._cells import MEDIA, cells
+from plait.table._values import texts
 
 if TYPE_CHECKING:
     import pandas as pd

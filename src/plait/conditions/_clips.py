@@ -12,7 +12,7 @@ import numpy as np
 from plait.conditions._noise import SILENCE, power
 from plait.errors import CellError, TableError
 from plait.media import Blob, audio
-from plait.table_archive import open_archive
+from plait.table._archive import open_archive
 
 _ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 #: Seconds of a clip that are used, clips in memory, and clips that are tried when some are broken or silent.
@@ -64,7 +64,7 @@ def find_clips(place: Path | None, data: str) -> Clips:
     """
     if place is None:
         from plait import registry
-        from plait.table_archive import Place
+        from plait.table._archive import Place
 
         names = registry.find("datasets", "esc10")().load(data or None).frame["audio"]
         return Clips([blob for name in names if (blob := Place(None).find(name)) is not None])

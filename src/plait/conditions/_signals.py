@@ -13,7 +13,7 @@ import numpy as np
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
 from plait.media import Changed
-from plait.table_cells import cells
+from plait.table._cells import cells
 
 if TYPE_CHECKING:
     import pandas as pd

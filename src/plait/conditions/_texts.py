@@ -11,8 +11,8 @@ import numpy as np
 
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
-from plait.embedding_key import cell_key
-from plait.table_cells import _text_column
+from plait.embedding._key import cell_key
+from plait.table._cells import _text_column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from plait import config
+from plait import checks, config
 from plait.conditions._base import Condition
 from plait.conditions._cells import row_keys
 from plait.conditions._text_form import text_form
@@ -65,11 +65,8 @@ class Absent(Condition):
             if not isinstance(table, Mapping):
                 raise self.refusal(option, "a mapping of names to numbers")
             for name, value in table.items():
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                    what = "rate" if option == "rates" else "share"
-                    raise ConfigError(
-                        f"condition absent: the {what} of '{name}' must be a number from 0 to 1, found {value!r}"
-                    )
+                what = "rate" if option == "rates" else "share"
+                checks.number(value, f"condition absent: the {what} of '{name}'", 0, 1)
             setattr(self, option, {str(name): float(value) for name, value in table.items()})
         if sum(self.patterns.values()) > 1 + 1e-9:
             raise self.refusal("patterns", "shares of at most 1 together")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from plait.conditions._cells import column_of
 from plait.conditions._rows import RowCondition
-from plait.table_parse import number_style, numbers
+from plait.table._parse import number_style, numbers
 
 
 class _Spread(NamedTuple):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from plait.conditions._cells import column_of
 from plait.conditions._rows import RowCondition
-from plait.table_values import nulls, texts
+from plait.table._values import nulls, texts
 
 
 @dataclass(kw_only=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
-from plait.embedding_key import cell_key
+from plait.embedding._key import cell_key
 from plait.errors import TableError
-from plait.table_cells import cells
+from plait.table._cells import cells
 
 if TYPE_CHECKING:
     import pandas as pd

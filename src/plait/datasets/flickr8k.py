@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.errors import ConfigError
 from plait.schema import Modality
 
 
@@ -16,7 +18,7 @@ class Flickr8k(Dataset):
     """Flickr8k: pairs of a photograph and a caption, for alignment and retrieval; no target.
 
     The first 1,000 photographs of the 8,091, five captions each. ``groups`` is the photograph: its captions stay
-    together.
+    together. ``photographs`` draws so many, always the same; ``captions`` takes the first so many of each.
 
     Licence: research and education only, as the University of Illinois states; photographs of their Flickr owners.
     """
@@ -28,10 +30,21 @@ class Flickr8k(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
 
+    def __init__(self, photographs: int | None = None, captions: int = 5) -> None:
+        """Decide how many photographs to draw, and how many captions of each to take."""
+        for name, told in (("photographs", photographs), ("captions", captions)):
+            if told is not None and (isinstance(told, bool) or not isinstance(told, int) or told < 1):
+                raise ConfigError(f"flickr8k: {name} {told!r}: expected a whole number from 1")
+        self.photographs, self.captions = photographs, captions
+
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``flickr8k_1k/captions.csv`` and ``flickr8k_1k/images.zip``."""
         frame = pd.read_csv(self.file(root, "flickr8k_1k", "captions.csv"))
         frame["photograph"] = frame["image"]
+        if self.photographs is not None:
+            drawn = np.random.default_rng(0).permutation(frame["photograph"].unique())[: self.photographs]
+            frame = frame[frame["photograph"].isin(drawn)]
+        frame = frame.groupby("photograph", sort=False).head(self.captions).reset_index(drop=True)
         frame["image"] = in_archive(self.file(root, "flickr8k_1k", "images.zip"), frame["image"])
         modalities = (Modality("text", "text", ("caption",)), Modality("image", "image", ("image",)))
         schema = make_schema(frame, modalities, None, "classification", {"photograph": "identifier"})

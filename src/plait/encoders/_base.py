@@ -47,7 +47,8 @@ class Encoder(ABC):
     raw: ClassVar[bool] = False
     #: A frozen one's output is kept in the store (False: cheaper to compute than to keep).
     stored: ClassVar[bool] = True
-    #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned.
+    #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned. Encoders
+    #: whose model is an option have a property in its place, which looks at the model.
     tunable: ClassVar[int] = 0
     #: How many weights a frozen one brings, where that is known without loading them.
     frozen_weights: ClassVar[int | None] = None
@@ -62,7 +63,7 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        regimes = {"frozen": cls.frozen, "scratch": cls.trainable, "raw": cls.raw, "tuned": cls.tunable > 0}
+        regimes = {"frozen": cls.frozen, "scratch": cls.trainable, "raw": cls.raw, "tuned": bool(cls.tunable)}
         train = [word for word, has in regimes.items() if has]
         return {
             "kinds": ", ".join(cls.kinds),

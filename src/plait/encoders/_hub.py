@@ -123,6 +123,21 @@ class HubEncoder(Encoder):
         except Exception as error:
             raise self.refusal(f"loaded as {kind}", error) from error
 
+    def check_cut(self, layers: int) -> None:
+        """Refuse more layers than can be tuned, and models that cannot be cut.
+
+        Raises:
+            ConfigError: with the model's kind.
+        """
+        if 0 < layers <= self.tunable:
+            return
+        kind = self.settings().get("model_type") if (self.folder() / "config.json").is_file() else None
+        has = f"it has {self.tunable}" if self.tunable else f"a model of type '{kind}' cannot be taken apart"
+        raise ConfigError(
+            f"encoder {self.name()}: {layers} layers of '{self.model}' cannot be tuned: {has}; "
+            f"{'set tune.layers' if self.tunable else 'set train: frozen, or name another model'}"
+        )
+
     def refusal(self, what: str, error: Exception) -> ConfigError:
         """The one line for whatever a library raised."""
         reason = f"{type(error).__name__}: {_line(error)}"

@@ -45,7 +45,9 @@ class HubImage(HubEncoder):
         """What turns a prepared batch into the network's input (B, 3, H, W)."""
         self._steps()
         pixels = self._pixels
-        return lambda batch: batch["values"] if pixels is None else pixels.normalised(batch["pixels"])
+        return lambda batch: (
+            batch["values"] if pixels is None or "values" in batch else pixels.normalised(batch["pixels"])
+        )
 
     def _steps(self) -> None:
         if self._processor is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -95,6 +95,13 @@ class SentenceNetwork(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
-        with autocast(batch["input_ids"].device):
+        with autocast(next(iter(batch.values())).device):
             found = self.network(as_features(batch))
         return Tokens.of_vectors(found["sentence_embedding"].float())
+
+
+def transformer_within(whole: nn.Module) -> nn.Module:
+    """The model of transformers in a ``SentenceNetwork``: of the first module, under the name that its version gives it."""
+    first: Any = whole.network[0]  # type: ignore[index]  # a sequence of modules
+    found = getattr(first, "model", None) if isinstance(getattr(first, "model", None), nn.Module) else first.auto_model
+    return cast(nn.Module, found)

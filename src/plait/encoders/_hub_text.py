@@ -10,7 +10,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from plait.encoders._checks import check_choice, check_whole
+from plait.encoders._cut import Cut
 from plait.encoders._hub import HubEncoder, projected, texts, width_of
+from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders._hub_files import TOKENIZER, WEIGHTS, Alternatives
 from plait.precision import autocast
 from plait.tokens import Tokens
@@ -83,6 +85,16 @@ class PooledHubText(HubText):
         return PooledText(network.get_encoder() if network.config.is_encoder_decoder else network, self.pool)
 
     @property
+    def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
+        """Layers that can be tuned: of models built as BERT is."""
+        return layer_count(self.settings(), TEXT)
+
+    def cut(self, layers: int) -> Cut:
+        """The model's last layers and the pooling are above."""
+        self.check_cut(layers)
+        return cut_network(self.module, within, layers, given_words)
+
+    @property
     def dim(self) -> int:
         """Width of the model."""
         told = self.settings()  # read as it is first: importing transformers takes seconds
@@ -101,7 +113,7 @@ class PooledText(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
-        with autocast(batch["input_ids"].device):
+        with autocast(batch["attention_mask"].device):
             hidden = self.network(**batch).last_hidden_state
         tokens = Tokens(hidden.float(), batch["attention_mask"].bool())  # (B, L, D)
         return Tokens.of_vectors(tokens.x[:, 0] if self.pool == "first" else tokens.pooled())

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.encoders._tabular_base import Features, Limits
-from plait.table_parse import ISO, Parsed, booleans, date_format, dates, number_style, numbers
+from plait.table._parse import ISO, Parsed, booleans, date_format, dates, number_style, numbers
 
 
 def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from plait.encoders._tabular_base import Features, Limits
-from plait.table_values import items, texts
+from plait.table._values import items, texts
 
 
 def _frequent(counts: Mapping[str, int], limits: Limits) -> tuple[str, ...]:

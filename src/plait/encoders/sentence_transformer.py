@@ -14,9 +14,18 @@ import torch
 from torch import nn
 
 from plait.encoders._checks import check_whole
+from plait.encoders._cut import Cut
 from plait.encoders._hub import HubEncoder, quiet, texts
+from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders._hub_files import WEIGHTS, Alternatives, has_safetensors
-from plait.encoders._hub_sentence import SentenceNetwork, as_arrays, check_modules, module_folder, told_width
+from plait.encoders._hub_sentence import (
+    SentenceNetwork,
+    as_arrays,
+    check_modules,
+    module_folder,
+    told_width,
+    transformer_within,
+)
 from plait.errors import ConfigError, need
 
 
@@ -64,6 +73,19 @@ class SentenceTransformerText(HubEncoder):
     def module(self) -> nn.Module:
         """The network; it is shared with ``prepare``, whose words it knows."""
         return SentenceNetwork(self._model())
+
+    @property
+    def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
+        """Layers that can be tuned: of models built as BERT is."""
+        place = module_folder(self.folder(), self._modules()[0])
+        if not (place / "config.json").is_file():
+            return 0
+        return layer_count(json.loads((place / "config.json").read_text(encoding="utf-8")), TEXT)
+
+    def cut(self, layers: int) -> Cut:
+        """The transformer's last layers and the modules after it are above."""
+        self.check_cut(layers)
+        return cut_network(lambda: SentenceNetwork(self._load()), transformer_within, layers, given_words)
 
     @property
     def dim(self) -> int:

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from plait import checks
 from plait.encoders._base import Cells, Encoder
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_columns import features_of, restore
-from plait.errors import ConfigError, PlaitWarning, TableError, nearest
+from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema_infer import tabular_type
-from plait.table_values import nulls, text_of
+from plait.table._values import nulls, text_of
 from plait.tokens import Tokens
 
 
@@ -51,9 +52,8 @@ class Tabular(Encoder):
     def __post_init__(self) -> None:
         """Refuse limits that no table satisfies."""
         for name, least in (("min_count", 1), ("max_categories", 1), ("bins", 0)):
-            value = getattr(self, name)
-            if (value is not None or name != "bins") and (not isinstance(value, int) or value < least):
-                raise ConfigError(f"encoder tabular: {name} must be a whole number from {least} on, found {value!r}")
+            if self.bins is not None or name != "bins":
+                checks.whole(getattr(self, name), f"encoder tabular: {name}", least)
         self._columns: list[Features] = []
 
     def fit(self, cells: Cells) -> Self:

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plait.encoders._checks import check_choice
+from plait.encoders._cut import Cut
 from plait.encoders._hub import width_of
+from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
 from plait.encoders._hub_image import HubImage, ImageFeatures, PooledImage
 
 
@@ -45,6 +47,16 @@ class TransformersImage(HubImage):
         classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
         pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
         return PooledImage(network, self.normaliser(), pool)
+
+    @property
+    def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
+        """Layers that can be tuned: of vision transformers."""
+        return layer_count(self.settings(), IMAGE)
+
+    def cut(self, layers: int) -> Cut:
+        """The model's last layers, its last norm and the pooling are above."""
+        self.check_cut(layers)
+        return cut_network(self.module, within, layers, given_pixels)
 
     @property
     def dim(self) -> int:

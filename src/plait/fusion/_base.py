@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plait import config, registry
+from plait import checks, config, registry
 from plait.errors import ConfigError, nearest
 from plait.tokens import Tokens
 
@@ -90,9 +90,7 @@ class Fusion(nn.Module, ABC):
 
     def whole(self, option: str, value: Any) -> int:
         """An option that counts something, checked."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"fusion '{self.name()}': {option} is {value!r}; expected a whole number from 1")
-        return value
+        return checks.whole(value, f"fusion '{self.name()}': {option}", 1)
 
 
 def shares(scores: Tensor, present: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import pandas as pd
 from plait.errors import PlaitWarning, TableError
 from plait.metrics import codes
 from plait.table import data_hash
-from plait.table_values import nulls
+from plait.table._values import nulls
 from plait.targets import with_target
 from plait.workflow import split_rows
 

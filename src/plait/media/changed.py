@@ -76,6 +76,6 @@ class Changed:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.embedding_key import cell_key  # late: it needs this module
+    from plait.embedding._key import cell_key  # late: it needs this module
 
     return cell_key(cell)

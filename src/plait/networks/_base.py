@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from plait.networks._linear import Linear
 from plait.tokens import Tokens
 
 
@@ -16,6 +17,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, out_dim) raw outputs."""
+
+    def entries(self) -> Sequence[Linear] | None:
+        """The linear maps that the modalities' features enter first; None where they meet anything else on the way."""
+        return None
 
     @classmethod
     def facts(cls) -> dict[str, str]:

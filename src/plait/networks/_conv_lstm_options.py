@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plait import checks
 from plait.errors import ConfigError, nearest
 
 PRECISIONS = ("auto", "fast", "float32")
@@ -39,11 +40,7 @@ class ConvLSTMOptions:
         """Refuse what is no size."""
         least = {"kernel": 1, "pool": 1, "own_pool": 1, "dense": 1, "least_steps": 1, "checkpoint": 0}
         for name, bound in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < bound:
-                raise ConfigError(
-                    f"network conv_lstm: {name} must be a whole number of at least {bound}, found {value!r}"
-                )
+            checks.whole(getattr(self, name), f"network conv_lstm: {name}", bound)
         if self.kernel % 2 == 0:
             raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")
         if self.precision not in PRECISIONS:

@@ -26,17 +26,25 @@ class Masks:
         """Draw from ``generator``."""
         self.generator = generator
         self._pools: dict[float, tuple[Tensor, int]] = {}
+        self._narrow: dict[float, Tensor] = {}  # the pools that were asked for in bf16
         self._before: dict[float, Tensor] = {}  # the generator's state before each pool was drawn
 
-    def take(self, shape: Sequence[int], chance: float, device: torch.device) -> Tensor:
-        """Zeros with ``chance``, else what keeps the mean: float32 of this shape."""
+    def take(
+        self, shape: Sequence[int], chance: float, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Zeros with ``chance``, else what keeps the mean, of this shape; the same ones in float32 and in bf16."""
         size = prod(shape)
         pool, left = self._pools.get(chance, (torch.empty(0), 0))
         if left == 0 or len(pool) < 4 * size:
             self._before[chance] = self.generator.get_state()
             pool, left = _drawn(max(4 * size, len(pool)), chance, self.generator).to(device), _TAKES
+            self._narrow.pop(chance, None)
         self._pools[chance] = (pool, left - 1)
         start = int(torch.randint(len(pool) - size + 1, (), generator=self.generator))
+        if dtype == torch.bfloat16:
+            if chance not in self._narrow:
+                self._narrow[chance] = pool.bfloat16()
+            pool = self._narrow[chance]
         return pool[start : start + size].view(*shape).to(device)
 
     def state(self) -> list[tuple[float, int, int, Tensor]]:
@@ -49,12 +57,17 @@ class Masks:
             generator = torch.Generator()
             generator.set_state(before)
             self._before[chance], self._pools[chance] = before, (_drawn(size, chance, generator), left)
+            self._narrow.pop(chance, None)
 
 
 def _drawn(size: int, chance: float, generator: torch.Generator) -> Tensor:
-    limit = round(chance * 256)
     drawn = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    return (drawn.view(torch.uint8)[:size] >= limit).float().mul_(256 / (256 - limit))  # a random byte per unit
+    return (drawn.view(torch.uint8)[:size] >= round(chance * 256)).float().mul_(_scale(chance))  # a random byte per unit
+
+
+def _scale(chance: float) -> float:
+    """What keeps the mean."""
+    return 256 / (256 - round(chance * 256))
 
 
 class Dropout(nn.Module):
@@ -66,13 +79,18 @@ class Dropout(nn.Module):
         self.chance = chance
         self.masks: Masks | None = None
 
+    def drawn(self, shape: Sequence[int], device: torch.device) -> tuple[Tensor | None, float]:
+        """A mask and the one number in it beside zero; None and 1 where nothing is dropped."""
+        if not self.training or self.chance <= 0 or self.masks is None:
+            return None, 1.0
+        return self.masks.take(shape, self.chance, device), _scale(self.chance)
+
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, scaled so that the mean stays."""
-        if not self.training or self.chance <= 0 or self.masks is None:
-            return x
-        return x * self.masks.take(x.shape, self.chance, x.device)
+        mask, _ = self.drawn(x.shape, x.device)
+        return x if mask is None else x * mask
 
 
 def drop_features(tokens: Tokens, chance: float, masks: Masks) -> Tokens:
     """The same tokens with single features dropped."""
-    return Tokens(tokens.x * masks.take(tokens.x.shape, chance, tokens.x.device), tokens.mask)
+    return Tokens(tokens.x * masks.take(tokens.x.shape, chance, tokens.x.device, tokens.x.dtype), tokens.mask)

@@ -18,9 +18,14 @@ class Linear(nn.Linear):
     Prediction stays in float32.
     """
 
+    @property
+    def narrow(self) -> bool:
+        """Whether it has so many weights that it trains in bf16, where there is such a product."""
+        return self.weight.numel() >= _WORTH
+
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        if not self.training or self.weight.numel() < _WORTH or fast_dtype(input.device) != bfloat16:
-            return super().forward(input)
+        if not self.training or not self.narrow or fast_dtype(input.device) != bfloat16:
+            return super().forward(input.float() if input.dtype == bfloat16 else input)
         out = functional.linear(input.to(bfloat16), self.weight.to(bfloat16)).float()
         return out if self.bias is None else out + self.bias

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from plait.errors import ConfigError, nearest
 from plait.fusion._base import resolve
+from plait.fusion.concat import Concat
 from plait.networks._base import Network
-from plait.networks._dropout import Dropout
+from plait.networks._block import Block
 from plait.networks._linear import Linear
 from plait.tokens import Tokens
 
@@ -36,24 +36,9 @@ def depth_number(depth: str | int, layers: int) -> int:
     return depth
 
 
-class Norm(nn.BatchNorm1d):
-    """Batch normalisation that falls back on its running statistics where a batch holds fewer than two rows."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, D)."""
-        if not self.training or len(input) > 1:
-            return super().forward(input)
-        return functional.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-def block(inputs: int, width: int, dropout: float) -> nn.Sequential:
-    """Linear, batch normalisation, ReLU, dropout (Wernlein et al., section 3.1; the dropout is ours)."""
-    return nn.Sequential(Linear(inputs, width), Norm(width), nn.ReLU(), Dropout(dropout))
-
-
 def blocks(inputs: int, width: int, count: int, dropout: float) -> list[nn.Module]:
     """So many blocks one after another."""
-    return [block(a, b, dropout) for a, b in pairwise([inputs] + [width] * count)]
+    return [Block(a, b, dropout) for a, b in pairwise([inputs] + [width] * count)]
 
 
 class FusionNetwork(Network):
@@ -108,6 +93,13 @@ class FusionNetwork(Network):
         out: Tensor = self.head(self.joint(self.fusion(self.alone(tokens))))
         return out
 
+    def entries(self) -> Sequence[Linear] | None:
+        """The first map of each modality's own layers, or of the joint ones behind a concatenation."""
+        firsts = [_first(own) for own in self.own.values()]
+        if not any(firsts) and isinstance(self.fusion, Concat):
+            firsts = [_first(self.joint)]
+        return [one for one in firsts if one is not None] if all(firsts) else None
+
     def alone(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """What enters the fusion: each modality after its own layers."""
         found = {name: self._own(name, tokens[name]) for name in self.own}
@@ -123,6 +115,12 @@ class FusionNetwork(Network):
             return Tokens(layers(tokens.x.flatten(0, 1)).unflatten(0, tokens.mask.shape), tokens.mask)
         seen = layers(tokens.x[tokens.mask])  # (N, width): zeros of the absent would shift the statistics of the norm
         return Tokens(seen.new_zeros(*tokens.mask.shape, seen.shape[1]).index_put((tokens.mask,), seen), tokens.mask)
+
+
+def _first(layers: nn.Module) -> Linear | None:
+    """The map that a chain of layers begins with; None where it begins with something else."""
+    first = next((part for part in layers.modules() if not isinstance(part, nn.Sequential)), None)
+    return first if isinstance(first, Linear) else None
 
 
 def _zeros_for_absent(tokens: Tokens) -> Tokens:

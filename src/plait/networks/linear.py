@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ class LinearNetwork(Network):
         self.linear = Linear(sum(dims.values()), out_dim)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    def entries(self) -> Sequence[Linear]:
+        """The map itself."""
+        return [self.linear]
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, out_dim)."""

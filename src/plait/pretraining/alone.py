@@ -18,10 +18,12 @@ from plait.errors import PlaitError, PlaitWarning, TableError
 from plait.inputs import Inputs
 from plait.networks.linear import LinearNetwork
 from plait.tasks import Task
-from plait.train import Diverged, Training, train
+from plait.train import Diverged, Training, Watch, train
 
 #: What the only modality is called within the temporary model.
-_ONLY = "encoder"
+ONLY = "encoder"
+#: What is kept of an epoch's record.
+_KEPT = ("epoch", "train_loss", "valid_loss", "seconds", "batches", "metrics")
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Alone:
 
     Attributes:
         weights: name -> array, as its module's ``state_dict`` has them.
-        history: one record per epoch: ``epoch``, ``train_loss``, and ``valid_loss`` where rows were held out.
+        history: one record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` where rows were held out, ``seconds`` and
+            ``batches`` of both, and ``metrics`` where it was watched.
         seconds: that training took, when it was done.
         trained_weights: that learned, the temporary head left out.
         stored: taken from the store.
+        test_rows: which rows ``metrics`` of the part ``test`` are of (``records.alone.Watching.test_rows``).
     """
 
     weights: Mapping[str, np.ndarray]
@@ -41,6 +45,7 @@ class Alone:
     seconds: float = 0.0
     trained_weights: int = 0
     stored: bool = False
+    test_rows: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,9 @@ class Rows:
     valid: Tensor
 
 
-def train_alone(encoder: Encoder, task: Task, rows: Rows, settings: Training, seed: int, name: str) -> Alone:
+def train_alone(
+    encoder: Encoder, task: Task, rows: Rows, settings: Training, seed: int, name: str, watch: Watch | None = None
+) -> Alone:
     """Train an encoder on the rows that have its modality; the state with the least validation loss is kept.
 
     The head is one linear map of the pooled tokens, so that what the task needs is learned by the encoder; it is dropped. The
@@ -77,6 +84,7 @@ def train_alone(encoder: Encoder, task: Task, rows: Rows, settings: Training, se
         settings: of training.
         seed: of weights and of the order of rows.
         name: of the modality, for messages.
+        watch: follows it without changing it.
 
     Raises:
         TableError: fewer than two rows have the modality.
@@ -91,17 +99,18 @@ def train_alone(encoder: Encoder, task: Task, rows: Rows, settings: Training, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = encoder.module()
-        head = LinearNetwork({_ONLY: encoder.dim}, task.out_dim)
-        model = Branches({"head": head}, {"head": (_ONLY,)}, {_ONLY: module})
-        inputs = Inputs({}, {_ONLY: rows.prepared}, {_ONLY: rows.present})
+        head = LinearNetwork({ONLY: encoder.dim}, task.out_dim)
+        model = Branches({"head": head}, {"head": (ONLY,)}, {ONLY: module})
+        inputs = Inputs({}, {ONLY: rows.prepared}, {ONLY: rows.present})
         generator = torch.Generator().manual_seed(seed)
         try:
-            history = train(model, task, inputs, rows.target, rows.weight, fold, valid, settings, generator)
+            history = train(
+                model, task, inputs, rows.target, rows.weight, fold, valid, settings, generator, watch=watch
+            )
         except Diverged as error:
             history = _kept(error, name)
     weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
-    kept = {"epoch", "train_loss", "valid_loss"}
-    records = [{k: v for k, v in r.items() if k in kept} for r in history]
+    records = [{k: v for k, v in r.items() if k in _KEPT} for r in history]
     return Alone(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
 
 

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import fit_record, fitting, preparing, schema
+from plait import fit_record, fitting, preparing, records, schema
 from plait.crossfit import folds_of
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError, nearest
 from plait.estimators import FusionEstimator
+from plait.inputs import Inputs
 from plait.modelfile import plain
+from plait.prepared import Prepared
 from plait.pretraining import regime
 from plait.pretraining.folder import Saved, write
+from plait.records.asked import listeners, watching
 from plait.schema import Modality, Schema
 from plait.targets import Labels, target_values, with_target
 from plait.workflow import make_model, split_rows
@@ -60,18 +63,23 @@ def pretrain(
     schema.validate(one, frame)
     if test_fraction or split_column is not None:
         seed = int(settings.get("random_state") or 0)
-        kept, _ = split_rows(frame, found, test_fraction, split_column, group, seed)
+        kept, left = split_rows(frame, found, test_fraction, split_column, group, seed)
         target = target_values(frame[found.target], found.task)
-        target = target.take(kept) if isinstance(target, Labels) else target[kept]
-        frame = frame.iloc[kept].reset_index(drop=True)
+        held_out = frame.iloc[left].reset_index(drop=True), _part(target, left)
+        target, frame = _part(target, kept), frame.iloc[kept].reset_index(drop=True)
     else:
-        target = target_values(frame[found.target], found.task)
+        target, held_out = target_values(frame[found.target], found.task), None
     name = one.modalities[0].name
     model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {name: "pretrain"}})
-    saved = _trained(model, frame, target, None if group is None else frame[group].to_numpy(), one)
+    groups = None if group is None else frame[group].to_numpy()
+    saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
     if out is not None:
-        write(saved, out)
+        write(saved, out, epochs)
     return saved
+
+
+def _part(target: Any, rows: np.ndarray) -> Any:
+    return target.take(rows) if isinstance(target, Labels) else target[rows]
 
 
 def _only(found: Schema, told: str | None) -> Schema:
@@ -94,16 +102,30 @@ def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
     return told
 
 
-def _trained(model: FusionEstimator, frame: pd.DataFrame, target: Any, groups: np.ndarray | None, one: Schema) -> Saved:
+def _trained(
+    model: FusionEstimator,
+    frame: pd.DataFrame,
+    target: Any,
+    groups: np.ndarray | None,
+    one: Schema,
+    held_out: tuple[pd.DataFrame, Any] | None,
+) -> tuple[Saved, list[dict[str, Any]]]:
+    """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
     table = model._frame(frame, target, reset=True)
     ready = preparing.prepare(model, table, model._target(target), np.ones(len(table)), groups)
     seed, modality = preparing.seed_of(model.random_state), ready.schema.modalities[0]
     together = None if groups is None else preparing.groups_of(groups, ready.went)
     fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
     training = regime.paced(model, ready, fitting.training_of(model, [modality.name], 0.0))
-    stage = regime.stage(model, ready, ready.weight / ready.weight.mean(), training, seed)
+    weight = ready.weight / ready.weight.mean()
+    stage = regime.stage(model, ready, weight, training, seed)
+    test = None if held_out is None else (_inputs(model, ready, held_out[0]), held_out[1])
+    score, tell = listeners(model, ready, weight, test)
+    stage.watching = watching(ready, score, tell)
     encoder = ready.features.encoders[modality.name]
     found = stage.trained(modality.name, 0, fold, valid, encoder.module())
+    if tell is not None:
+        tell.close()
     record = {
         "seed": seed,
         "rows": len(fold),
@@ -114,14 +136,19 @@ def _trained(model: FusionEstimator, frame: pd.DataFrame, target: Any, groups: n
         "trained_weights": found.trained_weights,
         "valid_loss": min((r["valid_loss"] for r in found.history if "valid_loss" in r), default=None),
         "from_store": found.stored,
+        "peak_mb": stage.peak_mb,
         "settings": dataclasses.asdict(stage.told[modality.name]),
-        "history": found.history,
         "versions": fit_record.versions(),
     }
     facts = {
         "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
         "columns": list(modality.columns),
         "record": record,
+        "history": records.slim(stage.history),
     }
     inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
-    return Saved(inner, modality.kind, found.weights, plain(facts))
+    return Saved(inner, modality.kind, found.weights, plain(facts)), stage.history
+
+
+def _inputs(model: FusionEstimator, ready: Prepared, frame: pd.DataFrame) -> Inputs:
+    return preparing.scaled(model, frame, ready.schema, ready.features, ready.scalers, ready.enhancers)

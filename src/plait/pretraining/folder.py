@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from plait import config, persist, registry
+from plait import config, persist, records, registry
 from plait.encoders._base import Encoder
 from plait.errors import ModelError, PlaitError
 from plait.pretraining.stage import load, shapes
@@ -27,7 +27,7 @@ class Saved:
         encoder: fitted.
         kind: of the cells that it was trained on.
         weights: name -> array, of its module.
-        facts: what else is known: ``task``, ``record``, ``columns``.
+        facts: what else is known: ``task``, ``record``, ``columns``, ``history``.
     """
 
     encoder: Encoder
@@ -66,8 +66,11 @@ def _under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def write(saved: Saved, folder: str | Path) -> Path:
-    """Write the folder whole, or not at all; an existing model folder is replaced, anything else is refused."""
+def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the folder whole, or not at all; an existing model folder is replaced, anything else is refused.
+
+    ``epochs``: records with scores, for ``epoch_metrics.json`` and ``.csv``.
+    """
     state = saved.state()
     arrays = {k: v for k, v in state.items() if _numeric(v)}
     manifest = {
@@ -80,6 +83,7 @@ def write(saved: Saved, folder: str | Path) -> Path:
     }
     with persist.whole_folder(folder) as place:
         persist.write_model(place, manifest, arrays, _card(saved))
+        records.write(place, epochs)
     return Path(folder)
 
 
@@ -96,7 +100,7 @@ def read(folder: str | Path) -> Saved:
             f"{folder}: holds a {manifest.get('kind')}, not a pretrained encoder; plait pretrain writes one"
         )
     try:
-        facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns")}
+        facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
         saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
         expected = shapes(saved.encoder.module().state_dict())
         same = saved.encoder.fingerprint() == manifest["fingerprint"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from plait import config
+from plait import checks, config
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.optimiser import AdamW
@@ -36,8 +36,7 @@ class Thawing:
     def __post_init__(self) -> None:
         """Refuse what is no number of epochs."""
         for name, value in vars(self).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"thaw: {name} is a number of epochs, 0 or more; found {value!r}")
+            checks.whole(value, f"thaw: {name} (epochs)")
 
     def layers(self, epoch: int, count: int) -> int:
         """How many of the ``count`` last layers learn in an epoch (from 0).
@@ -53,9 +52,7 @@ class Thawing:
 
 def check_warmup(told: Any) -> float:
     """The share of all steps over which the learning rate rises."""
-    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told <= 1:
-        raise ConfigError(f"warmup: {told!r}; expected a share of the steps from 0 to 1")
-    return float(told)
+    return checks.number(told, "warmup (share of the steps)", 0, 1)
 
 
 def rates(told: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
@@ -67,10 +64,7 @@ def rates(told: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict[
         names: every modality and its kind.
     """
     found = _each(told, learning, learning, names, "encoder_learning_rate")
-    for name, rate in found.items():
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
-            raise ConfigError(f"encoder_learning_rate of '{name}': {rate!r}; expected a number above 0")
-    return {name: float(rate) for name, rate in found.items()}
+    return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in found.items()}
 
 
 def thaws(told: Any, learning: Sequence[str], begun: Sequence[str], names: Mapping[str, str]) -> dict[str, Thawing]:

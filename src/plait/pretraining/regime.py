@@ -10,6 +10,7 @@ from torch import Tensor
 
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError
+from plait.hiding import Hiding
 from plait.pretraining import pace
 from plait.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
 from plait.pretraining.stage import Stage
@@ -17,6 +18,7 @@ from plait.train import Training
 
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
+    from plait.fit_record import Clock
     from plait.prepared import Prepared
     from plait.schema import Schema
 
@@ -102,14 +104,14 @@ def alone(how: Pretraining, training: Training, told: FusionEstimator, rows: int
         patience=how.patience or training.patience,
         smoothing=training.smoothing,
         input_dropout=0.0,
-        modality_dropout={},
+        modality_dropout=Hiding(),
         warmup=training.warmup,
     )
     return schedule(settings, rows, how.epochs, how.batch_size or told.batch_size)
 
 
-def tell(stage: Stage, seconds: dict[str, float]) -> None:
-    """Tell the stage's seconds apart from those of training."""
+def tell(stage: Stage, clock: Clock) -> None:
+    """Tell the stage's seconds and peak memory apart from those of training (whose peak begins anew after it)."""
     if stage.told:
-        seconds["train"] -= stage.seconds
-        seconds["pretrain"] = stage.seconds
+        clock.seconds["train"] -= stage.seconds
+        clock.seconds["pretrain"], clock.peak_mb["pretrain"] = stage.seconds, stage.peak_mb

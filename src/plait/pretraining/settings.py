@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from plait import config
+from plait import checks, config
 from plait.errors import ConfigError
 from plait.modality_options import per_modality
 from plait.schema import Modality, Schema
@@ -35,13 +35,11 @@ class Pretraining:
     def __post_init__(self) -> None:
         """Refuse what no training could take."""
         for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"pretrain: {name} must be a whole number from 1, found {value!r}")
-        for name, least in (("learning_rate", 0.0), ("weight_decay", -1e-12)):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= least):
-                raise ConfigError(f"pretrain: {name} must be a number above 0, found {value!r}")
+            if (value := getattr(self, name)) is not None:
+                checks.whole(value, f"pretrain: {name}", 1)
+        for name in ("learning_rate", "weight_decay"):
+            if (value := getattr(self, name)) is not None:
+                checks.number(value, f"pretrain: {name}", above=name == "learning_rate")
         if not isinstance(self.frozen, bool):
             raise ConfigError(f"pretrain: frozen must be true or false, found {self.frozen!r}")
 

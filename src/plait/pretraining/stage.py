@@ -18,6 +18,8 @@ from plait.inputs import Inputs
 from plait.pretraining import kept
 from plait.pretraining.alone import Alone, Rows, train_alone
 from plait.pretraining.settings import Pretraining
+from plait.records import memory
+from plait.records.alone import Watching, shown
 from plait.tasks import Task
 from plait.tokens import concatenate
 from plait.train import Training
@@ -56,12 +58,18 @@ class Stage:
         """
         self.told, self.encoders, self.task, self.inputs = told, encoders, task, inputs
         self.target, self.weight, self.settings, self.seed, self.opened = target, weight, settings, seed, opened
-        self.seconds = 0.0
+        self.seconds = self.peak_mb = 0.0
+        #: Scores and tells every epoch, where that is asked for.
+        self.watching: Watching | None = None
+        #: Records of all epochs of all encoders, told apart from those of the members.
+        self.history: list[dict[str, Any]] = []
         self._found: dict[str, list[Alone]] = {name: [] for name in told}
         self._content: dict[str, bytes] = {}
 
     def __call__(self, member: Branches, number: int, fold: Tensor, valid: Tensor) -> None:
         """Give a member encoders that have learned from the rows ``fold`` alone."""
+        if not self.told:
+            return
         start = time.perf_counter()
         for name, how in self.told.items():
             found = self.trained(name, number, fold, valid, member.encoders[name])
@@ -81,14 +89,26 @@ class Stage:
         if name not in self._content:
             self._content[name] = kept.content_of(prepared, present)
         key = kept.key_of(encoder, self._content[name], rows, self.task, settings, seed)
+        watching = self.watching
+
+        def make() -> Alone:
+            if watching is None:
+                return train_alone(encoder, self.task, rows, settings, seed, name)
+            watch = watching.watch(name, number, fold, valid)
+            made = train_alone(encoder, self.task, rows, settings, seed, name, watch)
+            return dataclasses.replace(made, test_rows=watching.test_rows(name))
+
+        def fits(weights: Mapping[str, Any]) -> bool:
+            return shapes(weights) == shapes(module.state_dict())
+
+        memory.begin_stage()
         with self.opened() or nullcontext() as store:
-            return kept.found_or_made(
-                store,
-                encoder,
-                key,
-                lambda: train_alone(encoder, self.task, rows, settings, seed, name),
-                lambda weights: shapes(weights) == shapes(module.state_dict()),
-            )
+            found = kept.found_or_made(store, encoder, key, make, fits)
+        self.peak_mb = max(self.peak_mb, memory.stage_mb())
+        memory.begin_stage()  # for what comes after it
+        self.history += shown(found, name, number, watching)
+        plain = [{k: v for k, v in record.items() if k != "metrics"} for record in found.history]
+        return dataclasses.replace(found, history=plain)
 
     def record(self) -> dict[str, Any]:
         """Per modality: what it cost when it was trained, and whether that was now."""

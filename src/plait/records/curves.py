@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigError
+from plait.errors import ConfigError, nearest
 from plait.persist import write_file
 from plait.records.files import read
-from plait.records.table import epochs_to, select
+from plait.records.stages import PRETRAIN, STAGES, TRAIN
+from plait.records.table import epochs_to, of_stage, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from plait.report.figures.curves import Panel
 
 FORMATS = (".svg", ".png", ".html")
+#: Every stage that was recorded.
+ALL = "all"
 
 
-def gather(folders: Sequence[str | Path]) -> pd.DataFrame:
-    """The records of several folders in one table; folders of one name are told apart by their paths."""
+def gather(folders: Sequence[str | Path], stage: str = TRAIN) -> pd.DataFrame:
+    """The records of several folders in one table; folders of one name are told apart by their paths.
+
+    Args:
+        folders: of models, studies, runs.
+        stage: ``train``, ``pretrain`` (encoders alone), or ``all``.
+
+    Raises:
+        ConfigError: an unknown stage, or one that nobody recorded.
+    """
     import pandas as pd
 
     names = [Path(folder).name for folder in folders]
@@ -30,27 +41,44 @@ def gather(folders: Sequence[str | Path]) -> pd.DataFrame:
         if names.count(name) > 1:
             found["label"] = [f"{folder}" if label == name else f"{folder} · {label}" for label in found["label"]]
         parts.append(found)
-    return pd.concat(parts, ignore_index=True)
+    return _of_stage(pd.concat(parts, ignore_index=True), stage)
+
+
+def _of_stage(found: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """Rows of a stage; an encoder alone is a line of its own: ``model · image alone``."""
+    if stage not in (*STAGES, ALL):
+        raise ConfigError(f"unknown stage '{stage}': {nearest(stage, (*STAGES, ALL))}")
+    kept = found if stage == ALL else of_stage(found, stage)
+    kept = kept.sort_values("stage", kind="stable", key=lambda told: told != TRAIN)  # lines of whole models first
+    alone = kept["stage"] == PRETRAIN
+    named = kept["label"] + " · " + kept["modality"] + " alone"
+    return kept.assign(label=kept["label"].where(~alone, named)).reset_index(drop=True)
 
 
 def chosen(
     found: pd.DataFrame, metrics: Sequence[str], parts: Sequence[str], patterns: Sequence[str]
 ) -> list[tuple[str, str, str]]:
-    """Metric, part and pattern of every panel; without patterns the full one of each metric."""
+    """Metric, part and pattern of every panel; without patterns the full one of each metric, and those of encoders alone."""
     told = []
     for metric in metrics:
         for part in parts:
-            rows = select(found, metric, part, patterns[0] if patterns and metric != "loss" else None)
-            codes = list(patterns if rows["pattern"].iloc[0] else [""]) or [rows["pattern"].iloc[0]]
+            rows = select(found, metric, part, patterns[0] if patterns and metric != "loss" else None, None)
+            codes = list(patterns if rows["pattern"].iloc[0] else [""]) or _usual(found, metric, part)
             for code in codes:
-                select(found, metric, part, code)
+                select(found, metric, part, code, None)
                 told.append((metric, part, code))
     return told
 
 
+def _usual(found: pd.DataFrame, metric: str, part: str) -> list[str]:
+    rows = found[(found["metric"] == metric) & (found["part"] == part)]
+    members, alone = rows[rows["stage"] == TRAIN]["pattern"], rows[rows["stage"] == PRETRAIN]["pattern"]
+    return list(dict.fromkeys([*members[:1], *alone]))
+
+
 def curve(found: pd.DataFrame, metric: str, part: str, pattern: str) -> pd.DataFrame:
     """Per label and epoch: mean, least and greatest value over runs and members, and how many there are."""
-    rows = select(found, metric, part, pattern).dropna(subset="value")
+    rows = select(found, metric, part, pattern, None).dropna(subset="value")
     told = rows.groupby(["label", "epoch"], sort=False)["value"].agg(["mean", "min", "max", "count"])
     return told.reset_index()
 
@@ -59,7 +87,7 @@ def summaries(found: pd.DataFrame, told: Sequence[tuple[str, str, str]], reach: 
     """Per panel and label: first, best and last value, the best epoch, and epochs to ``reach``, means over trainings."""
     rows = []
     for metric, part, pattern in told:
-        each = epochs_to(found, float("nan") if reach is None else reach, metric, part, pattern)
+        each = epochs_to(found, float("nan") if reach is None else reach, metric, part, pattern, None)
         for label, one in each.groupby("label", sort=False):
             row: dict[str, Any] = {"label": label, "metric": metric, "part": part, "pattern": pattern or None}
             row |= {"trainings": len(one), **{k: float(one[k].mean()) for k in ("first", "best", "best_epoch", "last")}}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigError
 from plait.persist import MANIFEST, write_file
-from plait.records.table import parts, table
+from plait.records.stages import PRETRAIN, of_record, pretrain_history
+from plait.records.table import BESIDE, parts, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +24,15 @@ _RESULTS = "results.jsonl"
 
 
 def document(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The paper's file: one entry per epoch (from 1) and member, with ``train``, ``validation`` and ``test``."""
+    """The paper's file: one entry per epoch (from 1) and member, with ``train``, ``validation`` and ``test``.
+
+    ``stage`` is ``train``, or ``pretrain`` for an encoder alone, with its ``modality`` and ``from_store``.
+    """
     found = []
     for record in history:
-        entry: dict[str, Any] = {"epoch": int(record["epoch"]) + 1, "member": int(record.get("member", 0))}
+        of = of_record(record)
+        entry: dict[str, Any] = {"epoch": int(record["epoch"]) + 1, "member": int(of["member"]), "stage": of["stage"]}
+        entry |= {k: of[k] for k in ("modality", "from_store")} if of["stage"] == PRETRAIN else {}
         told = ("diverged",) if "diverged" in record else ()
         found.append(_plain({**entry, **parts(record), **{k: record[k] for k in told}}))
     return found
@@ -61,7 +67,8 @@ def read(folder: str | Path) -> pd.DataFrame:
 
     Returns:
         ``run`` (the folder's or the run's name), ``label`` (the folder, or a study's data set and variant), ``seed``, then
-        ``member``, ``epoch`` (from 1), ``part``, ``pattern`` (empty for losses and times), ``metric``, ``value``.
+        ``stage``, ``modality`` (empty: all of them), ``from_store``, ``member``, ``epoch`` (from 1), ``part``, ``pattern`` (empty
+        for losses and times), ``metric``, ``value``.
 
     Raises:
         ConfigError: nothing was recorded there.
@@ -96,11 +103,12 @@ def _one(place: Path, about: Mapping[str, Any]) -> pd.DataFrame | None:
 
     try:
         if (place / CSV).is_file():
-            found = pd.read_csv(place / CSV, keep_default_na=True).fillna({"pattern": ""})
+            found = _filled(pd.read_csv(place / CSV, dtype={"pattern": object, "modality": object}))
         elif (place / HISTORY).is_file():
             found = table([json.loads(line) for line in (place / HISTORY).read_text(encoding="utf-8").splitlines()])
         elif (place / MANIFEST).is_file():
-            found = table(json.loads((place / MANIFEST).read_bytes()).get("history", []))
+            told = json.loads((place / MANIFEST).read_bytes())
+            found = table([*pretrain_history(told.get("record", {})), *told.get("history", [])])
         else:
             return None
     except (ValueError, KeyError, TypeError) as error:
@@ -108,3 +116,11 @@ def _one(place: Path, about: Mapping[str, Any]) -> pd.DataFrame | None:
     for column, value in reversed(list(about.items())):
         found.insert(0, column, value)
     return found
+
+
+def _filled(found: pd.DataFrame) -> pd.DataFrame:
+    """What CSV cannot say, and what files that were written before pretraining was recorded do not."""
+    for place, (column, usual) in enumerate(BESIDE.items()):
+        if column not in found:
+            found.insert(place, column, usual)
+    return found.fillna({"pattern": "", "modality": ""})

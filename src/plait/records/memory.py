@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def begin_stage() -> None:
 def stage_mb() -> float:
     """Greatest resident memory since ``begin_stage``, in MB."""
     return _now()
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system.
+
+    Learning from sequences of many lengths leaves the C library's heap in pieces (glibc keeps them: 1.7 GB where 0.7 are
+    used). Other C libraries have no such call and need none.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _clear() -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigError, nearest
 from plait.records.patterns import codes
+from plait.records.stages import TRAIN, of_record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("member", "epoch", "part", "pattern", "metric", "value")
+#: Columns that say which training a row is of, and what they hold for the members' own.
+BESIDE: Mapping[str, str | bool] = {"stage": TRAIN, "modality": "", "from_store": False}
+COLUMNS = (*BESIDE, "member", "epoch", "part", "pattern", "metric", "value")
 PARTS = ("train", "validation", "test")
 #: What history calls the parts.
 _SHORT = {"train": "train", "validation": "valid"}
@@ -20,10 +23,12 @@ LOWER = ("loss", "mae", "rmse", "total_time", "avg_batch_time")
 
 
 def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per member, epoch (from 1), part, pattern and metric; ``pattern`` is empty for losses and times.
+    """One row per training, epoch (from 1), part, pattern and metric; ``pattern`` is empty for losses and times.
+
+    A training is one of a member (``stage`` train), or of an encoder alone for it (``stage`` pretrain, with its ``modality``).
 
     Args:
-        history: a fitted model's ``history_``.
+        history: a fitted model's ``history_``, its ``pretrain_history_``, or both.
     """
     import pandas as pd
 
@@ -31,7 +36,7 @@ def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    about = (int(record.get("member", 0)), int(record["epoch"]) + 1)
+    about = (*of_record(record).values(), int(record["epoch"]) + 1)
     for part, told in parts(record).items():
         for key, value in told.items():
             if key == "timing":
@@ -59,7 +64,12 @@ def parts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def epochs_to(
-    found: pd.DataFrame, threshold: float, metric: str, part: str = "validation", pattern: str | None = None
+    found: pd.DataFrame,
+    threshold: float,
+    metric: str,
+    part: str = "validation",
+    pattern: str | None = None,
+    stage: str | None = TRAIN,
 ) -> pd.DataFrame:
     """The first epoch of each training in which a metric reached a threshold, and the training seconds until then.
 
@@ -69,6 +79,7 @@ def epochs_to(
         metric: name.
         part: ``train``, ``validation`` or ``test``.
         pattern: code; None: the full one, or none for losses.
+        stage: ``train``, ``pretrain``, or None: all trainings of the table.
 
     Returns:
         One row per training with ``first`` (value after the first epoch), ``best``, ``best_epoch``, ``last``, ``epochs``,
@@ -77,7 +88,7 @@ def epochs_to(
     import numpy as np
     import pandas as pd
 
-    chosen = select(found, metric, part, pattern)
+    chosen = select(found, metric, part, pattern, stage)
     keys = [c for c in found.columns if c not in ("epoch", "part", "pattern", "metric", "value")]
     lower = metric in LOWER
     rows = []
@@ -108,12 +119,15 @@ def _seconds(found: pd.DataFrame, about: Mapping[str, Any], until: int | None) -
     return float(told["value"].sum())
 
 
-def select(found: pd.DataFrame, metric: str, part: str, pattern: str | None = None) -> pd.DataFrame:
-    """The rows of one metric, part and pattern; what is not there is an error that names what is.
+def select(
+    found: pd.DataFrame, metric: str, part: str, pattern: str | None = None, stage: str | None = TRAIN
+) -> pd.DataFrame:
+    """The rows of one metric, part, pattern and stage (None: all); what is not there is an error that names what is.
 
     Raises:
-        ConfigError: an unknown metric, part or pattern.
+        ConfigError: an unknown metric, part, pattern or stage.
     """
+    found = found if stage is None else of_stage(found, stage)
     for column, value in (("part", part), ("metric", metric)):
         known = sorted(set(found[column]))
         if value not in known:
@@ -128,6 +142,18 @@ def select(found: pd.DataFrame, metric: str, part: str, pattern: str | None = No
     if code not in known:
         raise ConfigError(f"no pattern '{code}' of '{metric}' was recorded: {nearest(code, known)}")
     return chosen[chosen["pattern"] == code]
+
+
+def of_stage(found: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """The rows of one stage.
+
+    Raises:
+        ConfigError: nothing of it was recorded.
+    """
+    known = sorted(set(found["stage"]))
+    if stage not in known:
+        raise ConfigError(f"no stage '{stage}' was recorded: {nearest(stage, known)}")
+    return found[found["stage"] == stage]
 
 
 def meanings(names: Sequence[str]) -> dict[str, str]:

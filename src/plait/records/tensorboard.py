@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import ConfigError, need
+from plait.records.stages import TRAIN, of_record
 from plait.records.table import parts
 
 
 class Events:
-    """A folder of event files, one subfolder per member; ``tensorboard --logdir FOLDER`` shows them side by side."""
+    """A folder of event files, one subfolder per training; ``tensorboard --logdir FOLDER`` shows them side by side.
+
+    They are called ``member_0``, ``pretrain_image_0`` (the encoder of ``image`` alone, for member 0) and, where that was trained
+    in another run, ``pretrain_image_0_from_store``.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         """``folder`` may exist; a fit that is resumed adds to it."""
         self.folder = Path(folder)
-        self._writers: dict[int, Any] = {}
+        self._writers: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._package = need("tensorboardX", "tensorboard")
         if self.folder.exists() and not self.folder.is_dir():
@@ -26,21 +31,28 @@ class Events:
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Write the record of an epoch; from any thread."""
         with self._lock:
-            writer = self._writer(int(record.get("member", 0)))
+            writer = self._writer(_name(record))
             for tag, value in scalars(record).items():
                 writer.add_scalar(tag, value, int(record["epoch"]) + 1)
             writer.flush()
 
-    def _writer(self, member: int) -> Any:
-        if member not in self._writers:
-            self._writers[member] = self._package.SummaryWriter(str(self.folder / f"member_{member}"))
-        return self._writers[member]
+    def _writer(self, name: str) -> Any:
+        if name not in self._writers:
+            self._writers[name] = self._package.SummaryWriter(str(self.folder / name))
+        return self._writers[name]
 
     def close(self) -> None:
         """Finish the files."""
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    of = of_record(record)
+    if of["stage"] == TRAIN:
+        return f"member_{of['member']}"
+    return f"{of['stage']}_{of['modality']}_{of['member']}{'_from_store' if of['from_store'] else ''}"
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from plait import __version__
 from plait.report.files import csv_text, write_bytes, write_text
@@ -23,6 +24,9 @@ from plait.report.study_training import cost_section, learning_section
 from plait.study.statistics.ranks import LEAST
 from plait.study.statistics.resampling import RESAMPLES
 from plait.study.statistics.scores import StudyResults
+
+if TYPE_CHECKING:
+    from plait.study.results import Results
 
 #: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
 ROOM = 4_000_000
@@ -60,6 +64,10 @@ def write_study_report(
         PlaitError: the folder cannot be written.
     """
     folder = Path(folder)
+    if getattr(results.spec, "space", None) is not None:
+        from plait.report.space import write_space_report
+
+        return write_space_report(cast("Results", results), folder)
     evidence = gather(results, metric, resamples)
     sections = _sections(results, evidence, metric, resamples)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."

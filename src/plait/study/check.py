@@ -40,6 +40,10 @@ def defaults() -> dict[str, Any]:
 
 def problems(spec: Spec) -> list[Problem]:
     """All mistakes that can be seen without the tables."""
+    if spec.space is not None:
+        from plait.study import space_check
+
+        return space_check.problems(spec, spec.space)
     found = [*_data(spec), *_settings(spec), *_metrics(spec), *_budget(spec)]
     return found or [*_variants(spec)]
 
@@ -51,6 +55,8 @@ def _data(spec: Spec) -> Iterator[Problem]:
     single = len(spec.data) == 1
     for i, told in enumerate(spec.data):
         place: Place = ("data",) if single else ("data", i)
+        if (told.split or spec.split).kind == "none":
+            yield (*place, "split") if told.split else ("split",), "split none: only a study of a space learns from all rows"
         if told.dataset is not None:
             yield from _dataset(spec, told, place)
 

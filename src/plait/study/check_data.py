@@ -27,6 +27,10 @@ Problem = tuple[Place, str]
 
 def data_problems(study: Study) -> list[Problem]:
     """All mistakes that only the tables show."""
+    if study.spec.space is not None:
+        from plait.study import space_check
+
+        return space_check.data_problems(study)
     found: list[Problem] = []
     tables: dict[int, StudyTable] = {}
     with warnings.catch_warnings():

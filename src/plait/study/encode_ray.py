@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait import registry
 from plait.embedding import embed
-from plait.embedding_key import cell_key
+from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError
 from plait.features import Featurizer

@@ -18,7 +18,7 @@ from plait.errors import PlaitError, PlaitWarning
 from plait.study import conditions, splits
 from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
-from plait.study.memory import peak_mb, reset_peak
+from plait.study.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
 from plait.study.runs import Run, subsets
 from plait.study.setting import Setting
 from plait.study.sharing import Latest
@@ -53,13 +53,15 @@ class Executor:
         told = self.setting
 
         def load() -> StudyTable:
-            return load_table(told.spec.data[data], told.base, seed, told.frames, told.schemas.get(data))
+            pairs = told.spec.space is not None
+            return load_table(told.spec.data[data], told.base, seed, told.frames, told.schemas.get(data), pairs=pairs)
 
         return self._tables.get((data, seed), load)
 
     def run(self, run: Run) -> Finished:
         """Fit and judge; what fails is told in the line, never raised."""
         started, clock = datetime.now(UTC), time.perf_counter()
+        give_back()  # what the run before has left is none of this one's memory
         reset_peak()
         about = about_run(run, started)
         with warnings.catch_warnings(record=True) as warned:
@@ -73,7 +75,7 @@ class Executor:
                 found = _failed("out of memory", traceback.format_exc())
             except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on, and this one says why not
                 found = _failed(f"{type(error).__name__}: {error}", traceback.format_exc())
-        line = {**about, **found.line, "memory": {"peak_mb": peak_mb()}}
+        line = {**about, **found.line, "memory": {**found.line.get("memory", {}), "peak_mb": peak_mb()}}
         line["seconds"] = {"total": round(time.perf_counter() - clock, 3), **line.get("seconds", {})}
         told = list(dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, PlaitWarning)))
         if told:
@@ -87,10 +89,15 @@ class Executor:
 
     def _run(self, run: Run) -> Finished:
         table = self.table(run.data, run.data_seed)
+        if self.setting.spec.space is not None:
+            from plait.study.space_run import run_space
+
+            return Finished(*run_space(table, run, self.setting, self.setting.spec.space))
         split = self.setting.spec.data[run.data].split or self.setting.spec.split
         group: Group = self._groups.get(run.share, lambda: Group(table, *_rows(table, run, split), run, self.setting))
         fitted = group.fit(run)
         clock = time.perf_counter()
+        begin_stage()
         judged = judge(
             table,
             group.test,
@@ -110,6 +117,7 @@ class Executor:
             "test_rows": len(group.test),
             "evaluations": [one.line for one in judged],
             "seconds": seconds,
+            "memory": {"stage_peak_mb": {**fitted.peaks, "test": stage_mb()}},
             "weights": fitted.weights,
         }
         return Finished(line, _arrays(table, group, judged, fitted.threshold), fitted.epochs)

@@ -16,7 +16,7 @@ import numpy as np
 from plait import records
 from plait.errors import ConfigError
 from plait.persist import write_file
-from plait.store_claims import Claimed
+from plait.store._claims import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
 

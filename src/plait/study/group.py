@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ from plait.targets import Labels
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model as ``judge`` needs it."""
+    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known."""
 
     outputs: Any
     threshold: Any
     seconds: dict[str, float]
     weights: dict[str, int]
     epochs: list[dict[str, Any]]
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
 class Group:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.records.memory import peak_mb, reset_peak
+from plait.records.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
 
-__all__ = ["available_mb", "peak_mb", "reset_peak", "resident_mb"]
+__all__ = ["available_mb", "begin_stage", "give_back", "peak_mb", "reset_peak", "resident_mb", "stage_mb"]
 
 _MB = 1_000_000
 

@@ -50,7 +50,8 @@ def fit_fusion(group: Group, run: Run) -> Fit:
             **_pretraining(record),
         },
         weights={"trained": int(record["trained_weights"]), "frozen": int(record["frozen_weights"] or 0)},
-        epochs=list(model.history_),
+        epochs=[*model.pretrain_history_, *model.history_],
+        peaks=record["stage_peak_mb"],
     )
 
 

@@ -19,6 +19,7 @@ from plait.study.reading_design import (
     read_seeds,
     read_variants,
 )
+from plait.study.space_spec import read_space
 from plait.study.spec import FIELDS, Budget, Claim, Spec
 from plait.study.yaml_lines import Place
 
@@ -41,6 +42,7 @@ def read_spec(told: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
         about=read.text(given.get("about", ""), ("about",)),
         source=_source(read, given.get("source")),
         data=read_data(read, given),
+        space=read_space(read, given.get("space")),
         model=read.mapping(given.get("model"), ("model",)),
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
@@ -87,7 +89,7 @@ def _budget(read: Reader, told: Any) -> Budget:
 
 
 def _memory(read: Reader, told: Any) -> float | None:
-    from plait.store_size import parse_size
+    from plait.store._size import parse_size
 
     try:
         return parse_size(str(told)) / _MB

@@ -107,7 +107,14 @@ class Results:
         return {"name": self.name, "runs": total, **count, "waiting": total - len(self.lines), "reasons": dict(reasons)}
 
     def summary(self) -> pd.DataFrame:
-        """Mean and spread over seeds and splits of every metric, on clean rows with everything present."""
+        """Mean and spread over seeds and splits of every metric, on clean rows with everything present.
+
+        Of a study of spaces: one row per evaluation and variant.
+        """
+        if self.spec.space is not None:
+            from plait.study.space_results import summary
+
+            return summary(self)
         found = self.frame
         found = found[(found["condition"] == CLEAN) & (found["present"] == found["subset"])]
         keys = ["dataset", "subset", "train_condition", "variant"]
@@ -143,11 +150,12 @@ class Results:
             raise ConfigError(f"{path}: is not there; run {run} is not done, or its predictions were removed") from None
 
     def epochs(self, run: str) -> pd.DataFrame:
-        """History of the training of a run; empty where none was kept."""
+        """History of the training of a run, without what encoders did alone before; empty where none was kept."""
         path = self.folder / RUNS / run / "epochs.jsonl"
         if not path.is_file():
             return pd.DataFrame()
-        return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+        told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return pd.DataFrame([record for record in told if record.get("stage", "train") == "train"])
 
 
 def _run(line: Mapping[str, Any]) -> dict[str, Any]:

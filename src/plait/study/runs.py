@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from plait import __version__
+from plait.hiding import for_modalities
 from plait.pretraining.settings import OPTIONS
 from plait.study import conditions, splits
 from plait.study.spec import Spec, SplitSpec
@@ -125,6 +126,8 @@ def _run(
         "tests": [spec.test, spec.present, spec.metrics],
         "plait": [__version__, PROTOCOL],
     }
+    if spec.space is not None:
+        defines["space"] = spec.space.evaluations
     return Run(
         name=digest(defines),
         data=key[0],
@@ -152,13 +155,15 @@ def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTa
         found["align"] = {k: v for k, v in found["align"].items() if v}
     encoded = {*subset, *teachers(found)}
     named = {*encoded, *(kinds[name] for name in encoded)}
-    known = {"encoders": named, "train": named, "encoder_learning_rate": named, "modality_dropout": {*subset}}
+    known = {"encoders": named, "train": named, "encoder_learning_rate": named}
     known |= {"pretrain": {*named, *OPTIONS}, "thaw": {*named, "after", "every"}}
     known |= {"tune": {*named, *TUNE_OPTIONS}}
     for field, names in known.items():
         if isinstance(model.get(field), Mapping):
             found[field] = {k: v for k, v in model[field].items() if k in names}
-    return {k: v for k, v in found.items() if k not in (*known, "align") or v != {}}
+    if "modality_dropout" in model:
+        found["modality_dropout"] = for_modalities(model["modality_dropout"], subset)
+    return {k: v for k, v in found.items() if k not in (*known, "align", "modality_dropout") or v != {}}
 
 
 def _anchored(told: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from plait.study.space_spec import SpaceSpec
+
 #: Ways of splitting rows into training and test part.
-SPLITS = ("holdout", "kfold", "repeated", "time", "official")
+SPLITS = ("holdout", "kfold", "repeated", "time", "official", "none")
 #: What each of them is told by.
 SPLIT_FIELDS = {
     "holdout": ("fractions", "group"),
@@ -16,6 +18,7 @@ SPLIT_FIELDS = {
     "repeated": ("fractions", "times", "group"),
     "time": ("fractions", "column"),
     "official": ("column",),
+    "none": (),
 }
 #: Group column ``auto``: the data set's own groups, if it has any.
 AUTO = "auto"
@@ -31,7 +34,7 @@ class SplitSpec:
 
     Attributes:
         kind: ``holdout``; ``kfold``; ``repeated`` (several holdouts per seed); ``time`` (the latest rows are the test part);
-            ``official`` (the data set's own parts, or each of its folds in turn).
+            ``official`` (the data set's own parts, or each of its folds in turn); ``none`` (of a space: all are learned from).
         fractions: shares of the rows; the last part is the test part, a middle part joins the training part, whose own
             cross-fitting validates.
         folds: of ``kfold``.
@@ -135,6 +138,7 @@ class Spec:
     """A whole study file.
 
     Attributes:
+        space: aligned spaces are fitted and judged, not classifiers; fields of ``model`` and variants are the aligner's.
         model: fields of the estimator that all variants share; ``estimator: linear`` is the baseline on the same features.
         grid: dotted field -> values; all combinations are variants, but for those that match an entry of ``exclude``.
         variants: name -> fields; crossed with the grid if there is one.
@@ -146,6 +150,7 @@ class Spec:
 
     name: str
     data: tuple[DataSpec, ...]
+    space: SpaceSpec | None = None
     about: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -177,7 +182,7 @@ class Spec:
 _MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
 #: Fields of a study file, in the order in which it is written.
 FIELDS = (
-    *("name", "about", "source", "data", "model", "grid", "variants", "exclude", "seeds", "split", "modalities"),
+    *("name", "about", "source", "space", "data", "model", "grid", "variants", "exclude", "seeds", "split", "modalities"),
     *("conditions", "present", "metrics", "budget", "claims"),
 )
 

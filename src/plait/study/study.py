@@ -104,10 +104,10 @@ class Study:
     @cached_property
     def variants(self) -> Sequence[Any]:
         """All variants."""
-        from plait.study.check import defaults
+        from plait.study import check, space_spec
         from plait.study.variants import variants
 
-        return variants(self.spec, defaults())
+        return variants(self.spec, (check if self.spec.space is None else space_spec).defaults())
 
     def check(self, *, data: bool = True) -> list[Mistake]:
         """Every mistake of the file; none means that it can be run.
@@ -142,7 +142,7 @@ class Study:
         found = {}
         for number, told in enumerate(self.spec.data):
             for seed in self.spec.seeds if redrawn(told) else (None,):
-                found[number, seed] = load_table(told, self.base, seed, self.frames)
+                found[number, seed] = load_table(told, self.base, seed, self.frames, pairs=self.spec.space is not None)
         labels = [table.label for (number, seed), table in found.items() if seed in (None, self.spec.seeds[0])]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:

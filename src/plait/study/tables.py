@@ -22,8 +22,8 @@ from plait.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.schema import Schema
 from plait.study.spec import DataSpec
 from plait.table import read_table
-from plait.table_cells import MEDIA, cells
-from plait.table_values import texts
+from plait.table._cells import MEDIA, cells
+from plait.table._values import texts
 from plait.targets import Labels, target_values, with_target
 
 
@@ -68,8 +68,8 @@ class StudyTable:
 
     @cached_property
     def classes(self) -> list[Any] | None:
-        """All classes of the table, sorted; None for a number."""
-        if self.task == "regression":
+        """All classes of the table, sorted; None for a number, and for pairs."""
+        if self.task == "regression" or self.schema.target is None:
             return None
         found = self.y.classes if isinstance(self.y, Labels) else np.unique(self.y).tolist()
         return list(found)
@@ -84,7 +84,7 @@ class StudyTable:
             for column in _contents(self, modality):
                 for cell in column:
                     digest.update(_key(cell))
-        for name in (self.target, self.parts, self.folds, self.groups):
+        for name in (self.schema.target, self.parts, self.folds, self.groups):
             if name is not None:
                 digest.update("\x1e".join(map(str, self.frame[name])).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
@@ -99,7 +99,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.embedding_key import cell_key
+    from plait.embedding._key import cell_key
 
     try:
         return b"-" if cell is None else b"+" + cell_key(cell)
@@ -121,6 +121,8 @@ def load_table(
     seed: int | None = None,
     frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
     schema_told: Mapping[str, Any] | None = None,
+    *,
+    pairs: bool = False,
 ) -> StudyTable:
     """Read one table.
 
@@ -130,6 +132,7 @@ def load_table(
         seed: of a data set that is drawn anew for each.
         frames: tables given in memory.
         schema_told: what was inferred before, so that every process works with the same.
+        pairs: of a space, which needs no target.
 
     Raises:
         PlaitError: a file, a target or a column is not there.
@@ -137,9 +140,9 @@ def load_table(
     if spec.dataset is not None:
         found = _dataset(spec, base, seed)
     elif spec.frame is not None:
-        found = _frame(spec, frames or {})
+        found = _frame(spec, frames or {}, pairs)
     else:
-        found = _table(spec, base, schema_told)
+        found = _table(spec, base, schema_told, pairs)
     if spec.rows is not None and spec.rows < len(found.frame):
         drawn = np.sort(np.random.default_rng(0).permutation(len(found.frame))[: spec.rows])
         found = dataclasses.replace(found, frame=found.frame.iloc[drawn].reset_index(drop=True))
@@ -154,7 +157,7 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
     check_fields(options, inspect.signature(variant).parameters, f"data set '{spec.dataset}'")
     root = None if spec.root is None else str(base / spec.root)
     loaded = _loaded(str(spec.dataset), json.dumps(options, sort_keys=True), root)
-    target = spec.target or next(iter(variant.tasks), "")
+    target = spec.target or next(iter(variant.tasks), "pairs")
     frame, found = loaded.of(target)
     return StudyTable(
         spec.name or f"{spec.dataset}/{target}",
@@ -174,18 +177,20 @@ def _loaded(name: str, options: str, root: str | None) -> Loaded:
     return found
 
 
-def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]]) -> StudyTable:
+def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pairs: bool) -> StudyTable:
     if spec.frame is None or spec.frame not in frames:
         raise ConfigError(f"data: no table '{spec.frame}' is given; given: {', '.join(frames) or 'none'}")
     frame, found = frames[spec.frame]
     target = spec.target or found.target
+    if target is None and pairs:
+        return StudyTable(spec.name or f"{spec.frame}/pairs", frame.reset_index(drop=True), found)
     if target is None:
         raise ConfigError(f"data: frame '{spec.frame}' has no target; name it beside it")
     found = dataclasses.replace(found, target=target)
     return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), found)
 
 
-def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None) -> StudyTable:
+def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pairs: bool) -> StudyTable:
     path = base / str(spec.table)
     frame = read_table(path)
     root = str(base / spec.root) if spec.root else None
@@ -197,10 +202,13 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None) ->
             raise ConfigError(f"{file}: there is no such schema file")
         found = schema.from_yaml(file.read_text(encoding="utf-8"), str(file))
     else:
-        if spec.target is None:
+        if spec.target is None and not pairs:
             raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
         found = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
     target = spec.target or found.target
+    if target is None and pairs:
+        found = dataclasses.replace(found, root=root or found.root or str(path.parent))
+        return StudyTable(spec.name or f"{spec.source}/pairs", frame, found)
     if target is None:
         raise ConfigError(f"data: neither the study nor {spec.schema} names the target of {path.name}")
     found = dataclasses.replace(

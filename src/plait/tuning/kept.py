@@ -5,25 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import numpy as safetensors
 
-from plait.embedding_batches import Keep, Memory
+from plait import kept_weights
+from plait.embedding._batches import Keep, Memory
 from plait.encoders._base import Encoder
-from plait.store_claims import Claims
+from plait.kept_weights import Trained
+from plait.store._claims import Claims
 from plait.tasks import Task
 from plait.tuning.learn import Rows
 from plait.tuning.settings import Tuning
 from plait.tuning.tuned import Weights
 
 #: Under this name the store keeps tunings; raise the number when the same content gives other weights.
-FINGERPRINT = "plait tunings 1"
-_RECORD = "record"
+FINGERPRINT = "plait tunings 2"
 
 
 class Memories:
@@ -63,23 +63,39 @@ def content_key(
     return digest.digest()
 
 
-def keep_tuning(keep: Keep, key: bytes, weights: Sequence[Weights], record: dict[str, Any]) -> None:
-    """Put the updates of every encoder and the record of what they cost into the store."""
-    arrays = {f"{k}.{name}": w.numpy() for k, told in enumerate(weights) for name, w in told.items()}
-    arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    packed = np.frombuffer(safetensors.save(arrays), np.uint8)[None]
-    keep.put_many(FINGERPRINT, {key: packed}, "tuned weights")
+def found_or_made(
+    keep: Keep, key: bytes, told: Tuning, make: Callable[[], tuple[Sequence[Weights], dict[str, Any]]]
+) -> tuple[list[Weights], dict[str, Any], bool]:
+    """The updates of every encoder, the record of what they cost, and whether they were kept already.
+
+    What is not kept, or is broken there, is made; processes wait for each other (``kept_weights.found_or_made``).
+    """
+
+    def packed() -> Trained:
+        weights, record = make()
+        return Trained({f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}, record)
+
+    found, stored = kept_weights.found_or_made(
+        keep, FINGERPRINT, key, packed, lambda one: _fits(one.weights, told), "tuned weights"
+    )
+    return _unpacked(found.weights), dict(found.about), stored
 
 
-def kept_tuning(keep: Keep, key: bytes) -> tuple[list[Weights], dict[str, Any]] | None:
-    """What ``keep_tuning`` put there, or None."""
-    (packed,) = keep.get_many(FINGERPRINT, [key])
-    if packed is None:
-        return None
-    arrays = safetensors.load(packed.tobytes())
-    record: dict[str, Any] = json.loads(arrays.pop(_RECORD).tobytes())
+def _unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
     found: dict[int, dict[str, torch.Tensor]] = {}
     for name, array in arrays.items():
         number, _, target = name.partition(".")
         found.setdefault(int(number), {})[target] = torch.from_numpy(np.array(array))
-    return [found[k] for k in sorted(found)], record
+    return [found[k] for k in sorted(found)]
+
+
+def _fits(arrays: Mapping[str, np.ndarray], told: Tuning) -> bool:
+    """Whether there is an update of this rank for every encoder that is tuned, each with both halves."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for name, array in arrays.items():
+        number, _, target = name.partition(".")
+        names[number].add(target)
+        axis = {"A": 0, "B": 1}.get(target[-1:])
+        if axis is None or array.ndim <= axis or array.shape[axis] != told.rank or not np.isfinite(array).all():
+            return False
+    return sorted(names) == sorted(map(str, range(told.encoders))) and len(set(map(frozenset, names.values()))) == 1

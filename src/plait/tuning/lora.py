@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plait.encoders._cut import Cut
 from plait.errors import need
+from plait.tuning.adapted import Adapted
 from plait.tuning.settings import Tuning
 
 _NAME = "default"
@@ -20,7 +21,7 @@ def with_lora(cut: Cut, told: Tuning) -> nn.Module:
     """A copy of the upper layers with LoRA on every target; only the updates learn, and at first they are zero.
 
     Formula: W x + (alpha / rank) B A x, A (rank, in) random, B (out, rank) zero.
-    Source: Hu et al. 2021, LoRA, arXiv 2106.09685, section 4.1; the layers are peft's.
+    Source: Hu et al. 2021, LoRA, arXiv 2106.09685, section 4.1; put in by peft, linear maps computed by ``Adapted``.
     """
     peft = need("peft", "tune")
     network = copy.deepcopy(cut.upper)
@@ -30,6 +31,10 @@ def with_lora(cut: Cut, told: Tuning) -> nn.Module:
         adapted: nn.Module = peft.inject_adapter_in_model(settings, network)
     for name, parameter in adapted.named_parameters():
         parameter.requires_grad_("lora_" in name)
+    for name, part in list(adapted.named_modules()):
+        if isinstance(getattr(part, "base_layer", None), nn.Linear):
+            parent, _, child = name.rpartition(".")
+            setattr(adapted.get_submodule(parent), child, Adapted(part, told.alpha / told.rank))
     return adapted
 
 

@@ -50,6 +50,11 @@ class Tuning:
     folds: int = 3
     final: str = "mean"
 
+    @property
+    def encoders(self) -> int:
+        """How many encoders are tuned: one per fold, and one on all rows where it is asked for or there are no folds."""
+        return self.folds + (self.final == "all" or not self.folds)
+
     def __post_init__(self) -> None:
         """Refuse what no training could take."""
         for name, least in _WHOLE.items():

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.embedding_batches import Keep
-from plait.embedding_column import Column
+from plait.embedding._batches import Keep
+from plait.embedding._column import Column
 from plait.encoders._base import Encoder
 from plait.encoders._cut import Cut
 from plait.errors import ConfigError, need
 from plait.progress import track
 from plait.store import Store
-from plait.store_record import halved
+from plait.store._record import halved
 from plait.tasks import Task
 from plait.tokens import Tokens
 from plait.tuning.folds import dealt, together, validation_part
-from plait.tuning.kept import Memories, content_key, keep_tuning, kept_tuning
+from plait.tuning.kept import Memories, content_key, found_or_made
 from plait.tuning.learn import Learned, Rows, learn
 from plait.tuning.settings import Tuning
 from plait.tuning.states import States, embedded, states
@@ -73,19 +73,12 @@ class Single:
 
     def run(self) -> tuple[Tuned, Tokens, dict[str, Any]]:
         """The tuned encoder, the tokens of the rows, and what it cost."""
-        start = time.perf_counter()
         key = content_key(self.base, self.keys, self.rows, self.units, self.known.task, self.told, self.known.seed)
-        found = kept_tuning(self.keep, key)
-        if found is None:
-            weights, record = self._tuned()
-            record["seconds"] = round(time.perf_counter() - start, 3)
-            keep_tuning(self.keep, key, weights, record)
-        else:
-            weights, record = found
+        weights, record, stored = found_or_made(self.keep, key, self.told, self._tuned)
         encoder = Tuned(self.base, self.told, weights[self.told.folds :] or weights)
         tokens = self._tokens(encoder, weights[: self.told.folds], key)
         self.column.warn()
-        return encoder, tokens, {**record, "from_store": found is not None}
+        return encoder, tokens, {**record, "from_store": stored}
 
     def _parts(self) -> tuple[Cut, States]:
         """The two parts of the network, and what the lower one made of the cells; computed when first needed."""
@@ -103,16 +96,13 @@ class Single:
 
     def _tuned(self) -> tuple[list[Weights], dict[str, Any]]:
         """An encoder per fold that learns from the other folds, and where it is wanted one that learns from all."""
+        start = time.perf_counter()
         need("peft", "tune")
         _, cells = self._parts()
         fold = self._fold()
-        numbers = [
-            *range(self.told.folds),
-            *([self.told.folds] if self.told.final == "all" or not self.told.folds else []),
-        ]
         learned = []
-        with track(len(numbers), f"{self.column.name}: tuning", "encoders", self.progress) as bar:
-            for number in numbers:
+        with track(self.told.encoders, f"{self.column.name}: tuning", "encoders", self.progress) as bar:
+            for number in range(self.told.encoders):
                 learned.append(self._learned(np.flatnonzero(fold != number), cells, number))
                 bar.advance(1)
         record = {
@@ -123,6 +113,7 @@ class Single:
             "diverged": sum(one.diverged for one in learned),
             "trained_weights": sum(w.numel() for one in learned for w in one.weights.values()),
             "history": [one.history for one in learned],
+            "seconds": round(time.perf_counter() - start, 3),
         }
         return [one.weights for one in learned], record
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait.embedding_column import Column
+from plait.embedding._column import Column
 from plait.errors import ConfigError, need
 from plait.features import Featurizer
+from plait.records.memory import give_back
 from plait.schema import Schema
 from plait.table import cells
 from plait.tasks import Task
@@ -66,6 +67,7 @@ def tune(
             encoder = features.encoders[modality.name]
             one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, told.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
+            give_back()
     finally:
         if store is not None:
             store.close()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.embedding import Forward
-from plait.embedding_batches import Keep
-from plait.embedding_column import Column
+from plait.embedding._batches import Keep
+from plait.embedding._column import Column
 from plait.encoders._base import Encoder
 from plait.tokens import Tokens
 

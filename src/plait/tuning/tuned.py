@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from plait import config
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
-from plait.store_record import halved
+from plait.store._record import halved
 from plait.tokens import Tokens
 from plait.tuning.lora import merged
 from plait.tuning.settings import Tuning

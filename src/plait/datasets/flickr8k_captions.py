@@ -1,0 +1,60 @@
+"""Flickr8k's captions alone: pairs of two captions of one photograph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from plait.datasets._base import Dataset, Loaded, make_schema
+from plait.errors import ConfigError
+from plait.schema import Modality
+
+
+class Flickr8kCaptions(Dataset):
+    """Captions of all 8,091 photographs of Flickr8k in pairs, each a text modality, for alignment; no target.
+
+    The captions of a photograph are put in random order (``seed``), so that none is always on one side, and neighbours are
+    paired: four pairs of five captions. ``photographs`` are drawn, from the ``first`` so many of the file where that is told.
+    A study draws them anew for each of its seeds.
+
+    Licence: research and education only, as the University of Illinois states.
+    """
+
+    title: ClassVar[str] = "Flickr8k (captions)"
+    url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
+    licence: ClassVar[str] = "research use"
+    citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
+    tasks: ClassVar[Mapping[str, str]] = {}
+    metrics: ClassVar[Mapping[str, str]] = {}
+    resplit: ClassVar[bool] = False
+
+    def __init__(self, photographs: int | None = None, first: int | None = None, seed: int = 0) -> None:
+        """Decide which photographs to draw."""
+        for name, told in (("photographs", photographs), ("first", first)):
+            if told is not None and (isinstance(told, bool) or not isinstance(told, int) or told < 1):
+                raise ConfigError(f"flickr8k_captions: {name} {told!r}: expected a whole number from 1")
+        self.photographs, self.first, self.seed = photographs, first, seed
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``flickr8k_1k/flickr8k_all_captions.csv``."""
+        captions = pd.read_csv(self.file(root, "flickr8k_1k", "flickr8k_all_captions.csv"))
+        rng = np.random.default_rng(self.seed)
+        names = captions["image"].unique()[: self.first]
+        if self.photographs is not None:
+            names = rng.permutation(names)[: self.photographs]
+        captions = captions[captions["image"].isin(names)]
+        captions = captions.iloc[rng.permutation(len(captions))]
+        rows = [
+            (one, two, name)
+            for name, group in captions.groupby("image", sort=True)
+            for one, two in itertools.pairwise(group["caption"])
+        ]
+        frame = pd.DataFrame(rows, columns=["a", "b", "photograph"])
+        modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))
+        schema = make_schema(frame, modalities, None, "classification", {"photograph": "identifier"})
+        return Loaded(frame, {"pairs": schema}, groups="photograph")

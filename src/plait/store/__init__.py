@@ -1,0 +1,237 @@
+"""Embeddings are computed once per distinct cell and encoder, ever: this is where they are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from plait.errors import StoreError
+from plait.store._claims import Claims
+from plait.store._environment import Environment, open_shared, release
+from plait.store._record import halved, header, pack, unpack
+from plait.store._size import parse_size, show_size
+
+if TYPE_CHECKING:
+    import lmdb
+
+__all__ = ["Pruned", "Store", "parse_size", "show_size"]
+
+#: Keys: ``FORMAT_KEY``; ``ENCODER`` + encoder -> JSON; ``CELL`` + encoder + cell -> record; encoder and cell: 16 bytes.
+FORMAT_KEY, FORMAT = b"plait", b"1"
+ENCODER, CELL = b"e", b"c"
+#: Reading says when an encoder was used last, but not more often than this.
+TOUCH_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What ``Store.prune`` did; sizes in bytes on disk."""
+
+    entries: int
+    before: int
+    after: int
+    compacted: bool
+
+    def __str__(self) -> str:
+        """One line for people."""
+        done = f"removed {self.entries} entries, {show_size(self.before)} -> {show_size(self.after)}"
+        if self.compacted:
+            return done
+        return (
+            f"{done}; the freed space stays in the file and will be used again "
+            "(another process has the store open, or the disk has no room for a smaller copy)"
+        )
+
+
+class Store:
+    """Arrays (T, D) by encoder and content of the cell, in one LMDB file that threads and processes may share.
+
+    Numbers are kept as float16 where they fit. What is there is never overwritten: two processes that computed the same
+    cell both go on with the numbers that were stored first.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """Open or make the store in the folder ``path``, else in ``$PLAIT_STORE``, else in ``~/.cache/plait/store``.
+
+        Raises:
+            StoreError: it cannot be opened or is damaged.
+        """
+        chosen = path or os.environ.get("PLAIT_STORE") or "~/.cache/plait/store"
+        self.path = Path(chosen).expanduser().absolute()
+        self._touched: dict[bytes, float] = {}
+        self._environment: Environment | None = open_shared(self.path)
+        try:
+            self._environment.read(self._check)
+        except BaseException:
+            self.close()
+            raise
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        """Sent to another process, the store is opened there."""
+        return Store, (self.path,)
+
+    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """The arrays (T, D) of the cells ``keys``, read-only; None where there is none.
+
+        Raises:
+            StoreError: the store cannot be read or is damaged.
+        """
+        encoder = _encoder_id(fingerprint)
+        # In the order of the file: it matters when it is not in memory yet.
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        records = self._open().read(lambda txn: [txn.get(CELL + encoder + keys[i]) for i in order])
+        found: list[np.ndarray | None] = [None] * len(keys)
+        for i, record in zip(order, records, strict=True):
+            found[i] = None if record is None else self._unpack(bytes(record))
+        self._touch(encoder)
+        return found
+
+    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
+        """Number of tokens T of each cell, read from the headers alone; None where there is none."""
+        encoder = _encoder_id(fingerprint)
+
+        def tokens(txn: lmdb.Transaction) -> list[int | None]:
+            records = (txn.get(CELL + encoder + key) for key in keys)
+            return [None if record is None else header(record).tokens for record in records]
+
+        return self._open().read(tokens, buffers=True)
+
+    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
+        """Keep arrays (T, D) in one commit and give them back as they will be read, float16 where the numbers fit.
+
+        Raises:
+            StoreError: the store cannot be written: a full disk, a read-only folder.
+        """
+        encoder, now = _encoder_id(fingerprint), int(time.time())
+        kept = {key: halved(array) for key, array in items.items()}
+        records = {key: pack(kept[key], now) for key in sorted(kept)}
+
+        def put(txn: lmdb.Transaction) -> dict[bytes, bytes]:
+            earlier: dict[bytes, bytes] = {}
+            for key, record in records.items():
+                if not txn.put(CELL + encoder + key, record, overwrite=False):
+                    earlier[key] = bytes(txn.get(CELL + encoder + key) or b"")
+            new = [len(record) for key, record in records.items() if key not in earlier]
+            txn.put(FORMAT_KEY, FORMAT, overwrite=False)
+            count(txn, encoder, len(new), sum(new), label=label or fingerprint, fingerprint=fingerprint, last_used=now)
+            return earlier
+
+        earlier = self._open().write(put)
+        self._touched[encoder] = time.time()
+        return kept | {key: self._unpack(record) for key, record in earlier.items()}
+
+    def claims(self, fingerprint: str) -> Claims:
+        """For ``embed``: who encodes what, so that two processes share the work."""
+        return Claims(self._open().claimed, fingerprint)
+
+    def sizes(self) -> list[dict[str, Any]]:
+        """What is stored of each encoder, last used first.
+
+        ``label``, ``fingerprint``, ``entries``, ``bytes`` (without the database around them), ``last_used`` (UTC).
+        """
+        found = sorted(self._open().read(encoders).values(), key=lambda facts: facts["last_used"], reverse=True)
+        names = ("label", "fingerprint", "entries", "bytes")
+        return [
+            {name: facts[name] for name in names}
+            | {"last_used": datetime.fromtimestamp(facts["last_used"], UTC).isoformat()}
+            for facts in found
+        ]
+
+    def disk_bytes(self) -> int:
+        """Size of the data file."""
+        return self._open().disk_bytes()
+
+    def prune(self, limit_bytes: int) -> Pruned:
+        """Remove entries until the data file is at most that large, and give the space back to the disk.
+
+        First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
+        """
+        from plait.store._prune import prune
+
+        return prune(self._open(), limit_bytes)
+
+    def close(self) -> None:
+        """Close it; other open stores of the same folder stay usable."""
+        environment, self._environment = self._environment, None
+        if environment is not None:
+            release(environment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Environment:
+        if self._environment is None:
+            raise StoreError(f"the store in {self.path} is closed; open it again")
+        return self._environment
+
+    def _check(self, txn: lmdb.Transaction) -> None:
+        """Refuse a database of somebody else, or of another format."""
+        found = txn.get(FORMAT_KEY)
+        if found is None and txn.cursor().first():
+            raise StoreError(f"{self.path} holds a database that is not plait's; give another folder for the store")
+        if found not in (None, FORMAT):
+            raise StoreError(
+                f"the store in {self.path} has format {found!r}, this version of plait knows {FORMAT!r}; "
+                f"delete {self.path / 'data.mdb'} (it only saves time) or give another folder"
+            )
+
+    def _unpack(self, record: bytes) -> np.ndarray:
+        try:
+            return unpack(record)
+        except ValueError as error:
+            raise self._open().damaged(str(error)) from error
+
+    def _touch(self, encoder: bytes) -> None:
+        """Say that an encoder was used."""
+        now = time.time()
+        if now - self._touched.get(encoder, 0.0) < TOUCH_SECONDS:
+            return
+        self._touched[encoder] = now
+        try:
+            self._open().write(lambda txn: count(txn, encoder, 0, 0, last_used=int(now)))
+        except StoreError:
+            return  # a full disk must not stop reading; only the order of pruning suffers
+
+
+def encoders(txn: lmdb.Transaction) -> dict[bytes, dict[str, Any]]:
+    """What is written of each encoder: label, fingerprint, entries, bytes, last_used."""
+    cursor, found = txn.cursor(), {}
+    more = cursor.set_range(ENCODER)
+    while more and bytes(cursor.key())[:1] == ENCODER:
+        if len(cursor.key()) == 1 + 16:
+            found[bytes(cursor.key())[1:]] = json.loads(bytes(cursor.value()))
+        more = cursor.next()
+    return found
+
+
+def count(txn: lmdb.Transaction, encoder: bytes, entries: int, size: int, **facts: Any) -> None:
+    """Add to an encoder's entries and bytes, and set the facts given; without a label, only if it is known already."""
+    found = txn.get(ENCODER + encoder)
+    if found is None and "label" not in facts:
+        return
+    record: dict[str, Any] = {"entries": 0, "bytes": 0, **(json.loads(bytes(found)) if found else {}), **facts}
+    record["entries"] += entries
+    record["bytes"] += size
+    if record["entries"]:
+        txn.put(ENCODER + encoder, json.dumps(record).encode())
+    else:
+        txn.delete(ENCODER + encoder)
+
+
+def _encoder_id(fingerprint: str) -> bytes:
+    return blake2b(fingerprint.encode(), digest_size=16).digest()

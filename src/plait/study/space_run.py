@@ -1,0 +1,88 @@
+"""One run of a study of spaces: fitted on pairs, judged by every evaluation that the study names."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from plait.aligner import ModalityAligner
+from plait.alignment_evaluation.evaluations import Asked, Part, judged
+from plait.study import space_rows, splits
+from plait.study.runs import Run
+from plait.study.setting import Setting
+from plait.study.space_spec import SpaceSpec
+from plait.study.tables import StudyTable
+
+Arrays = dict[str, np.ndarray]
+
+
+def run_space(
+    table: StudyTable, run: Run, setting: Setting, space: SpaceSpec
+) -> tuple[dict[str, Any], Arrays, list[dict[str, Any]]]:
+    """The line of a run, what is kept of its rows, and its epochs.
+
+    The seed of the weights is the run's seed and split added, so that no two folds of a seed begin alike.
+
+    Raises:
+        PlaitError: the space cannot be fitted or judged.
+    """
+    data = setting.spec.data[run.data]
+    split = data.split or setting.spec.split
+    train, test = space_rows.rows_of(table, split, run.seed, run.split)
+    group = run.model.get("group") or splits.group_column(table, split)
+    aligner = ModalityAligner(
+        **{**run.model, "group": group},
+        modalities=table.schema,
+        root=table.schema.root,
+        store=setting.store,
+        progress=False,
+        random_state=run.seed + run.split,
+    ).fit(table.frame.iloc[train].reset_index(drop=True))
+    clock = time.perf_counter()
+    held = table.frame.iloc[test].reset_index(drop=True) if len(test) else None
+    root = None if data.root is None or data.dataset is None else str(setting.base / data.root)
+    asked = Asked(aligner, held, group, root)
+    parts = [(str(told["name"]), part) for told in space.evaluations for part in judged(told, asked)]
+    record = aligner.record_
+    seconds = record["seconds"]
+    line = {
+        "status": "done",
+        "train_rows": len(train),
+        "test_rows": len(test),
+        "evaluations": [_line(run, name, part) for name, part in parts],
+        "seconds": {
+            "fit": seconds["align"],
+            "fit_processor": seconds["align, processor"],
+            "encode": seconds["encode"],
+            "test": round(time.perf_counter() - clock, 3),
+        },
+        "weights": {"trained": record["trained_weights"], "frozen": 0},
+        "epochs": record["epochs"],
+    }
+    return line, _arrays(parts), [r for r in aligner.history_ if "epoch" in r]
+
+
+def _line(run: Run, evaluation: str, part: Part) -> dict[str, Any]:
+    found = {
+        "condition": f"{evaluation}: {part.name}",
+        "present": list(run.subset),
+        "metrics": {k: None if math.isnan(v) else float(v) for k, v in part.metrics.items()},
+        "frozen": part.frozen,
+    }
+    if part.curves:
+        found["curves"] = {name: {str(x): y for x, y in curve.items()} for name, curve in part.curves.items()}
+    return found
+
+
+def _arrays(parts: list[tuple[str, Part]]) -> Arrays:
+    """``rows_i`` and ``truth_i`` of the i-th evaluation, where it keeps its rows."""
+    found = {}
+    for place, (_, part) in enumerate(parts):
+        if part.rows is not None:
+            found[f"rows_{place}"] = part.rows.astype(np.float32)
+        if part.truth is not None:
+            found[f"truth_{place}"] = part.truth.astype(np.float32)
+    return found

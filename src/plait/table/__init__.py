@@ -1,0 +1,92 @@
+"""Tables: read, write, split, and their cells handed to encoders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.table._cells import cells
+from plait.table._files import pieces
+from plait.table._split import split
+from plait.table._values import each_once, text_of
+from plait.table._values import items as parse_labels
+from plait.table._write import table_writer, write_table
+
+__all__ = [
+    "cells",
+    "data_hash",
+    "parse_labels",
+    "read_chunks",
+    "read_table",
+    "split",
+    "table_writer",
+    "write_chunks",
+    "write_table",
+]
+
+_PIECE = 50_000  # rows; bounds what lies in memory twice while a file is read
+
+
+def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
+    """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, or Parquet (cells keep their types).
+
+    Args:
+        path: ``.csv``, ``.tsv``, ``.jsonl``, each also ``.gz``, or ``.parquet``.
+        encoding: of a text table; None is UTF-8.
+
+    Raises:
+        TableError: the file is not there, empty, or not what its ending says; the message names the line.
+    """
+    frames = list(pieces(path, _PIECE, encoding))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def read_chunks(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
+    """The same table in pieces of at most ``rows`` rows, each numbered from 0: it need not fit into memory."""
+    yield from pieces(path, rows, encoding)
+
+
+def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:
+    """Write a table piece by piece, whole or not at all; the number of rows comes back."""
+    count = 0
+    with table_writer(path) as write:
+        for frame in frames:
+            write(frame)
+            count += len(frame)
+    return count
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Hex digest of the names and cells of a table, whatever types the cells are kept in.
+
+    Example:
+        >>> data_hash(pd.DataFrame({"a": ["1", None]})) == data_hash(pd.DataFrame({"a": [1.0, float("nan")]}))
+        True
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in frame.columns:
+        digest.update(f"\x1d{name}\x1d".encode())
+        for found in each_once(frame[name], _cell_bytes):
+            digest.update(found + b"\x1e")
+    return digest.hexdigest()
+
+
+def _cell_bytes(cell: Any) -> bytes:
+    if isinstance(cell, str):
+        return text_of(cell).encode("utf-8", "surrogatepass")
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, np.ndarray):
+        return f"{cell.dtype}{cell.shape}".encode() + (
+            repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
+        )
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
+    if isinstance(cell, dict | set):
+        return repr(cell).encode()
+    return b"" if pd.isna(cell) else text_of(cell).encode()

@@ -1,0 +1,115 @@
+"""Tables written whole or piece by piece: beside their place first, then renamed, so never half."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+
+from plait.errors import TableError, need
+from plait.table._files import PARQUET, TEXT, ending_of
+
+Write = Callable[[pd.DataFrame], None]
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Write]:
+    r"""A function that appends rows to a new table; the file takes its name when the block ends without an error.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> place = pathlib.Path(tempfile.mkdtemp()) / "answers.csv"
+        >>> with table_writer(place) as write:
+        ...     write(pd.DataFrame({"race": ["Dragon"]}))
+        >>> place.read_text()
+        'race\nDragon\n'
+    """
+    path = Path(path)
+    ending = ending_of(path)
+    if not path.parent.is_dir():
+        raise TableError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise TableError(f"{path}: is a folder; name the file to write")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{''.join(path.suffixes[-2:])}")
+    make = _parquet_writer if ending in PARQUET else _text_writer
+    try:
+        with make(beside, ending) as write:
+            yield write
+        beside.replace(path)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as its ending says: ``.csv``, ``.tsv``, ``.jsonl`` (each also ``.gz``) or ``.parquet``."""
+    with table_writer(path) as write:
+        write(frame)
+
+
+@contextmanager
+def _text_writer(path: Path, ending: str) -> Iterator[Write]:
+    mark = TEXT[ending]
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    started = False
+    with opened(path, "wt", encoding="utf-8", newline="") as file:
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal started
+            if mark is None:
+                _write_json(frame, file)
+            else:
+                bars = frame.map(lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v)
+                bars.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
+            started = True
+
+        yield write
+
+
+def _write_json(frame: pd.DataFrame, file: TextIO) -> None:
+    for record in frame.to_dict(orient="records"):
+        plain = {str(k): _json_value(v) for k, v in record.items()}
+        file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_json_value(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return None if pd.isna(value) else str(value)
+
+
+@contextmanager
+def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
+    arrow = need("pyarrow", "parquet")
+    parquet = need("pyarrow.parquet", "parquet")
+    opened: list[Any] = []
+
+    def write(frame: pd.DataFrame) -> None:
+        shape = opened[0].schema if opened else None
+        try:
+            table = arrow.Table.from_pandas(frame, schema=shape, preserve_index=False)
+        except arrow.ArrowException as error:
+            raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
+        if not opened:
+            opened.append(parquet.ParquetWriter(path, table.schema))
+        opened[0].write_table(table)
+
+    try:
+        yield write
+    finally:
+        if opened:
+            opened[0].close()
