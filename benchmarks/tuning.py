@@ -1,6 +1,6 @@
 """Tuning the last layers over cached lower ones, against the whole network recomputed each epoch.
 
-    PLAIT_DATA=... OMP_NUM_THREADS=1 python benchmarks/tuning.py [--data movies] [--rows 96] [--epochs 4] [--rounds 3]
+    PLAIT_DATA=... OMP_NUM_THREADS=1 python benchmarks/tuning.py [--data movies] [--rows 64] [--epochs 4] [--rounds 2]
 
 Three ways do the same: the encoders of all folds are tuned, each on its rows and for so many epochs (validation rows judged
 after each), then every row is embedded by the one that has not seen it. All begin with the cells themselves.
@@ -235,7 +235,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="movies", choices=sorted(WHAT))
-    for name, value in (("rows", 96), ("epochs", 4), ("layers", 3), ("folds", 3), ("rounds", 3)):
+    for name, value in (("rows", 64), ("epochs", 4), ("layers", 3), ("folds", 3), ("rounds", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--ways", nargs="+", default=["plait", "no cache", "ordinary"])
     parser.add_argument("--out", type=Path)

@@ -39,14 +39,14 @@ class TrainingRows:
         """Inputs, targets and weights of the rows; the inputs hold until the next call."""
         there = rows.to(self.device)
         batch = moved(self.inputs.take(rows), self.device) if self.streams else self._gathered(there)
-        return batch, self.target[there], self.weight[there]
+        return batch, self.target.index_select(0, there), self.weight.index_select(0, there)
 
     def _gathered(self, rows: Tensor) -> Inputs:
         tokens = {
             name: Tokens(self._of(name, t.x, rows), t.mask.index_select(0, rows))
             for name, t in self.inputs.tokens.items()
         }
-        return Inputs(tokens, {}, {name: there[rows] for name, there in self.inputs.present.items()})
+        return Inputs(tokens, {}, {name: there.index_select(0, rows) for name, there in self.inputs.present.items()})
 
     def _of(self, name: str, x: Tensor, rows: Tensor) -> Tensor:
         array = self._arrays.get(name)
