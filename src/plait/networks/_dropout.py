@@ -62,7 +62,9 @@ class Masks:
 
 def _drawn(size: int, chance: float, generator: torch.Generator) -> Tensor:
     drawn = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    return (drawn.view(torch.uint8)[:size] >= round(chance * 256)).float().mul_(_scale(chance))  # a random byte per unit
+    return (
+        (drawn.view(torch.uint8)[:size] >= round(chance * 256)).float().mul_(_scale(chance))
+    )  # a random byte per unit
 
 
 def _scale(chance: float) -> float:
