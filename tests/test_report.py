@@ -269,9 +269,12 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_a_stranger_s_text_is_harmless(tmp_path):
-    names = EVIL[:5]
+    names = [f"m{number}" for number in range(5)]  # names of modalities cannot be evil, those of columns can
     told = schema("classification", names, target=EVIL[0])
-    frame = table("classification", 120, names=names, target=EVIL[0], classes=EVIL)
+    evil = {column: f"{EVIL[int(column[1])]}{column}" for m in told.modalities for column in m.columns}
+    modalities = (dataclasses.replace(m, columns=tuple(evil[c] for c in m.columns)) for m in told.modalities)
+    told = dataclasses.replace(told, modalities=tuple(modalities))
+    frame = table("classification", 120, names=names, target=EVIL[0], classes=EVIL).rename(columns=evil)
     model = FakeModel(told).fit(frame)
     model.history_ = [{"member": EVIL[0], "epoch": 0, "train_loss": 1.0, "valid_loss": float("inf")}]
     page = write_report(

@@ -7,7 +7,8 @@ import json
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -185,6 +186,28 @@ def test_what_has_no_alignment_is_told_once(text: Results) -> None:
     assert not shown.duplicated(["evaluation", "part", "variant"]).any()
     joined = shown[(shown["part"] == "joined") & (shown["variant"] == "cca")]
     assert joined["runs"].tolist() == [2, 2]
+
+
+def test_one_that_trains_its_encoders_does_not_hide_the_frozen_ones() -> None:
+    lines = [
+        {
+            "status": "done",
+            "dataset": "d",
+            "run": f"{variant}{seed}",
+            "variant": variant,
+            "seed": seed,
+            "split": 0,
+            "train_rows": 9,
+            "test_rows": 3,
+            "evaluations": [
+                {"condition": "probe: encoder", "frozen": variant != "convirt", "metrics": {"top": 0.1 * seed}}
+            ],
+        }
+        for seed in (0, 1)
+        for variant in ("convirt", "cca", "ridge")
+    ]
+    table = scores(cast(Results, SimpleNamespace(lines=lines)))
+    assert table["variant"].tolist() == ["convirt", "-", "convirt", "-"]
 
 
 def test_seeds_pair_captions_anew(root: Path) -> None:

@@ -46,13 +46,14 @@ def scores(results: Results) -> pd.DataFrame:
     ``place`` is the part's place among those of its run. What has no alignment in it is told once, of the first variant.
     """
     records = []
-    first = {line["dataset"]: line["variant"] for line in reversed(results.lines) if line["status"] == "done"}
+    first: dict[tuple[str, str], str] = {}  # of those for which it is frozen: one may have trained its encoders
     for line in results.lines:
         if line["status"] != "done":
             continue
         named = {k: line[k] for k in ("dataset", "seed", "split", "run", "train_rows", "test_rows")}
         for place, told in enumerate(line["evaluations"]):
-            if told["frozen"] and line["variant"] != first[line["dataset"]]:
+            teller = first.setdefault((line["dataset"], told["condition"]), line["variant"]) if told["frozen"] else None
+            if teller not in (None, line["variant"]):
                 continue
             evaluation, _, part = told["condition"].partition(": ")
             told_of = {"evaluation": evaluation, "part": part, "place": place}
