@@ -11,7 +11,7 @@ from plait import schema, table
 from plait.leak_target import Keys, explained, told_rightly
 from plait.leaks import keys_of, leaks
 from plait.schema import Modality, Schema
-from plait.schema_column import Column
+from plait.schema._column import Column
 
 N = 600
 RNG = np.random.default_rng(0)

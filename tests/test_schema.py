@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plait import schema, table
 from plait.errors import ConfigError, PlaitWarning, TableError
 from plait.schema import Modality, Schema
-from plait.schema_names import distinct_names, name_problem
+from plait.schema._names import distinct_names, name_problem
 
 N = 60
 RNG = np.random.default_rng(0)

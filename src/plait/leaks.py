@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.leak_target import Keys, Target, target_of
 from plait.schema import Schema
-from plait.schema_column import Column
+from plait.schema._column import Column
 from plait.table._values import items
 
 _ROWS = 20_000  # looked at, spread over the table

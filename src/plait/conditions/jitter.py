@@ -41,7 +41,7 @@ class Jitter(RowCondition):
     strength: float = 0.5
 
     def _learn_column(self, series: pd.Series, told: str | None) -> _Spread | None:
-        from plait.schema_infer import tabular_type
+        from plait.schema._infer import tabular_type
 
         if (told or tabular_type(series)) != "number":
             return None

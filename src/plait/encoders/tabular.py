@@ -17,7 +17,7 @@ from plait.encoders._base import Cells, Encoder
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_columns import features_of, restore
 from plait.errors import PlaitWarning, TableError, nearest
-from plait.schema_infer import tabular_type
+from plait.schema._infer import tabular_type
 from plait.table._values import nulls, text_of
 from plait.tokens import Tokens
 

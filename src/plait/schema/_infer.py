@@ -10,10 +10,10 @@ import pandas as pd
 
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema import Modality, Schema
-from plait.schema_check import check_frame
-from plait.schema_column import Column, Verdict, coded
-from plait.schema_names import distinct_names
-from plait.schema_rules import RULES, TABULAR, items_list
+from plait.schema._check import check_frame
+from plait.schema._column import Column, Verdict, coded
+from plait.schema._names import distinct_names
+from plait.schema._rules import RULES, TABULAR, items_list
 
 #: Kinds whose columns are joined into one modality.
 _JOINED = ("text", "code", "tabular")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from plait.schema_column import Column, Verdict, coded
-from plait.schema_media import media, unusable, vector
+from plait.schema._column import Column, Verdict, coded
+from plait.schema._media import media, unusable, vector
 from plait.table._parse import ISO, booleans, numbers
 from plait.table._values import items, items_of
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from plait.errors import CellError
-from plait.schema_column import Column, Verdict
+from plait.schema._column import Column, Verdict
 from plait.table._archive import Place
 from plait.table._cells import vector_of
 

@@ -11,7 +11,7 @@ from plait.config import fields_of, parse_yaml
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, PlaitError, nearest
 from plait.schema import Modality, Schema
-from plait.schema_names import name_problem
+from plait.schema._names import name_problem
 
 _FIELDS = ("target", "task", "root", "modalities", "ignored")
 _MODALITY = tuple(f for f in fields_of(Modality) if f != "name")

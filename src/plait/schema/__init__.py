@@ -10,7 +10,7 @@ import numpy as np
 
 from plait.encoders._base import KINDS
 from plait.errors import ConfigError, TableError, nearest
-from plait.schema_names import name_problem
+from plait.schema._names import name_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     Raises:
         TableError: the table has no rows, a column name twice, no such target, or a target without values.
     """
-    from plait.schema_infer import infer_schema  # late: it needs this module
+    from plait.schema._infer import infer_schema  # late: it needs this module
 
     return infer_schema(frame, target, root, task)
 
@@ -136,7 +136,7 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> N
     Raises:
         TableError: all problems at once, each with its column.
     """
-    from plait.schema_check import problems
+    from plait.schema._check import problems
 
     found = problems(schema, frame, partial=partial)
     if len(found) == 1:
@@ -156,7 +156,7 @@ def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.n
 
 def to_dict(schema: Schema) -> dict[str, Any]:
     """A schema as plain values, without notes and doubts."""
-    from plait.schema_yaml import schema_to_dict
+    from plait.schema._yaml import schema_to_dict
 
     return schema_to_dict(schema)
 
@@ -167,7 +167,7 @@ def from_dict(told: Mapping[str, Any], where: str = "schema") -> Schema:
     Raises:
         ConfigError: all problems at once.
     """
-    from plait.schema_yaml import schema_from_dict
+    from plait.schema._yaml import schema_from_dict
 
     return schema_from_dict(told, where)
 
@@ -179,7 +179,7 @@ def modalities_from(told: Mapping[str, Any], where: str = "modalities") -> tuple
 
 def to_yaml(schema: Schema) -> str:
     """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back."""
-    from plait.schema_yaml import schema_to_yaml
+    from plait.schema._yaml import schema_to_yaml
 
     return schema_to_yaml(schema)
 
@@ -190,6 +190,6 @@ def from_yaml(text: str, where: str = "schema") -> Schema:
     Raises:
         ConfigError: not YAML, a key given twice, or an unknown field; the message names the line.
     """
-    from plait.schema_yaml import schema_from_yaml
+    from plait.schema._yaml import schema_from_yaml
 
     return schema_from_yaml(text, where)
