@@ -1,4 +1,4 @@
-"""One column under inspection: what the rules of ``schema_rules`` ask of it, computed once."""
+"""One column under inspection: what the rules of ``plait.schema._rules`` ask of it, computed once."""
 
 from __future__ import annotations
 
