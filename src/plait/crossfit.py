@@ -129,7 +129,7 @@ def crossfit(
         advance(len(batch))
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    found = _side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
+    found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
     warn_diverged(history, settings)
     result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
@@ -171,7 +171,7 @@ def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]]
     return [range(number, number + 1) for number in range(len(folds))]
 
 
-def _side_by_side(
+def side_by_side(
     run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
 ) -> list[list[dict[str, Any]]]:
     """Batches of members on a thread each, one core per batch: matrices this small gain nothing from more (twice as fast).
