@@ -5,11 +5,12 @@
 9,500 rows of 1,724 features (the size of the Hearthstone table of issue 4), a head of one block (1,724 -> 128 -> 13,
 batch normalisation, ReLU, dropout) and batches of 512 rows. The ways are measured in turn, ``--rounds`` times in one
 process; told are wall and processor seconds (which other processes disturb less) and the ratios of each round. plait's
-epoch is that of ``plait.train.train``, validation left out; the DataLoader's is the usual loop (shuffle, collate,
-``torch.optim.AdamW``) over the same network in plain PyTorch; scikit-learn's is ``max_iter=1`` with the same width and
-batch size, of float32 and of float64, numpy's default (it has no batch normalisation and no dropout, which makes its
-epoch cheaper), and as it is used most, with its own batches of 200 in float64. Each way trains for ``--epochs`` epochs (a large table gets nine from ``plait fit``) from arrays in float32;
-the seconds are those of one, with all that a training does once (plait rounds the features to bf16) in them.
+epoch is that of ``plait.train.train``, validation left out, and with several threads also that of one of as many members,
+trained side by side as ``plait fit`` does; the DataLoader's is the usual loop (shuffle, collate, ``torch.optim.AdamW``) over
+the same network in plain PyTorch; scikit-learn's has the same width and batch size, in float32 and in float64, numpy's
+default (no batch normalisation and no dropout, which makes its epoch cheaper), and as it comes, in float64 with batches of
+200. Each way trains for ``--epochs`` epochs (a large table gets nine from ``plait fit``) from arrays in float32; the seconds
+are those of one, with all that a training does once (plait rounds the features to bf16) in them.
 
 Told last is what the processor can do: the seconds of the head's products alone (forward, and back to the weights), at
 the rate of its own matrix product in bf16 and in float32.
