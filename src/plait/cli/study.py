@@ -158,7 +158,9 @@ def _show(found: Results, json: bool) -> None:
     told = found.status()
     rows = found.summary()
     if json:
-        means = [{k: None if v != v else v for k, v in row.items()} for row in rows.to_dict("records")]  # JSON has no NaN
+        means = [
+            {k: None if v != v else v for k, v in row.items()} for row in rows.to_dict("records")
+        ]  # JSON has no NaN
         show_json({**told, "folder": str(found.folder), "means": means})
         return
     if found.spec.space is not None:

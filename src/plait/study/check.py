@@ -56,7 +56,10 @@ def _data(spec: Spec) -> Iterator[Problem]:
     for i, told in enumerate(spec.data):
         place: Place = ("data",) if single else ("data", i)
         if (told.split or spec.split).kind == "none":
-            yield (*place, "split") if told.split else ("split",), "split none: only a study of a space learns from all rows"
+            yield (
+                (*place, "split") if told.split else ("split",),
+                "split none: only a study of a space learns from all rows",
+            )
         if told.dataset is not None:
             yield from _dataset(spec, told, place)
 

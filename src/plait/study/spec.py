@@ -182,7 +182,20 @@ class Spec:
 _MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
 #: Fields of a study file, in the order in which it is written.
 FIELDS = (
-    *("name", "about", "source", "space", "data", "model", "grid", "variants", "exclude", "seeds", "split", "modalities"),
+    *(
+        "name",
+        "about",
+        "source",
+        "space",
+        "data",
+        "model",
+        "grid",
+        "variants",
+        "exclude",
+        "seeds",
+        "split",
+        "modalities",
+    ),
     *("conditions", "present", "metrics", "budget", "claims"),
 )
 
