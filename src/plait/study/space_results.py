@@ -83,7 +83,11 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     kept = [c for c in rows.columns if not str(c).endswith(" sd")]
     for (dataset, evaluation), part in rows[kept].groupby(["dataset", "evaluation"], sort=False):
         told = part.drop(columns=["dataset", "evaluation"]).dropna(axis=1, how="all")
-        yield f"{evaluation} ({dataset})", told.to_dict("records")
+        yield f"{evaluation} ({dataset})", _records(told)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
 
 # -- what is proven ----------------------------------------------------------------------------------------------------
@@ -106,7 +110,7 @@ def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], 
             said = {}
             for place, mine in known.items():
                 other = _reference(results, str(evaluation), part, place)
-                if other == place or other not in known:
+                if other is None or other == place or other not in known:
                     continue
                 test = _test(results, split, mine, known[other], str(metric), first=metric == _first(part, place))
                 if test is not None:
@@ -157,7 +161,7 @@ def _test(
         return resampled_t(gaps, ratio)
     if not first:
         return None
-    kept = [(_kept(results, row, ""), _kept(results, row, "_other")) for row in both.to_dict("records")]
+    kept = [(_kept(results, row, ""), _kept(results, row, "_other")) for row in _records(both)]
     if any(a is None or b is None for a, b in kept):
         return None
     return crossed_t(gaps, *_rows_variance([(a, b) for a, b in kept if a is not None and b is not None]))
