@@ -125,10 +125,10 @@ def _curves(name: str, found: Mapping[Design, Seeds], out: Path) -> None:
             line = figures.level_name(grid.trained[axis])
             lines[line], trained[line] = grid.accuracy.ravel().tolist(), grid.trained[axis]
             each = np.array([g.accuracy.ravel() for g in seeds.grids.values()])
-            spread = each.std(0, ddof=1) if several > 1 else np.full(each.shape[1], math.nan)
+            spread = [f" ± {s:.3f}" for s in each.std(0, ddof=1)] if several > 1 else [""] * each.shape[1]
             print(
                 f"| {subset} | {line} | "
-                + " | ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(each.mean(0), spread, strict=True))
+                + " | ".join(f"{m:.3f}{s}" for m, s in zip(each.mean(0), spread, strict=True))
                 + " |"
             )
         modality = MODALITIES[axis]

@@ -149,7 +149,7 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     seconds = record["seconds"]
     typer.echo(
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
-        + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items())
+        + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items() if s >= 0.05)
     )
     typer.echo(f"model   {outcome.folder}")
     if outcome.report:
