@@ -366,7 +366,7 @@ from plait import crossfit
 from plait.cli import main
 def train(*arguments):
     print("training", flush=True)
-    stopped = next(given for given in arguments if callable(given))
+    stopped = [given for given in arguments if callable(given)][-1]  # after the model, which can be called, too
     while not stopped():
         time.sleep(0.01)
     return []
