@@ -46,6 +46,8 @@ def test_a_subset_keeps_what_its_modalities_are_shown() -> None:
     assert for_modalities(told, ("text", "tabular")) == {"patterns": {"text": 0.5, "tabular": 0.1}}
     assert for_modalities({"text": 0.3, "image": 0.1}, ("text",)) == {"text": 0.3}
     assert for_modalities(0.2, ("text",)) == 0.2
+    for wrong in ({"patterns": 0.5}, {"patterns": {"text": 0.1}, "image": 0.2}):
+        assert for_modalities(wrong, ("text",)) == wrong  # nothing is dropped in silence: the estimator refuses it
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -44,6 +45,10 @@ class Hiding:
         return table[torch.searchsorted(shares, drawn, right=True)]
 
 
+def _has_patterns(told: object, names: Sequence[str]) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(told, Mapping) and PATTERNS in told and PATTERNS not in names
+
+
 def hiding(told: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
     """From the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
 
@@ -56,7 +61,7 @@ def hiding(told: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
         >>> hiding({"patterns": {"text": 0.2, "image": 0.3}}, ["text", "image"]).patterns
         {'text': 0.2, 'image': 0.3}
     """
-    if isinstance(told, Mapping) and PATTERNS in told and PATTERNS not in names:
+    if _has_patterns(told, names):
         return Hiding(patterns=_patterns(told, names))
     rates = dict(told) if isinstance(told, Mapping) else dict.fromkeys(names, told)
     config.check_fields(rates, names, _WHAT)
@@ -87,12 +92,13 @@ def _share(where: str, told: object) -> float:
 
 def for_modalities(told: object, names: Sequence[str]) -> object:
     """``modality_dropout`` for a model of some of the modalities: patterns that show none of these are left out."""
-    if not isinstance(told, Mapping):
-        return told
-    if not isinstance(told.get(PATTERNS), Mapping):
-        return {k: v for k, v in told.items() if k in names}
+    if not _has_patterns(told, names):
+        return {k: v for k, v in told.items() if k in names} if isinstance(told, Mapping) else told
+    patterns = told[PATTERNS]
+    if not isinstance(patterns, Mapping) or len(told) > 1:
+        return told  # the estimator says what is wrong with it
     found: dict[str, float] = {}
-    for pattern, share in told[PATTERNS].items():
+    for pattern, share in patterns.items():
         left = "+".join(name for name in str(pattern).split("+") if name in names)
         if left:
             found[left] = found.get(left, 0.0) + share

@@ -156,10 +156,9 @@ def probes(
     image: str = "image",
 ) -> dict[str, dict[int, float]]:
     """Linear probes on CIFAR-10 over epochs: of the space, and of what the encoder gives before it."""
-    parts = [_cifar10(aligner, root, p, n, image) for p, n in (("train", train_rows), ("test", rows))]
-    (_, classes), (_, truth) = parts
-    given = {SPACE: [aligner.transform(x)[image] for x, _ in parts]}
-    given[ENCODER] = [aligner.features(x)[image] for x, _ in parts]
+    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
+    given = {SPACE: [aligner.transform(x)[image] for x in (a, b)]}
+    given[ENCODER] = [aligner.features(x)[image] for x in (a, b)]
     return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
 
 
@@ -178,10 +177,16 @@ def tuned(
     """
     if not aligner.stage_.frozen or not any(p.requires_grad for p in aligner.network_.parameters()):
         return {}
-    parts = [_cifar10(aligner, root, p, n, image) for p, n in (("train", train_rows), ("test", rows))]
-    (a, classes), (b, truth) = parts
+    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
     batches = [{"x": torch.from_numpy(aligner.features(x)[image])} for x in (a, b)]
     return fine_tuning(aligner.network_, image, batches[0], classes, batches[1], truth, looks=looks)
+
+
+def _both_of_cifar10(
+    aligner: ModalityAligner, root: str | Path | None, train_rows: int | None, rows: int | None, image: str
+) -> tuple[tuple[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]]:
+    """Cells and classes of so many rows of the training and of the test part."""
+    return _cifar10(aligner, root, "train", train_rows, image), _cifar10(aligner, root, "test", rows, image)
 
 
 def _cifar10(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,16 @@ import typer
 
 
 def show_json(value: Any) -> None:
-    """One JSON document."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """One JSON document; a number that is none is null, for JSON has no word for it."""
+    typer.echo(json.dumps(_without_nan(value), indent=1, ensure_ascii=False, default=str))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

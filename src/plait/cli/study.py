@@ -158,10 +158,7 @@ def _show(found: Results, json: bool) -> None:
     told = found.status()
     rows = found.summary()
     if json:
-        means = [
-            {k: None if v != v else v for k, v in row.items()} for row in rows.to_dict("records")
-        ]  # JSON has no NaN
-        show_json({**told, "folder": str(found.folder), "means": means})
+        show_json({**told, "folder": str(found.folder), "means": rows.to_dict("records")})
         return
     if found.spec.space is not None:
         from plait.study.space_results import shown

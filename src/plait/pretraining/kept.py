@@ -49,8 +49,7 @@ def key_of(encoder: Encoder, content: bytes, rows: Rows, task: Task, settings: T
 
 
 def _plain(settings: Training) -> dict[str, Any]:
-    hidden = {**settings.modality_dropout.rates, **settings.modality_dropout.patterns}
-    told = vars(settings) | {"modality_dropout": hidden}
+    told = vars(settings) | {"modality_dropout": {}}  # one modality alone is never hidden
     return {k: dict(v) if isinstance(v, Mapping) else v for k, v in told.items()}
 
 

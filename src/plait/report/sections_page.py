@@ -1,4 +1,4 @@
-"""A page made of sections, with its figures beside it."""
+"""A page made of sections, with its figures beside it; and the report of a study, with its tables and the same as Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plait import __version__
-from plait.report.files import write_text
+from plait.report.files import csv_text, write_bytes, write_text
 from plait.report.rendering import render
+from plait.report.study_markdown import markdown
 from plait.report.study_parts import Section, kind
 
 
@@ -51,3 +52,26 @@ def write_sections(
         for drawn in section.pictures:
             write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
     return write_text(folder / "report.html", page)
+
+
+def write_report(
+    folder: Path,
+    *,
+    name: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    shown: Sequence[Section] | None = None,
+    about: str = "",
+) -> Path:
+    """Write the page of a study, ``report.md``, ``figures/*.pdf`` and ``tables/*.csv``; arguments as of ``write_sections``."""
+    page = write_sections(
+        "study.html.j2", folder, name=name, lead=lead, facts=facts, sections=sections, shown=shown, about=about
+    )
+    for section in sections:
+        for drawn in section.pictures:
+            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
+        for sheet in section.sheets:
+            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
+    write_text(folder / "report.md", markdown(name, lead, facts, sections, __version__))
+    return page

@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import __version__
-from plait.report.files import csv_text, write_bytes, write_text
-from plait.report.sections_page import write_sections
+from plait.report.sections_page import write_report
 from plait.report.sentences import number
 from plait.report.space_curves import add_curves
-from plait.report.study_markdown import markdown
 from plait.report.study_names import counted, slug
 from plait.report.study_origin import left_out_section, origin_section
 from plait.report.study_parts import Heading, Section, Sheet
@@ -58,16 +55,7 @@ def write_space_report(results: Results, folder: str | Path) -> Path:
     facts = [("runs done", f"{len(done):,}"), ("spaces", str(done["variant"].nunique()))]
     sections += [left_out_section(results, {}), origin_section(results, [])]
     about = str(results.spec.about or "")
-    page = write_sections(
-        "study.html.j2", folder, name=results.name, lead=lead, facts=facts, sections=sections, about=about
-    )
-    for section in sections:
-        for drawn in section.pictures:
-            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
-        for sheet in section.sheets:
-            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
-    write_text(folder / "report.md", markdown(results.name, lead, facts, sections, __version__))
-    return page
+    return write_report(folder, name=results.name, lead=lead, facts=facts, sections=sections, about=about)
 
 
 def _section(results: Results, evaluation: str, table: pd.DataFrame, found: Tests) -> Section:

@@ -7,13 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from plait import __version__
-from plait.report.files import csv_text, write_bytes, write_text
-from plait.report.sections_page import write_sections
+from plait.report.sections_page import write_report
 from plait.report.study_design import design_section
 from plait.report.study_evidence import Evidence, gather
 from plait.report.study_findings import claims_section, ranks_section
-from plait.report.study_markdown import markdown
 from plait.report.study_modalities import modalities_section
 from plait.report.study_names import counted
 from plait.report.study_origin import left_out_section, origin_section
@@ -72,8 +69,7 @@ def write_study_report(
     sections = _sections(results, evidence, metric, resamples)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
     facts = _facts(results, evidence)
-    page = write_sections(
-        "study.html.j2",
+    return write_report(
         folder,
         name=results.name,
         lead=lead,
@@ -82,13 +78,6 @@ def write_study_report(
         shown=_fitting(sections),
         about=str(getattr(results.spec, "about", "") or ""),
     )
-    for section in sections:
-        for drawn in section.pictures:
-            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
-        for sheet in section.sheets:
-            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
-    write_text(folder / "report.md", markdown(results.name, lead, facts, sections, __version__))
-    return page
 
 
 def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -121,17 +121,21 @@ def told_fields(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
                 yield ("exclude", i, name), name, one
 
 
+def unknown_field(name: str, managed: Mapping[str, str], known: Collection[str], whose: str) -> str | None:
+    """What is wrong with naming a field: it is the study's own business (``managed``), or there is none."""
+    root = name.partition(".")[0]
+    if root in managed:
+        return f"'{root}' is told by {managed[root]}, not as a field of the {whose}"
+    if root not in known:
+        return f"unknown field '{name}' of the {whose} ({nearest(root, set(known) - set(managed))})"
+    return None
+
+
 def _settings(spec: Spec) -> Iterator[Problem]:
     for place, name, value in told_fields(spec):
-        root = name.partition(".")[0]
-        if root in MANAGED:
-            yield place, f"'{root}' is told by {MANAGED[root]}, not as a field of the model"
-        elif root not in defaults():
-            yield place, f"unknown field '{name}' of the model ({nearest(root, set(defaults()) - set(MANAGED))})"
-        else:
-            wrong = check_value(name, value)
-            if wrong is not None:
-                yield place, wrong
+        wrong = unknown_field(name, MANAGED, defaults(), "model") or check_value(name, value)
+        if wrong is not None:
+            yield place, wrong
     for label, fields in spec.variants.items():
         for name in fields:
             if name in spec.grid:

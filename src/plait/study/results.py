@@ -121,12 +121,7 @@ class Results:
         keys = [key for key in keys if key in ("dataset", "variant") or found[key].nunique() > 1]
         rows = []
         for place, part in found.groupby(keys, sort=False):
-            row: dict[str, Any] = dict(zip(keys, place, strict=True))
-            row["runs"] = part["run"].nunique()
-            for metric, values in part.groupby("metric", sort=False)["value"]:
-                row[str(metric)] = float(values.mean())
-                row[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
-            rows.append(row)
+            rows.append({**dict(zip(keys, place, strict=True)), **means(part)})
         return pd.DataFrame(rows)
 
     def line(self, run: str) -> Mapping[str, Any]:
@@ -171,3 +166,12 @@ def _run(line: Mapping[str, Any]) -> dict[str, Any]:
         "frozen_weights": weights.get("frozen"),
         **{f"set.{key}": value for key, value in line["settings"].items()},
     }
+
+
+def means(rows: pd.DataFrame) -> dict[str, Any]:
+    """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
+    found: dict[str, Any] = {"runs": rows["run"].nunique()}
+    for metric, values in rows.groupby("metric", sort=False)["value"]:
+        found[str(metric)] = float(values.mean())
+        found[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
+    return found

@@ -77,15 +77,13 @@ def _evaluations(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
 
 
 def _fields(spec: Spec) -> Iterator[Problem]:
-    from plait.study.check import told_fields
+    from plait.study.check import told_fields, unknown_field
 
     for place, name, value in told_fields(spec):
-        root = name.partition(".")[0]
-        if root in MANAGED:
-            yield place, f"'{root}' is told by {MANAGED[root]}, not as a field of the aligner"
-        elif root not in defaults():
-            yield place, f"unknown field '{name}' of the aligner ({nearest(root, set(defaults()) - set(MANAGED))})"
-        elif root == "encoders" and name == "encoders" and not isinstance(value, Mapping):
+        wrong = unknown_field(name, MANAGED, defaults(), "aligner")
+        if wrong is not None:
+            yield place, wrong
+        elif name == "encoders" and not isinstance(value, Mapping):
             yield place, f"encoders: expected modality: encoder, found {value!r:.60}"
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.study import space_rows
 from plait.study.folder import RUNS
-from plait.study.results import Results
+from plait.study.results import Results, means
 from plait.study.spec import SplitSpec
 from plait.study.statistics import Difference, crossed_t, holm, resampled_t
 
@@ -69,12 +69,7 @@ def summary(results: Results) -> pd.DataFrame:
     rows = []
     keys = ["dataset", "evaluation", "part", "variant"]
     for place, part in scores(results).groupby(keys, sort=False):
-        row: dict[str, Any] = dict(zip(keys, place, strict=True))
-        row["runs"] = part["run"].nunique()
-        for metric, values in part.groupby("metric", sort=False)["value"]:
-            row[str(metric)] = float(values.mean())
-            row[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
-        rows.append(row)
+        rows.append({**dict(zip(keys, place, strict=True)), **means(part)})
     return pd.DataFrame(rows, columns=None if rows else keys)
 
 

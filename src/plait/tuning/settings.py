@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from plait import config
+from plait import checks, config
 from plait.errors import ConfigError
 from plait.modality_options import per_modality
 from plait.schema import Schema
@@ -58,19 +58,13 @@ class Tuning:
     def __post_init__(self) -> None:
         """Refuse what no training could take."""
         for name, least in _WHOLE.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"tune: {name} must be a whole number from {least}, found {value!r}")
+            checks.whole(getattr(self, name), f"tune: {name}", least)
         if self.folds == 1:
             raise ConfigError("tune: folds must be 0, or a whole number from 2; one fold leaves nothing to learn from")
         if self.final not in ("mean", "all"):
             raise ConfigError(f"tune: final must be mean or all, found {self.final!r}")
         for name in (*_ABOVE_ZERO, "weight_decay", *_SHARES):
-            value = getattr(self, name)
-            told = isinstance(value, int | float) and not isinstance(value, bool)
-            if not told or value < 0 or (name in _ABOVE_ZERO and value == 0):
-                least_word = "above 0" if name in _ABOVE_ZERO else "from 0"
-                raise ConfigError(f"tune: {name} must be a number {least_word}, found {value!r}")
+            checks.number(getattr(self, name), f"tune: {name}", above=name in _ABOVE_ZERO)
         for name in _SHARES:
             if getattr(self, name) >= 1:
                 raise ConfigError(f"tune: {name} must be a share below 1, found {getattr(self, name)!r}")
