@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden.make import answers, read
 
+from golden.make import answers, read
 from plait.table import read_table
 
 FOLDERS = sorted(p.parent for p in (Path(__file__).parent / "golden").glob("*/*/expected.json"))
