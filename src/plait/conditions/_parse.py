@@ -22,9 +22,9 @@ def parse(told: Told, where: str = "conditions") -> Condition:
     """A condition from plain values or from a line of text; several of them follow each other.
 
     Args:
-        told: ``{white_noise: {modality: image, snr_db: 0}}``, ``{blur: 0.1}`` (a number is the strength), ``{typos: {text: 0.3}}``
-            (a modality with its strength), a list of such, ``"white_noise:image:snr_db=0"``, ``"typos:text=0.3"``,
-            ``"absent:image=0.5"``, with `` + `` between several, or YAML in braces.
+        told: ``{white_noise: {modality: image, snr_db: 0}}``, ``{blur: 0.1}`` (a number is the strength),
+            ``{typos: {text: 0.3}}`` (a modality with its strength), a list of such, ``"white_noise:image:snr_db=0"``,
+            ``"typos:text=0.3"``, ``"absent:image=0.5"``, with `` + `` between several, or YAML in braces.
         where: what messages call the place it comes from.
 
     Raises:
