@@ -27,7 +27,7 @@ from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
-from plait.features import Featurizer
+from plait.features import Featurizer, check_found_again
 from plait.schema import Modality, Schema
 from plait.store import Store
 
@@ -94,6 +94,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         frame, thing = _cells.exploded(frame, self.schema_, self.group)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
+        check_found_again(features.encoders)
         features.fit(frame, self.root)
         self.encoders_: dict[str, Encoder] = features.encoders
         start = time.perf_counter()
