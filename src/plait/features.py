@@ -75,8 +75,8 @@ def check_found_again(encoders: Mapping[str, Encoder]) -> None:
         where = f"encoder of modality '{name}'"
         if not registry.is_known("encoders", kind):
             raise ConfigError(
-                f"{where}: {kind.__module__}.{kind.__qualname__} has no name in plait, and without one a saved model could not be "
-                f"loaded; give it one: plait.register('encoders', {kind.__name__}), or the entry point plait.encoders of its package"
+                f"{where}: {kind.__module__}.{kind.__qualname__} has no name in plait, and without one a saved model could "
+                f"not be loaded; name it: plait.register('encoders', {kind.__name__}), or an entry point plait.encoders"
             )
         try:
             options = json.loads(json.dumps(encoder.options()))
