@@ -48,7 +48,7 @@ class Stack(nn.Module):
         self.dim = channels * prod(size) + features
         self.size = size  # where the joint layers begin
         #: Products of one row in one step of the layer that has most of them: weights times places.
-        self.products = max((layer.weight.numel() for layer in self.lstms), default=0)
+        self.products = max((own.weight.numel() for own in self.lstms if isinstance(own, ConvLSTMLayer)), default=0)
         entering = (channels, features, 0)
         for _ in range(layers - depth):
             layer = ConvLSTMLayer(*entering, width, reach(options.kernel, size))
@@ -56,7 +56,7 @@ class Stack(nn.Module):
             self.joint.append(layer)
             entering, size = (0, 0, width), _shrunk(size, self.pool)
             self.dim = width * prod(size)
-        self.register_load_state_dict_pre_hook(_cropped)
+        self.register_load_state_dict_pre_hook(_cropped)  # type: ignore[no-untyped-call]
 
     def forward(
         self, picture: Tensor | None, steps: Steps, seen: Tensor, heard: Tensor, dtype: torch.dtype, every: bool = False
