@@ -55,8 +55,9 @@ def register(family: str, variant: Any = None, name: str | None = None) -> Any:
         >>> from plait.encoders.hashed_ngrams import HashedNgrams
         >>> class LetterPairs(HashedNgrams):
         ...     "Pairs of letters."
-        >>> register("encoders", LetterPairs) is LetterPairs, LetterPairs.name(), find("encoders", "letter_pairs") is LetterPairs
-        (True, 'letter_pairs', True)
+        >>> register("encoders", LetterPairs, "minilm")
+        Traceback (most recent call last):
+        plait.errors.ConfigError: register: the name 'minilm' in encoders is taken; give another one (name=...)
     """
     if variant is None:
         return partial(register, family, name=name)
