@@ -227,6 +227,29 @@ def test_an_approximate_index_without_a_package_says_what_to_install(monkeypatch
         Index(np.eye(3, dtype=np.float32), how="approximate")
 
 
+def test_an_aligner_with_an_approximate_index_loads_where_no_package_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Graph:
+        def __init__(self, vectors: np.ndarray) -> None:
+            self.vectors = vectors
+
+    made = aligner().fit(PAIRS)
+    expected = [made.index({"text": PAIRS["name"][:12]}) and made.search({"sensor": PAIRS["reading"][:5]}, 3)]
+    with monkeypatch.context() as installed:
+        installed.setattr("plait.aligner._index._Graph", Graph)
+        made.index({"text": PAIRS["name"][:12]}, how="approximate")
+        made.save(tmp_path / "a")
+    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
+    with pytest.warns(PlaitWarning, match="neither hnswlib nor faiss is installed: it is searched exactly"):
+        found = ModalityAligner.load(tmp_path / "a")
+    assert [found.search({"sensor": PAIRS["reading"][:5]}, 3)] == expected
+    found.save(tmp_path / "b")
+    with monkeypatch.context() as installed:
+        installed.setattr("plait.aligner._index._Graph", Graph)
+        assert isinstance(ModalityAligner.load(tmp_path / "b").index_._graph, Graph)
+
+
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 
