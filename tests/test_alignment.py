@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from plait.alignment._network import COLDEST, HOTTEST, Temperature
 from plait.alignment._pairs import Pairs, numbered
 from plait.alignment._schedule import PlateauAdamW
 from plait.alignment._soft_targets import LOSSES, FixedTargets, SoftTargets
+from plait.alignment.cca import Cca
 from plait.errors import ConfigError, PlaitError, TableError
 from plait.testing._alignment import check_alignment, example_pairs
 from plait.tokens import Tokens
@@ -388,6 +391,65 @@ class _Learning(torch.nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         return Tokens.of_vectors(self.linear(batch["x"]))
+
+
+def naive_maxvar(x: dict[str, torch.Tensor], penalty: float, count: int) -> dict[str, torch.Tensor]:
+    """Whiten each modality as it is, stack, solve the whole: what ``cca`` must equal however it gets there."""
+    white = {}
+    for name, rows in x.items():
+        rows = rows.double() - rows.double().mean(0)
+        variance = rows.T @ rows / len(rows)
+        values, vectors = torch.linalg.eigh(
+            variance + penalty * variance.trace() / len(variance) * torch.eye(len(variance))
+        )
+        white[name] = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+    stacked = torch.cat([(r.double() - r.double().mean(0)) @ white[n] for n, r in x.items()], 1)
+    whole = stacked.T @ stacked / len(stacked)
+    at = 0
+    for rows in x.values():
+        part = slice(at, at + rows.shape[1])
+        whole[part, part] = torch.eye(rows.shape[1], dtype=torch.float64)
+        at = part.stop
+    values, vectors = (t.flip(-1)[..., :count] for t in torch.linalg.eigh(whole))
+    weight = ((values - 1) / (len(x) - 1)).clamp(0, 1)
+    parts = vectors.split([rows.shape[1] for rows in x.values()])
+    return {
+        n: (r.double() - r.double().mean(0)) @ white[n] @ (v * weight)
+        for (n, r), v in zip(x.items(), parts, strict=True)
+    }
+
+
+@pytest.mark.parametrize("dims", [{"a": 6, "b": 5, "c": 4}, {"a": 50, "b": 40, "c": 6}, {"a": 50, "b": 4}])
+def test_cca_is_maxvar_however_wide_the_modalities_are(dims: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = example_pairs(dims, rows=24).take(torch.arange(24) % 6 > 2)
+    rows = torch.stack(list(pairs.present.values())).all(0)
+    x = {name: batch["x"][rows] for name, batch in pairs.x.items()}
+    network = Cca(components=4, penalty=0.3).network(dims)
+    sizes = []
+    solve = scipy.linalg.eigh
+    monkeypatch.setattr("scipy.linalg.eigh", lambda a, **told: sizes.append(len(a)) or solve(a, **told))
+    Cca(components=4, penalty=0.3).fit(network, pairs, seed=0)
+    assert all(size <= sum(min(int(rows.sum()) - 1, dim) for dim in dims.values()) for size in sizes)
+    assert len(sizes) == (len(dims) > 2)
+    expected = naive_maxvar(x, 0.3, 4)
+    for a, b in itertools.combinations(dims, 2):
+        found = network(a, {"x": x[a]}) @ network(b, {"x": x[b]}).T
+        torch.testing.assert_close(found.double(), expected[a] @ expected[b].T, atol=1e-4, rtol=1e-4)
+
+
+def test_cca_of_many_wide_modalities_keeps_what_varies_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    dims = {"a": 12, "b": 12, "c": 12}
+    pairs = example_pairs(dims, rows=120)
+    whole, fewer = (Cca(components=3, penalty=0.3).network(dims) for _ in range(2))
+    Cca(components=3, penalty=0.3).fit(whole, pairs, seed=0)
+    monkeypatch.setattr("plait.alignment.cca.MOST", 18)
+    Cca(components=3, penalty=0.3).fit(fewer, pairs, seed=0)
+    for name, batch in pairs.x.items():
+        similar = (
+            unit(whole(name, batch)) @ unit(whole(name, batch)).T,
+            unit(fewer(name, batch)) @ unit(fewer(name, batch)).T,
+        )
+        assert np.corrcoef(*(s.flatten().numpy() for s in similar))[0, 1] > 0.99
 
 
 def test_convirt_trains_the_encoders_too() -> None:

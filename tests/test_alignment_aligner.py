@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import plait
 from plait import FusionClassifier, ModalityAligner
@@ -18,7 +21,7 @@ from plait.aligner._index import Index
 from plait.aligner._prompts import prompts
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
-from plait.errors import ConfigError, MissingDependencyError, ModelError, TableError
+from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 
 WORDS = ["iron", "wood", "glass", "paper", "stone", "wool"]
 TOLD = {
@@ -224,6 +227,29 @@ def test_an_approximate_index_without_a_package_says_what_to_install(monkeypatch
         Index(np.eye(3, dtype=np.float32), how="approximate")
 
 
+def test_an_aligner_with_an_approximate_index_loads_where_no_package_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Graph:
+        def __init__(self, vectors: np.ndarray) -> None:
+            self.vectors = vectors
+
+    made = aligner().fit(PAIRS)
+    expected = [made.index({"text": PAIRS["name"][:12]}) and made.search({"sensor": PAIRS["reading"][:5]}, 3)]
+    with monkeypatch.context() as installed:
+        installed.setattr("plait.aligner._index._Graph", Graph)
+        made.index({"text": PAIRS["name"][:12]}, how="approximate")
+        made.save(tmp_path / "a")
+    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
+    with pytest.warns(PlaitWarning, match="neither hnswlib nor faiss is installed: it is searched exactly"):
+        found = ModalityAligner.load(tmp_path / "a")
+    assert [found.search({"sensor": PAIRS["reading"][:5]}, 3)] == expected
+    found.save(tmp_path / "b")
+    with monkeypatch.context() as installed:
+        installed.setattr("plait.aligner._index._Graph", Graph)
+        assert isinstance(ModalityAligner.load(tmp_path / "b").index_._graph, Graph)
+
+
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -277,12 +303,54 @@ def test_settings_that_cannot_be(change: Mapping[str, object], match: str) -> No
         aligner(**change).fit(PAIRS)
 
 
-def test_anchors_of_different_widths_are_no_one_space() -> None:
+@pytest.mark.parametrize("anchors", [["text", "code"], ["code", "text"]])
+def test_anchors_of_different_widths_are_brought_into_one_space(anchors: list[str], tmp_path: Path) -> None:
     table = PAIRS.assign(code=[f"x = '{k}'" for k in PAIRS["kind"]])
     told = {**TOLD, "code": {"kind": "code", "columns": ["code"], "encoder": {"name": "hashed_ngrams", "width": 32}}}
-    stage = {"name": "hardest_negatives", "anchors": ["text", "code"], "epochs": 1}
-    with pytest.raises(ConfigError, match="different widths"):
-        aligner(modalities=told, stage=stage).fit(table)
+    stage = {"name": "hardest_negatives", "anchors": anchors, "epochs": 20, "learning_rate": 1e-2, "batch_size": 16}
+    found = aligner(modalities=told, stage=stage).fit(table)
+    vectors = found.transform(table)
+    assert {v.shape[1] for v in vectors.values()} == {found.encoders_[anchors[0]].dim}
+    for anchor in anchors:
+        similar = vectors["sensor"] @ vectors[anchor].T
+        same = table["kind"].to_numpy()[:, None] == table["kind"].to_numpy()
+        assert similar[same].mean() > similar[~same].mean() + 0.3
+    again = ModalityAligner.load(found.save(tmp_path / "a"))
+    np.testing.assert_array_equal(again.transform(table)["code"], vectors["code"])
+
+
+def test_absent_rows_get_no_name(fitted: ModalityAligner) -> None:
+    cells = [PAIRS["reading"][0], None, PAIRS["reading"][1], None]
+    with pytest.warns(PlaitWarning, match=r"2 of 4 rows get no name.*row 1, 3"):
+        found = fitted.classify({"sensor": cells}, WORDS)
+    assert np.isnan(found).all(1).tolist() == [False, True, False, True]
+    np.testing.assert_array_equal(found[[0, 2]], fitted.classify({"sensor": [cells[0], cells[2]]}, WORDS))
+
+
+@pytest.mark.parametrize(
+    ("change", "table", "match"),
+    [
+        ({}, PAIRS.drop(columns="name"), "modality 'text': the table has no column 'name'"),
+        ({}, pd.concat([PAIRS, PAIRS[["name"]]], axis=1), "column 'name' is given twice"),
+        ({}, PAIRS[:0], "no cell"),
+        ({}, PAIRS.assign(name=None), "0 rows have both"),
+        ({"group": "kind"}, PAIRS.assign(kind=[[1, 2]] * 90), "grouped by plain values"),
+        ({"stage": None}, PAIRS, "stage: name it"),
+        ({"stage": 3}, PAIRS, "stage: name it"),
+        ({"stage": ["cca"]}, PAIRS, "stage: name it"),
+        ({"stage": {"name": "hardest_negatives", "anchors": 3}}, PAIRS, "anchors must be names of modalities, found 3"),
+        ({"stage": {"name": "hardest_negatives", "anchors": [["text"]]}}, PAIRS, "anchors must be names"),
+    ],
+)
+def test_odd_inputs_are_one_line(change: dict[str, object], table: pd.DataFrame, match: str) -> None:
+    with pytest.raises(PlaitError, match=match):
+        aligner(**change).fit(table)
+
+
+def test_odd_inputs_that_can_be() -> None:
+    whole = aligner().fit(PAIRS).transform(PAIRS)["text"]
+    for found in (aligner(random_state=None).fit(PAIRS), aligner().fit(PAIRS.set_axis([7] * len(PAIRS)))):
+        np.testing.assert_array_equal(found.transform(PAIRS)["text"], whole)
 
 
 def test_tables_that_cannot_be() -> None:
@@ -297,6 +365,9 @@ def test_tables_that_cannot_be() -> None:
 
 
 def test_cells_that_cannot_be(fitted: ModalityAligner) -> None:
+    for cells in (None, 3):
+        with pytest.raises(TableError, match="modality 'text': expected cells or a table, found"):
+            fitted.transform({"text": cells})  # type: ignore[dict-item]
     with pytest.raises(TableError, match="different length"):
         fitted.transform({"text": ["a"], "sensor": PAIRS["reading"][:2]})
     with pytest.raises(TableError, match="none of the modalities"):
@@ -516,6 +587,54 @@ def test_the_command_line_classifies(cards: Path, capsys: pytest.CaptureFixture[
     assert (found["prediction"].to_numpy() == np.array(WORDS)[np.arange(72) % 6]).mean() > 0.5
     assert run(*command) == 0
     assert capsys.readouterr().out.startswith("prediction,p(iron)")
+
+
+def test_the_command_line_names_no_absent_row(cards: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = pd.read_csv(cards / "cards.csv")[:8]
+    table.loc[[2, 5], ["size", "weight", "colour"]] = None
+    table.to_csv(tmp_path / "gaps.csv", index=False)
+    names = [part for word in WORDS for part in ("--name", word)]
+    capsys.readouterr()
+    command = ["classify", cards / "a", tmp_path / "gaps.csv", *names, "--modality", "tabular", "--store", "none"]
+    assert run(*command, "--out", tmp_path / "o.csv") == 0
+    assert "2 of 8 rows get no name" in capsys.readouterr().err
+    found = pd.read_csv(tmp_path / "o.csv")
+    assert found.isna().all(axis=1).tolist() == [i in (2, 5) for i in range(8)]
+
+
+def test_pictures_that_captions_share_are_grouped_by_and_aligned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Flickr's own file: one line per caption, and the picture's name."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for i in range(8):
+            cell = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(cell, "png")
+            archive.writestr(f"{i}.png", cell.getvalue())
+    captions = [
+        f"a {WORDS[i % 6]} thing, seen as number {i} of a row by {who}" for i in range(8) for who in ("her", "him")
+    ]
+    frame = pd.DataFrame({"image": [f"{i // 2}.png" for i in range(16)], "caption": captions})
+    frame.to_csv(tmp_path / "captions.csv", index=False)
+    command = [
+        "align",
+        tmp_path / "captions.csv",
+        "--group",
+        "image",
+        "--root",
+        tmp_path / "images.zip",
+        "--store",
+        "none",
+    ]
+    command += ["--encoder", "image=pixel_statistics", "--encoder", "text=hashed_ngrams", "--out", tmp_path / "a"]
+    assert run(*command) == 0
+    assert "16 pairs of image with text" in capsys.readouterr().out
+    encoders = {"image": "pixel_statistics", "text": "hashed_ngrams"}
+    fitted = ModalityAligner(encoders=encoders, group="image", root=str(tmp_path / "images.zip"), store="none").fit(
+        frame
+    )
+    assert fitted.record_["pairs"] == {"image with text": 16}
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,11 @@ def test_a_column_missing_at_predict_time(
     refused(capsys, "story", "predict", model, path, "--out", tmp_path / "p.csv")
     assert not (tmp_path / "p.csv").exists()
     assert run("predict", model, path, "--out", tmp_path / "p.csv", "--partial") == 0
+    for command in (["evaluate", "--condition", "absent:image=1", "--json"], ["explain", "--json"]):
+        refused(capsys, "--partial", command[0], model, path, *command[1:])
+        assert run(command[0], model, path, *command[1:], "--partial") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert "overall" in told or told["absences"]["text"] == told["rows"]
 
 
 def test_broken_pictures_are_absent_cells_or_an_error_with_strict(

@@ -307,6 +307,45 @@ def test_mix_has_the_ratio_that_was_asked_for(decibels: float, seed: int, shape:
     assert found == pytest.approx(snr, rel=1e-3)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_condition_is_told_in_the_same_ways(name: str) -> None:
+    known = {part.to_dict()[name]["strength"]: part for part in [parse(f"{name}:story:strength=0.5")]}
+    expected = known[0.5]
+    for told in (
+        f"{name}:story:0.5",
+        f"{name}:story=0.5",
+        {name: {"story": 0.5}},
+        {name: {"modality": "story", "strength": 0.5}},
+    ):
+        condition = parse(told)
+        assert (condition.axes["modality"], condition.axes["strength"]) == ("story", 0.5)
+        if name != "absent":
+            assert condition == expected
+    both = parse(f"{name}:story=0.5,seed=3,photo=0.25")
+    parts = getattr(both, "parts", (both,))
+    assert {part.seed for part in parts} == {3}
+    assert both.axes["modality"] in ("story + photo", "story+photo")
+    assert both.axes["strength"] == 0.5
+    assert parse(both.label) == both
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("typos:text=much", r"unknown field 'text' .*; write name:strength, name:modality=strength"),
+        ("typos:modalty=text", "unknown field 'modalty' .did you mean 'modality'..; write name:strength"),
+        ("white_noise:snr_bd=0", "did you mean 'snr_db'"),
+        ("absent:patern=0.5", "did you mean 'patterns'"),
+        ("typos=0.3", "has no ':' behind the condition's name; write name:strength, name:modality=strength"),
+        ("typos:text:much", "'much' is no option; expected name:strength, name:modality=strength"),
+        ("typos:text=2", "strength must be a number from 0 to 1, found 2"),
+    ],
+)
+def test_what_has_not_the_form_is_told_the_form(told: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(told)
+
+
 @pytest.mark.parametrize("decibels", [-20.0, -3.0, 0.0, 10.0, 30.0])
 @pytest.mark.parametrize("name", ["array", "grey array", "bytes", "16 bit grey", "transparent", "jpeg", "floats"])
 def test_white_noise_on_pictures(name: str, decibels: float) -> None:

@@ -20,11 +20,12 @@ from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
 from plait.errors import CellError, ConfigError, TableError
 from plait.network_choice import schema_for
+from plait.networks._conv_lstm_layer import ConvLSTMLayer
 from plait.networks._conv_lstm_naive import naive_outputs
 from plait.networks._conv_lstm_options import ConvLSTMOptions
 from plait.networks._conv_lstm_stack import Stack
 from plait.networks._conv_lstm_steps import Steps, lengths, pack
-from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.conv_lstm import _WORTH, ConvLSTM
 from plait.noise_grid import Grid
 from plait.precision import fast_dtype
 from plait.schema import Modality, Schema
@@ -122,11 +123,98 @@ def test_the_formula_by_hand() -> None:
         name: Tokens(torch.full((1, 1, 1), value), torch.ones(1, 1, dtype=torch.bool))
         for name, value in (("image", v), ("audio", a))
     }
-    z = [layer.still[g, 0, 1, 1].item() * v + layer.driven[g, 0].item() * a + layer.bias[g].item() for g in range(4)]
+    z = [layer.still[g, 0, 0, 0].item() * v + layer.driven[g, 0].item() * a + layer.bias[g].item() for g in range(4)]
     i, _, o, g = (1 / (1 + math.exp(-z[0])), None, 1 / (1 + math.exp(-z[2])), math.tanh(z[3]))
     h = o * math.tanh(i * g)
     hidden = max(0.0, model.dense.weight.item() * h + model.dense.bias.item())
     assert model(tokens).item() == pytest.approx(model.head.weight.item() * hidden + model.head.bias.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("names", [BOTH, SEEN, HEARD])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize(("size", "kernel"), [((6, 6), 3), ((2, 2), 3), ((2, 2), 5)])
+def test_every_weight_gets_a_gradient_that_matters(
+    names: tuple[str, ...], depth: int, size: tuple[int, int], kernel: int
+) -> None:
+    """In every presence pattern that is trained, every tap of every kernel sees something of the map."""
+    torch.manual_seed(0)
+    dims = {name: {"image": 2, "audio": 4}[name] for name in names}
+    pictures = {"image": size} if "image" in names else {}
+    network = ConvLSTM(dims, 3, pictures=pictures, depth=depth, width=8, options={"kernel": kernel, "dense": 16})
+    with torch.no_grad():
+        network.dense.bias.fill_(9.0)  # no unit is shut by its ReLU; those of the convolutions may be
+    rows, places = 48, size[0] * size[1]
+    image = Tokens(torch.randn(rows, places, 2), torch.ones(rows, places, dtype=torch.bool))
+    audio = Tokens(torch.randn(rows, 5, 4), torch.ones(rows, 5, dtype=torch.bool))
+    out = network({name: {"image": image, "audio": audio}[name] for name in names})
+    torch.nn.functional.cross_entropy(out, torch.arange(rows) % 3).backward()
+    for name, p in network.named_parameters():
+        assert p.grad is not None, name
+        matters = p.grad.abs() > 1e-4 * p.grad.abs().max()
+        if p.ndim == 4:
+            assert matters.any((0, 1)).all(), f"{name}: a tap that sees nothing"
+        assert matters.float().mean() > (0.4 if "convolutions" in name else 0.8), name
+
+
+def test_without_a_picture_it_is_the_plain_lstm_and_begins_like_one() -> None:
+    torch.manual_seed(0)
+    layer = ConvLSTM({"audio": 5}, 3, pictures={}, width=32).stack.joint[0]
+    assert isinstance(layer, ConvLSTMLayer)
+    assert layer.weight.shape == (128, 32, 1, 1)
+    hidden = layer.weight[:32, :, 0, 0]
+    torch.testing.assert_close(hidden @ hidden.T, torch.eye(32), atol=1e-5, rtol=0)  # orthogonal, not a ninth of it
+    second = ConvLSTM({"audio": 5}, 3, pictures={}, width=32).stack.joint[1]
+    assert isinstance(second, ConvLSTMLayer)
+    entering = second.weight[:32, :32, 0, 0].std().item()
+    assert entering == pytest.approx((2 / (64 + 32)) ** 0.5, rel=0.1)  # Glorot's, of what it sees
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_models_saved_with_kernels_that_reached_beyond_the_map_answer_as_before(depth: int) -> None:
+    network = ConvLSTM({"audio": 5}, 3, pictures={}, depth=depth, width=4).eval()
+    with torch.no_grad():
+        state = {k: v.clone() for k, v in network.state_dict().items()}
+    old = {
+        k: torch.nn.functional.pad(v, (1, 1, 1, 1), value=7.0) if "joint" in k and v.ndim == 4 else v
+        for k, v in state.items()
+    }
+    assert any(old[k].shape != state[k].shape for k in state)
+    other = ConvLSTM({"audio": 5}, 3, pictures={}, depth=depth, width=4).eval()
+    other.load_state_dict(old)
+    audio = Tokens(torch.randn(6, 5, 5), torch.ones(6, 5, dtype=torch.bool))
+    with torch.no_grad():
+        torch.testing.assert_close(other({"audio": audio}), network({"audio": audio}))
+
+
+@pytest.mark.parametrize(
+    ("told", "training", "products", "expected"),
+    [
+        ("auto", True, _WORTH, "fast"),
+        ("auto", True, _WORTH - 1, "float32"),
+        ("auto", False, _WORTH, "float32"),
+        ("fast", False, _WORTH, "fast"),
+        ("fast", False, _WORTH - 1, "float32"),
+        ("float32", True, _WORTH, "float32"),
+    ],
+)
+def test_bf16_is_taken_where_it_is_faster(
+    told: str, training: bool, products: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.networks.conv_lstm.fast_dtype", lambda device: torch.bfloat16)
+    network = ConvLSTM({"audio": 5}, 3, pictures={}, width=4, options={"precision": told}).train(training)
+    network.stack.products = products
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert network._dtype(cpu) == (torch.bfloat16 if expected == "fast" else torch.float32)
+    assert network._dtype(cuda) == (
+        torch.bfloat16 if told == "fast" or (told == "auto" and training) else torch.float32
+    )
+
+
+def test_products_are_weights_times_places() -> None:
+    late = ConvLSTM({"image": 1, "audio": 201}, 10, pictures={"image": (14, 14)}, depth="late", width=16)
+    early = ConvLSTM({"image": 1, "audio": 201}, 10, pictures={"image": (14, 14)}, depth="early", width=16)
+    assert late.stack.products == 4 * 16 * 16
+    assert early.stack.products == 4 * 16 * 16 * 9 * 14 * 14
 
 
 @pytest.mark.parametrize("depth", ["early", "middle", "late"])
@@ -229,7 +317,8 @@ def test_checkpoints_keep_little_and_change_nothing() -> None:
 
 
 @pytest.mark.skipif(fast_dtype() != torch.bfloat16, reason="this processor multiplies no bf16")
-def test_bf16_trains_near_float32_and_predicts_in_float32() -> None:
+def test_bf16_trains_near_float32_and_predicts_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.networks.conv_lstm._WORTH", 0)
     tokens = batch()
     exact, fast = network(), network(precision="auto")
     for model in (exact, fast):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from plait import FusionClassifier, FusionRegressor, load
+from plait import FusionClassifier, FusionRegressor, evaluate, explain, load
+from plait.conditions import parse
 from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
+from plait.schema import from_yaml, to_yaml
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
 
@@ -217,16 +220,92 @@ def test_another_encoder_is_refused_when_loading(fitted: FusionClassifier, tmp_p
         load(tmp_path / "m")
 
 
+SHARED = """
+target: kind
+task: classification
+modalities:
+  words:
+    kind: text
+    columns: [story, shape, size, big]
+    encoder: hashed_ngrams
+  facts:
+    kind: tabular
+    columns: [shape, size, big]
+    types: {shape: category, size: number, big: boolean}
+"""
+
+
+@pytest.mark.parametrize("shape", ["object", "string", "category"])
+def test_a_column_serves_in_two_modalities(shape: str, tmp_path: Path) -> None:
+    """The text is made of textual and categorical columns; what says the label stands in both modalities."""
+    n = 60
+    frame = pd.DataFrame(
+        {"story": [f"a thing {i % 7}" for i in range(n)], "size": np.arange(n) % 5, "big": np.arange(n) % 2 == 0}
+    )
+    frame["shape"] = pd.Series(np.array(["round", "flat", "odd"])[np.arange(n) % 3]).astype(shape)
+    frame["kind"] = np.array(["a", "b", "c"])[np.arange(n) % 3]
+    found = from_yaml(SHARED)
+    assert from_yaml(to_yaml(found)) == found
+    assert found.columns == ("story", "shape", "size", "big")
+    model = FusionClassifier(modalities=found, **QUICK).fit(frame.drop(columns="kind"), frame["kind"])
+    again = load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    for alone in ("words", "facts"):
+        assert (
+            again.classes_[again.predict_subsets(frame, [(alone,)])[(alone,)].argmax(1)] == frame["kind"]
+        ).mean() > 0.9
+    worths = {told["modality"]: told["value"] for told in explain(again, frame).overall}
+    assert min(worths["words"], worths["facts"]) > 0.1
+    assert evaluate(again, frame, bootstrap=0).absences == {"words": 0, "facts": 0}
+    with pytest.raises(TableError, match="column 'shape' of modality 'words' and 'facts' is missing"):
+        again.predict(frame.drop(columns="shape"))
+
+
+def test_a_column_has_one_type() -> None:
+    told = (
+        SHARED.replace("    encoder: hashed_ngrams\n", "")
+        .replace("kind: text", "kind: tabular")
+        .replace("big]\n  facts", "big]\n    types: {size: category}\n  facts")
+    )
+    with pytest.raises(ConfigError, match="facts: column 'size' is number here and category in another modality"):
+        from_yaml(told)
+
+
+def test_a_condition_says_what_else_it_changes() -> None:
+    frame = pd.DataFrame({"story": ["a", "b"], "shape": ["x", "y"], "size": [1, 2], "big": [True, False]})
+    with pytest.warns(PlaitWarning, match="column 'shape', 'size', 'big' serves in modality 'words', too"):
+        assert parse("absent:facts=1").apply(frame, from_yaml(SHARED))["shape"].isna().all()
+
+
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_column_is_named_or_absent(fitted: FusionClassifier) -> None:
-    frame, _ = table(seed=6)
-    with pytest.raises(PlaitError, match="story"):
-        fitted.predict(frame.drop(columns="story"))
-    partial = clone(fitted).set_params(partial=True).fit(*table())
-    found = partial.predict_proba(frame.drop(columns="story"))
-    np.testing.assert_allclose(found, partial.predict_subsets(frame, [("tabular",)])[("tabular",)], atol=1e-6)
+    frame, y = table(seed=6)
+    less = frame.drop(columns="story")
+    with pytest.raises(
+        PlaitError, match=r"'story' of modality 'text' is missing; .*pass --partial \(in Python: model.partial = True\)"
+    ):
+        fitted.predict(less)
+    alone = fitted.predict_subsets(frame, [("tabular",)])[("tabular",)]
+    np.testing.assert_allclose(fitted.predict_proba(less, partial=True), alone, atol=1e-6)
+    assert fitted.predict(less, partial=True).tolist() == fitted.classes_[alone.argmax(1)].tolist()
+    np.testing.assert_allclose(
+        fitted.predict_subsets(less, [("tabular",)], partial=True)[("tabular",)], alone, atol=1e-6
+    )
+    assert not fitted.partial
+    later = copy.copy(fitted)
+    later.partial = True
+    np.testing.assert_allclose(later.predict_proba(less), alone, atol=1e-6)
+    with pytest.raises(PlaitError, match="--partial"):
+        later.predict_proba(less, partial=False)
+    assert evaluate(fitted, less, y=y, partial=True, bootstrap=0).absences == {"text": len(less), "tabular": 0}
+
+
+def test_a_modality_that_lacks_only_some_columns_is_told_of(fitted: FusionClassifier) -> None:
+    frame, _ = table(20, seed=6)
+    with pytest.warns(PlaitWarning, match="modality 'tabular': column 'shape' is missing and counts as empty"):
+        fitted.predict(frame.drop(columns="shape"), partial=True)
 
 
 def test_extra_columns_and_another_order_do_not_matter(fitted: FusionClassifier) -> None:

@@ -505,6 +505,100 @@ def test_twins_in_everything_are_identical(tmp_path):
     assert told["words"][1] == "identical in 4 seeds"
 
 
+# -- models at chance -----------------------------------------------------------------------------------------------------
+
+TASKS = {"classification": "majority", "multilabel": "most frequent labels", "regression": "mean"}
+
+
+def constant_output(task, target):
+    """What a model that has learned nothing answers: the same for every row."""
+    if task == "classification":
+        return np.repeat((np.bincount(target, minlength=3) / len(target))[None], len(target), 0)
+    return (
+        np.repeat(target.mean(0)[None], len(target), 0) if task == "multilabel" else np.full(len(target), target.mean())
+    )
+
+
+def chance_study(folder, task="classification", constant=("one", "two"), **told):
+    """Variants of which some answer the same for every row; the others have skill 1.4."""
+    names = ("one", "two")
+    plan = Plan(skill=lambda p: 1.4, variants=variants(*names), task=task, luck=0.0, **told)
+    results = study(folder, plan)
+    for line in results.lines:
+        if line["variant"] in constant:
+            path = folder / "runs" / line["run"] / "predictions.npz"
+            arrays = dict(np.load(path))
+            for number, evaluation in enumerate(line["evaluations"]):
+                output = constant_output(task, arrays["target"])
+                arrays[f"output_{number}"] = output
+                measured = measure(task, arrays["target"], output)
+                evaluation["metrics"] = {k: measured[k].value for k in evaluation["metrics"]}
+            np.savez(path, **arrays)
+    return results
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("seeds", "test_rows"), [(2, 75), (5, 300)])
+def test_models_at_chance_prove_nothing_of_each_other(tmp_path, task, seeds, test_rows):
+    told = compare(chance_study(tmp_path, task, seeds=range(seeds), test_rows=test_rows, rows=400))
+    assert told["verdict"].tolist() == ["best", "not decided"]
+    assert told["words"][1] == f"both no better than the {TASKS[task]}; not decided"
+    assert told["above"].tolist() == [False, False]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_model_with_skill_is_better_than_one_at_chance(tmp_path, task, shared):
+    told = compare(chance_study(tmp_path, task, constant=("two",), shared=shared)).set_index("label")
+    assert told.loc["two", "verdict"] == "worse"
+    assert told["above"].to_dict() == {"one": True, "two": False}
+
+
+def test_noise_around_the_majority_is_no_skill(tmp_path):
+    told = compare(study(tmp_path, Plan(skill=lambda p: 0.0, variants=variants("one", "two"))), "accuracy", margin=0.2)
+    assert told["above"].tolist() == [False, False]
+    assert told["words"][1] == "both no better than the majority; not decided"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "test_rows", "margin", "words"),
+    [
+        (2, 390, 0.2, "not decided with 2 pairs (at least 3 would be needed)"),
+        (5, 120, 0.02, "not decided with 120 test rows (at least 150 would be needed)"),
+        (5, 390, 0.2, "equivalent within 0.2 (p < 0.001)"),
+    ],
+)
+def test_equivalence_needs_seeds_and_rows(tmp_path, monkeypatch, seeds, test_rows, margin, words):
+    plan = Plan(skill=lambda p: 2.0, variants=variants("one", "two"), seeds=range(seeds), test_rows=test_rows, luck=0.0)
+    results = study(tmp_path, plan)
+    monkeypatch.setattr("plait.study.statistics.comparison.tost", lambda difference, margin: 0.0004)
+    assert compare(results, "accuracy", margin=margin)["words"][1] == words
+
+
+def test_without_predictions_no_equivalence_is_claimed(tmp_path):
+    results = chance_study(tmp_path)
+    for path in tmp_path.glob("runs/*/predictions.npz"):
+        path.unlink()
+    told = compare(results, "accuracy", margin=0.5)
+    assert told["verdict"].tolist() == ["best", "not decided"]
+    assert told["above"].tolist() == [None, None]
+
+
+def test_a_dozen_rows_prove_nothing(tmp_path):
+    skills = {"good": 9.0, "poor": -0.5}
+    told = compare(study(tmp_path, Plan(skill=by_skill(skills), variants=variants(*skills), test_rows=12)))
+    assert told["verdict"].tolist() == ["best", "not decided"]
+    assert told["words"][1] == "not decided with 12 test rows (at least 20 would be needed)"
+
+
+def test_an_order_of_claims_is_not_held_by_models_at_chance(tmp_path):
+    claim = {"metric": "accuracy", "data": "toy/kind"}
+    claims = [claim | {"variant": "one", "value": 0.7}, claim | {"variant": "two", "value": 0.7}]
+    told = check_claims(chance_study(tmp_path, spec={"claims": claims})).set_index("kind")
+    assert told.loc["order", "verdict"] == "not decidable"
+    assert "both no better than the majority" in told.loc["order", "reason"]
+
+
 def test_subsets_and_conditions_are_compared_for_the_best_variant(tmp_path):
     def skill(place):
         gone = 2 - len(place["present"])

@@ -298,6 +298,19 @@ def test_one_variant_and_one_seed(tmp_path):
         assert title in seen.text  # as left out, with the reason
 
 
+def test_models_at_chance_are_not_called_equivalent(tmp_path):
+    results = small(
+        tmp_path,
+        skill=lambda p: -0.5,
+        test_rows=75,
+        costs=lambda p: {"trained": ord(p["variant"]), "seconds": 1.0, "peak": 1},
+    )
+    seen = check_alone(write_study_report(results, tmp_path / "report", resamples=100).read_text("utf-8"))
+    assert "highest mean of 2: both no better than the majority; not decided." in seen.text
+    assert "No variant is better than the majority, whatever it costs." in seen.text
+    assert "proven equivalent" not in seen.text
+
+
 def test_without_predictions_it_is_said_what_the_interval_is_over(tmp_path):
     results = small(tmp_path)
     for path in tmp_path.rglob("predictions.npz"):

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.aligner import ModalityAligner
+    from plait.conditions import Condition
+    from plait.encoders._base import Encoder
     from plait.errors import PlaitError, PlaitWarning
     from plait.estimators import FusionClassifier, FusionRegressor
     from plait.evaluation import evaluate
     from plait.explanation import explain
+    from plait.fusion._base import Fusion
     from plait.modelfile import load
+    from plait.registry import register
     from plait.schema import Modality, Schema
     from plait.store import Store
     from plait.table import read_table
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Condition": "conditions",
+    "Encoder": "encoders._base",
+    "Fusion": "fusion._base",
     "FusionClassifier": "estimators",
     "FusionRegressor": "estimators",
     "Modality": "schema",
@@ -36,9 +43,13 @@ _HOME = {
     "fit_table": "workflow",
     "load": "modelfile",
     "read_table": "table",
+    "register": "registry",
 }
 
 __all__ = [
+    "Condition",
+    "Encoder",
+    "Fusion",
     "FusionClassifier",
     "FusionRegressor",
     "Modality",
@@ -52,6 +63,7 @@ __all__ = [
     "fit_table",
     "load",
     "read_table",
+    "register",
 ]
 
 

@@ -130,8 +130,7 @@ def gather(
 
 def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with empty columns for those that are missing."""
-    wanted = [c for m in schema.modalities for c in m.columns]
-    missing = [c for c in wanted if c not in frame.columns]
+    missing = [c for c in schema.columns if c not in frame.columns]
     if not missing:
         return frame
     empty = pd.DataFrame({c: pd.Series([None] * len(frame), dtype=object) for c in missing})

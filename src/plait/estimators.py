@@ -202,8 +202,12 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         """The modalities in schema order."""
         return tuple(m.name for m in self.schema_.modalities)
 
-    def _inputs(self, X: Any) -> Inputs:
+    def _inputs(self, X: Any, partial: bool | None = None) -> Inputs:
         check_is_fitted(self, "members_")
+        if partial is not None and partial != self.partial:
+            other = copy.copy(self)  # the rows it remembers are the same
+            other.partial = partial
+            return other._inputs(X)
         remembered: list[tuple[Any, Inputs]] = getattr(self, "_remembered", [])
         for known, inputs in remembered:
             if known is X:
@@ -244,21 +248,25 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         found: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
         return found / found.sum(1, keepdims=True) if members.task.name == "classification" else found
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent."""
-        inputs = self._inputs(X)
+    def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
+        """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
+
+        With ``partial`` a modality whose columns the table lacks is absent, too (None: as the field ``partial`` says).
+        """
+        inputs = self._inputs(X, partial)
         return self.members_.task.answer(self._decoded(inputs))
 
     def predict_subsets(
-        self, X: Any, subsets: Sequence[Sequence[str]] | None = None
+        self, X: Any, subsets: Sequence[Sequence[str]] | None = None, *, partial: bool | None = None
     ) -> dict[tuple[str, ...], np.ndarray]:
         """Probabilities (n, C) or values (n,) with only the modalities of each subset present; encodes once.
 
         Args:
             X: rows.
             subsets: of modality names; None takes all 2^M, the empty one included.
+            partial: a modality whose columns the table lacks is absent; None: as the field ``partial`` says.
         """
-        inputs = self._inputs(X)
+        inputs = self._inputs(X, partial)
         names = self.modality_names_
         if subsets is None:
             subsets = [s for size in range(len(names) + 1) for s in itertools.combinations(names, size)]
@@ -363,9 +371,9 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
             self.classes_ = np.unique(values)
         return values
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Calibrated probabilities (n, C); for several labels each column stands alone."""
-        return self._decoded(self._inputs(X))
+    def predict_proba(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
+        """Calibrated probabilities (n, C); for several labels each column stands alone. ``partial`` as in ``predict``."""
+        return self._decoded(self._inputs(X, partial))
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from plait.embedding._prepare import prepare_distinct
 from plait.encoders._base import Encoder
 from plait.encoders._default import default_encoder, trainable_encoder
 from plait.encoders._folders import FOLDERS, encoder_of_folder, is_folder
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitError
 from plait.inputs import Inputs, SharedCells
 from plait.schema import Modality, Schema
 from plait.store import Store
@@ -30,7 +31,7 @@ def make_encoder(
     """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
     told = override if override is not None else modality.encoder
     if isinstance(told, Encoder):
-        return told
+        return _suited(told, modality)
     usual = trainable_encoder if modality.learns else default_encoder
     told = usual(modality.kind) if told is None else told
     if isinstance(told, str) and is_folder(told):
@@ -44,7 +45,12 @@ def make_encoder(
     elif modality.kind == "tabular" and types:
         options.setdefault("types", dict(types))
     variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
-    encoder = config.build(variant, options, where)
+    return _suited(config.build(variant, options, where), modality)
+
+
+def _suited(encoder: Encoder, modality: Modality) -> Encoder:
+    """The encoder, if it takes the modality's kind and may be trained as that says."""
+    where = f"encoder of modality '{modality.name}'"
     if modality.kind not in encoder.kinds:
         raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
     if modality.train == "tuned" and not encoder.tunable:
@@ -56,6 +62,33 @@ def make_encoder(
     if modality.train == "frozen" and not encoder.frozen:
         raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
     return encoder
+
+
+def check_found_again(encoders: Mapping[str, Encoder]) -> None:
+    """Refuse, before anything is trained, encoders that a saved model could not be loaded with.
+
+    Raises:
+        ConfigError: a class that has no name in the registry, or options that cannot be written down.
+    """
+    for name, encoder in encoders.items():
+        kind = type(encoder)
+        where = f"encoder of modality '{name}'"
+        if not registry.is_known("encoders", kind):
+            raise ConfigError(
+                f"{where}: {kind.__module__}.{kind.__qualname__} has no name in plait, and without one a saved model could "
+                f"not be loaded; name it: plait.register('encoders', {kind.__name__}), or an entry point plait.encoders"
+            )
+        if kind.__module__.startswith("plait."):  # its contract is tested
+            continue
+        try:
+            options = json.loads(json.dumps(encoder.options()))
+            same = config.build(kind, options, where).fingerprint() == encoder.fingerprint() or encoder.state()
+        except PlaitError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: its options cannot be written down and read back ({error})") from None
+        if not same:
+            raise ConfigError(f"{where}: its options do not say all that it was made with; a loaded model would differ")
 
 
 class Featurizer:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plait import enhancement, persist, records, tasks
+from plait import enhancement, persist, records, registry, tasks
 from plait import schema as schemas
 from plait.assembly import Design, maker
 from plait.card import card
 from plait.crossfit import Members
+from plait.encoders._base import Encoder
 from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.mixture import Mixture
@@ -45,6 +46,7 @@ def write(model: FusionEstimator, place: Path) -> None:
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
     passing = ("modalities", "checkpoint", "tensorboard")  # of this fit, not of the model
     settings = {k: v for k, v in model.get_params(deep=False).items() if k not in passing} | model.advised_
+    settings["encoders"] = _named(settings["encoders"])
     manifest = {
         "kind": type(model).__name__,
         "settings": plain(settings),
@@ -113,6 +115,13 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     return model
 
 
+def _named(encoders: Any) -> Any:
+    """Encoders that were given as they are, by their names and options."""
+    if not isinstance(encoders, Mapping):
+        return encoders
+    return {k: {"name": e.name(), **e.options()} if isinstance(e, Encoder) else e for k, e in encoders.items()}
+
+
 def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
     """The encoders as they were when the model was fitted.
 
@@ -120,6 +129,12 @@ def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[s
         ModelError: one has another version, other options or other weights now.
     """
     names = {name: tuning.inside(facts) for name, facts in encoders.items()}
+    for name, told in names.items():
+        if told["name"] not in registry.names("encoders"):
+            raise ModelError(
+                f"the encoder '{told['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
+                "or give the class its name (plait.register) before loading"
+            )
     features = Featurizer(found, names)
     tuning.put_back(features, encoders)
     for name, facts in encoders.items():

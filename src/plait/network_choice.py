@@ -35,7 +35,7 @@ def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
         raise ConfigError(f"network: expected a name, or a mapping with one, found {told!r}")
     variant: type[Network] = registry.find("networks", options.pop("name"))
     if not issubclass(variant, ConvLSTM) and options:
-        name = variant.__module__.rpartition(".")[2]
+        name = registry.name_of(variant)
         hint = f"its settings are the estimator's own (fusion, depth, layers, width, dropout), not {', '.join(options)}"
         raise ConfigError(f"network {name}: {hint}")
     return variant, options

@@ -139,7 +139,8 @@ def noised(
     from plait.preparing import inputs_of
 
     schema = model.schema_
-    others = [c for m in schema.modalities if m.name != modality for c in m.columns]
+    own = {c for m in schema.modalities if m.name == modality for c in m.columns}
+    others = [c for c in schema.columns if c not in own]
     alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
     changed = noise(modality, level, ratio, seed).apply(alone, schema, model.root)
     return inputs_of(model, changed, schema, model.features_, model.scalers_)

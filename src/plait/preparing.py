@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ import pandas as pd
 import torch
 
 from plait import enhancement, network_choice, rows, schema
-from plait.errors import TableError
-from plait.features import Featurizer
+from plait.errors import PlaitWarning, TableError
+from plait.features import Featurizer, check_found_again
 from plait.fit_record import Clock
 from plait.hiding import hiding
 from plait.inputs import Inputs
@@ -28,6 +29,8 @@ from plait.tuning.stage import Lesson, tune
 if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
 
+#: What to do about a column that is missing when a fitted model is used.
+PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
 #: A tabular modality keeps so many features whatever ``components`` says.
 TABULAR_FEATURES = 1024
 
@@ -78,15 +81,20 @@ def scaled(
 ) -> Inputs:
     """As ``inputs_of``, with the enhancers given."""
     frame = with_missing_columns(found, frame) if told.partial else frame
-    schema.validate(found, frame)
+    schema.validate(found, frame, advice=PARTIAL)
     raw = enhancement.apply(enhancers, encode(told, features, frame))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
 
 def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with every missing column of the schema added, empty."""
-    gone = [c for m in found.modalities for c in m.columns if c not in frame.columns]
+    """The table with every missing column of the schema added, empty; said of modalities that lack only some of theirs."""
+    gone = [c for c in found.columns if c not in frame.columns]
+    for m in found.modalities:
+        lacks = [c for c in m.columns if c in gone]
+        if lacks and len(lacks) < len(m.columns):
+            said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
+            warnings.warn(said, PlaitWarning, stacklevel=6)
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 
@@ -115,7 +123,7 @@ def prepare(
         found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         weight = weight * rows.class_weights(target, told.class_weight, task_name)
-        used = [c for m in found.modalities for c in m.columns]
+        used = list(found.columns)
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
         task = task_class(task_name).learn(target, weight)
         task = _named(told, task)
@@ -123,6 +131,7 @@ def prepare(
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
         features = Featurizer(found, told.encoders)
+        check_found_again(features.encoders)
         features.fit(frame, told.root)
     with clock.stage("tune"):
         drawn = seed_of(told.random_state) if any(m.train == "tuned" for m in found.modalities) else 0

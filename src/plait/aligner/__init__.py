@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,8 @@ from plait.alignment._make import make_stage
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
 from plait.encoders._base import Encoder
-from plait.errors import ConfigError, ModelError, TableError, nearest
-from plait.features import Featurizer
+from plait.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
+from plait.features import Featurizer, check_found_again
 from plait.schema import Modality, Schema
 from plait.store import Store
 
@@ -69,7 +70,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     strict: bool = False
     store: str | None = None
     progress: bool | None = None
-    random_state: int = 0
+    random_state: int | None = 0
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
@@ -84,12 +85,16 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
         frame = X.set_axis([str(c) for c in X.columns], axis=1)
+        twice = list(dict.fromkeys(frame.columns[frame.columns.duplicated()]))
+        if twice:
+            raise TableError(f"column {', '.join(map(repr, twice))} is given twice; rename or drop one")
         self.stage_: Alignment = make_stage(self.stage)
         self.schema_: Schema = _cells.schema_of(self.modalities, frame, self.root, self.group)
         self.stage_.pairs_of(self.modality_names_)
         frame, thing = _cells.exploded(frame, self.schema_, self.group)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
+        check_found_again(features.encoders)
         features.fit(frame, self.root)
         self.encoders_: dict[str, Encoder] = features.encoders
         start = time.perf_counter()
@@ -104,16 +109,15 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.__dict__.pop("index_", None)
         return self
 
+    @property
+    def _seed(self) -> int:
+        return int(self.random_state or 0)
+
     def _learn(self, pairs: Pairs) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.random_state)
+            torch.manual_seed(self._seed)
             self.network_: AlignmentNetwork = self.stage_.network_over(self.encoders_, pairs.dims)
-        for a, b in self.stage_.pairs_of(pairs.names):
-            if self.network_.side(a, b).towards or self.network_.side(b, a).towards:
-                raise ConfigError(
-                    f"stage {self.stage_.name()}: anchors of different widths give no one space; name one"
-                )
-        self.history_ = self.stage_.fit(self.network_, pairs, seed=self.random_state, progress=self.progress)
+        self.history_ = self.stage_.fit(self.network_, pairs, seed=self._seed, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
@@ -207,6 +211,8 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     ) -> np.ndarray:
         """Probabilities (n, C) of names that were never learned: which text does a row resemble?
 
+        A row that is absent gets none: its probabilities are NaN, and a warning says how many there are.
+
         Args:
             cells: rows of any modality.
             names: of the classes.
@@ -220,7 +226,19 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         classes = unit(torch.from_numpy(vectors.reshape(len(names), len(templates), -1).sum(1)))
         temperature = self.network_.temperature
         heat = _prompts.HEAT if temperature is None else float(temperature().detach())
-        found: np.ndarray = (torch.from_numpy(self.joined(cells)) @ classes.T / heat).softmax(1).numpy()
+        rows = torch.from_numpy(self.joined(cells))
+        found: np.ndarray = (rows @ classes.T / heat).softmax(1).numpy()
+        absent = ~rows.any(1).numpy()
+        found[absent] = np.nan
+        if absent.any():
+            told = "its cell is" if absent.sum() == 1 else "their cells are"
+            shown = ", ".join(str(row) for row in np.flatnonzero(absent)[:5])
+            more = ", ..." if absent.sum() > 5 else ""
+            warnings.warn(
+                f"{absent.sum():,} of {len(rows):,} rows get no name, for {told} absent or unreadable (row {shown}{more})",
+                PlaitWarning,
+                stacklevel=2,
+            )
         return found
 
     def reader(self, by: str | None = None) -> Modality:

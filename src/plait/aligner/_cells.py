@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ Cells = pd.DataFrame | Sequence[Any] | str
 def schema_of(
     told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
 ) -> Schema:
-    """The modalities that were told, or inferred from the table without the column ``group``.
+    """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
+
+    Where too few are left the group is a modality itself: a table of captions has its pictures there, and nowhere else.
 
     Raises:
         ConfigError: a modality whose encoder would have to be trained from scratch.
@@ -37,6 +39,8 @@ def schema_of(
         found = schema.from_dict({"modalities": told}, "modalities")
     else:
         found = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
+        if group in frame.columns and len(found.modalities) < 2:
+            found = schema.infer(frame, root=root)
     learning = [m.name for m in found.modalities if m.train != "frozen"]
     if learning:
         raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")
@@ -56,6 +60,8 @@ def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:
         return cells[list(modality.columns)].reset_index(drop=True)
     if modality.kind == "tabular":
         raise TableError(f"modality '{modality.name}' is tabular: give a DataFrame with {', '.join(modality.columns)}")
+    if not isinstance(cells, str | bytes) and not isinstance(cells, Iterable):
+        raise TableError(f"modality '{modality.name}': expected cells or a table, found {type(cells).__name__}")
     listed = [cells] if isinstance(cells, str | bytes) else list(cells)
     column = np.empty(len(listed), dtype=object)  # arrays and lists stay cells of their own
     for row, cell in enumerate(listed):
@@ -97,11 +103,16 @@ def exploded(frame: pd.DataFrame, schema: Schema, group: str | None) -> tuple[pd
     """
     if group is not None and group not in frame.columns:
         raise TableError(f"the table has no column '{group}' to group by; {nearest(group, map(str, frame.columns))}")
+    for modality in schema.modalities:
+        table_of(modality, frame[:0])  # its columns are there
     frame = frame.reset_index(drop=True)
     if group is None:
         thing = np.arange(len(frame))
     else:
-        codes = pd.factorize(frame[group])[0]
+        try:
+            codes = pd.factorize(frame[group])[0]
+        except TypeError:
+            raise TableError(f"column '{group}': rows are grouped by plain values, found lists or mappings") from None
         thing = np.where(codes >= 0, codes, len(frame) + np.arange(len(frame)))  # without a group: a thing of its own
     for modality in schema.modalities:
         column = modality.columns[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plait.errors import ConfigError, MissingDependencyError, TableError
+from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
@@ -58,9 +59,18 @@ class Index:
 
     @classmethod
     def restore(cls, vectors: np.ndarray, labels: Sequence[Any], how: str) -> Index:
-        """From what was saved, to the bit."""
+        """From what was saved, to the bit; without a package for the graph the search is exact, which a warning says.
+
+        It stays an approximate index: saved again, it has its graph wherever a package is installed.
+        """
         found = cls.__new__(cls)
-        found._put(vectors, list(labels), how)
+        try:
+            found._put(vectors, list(labels), how)
+        except MissingDependencyError:
+            found._put(vectors, list(labels), "exact")
+            found.how = how
+            said = "the index was approximate, and neither hnswlib nor faiss is installed: it is searched exactly, and slower"
+            warnings.warn(f"{said}; pip install hnswlib (or faiss-cpu)", PlaitWarning, stacklevel=2)
         return found
 
     def __len__(self) -> int:

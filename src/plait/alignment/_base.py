@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, ClassVar
 
+from plait import registry
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Pairs
 from plait.encoders._base import Encoder
@@ -28,8 +29,8 @@ class Alignment(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name in the registry: the file's name."""
-        return cls.__module__.rpartition(".")[2]
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
 
     @classmethod
     def facts(cls) -> dict[str, str]:

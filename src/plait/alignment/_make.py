@@ -20,7 +20,7 @@ def make_stage(told: str | Mapping[str, Any]) -> Alignment:
         >>> make_stage({"name": "cca", "components": 8}).components
         8
     """
-    options = {"name": told} if isinstance(told, str) else dict(told)
+    options = {"name": told} if isinstance(told, str) else dict(told) if isinstance(told, Mapping) else {}
     if "name" not in options:
         known = ", ".join(registry.names("alignment"))
         raise ConfigError(f"stage: name it, as in {{name: context, width: 128}}; known: {known}")

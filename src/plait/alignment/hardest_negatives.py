@@ -13,6 +13,7 @@ from plait.alignment._losses import HardestNegatives as Loss
 from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Side, Temperature
 from plait.alignment._pairs import Batch
 from plait.alignment._projector import Projector
+from plait.encoders._base import Encoder
 from plait.errors import ConfigError, nearest
 
 
@@ -20,8 +21,10 @@ from plait.errors import ConfigError, nearest
 class HardestNegatives(Learned):
     """Pulls modalities towards anchors that stay as they are; the k nearest wrong rows of the batch push back.
 
-    Anchors keep their own width. An anchor as wide as the projector is compared with it directly, as in the paper (there all
-    are 512 wide); one of another width through a linear map of its own, which is dropped afterwards.
+    An anchor as wide as the projector is compared with it directly, as in the paper (there all are 512 wide). In front of a
+    classifier an anchor of another width keeps it, and the modality is compared with it through a linear map that is
+    dropped afterwards; an aligner wants one space, so there the anchor is projected to the projector's width by a linear
+    map of its own, which begins as a random rotation and stays.
 
     Attributes:
         anchors: modalities that the others are pulled towards.
@@ -53,7 +56,10 @@ class HardestNegatives(Learned):
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
         super().__post_init__()
-        self.anchors = (self.anchors,) if isinstance(self.anchors, str) else tuple(self.anchors)
+        anchors = [self.anchors] if isinstance(self.anchors, str) else self.anchors
+        if not isinstance(anchors, list | tuple) or not all(isinstance(a, str) for a in anchors):
+            raise ConfigError(f"alignment {self.name()}: anchors must be names of modalities, found {anchors!r}")
+        self.anchors = tuple(dict.fromkeys(anchors))
         if self.negatives < 1 or not self.epsilon > 0:
             raise ConfigError(f"alignment {self.name()}: negatives must be at least 1 and epsilon above 0")
         if self.width is not None and self.width < 1:
@@ -82,6 +88,13 @@ class HardestNegatives(Learned):
         width = self.width or dims[self.anchors[0]]
         return _Enhancement(dims, tuple(self.anchors), width, self.dropout, self.temperature)
 
+    def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
+        """The same with one space for all: anchors of another width are projected."""
+        found = self.network(dims)
+        assert isinstance(found, _Enhancement)
+        found.project_anchors()
+        return found
+
 
 class _Enhancement(FrozenNetwork):
     def __init__(
@@ -101,6 +114,17 @@ class _Enhancement(FrozenNetwork):
             }
         )
 
+        self.projected = nn.ModuleDict()
+
+    def project_anchors(self) -> None:
+        """Bring anchors of another width to the projector's, in place of the modalities to theirs."""
+        self.faces = nn.ModuleDict()
+        for name in self.anchors:
+            if self.dims[name] != self.width:
+                linear = nn.Linear(self.dims[name], self.width, bias=False)
+                nn.init.orthogonal_(linear.weight)
+                self.projected[self.key[name]] = linear
+
     @property
     def out_dim(self) -> int:
         return self.width
@@ -111,7 +135,8 @@ class _Enhancement(FrozenNetwork):
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
         x = self.inputs(name, batch)
         if name in self.anchors:
-            return x
+            anchor: Tensor = self.projected[self.key[name]](x) if self.key[name] in self.projected else x
+            return anchor
         face = None if towards is None else self._face(name, towards)
         out: Tensor = self.projectors[self.key[name]](x)
         return out if face is None else face(out)

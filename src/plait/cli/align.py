@@ -94,6 +94,8 @@ def align(
     frame = read_table(table, encoding)
     told = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
     found, from_file = o.read_schema(told, schema, None, None, root, table)
+    if told is not frame and len(found.modalities) < 2:  # Flickr's own file: the pictures are what its captions share
+        found, from_file = o.read_schema(frame, schema, None, None, root, table)
     settings = o.settings_of(
         from_file,
         encoder,
@@ -173,7 +175,8 @@ def classify(
         Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
     ] = None,
 ) -> None:
-    """Give each row of a table one of the names, without training on any."""
+    """Give each row of a table one of the names, without training on any; rows that are absent get none."""
+    import numpy as np
     import pandas as pd
 
     from plait.aligner._prompts import TEMPLATES
@@ -182,7 +185,9 @@ def classify(
     reader = fitted.reader(by).name
     among = _among(fitted, frame, modality, avoid={reader})
     found = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)
-    answer = pd.DataFrame({"prediction": [name[i] for i in found.argmax(1)]})
+    absent = np.isnan(found).any(1)
+    best = np.where(absent, 0, np.nan_to_num(found).argmax(1))
+    answer = pd.DataFrame({"prediction": [None if a else name[i] for i, a in zip(best, absent, strict=True)]})
     answer = answer.assign(**{f"p({n})": found[:, i].round(6) for i, n in enumerate(name)})
     if out is None:
         typer.echo(answer.to_csv(index=False), nl=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from plait import checks, config
+from plait import checks, config, registry
 from plait.conditions._text_form import text_form
 from plait.errors import ConfigError, PlaitWarning, nearest
 
@@ -63,8 +63,8 @@ class Condition(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name in the registry: the file's name."""
-        return cls.__module__.rpartition(".")[2]
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
 
     @classmethod
     def facts(cls) -> dict[str, str]:
@@ -162,9 +162,20 @@ class Condition(ABC):
         changed = frame.copy()
         if not self.idle:
             there = [m for m in chosen if set(m.columns) <= set(frame.columns)]  # the others are absent as a whole
+            self._warn_shared(there, schema)
             for column, cells in self.columns(frame, schema, there, root if root is not None else schema.root).items():
                 changed[column] = cells
         return changed
+
+    def _warn_shared(self, chosen: list[Modality], schema: Schema) -> None:
+        """Say that a column which serves in another modality, too, is changed there as well."""
+        own = {c for m in chosen for c in m.columns}
+        for other in schema.modalities:
+            shared = [c for c in other.columns if c in own and other not in chosen]
+            if shared:
+                named = ", ".join(map(repr, shared))
+                told = f"condition {self.name()}: column {named} serves in modality '{other.name}', too, and is changed there"
+                warnings.warn(told, PlaitWarning, stacklevel=3)
 
     @property
     def idle(self) -> bool:

@@ -46,7 +46,8 @@ def from_text(text: str) -> tuple[str, dict[str, Any]]:
             key, value = "strength", key
         elif not sign or not key or not value:
             raise ConfigError(
-                f"condition '{text}': '{part.strip()}' is no option; expected name:modality:option=value,option=value"
+                f"condition '{text}': '{part.strip()}' is no option; "
+                "expected name:strength, name:modality=strength or name:modality:option=value,option=value"
             )
         if key in options:
             raise ConfigError(f"condition '{text}': '{key}' is given twice; keep one")

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from plait import registry
 from plait.errors import ConfigError, TableError, nearest
 from plait.schema import Modality, Schema
 
@@ -80,8 +81,8 @@ class Dataset(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name in the registry: the file's name."""
-        return cls.__module__.rpartition(".")[2]
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
 
     @classmethod
     def label(cls) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
+from plait import registry
 from plait.encoders._cut import Cut
 from plait.errors import ConfigError
 
@@ -57,8 +58,8 @@ class Encoder(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name in the registry: the file's name."""
-        return cls.__module__.rpartition(".")[2]
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
 
     @classmethod
     def facts(cls) -> dict[str, str]:

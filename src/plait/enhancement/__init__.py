@@ -121,7 +121,7 @@ def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[s
     if joint is not None and (isinstance(joint, bool) or not isinstance(joint, int | float) or not joint > 0):
         raise ConfigError(f"{where}: joint is the weight of the contrastive loss, a number above 0; found {joint!r}")
     drop = list(anchors) if drop is True else [] if drop is False else [drop] if isinstance(drop, str) else drop
-    if not isinstance(drop, list | tuple) or not set(drop) <= set(anchors):
+    if not isinstance(drop, list | tuple) or not all(name in anchors for name in drop):
         raise ConfigError(
             f"{where}: drop must be true, false or some of the anchors {', '.join(anchors)}; found {drop!r}"
         )

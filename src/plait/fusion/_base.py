@@ -63,8 +63,8 @@ class Fusion(nn.Module, ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name in the registry: the file's name."""
-        return cls.__module__.rpartition(".")[2]
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
 
     @classmethod
     def options(cls) -> list[str]:

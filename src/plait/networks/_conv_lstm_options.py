@@ -15,7 +15,8 @@ class ConvLSTMOptions:
     """All that may be chosen beside width, depth and layers; the defaults are the paper's.
 
     Attributes:
-        kernel: side of the square that a unit sees, odd.
+        kernel: side of the square that a unit sees, odd; where the map is smaller, of as much as it can see of it: 1 where
+            it is one place, as without a picture.
         pool: side of the square that is made one, by its largest, after each joint layer.
         own_pool: the same after each convolution that the picture runs alone. A.2 names none there; 2 keeps the depths
             alike in the size of their pictures, 1 is A.2 to the letter.
@@ -24,8 +25,8 @@ class ConvLSTMOptions:
             to the longest sound of its data.
         checkpoint: longer sequences are computed in pieces of so many steps, and all but the last once more on the way
             back, so that memory grows with the piece and not with the length; 0: never.
-        precision: ``auto`` trains in bf16 where the processor has it and predicts in float32, ``fast`` does both in
-            bf16, ``float32`` neither.
+        precision: ``auto`` trains in bf16 where the processor has it and the layers are large enough to gain by it, and
+            predicts in float32; ``fast`` does both so; ``float32`` neither.
     """
 
     kernel: int = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,18 +39,24 @@ class Stack(nn.Module):
         self.convolutions, self.lstms, self.joint = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for _ in range(depth):
             if channels:
-                self.convolutions.append(nn.Conv2d(channels, width, options.kernel, padding=options.kernel // 2))
+                kernel = reach(options.kernel, size)
+                self.convolutions.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2))
                 channels, size = width, _shrunk(size, self.own_pool)
             if features:
                 self.lstms.append(ConvLSTMLayer(0, features, 0, width, 1))
                 features = width
         self.dim = channels * prod(size) + features
         self.size = size  # where the joint layers begin
+        #: Products of one row in one step of the layer that has most of them: weights times places.
+        self.products = max((own.weight.numel() for own in self.lstms if isinstance(own, ConvLSTMLayer)), default=0)
         entering = (channels, features, 0)
         for _ in range(layers - depth):
-            self.joint.append(ConvLSTMLayer(*entering, width, options.kernel))
+            layer = ConvLSTMLayer(*entering, width, reach(options.kernel, size))
+            self.products = max(self.products, layer.weight.numel() * prod(size))
+            self.joint.append(layer)
             entering, size = (0, 0, width), _shrunk(size, self.pool)
             self.dim = width * prod(size)
+        self.register_load_state_dict_pre_hook(_cropped)  # type: ignore[no-untyped-call]
 
     def forward(
         self, picture: Tensor | None, steps: Steps, seen: Tensor, heard: Tensor, dtype: torch.dtype, every: bool = False
@@ -119,6 +126,25 @@ class Stack(nn.Module):
         """Hidden states (n, H, W, K) as features (n, dim)."""
         top = top.permute(0, 3, 1, 2)
         return _flat(_pooled(top, self.pool) if self.joint else top).float()
+
+
+def reach(kernel: int, size: Size) -> int:
+    """The side of a kernel whose weights can all meet something on a map: with no picture it is one place, and sees itself.
+
+    Example:
+        >>> reach(3, (14, 14)), reach(3, (1, 1)), reach(5, (2, 2))
+        (3, 1, 3)
+    """
+    return min(kernel, 2 * max(size) - 1)
+
+
+def _cropped(module: nn.Module, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+    """Of older models, whose kernels reached beyond the map: the middle of each, for beyond it there were zeros."""
+    for name, own in module.state_dict().items():
+        saved = state.get(prefix + name)
+        if saved is not None and saved.ndim == own.ndim == 4 and saved.shape[-1] > own.shape[-1]:
+            edge = (saved.shape[-1] - own.shape[-1]) // 2
+            state[prefix + name] = saved[..., edge:-edge, edge:-edge].contiguous()
 
 
 def _own(state: State) -> State:

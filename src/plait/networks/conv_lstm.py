@@ -22,6 +22,11 @@ DEPTHS = ("early", "middle", "late")
 _CACHE = 2_000_000
 
 
+#: Products of a row in one step from which on bf16 is faster than float32 on a processor (docs/conv_lstm.md): below, turning
+#: numbers from one type into the other costs more than the products save.
+_WORTH = 65_536
+
+
 class ConvLSTM(Network):
     """A standard LSTM at every place of a picture, whose gates see its patch, the hidden state's patch, and the sound.
 
@@ -133,7 +138,11 @@ class ConvLSTM(Network):
 
     def _dtype(self, device: torch.device) -> torch.dtype:
         told = self.options.precision
-        return fast_dtype(device) if told == "fast" or (told == "auto" and self.training) else torch.float32
+        if told == "float32" or (told == "auto" and not self.training):
+            return torch.float32
+        # By the network's sizes alone, not by the rows at hand: no row's answer may depend on its company.
+        worth = device.type != "cpu" or self.stack.products >= _WORTH
+        return fast_dtype(device) if worth else torch.float32
 
 
 def _only(names: list[str], what: str) -> str | None:

@@ -11,6 +11,7 @@ from plait.metrics import Metric
 from plait.report.sentences import number
 from plait.report.study_names import brief
 from plait.study.statistics.compare import BEST, against_reference, best_of
+from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.resampling import Resampler
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores, whole
 from plait.study.statistics.summary import Summary, summary
@@ -44,6 +45,16 @@ class Evidence:
     def comparison(self) -> DataFrame:
         """Every variant against the best."""
         return against_reference(self.headline, "label", self.metric, self.resampler)
+
+    @property
+    def constant(self) -> str:
+        """What a constant answer is called."""
+        return CONSTANTS[self.metric.task]
+
+    @property
+    def at_chance(self) -> bool:
+        """Every variant is known to be no better than a constant answer: nothing follows from their scores."""
+        return all(above is False for above in self.comparison["above"])
 
     @cached_property
     def best(self) -> str:

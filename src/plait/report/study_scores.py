@@ -94,7 +94,7 @@ def sentence(evidence: Evidence) -> str:
             f" (95\N{NO-BREAK SPACE}% interval {evidence.number(best.low)} to {evidence.number(best.high)} over {over})"
         )
     if len(told) == 1:
-        return reached + "."
+        return f"{reached}{f', no better than the {evidence.constant}' * evidence.at_chance}."
     whole = told["runs"] == told["runs"].max()
     among = f"{len(told)}" if whole.all() else f"the {int(whole.sum())} with all runs"
     return f"{reached}, the {'highest' if evidence.higher else 'lowest'} mean of {among}: {_counts(evidence)}."
@@ -104,6 +104,9 @@ def _counts(evidence: Evidence) -> str:
     """How many others are worse, level, or open."""
     told = evidence.comparison
     counts = Counter(told["verdict"])
+    if evidence.at_chance:
+        other = "both" if len(told) == 2 else "all"
+        return f"{other} no better than the {evidence.constant}; not decided"
     level = counts["equivalent"] + counts["identical"]
     seeds = int(evidence.headline["seed"].nunique())
     parts = [f"{counted(counts['worse'], 'other is', 'others are')} proven worse"] if counts["worse"] else []
@@ -125,6 +128,10 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
         reached = [f"{e.metric.label} {number(r['mean'])} on {e.dataset}" for e, r in zip(evidence, rows, strict=True)]
         return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(reached)}."
     level: Counter[str] = Counter()
+    if all(e.at_chance for e in evidence):
+        return (
+            f"On all {len(evidence)} data sets every variant is no better than a constant answer; nothing is decided."
+        )
     for e in evidence:
         level.update(e.comparison.loc[e.comparison["verdict"] != "worse", "label"])
     everywhere = [label for label, count in level.items() if count == len(evidence)]

@@ -133,6 +133,8 @@ def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int
     on = f"On {evidence.dataset}, " if several > 1 else ""
     if column is None:
         return f"{on}all variants cost the same.".capitalize() if not on else f"{on}all variants cost the same."
+    if evidence.at_chance:
+        return f"{on}{'n' if on else 'N'}o variant is better than the {evidence.constant}, whatever it costs."
     level = [p for p in points if p["verdict"] != "worse"]
     least = min(level, key=lambda p: p[column])
     best = next(p for p in points if p["verdict"] == "best")

@@ -103,6 +103,11 @@ class Schema:
             if self.target in modality.columns:
                 raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a modality has, once, also where it serves in several."""
+        return tuple(dict.fromkeys(c for m in self.modalities for c in m.columns))
+
     def types_of(self, modality: Modality) -> dict[str, str]:
         """The types of the columns of a tabular modality, as far as they are told."""
         return {c: self.types[c] for c in modality.columns if c in self.types}
@@ -125,13 +130,14 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     return infer_schema(frame, target, root, task)
 
 
-def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> None:
+def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advice: str = "") -> None:
     """Check that a table has what a schema needs; columns beyond it are fine.
 
     Args:
         schema: what is needed.
         frame: the table.
         partial: a modality without any of its columns counts as absent.
+        advice: what else can be done about a missing column, said behind the problems.
 
     Raises:
         TableError: all problems at once, each with its column.
@@ -139,10 +145,10 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> N
     from plait.schema._check import problems
 
     found = problems(schema, frame, partial=partial)
-    if len(found) == 1:
-        raise TableError(found[0])
     if found:
-        raise TableError(f"{len(found)} problems: " + "; ".join(found))
+        count = f"{len(found)} problems: " if len(found) > 1 else ""
+        missing = advice and any(c not in frame.columns for c in schema.columns)
+        raise TableError(count + "; ".join([*found, *([advice] if missing else [])]))
 
 
 def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:

@@ -38,22 +38,27 @@ def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]
     """One line for each column that is missing or holds what it cannot be."""
     twice = sorted(set(frame.columns[frame.columns.duplicated()]))
     found = [f"columns given more than once: {', '.join(map(repr, twice))}"] if twice else []
+    lacking: dict[str, list[str]] = {}
     for modality in schema.modalities:
         gone = [c for c in modality.columns if c not in frame.columns]
         if not (partial and len(gone) == len(modality.columns)):
-            found += [_missing(c, modality, frame) for c in gone]
+            for column in gone:
+                lacking.setdefault(column, []).append(modality.name)
+    found += [_missing(column, names, frame) for column, names in lacking.items()]
+    for modality in schema.modalities:
         if not twice:
             there = [c for c in modality.columns if c in frame.columns]
             found += [p for c in there if (p := _unusable(frame[c], modality, schema.types.get(c)))]
     return found
 
 
-def _missing(column: str, modality: Modality, frame: pd.DataFrame) -> str:
+def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
     names = [str(c) for c in frame.columns]
     close = difflib.get_close_matches(column, names, n=1)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     hint = f"did you mean '{close[0]}'?" if close else f"the table has: {shown}"
-    return f"column '{column}' of modality '{modality.name}' is missing; {hint}"
+    of = " and ".join(f"'{name}'" for name in modalities)
+    return f"column '{column}' of modality {of} is missing; {hint}"
 
 
 def _unusable(series: pd.Series, modality: Modality, told: str | None) -> str | None:

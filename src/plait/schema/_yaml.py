@@ -74,7 +74,7 @@ def _built(told: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], 
         said = (f"line {lines[path]}: {text}" if path in lines else text for path, text in found)
         raise ConfigError(f"{where}: " + "; ".join(said))
     modalities = dict(told["modalities"])
-    types = {c: t for m in modalities.values() for c, t in (m.get("types") or {}).items()}
+    types = _types(modalities, where)
     try:
         return Schema(
             tuple(_modality(name, m) for name, m in modalities.items()),
@@ -86,6 +86,19 @@ def _built(told: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], 
         )
     except PlaitError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _types(modalities: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Column -> type; a column that serves in several modalities has one."""
+    types: dict[str, str] = {}
+    for name, modality in modalities.items():
+        for column, told in (modality.get("types") or {}).items():
+            if types.setdefault(column, told) != told:
+                raise ConfigError(
+                    f"{where}: {name}: column '{column}' is {told} here and {types[column]} in another modality; "
+                    "a column has one type"
+                )
+    return types
 
 
 def _modality(name: str, told: Mapping[str, Any]) -> Modality:

@@ -40,7 +40,7 @@ class Group:
         """Apply the training condition; nothing is encoded yet."""
         self.table, self.train, self.test, self.setting = table, train, test, setting
         kept = tuple(m for m in table.schema.modalities if m.name in {*run.subset, *teachers(run.model)})
-        self.columns = [c for m in kept for c in m.columns]
+        self.columns = list(dict.fromkeys(c for m in kept for c in m.columns))
         self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
         self._seen_train = table.frame.iloc[train].reset_index(drop=True)
         self._test = table.frame.iloc[test].reset_index(drop=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from plait.errors import ConfigError, nearest
 from plait.metrics import Metric
-from plait.study.statistics.comparison import Comparison, compare_pairs, paired
+from plait.study.statistics.comparison import Comparison, better_than_constant, compare_pairs, paired
 from plait.study.statistics.corrections import holm
 from plait.study.statistics.equivalence import default_margin
 from plait.study.statistics.paired import family_variance
@@ -54,8 +54,9 @@ def compare(
 
     Returns:
         One row per data set and variant, best first: dataset, metric, label, reference, runs, seeds, mean, difference, low,
-        high, p, p_holm, d, delta, wilcoxon, permutation, least_p, mcnemar, equivalence, margin, needed, design, verdict
-        and words. ``low`` and ``high`` belong to the difference, before correction.
+        high, p, p_holm, d, delta, wilcoxon, permutation, least_p, mcnemar, equivalence, margin, needed, design, above,
+        verdict and words. ``low`` and ``high`` belong to the difference, before correction; ``above``:
+        better than a constant answer to the same test rows (None: not known).
 
     Raises:
         ConfigError: an unknown metric, data set or reference.
@@ -131,7 +132,11 @@ def against_reference(
     adjusted = dict(zip(told, holm(np.array([c.test.p for c in told.values()])), strict=True))
     records = [
         {by: name, "reference": reference, **_counted(part, metric)}
-        | (_record(told[name], float(adjusted[name])) if name in told else _itself(against))
+        | (
+            _record(told[name], float(adjusted[name]))
+            if name in told
+            else {**_itself(against), "above": better_than_constant(part, metric, resampler)}
+        )
         for name, part in parts.items()
     ]
     frame = pd.DataFrame(records)
@@ -181,6 +186,7 @@ def _record(told: Comparison, p: float) -> dict[str, Any]:
         "needed": told.needed,
         "pairs": told.test.pairs,
         "design": told.design,
+        "above": told.above[0],
         "verdict": told.verdict(p),
         "words": told.words(p),
     }

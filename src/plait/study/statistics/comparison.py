@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,17 @@ from plait.study.statistics.equivalence import default_margin, tost
 from plait.study.statistics.mcnemar import mcnemar
 from plait.study.statistics.paired import TIED, Difference, crossed_t, least_p, permutation, resampled_t, wilcoxon
 from plait.study.statistics.power import seeds_needed
-from plait.study.statistics.resampling import Resampler
+from plait.study.statistics.resampling import CONSTANT, Resampler
 from plait.study.statistics.summary import drawn_by, unit
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 SHARED, RESAMPLED = "same test rows", "resampled rows"
+#: What a constant answer is called, by task.
+CONSTANTS = {"classification": "majority", "multilabel": "most frequent labels", "regression": "mean"}
+#: Differing rows that a share of rows can hide behind none seen, at 0.05: the rule of three.
+UNSEEN = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,10 @@ class Comparison:
         mcnemar: median over seeds of McNemar's p; NaN where it does not apply.
         needed: seeds that this difference would need; None: no number.
         identical: every pair gave the same value.
+        above: whether the first, and the reference, is better than a constant answer; None: not known.
+        constant: what a constant answer is called.
+        rows: different test rows.
+        least_rows: that equal scores would need before they mean anything.
     """
 
     test: Difference
@@ -61,11 +70,24 @@ class Comparison:
     mcnemar: float
     needed: int | None
     identical: bool
+    above: tuple[bool | None, bool | None] = (True, True)
+    constant: str = CONSTANTS["classification"]
+    rows: int = sys.maxsize
+    least_rows: int = words.LEAST_ROWS
+
+    @property
+    def at_chance(self) -> bool:
+        """Neither side is better than a constant answer."""
+        return self.above == (False, False)
 
     def verdict(self, p: float | None = None) -> str:
         """See ``verdict`` in words.py; with the corrected p where there are several comparisons."""
         p = self.test.p if p is None else p
-        return words.verdict(p, self.equivalence, self.gain, identical=self.identical)
+        informed = not self.at_chance and self.rows >= words.LEAST_ROWS
+        comparable = self.above == (True, True) and self.test.pairs >= words.LEAST_SEEDS
+        comparable &= self.rows >= (words.LEAST_ROWS if self.identical else self.least_rows)
+        told = {"identical": self.identical, "informed": informed, "comparable": comparable}
+        return words.verdict(p, self.equivalence, self.gain, **told)
 
     def words(self, p: float | None = None) -> str:
         """The verdict in words."""
@@ -79,7 +101,26 @@ class Comparison:
             seeds=self.seeds,
             splits=self.splits,
             needed=self.needed if self.seeds > 1 else 0,
+            why=self._why(p),
         )
+
+    def _why(self, p: float) -> str:
+        """Why nothing is decided where the scores alone would have decided; empty where they would not."""
+        if self.at_chance:
+            return f"both no better than the {self.constant}; not decided"
+        told = words.verdict(p, self.equivalence, self.gain, identical=self.identical)
+        if told == words.OPEN:
+            return ""
+        least = self.least_rows if told == words.EQUIVALENT else words.LEAST_ROWS
+        if told in (words.BETTER, words.WORSE):
+            return f"not decided with {self.rows} test rows (at least {least} would be needed)"
+        if False in self.above:
+            return f"one no better than the {self.constant}; not decided"
+        if None in self.above:
+            return f"not decided: without kept predictions it is not known whether both are better than the {self.constant}"
+        if self.rows < least:
+            return f"not decided with {self.rows} test rows (at least {least} would be needed)"
+        return f"not decided with {self.test.pairs} pairs (at least {words.LEAST_SEEDS} would be needed)"
 
 
 def compare_parts(
@@ -111,6 +152,7 @@ def compare_pairs(
     test = _test(design, pairs, resampler, least_variance)
     by_seed = pairs.groupby(unit(pairs) if len(pairs) else "seed")["difference"].mean()
     values, others = pairs["value"].to_numpy(), pairs["value_other"].to_numpy()
+    countable = math.isfinite(metric.range[1])
     return Comparison(
         test=test,
         gain=test.value if metric.direction == "higher" else -test.value,
@@ -127,7 +169,43 @@ def compare_pairs(
         mcnemar=_mcnemar(pairs, resampler),
         needed=_needed(test, pairs),
         identical=len(pairs) > 1 and bool(np.all(np.abs(differences) <= TIED * np.maximum(np.abs(values), 1e-300))),
+        above=(better_than_constant(pairs, metric, resampler), better_than_constant(_others(pairs), metric, resampler)),
+        constant=CONSTANTS[metric.task],
+        rows=_different_rows(pairs, resampler),
+        least_rows=max(words.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
     )
+
+
+def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler | None) -> bool | None:
+    """Whether rows of ``scores`` are proven better than the best constant answer to their test rows, by the paired test.
+
+    None where it is not known: predictions that were not kept, or a single run.
+    """
+    constants = [None if resampler is None else resampler.constant(str(run)) for run in part["run"]]
+    known = np.array([value for value in constants if value is not None])
+    if not len(known) or len(known) < len(constants):
+        return None
+    gaps = part["value"].to_numpy() - known
+    told = {"run_other": part["run"], "evaluation_other": CONSTANT, "value_other": known, "difference": gaps}
+    pairs = part.assign(**told)
+    test = _test(_design(pairs, resampler), pairs, resampler, 0.0)
+    gain = test.value if metric.direction == "higher" else -test.value
+    return None if math.isnan(test.p) else bool(gain > 0 and test.p < words.ALPHA)
+
+
+def _others(pairs: DataFrame) -> DataFrame:
+    """The other side of pairs, as rows of ``scores``."""
+    return pairs.assign(**{name: pairs[f"{name}_other"] for name in ("run", "evaluation", "value")})
+
+
+def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
+    """Test rows that any pair was judged on, each once; those of one seed where they are not kept."""
+    rows = [None if resampler is None else resampler.rows(str(run)) for run in pairs["run"]]
+    known = [found for found in rows if found is not None]
+    if known and len(known) == len(rows):
+        return len(np.unique(np.concatenate(known)))
+    told = pairs.groupby("seed")["test_rows"].sum()
+    return sys.maxsize if told.empty or told.isna().any() else int(told.max())
 
 
 def paired(one: DataFrame, other: DataFrame) -> DataFrame:

@@ -23,6 +23,8 @@ RESAMPLES = 1_000
 CELLS = 1e8
 #: Resamples in one product.
 BLOCK = 200
+#: In place of an evaluation's number: the same answer for every row.
+CONSTANT = -1
 
 
 class Resampler:
@@ -83,6 +85,30 @@ class Resampler:
         told = self._results.predictions(run, evaluation)
         return np.asarray(inputs("classification", told.output)["labels"] == np.asarray(told.target))
 
+    def constant(self, run: str) -> float | None:
+        """The metric of the best constant answer to a run's test rows: their class shares, or their mean.
+
+        None where the predictions are not kept or the metric says nothing of a constant. It knows the test rows' shares, which
+        a model does not: a model that is better than it is better than any answer without inputs.
+        """
+        given = None if self._rows.get(run) is None else self._given(run, CONSTANT)
+        if given is None:
+            return None
+        value = self.metric.score(given[1], given[0]).value
+        if not np.isnan(value):
+            return value
+        return 0.0 if self.metric.range[0] < 0 else None  # a correlation with a constant is undefined: it tells nothing
+
+    def _given(self, run: str, evaluation: int) -> tuple[Array, Array] | None:
+        """What the metric reads of one evaluation, and the targets; None where it cannot be had."""
+        told = self._results.predictions(run, max(evaluation, 0))
+        y, output = np.asarray(told.target), told.output
+        threshold: Any = 0.5 if told.threshold is None else told.threshold
+        if evaluation == CONSTANT:
+            output, threshold = _constant(self.metric, y, np.asarray(output))
+        given = inputs(self.metric.task, output, threshold)
+        return (given[self.metric.input], y) if self.metric.input in given else None
+
     def _rows_of(self, run: str) -> Array | None:
         try:
             return np.asarray(self._results.predictions(run, 0).rows)
@@ -93,11 +119,10 @@ class Resampler:
         rows = self._rows.get(run)
         if rows is None:
             return None
-        told = self._results.predictions(run, evaluation)
-        given = inputs(self.metric.task, told.output, 0.5 if told.threshold is None else told.threshold)
-        if self.metric.input not in given:
+        given = self._given(run, evaluation)
+        if given is None:
             return None
-        output, y = given[self.metric.input], np.asarray(told.target)
+        output, y = given
         counts = self._counts[np.searchsorted(self._places, rows)]
         blocks = [
             self.metric.resampled(y, output, counts[:, start : start + BLOCK].astype(np.float64))
@@ -109,6 +134,25 @@ class Resampler:
             return found
         defined = found[~np.isnan(found)]
         return found + (value - defined.mean()) if len(defined) else found
+
+
+def _constant(metric: Metric, y: Array, output: Array) -> tuple[Array, float]:
+    """The same answer for every row, shaped as ``output``, and the threshold at which its labels are read."""
+    if metric.task == "regression":
+        return np.full(output.shape, y.mean()), 0.5
+    if metric.task == "classification":
+        shares = np.bincount(y[y >= 0], minlength=output.shape[1])[: output.shape[1]] / max(int((y >= 0).sum()), 1)
+        return np.repeat(shares[None], len(y), axis=0), 0.5
+    answer = np.repeat(y.mean(0)[None], len(y), axis=0)
+    if metric.input != "labels":
+        return answer, 0.5
+    sign = 1.0 if metric.direction == "higher" else -1.0
+
+    def worth(threshold: float) -> float:
+        value = sign * metric.score(y, inputs("multilabel", answer, threshold)["labels"]).value
+        return -np.inf if np.isnan(value) else float(value)
+
+    return answer, max(np.unique(answer[0]).tolist(), key=worth)
 
 
 def seed_weights(seeds: int, resamples: int, seed: int = 0) -> Array:

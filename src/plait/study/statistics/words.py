@@ -7,13 +7,27 @@ import math
 #: Level of every test.
 ALPHA = 0.05
 BETTER, WORSE, EQUIVALENT, SAME, OPEN = "better", "worse", "equivalent", "identical", "not decided"
+#: Test rows below which nothing is decided: resampled rows vary too little by then to be believed.
+LEAST_ROWS = 20
+#: Seeds (or splits) below which equal scores prove nothing: two may agree by chance.
+LEAST_SEEDS = 3
 
 
-def verdict(p: float, equivalence: float, gain: float, *, identical: bool = False, alpha: float = ALPHA) -> str:
+def verdict(
+    p: float,
+    equivalence: float,
+    gain: float,
+    *,
+    identical: bool = False,
+    alpha: float = ALPHA,
+    informed: bool = True,
+    comparable: bool = True,
+) -> str:
     """One of ``better``, ``worse``, ``equivalent``, ``identical``, ``not decided``.
 
-    In this order: every pair the same: identical. The corrected test below alpha: better or worse. Both one-sided tests
-    of equivalence below alpha: equivalent. Otherwise the runs do not decide, and that is what is said.
+    In this order: neither side better than a constant answer, or too few rows: not decided. Every pair the same: identical.
+    The corrected test below alpha: better or worse. Both one-sided tests of equivalence below alpha: equivalent. Otherwise
+    the runs do not decide, and that is what is said. Equal scores count only where both sides are ``comparable``.
 
     Args:
         p: of the difference, after correction for the number of comparisons.
@@ -21,16 +35,22 @@ def verdict(p: float, equivalence: float, gain: float, *, identical: bool = Fals
         gain: mean difference, above 0 where it is for the better.
         identical: every pair gave the same value.
         alpha: level.
+        informed: at least one side is better than a constant answer, on enough test rows for any conclusion.
+        comparable: both sides are, on enough seeds and rows for equal scores to mean anything.
 
     Example:
         >>> verdict(0.01, 0.9, -0.1), verdict(0.4, 0.02, 0.001), verdict(0.4, 0.3, 0.02)
         ('worse', 'equivalent', 'not decided')
+        >>> verdict(1.0, 0.0, 0.0, identical=True, informed=False, comparable=False)
+        'not decided'
     """
+    if not informed:
+        return OPEN
     if identical:
-        return SAME
+        return SAME if comparable else OPEN
     if p < alpha:
         return BETTER if gain > 0 else WORSE
-    return EQUIVALENT if equivalence < alpha else OPEN
+    return EQUIVALENT if comparable and equivalence < alpha else OPEN
 
 
 def in_words(
@@ -43,6 +63,7 @@ def in_words(
     seeds: int,
     splits: int = 1,
     needed: int | None = 0,
+    why: str = "",
 ) -> str:
     """A verdict as a reader sees it.
 
@@ -55,6 +76,7 @@ def in_words(
         seeds: pairs' seeds.
         splits: splits of each.
         needed: seeds that this difference would need; None: no number would do; 0: not asked.
+        why: it is not decided although the scores are equal or differ.
 
     Example:
         >>> in_words("better", p=0.0123, d=1.84, margin=0.01, equivalence=1.0, seeds=5)
@@ -71,6 +93,8 @@ def in_words(
     design = f"{seeds} seed{'s' * (seeds != 1)}" + (f" of {splits} splits" if splits > 1 else "")
     if told == SAME:
         return f"identical in {design}"
+    if why:
+        return why
     more = " (more rows would be needed)" if needed is None else f" (about {needed} would be needed)" if needed else ""
     return f"not decided with {design}{more}"
 
