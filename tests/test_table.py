@@ -12,9 +12,9 @@ import pytest
 
 from plait import table
 from plait.errors import CellError, PlaitWarning, TableError
+from plait.limits import MEMBER_BYTES
 from plait.rows import merge_equal
 from plait.schema import Modality
-from plait.limits import MEMBER_BYTES
 from plait.table._archive import Archive
 from plait.table._parse import booleans, date_format, dates, number_style, numbers
 from plait.table._values import items_of, nulls, text_of, texts
@@ -402,7 +402,9 @@ def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
     archive.members["in/a.png"].file_size = MEMBER_BYTES.value + 1
     with pytest.raises(CellError, match=r"1,073,741,825 bytes unpacked"):
         archive.blob("a.png")
-    with pytest.raises(TableError, match="column 'image': none of its 2 cells can be used as image.*nothing is fetched"):
+    with pytest.raises(
+        TableError, match="none of the 2 cells of column 'image' can be used as image.*nothing is fetched"
+    ):
         table.cells(
             pd.DataFrame({"image": ["http://x.y/a.png", "ftp://x/a.png"]}),
             Modality("image", "image", ("image",)),
@@ -429,9 +431,12 @@ def test_vectors_that_do_not_fit() -> None:
     vector = Modality("v", "vector", ("v",))
     with pytest.raises(TableError, match="different widths"):
         table.cells(pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}), vector)
-    with pytest.raises(TableError, match="row 1: expected a vector"):
-        table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
-    with pytest.warns(PlaitWarning, match="1 vectors hold NaN"):
+    with pytest.raises(TableError, match="row 0: expected a vector"):
+        table.cells(pd.DataFrame({"v": ["text", "word"]}), vector)
+    with pytest.warns(PlaitWarning, match=r"1 vectors .* absent .*row 1: expected a vector"):
+        (found,) = table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
+    assert found[1] is None
+    with pytest.warns(PlaitWarning, match="1 vectors .* NaN"):
         (found,) = table.cells(pd.DataFrame({"v": [[1.0, np.nan], [1.0, 2.0]]}), vector)
     assert found[0] is None
 

@@ -28,8 +28,12 @@ def column_keys(column: pd.Series) -> np.ndarray:
 
 def _cell_digest(cell: Any) -> bytes:
     """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
-    if isinstance(cell, str | bytes | np.ndarray):
+    if isinstance(cell, str | bytes | bytearray | memoryview):
         return cell_key(cell)
+    if isinstance(cell, np.ndarray):
+        if cell.dtype != object:
+            return cell_key(cell)
+        cell = cell.tolist()  # as Parquet gives lists of lists
     if isinstance(cell, Mapping):
         cell = [part for key in sorted(cell, key=str) for part in (key, cell[key])]
     if isinstance(cell, set | frozenset):
@@ -44,7 +48,9 @@ def _cell_digest(cell: Any) -> bytes:
     if held is not cell:
         return _cell_digest(held)
     if type(cell).__repr__ is object.__repr__:
-        raise TableError(f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values")
+        raise TableError(
+            f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
+        )
     return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from plait.errors import CellError
-from plait.media import Blob, Changed, content
+from plait.media import Blob, Changed, content, is_picture
 
 
 def cell_key(cell: Any) -> bytes:
@@ -42,7 +43,9 @@ def cell_key(cell: Any) -> bytes:
         digest.update(b"blob " + cell.digest())
     elif isinstance(cell, Changed):
         digest.update(b"changed " + cell.digest())
-    elif (held := content(cell)) is not cell:  # a Pillow image, a tensor, a decoder
+    elif is_picture(cell):
+        _add_image(digest, cell)
+    elif (held := content(cell)) is not cell:  # a tensor, a decoder
         return cell_key(held)
     else:
         raise CellError(
@@ -59,3 +62,13 @@ def _add_array(digest: blake2b, array: np.ndarray) -> None:
     digest.update(f"array {array.dtype.str} {array.dtype.descr} {array.shape} ".encode())
     digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
 
+
+def _add_image(digest: blake2b, cell: Any) -> None:
+    """A PIL image: pixels and all that decides how they are shown."""
+    try:
+        mode, size, palette = cell.mode, cell.size, cell.getpalette()
+        about = (mode, size, palette, sorted(dict(cell.getexif()).items()), repr(cell.info.get("transparency")))
+        digest.update(f"image {about} ".encode())
+        digest.update(struct.pack("<II", *size) + cell.tobytes())
+    except (OSError, SyntaxError) as error:
+        raise CellError(f"the image cannot be read: {error}") from error

@@ -111,10 +111,19 @@ AMBIGUOUS = frozenset(("au", "ts", "dts", "ra", "rm", "ras", "nut", "cur"))
 _BRANDS = {"image": (b"avif", b"avis"), "audio": (b"M4A ", b"M4B ", b"F4A ")}
 _UNREAD_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _MAGIC = (
-    ("image", rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF.{4}WEBP|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51|qoif|8BPS"),
+    (
+        "image",
+        rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF.{4}WEBP|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51|qoif|8BPS",
+    ),
     ("image", rb"P[1-7]\s|DDS |\x00\x00\x01\x00[\x01-\xff]\x00|icns"),
-    ("audio", rb"RIFF.{4}WAVE|RF64|OggS|fLaC|ID3|\xff[\xe2-\xfb]|FORM.{4}AIF|\.snd|caff|#!AMR|wvpk|MAC |TTA1|riff\x2e\x91"),
-    ("video", rb"\x1a\x45\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01[\xb3\xba]|FLV\x01|\x30\x26\xb2\x75|\x06\x0e\x2b\x34|YUV4MPEG"),
+    (
+        "audio",
+        rb"RIFF.{4}WAVE|RF64|OggS|fLaC|ID3|\xff[\xe2-\xfb]|FORM.{4}AIF|\.snd|caff|#!AMR|wvpk|MAC |TTA1|riff\x2e\x91",
+    ),
+    (
+        "video",
+        rb"\x1a\x45\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01[\xb3\xba]|FLV\x01|\x30\x26\xb2\x75|\x06\x0e\x2b\x34|YUV4MPEG",
+    ),
     ("video", rb"\x47.{187}\x47|.{4}\x47.{191}\x47|\x00\x00\x00\x01[\x67\x40]"),
 )
 _PATTERNS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _MAGIC)

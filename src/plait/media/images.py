@@ -28,7 +28,8 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
 
     Args:
         cell: a Blob, or an array (H, W), (H, W, C) or (C, H, W) of C = 1, 3 or 4 channels: uint8, uint16, bool, or floats
-            in 0..1. Where both ends could be the channels, the last is. A Changed one that leaves the range is brought back into it as a whole (see ``fitted``).
+            in 0..1. Where both ends could be the channels, the last is. A Changed one that leaves the range is brought back
+            into it as a whole (see ``fitted``).
         at_least: a JPEG may be decoded at a half, quarter or eighth as long as both sides stay this long (pixels);
             much faster.
 
@@ -122,7 +123,9 @@ def _rgb(values: np.ndarray) -> np.ndarray:
     values = channels_last(values)
     shape = values.shape
     if values.ndim not in (2, 3) or values.size == 0 or (values.ndim == 3 and shape[2] not in CHANNELS):
-        raise CellError(f"an image array of shape {shape}; expected (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels")
+        raise CellError(
+            f"an image array of shape {shape}; expected (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels"
+        )
     pixels = _eight_bit(values)
     if pixels.ndim == 2 or shape[2] == 1:
         return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)

@@ -113,7 +113,13 @@ def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None
                     missing -= len(parts[-1])
                 if missing <= 0:
                     break
-    except (av.FFmpegError, IndexError, ValueError, OSError, MemoryError):  # the caller then tells of libsndfile's complaint
+    except (
+        av.FFmpegError,
+        IndexError,
+        ValueError,
+        OSError,
+        MemoryError,
+    ):  # the caller then tells of libsndfile's complaint
         return None
     return (np.concatenate(parts), rate) if parts else None
 

@@ -80,7 +80,9 @@ def _vote_array(value: object) -> tuple[str, bool, str] | None:
     array = None if deep else as_array(value)
     if array is None:
         return None
-    ends = set(array.shape) & set(CHANNELS) and ({array.shape[-1], array.shape[-3 if array.ndim > 2 else 0]} & set(CHANNELS))
+    ends = set(array.shape) & set(CHANNELS) and (
+        {array.shape[-1], array.shape[-3 if array.ndim > 2 else 0]} & set(CHANNELS)
+    )
     if array.ndim == 4 and (ends or array.dtype == np.uint8):
         return "video", True, "arrays"
     flat = array.ndim == 2 and array.dtype in (np.uint8, np.uint16, np.bool_) and not isinstance(value, list)
@@ -98,15 +100,20 @@ def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verd
         from plait.media.formats import AMBIGUOUS
 
         names = [str(v) for v in column.values[:_TRIED]]
-        if all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names) and lost(column, Place(column.root)):
+        if all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names) and lost(
+            column, Place(column.root)
+        ):
             return None
-        return Verdict(
-            kind, f"names of {kind} files, as {text:.60}", doubt=_said_lost(names, column.root), named=True
-        )
+        return Verdict(kind, f"names of {kind} files, as {text:.60}", doubt=_said_lost(names, column.root), named=True)
     if forms["arrays"] and (problem := _unlike_pictures(column, kind)):
         return Verdict("ignored", problem, doubt=problem)
     form = forms.most_common(1)[0][0]
-    words = {"bytes": f"{kind} bytes", "images": "images", "pairs": "pairs of samples and rate", "name": f"{kind} files"}
+    words = {
+        "bytes": f"{kind} bytes",
+        "images": "images",
+        "pairs": "pairs of samples and rate",
+        "name": f"{kind} files",
+    }
     arrays = "arrays of frames" if kind == "video" else "arrays of pixels"
     return Verdict(kind, words.get(form, arrays) + (", and names of files" if forms["name"] and form != "name" else ""))
 
@@ -167,7 +174,9 @@ def repeated(frame: pd.DataFrame, found: Mapping[str, Verdict], root: str | None
     empty = {n: place is not None and found[n].named and lost(c, place) for n, c in columns.items()}
     out: dict[str, Verdict] = {}
     for name, column in columns.items():
-        others = [o for o in columns if o != name and o not in out and found[o].kind == found[name].kind and not empty[o]]
+        others = [
+            o for o in columns if o != name and o not in out and found[o].kind == found[name].kind and not empty[o]
+        ]
         if not found[name].named or not others:
             continue
         twin = next((o for o in others if place is not None and _same_files(column, columns[o], place)), None)
@@ -202,7 +211,10 @@ def _digest(value: object, place: Place) -> bytes | None:
 
 def vector(column: Column) -> Verdict | None:
     """Arrays or lists of numbers, all of one width."""
-    if not all(isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[") for v in column.values):
+    if not all(
+        isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[")
+        for v in column.values
+    ):
         return None
     found = [vector_of(v) for v in column.values]
     shapes = {v.shape for v in found if v is not None}

@@ -81,8 +81,8 @@ def data_hash(frame: pd.DataFrame) -> str:
 def _cell_bytes(cell: Any) -> bytes:
     if isinstance(cell, str):
         return text_of(cell).encode("utf-8", "surrogatepass")
-    if isinstance(cell, bytes):
-        return cell
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
     if isinstance(cell, np.ndarray):
         return f"{cell.dtype}{cell.shape}".encode() + (
             repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()

@@ -22,7 +22,7 @@ MEDIA = ("image", "audio", "video")
 Cells = list[list[Any]]
 
 
-def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> Cells:
+def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None, *, strict: bool = False) -> Cells:
     """The cells of one modality, None where a row has none.
 
     Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
@@ -31,16 +31,18 @@ def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> C
         frame: the rows.
         modality: of any kind but ``tabular``, whose encoder takes the rows themselves.
         root: folder or zip archive that relative paths start from, unless the modality has its own.
+        strict: a file that is not there is a broken cell, not an absent one; a vector that cannot be read is an error.
 
     Raises:
+        CellError: with ``strict``, a vector cannot be read.
         TableError: a column holds nothing that its kind can be, or not one of its files is there.
     """
     if modality.kind in ("text", "code"):
         return [joined(frame, modality)]
     if modality.kind == "vector":
-        return [_vectors(frame[column], Place(root, modality.root)) for column in modality.columns]
+        return [_vectors(frame[column], Place(root, modality.root), strict) for column in modality.columns]
     if modality.kind in MEDIA:
-        return [_media(frame[column], Place(root, modality.root), modality.kind) for column in modality.columns]
+        return [_media(frame[column], Place(root, modality.root), modality.kind, strict) for column in modality.columns]
     raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
 
 
@@ -63,7 +65,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
     return texts(series)
 
 
-def _media(series: pd.Series, place: Place, kind: str) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, strict: bool) -> list[Any]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -76,24 +78,28 @@ def _media(series: pd.Series, place: Place, kind: str) -> list[Any]:
     missing: list[str] = []
     gone = nulls(series)
     for value, empty in zip(series, gone, strict=True):
-        cell, name = (None, None) if empty else _media_cell(value, place, kind)
+        cell, name = (None, None) if empty else _media_cell(value, place, kind, str(series.name))
         if name is not None:
             named += 1
             if cell is None:
                 missing.append(name)
-        refused += isinstance(cell, Blob) and cell.problem is not None
+                cell = Blob.broken(f"column '{series.name}': {name!r:.80}: there is no such file") if strict else None
+        elif isinstance(cell, Blob) and cell.problem is not None:
+            refused += 1
         found.append(cell)
-    if refused > 1 and refused == int((~gone).sum()):
-        first = next(cell for cell in found if cell is not None)
-        raise TableError(f"column '{series.name}': none of its {refused:,} cells can be used as {kind}, e.g. {first.where}")
-    _tell_missing(missing, named, str(series.name), place)
+    present = int((~gone).sum())
+    if refused and 1 < refused + len(missing) == present:
+        first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
+        raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
+    if not strict or len(missing) == named:
+        _tell_missing(missing, named, str(series.name), place)
     return found
 
 
 def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> None:
     if not missing:
         return
-    example = f"e.g. {missing[0]!r} under {place.base}"
+    example = f"e.g. {missing[0]!r:.80} under {place.base}"
     if named > 1 and len(missing) == named:
         raise TableError(
             f"column '{column}': none of its {named:,} files is there ({example}); "
@@ -103,7 +109,7 @@ def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> 
     warnings.warn(message, PlaitWarning, stacklevel=4)
 
 
-def _media_cell(value: Any, place: Place, kind: str) -> tuple[Any, str | None]:
+def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
     from plait.media import Blob, given
 
@@ -111,7 +117,7 @@ def _media_cell(value: Any, place: Place, kind: str) -> tuple[Any, str | None]:
         cell = given(value, kind)
         return (place.find(cell), cell) if isinstance(cell, str) else (cell, None)
     except CellError as error:
-        return Blob.broken(str(error)), None
+        return Blob.broken(f"column '{column}': {error}"), None
 
 
 def is_media(value: Any) -> bool:
@@ -121,7 +127,7 @@ def is_media(value: Any) -> bool:
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
     many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
     decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
-    return is_image or many_axes or decoder or isinstance(value, bytes | bytearray)
+    return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
 
 def vector_of(value: Any) -> np.ndarray | None:
@@ -145,7 +151,7 @@ def vector_of(value: Any) -> np.ndarray | None:
     return found.astype(np.float32)
 
 
-def _vectors(series: pd.Series, place: Place) -> list[np.ndarray | None]:
+def _vectors(series: pd.Series, place: Place, strict: bool) -> list[np.ndarray | None]:
     """Vectors of one width; those that cannot be read, or hold NaN or infinity, are absent and counted."""
     read: list[np.ndarray | None] = []
     broken: dict[int, str] = {}
@@ -166,6 +172,8 @@ def _vectors(series: pd.Series, place: Place) -> list[np.ndarray | None]:
     broken |= {i: "NaN or infinity" for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()}
     if broken:
         row = min(broken)
+        if strict:
+            raise CellError(f"{where}, row {row}: {broken[row]}")
         said = f"{len(broken):,} vectors cannot be read, or hold NaN or infinity, and count as absent"
         warnings.warn(f"{where}: {said} (e.g. row {row}: {broken[row]})", PlaitWarning, stacklevel=4)
     return [None if row in broken else v for row, v in enumerate(read)]

@@ -23,7 +23,7 @@ Blocks = Iterator[tuple[list[str], list[list[Any]]]]
 def open_bytes(path: Path) -> BinaryIO:
     """A file's bytes, unpacked where the name ends in ``.gz``; reading more than the limits allow is an error."""
     packed = path.suffix.lower() == ".gz"
-    stream = cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+    stream = cast(BinaryIO, gzip.GzipFile(path, "rb")) if packed else path.open("rb")
     return cast(BinaryIO, io.BufferedReader(Bounded(stream, path, packed=packed), 1 << 16))
 
 
