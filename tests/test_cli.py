@@ -184,7 +184,8 @@ def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str 
 
 def edited(table: Path, folder: Path, **columns: object) -> Path:
     frame = pd.read_csv(table).assign(**columns)
-    frame["photo"] = [str(table.parent / p) if isinstance(p, str) else p for p in frame["photo"]]
+    if not (folder / "photos").exists():  # what is linked within the table's folder is within its border
+        (folder / "photos").symlink_to(table.parent / "photos")
     frame.to_csv(folder / "edited.csv", index=False)
     return folder / "edited.csv"
 
