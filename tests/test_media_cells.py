@@ -98,7 +98,7 @@ WAYS: dict[str, Way] = {
     "int64": lambda i: PICTURES[i].astype(np.int64),
     "16 bits": lambda i: PICTURES[i].astype(np.uint16) * 257,
     "nested lists": lambda i: PICTURES[i].tolist(),
-    "nested arrays, as Parquet gives them": lambda i: np.array([column(list(row)).to_numpy() for row in PICTURES[i]] + [None], dtype=object)[:-1],
+    "nested arrays, as Parquet gives them": lambda i: column([column(list(row)).to_numpy() for row in PICTURES[i]]).to_numpy(),
     "tensor": lambda i: torch.tensor(PICTURES[i]).permute(2, 0, 1),
     "tensor of floats": lambda i: torch.tensor(PICTURES[i]).permute(2, 0, 1) / 255,
     "tensor that learns": lambda i: (torch.tensor(PICTURES[i]).permute(2, 0, 1) / 255).requires_grad_(),
@@ -372,7 +372,12 @@ def test_animations_are_read_by_time_as_well(kind: str) -> None:
 def test_films_of_every_form_are_taken_for_films() -> None:
     data = [film([flat(v), flat(255 - v)]) for v in (10, 60, 90, 120)]
     frames = [RNG.integers(0, 256, (4, 8, 9, 3), dtype=np.uint8) for _ in range(4)]
-    for cells in (data, [{"bytes": d, "path": "a.mkv"} for d in data], frames, [torch.tensor(f).permute(0, 3, 1, 2) for f in frames]):
+    for cells in (
+        data,
+        [{"bytes": d, "path": "a.mkv"} for d in data],
+        frames,
+        [torch.tensor(f).permute(0, 3, 1, 2) for f in frames],
+    ):
         found = schema.infer(frame_of(cells))
         assert [m.kind for m in found.modalities if "cell" in m.columns] == ["video"]
     np.testing.assert_array_equal(video(frames[0].transpose(0, 3, 1, 2), 4), frames[0])
@@ -408,7 +413,12 @@ def test_a_model_of_films_carries_the_image_encoder_of_a_folder(tmp_path: Path) 
     from plait.pretraining.command import pretrain
 
     pictures = pd.DataFrame({"image": column(PICTURES), "label": ["a", "b"] * (N // 2)})
-    settings = {"store": "none", "progress": False, "pretrain": {"epochs": 1}, "encoders": {"image": {"name": "cnn", "size": 16}}}
+    settings = {
+        "store": "none",
+        "progress": False,
+        "pretrain": {"epochs": 1},
+        "encoders": {"image": {"name": "cnn", "size": 16}},
+    }
     pretrain(pictures, schema.infer(pictures, target="label"), settings, out=tmp_path / "seen")
     frame = frame_of([np.stack([pixels] * 2) for pixels in PICTURES])
     told = {"name": "video_frames", "frames": 2, "image_encoder": str(tmp_path / "seen")}
@@ -455,7 +465,9 @@ def test_columns_of_every_ending(kind: str) -> None:
 def test_media_that_nothing_here_decodes_are_told(ending: str) -> None:
     if ending in readable()["image"]:
         pytest.skip("a package that decodes it is installed")
-    with pytest.warns(PlaitWarning, match=rf"column 'cell': names of \w+ files, as f/0\.{ending}, of a format that nothing"):
+    with pytest.warns(
+        PlaitWarning, match=rf"column 'cell': names of \w+ files, as f/0\.{ending}, of a format that nothing"
+    ):
         found = schema.infer(frame_of([f"f/{i}.{ending}" for i in range(N)]))
     assert "nothing installed here decodes" in found.ignored["cell"]
     assert "CHECK" in schema.to_yaml(found)
@@ -505,7 +517,9 @@ def test_bytes_of_every_film_are_known(kind: str) -> None:
     assert kind_of_bytes(stream.getvalue()[:400]) == ("video", True)
 
 
-@pytest.mark.parametrize(("ending", "codec", "kind"), [("m4a", "aac", "mp4"), ("aac", "aac", "adts"), ("mka", "aac", "matroska")])
+@pytest.mark.parametrize(
+    ("ending", "codec", "kind"), [("m4a", "aac", "mp4"), ("aac", "aac", "adts"), ("mka", "aac", "matroska")]
+)
 def test_sounds_of_pyav_are_heard(ending: str, codec: str, kind: str) -> None:
     av = pytest.importorskip("av")
     stream = io.BytesIO()
@@ -636,7 +650,9 @@ def test_hostile_cells_are_counted_or_with_strict_an_error(hostile: Path) -> Non
 
 
 def test_nothing_but_hostile_names_is_an_error(hostile: Path) -> None:
-    with pytest.raises(TableError, match="none of the 5 cells of column 'cell' can be used as image, e.g. .*nothing is fetched"):
+    with pytest.raises(
+        TableError, match="none of the 5 cells of column 'cell' can be used as image, e.g. .*nothing is fetched"
+    ):
         table.cells(frame_of([f"https://example.org/{i}.png" for i in range(5)]), IMAGE, str(hostile))
 
 
@@ -772,7 +788,9 @@ def test_one_broken_vector_file_is_absent_and_counted_or_with_strict_an_error(fo
         ("a.tsv.gz", b"a\tb\n1\t2\n3\t" + b"x" * 70_000),
     ],
 )
-def test_lines_without_end_are_refused(name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_without_end_are_refused(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PLAIT_MAX_LINE_BYTES", "60000")
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(TableError, match=r"line \d: the line does not end; at most 60,000 .* set PLAIT_MAX_LINE_BYTES"):

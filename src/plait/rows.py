@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import CellError, PlaitError, TableError
-from plait.media import Blob, content
+from plait.media import Blob, as_array, content
 from plait.table._values import each_once
 
 
@@ -38,6 +38,8 @@ def _cell_digest(cell: Any) -> bytes:
         cell = [part for key in sorted(cell, key=str) for part in (key, cell[key])]
     if isinstance(cell, set | frozenset):
         cell = sorted(cell, key=str)
+    if isinstance(cell, list) and cell and isinstance(cell[0], list) and (array := as_array(cell)) is not None:
+        return cell_key(array)
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         parts = b"".join(_cell_digest(part) for part in cell)
         return hashlib.blake2b(f"{type(cell).__name__} {len(cell)} ".encode() + parts, digest_size=16).digest()
