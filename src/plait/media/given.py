@@ -47,7 +47,7 @@ def given(value: Any, kind: str) -> Any:
         return _of_mapping(encoded if encoded is not None else value, kind)
     if is_picture(value):
         return _of_picture(value)
-    pair = _pair(value) if kind == "audio" else None
+    pair = samples_and_rate(value) if kind == "audio" else None
     if pair is not None:
         return _sound(*pair)
     array = as_array(value)
@@ -128,8 +128,8 @@ def _samples(value: Any) -> bool:
     return hasattr(value, "data") and hasattr(value, "sample_rate")
 
 
-def _pair(value: Any) -> tuple[Any, Any] | None:
-    """Samples and rate, in either order, of what holds both."""
+def samples_and_rate(value: Any) -> tuple[Any, Any] | None:
+    """Samples and rate of what holds both, in either order; None for all else."""
     if hasattr(value, "get_all_samples"):  # torchcodec's decoder
         value = value.get_all_samples()
     if _samples(value):

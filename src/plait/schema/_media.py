@@ -27,12 +27,12 @@ def media(column: Column) -> Verdict | None:
     votes: Counter[tuple[str, bool]] = Counter()
     forms: Counter[str] = Counter()
     count = len(column.values)
-    for value in column.values:
+    for seen, value in enumerate(column.values):
         vote = _vote(value)
         if vote is not None:
             votes[vote[:2]] += 1
             forms[vote[2]] += 1
-        elif count - votes.total() > 40 and votes.total() == 0:  # a column of something else
+        elif seen - votes.total() > (1 - _HELD) * count:  # a column of something else
             return None
     if not votes:
         return None
@@ -68,46 +68,37 @@ def _vote(value: object) -> tuple[str, bool, str] | None:
 
 def _vote_array(value: object) -> tuple[str, bool, str] | None:
     from plait.media import as_array
-    from plait.media.given import _pair
+    from plait.media.given import samples_and_rate
     from plait.media.images import CHANNELS
 
     if isinstance(value, int | float | np.generic):
         return None
-    pair = _pair(value)
-    if pair is not None and np.ndim(pair[0]) in (1, 2) and not isinstance(value, list):
+    pair = samples_and_rate(value)
+    if pair is not None and not isinstance(value, list) and not isinstance(pair[0], list | tuple):
         return "audio", True, "pairs"
-    deep = isinstance(value, list | tuple) and not (value and isinstance(value[0], list | tuple | np.ndarray))
-    array = None if deep else as_array(value)
-    if array is None:
+    flat = isinstance(value, list | tuple) and not (value and isinstance(value[0], list | tuple | np.ndarray))
+    array = None if flat else as_array(value)
+    if array is None or array.ndim < 2:
         return None
-    ends = set(array.shape) & set(CHANNELS) and (
-        {array.shape[-1], array.shape[-3 if array.ndim > 2 else 0]} & set(CHANNELS)
-    )
-    if array.ndim == 4 and (ends or array.dtype == np.uint8):
+    channels = array.shape[-1] in CHANNELS or array.shape[max(0, array.ndim - 3)] in CHANNELS
+    if array.ndim == 4 and (channels or array.dtype == np.uint8):
         return "video", True, "arrays"
-    flat = array.ndim == 2 and array.dtype in (np.uint8, np.uint16, np.bool_) and not isinstance(value, list)
-    return ("image", True, "arrays") if flat or (array.ndim == 3 and ends) else None
+    if array.ndim == 2:  # other numbers are a sequence of vectors
+        channels = array.dtype in (np.uint8, np.uint16, np.bool_) and not isinstance(value, list)
+    return ("image", True, "arrays") if array.ndim < 4 and channels else None
 
 
 def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verdict | None:
+    """What the column is taken for: ``kind``, or nothing that can be used."""
     named = set(forms) == {"name"}
-    text = next((str(v) for v in column.values if isinstance(v, str | os.PathLike)), "")
     if not read:
-        what = f"names of {kind} files, as {text:.60}," if named else f"{kind} bytes"
+        what = f"names of {kind} files, as {_first_name(column)}," if named else f"{kind} bytes"
         said = f"{what} of a format that nothing installed here decodes"
         return Verdict("ignored", said, doubt=f"{said}; convert them (to png, wav, mp4)", named=named)
     if named:
-        from plait.media.formats import AMBIGUOUS
-
-        names = [str(v) for v in column.values[:_TRIED]]
-        if all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names) and lost(
-            column, Place(column.root)
-        ):
-            return None
-        return Verdict(kind, f"names of {kind} files, as {text:.60}", doubt=_said_lost(names, column.root), named=True)
+        return _of_names(column, kind)
     if forms["arrays"] and (problem := _unlike_pictures(column, kind)):
         return Verdict("ignored", problem, doubt=problem)
-    form = forms.most_common(1)[0][0]
     words = {
         "bytes": f"{kind} bytes",
         "images": "images",
@@ -115,7 +106,22 @@ def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verd
         "name": f"{kind} files",
     }
     arrays = "arrays of frames" if kind == "video" else "arrays of pixels"
-    return Verdict(kind, words.get(form, arrays) + (", and names of files" if forms["name"] and form != "name" else ""))
+    return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))
+
+
+def _first_name(column: Column) -> str:
+    return next((str(v)[:60] for v in column.values if isinstance(v, str | os.PathLike)), "")
+
+
+def _of_names(column: Column, kind: str) -> Verdict | None:
+    from plait.media.formats import AMBIGUOUS
+
+    names = [str(v) for v in column.values[:_TRIED]]
+    other_names = all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names)
+    if other_names and lost(column, Place(column.root)):
+        return None
+    reason = f"names of {kind} files, as {_first_name(column)}"
+    return Verdict(kind, reason, doubt=_said_lost(names, column.root), named=True)
 
 
 def _unlike_pictures(column: Column, kind: str) -> str | None:
