@@ -431,9 +431,13 @@ def test_a_model_of_films_carries_the_image_encoder_of_a_folder(tmp_path: Path) 
 
 
 def test_models_of_the_version_before_are_still_read() -> None:
+    before = "247c9a31ddf21e35d624c0fef9009747"  # what version 1 said of itself
     encoder = VideoFrames(image_encoder="pixel_statistics")
-    assert encoder.made(encoder._digest_of(1))
-    assert not encoder.made(encoder._digest_of(3))
+    assert encoder.made(encoder.fingerprint())
+    assert encoder.fingerprint() != before
+    assert encoder.made(before)
+    assert not encoder.made("0" + before[1:])
+    assert not VideoFrames(image_encoder="pixel_statistics", frames=3).made(before)
 
 
 # -- endings -------------------------------------------------------------------------------------------------------------
@@ -541,6 +545,38 @@ def test_a_list_of_films_opens_no_other_file(list_: str, folder: Path) -> None:
     (folder / "secret.mp4").write_bytes(film([flat(9)] * 3, matrix=(1, 0, 0, 1)))
     with pytest.raises(CellError):
         video(Blob.of_bytes(list_.encode()), 1)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [(i, i + 1) for i in range(N)],
+        [([i, 1], 3) for i in range(N)],
+        [["red", f"blue{i % 3}"] for i in range(N)],
+        [{"path": None, "bytes": None} for _ in range(N)],
+        [{"k": i} for i in range(N)],
+        [f"word {i}.png and more" for i in range(N)],
+        [*(f"{i}.png" for i in range(N - 3)), "a", "b", "c"],
+        [np.arange(4.0) + i for i in range(N)],
+        [np.ones((3, 4)) * i for i in range(N)],
+    ],
+)
+def test_columns_that_only_look_like_media(cells: list[Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)
+        found = schema.infer(frame_of(cells))
+    assert not [m for m in found.modalities if m.kind in ENDINGS]
+
+
+def test_noise_of_every_ending_is_found(tmp_path: Path) -> None:
+    from plait.conditions._clips import find_clips
+
+    (tmp_path / "notes.txt").write_text("no sound")
+    with pytest.raises(TableError, match="holds no sound"):
+        find_clips(tmp_path, "")
+    soundfile.write(tmp_path / "noise.W64", TONES[0], 16_000, format="W64")
+    clip = find_clips(tmp_path, "").draw(np.random.default_rng(0), 100, 16_000)
+    assert np.abs(clip).max() > 0.1
 
 
 # -- a column of names beside the media ----------------------------------------------------------------------------------
