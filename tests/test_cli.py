@@ -184,7 +184,8 @@ def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str 
 
 def edited(table: Path, folder: Path, **columns: object) -> Path:
     frame = pd.read_csv(table).assign(**columns)
-    frame["photo"] = [str(table.parent / p) if isinstance(p, str) else p for p in frame["photo"]]
+    if not (folder / "photos").exists():  # what is linked within the table's folder is within its border
+        (folder / "photos").symlink_to(table.parent / "photos")
     frame.to_csv(folder / "edited.csv", index=False)
     return folder / "edited.csv"
 
@@ -251,13 +252,15 @@ def test_broken_pictures_are_absent_cells_or_an_error_with_strict(
     photos = [str(table.parent / p) for p in pd.read_csv(table)["photo"]]
     photos[:3] = [str(tmp_path / "cut.png"), str(tmp_path / "text.png"), str(tmp_path / "gone.png")]
     path = edited(table, tmp_path, photo=photos)
-    assert run("predict", model, path, "--out", tmp_path / "p.csv") == 0
+    anywhere = ["--root", "/"]  # absolute names lead out of the table's folder
+    assert run("predict", model, path, "--out", tmp_path / "p.csv", *anywhere) == 0
     told = capsys.readouterr().err
     assert "2 of 79 cells of 'image'" in told
     assert "gone.png" in told
     assert len(pd.read_csv(tmp_path / "p.csv")) == 80
-    refused(capsys, "image", "predict", model, path, "--out", tmp_path / "q.csv", "--strict")
+    refused(capsys, "image", "predict", model, path, "--out", tmp_path / "q.csv", "--strict", *anywhere)
     assert not (tmp_path / "q.csv").exists()
+    refused(capsys, "leads out of the root", "predict", model, path, "--out", tmp_path / "q.csv", "--strict")
 
 
 def test_a_picture_of_two_gigapixels_and_a_sound_of_three_hours(

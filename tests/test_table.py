@@ -12,9 +12,10 @@ import pytest
 
 from plait import table
 from plait.errors import CellError, PlaitWarning, TableError
+from plait.limits import MEMBER_BYTES
 from plait.rows import merge_equal
 from plait.schema import Modality
-from plait.table._archive import LARGEST_MEMBER, Archive
+from plait.table._archive import Archive
 from plait.table._parse import booleans, date_format, dates, number_style, numbers
 from plait.table._values import items_of, nulls, text_of, texts
 
@@ -389,19 +390,25 @@ def test_missing_files_are_counted_and_all_missing_is_an_error(pictures: Path) -
 
 @pytest.mark.parametrize("member", ["../a.png", "in/../../a.png", "/etc/passwd", "..\\a.png", "C:/a.png"])
 def test_members_that_lead_out_of_the_archive_are_refused(pictures: Path, member: str) -> None:
-    frame = pd.DataFrame({"image": [f"zip://{pictures}/all.zip!{member}"]})
+    frame = pd.DataFrame({"image": ["a.png", f"zip://{pictures}/all.zip!{member}"]})
+    (found,) = table.cells(frame, Modality("image", "image", ("image",)), str(pictures))
+    assert read(found[0]) == b"a.png"
     with pytest.raises(CellError, match="must not be absolute or hold"):
-        table.cells(frame, Modality("image", "image", ("image",)), str(pictures))
+        found[1].open()
 
 
 def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
     archive = Archive(pictures / "all.zip")
-    archive.members["in/a.png"].file_size = LARGEST_MEMBER + 1
+    archive.members["in/a.png"].file_size = MEMBER_BYTES.value + 1
     with pytest.raises(CellError, match=r"1,073,741,825 bytes unpacked"):
         archive.blob("a.png")
-    with pytest.raises(CellError, match="nothing is fetched"):
+    with pytest.raises(
+        TableError, match="none of the 2 cells of column 'image' can be used as image.*nothing is fetched"
+    ):
         table.cells(
-            pd.DataFrame({"image": ["http://x.y/a.png"]}), Modality("image", "image", ("image",)), str(pictures)
+            pd.DataFrame({"image": ["http://x.y/a.png", "ftp://x/a.png"]}),
+            Modality("image", "image", ("image",)),
+            str(pictures),
         )
     with pytest.raises(TableError, match="not a readable zip archive"):
         Archive(written(pictures, "bad.zip", "PK junk"))
@@ -409,7 +416,7 @@ def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
 
 def test_media_that_are_numbers_are_refused() -> None:
     with pytest.raises(TableError, match=r"expected image .* found float 1\.5"):
-        table.cells(pd.DataFrame({"image": [1.5]}), Modality("image", "image", ("image",)))
+        table.cells(pd.DataFrame({"image": [1.5, 2.5]}), Modality("image", "image", ("image",)))
 
 
 def test_vectors_of_every_writing(tmp_path: Path) -> None:
@@ -424,9 +431,12 @@ def test_vectors_that_do_not_fit() -> None:
     vector = Modality("v", "vector", ("v",))
     with pytest.raises(TableError, match="different widths"):
         table.cells(pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}), vector)
-    with pytest.raises(TableError, match="row 1: expected a vector"):
-        table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
-    with pytest.warns(PlaitWarning, match="1 vectors hold NaN"):
+    with pytest.raises(TableError, match="row 0: expected a vector"):
+        table.cells(pd.DataFrame({"v": ["text", "word"]}), vector)
+    with pytest.warns(PlaitWarning, match=r"1 vectors .* absent .*row 1: expected a vector"):
+        (found,) = table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
+    assert found[1] is None
+    with pytest.warns(PlaitWarning, match="1 vectors .* NaN"):
         (found,) = table.cells(pd.DataFrame({"v": [[1.0, np.nan], [1.0, 2.0]]}), vector)
     assert found[0] is None
 

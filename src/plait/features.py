@@ -141,11 +141,11 @@ class Featurizer:
             elif not modality.learns:
                 parts = [
                     embed(encoder, group, store, name=modality.name, strict=strict, progress=progress)
-                    for group in cells(frame, modality, root)
+                    for group in cells(frame, modality, root, strict=strict)
                 ]
                 tokens[modality.name] = _side_by_side(parts)
             else:
-                groups = cells(frame, modality, root)
+                groups = cells(frame, modality, root, strict=strict)
                 if len(groups) != 1:
                     raise ConfigError(
                         f"modality '{modality.name}': train: {modality.train} takes one column, found {len(groups)}"

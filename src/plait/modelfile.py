@@ -141,7 +141,7 @@ def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[s
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}
         state |= _under(arrays, f"encoder.{name}.")
         features.encoders[name].load_state(state)
-        if features.encoders[name].fingerprint() != facts["fingerprint"]:
+        if not features.encoders[name].made(facts["fingerprint"]):
             raise ModelError(
                 f"the encoder '{facts['name']}' of modality '{name}' is another one than the model was fitted with "
                 f"(version, options or weights differ); install the version in the model's README or fit again"

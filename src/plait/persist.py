@@ -86,7 +86,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], card: str) -> None:
     """Write the three files into a folder that exists (see ``whole_folder``)."""
-    weights = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    weights = save({k: np.asarray(v, order="C") for k, v in arrays.items()})
     write_file(folder / WEIGHTS, weights)
     told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
     told = json.loads(json.dumps(told, allow_nan=False))

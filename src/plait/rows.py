@@ -13,7 +13,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
-from plait.errors import PlaitError, TableError
+from plait.errors import CellError, PlaitError, TableError
+from plait.media import Blob, as_array, content
 from plait.table._values import each_once
 
 
@@ -26,11 +27,32 @@ def column_keys(column: pd.Series) -> np.ndarray:
 
 
 def _cell_digest(cell: Any) -> bytes:
-    if isinstance(cell, str | bytes | np.ndarray):
+    """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
+    if isinstance(cell, str | bytes | bytearray | memoryview):
         return cell_key(cell)
+    if isinstance(cell, np.ndarray):
+        if cell.dtype != object:
+            return cell_key(cell)
+        cell = cell.tolist()  # as Parquet gives lists of lists
+    if isinstance(cell, Mapping):
+        cell = [part for key in sorted(cell, key=str) for part in (key, cell[key])]
+    if isinstance(cell, set | frozenset):
+        cell = sorted(cell, key=str)
+    if isinstance(cell, list) and cell and isinstance(cell[0], list) and (array := as_array(cell)) is not None:
+        return cell_key(array)
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         parts = b"".join(_cell_digest(part) for part in cell)
         return hashlib.blake2b(f"{type(cell).__name__} {len(cell)} ".encode() + parts, digest_size=16).digest()
+    try:
+        held = cell_key(cell) if isinstance(cell, Blob) and cell.path is None else content(cell)
+    except CellError as error:  # it counts as absent, for this reason
+        held = f"broken {error}"
+    if held is not cell:
+        return _cell_digest(held)
+    if type(cell).__repr__ is object.__repr__:
+        raise TableError(
+            f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
+        )
     return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from plait.conditions._noise import SILENCE, power
 from plait.errors import CellError, TableError
 from plait.media import Blob, audio
+from plait.media.formats import kind_of_name
 from plait.table._archive import open_archive
 
-_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 #: Seconds of a clip that are used, clips in memory, and clips that are tried when some are broken or silent.
 _LONGEST, _HELD, _TRIES = 60.0, 64, 16
 #: A clip begins where its amplitude is at least this share of its greatest.
@@ -56,6 +56,10 @@ class Clips:
         return clip if power(clip) >= SILENCE else None
 
 
+def _is_sound(name: str) -> bool:
+    return kind_of_name(name) == ("audio", True)
+
+
 def find_clips(place: Path | None, data: str) -> Clips:
     """The sounds below a folder or in a zip archive; of ESC-10 when none is named.
 
@@ -71,10 +75,10 @@ def find_clips(place: Path | None, data: str) -> Clips:
     place = place.expanduser()
     if place.is_file():
         archive = open_archive(place)
-        blobs = [archive.blob(name) for name in sorted(archive.members) if name.lower().endswith(_ENDINGS)]
+        blobs = [archive.blob(name) for name in sorted(archive.members) if _is_sound(name)]
         found = [blob for blob in blobs if blob is not None]
     else:
-        found = [Blob.of_file(file) for file in sorted(place.rglob("*")) if file.suffix.lower() in _ENDINGS]
+        found = [Blob.of_file(file) for file in sorted(place.rglob("*")) if _is_sound(file.name) and file.is_file()]
     if not found:
         raise TableError(
             f"background_noise: {place} holds no sound; expected a folder or zip archive of wav, flac, ogg, mp3"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import CellError
-from plait.media import Blob, Changed
+from plait.media import Blob, Changed, content, is_picture
 
 
 def cell_key(cell: Any) -> bytes:
@@ -43,8 +43,15 @@ def cell_key(cell: Any) -> bytes:
         digest.update(b"blob " + cell.digest())
     elif isinstance(cell, Changed):
         digest.update(b"changed " + cell.digest())
-    else:
+    elif is_picture(cell):
         _add_image(digest, cell)
+    elif (held := content(cell)) is not cell:  # a tensor, a decoder
+        return cell_key(held)
+    else:
+        raise CellError(
+            f"a cell of type {type(cell).__name__} cannot be used, "
+            "expected text, bytes, a Blob, an array, (array, rate) or an image"
+        )
     return digest.digest()
 
 
@@ -63,10 +70,5 @@ def _add_image(digest: blake2b, cell: Any) -> None:
         about = (mode, size, palette, sorted(dict(cell.getexif()).items()), repr(cell.info.get("transparency")))
         digest.update(f"image {about} ".encode())
         digest.update(struct.pack("<II", *size) + cell.tobytes())
-    except AttributeError as error:
-        raise CellError(
-            f"a cell of type {type(cell).__name__} cannot be used, "
-            "expected text, bytes, a Blob, an array, (array, rate) or an image"
-        ) from error
     except (OSError, SyntaxError) as error:
         raise CellError(f"the image cannot be read: {error}") from error

@@ -35,6 +35,8 @@ class Encoder(ABC):
     kinds: ClassVar[tuple[str, ...]]
     #: Raise it whenever the output changes: it is part of the store's key.
     version: ClassVar[int] = 1
+    #: Earlier versions whose models may still be read: the output differs only for cells that they got wrong.
+    same_as: ClassVar[tuple[int, ...]] = ()
     #: The extra of plait that brings what is imported, or None when the base install has it.
     extra: ClassVar[str | None] = None
     #: Licence of the code and, where they differ, of the weights.
@@ -128,10 +130,19 @@ class Encoder(ABC):
     def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most encoders have none
         """Take back what ``state`` gave."""
 
+    def made(self, fingerprint: str) -> bool:
+        """Whether a fingerprint is this encoder's, or that of an earlier version of it which may still be read."""
+        if fingerprint == self.fingerprint():
+            return True
+        return any(fingerprint == self._digest_of(version) for version in self.same_as)
+
     def fingerprint(self) -> str:
         """Hex digest of all that decides the output: name, version, options, weights, fitted state."""
+        return self._digest_of(self.version)
+
+    def _digest_of(self, version: int) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        told = [self.name(), self.version, self.options(), self.weights_id()]
+        told = [self.name(), version, self.options(), self.weights_id()]
         digest.update(json.dumps(told, sort_keys=True, default=str).encode())
         for key, value in sorted(self.state().items()):
             digest.update(key.encode())

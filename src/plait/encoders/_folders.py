@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from plait import config, registry
+from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError
 
 #: ``kind`` in a folder's model.json -> the encoder that takes it.
@@ -43,3 +46,24 @@ def encoder_of_folder(folder: str) -> dict[str, Any]:
     if kind not in FOLDERS:
         raise ConfigError(f"{folder}: holds a {kind}, not an encoder; plait pretrain and plait align write encoders")
     return {"name": FOLDERS[kind], "folder": folder}
+
+
+def encoder_of(told: str | Mapping[str, Any], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
+    """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
+
+    Returns:
+        The name, or name and options: enough to make it again where the folder is gone; and the encoder.
+
+    Raises:
+        ConfigError: no such encoder, or an option that it does not have.
+    """
+    options = {"name": told} if isinstance(told, str) and not is_folder(told) else told
+    options = encoder_of_folder(options) if isinstance(options, str) else dict(options)
+    if "name" not in options and "folder" not in options:
+        raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
+    options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options
+    if options["name"] in FOLDERS.values():
+        options.setdefault("kind", kind)
+    rest = {key: value for key, value in options.items() if key != "name"}
+    variant = cast("type[Encoder]", registry.find("encoders", str(options["name"])))
+    return (options if rest else options["name"]), config.build(variant, rest, where)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
-from plait import registry
 from plait.encoders._base import Encoder
 from plait.encoders._checks import check_choice, check_whole
 from plait.encoders._default import default_encoder
+from plait.encoders._folders import encoder_of
 from plait.errors import ConfigError
 from plait.media import video
 from plait.tokens import Tokens
@@ -27,7 +27,8 @@ class VideoFrames(Encoder):
 
     Attributes:
         frames: how many.
-        image_encoder: name of a frozen image encoder; empty takes the best that is installed.
+        image_encoder: a frozen image encoder: its name, ``{name: ..., option: ...}``, or a folder that ``plait pretrain`` or
+            ``plait align`` wrote; empty takes the best that is installed.
         pool: ``max`` or ``mean`` gives one token; ``none`` gives the sequence.
 
     Formula: max over t of image_encoder(frame t), for the middles t of equal parts of the video.
@@ -45,9 +46,12 @@ class VideoFrames(Encoder):
     extra: ClassVar[str | None] = "video"
     licence: ClassVar[str] = "code Apache-2.0; weights as the image encoder's"
     batch_size: ClassVar[int] = 8
+    #: 2: films are turned as their display matrix says, and frames chosen by time where it does not run evenly.
+    version: ClassVar[int] = 2
+    same_as: ClassVar[tuple[int, ...]] = (1,)
 
     frames: int = 15
-    image_encoder: str = ""
+    image_encoder: str | Mapping[str, Any] = ""
     pool: str = "max"
 
     def __post_init__(self) -> None:
@@ -56,10 +60,12 @@ class VideoFrames(Encoder):
         check_choice(self, "pool", ("max", "mean", "none"))
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.image_encoder = self.image_encoder or default_encoder("image")
-        variant = cast(type[Encoder], registry.find("encoders", self.image_encoder))
-        if "image" not in variant.kinds or not variant.frozen:
-            raise ConfigError(f"encoder {self.name()}: '{self.image_encoder}' is no frozen image encoder")
-        self._image = variant()
+        where = f"encoder {self.name()}, image_encoder"
+        if not isinstance(self.image_encoder, str | Mapping):
+            raise ConfigError(f"{where}: expected a name, a folder or a mapping, found {self.image_encoder!r}")
+        self.image_encoder, self._image = encoder_of(self.image_encoder, "image", where)
+        if "image" not in self._image.kinds or not self._image.frozen:
+            raise ConfigError(f"{where}: '{self._image.name()}' is no frozen image encoder")
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """What the image encoder makes of the frames, each array (n, frames, ...)."""
@@ -78,6 +84,14 @@ class VideoFrames(Encoder):
     def weights_id(self) -> str:
         """The image encoder as a whole."""
         return self._image.fingerprint()
+
+    def state(self) -> dict[str, Any]:
+        """Of the image encoder: what one from a folder holds goes into the model."""
+        return self._image.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self._image.load_state(state)
 
 
 class _Pooled(nn.Module):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import lzma
 import os
+import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,6 +37,12 @@ class Blob:
     path: str | None = None
     member: str | None = None
     data: bytes | None = field(default=None, repr=False)
+    problem: str | None = None
+
+    @classmethod
+    def broken(cls, problem: str) -> Blob:
+        """A cell that cannot be read, and why: whoever opens it gets that as a ``CellError``."""
+        return cls(problem=problem)
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Blob:
@@ -60,6 +69,8 @@ class Blob:
     @property
     def where(self) -> str:
         """What messages call it."""
+        if self.problem is not None:
+            return self.problem
         if self.path is None:
             return f"{len(self.data or b'')} bytes in memory"
         return self.path if self.member is None else f"{self.member} in {self.path}"
@@ -67,6 +78,7 @@ class Blob:
     @property
     def size(self) -> int:
         """Bytes of the content."""
+        self._check()
         if self.path is None:
             return len(self.data or b"")
         with _reading(self.where):
@@ -76,15 +88,20 @@ class Blob:
 
     def open(self) -> BinaryIO:
         """A seekable stream of the content; close it."""
+        self._check()
         if self.path is None:
             return io.BytesIO(self.data or b"")
         with _reading(self.where):
             if self.member is None:
-                return Path(self.path).open("rb")
+                return _open_plain(self.path)
             archive = _archive(self.path)
             if archive.getinfo(self.member).file_size <= _WHOLE:
                 return io.BytesIO(archive.read(self.member))
             return cast(BinaryIO, archive.open(self.member))
+
+    def _check(self) -> None:
+        if self.problem is not None:
+            raise CellError(self.problem)
 
     def digest(self) -> bytes:
         """16-byte blake2b of the content: what the cell is known by in the store."""
@@ -93,6 +110,33 @@ class Blob:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
         return digest.digest()
+
+
+def unusual(status: os.stat_result) -> str | None:
+    """Why a file is not read: only plain ones come to an end for certain; a pipe, a device or ``/proc/kmsg`` may not."""
+    if stat.S_ISDIR(status.st_mode):
+        return "it is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "it is a pipe, a socket or a device; only regular files are read"
+    return "it is a file of the running system, not of a disk" if status.st_dev in _system_devices() else None
+
+
+@functools.lru_cache(maxsize=1)
+def _system_devices() -> frozenset[int]:
+    """Devices of what the kernel shows as files: regular to ``stat``, and still some of them never end."""
+    mounts = [os.stat(place).st_dev for place in ("/proc", "/sys") if Path(place).is_dir()]  # noqa: PTH116
+    return frozenset(mounts) - {os.stat("/").st_dev}  # noqa: PTH116
+
+
+def _open_plain(path: str) -> BinaryIO:
+    """Open a regular file; looked at before, as opening a device may do something, and after, as it may have changed."""
+    if problem := unusual(os.stat(path)):  # noqa: PTH116
+        raise OSError(problem)
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if problem := unusual(os.fstat(number)):
+        os.close(number)
+        raise OSError(problem)
+    return os.fdopen(number, "rb")
 
 
 @contextmanager
@@ -104,7 +148,7 @@ def _reading(where: str) -> Iterator[None]:
         raise CellError(f"{where}: there is no such file") from error
     except KeyError as error:
         raise CellError(f"{where}: there is no such member in the archive") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError) as error:
         raise CellError(f"{where}: cannot be read ({error})") from error
     except (RuntimeError, NotImplementedError) as error:  # zipfile says so of encrypted members and odd compression
         raise CellError(f"{where}: cannot be read from the archive ({error})") from error

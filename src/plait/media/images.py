@@ -10,9 +10,14 @@ from PIL import Image, ImageOps
 from plait.errors import CellError
 from plait.media.blob import Blob
 from plait.media.changed import Changed
+from plait.media.formats import image_formats
 
 #: Images with more pixels are refused before they are decoded (Pillow's own bound).
 MAX_PIXELS = 89_478_485
+#: How many channels a picture may have: grey, colours, colours and opacity.
+CHANNELS = (1, 3, 4)
+#: Floats may leave 0..1 by this much: what resizing and rounding do.
+_ROUNDING = 1e-3
 
 
 def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.ndarray:
@@ -22,8 +27,9 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
     and of an animation the first picture is taken.
 
     Args:
-        cell: a Blob, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool, or floats in 0..1.
-            A Changed one that leaves the range is brought back into it as a whole (see ``fitted``).
+        cell: a Blob, or an array (H, W), (H, W, C) or (C, H, W) of C = 1, 3 or 4 channels: uint8, uint16, bool, or floats
+            in 0..1. Where both ends could be the channels, the last is. A Changed one that leaves the range is brought back
+            into it as a whole (see ``fitted``).
         at_least: a JPEG may be decoded at a half, quarter or eighth as long as both sides stay this long (pixels);
             much faster.
 
@@ -39,7 +45,7 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
         return _rgb(cell)
     with cell.open() as stream:
         try:
-            with Image.open(stream) as picture:
+            with Image.open(stream, formats=image_formats()) as picture:
                 _check_pixels(picture.width, picture.height, cell.where)
                 if at_least is not None:
                     picture.draft(picture.mode, (at_least, at_least))
@@ -51,6 +57,20 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
         except Exception as error:  # broken files make Pillow raise almost anything
             found = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
             raise CellError(f"{cell.where}: not a readable image ({found})") from error
+
+
+def decoded(picture: Any) -> np.ndarray:
+    """A picture that Pillow holds, exactly as its file would be decoded: uint8 (H, W, 3).
+
+    Raises:
+        CellError: it cannot be decoded.
+    """
+    try:
+        return _decode(picture)
+    except CellError:
+        raise
+    except Exception as error:  # as in ``image``
+        raise CellError(f"an image of mode {picture.mode}: cannot be decoded ({error})") from error
 
 
 def pixels(cell: Blob | Changed | np.ndarray) -> np.ndarray:
@@ -100,9 +120,12 @@ def _sixteen_bit(values: np.ndarray) -> np.ndarray:
 
 def _rgb(values: np.ndarray) -> np.ndarray:
     """An array as uint8 (H, W, 3)."""
+    values = channels_last(values)
     shape = values.shape
-    if values.ndim not in (2, 3) or values.size == 0 or (values.ndim == 3 and shape[2] not in (1, 3, 4)):
-        raise CellError(f"an image array of shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if values.ndim not in (2, 3) or values.size == 0 or (values.ndim == 3 and shape[2] not in CHANNELS):
+        raise CellError(
+            f"an image array of shape {shape}; expected (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels"
+        )
     pixels = _eight_bit(values)
     if pixels.ndim == 2 or shape[2] == 1:
         return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)
@@ -110,6 +133,17 @@ def _rgb(values: np.ndarray) -> np.ndarray:
         alpha = pixels[..., 3:].astype(np.float32) / 255
         return np.round(pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(pixels)
+
+
+def channels_last(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The channels, if they lie at ``axis`` and not at the end, moved to the end.
+
+    Example:
+        >>> channels_last(np.zeros((3, 8, 9))).shape, channels_last(np.zeros((8, 9, 3))).shape
+        ((8, 9, 3), (8, 9, 3))
+    """
+    first = values.ndim == 3 + axis and values.shape[-1] not in CHANNELS and values.shape[axis] in CHANNELS
+    return np.moveaxis(values, axis, -1) if first else values
 
 
 def _eight_bit(values: np.ndarray) -> np.ndarray:
@@ -122,8 +156,8 @@ def _eight_bit(values: np.ndarray) -> np.ndarray:
         return np.round(values / 257).astype(np.uint8)
     if values.dtype.kind not in "fiu":
         raise CellError(f"an image array of type {values.dtype}; expected uint8, uint16, bool or floats in 0..1")
-    top = 1 if values.dtype.kind == "f" else 255
+    top, margin = (1, _ROUNDING) if values.dtype.kind == "f" else (255, 0)
     low, high = values.min(), values.max()
-    if not (low >= 0 and high <= top):  # also true of NaN
+    if not (low >= -margin and high <= top + margin):  # also true of NaN
         raise CellError(f"an image array of {values.dtype} from {low} to {high}; expected 0..{top}, or uint8")
-    return np.round(values.astype(np.float32) * (255 / top)).astype(np.uint8)
+    return np.round(np.clip(values.astype(np.float32), 0, top) * (255 / top)).astype(np.uint8)

@@ -12,6 +12,8 @@ from plait.media.changed import Changed
 
 #: Rate of an array that comes without one, in Hz.
 ARRAY_RATE = 16_000
+#: For PyAV: what is in a file must not make it open other files, or addresses.
+ALONE = {"protocol_whitelist": "none"}
 #: Integer samples -> (what is taken off, what it is divided by).
 _SCALES = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 128)}
 #: Floats beyond this are samples of another unit, not a loud sound.
@@ -24,7 +26,7 @@ def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
     """Decode one sound: at most its first ``max_seconds``, and no more than that is read.
 
     Args:
-        cell: a Blob (wav, flac, ogg, mp3, aiff; others when PyAV is installed), an array (n,) or (n, channels) at
+        cell: a Blob (wav, flac, ogg, mp3, aiff; m4a, aac and others when PyAV is installed), an array (n,) or (n, channels) at
             16 kHz, or a tuple (array, rate). Integers are scaled to -1..1; channels are averaged.
         rate: rate of the result, Hz.
         max_seconds: longest part to read.
@@ -81,8 +83,10 @@ def _from_file(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int]:
     with cell.open() as stream:
         try:
             with soundfile.SoundFile(stream) as sound:
-                rate = int(sound.samplerate)
+                rate = _checked_rate(int(sound.samplerate))
                 return sound.read(_count(rate, max_seconds), dtype="float32", always_2d=True), rate
+        except CellError as error:
+            raise CellError(f"{cell.where}: {error}") from None
         except Exception as error:  # libsndfile, and whatever a broken stream makes of it
             decoded = None if cell.size == 0 else _through_av(cell, max_seconds)
             if decoded is not None:
@@ -99,8 +103,8 @@ def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None
         return None
     parts: list[np.ndarray] = []
     try:
-        with cell.open() as stream, av.open(stream, "r") as container:
-            rate = int(container.streams.audio[0].codec_context.sample_rate)
+        with cell.open() as stream, av.open(stream, "r", container_options=ALONE) as container:
+            rate = _checked_rate(int(container.streams.audio[0].codec_context.sample_rate))
             missing = _count(rate, max_seconds)
             resampler: Any = av.AudioResampler(format="flt", layout="mono", rate=rate)
             for frame in container.decode(audio=0):
@@ -109,7 +113,13 @@ def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None
                     missing -= len(parts[-1])
                 if missing <= 0:
                     break
-    except (av.FFmpegError, IndexError, ValueError, OSError):  # the caller then tells of libsndfile's complaint
+    except (
+        av.FFmpegError,
+        IndexError,
+        ValueError,
+        OSError,
+        MemoryError,
+    ):  # the caller then tells of libsndfile's complaint
         return None
     return (np.concatenate(parts), rate) if parts else None
 
@@ -118,9 +128,14 @@ def _checked(array: np.ndarray, rate: int) -> np.ndarray:
     """(n, channels), or a clear line."""
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= 32):
         raise CellError(f"a sound array of shape {array.shape}; expected (n,) or (n, channels)")
-    if not 1 <= rate <= 1_000_000:
-        raise CellError(f"a sound array with rate {rate}; expected samples per second, such as 16000")
+    _checked_rate(rate)
     return array if array.ndim == 2 else array[:, None]
+
+
+def _checked_rate(rate: int) -> int:
+    if not 1 <= rate <= 1_000_000:
+        raise CellError(f"a sound with rate {rate}; expected samples per second, such as 16000")
+    return rate
 
 
 def _scaled(array: np.ndarray) -> np.ndarray:

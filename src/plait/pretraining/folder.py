@@ -103,7 +103,7 @@ def read(folder: str | Path) -> Saved:
         facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
         saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
         expected = shapes(saved.encoder.module().state_dict())
-        same = saved.encoder.fingerprint() == manifest["fingerprint"]
+        same = saved.encoder.made(manifest["fingerprint"])
     except PlaitError as error:
         raise ModelError(f"{folder}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -29,12 +29,14 @@ class Verdict:
         reason: why, in a few words.
         type: of a tabular column.
         doubt: what was seen and not guessed at.
+        named: it names files, which are not in the table itself.
     """
 
     kind: str
     reason: str
     type: str | None = None
     doubt: str | None = None
+    named: bool = False
 
 
 class Column:

@@ -12,6 +12,7 @@ from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema import Modality, Schema
 from plait.schema._check import check_frame
 from plait.schema._column import Column, Verdict, coded
+from plait.schema._media import repeated
 from plait.schema._names import distinct_names
 from plait.schema._rules import RULES, TABULAR, items_list
 
@@ -27,6 +28,7 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
     found = {name: judge(Column(frame[name], root)) for name in names if name != target}
+    found |= repeated(frame, found, root)
     notes = {name: v.reason for name, v in found.items() if v.kind != "ignored"}
     doubts = {name: v.doubt for name, v in found.items() if v.doubt}
     if target is not None:

@@ -2,86 +2,225 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from plait.errors import CellError
 from plait.schema._column import Column, Verdict
 from plait.table._archive import Place
 from plait.table._cells import vector_of
 
-_ENDINGS = {
-    "image": ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"),
-    "audio": ("wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au"),
-    "video": ("mp4", "avi", "mov", "mkv", "webm", "mpg", "mpeg", "m4v"),
-    "vector": ("npy",),
-}
-_PATHS = {kind: re.compile(rf"[^\n]{{1,1000}}\.({'|'.join(e)})$", re.IGNORECASE) for kind, e in _ENDINGS.items()}
-_MAGIC = (
-    ("image", re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF.{4}WEBP", re.DOTALL)),
-    ("audio", re.compile(rb"RIFF.{4}WAVE|OggS|fLaC|ID3|\xff[\xe2-\xfb]|FORM.{4}AIF|\.snd", re.DOTALL)),
-    ("video", re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01[\xb3\xba]", re.DOTALL)),
-)
+#: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
+_NAMED, _HELD = 0.95, 0.9
+#: Cells that are looked for on the disk, or decoded, before a column is believed.
+_TRIED = 20
+#: Cells whose bytes are compared before a column is taken for a copy of another.
+_COMPARED = 5
 
 
 def media(column: Column) -> Verdict | None:
     """Images, sound or video: by the bytes, by the array, or by the endings of the paths."""
-    if not column.values:
+    votes: Counter[tuple[str, bool]] = Counter()
+    forms: Counter[str] = Counter()
+    count = len(column.values)
+    for seen, value in enumerate(column.values):
+        vote = _vote(value)
+        if vote is not None:
+            votes[vote[:2]] += 1
+            forms[vote[2]] += 1
+        elif seen - votes.total() > (1 - _HELD) * count:  # a column of something else
+            return None
+    if not votes:
         return None
-    for kind, pattern in _MAGIC:
-        found = [_bytes_of(v) for v in column.values]
-        if all(b is not None for b in found) and sum(bool(pattern.match(b or b"")) for b in found) >= 0.9 * len(found):
-            return Verdict(kind, f"{kind} bytes")
-    if all(hasattr(v, "getbands") for v in column.values):
-        return Verdict("image", "images")
-    if all(isinstance(v, tuple) and len(v) == 2 and isinstance(v[0], np.ndarray) for v in column.values):
-        return Verdict("audio", "pairs of samples and rate")
-    return _arrays(column) or _paths(column)
+    (kind, read), most = votes.most_common(1)[0]
+    if most < (_NAMED if set(forms) == {"name"} else _HELD) * count:
+        return None
+    return _verdict(column, kind, read, forms)
 
 
-def _bytes_of(value: object) -> bytes | None:
+def _vote(value: object) -> tuple[str, bool, str] | None:
+    """Kind of one cell, whether it is decoded here, and the form that it comes in."""
+    from plait.media import formats, is_picture  # late: decoders are heavy
+
     if isinstance(value, Mapping):
-        value = value.get("bytes")
-    return bytes(value[:16]) if isinstance(value, bytes | bytearray) else None
+        if value.get("bytes") is not None:
+            return _vote(value["bytes"])
+        if {"array", "waveform"} & value.keys() and {"sampling_rate", "sample_rate"} & value.keys():
+            return "audio", True, "pairs"
+        return _vote(value["path"]) if value.get("path") is not None else None
+    if isinstance(value, bytes | bytearray | memoryview):
+        kind = formats.kind_of_bytes(bytes(value[: formats.HEAD]))
+        return None if kind is None else (*kind, "bytes")
+    if isinstance(value, str | os.PathLike):
+        name = os.fsdecode(value).strip()
+        kind = ("vector", True) if name.lower().endswith(".npy") else formats.kind_of_name(name)
+        return None if kind is None else (*kind, "name")
+    if is_picture(value):
+        return "image", True, "images"
+    if isinstance(getattr(value, "_hf_encoded", None), Mapping):
+        return _vote(value._hf_encoded)  # type: ignore[attr-defined]
+    return _vote_array(value)
 
 
-def _arrays(column: Column) -> Verdict | None:
-    arrays = [v for v in column.values if isinstance(v, np.ndarray)]
-    if len(arrays) < len(column.values) or not all(a.dtype == np.uint8 for a in arrays):
+def _vote_array(value: object) -> tuple[str, bool, str] | None:
+    from plait.media import as_array
+    from plait.media.given import samples_and_rate
+    from plait.media.images import CHANNELS
+
+    if isinstance(value, int | float | np.generic):
         return None
-    axes = {a.ndim for a in arrays}
-    if axes == {4}:
-        return Verdict("video", "arrays of frames")
-    channels = {a.shape[-1] for a in arrays if a.ndim == 3}
-    return Verdict("image", "arrays of pixels") if axes <= {2, 3} and channels <= {1, 3, 4} else None
+    pair = samples_and_rate(value)
+    if pair is not None and not isinstance(value, list) and not isinstance(pair[0], list | tuple):
+        return "audio", True, "pairs"
+    flat = isinstance(value, list | tuple) and not (value and isinstance(value[0], list | tuple | np.ndarray))
+    array = None if flat else as_array(value)
+    if array is None or array.ndim < 2:
+        return None
+    channels = array.shape[-1] in CHANNELS or array.shape[max(0, array.ndim - 3)] in CHANNELS
+    if array.ndim == 4 and (channels or array.dtype == np.uint8):
+        return "video", True, "arrays"
+    if array.ndim == 2:  # other numbers are a sequence of vectors
+        channels = array.dtype in (np.uint8, np.uint16, np.bool_) and not isinstance(value, list)
+    return ("image", True, "arrays") if array.ndim < 4 and channels else None
 
 
-def _paths(column: Column) -> Verdict | None:
-    texts = [str(v) for v in column.values if not isinstance(v, bytes | np.ndarray | list | Mapping)]
-    for kind, pattern in _PATHS.items():
-        if texts and sum(bool(pattern.match(t.strip())) for t in texts) >= 0.95 * len(column.values):
-            return Verdict(kind, f"names of {kind} files, as {texts[0]:.60}", doubt=_lost(texts[:20], column.root))
-    return None
+def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verdict | None:
+    """What the column is taken for: ``kind``, or nothing that can be used."""
+    named = set(forms) == {"name"}
+    if not read:
+        what = f"names of {kind} files, as {_first_name(column)}," if named else f"{kind} bytes"
+        said = f"{what} of a format that nothing installed here decodes"
+        return Verdict("ignored", said, doubt=f"{said}; convert them (to png, wav, mp4)", named=named)
+    if named:
+        return _of_names(column, kind)
+    if forms["arrays"] and (problem := _unlike_pictures(column, kind)):
+        return Verdict("ignored", problem, doubt=problem)
+    words = {
+        "bytes": f"{kind} bytes",
+        "images": "images",
+        "pairs": "pairs of samples and rate",
+        "name": f"{kind} files",
+    }
+    arrays = "arrays of frames" if kind == "video" else "arrays of pixels"
+    return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))
 
 
-def _lost(names: list[str], root: str | None) -> str | None:
+def _first_name(column: Column) -> str:
+    return next((str(v)[:60] for v in column.values if isinstance(v, str | os.PathLike)), "")
+
+
+def _of_names(column: Column, kind: str) -> Verdict | None:
+    from plait.media.formats import AMBIGUOUS
+
+    names = [str(v) for v in column.values[:_TRIED]]
+    other_names = all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names)
+    if other_names and lost(column, Place(column.root)):
+        return None
+    reason = f"names of {kind} files, as {_first_name(column)}"
+    return Verdict(kind, reason, doubt=_said_lost(names, column.root), named=True)
+
+
+def _unlike_pictures(column: Column, kind: str) -> str | None:
+    """Why none of the first arrays can be pictures; None when one can."""
+    from plait.media import given, image, video
+
+    problem = None
+    for value in column.values[:_TRIED]:
+        try:
+            cell = given(value, kind)
+            if isinstance(cell, np.ndarray):
+                image(cell) if kind == "image" else video(cell, 1)
+            return None
+        except CellError as error:
+            problem = str(error)
+    return problem
+
+
+def lost(column: Column, place: Place) -> bool:
+    """Whether none of the first files that a column names is there."""
+    return not any(_there(value, place) for value in column.values[:_TRIED])
+
+
+def _there(value: object, place: Place) -> bool:
+    try:
+        return not isinstance(value, str | os.PathLike) or place.find(os.fsdecode(value)) is not None
+    except CellError:
+        return False
+
+
+def _said_lost(names: list[str], root: str | None) -> str | None:
     """What to say when none of these files is found."""
     if root is None:
         return None
     place = Place(root)
+    problem = None
+    for name in names:
+        try:
+            if place.find(name) is not None:
+                return None
+        except CellError as error:
+            problem = str(error)
+    return problem or (
+        f"none of its first {len(names)} files is there, as {names[0]!r:.60} under {place.base}; pass --root"
+    )
+
+
+def repeated(frame: pd.DataFrame, found: Mapping[str, Verdict], root: str | None) -> dict[str, Verdict]:
+    """Columns of file names that are no media of their own, now ignored: another column holds the same, or better.
+
+    A column is left out when its files are those of another one, or when none of them is there while another column of its
+    kind holds media that are.
+    """
+    columns = {name: Column(frame[name], root) for name, v in found.items() if v.kind in ("image", "audio", "video")}
+    place = Place(root) if columns else None
+    empty = {n: place is not None and found[n].named and lost(c, place) for n, c in columns.items()}
+    out: dict[str, Verdict] = {}
+    for name, column in columns.items():
+        others = [
+            o for o in columns if o != name and o not in out and found[o].kind == found[name].kind and not empty[o]
+        ]
+        if not found[name].named or not others:
+            continue
+        twin = next((o for o in others if place is not None and _same_files(column, columns[o], place)), None)
+        first = next((o for o in others if not found[o].named), others[0])
+        if twin is not None:
+            reason = f"names the very files that '{twin}' holds"
+        elif empty[name]:
+            reason = f"names {found[name].kind} files that are not there, beside '{first}', which holds them"
+        else:
+            continue
+        out[name] = Verdict("ignored", reason, doubt=f"{reason}; name it in a schema if it is to be used", named=True)
+    return out
+
+
+def _same_files(column: Column, other: Column, place: Place) -> bool:
+    """Whether the first rows of two columns hold the same media, to the byte."""
+    tried = np.flatnonzero(~column.gone & ~other.gone)[:_COMPARED].tolist()
+    pairs = [(_digest(column.series.iloc[i], place), _digest(other.series.iloc[i], place)) for i in tried]
+    return len(pairs) > 0 and all(a is not None and a == b for a, b in pairs)
+
+
+def _digest(value: object, place: Place) -> bytes | None:
+    from plait.media import Blob, given
+
     try:
-        if any(place.find(name) is not None for name in names):
-            return None
-    except CellError as error:
-        return str(error)
-    return f"none of its first {len(names)} files is there, as {names[0]!r:.60} under {place.base}; pass --root"
+        cell = given(value, "image")
+        cell = place.find(cell) if isinstance(cell, str) else cell
+        return cell.digest() if isinstance(cell, Blob) else None
+    except CellError:
+        return None
 
 
 def vector(column: Column) -> Verdict | None:
     """Arrays or lists of numbers, all of one width."""
-    if not all(isinstance(v, np.ndarray | list | tuple) or str(v).strip().startswith("[") for v in column.values):
+    if not all(
+        isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[")
+        for v in column.values
+    ):
         return None
     found = [vector_of(v) for v in column.values]
     shapes = {v.shape for v in found if v is not None}

@@ -192,7 +192,7 @@ def schema_to_yaml(schema: Schema) -> str:
         lines += _modality_lines(modality, told["modalities"][modality.name], schema)
     if schema.ignored:
         lines.append("ignored:  # column: why it is left out")
-        lines += [f"  {_scalar(c)}: {_scalar(reason)}" for c, reason in schema.ignored.items()]
+        lines += [f"  {_scalar(c)}: {_scalar(reason)}{_comment(schema, c)}" for c, reason in schema.ignored.items()]
     return "\n".join(lines) + "\n"
 
 

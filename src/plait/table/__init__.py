@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.table._cells import cells
+from plait.limits import TABLE_ROWS
+from plait.table._cells import cells, is_media
 from plait.table._files import pieces
 from plait.table._split import split
 from plait.table._values import each_once, text_of
@@ -40,9 +41,10 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
         encoding: of a text table; None is UTF-8.
 
     Raises:
-        TableError: the file is not there, empty, or not what its ending says; the message names the line.
+        TableError: the file is not there, empty, larger than ``plait.limits`` allows, or not what its ending says; the message
+            names the line.
     """
-    frames = list(pieces(path, _PIECE, encoding))
+    frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
@@ -79,8 +81,8 @@ def data_hash(frame: pd.DataFrame) -> str:
 def _cell_bytes(cell: Any) -> bytes:
     if isinstance(cell, str):
         return text_of(cell).encode("utf-8", "surrogatepass")
-    if isinstance(cell, bytes):
-        return cell
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
     if isinstance(cell, np.ndarray):
         return f"{cell.dtype}{cell.shape}".encode() + (
             repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
@@ -88,5 +90,18 @@ def _cell_bytes(cell: Any) -> bytes:
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
     if isinstance(cell, dict | set):
-        return repr(cell).encode()
+        return repr(_contents(cell)).encode()
+    if is_media(cell):  # what they print as holds an address
+        from plait.embedding import cell_key  # late: it needs this package
+
+        return cell_key(cell)
     return b"" if pd.isna(cell) else text_of(cell).encode()
+
+
+def _contents(cell: Any) -> Any:
+    """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
+    if isinstance(cell, dict):
+        return {key: _contents(value) for key, value in cell.items()}
+    if isinstance(cell, set):
+        return sorted(cell, key=str)
+    return _cell_bytes(cell) if isinstance(cell, np.ndarray) or is_media(cell) else cell

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait.errors import PlaitWarning, TableError
+from plait.errors import CellError, PlaitWarning, TableError
 from plait.table._archive import Place
 from plait.table._values import list_in, nulls, texts
 
@@ -22,7 +22,7 @@ MEDIA = ("image", "audio", "video")
 Cells = list[list[Any]]
 
 
-def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> Cells:
+def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None, *, strict: bool = False) -> Cells:
     """The cells of one modality, None where a row has none.
 
     Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
@@ -31,17 +31,18 @@ def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> C
         frame: the rows.
         modality: of any kind but ``tabular``, whose encoder takes the rows themselves.
         root: folder or zip archive that relative paths start from, unless the modality has its own.
+        strict: a file that is not there is a broken cell, not an absent one; a vector that cannot be read is an error.
 
     Raises:
-        TableError: a column holds what its kind cannot be, or not one of its files is there.
-        CellError: a name that is refused.
+        CellError: with ``strict``, a vector cannot be read.
+        TableError: a column holds nothing that its kind can be, or not one of its files is there.
     """
     if modality.kind in ("text", "code"):
         return [joined(frame, modality)]
     if modality.kind == "vector":
-        return [_vectors(frame[column], Place(root, modality.root)) for column in modality.columns]
+        return [_vectors(frame[column], Place(root, modality.root), strict) for column in modality.columns]
     if modality.kind in MEDIA:
-        return [_media(frame[column], Place(root, modality.root), modality.kind) for column in modality.columns]
+        return [_media(frame[column], Place(root, modality.root), modality.kind, strict) for column in modality.columns]
     raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
 
 
@@ -64,27 +65,41 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
     return texts(series)
 
 
-def _media(series: pd.Series, place: Place, kind: str) -> list[Any]:
-    """Blobs and decoded arrays of one column; files that are not there are absent and counted."""
+def _media(series: pd.Series, place: Place, kind: str, strict: bool) -> list[Any]:
+    """Blobs and decoded arrays of one column.
+
+    Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
+    that cannot be read.
+    """
+    from plait.media import Blob
+
     found: list[Any] = []
-    named = 0
+    named = refused = 0
     missing: list[str] = []
     gone = nulls(series)
     for value, empty in zip(series, gone, strict=True):
-        cell, name = (None, None) if empty else _media_cell(value, place, f"column '{series.name}'", kind)
+        cell, name = (None, None) if empty else _media_cell(value, place, kind, str(series.name))
         if name is not None:
             named += 1
             if cell is None:
                 missing.append(name)
+                cell = Blob.broken(f"column '{series.name}': {name!r:.80}: there is no such file") if strict else None
+        elif isinstance(cell, Blob) and cell.problem is not None:
+            refused += 1
         found.append(cell)
-    _tell_missing(missing, named, str(series.name), place)
+    present = int((~gone).sum())
+    if refused and 1 < refused + len(missing) == present:
+        first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
+        raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
+    if not strict or len(missing) == named:
+        _tell_missing(missing, named, str(series.name), place)
     return found
 
 
 def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> None:
     if not missing:
         return
-    example = f"e.g. {missing[0]!r} under {place.base}"
+    example = f"e.g. {missing[0]!r:.80} under {place.base}"
     if named > 1 and len(missing) == named:
         raise TableError(
             f"column '{column}': none of its {named:,} files is there ({example}); "
@@ -94,40 +109,35 @@ def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> 
     warnings.warn(message, PlaitWarning, stacklevel=4)
 
 
-def _media_cell(value: Any, place: Place, where: str, kind: str) -> tuple[Any, str | None]:
-    """The cell, and the name of the file if it names one."""
-    from plait.media import Blob, Changed
+def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+    """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
+    from plait.media import Blob, given
 
-    if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"}:  # as Hugging Face's Parquet files have it
-        value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-    if value is None or isinstance(value, Blob | Changed | np.ndarray):
-        return value, None
-    if isinstance(value, bytes | bytearray | memoryview):
-        return Blob.of_bytes(bytes(value)), None
-    if isinstance(value, str | os.PathLike):
-        name = os.fspath(value)
-        return place.find(str(name)), str(name)
-    if isinstance(value, tuple) and len(value) == 2 and kind == "audio":
-        return (np.asarray(value[0]), int(value[1])), None
-    if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL image
-        return np.asarray(value.convert("RGB")), None
-    if isinstance(value, list):
-        return np.asarray(value), None
-    raise TableError(
-        f"{where}: expected {kind} (a path, bytes or an array), found {type(value).__name__} {value!r:.40}"
-    )
+    try:
+        cell = given(value, kind)
+        return (place.find(cell), cell) if isinstance(cell, str) else (cell, None)
+    except CellError as error:
+        return Blob.broken(f"column '{column}': {error}"), None
 
 
 def is_media(value: Any) -> bool:
     """Whether a cell holds media itself, not a name."""
+    if isinstance(value, str | int | float):
+        return False
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
-    return is_image or isinstance(value, bytes | bytearray) or (isinstance(value, np.ndarray) and value.ndim >= 2)
+    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
+    return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
 
 def vector_of(value: Any) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
+    if hasattr(value, "detach"):  # a tensor
+        from plait.media import as_array
+
+        value = as_array(value)
     if not isinstance(value, list | tuple | np.ndarray) or not len(value):
         return None
     if isinstance(value, np.ndarray) and value.dtype == object:  # as Parquet gives lists of lists
@@ -141,50 +151,65 @@ def vector_of(value: Any) -> np.ndarray | None:
     return found.astype(np.float32)
 
 
-def _vectors(series: pd.Series, place: Place) -> list[np.ndarray | None]:
-    """Vectors of one width; those that hold NaN or infinity are absent and counted."""
+def _vectors(series: pd.Series, place: Place, strict: bool) -> list[np.ndarray | None]:
+    """Vectors of one width; those that cannot be read, or hold NaN or infinity, are absent and counted."""
+    read: list[np.ndarray | None] = []
+    broken: dict[int, str] = {}
     gone = nulls(series)
-    read = [None if e else _vector_cell(v, place, series, i) for i, (v, e) in enumerate(zip(series, gone, strict=True))]
+    for row, (value, empty) in enumerate(zip(series, gone, strict=True)):
+        try:
+            read.append(None if empty else _vector_cell(value, place))
+        except CellError as error:
+            broken[row] = str(error)
+            read.append(None)
+    where = f"column '{series.name}'"
+    if len(broken) == int((~gone).sum()) > 0:
+        row, reason = next(iter(broken.items()))
+        raise TableError(f"{where}, row {row}: {reason}")
     widths = {v.shape[-1] for v in read if v is not None}
     if len(widths) > 1:
-        raise TableError(f"column '{series.name}': vectors of different widths ({', '.join(map(str, sorted(widths)))})")
-    broken = [i for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()]
+        raise TableError(f"{where}: vectors of different widths ({', '.join(map(str, sorted(widths)))})")
+    broken |= {i: "NaN or infinity" for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()}
     if broken:
-        said = f"{len(broken):,} vectors hold NaN or infinity and count as absent (e.g. row {broken[0]})"
-        warnings.warn(f"column '{series.name}': {said}", PlaitWarning, stacklevel=4)
-        for i in broken:
-            read[i] = None
-    return read
+        row = min(broken)
+        if strict:
+            raise CellError(f"{where}, row {row}: {broken[row]}")
+        said = f"{len(broken):,} vectors cannot be read, or hold NaN or infinity, and count as absent"
+        warnings.warn(f"{where}: {said} (e.g. row {row}: {broken[row]})", PlaitWarning, stacklevel=4)
+    return [None if row in broken else v for row, v in enumerate(read)]
 
 
-def _vector_cell(value: Any, place: Place, series: pd.Series, row: int) -> np.ndarray | None:
-    where = f"column '{series.name}', row {row}"
+def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
     if isinstance(value, str) and value.strip().lower().endswith(".npy"):
         blob = place.find(value)
         if blob is None:
-            raise TableError(
-                f"{where}: no such file {value!r} under {place.base}; pass the folder that it lies in (--root)"
-            )
+            raise CellError(f"no such file {value!r} under {place.base}; pass the folder that it lies in (--root)")
         with blob.open() as file:
             try:
                 value = np.load(file, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise TableError(f"{where}: {value} is not a readable .npy file ({error})") from None
+            except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as error:
+                raise CellError(f"{value} is not a readable .npy file ({error})") from None
     found = vector_of(value)
     if found is None:
-        raise TableError(f"{where}: expected a vector (D,) or a sequence (T, D) of numbers, found {value!r:.40}")
+        raise CellError(f"expected a vector (D,) or a sequence (T, D) of numbers, found {value!r:.40}")
     return found
 
 
 def missing_files(series: pd.Series, place: Place) -> np.ndarray:
     """(n,) bool: cells that hold nothing, or name a file that is not there; nothing is decoded."""
     gone = nulls(series)
-    found = []
-    for value, empty in zip(series, gone, strict=True):
-        value = value.get("bytes") or value.get("path") if isinstance(value, Mapping) else value
-        named = not empty and isinstance(value, str | os.PathLike)
-        found.append(bool(empty) or value is None or (named and place.find(str(os.fspath(value))) is None))
-    return np.asarray(found, dtype=bool)
+    return np.asarray([empty or _gone(v, place) for v, empty in zip(series, gone, strict=True)], dtype=bool)
+
+
+def _gone(value: Any, place: Place) -> bool:
+    if isinstance(value, Mapping):
+        value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
+    if not isinstance(value, str | os.PathLike):
+        return value is None
+    try:
+        return place.find(os.fspath(value)) is None
+    except CellError:
+        return True
 
 
 def absent_rows(frame: pd.DataFrame, modality: Modality, root: str | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import TableError, nearest, need
+from plait.limits import TABLE_ROWS
 from plait.table._text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 
 #: Ending -> what separates cells, None for JSON.
@@ -31,21 +32,29 @@ def ending_of(path: Path) -> str:
     return found.removesuffix(".gz")
 
 
-def pieces(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
+def pieces(
+    path: str | Path, rows: int, encoding: str | None = None, *, most: int | None = None
+) -> Iterator[pd.DataFrame]:
     """The table in frames of at most ``rows`` rows, one after another; cells of text tables are ``object``.
 
     Raises:
-        TableError: the file is not what its ending says; the message names the line.
+        TableError: the file is not what its ending says (the message names the line), or has more than ``most`` rows.
     """
     path = _existing(Path(path))
     ending = ending_of(path)
-    found = False
-    frames = _parquet(path, rows) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
+    found = 0
+    frames = _parquet(path, rows, most) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
     for frame in frames:
-        found = found or len(frame) > 0
+        found += len(frame)
+        _check_rows(path, found, most)
         yield frame
     if not found:
         raise TableError(f"{path}: the table has no rows")
+
+
+def _check_rows(path: Path, rows: int, most: int | None) -> None:
+    if most is not None and rows > most:
+        raise TableError(f"{path}: {rows:,} rows or more; {TABLE_ROWS.said} (plait predict reads piece by piece)")
 
 
 def _existing(path: Path) -> Path:
@@ -114,12 +123,13 @@ def _first_undecodable(path: Path, encoding: str) -> tuple[int, bytes]:
     return count, start
 
 
-def _parquet(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
     arrow = need("pyarrow", "parquet")
     parquet = need("pyarrow.parquet", "parquet")
     try:
         file = parquet.ParquetFile(path)
         with file:
+            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
             names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
             unique_names(names, path)
             for batch in file.iter_batches(batch_size=rows, columns=names):

@@ -7,7 +7,6 @@ import gzip
 import io
 import itertools
 import json
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from plait.errors import PlaitWarning, TableError
+from plait.limits import LINE_BYTES, Bounded
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """A file's bytes, unpacked where the name ends in ``.gz``."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    """A file's bytes, unpacked where the name ends in ``.gz``; reading more than the limits allow is an error."""
+    packed = path.suffix.lower() == ".gz"
+    stream = cast(BinaryIO, gzip.GzipFile(path, "rb")) if packed else path.open("rb")
+    return cast(BinaryIO, io.BufferedReader(Bounded(stream, path, packed=packed), 1 << 16))
 
 
 def _open(path: Path, encoding: str) -> TextIO:
@@ -90,7 +92,7 @@ def _csv_lines(file: TextIO, path: Path, mark: str, *, plain: bool) -> Iterator[
 @contextmanager
 def _long_cells() -> Iterator[None]:
     """Lift the limit of 131,072 characters a cell, which the csv module keeps for the whole process."""
-    before = csv.field_size_limit(sys.maxsize)
+    before = csv.field_size_limit(LINE_BYTES.value)
     try:
         yield
     finally:

@@ -60,7 +60,7 @@ def tune(
         for modality in features.schema.modalities:
             if modality.name not in wanted:
                 continue
-            parts = cells(frame, modality, told.root)
+            parts = cells(frame, modality, told.root, strict=told.strict)
             if len(parts) != 1:
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
             column = Column(parts[0], modality.name, told.strict)
