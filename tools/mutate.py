@@ -45,6 +45,8 @@ _LEFT_OUT = (
 )
 #: Smaller numbers only keep a division from failing: no result shows how small they are.
 _GUARD = 1e-5
+#: Arguments that only refuse what never comes, or say where a warning points.
+_CHECKS = ("strict", "stacklevel", "check_finite")
 _COMPARE: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Lt: [ast.LtE, ast.Gt],
     ast.LtE: [ast.Lt, ast.Gt],
@@ -151,7 +153,9 @@ def _skipped(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _silent(node: ast.AST) -> bool:
-    """Whether a node only warns, or only serves the type checker."""
+    """Whether a node only warns, or only checks."""
+    if isinstance(node, ast.keyword):
+        return node.arg in _CHECKS
     if isinstance(node, ast.If):
         return ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.Call) and ast.unparse(node.func) in ("warnings.warn", "TypeVar", "cast")
@@ -187,7 +191,7 @@ def _ways(node: Any) -> list[tuple[str, Callable[[], None]]]:
             put("number", "value", node.value * 2 or 1.0)
     elif isinstance(node, ast.Call):
         for i, keyword in enumerate(node.keywords):
-            if keyword.arg is not None:
+            if keyword.arg is not None and keyword.arg not in _CHECKS:
                 put("argument", "keywords", node.keywords[:i] + node.keywords[i + 1 :])
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         put("statement", "value", ast.Constant(None))
