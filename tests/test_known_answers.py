@@ -20,13 +20,15 @@ from plait.best_state import Best
 from plait.branches import Branches
 from plait.checkpoint import Checkpoint
 from plait.crossfit import crossfit, folds_of, prior
+from plait.errors import TableError
 from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.mixture import Mixture, comparable, patterns
-from plait.optimiser import LIMIT
+from plait.networks._dropout import Masks
+from plait.optimiser import LIMIT, AdamW
 from plait.scaling import Scaler
 from plait.stacked import Stack
-from plait.tasks import Classification, Multilabel, Regression, Task
+from plait.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.tokens import Tokens
 from plait.train import Training, Watch, train
 
@@ -247,6 +249,120 @@ def test_what_had_stopped_early_trains_no_more_when_it_is_taken_up(
             torch.testing.assert_close(other.outputs(inputs)[name], out)
 
 
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_rises_in_steps_and_falls_as_half_a_cosine() -> None:
+    optimiser = AdamW([torch.nn.Parameter(torch.ones(1))], 1.0, 0.0, 20, warmup=0.2)
+    found = []
+    for optimiser.done in range(21):
+        found.append(optimiser.factor())
+    assert found[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])  # four of twenty steps
+    assert found[8] == pytest.approx(0.5 + 0.5 * math.sqrt(0.5))  # a quarter of the way down
+    assert (found[12], found[20]) == pytest.approx((0.5, 0.0))
+    assert AdamW([], 1.0, 0.0, 3).factor() == 1.0  # at least one step of warm-up: already at the peak
+
+
+@BOTH_WAYS
+def test_the_rate_falls_to_nothing_over_all_steps_of_all_epochs(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    factors: list[float] = []
+    step = AdamW.step
+
+    def noted(self: AdamW, *told: Any) -> None:
+        factors.append(self.factor())
+        step(self, *told)
+
+    monkeypatch.setattr(AdamW, "step", noted)
+    settings = dataclasses.replace(SETTINGS, epochs=4, batch_size=8, warmup=0.25)
+    _, records = trained(way, random_inputs(40), torch.arange(40) % 2, settings)
+    assert all(record["batches"] == {"train": 3, "valid": 1} for record in records)  # 8, 8 and 4 rows
+    assert factors[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])  # three of twelve steps rise
+    assert factors[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * i / 9)) for i in range(1, 9)])
+
+
+def test_masks_drop_the_share_asked_for_and_keep_the_mean() -> None:
+    for chance in (0.25, 0.5):
+        mask = Masks(torch.Generator().manual_seed(0)).take((200, 500), chance, torch.device("cpu"))
+        assert sorted(set(mask.flatten().tolist())) == pytest.approx([0.0, 1 / (1 - chance)])
+        assert (mask == 0).float().mean().item() == pytest.approx(chance, abs=0.01)
+        assert mask.mean().item() == pytest.approx(1.0, abs=0.02)
+    masks = Masks(torch.Generator().manual_seed(0))
+    first, second = (masks.take((50, 20), 0.5, torch.device("cpu")).clone() for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@BOTH_WAYS
+def test_features_are_dropped_as_they_enter_every_branch(way: str) -> None:
+    inputs, target = random_inputs(400), torch.arange(400) % 2
+    once = dataclasses.replace(SETTINGS, epochs=1)
+    seen = trained(way, inputs, target, once)[1][0]
+    dropped = trained(way, inputs, target, dataclasses.replace(once, input_dropout=0.5))[1][0]
+    for name, loss in seen["train"].items():
+        assert dropped["train"][name] != pytest.approx(loss, abs=1e-5)
+    assert dropped["valid"].keys() == seen["valid"].keys()
+
+
+@BOTH_WAYS
+def test_what_is_always_hidden_counts_as_absent(way: str) -> None:
+    inputs, target = random_inputs(60), torch.arange(60) % 2
+    once = dataclasses.replace(SETTINGS, epochs=1)
+    for name, left in (("a", "b"), ("b", "a")):
+        hidden = trained(way, inputs, target, dataclasses.replace(once, modality_dropout=Hiding({name: 1.0})))[1][0]
+        without = trained(way, inputs.only([left]), target, once)[1][0]
+        for branch in ("joint", "linear", f"own:{left}"):
+            assert hidden["train"][branch] == pytest.approx(without["train"][branch], abs=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "learns"), [(1, False), (2, True)])
+def test_a_branch_over_one_modality_learns_where_two_rows_have_it(rows: int, learns: bool) -> None:
+    inputs, target = random_inputs(40), torch.arange(40) % 2
+    there = torch.arange(40) < rows
+    tokens = {**inputs.tokens, "b": inputs.tokens["b"].absent_where(~there)}
+    inputs = Inputs(tokens, {}, {name: t.present for name, t in tokens.items()})
+    _, records = trained("alone", inputs, target, dataclasses.replace(SETTINGS, epochs=1))
+    assert ("own:b" in records[0]["train"]) == learns
+    assert "own:a" in records[0]["train"]
+
+
+@BOTH_WAYS
+def test_what_absent_rows_hold_changes_nothing(way: str) -> None:
+    target = torch.arange(60) % 2
+    found = []
+    for garbage in (0.0, 1e6):
+        inputs = random_inputs(60, absent=0.4)
+        inputs.tokens["b"].x[~inputs.present["b"]] = garbage
+        _, records = trained(way, inputs, target, dataclasses.replace(SETTINGS, epochs=2))
+        found.append([r["train"] | {f"held {k}": v for k, v in r["valid"].items()} for r in records])
+    for one, other in zip(*found, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize(("fusion", "sizes"), [("concat", [3, 2]), ("gated", [1] * 5)])
+def test_members_are_trained_in_two_stacks_or_one_by_one_and_all_of_them(fusion: str, sizes: list[int]) -> None:
+    inputs, y = random_inputs(60), np.arange(60) % 2
+    _, make = maker(dataclasses.replace(DESIGN, fusion=fusion), {"a": 4, "b": 3}, 2, {})
+    steps: list[int] = []
+    begun: list[tuple[int, float, list[int]]] = []
+
+    def before(model: Branches, number: int, fold: torch.Tensor, valid: torch.Tensor) -> None:
+        weights = sum(float(p.detach().abs().sum()) for p in model.parameters())
+        begun.append((number, weights, sorted(fold.tolist() + valid.tolist())))
+
+    settings = dataclasses.replace(SETTINGS, batch_size=64)
+    told = (make, TWO, inputs, TWO.encode(y), torch.ones(60), y, ["a", "b"], settings, 5, 0)
+    found = crossfit(*told, steps.append, before=before)
+    assert sorted(steps) == sorted(sizes)
+    assert {(r["member"], r["epoch"]) for r in found.history} == {(m, e) for m in range(5) for e in range(3)}
+    assert [number for number, _, _ in begun] == [0, 1, 2, 3, 4]
+    assert len({weights for _, weights, _ in begun}) == 5  # each begins elsewhere
+    assert all(rows == list(range(60)) for _, _, rows in begun)
+    total: dict[str, torch.Tensor] = {}
+    for member in found.members:
+        for name, out in member.outputs(inputs).items():
+            total[name] = total.get(name, torch.zeros_like(out)) + out / 5
+    torch.testing.assert_close(found.raw(inputs), found.mixture.combine(total, inputs.present, TWO))
+
+
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +426,15 @@ def test_a_label_is_told_from_its_threshold_on() -> None:
     assert Multilabel((0, 1, 2), (0.25,) * 3).answer(probabilities).tolist() == [[1, 1, 0]]
 
 
+def test_what_a_task_does_not_know_is_refused() -> None:
+    with pytest.raises(TableError, match="class 7"):
+        TWO.encode(np.array([0, 7]))
+    with pytest.raises(TableError, match=r"needs 2 indicator columns, found shape \(4, 3\)"):
+        Multilabel((0, 1)).encode(np.zeros((4, 3)))
+    with pytest.raises(TableError, match="unknown task 'regresion'"):
+        task_class("regresion")
+
+
 def test_strata_of_several_labels_are_the_rarest_one_of_each_row() -> None:
     y = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 1, 0]])  # label 1 three times, 0 and 2 once
     assert Multilabel((0, 1, 2)).strata(y).tolist() == [0, 1, 3, 2]
@@ -339,6 +464,11 @@ def test_classes_too_rare_for_every_fold_are_dealt_out_together() -> None:
     strata = np.repeat(np.arange(12), [60, *[1] * 11][:12])  # eleven classes of one row
     shares = [int((strata[held.numpy()] > 0).sum()) for _, held in folds_of(strata, 5, 0)]
     assert sorted(shares) == [2, 2, 2, 2, 3]
+    five = np.repeat(np.arange(6), [60, *[1] * 5])  # one for each fold
+    assert [int((five[held.numpy()] > 0).sum()) for _, held in folds_of(five, 5, 0)] == [1] * 5
+    enough = np.repeat([0, 1, 2], [60, 5, 5])  # one of each for each fold: not rare
+    for _, held in folds_of(enough, 5, 0):
+        assert np.bincount(enough[held.numpy()]).tolist() == [12, 1, 1]
     few = np.repeat([0, 1, 2], [60, 1, 2])  # fewer of them than folds: with the largest class
     assert sorted(len(held) for _, held in folds_of(few, 5, 0)) == [12, 12, 13, 13, 13]
 
@@ -460,6 +590,19 @@ def test_weights_count_like_repeated_rows_in_directions_too() -> None:
     assert weighted.axes is not None
     assert repeated.axes is not None
     torch.testing.assert_close(weighted.axes, repeated.axes, atol=1e-4, rtol=0)
+
+
+def test_of_many_rows_directions_come_from_evenly_spread_ones() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9000, 5)) @ rng.normal(size=(5, 5))
+    x[1::3, 0], x[2::3, 0] = 50.0, -50.0  # what the rows between say, for which covariances have no need
+    scaler = Scaler(2).fit(Tokens.of_vectors(torch.tensor(x, dtype=torch.float32)), torch.ones(9000))
+    part = ((x - x.mean(0)) / x.std(0))[::3]  # 3,000 of them: at most 4,096
+    _, vectors = np.linalg.eigh(part.T @ part)
+    assert scaler.axes is not None
+    axes = scaler.axes.numpy()
+    cosines = np.abs((axes * vectors[:, :-3:-1]).sum(0)) / np.linalg.norm(axes, axis=0)
+    assert cosines == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
 def test_absent_rows_and_masked_tokens_are_not_counted() -> None:
