@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def trained(
     weight: torch.Tensor | None = None,
     folds: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     watch: Watch | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Branches], list[dict[str, Any]]]:
     """One network trained alone, or three in a stack: the networks, and the records of all."""
     rows = torch.arange(len(inputs))
@@ -90,10 +92,10 @@ def trained(
     models = members(inputs, task.out_dim, 1 if way == "alone" else len(folds))
     generator = torch.Generator().manual_seed(0)
     if way == "alone":
-        told = (models[0], task, inputs, target, weight, *folds[0], settings, generator)
+        told = (models[0], task, inputs, target, weight, *folds[0], settings, generator, stopped)
         return models, [{**record, "member": 0} for record in train(*told, watch=watch)]
     stack = Stack(models, task, inputs, target, weight, settings)
-    return models, stack.train(folds, generator, watch=watch)
+    return models, stack.train(folds, generator, stopped, watch)
 
 
 BOTH_WAYS = pytest.mark.parametrize("way", ["alone", "stacked"])
@@ -402,6 +404,64 @@ def test_members_are_trained_in_two_stacks_or_one_by_one_and_all_of_them(fusion:
         for name, out in member.outputs(inputs).items():
             total[name] = total.get(name, torch.zeros_like(out)) + out / 5
     torch.testing.assert_close(found.raw(inputs), found.mixture.combine(total, inputs.present, TWO))
+
+
+@BOTH_WAYS
+def test_without_held_out_rows_it_trains_to_the_end_and_the_last_state_stays(way: str) -> None:
+    inputs, target = random_inputs(40), torch.arange(40) % 2
+    everything, nothing = torch.arange(40), torch.arange(0)
+    told: list[dict[str, Any]] = []
+    outputs: list[torch.Tensor] = []
+
+    def score(member: int, model: Branches) -> dict[str, Any]:
+        outputs.append(model.outputs(inputs)["joint"])
+        return {"seen": member}
+
+    settings = dataclasses.replace(SETTINGS, patience=1, epochs=4, learning_rate=0.05)
+    watch = Watch(score=score, tell=lambda record: told.append(dict(record)))
+    clock = time.perf_counter()
+    models, records = trained(way, inputs, target, settings, folds=[(everything, nothing)] * 3, watch=watch)
+    passed = time.perf_counter() - clock
+    assert [(r["epoch"], r["member"]) for r in records] == [(e, m) for e in range(4) for m in range(len(models))]
+    torch.testing.assert_close(models[-1].outputs(inputs)["joint"], outputs[-1])
+    assert len(told) == len(records)
+    for record, heard in zip(records, told, strict=True):
+        assert heard.items() <= record.items()
+        assert "valid" not in record
+        assert record["metrics"] == {"seen": record["member"]}
+        assert record["batches"] == {"train": 1}
+        assert record["train_loss"] == pytest.approx(sum(record["train"].values()) / 4)
+    assert 0 < sum(r["seconds"]["train"] for r in records) <= passed
+
+
+@BOTH_WAYS
+def test_what_was_stopped_between_epochs_goes_on_to_the_same_numbers(
+    way: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Checkpoint, "due", lambda self, ended=False: True)
+    inputs, target = random_inputs(60), torch.arange(60) % 2
+    settings = dataclasses.replace(SETTINGS, epochs=5, batch_size=8, input_dropout=0.2)
+    whole, records = trained(way, inputs, target, settings)
+    unit = Watch(checkpoint=Checkpoint(tmp_path / "unit"))
+    _, begun = trained(way, inputs, target, settings, watch=unit, stopped=lambda: True)
+    assert {r["epoch"] for r in begun} == {0}
+    again, gone_on = trained(way, inputs, target, settings, watch=unit)
+    assert [(r["member"], r["epoch"], r["train"], r["valid"]) for r in gone_on] == [
+        (r["member"], r["epoch"], r["train"], r["valid"]) for r in records
+    ]
+    for one, other in zip(whole, again, strict=True):
+        for name, out in one.outputs(inputs).items():
+            assert torch.equal(other.outputs(inputs)[name], out)
+
+
+def test_nothing_is_dropped_from_a_network_once_it_is_trained() -> None:
+    inputs, target = random_inputs(40), torch.arange(40) % 2
+    (model,) = members(inputs, 2, design=dataclasses.replace(DESIGN, dropout=0.5))
+    rows, generator = torch.arange(40), torch.Generator().manual_seed(0)
+    train(model, TWO, inputs, target, torch.ones(40), rows[:20], rows[20:], SETTINGS, generator)
+    parts = [part for part in model.modules() if isinstance(part, Dropout)]
+    assert parts
+    assert all(part.masks is None for part in parts)
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
