@@ -21,17 +21,21 @@ from plait.best_state import Best
 from plait.branches import Branches
 from plait.checkpoint import Checkpoint
 from plait.crossfit import crossfit, folds_of, prior
-from plait.errors import TableError
+from plait.errors import ConfigError, TableError
 from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.mixture import Mixture, comparable, patterns
+from plait.networks._block import Norm
 from plait.networks._dropout import Dropout, Masks
+from plait.networks._linear import Linear
+from plait.networks.fusion import FusionNetwork, depth_number
+from plait.networks.linear import LinearNetwork
 from plait.optimiser import LIMIT, AdamW
 from plait.scaling import Scaler
 from plait.stacked import Stack
 from plait.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.tokens import Tokens
-from plait.train import Training, Watch, train
+from plait.train import Training, Watch, batch_edges, train
 
 TWO = Classification((0, 1))
 #: One batch, nothing dropped: the first epoch's training loss is that of the weights as they were made.
@@ -282,6 +286,23 @@ def test_the_rate_falls_to_nothing_over_all_steps_of_all_epochs(way: str, monkey
     assert factors[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * i / 9)) for i in range(1, 9)])
 
 
+@pytest.mark.parametrize(
+    ("rows", "size", "edges"),
+    [
+        (9, 4, [0, 4, 9]),
+        (10, 4, [0, 4, 8, 10]),
+        (13, 4, [0, 4, 8, 13]),
+        (8, 4, [0, 4, 8]),
+        (5, 4, [0, 5]),
+        (2, 1, [0, 2]),
+        (1, 4, [0, 1]),
+        (4, 9, [0, 4]),
+    ],
+)
+def test_a_last_batch_of_one_row_joins_the_one_before(rows: int, size: int, edges: list[int]) -> None:
+    assert batch_edges(rows, size) == edges
+
+
 CPU = torch.device("cpu")
 
 
@@ -462,6 +483,88 @@ def test_nothing_is_dropped_from_a_network_once_it_is_trained() -> None:
     parts = [part for part in model.modules() if isinstance(part, Dropout)]
     assert parts
     assert all(part.masks is None for part in parts)
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+def block_of(block: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    """A block in evaluation, written out."""
+    linear, norm = (next(p for p in block.modules() if isinstance(p, kind)) for kind in (torch.nn.Linear, Norm))
+    weight, bias, gain, shift = (t.detach().numpy() for t in (linear.weight, linear.bias, norm.weight, norm.bias))
+    h = x @ weight.T + bias
+    h = (h - norm.running_mean.numpy()) / np.sqrt(norm.running_var.numpy() + 1e-5) * gain + shift
+    return np.maximum(h, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("depth", "own", "joint"), [(0, 0, 3), (1, 1, 2), (2, 2, 1), (3, 3, 1), ("middle", 1, 2), ("decision", 3, 0)]
+)
+def test_a_network_is_its_own_blocks_the_fusion_the_joint_blocks_and_the_head(
+    depth: str | int, own: int, joint: int
+) -> None:
+    torch.manual_seed(0)
+    fusion = "mean" if depth == "decision" else "concat"
+    network = FusionNetwork({"b": 4, "a": 3}, 2, fusion=fusion, depth=depth, layers=3, width=6).eval()
+    for norm in (part for part in network.modules() if isinstance(part, Norm)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean):
+            torch.nn.init.normal_(tensor)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    x = {"a": np.random.default_rng(0).normal(size=(5, 3)), "b": np.random.default_rng(1).normal(size=(5, 4))}
+    parts = {}
+    for name, layers in network.own.items():
+        blocks = [part for part in layers if not isinstance(part, torch.nn.Linear)]
+        assert len(blocks) == own
+        parts[name] = x[name]
+        for block in blocks:
+            parts[name] = block_of(block, parts[name])
+        for head in (part for part in layers if isinstance(part, torch.nn.Linear)):
+            parts[name] = parts[name] @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert len(network.joint) == joint
+    h = np.concatenate([parts["a"], parts["b"]], 1) if fusion == "concat" else (parts["a"] + parts["b"]) / 2
+    for block in network.joint:
+        h = block_of(block, h)
+    if depth != "decision":
+        h = h @ network.head.weight.detach().numpy().T + network.head.bias.detach().numpy()
+    tokens = {name: Tokens.of_vectors(torch.tensor(v, dtype=torch.float32)) for name, v in x.items()}
+    np.testing.assert_allclose(network(tokens).detach().numpy(), h, atol=1e-5)
+
+
+def test_a_linear_network_adds_what_is_present() -> None:
+    network = LinearNetwork({"b": 2, "a": 3}, 2)
+    assert all(not parameter.any() for parameter in network.parameters())  # it begins at zero
+    torch.nn.init.normal_(network.linear.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(network.linear.bias, generator=torch.Generator().manual_seed(1))
+    x = {"a": torch.randn(4, 3), "b": torch.randn(4, 2)}
+    there = {"a": torch.tensor([True, True, False, False]), "b": torch.tensor([True, False, True, False])}
+    out = network({name: Tokens.of_vectors(x[name], there[name]) for name in x})
+    weight = {"a": network.linear.weight[:, :3], "b": network.linear.weight[:, 3:]}
+    for row in range(4):
+        expected = network.linear.bias.clone()
+        for name in x:
+            expected = expected + (weight[name] @ x[name][row] if there[name][row] else 0.0)
+        torch.testing.assert_close(out[row], expected)
+
+
+def test_networks_have_the_sizes_that_they_say() -> None:
+    network = FusionNetwork({"a": 3}, 2)
+    assert [block[0].out_features for block in network.joint] == [128, 128]
+    assert {part.chance for part in network.modules() if isinstance(part, Dropout)} == {0.3}
+    assert [narrow.narrow for narrow in (Linear(64, 128), Linear(64, 127))] == [True, False]
+    assert [depth_number(d, 3) for d in ("early", "middle", "late", "decision", 0, 3)] == [0, 1, 3, 3, 0, 3]
+    for wrong in ("half", -1, 4, True, 1.5):
+        with pytest.raises(ConfigError, match="depth"):
+            depth_number(wrong, 3)  # type: ignore[arg-type]
+
+
+def test_a_norm_over_one_row_goes_by_what_it_remembers() -> None:
+    norm = Norm(3).train()
+    torch.nn.init.constant_(norm.running_mean, 2.0)
+    torch.nn.init.constant_(norm.running_var, 4.0)
+    torch.testing.assert_close(norm(torch.full((1, 3), 6.0)), torch.full((1, 3), 2.0), atol=1e-4, rtol=0)
+    assert norm.running_mean.tolist() == [2.0] * 3
+    two = norm(torch.tensor([[1.0] * 3, [3.0] * 3]))
+    torch.testing.assert_close(two, torch.tensor([[-1.0] * 3, [1.0] * 3]), atol=1e-4, rtol=0)
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
