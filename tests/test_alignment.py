@@ -653,3 +653,60 @@ def test_ranks_of_pairs_are_counted_one_by_one() -> None:
             similar = [math.cos(angles[one][i] - angles[other][j]) for j in range(4)]
             total += 1 / sum(s >= similar[i] - 1e-6 for s in similar)
     assert reciprocal_rank(network, Pairs.of(x), [("a", "b")]) == pytest.approx(total / 8, abs=1e-6)
+
+
+def test_the_rate_is_halved_after_a_third_of_the_patience_and_training_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is learned at such a rate, so no epoch is better than the first."""
+    factors: list[float] = []
+    step = PlateauAdamW.step
+    monkeypatch.setattr(PlateauAdamW, "step", lambda self, *told: [factors.append(self.factor()), step(self, *told)][1])
+    told = stage("plain_heads", epochs=50, patience=9, batch_size=1000, learning_rate=1e-12, input_dropout=0.0)
+    pairs = example_pairs({"a": 6, "b": 5}, rows=120)
+    network = told.network(pairs.dims)
+    history = told.fit(network, pairs, seed=0, progress=False)
+    assert factors == [1.0] * 5 + [0.5] * 4 + [0.25]  # told of at the end of epochs 4 and 8
+    assert [record["epoch"] for record in history] == list(range(10))  # the first, and nine without a better one
+    assert not network.training
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_batches() -> None:
+    told = stage("plain_heads", epochs=1, batch_size=4, learning_rate=1e-12, input_dropout=0.0)
+    kept: list[float] = []
+
+    class Kept(InfoNCE):
+        def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
+            terms = list(super().blocks(couples, rows))
+            kept.append(float(sum(terms).detach()))
+            return iter(terms)
+
+    told.contrast = Kept
+    x = {n: torch.randn(10, 3, generator=torch.Generator().manual_seed(i)) for i, n in enumerate("ab")}
+    network = told.network({"a": 3, "b": 3})
+    (record,) = told.fit(network, Pairs.of(x), seed=0, progress=False)
+    assert len(kept) == 3
+    assert record["train_loss"] == pytest.approx(sum(kept) / 3)
+
+
+@torch.no_grad()
+def test_pairs_of_modalities_count_alike_however_many_rows_they_share() -> None:
+    """The loss is the mean over pairs; those with fewer than two rows have no part in it."""
+    told = stage("plain_heads", input_dropout=0.0, loss="infonce")
+    dims = {"a": 4, "b": 4, "c": 4}
+    torch.manual_seed(0)
+    network = told.network(dims).eval()
+    x = {n: torch.randn(12, 4, generator=torch.Generator().manual_seed(i)) for i, n in enumerate(dims)}
+    present = {"a": torch.ones(12, dtype=torch.bool), "b": torch.arange(12) < 8, "c": torch.arange(12) > 5}
+    pairs = Pairs.of(x, present)
+    found = loss_of(network, told.contrast(), told.pairs_of(list(dims)), pairs, 100)
+    tau, total = network.temperature(), 0.0
+    for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
+        rows = present[one] & present[other]
+        first, second = (network(n, {"x": x[n][rows]}) for n in (one, other))
+        total += float(InfoNCE()(first, second, tau))
+    assert found == pytest.approx(total / 3, abs=1e-5)
+    single = Pairs.of(x, {**present, "c": torch.arange(12) == 0})
+    alone = loss_of(network, told.contrast(), told.pairs_of(list(dims)), single, 100)
+    first, second = (network(n, {"x": x[n][:8]}) for n in "ab")
+    assert alone == pytest.approx(float(InfoNCE()(first, second, tau)), abs=1e-5)

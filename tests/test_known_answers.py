@@ -88,12 +88,13 @@ def trained(
     folds: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     watch: Watch | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    design: Design = DESIGN,
 ) -> tuple[list[Branches], list[dict[str, Any]]]:
     """One network trained alone, or three in a stack: the networks, and the records of all."""
     rows = torch.arange(len(inputs))
     weight = torch.ones(len(inputs)) if weight is None else weight
     folds = folds or [(rows[: len(rows) // 2], rows[len(rows) // 2 :])] * 3
-    models = members(inputs, task.out_dim, 1 if way == "alone" else len(folds))
+    models = members(inputs, task.out_dim, 1 if way == "alone" else len(folds), design)
     generator = torch.Generator().manual_seed(0)
     if way == "alone":
         told = (models[0], task, inputs, target, weight, *folds[0], settings, generator, stopped)
@@ -364,6 +365,16 @@ def test_features_are_dropped_as_they_enter_every_branch(way: str) -> None:
     for name, loss in seen["train"].items():
         assert dropped["train"][name] != pytest.approx(loss, abs=1e-5)
     assert dropped["valid"].keys() == seen["valid"].keys()
+
+
+@BOTH_WAYS
+def test_units_are_dropped_while_it_trains_from_what_has_blocks(way: str) -> None:
+    inputs, target = random_inputs(60), torch.arange(60) % 2
+    once = dataclasses.replace(SETTINGS, epochs=1)
+    plain = trained(way, inputs, target, once)[1][0]["train"]
+    dropped = trained(way, inputs, target, once, design=dataclasses.replace(DESIGN, dropout=0.5))[1][0]["train"]
+    for name, loss in plain.items():
+        assert (dropped[name] == pytest.approx(loss, abs=1e-5)) == (name == "linear"), name
 
 
 @BOTH_WAYS
