@@ -781,11 +781,12 @@ def test_directions_are_those_of_the_standardised_features() -> None:
     assert abs(np.corrcoef(out[:, 0], shared)[0, 1]) > 0.99
 
 
-@pytest.mark.parametrize("components", [1, 3])
-def test_reduced_features_have_a_mean_variance_of_one_the_strongest_first(components: int) -> None:
+@pytest.mark.parametrize(("components", "shared"), [(1, 1.0), (3, 1.0), (11, 0.0)])
+def test_reduced_features_have_a_mean_variance_of_one_the_strongest_first(components: int, shared: float) -> None:
+    """Where features share nothing, directions differ by chance alone, and some are below the mean."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(400, 3)) * [3.0, 2.0, 1.0]
-    x = hidden @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(400, 12))
+    x = shared * hidden @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(400, 12))
     out = scaled(x, components)
     assert out.var(0).mean() == pytest.approx(1.0, abs=1e-4)
     assert (np.diff(out.var(0)) <= 0).all()

@@ -40,8 +40,10 @@ def forked(work: Callable[[], None]) -> int:
 
 
 def attempts(out: Path) -> Counter[str]:
-    """Lines per run."""
-    return Counter(json.loads(line)["run"] for line in (out / "results.jsonl").read_text().splitlines())
+    """Whole lines per run."""
+    path = out / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return Counter(json.loads(line)["run"] for line in lines if line.endswith("\n"))
 
 
 @pytest.fixture
@@ -104,7 +106,8 @@ def test_a_run_that_another_runner_holds_is_waited_for(tmp_path: Path) -> None:
         held._claimed = folder.Claimed(out / folder.CLAIMS)
         assert held.claim(first)
         (out / "held").touch()
-        time.sleep(1.5)
+        while len(attempts(out)) < len(one.runs) - 1:  # all others are done
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)  # it never finishes: the claim must not outlive it
 
     process = multiprocessing.get_context("fork").Process(target=hold)
