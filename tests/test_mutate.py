@@ -135,15 +135,23 @@ def test_it_says_what_no_test_notices_and_leaves_the_project_alone(
     assert "1 of 2 changes noticed (50%)" in said
     assert "survived: src/toy/sums.py:6: arithmetic: a * a  ->  a / a" in said
     assert {path: path.read_bytes() for path in project.rglob("*.py")} == before
-    assert [json.loads(line)["outcome"] for line in results.read_text().splitlines()].count("survived") == 1
+    assert sorted(json.loads(line)["outcome"] for line in results.read_text().split("\n")[1:]) == [
+        "noticed",
+        "survived",
+    ]
 
     def never(*_: object) -> bool:
         raise AssertionError("what is known is not tried again")
 
-    results.write_text(results.read_text() + '{"change": {"fi')  # the process was killed while it wrote
+    torn = results.read_text() + '\n{"change": {"fi'  # the process was killed while it wrote
+    results.write_text(torn)
     monkeypatch.setattr(mutate.Trial, "survives", never)
     assert mutate.main([*told, "--least", "0.5"]) == 0
     assert "1 of 2 changes noticed (50%)" in capsys.readouterr().out
+    results.write_text("\n".join(torn.split("\n")[:2]) + torn.split("\n")[2][:30])
+    monkeypatch.setattr(mutate.Trial, "survives", lambda *_: True)
+    assert mutate.main(told) == 1
+    assert len(mutate._known(results)) == 2  # the half line did not spoil the one after it
 
 
 def test_a_draw_is_its_seed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +178,11 @@ def test_tests_that_fail_on_the_code_as_it_is_are_refused(project: Path, capsys:
     assert stop.value.code == 2
     assert "without any change these tests fail: tests/test_sums.py" in capsys.readouterr().err
     assert mutate.main([str(project / "tests" / "test_other.py"), "--root", str(project), "--kinds", "number"]) == 2
+    for wrong in (project / "none.py", ROOT / "tools"):
+        with pytest.raises(SystemExit) as stop:
+            mutate.main([str(wrong), "--root", str(project)])
+        assert stop.value.code == 2
+        assert "no file or folder of the project" in capsys.readouterr().err
 
 
 def test_what_never_ends_is_noticed(project: Path) -> None:

@@ -521,6 +521,16 @@ def test_every_part_has_its_share_of_every_class_of_every_group() -> None:
         assert counts == [{"a": 60, "b": 36, "c": 24}, *[{"a": 20, "b": 12, "c": 8}] * 2]
 
 
+def test_a_rare_class_within_groups_counts_as_much_as_a_common_one() -> None:
+    """Eight of forty groups hold two rare rows each among eight common ones."""
+    rows = [(g, "rare" if g < 8 and i < 2 else "often") for g in range(40) for i in range(10)]
+    frame = pd.DataFrame(rows, columns=["g", "y"])
+    for seed in range(8):
+        parts = table.split(frame, (0.75, 0.25), seed=seed, stratify="y", group="g")
+        assert [int((frame["y"].iloc[part] == "rare").sum()) for part in parts] == [12, 4]
+        assert len(parts[1]) in (90, 100, 110)
+
+
 def test_groups_of_unequal_size_fill_the_parts_to_their_shares() -> None:
     sizes = [30, 20, 10, *[2] * 20]
     frame = pd.DataFrame({"g": np.repeat(np.arange(len(sizes)), sizes), "y": 0})

@@ -7,7 +7,8 @@ first fails. A change that no test notices is a behaviour without a test.
     python tools/mutate.py src/plait/networks --number 40           # the test files that import the module, nearest first
     python tools/mutate.py src/plait/tasks.py --list                # which changes there are
 
-With ``--results FILE`` each outcome is written as it is known, and the same command goes on where it was stopped.
+With ``--results FILE`` each outcome is written as it is known, and the same command goes on where it was stopped (take
+another file once there are new tests). Some changes have no effect (a guard that is never needed): judge what survives.
 The exit code is 0 when at least the share ``--least`` was noticed, 1 when not, 2 when nothing could be tried.
 """
 
@@ -32,7 +33,7 @@ from typing import Any
 
 _PYTEST = ("-o", "addopts=", "-p", "no:cacheprovider", "-x", "-q", "--tb=no")
 KINDS = ("comparison", "arithmetic", "number", "boolean", "argument", "statement")
-_LEFT_OUT = (
+_LEFT_OUT = [
     ".git",
     ".venv",
     "__pycache__",
@@ -42,7 +43,7 @@ _LEFT_OUT = (
     "dist",
     "build",
     "*.egg-info",
-)
+]
 #: Smaller numbers only keep a division from failing: no result shows how small they are.
 _GUARD = 1e-5
 #: Arguments that only refuse what never comes, or say where a warning points.
@@ -333,9 +334,13 @@ def drawn(root: Path, targets: Sequence[Path], kinds: Sequence[str], number: int
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     root = options.root.resolve()
-    targets = [(Path.cwd() / target).resolve() for target in options.targets]
+    targets = [target.resolve() for target in options.targets]
+    for target in targets:
+        if not target.exists() or not target.is_relative_to(root):
+            parser.error(f"{target}: no file or folder of the project {root}; --root names another project")
     chosen = drawn(root, targets, options.kinds or KINDS, options.number, options.seed)
     if not chosen:
         print("there is nothing to change in these files", file=sys.stderr)
@@ -348,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(root, Path(folder) / root.name, options.preload)
         for change in chosen:
-            outcome = known.get(_key(change))
+            outcome = known.get(_key(asdict(change)))
             if outcome is None:
                 tests = options.tests or nearest_tests(root / change.file, root, options.nearest)
                 outcome = "survived" if not tests or trial.survives(change, tests) else "noticed"
@@ -367,7 +372,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="only these kinds of change")
     parser.add_argument(
-        "--preload", nargs="+", default=[], help="packages to import once (torch): faster on fork systems"
+        "--preload", nargs="+", default=[], help="other packages to import once (torch): faster; needs fork"
     )
     parser.add_argument("--results", type=Path, help="file of outcomes, by which a stopped run goes on")
     parser.add_argument("--least", type=float, default=1.0, help="share that must be noticed for exit code 0 (1.0)")
@@ -376,22 +381,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _key(change: Change) -> str:
-    return json.dumps(asdict(change), sort_keys=True)
+def _key(change: Any) -> str:
+    return json.dumps(change, sort_keys=True)
 
 
 def _known(results: Path | None) -> dict[str, str]:
-    """Outcomes of an earlier run; a change of the same place in a file that has moved since is another one."""
-    if results is None or not results.exists():
-        return {}
-    lines = [json.loads(line) for line in results.read_text().splitlines() if line.endswith("}")]
-    return {json.dumps(line["change"], sort_keys=True): line["outcome"] for line in lines}
+    """Outcomes of an earlier run by their change; a line that was half written when it was stopped is left out."""
+    found = {}
+    for line in results.read_text().splitlines() if results is not None and results.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        found[_key(record["change"])] = record["outcome"]
+    return found
 
 
 def _write(results: Path | None, change: Change, outcome: str, tests: Sequence[str]) -> None:
     if results is not None:
-        with results.open("a") as file:
-            file.write(json.dumps({"change": asdict(change), "outcome": outcome, "tests": list(tests)}) + "\n")
+        with results.open("a") as file:  # the line's end comes first: what is before may be half a line
+            file.write("\n" + json.dumps({"change": asdict(change), "outcome": outcome, "tests": list(tests)}))
 
 
 def _summary(outcomes: Sequence[tuple[Change, str]], least: float) -> int:
