@@ -16,6 +16,7 @@ from plait.rows import merge_equal
 from plait.schema import Modality
 from plait.table._archive import LARGEST_MEMBER, Archive
 from plait.table._parse import booleans, date_format, dates, number_style, numbers
+from plait.table._split import strata_of
 from plait.table._values import items_of, nulls, text_of, texts
 
 
@@ -581,3 +582,18 @@ def test_numbers_with_many_values_are_spread_by_fifths() -> None:
 def test_midnight_is_a_day(when: str, said: str) -> None:
     """A column of days reads the same whether it came as days or as times at midnight."""
     assert text_of(pd.Timestamp(when)) == said
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        (np.arange(20) + 0.5, list(range(20))),  # twenty values are classes
+        (np.arange(25) + 0.5, [v // 5 for v in range(25)]),  # more are a number: its fifths
+        (np.arange(30.0), list(range(30))),  # whole numbers are classes, however many
+        ([*(np.arange(25) + 0.5), np.nan], [*(v // 5 for v in range(25)), 5]),  # a part of its own for what is missing
+        (["b", "a", "b"], [0, 1, 0]),
+        (["often|rare", "often", "rare|often", "often", ""], [0, 1, 0, 1, -1]),
+    ],
+)
+def test_codes_by_which_parts_are_kept_alike(values: Any, codes: list[int]) -> None:
+    assert strata_of(pd.Series(values)).tolist() == codes
