@@ -730,6 +730,7 @@ class _Sure:
     ("right", "wrong", "chosen"),
     [
         (0.35, 0.19, 0.2),  # between the two, the first of the grid that parts them
+        (0.35, 0.33, 0.34),  # every two hundredths
         (0.5, 0.4999, 0.5),  # a threshold is reached by what is equal to it
         (0.05, 0.05, 0.1),  # nothing is ever told: all thresholds are as good, the first stays
         (0.9, 0.59, 0.6),  # the last of the grid
