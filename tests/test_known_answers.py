@@ -568,6 +568,15 @@ def test_networks_have_the_sizes_that_they_say() -> None:
             depth_number(wrong, 3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_features_that_wait_in_bf16_are_multiplied_in_float32_where_that_is_exact(training: bool) -> None:
+    layer, x = Linear(4, 3).train(training), torch.randn(5, 4).bfloat16()
+    out = layer(x)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, x.float() @ layer.weight.T + layer.bias)
+    torch.testing.assert_close(layer(x.float()), out)
+
+
 def test_a_norm_over_one_row_goes_by_what_it_remembers() -> None:
     norm = Norm(3).train()
     torch.nn.init.constant_(norm.running_mean, 2.0)
