@@ -655,20 +655,38 @@ def test_ranks_of_pairs_are_counted_one_by_one() -> None:
     assert reciprocal_rank(network, Pairs.of(x), [("a", "b")]) == pytest.approx(total / 8, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("patience", "expected"),
+    [
+        (9, [1.0] * 5 + [0.5] * 4 + [0.25]),  # told of at the end of epochs 4 and 8
+        (2, [1.0] * 3),  # never sooner than after one epoch without a better one
+    ],
+)
 def test_the_rate_is_halved_after_a_third_of_the_patience_and_training_ends_with_it(
-    monkeypatch: pytest.MonkeyPatch,
+    patience: int, expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is learned at such a rate, so no epoch is better than the first."""
     factors: list[float] = []
     step = PlateauAdamW.step
     monkeypatch.setattr(PlateauAdamW, "step", lambda self, *told: [factors.append(self.factor()), step(self, *told)][1])
-    told = stage("plain_heads", epochs=50, patience=9, batch_size=1000, learning_rate=1e-12, input_dropout=0.0)
+    told = stage("plain_heads", epochs=50, patience=patience, batch_size=1000, learning_rate=1e-12, input_dropout=0.0)
     pairs = example_pairs({"a": 6, "b": 5}, rows=120)
     network = told.network(pairs.dims)
     history = told.fit(network, pairs, seed=0, progress=False)
-    assert factors == [1.0] * 5 + [0.5] * 4 + [0.25]  # told of at the end of epochs 4 and 8
-    assert [record["epoch"] for record in history] == list(range(10))  # the first, and nine without a better one
+    assert factors == expected
+    assert [record["epoch"] for record in history] == list(range(1 + patience))  # the first, and those without a better
     assert not network.training
+
+
+def test_features_are_dropped_from_the_first_epoch_on_whatever_the_network_did_before() -> None:
+    losses = []
+    for dropped, learning in ((0.5, True), (0.5, False), (0.0, True)):
+        told = stage("plain_heads", epochs=1, batch_size=100, input_dropout=dropped, held_out=0.0)
+        pairs = example_pairs({"a": 6, "b": 5})
+        torch.manual_seed(0)
+        network = told.network(pairs.dims).train(learning)
+        losses.append(told.fit(network, pairs, seed=0, progress=False)[0]["train_loss"])
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_batches() -> None:
