@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from plait import config, registry
 from plait.alignment._context import ATTENDING, OPERATIONS
 from plait.alignment._cosine import cosine, unit
-from plait.alignment._gradients import backward, loss_of
+from plait.alignment._gradients import backward, loss_of, sides_of
 from plait.alignment._losses import Contrast, Couples, HardestNegatives, InfoNCE
 from plait.alignment._network import COLDEST, HOTTEST, Temperature
 from plait.alignment._pairs import Pairs, numbered
@@ -488,16 +488,32 @@ def test_rows_that_are_all_the_same_have_nothing_to_tell(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_zero_vector_among_the_rows_is_no_trouble(name: str) -> None:
+def test_a_zero_vector_among_the_rows_leaves_every_number_finite(name: str) -> None:
     pairs = example_pairs({"a": 6, "b": 5})
     x = {n: b["x"].clone() for n, b in pairs.x.items()}
     x["a"][1] = 0.0
-    fit(name, Pairs.of(x))
+    made = stage(name)
+    network = made.network(pairs.dims)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    history = made.fit(network, Pairs.of(x), seed=0, progress=False)
+    assert any(not torch.equal(v, before[k]) for k, v in network.state_dict().items()), "nothing was learned"
+    assert all(torch.isfinite(v).all() for v in network.state_dict().values())
+    assert all(math.isfinite(v) for record in history for v in record.values() if isinstance(v, float))
+    for side in sides_of(network, made.pairs_of(list(pairs.dims))):
+        assert torch.isfinite(network(side.name, {"x": x[side.name]}, side.towards)).all()
 
 
 def test_more_negatives_than_the_batch_has_are_all_of_them() -> None:
     pairs = example_pairs({"a": 6, "b": 5})
-    fit("hardest_negatives", pairs, negatives=1000, epochs=2)
+    found = []
+    for negatives in (1000, 15, 2):  # a batch of 16 has 15
+        made = stage("hardest_negatives", negatives=negatives, epochs=2)
+        torch.manual_seed(0)
+        network = made.network(pairs.dims)
+        made.fit(network, pairs, seed=0, progress=False)
+        found.append(network("a", pairs.x["a"]))
+    torch.testing.assert_close(found[0], found[1])
+    assert not torch.allclose(found[0], found[2], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -575,3 +591,202 @@ def test_the_learning_rate_falls_on_a_plateau() -> None:
 
 def test_equal_rows_have_equal_numbers() -> None:
     assert numbered(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist() == [0, 1, 0]
+
+
+# -- known answers ---------------------------------------------------------------------------------------------------
+
+
+class _Counting(InfoNCE):
+    """The plain loss; it writes down how many rows it compared."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
+        self.rows.append(len(couples))
+        return super().blocks(couples, rows)
+
+
+@pytest.mark.parametrize(("rows", "size", "batches"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 8, [3])])
+def test_the_last_batch_is_what_is_left_and_never_one_row(rows: int, size: int, batches: list[int]) -> None:
+    """A row alone has nothing to differ from, so it joins the batch before."""
+    told = stage("plain_heads", epochs=1, batch_size=size)
+    counting = _Counting()
+    told.contrast = lambda: counting
+    generator = torch.Generator().manual_seed(0)
+    x = {name: torch.randn(rows, 3, generator=generator) for name in "ab"}
+    told.fit(told.network({"a": 3, "b": 3}), Pairs.of(x), seed=0, progress=False)
+    assert counting.rows == batches
+
+
+@pytest.mark.parametrize(("rows", "size"), [(49, 16), (320, 40), (4800, 256)])
+def test_without_a_size_a_batch_is_an_eighth_of_the_rows_within_bounds(rows: int, size: int) -> None:
+    told = stage("plain_heads", epochs=1, batch_size=None, held_out=0.0, width=4)
+    counting = _Counting()
+    told.contrast = lambda: counting
+    x = {name: torch.randn(rows, 2, generator=torch.Generator().manual_seed(0)) for name in "ab"}
+    told.fit(told.network({"a": 2, "b": 2}), Pairs.of(x), seed=0, progress=False)
+    assert counting.rows[0] == size
+    assert sum(counting.rows) == rows
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.1, 10), (0.25, 25), (0.0, 0), (0.01, 0)])
+def test_a_share_of_the_things_is_held_out_where_it_is_two_at_least(share: float, held: int) -> None:
+    x = {name: torch.randn(100, 2, generator=torch.Generator().manual_seed(0)) for name in "ab"}
+    fold, judged = Pairs.of(x).split(share, [("a", "b")], torch.Generator().manual_seed(0))
+    assert (0 if judged is None else len(judged)) == held
+    assert len(fold) == 100 - held
+    few = Pairs.of({name: t[:49] for name, t in x.items()})
+    assert few.split(0.25, [("a", "b")], torch.Generator().manual_seed(0))[1] is None  # from 50 rows on
+
+
+def test_the_rate_falls_after_more_than_patience_epochs_and_again_after_as_many() -> None:
+    optimiser = PlateauAdamW([torch.nn.Parameter(torch.ones(1))], 1.0, 0.0, patience=2, factor=0.1)
+    levels = []
+    for _ in range(8):
+        optimiser.observe(1.0)
+        levels.append(optimiser.factor())
+    assert levels == pytest.approx([1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_one_canonical_direction_is_the_first_of_scikit_learn_weighed_by_its_correlation(power: float) -> None:
+    from sklearn.cross_decomposition import CCA
+
+    pairs = example_pairs({"a": 3, "b": 4}, rows=300)
+    both = pairs.take(pairs.both("a", "b"))
+    told = stage("cca", components=1, penalty=1e-9, power=power)
+    network = told.network({"a": 3, "b": 4})
+    assert network.out_dim == 1
+    told.fit(network, both, seed=0)
+    x = {name: both.x[name]["x"].numpy() for name in "ab"}
+    expected = CCA(1, scale=False).fit_transform(x["a"], x["b"])
+    rho = float(np.corrcoef(expected[0][:, 0], expected[1][:, 0])[0, 1])
+    for name, wanted in zip("ab", expected, strict=True):
+        found = network(name, both.x[name]).numpy()[:, 0]
+        assert abs(np.corrcoef(found, wanted[:, 0])[0, 1]) == pytest.approx(1.0, abs=1e-3)
+        assert found.mean() == pytest.approx(0.0, abs=1e-4)
+        assert found.var() == pytest.approx(0.5 * rho ** (2 * power), rel=1e-2)  # unit vectors shared by two modalities
+
+
+def test_directions_of_three_modalities_are_the_eigenvectors_of_the_whitened_covariance() -> None:
+    dims = {"a": 3, "b": 4, "c": 2}
+    pairs = example_pairs(dims, rows=200)
+    pairs = pairs.take(torch.stack([pairs.present[n] for n in dims]).all(0))
+    told = stage("cca", components=2, penalty=0.5, power=1.0)
+    network = told.network(dims)
+    told.fit(network, pairs, seed=0)
+    white = []
+    for name in dims:
+        x = pairs.x[name]["x"].double().numpy()
+        x = x - x.mean(0)
+        covariance = x.T @ x / len(x)
+        values, vectors = np.linalg.eigh(covariance + 0.5 * np.trace(covariance) / len(covariance) * np.eye(x.shape[1]))
+        white.append(x @ vectors @ np.diag(values**-0.5) @ vectors.T)
+    stacked = np.concatenate(white, 1)
+    between = stacked.T @ stacked / len(stacked)
+    start = 0
+    for dim in dims.values():
+        between[start : start + dim, start : start + dim] = np.eye(dim)
+        start += dim
+    values, vectors = np.linalg.eigh(between)
+    start = 0
+    for name, part in zip(dims, white, strict=True):
+        found = network(name, pairs.x[name]).numpy()
+        for place in range(2):
+            share = min(1.0, (values[-1 - place] - 1) / 2)
+            wanted = part @ vectors[start : start + dims[name], -1 - place] * share
+            assert np.corrcoef(found[:, place], wanted)[0, 1] ** 2 == pytest.approx(1.0, abs=1e-4)
+            assert found[:, place].std() == pytest.approx(wanted.std(), rel=1e-3)
+        start += dims[name]
+
+
+def test_ranks_of_pairs_are_counted_one_by_one() -> None:
+    from plait.alignment._solved import reciprocal_rank
+
+    told = stage("ridge", penalty=1.0)
+    network = told.network({"a": 2, "b": 2})
+    angles = {"a": [0.0, 0.5, 1.0, 2.0], "b": [0.1, 1.15, 0.9, 0.6]}  # turned by so much
+    x = {n: torch.tensor([[math.cos(t), math.sin(t)] for t in found]) for n, found in angles.items()}
+    network.put("b", torch.zeros(2), torch.eye(2))
+    total = 0.0
+    for one, other in (("a", "b"), ("b", "a")):
+        for i in range(4):
+            similar = [math.cos(angles[one][i] - angles[other][j]) for j in range(4)]
+            total += 1 / sum(s >= similar[i] - 1e-6 for s in similar)
+    assert reciprocal_rank(network, Pairs.of(x), [("a", "b")]) == pytest.approx(total / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("patience", "expected"),
+    [
+        (9, [1.0] * 5 + [0.5] * 4 + [0.25]),  # told of at the end of epochs 4 and 8
+        (2, [1.0] * 3),  # never sooner than after one epoch without a better one
+    ],
+)
+def test_the_rate_is_halved_after_a_third_of_the_patience_and_training_ends_with_it(
+    patience: int, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is learned at such a rate, so no epoch is better than the first."""
+    factors: list[float] = []
+    step = PlateauAdamW.step
+    monkeypatch.setattr(PlateauAdamW, "step", lambda self, *told: [factors.append(self.factor()), step(self, *told)][1])
+    told = stage("plain_heads", epochs=50, patience=patience, batch_size=1000, learning_rate=1e-12, input_dropout=0.0)
+    pairs = example_pairs({"a": 6, "b": 5}, rows=120)
+    network = told.network(pairs.dims)
+    history = told.fit(network, pairs, seed=0, progress=False)
+    assert factors == expected
+    assert [record["epoch"] for record in history] == list(range(1 + patience))  # the first, and those without a better
+    assert not network.training
+
+
+def test_features_are_dropped_from_the_first_epoch_on_whatever_the_network_did_before() -> None:
+    losses = []
+    for dropped, learning in ((0.5, True), (0.5, False), (0.0, True)):
+        told = stage("plain_heads", epochs=1, batch_size=100, input_dropout=dropped, held_out=0.0)
+        pairs = example_pairs({"a": 6, "b": 5})
+        torch.manual_seed(0)
+        network = told.network(pairs.dims).train(learning)
+        losses.append(told.fit(network, pairs, seed=0, progress=False)[0]["train_loss"])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_batches() -> None:
+    told = stage("plain_heads", epochs=1, batch_size=4, learning_rate=1e-12, input_dropout=0.0)
+    kept: list[float] = []
+
+    class Kept(InfoNCE):
+        def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
+            terms = list(super().blocks(couples, rows))
+            kept.append(float(sum(terms).detach()))
+            return iter(terms)
+
+    told.contrast = Kept
+    x = {n: torch.randn(10, 3, generator=torch.Generator().manual_seed(i)) for i, n in enumerate("ab")}
+    network = told.network({"a": 3, "b": 3})
+    (record,) = told.fit(network, Pairs.of(x), seed=0, progress=False)
+    assert len(kept) == 3
+    assert record["train_loss"] == pytest.approx(sum(kept) / 3)
+
+
+@torch.no_grad()
+def test_pairs_of_modalities_count_alike_however_many_rows_they_share() -> None:
+    """The loss is the mean over pairs; those with fewer than two rows have no part in it."""
+    told = stage("plain_heads", input_dropout=0.0, loss="infonce")
+    dims = {"a": 4, "b": 4, "c": 4}
+    torch.manual_seed(0)
+    network = told.network(dims).eval()
+    x = {n: torch.randn(12, 4, generator=torch.Generator().manual_seed(i)) for i, n in enumerate(dims)}
+    present = {"a": torch.ones(12, dtype=torch.bool), "b": torch.arange(12) < 8, "c": torch.arange(12) > 5}
+    pairs = Pairs.of(x, present)
+    found = loss_of(network, told.contrast(), told.pairs_of(list(dims)), pairs, 100)
+    tau, total = network.temperature(), 0.0
+    for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
+        rows = present[one] & present[other]
+        first, second = (network(n, {"x": x[n][rows]}) for n in (one, other))
+        total += float(InfoNCE()(first, second, tau))
+    assert found == pytest.approx(total / 3, abs=1e-5)
+    single = Pairs.of(x, {**present, "c": torch.arange(12) == 0})
+    alone = loss_of(network, told.contrast(), told.pairs_of(list(dims)), single, 100)
+    first, second = (network(n, {"x": x[n][:8]}) for n in "ab")
+    assert alone == pytest.approx(float(InfoNCE()(first, second, tau)), abs=1e-5)

@@ -94,7 +94,12 @@ def test_registry_says_what_it_knows() -> None:
 def test_every_variant_describes_itself(family: str) -> None:
     records = registry.describe(family)
     assert records
-    assert all(r["summary"].endswith((".", ":")) or r["summary"] for r in records)
+    assert sorted(r["name"] for r in records) == sorted(registry.names(family))
+    for record in records:
+        summary = record["summary"]
+        assert len(summary.split()) >= 3, record
+        assert summary.endswith((".", ":")), record
+        assert "\n" not in summary
 
 
 def test_tokens_refuse_shapes_that_do_not_fit() -> None:

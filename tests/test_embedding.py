@@ -34,7 +34,8 @@ from plait.tokens import Tokens
 class Toy(Encoder):
     """The cell "7 3" becomes three tokens (7 * scale, token number); "broken" cannot be read; "nan" gives NaN.
 
-    Every encoded cell is a line in the file that TOY_LOG names; TOY_SLOW is the seconds that a batch takes.
+    Every encoded cell is a line in the file that TOY_LOG names; TOY_SLOW is the seconds that a batch takes, TOY_HOLD
+    (``16:path``) lets it wait after 16 cells for another process that writes the file ``path``.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)
@@ -78,10 +79,19 @@ class ToyModule(nn.Module):
             with open(os.environ["TOY_LOG"], "a") as log:
                 log.write("".join(f"{value:.0f}\n" for value in arrays["value"].tolist()))
         time.sleep(float(os.environ.get("TOY_SLOW", "0")))
+        if hold := os.environ.get("TOY_HOLD"):  # after so many cells of its own it waits for as many of another's
+            count, _, other = hold.partition(":")
+            while logged(Path(os.environ["TOY_LOG"])) >= int(count) > logged(Path(other)):
+                time.sleep(0.01)
         token = torch.arange(int(arrays["tokens"].max()))  # (T,)
         value = (arrays["value"] * self.scale)[:, None].expand(-1, len(token))
         x = self.dropout(torch.stack([value, token.float().expand_as(value)], -1))  # (B, T, 2)
         return Tokens(x, token[None] < arrays["tokens"][:, None])
+
+
+def logged(log: Path) -> int:
+    """Cells that a log tells of."""
+    return len(log.read_text().split()) if log.exists() else 0
 
 
 @pytest.fixture(autouse=True)
@@ -374,20 +384,19 @@ with Store(sys.argv[2]) as store:
 """
 
 
-def started(store: Store, n: int, log: Path, slow: float) -> subprocess.Popen[bytes]:
-    """Another process that is encoding already."""
+def started(store: Store, n: int, log: Path, hold: str) -> subprocess.Popen[bytes]:
+    """Another process that is encoding already, and waits in the middle of it (see ``ToyModule``)."""
     told = [sys.executable, "-c", ENCODE, str(Path(__file__).parent), str(store.path), str(n)]
-    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_SLOW": str(slow)})
-    deadline = time.monotonic() + 60
-    while not log.exists() and time.monotonic() < deadline and process.poll() is None:
+    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_HOLD": hold})
+    while not logged(log):
+        assert process.poll() is None, "the other process ended before it encoded anything"
         time.sleep(0.01)
-    assert log.exists()
     return process
 
 
 def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: Path) -> None:
-    process = started(store, 200, tmp_path / "log", 0.05)
-    while sum(encoded(tmp_path).values()) < 20:
+    process = started(store, 200, tmp_path / "log", f"20:{tmp_path / 'never'}")
+    while logged(tmp_path / "log") < 20:
         time.sleep(0.01)
     process.kill()
     process.wait()
@@ -402,8 +411,8 @@ def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: 
 
 
 def test_two_processes_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = started(store, 160, tmp_path / "other", 0.04)
-    monkeypatch.setenv("TOY_SLOW", "0.04")
+    process = started(store, 160, tmp_path / "other", f"16:{tmp_path / 'log'}")
+    monkeypatch.setenv("TOY_HOLD", f"16:{tmp_path / 'other'}")
     found = embed(Toy(), numbers(160), store, name="text")
     assert process.wait(60) == 0
     assert found.x[:, 0, 0].tolist() == list(range(160))

@@ -222,3 +222,19 @@ def test_its_picture_draws(explained):
     _, _, found = explained
     figure = found.figure()
     assert "words" in [text.get_text() for text in figure.axes[0].get_yticklabels()]
+
+
+def test_intervals_of_every_game_hold_their_value_and_the_strong_one_is_above_nothing(explained):
+    """Losses are turned so that more is better, the resampled ones too."""
+    model, _, found = explained
+    assert [game["name"] for game in found.games][:2] == {
+        "classification": ["accuracy", "log_loss"],
+        "multilabel": ["f1_samples", "log_loss"],
+        "regression": ["r2", "mae"],
+    }[model.task_]
+    for game in found.games:
+        for worth in game["values"] + game["interactions"]:
+            assert worth["low"] <= worth["value"] <= worth["high"], (game["name"], worth)
+            assert worth["low"] < worth["high"]
+    for game in found.games[:2]:
+        assert game["values"][0]["low"] > 0, game["name"]

@@ -16,7 +16,7 @@ import soundfile
 from PIL import Image
 
 from plait.errors import CellError
-from plait.media import MAX_PIXELS, Blob, audio, image, seconds, video
+from plait.media import MAX_PIXELS, Blob, Changed, audio, image, seconds, video
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
@@ -352,3 +352,28 @@ def test_broken_videos_are_refused() -> None:
             video(cell, 3)
     with pytest.raises(CellError, match="pixels"):
         video(Blob.of_bytes(png_header(50_000, 50_000)), 3)
+
+
+class _Seen:
+    """A change that notes what it was given and brightens by a tenth."""
+
+    def fingerprint(self) -> str:
+        return "seen"
+
+    def generator(self, content: bytes) -> np.random.Generator:
+        return np.random.default_rng(0)
+
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        self.signal = signal
+        return signal + np.float32(0.1)
+
+
+def test_a_change_sees_pixels_from_nothing_to_one_in_pictures_and_films() -> None:
+    shade = np.full((2, 4, 5, 3), 102, np.uint8)  # two fifths of 255
+    for cell, read in ((shade[0], image), (shade, lambda cell: video(cell, 2))):
+        change = _Seen()
+        found = read(Changed(cell, change))
+        assert change.signal == pytest.approx(0.4)
+        assert change.signal.shape == cell.shape
+        assert found.dtype == np.uint8
+        assert (np.unique(found) == [128]).all()  # 0.5

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from plait import persist
+from plait import load, persist
 from plait.errors import ModelError
 
 
@@ -89,3 +91,29 @@ def test_an_interrupted_replacement_keeps_the_old_model(tmp_path: Path) -> None:
         (place / persist.MANIFEST).write_text("{}")
         raise RuntimeError
     assert persist.read_model(tmp_path / "m")[0]["kind"] == "Test"
+
+
+# -- models of earlier versions ------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("folder", sorted(GOLDEN.iterdir()), ids=lambda folder: folder.name)
+def test_models_of_every_format_are_loaded_and_answer_as_they_did(folder: Path) -> None:
+    """Folders that a release wrote stay for ever: what it answered then is written beside them."""
+    told = json.loads((folder / "rows.json").read_text())
+    rows = pd.DataFrame(told["rows"])
+    assert len(rows) == len(told["values"]) == 5
+    classifier, regressor = load(folder / "classifier"), load(folder / "regressor")
+    np.testing.assert_allclose(classifier.predict_proba(rows), told["probabilities"], atol=1e-4)
+    assert classifier.predict(rows).tolist() == told["labels"]
+    np.testing.assert_allclose(regressor.predict(rows), told["values"], rtol=1e-4)
+
+
+def test_sums_over_weights_and_manifest_are_of_sixteen_bytes(tmp_path: Path) -> None:
+    """A shorter or another one would refuse every folder that is out there."""
+    golden = json.loads((GOLDEN / "format-1" / "classifier" / persist.MANIFEST).read_text())
+    written = json.loads((write(tmp_path / "m") / persist.MANIFEST).read_text())
+    weights = (tmp_path / "m" / persist.WEIGHTS).read_bytes()
+    assert written["weights"] == {"bytes": len(weights), "digest": hashlib.blake2b(weights, digest_size=16).hexdigest()}
+    assert len(written["checksum"]) == len(golden["checksum"]) == 32

@@ -138,7 +138,9 @@ def test_the_checkpoint_of_another_fit_is_left_alone_with_a_warning(tmp_path: Pa
 def test_a_broken_checkpoint_is_told_and_the_fit_begins_anew(tmp_path: Path, always: None) -> None:
     folder = tmp_path / "kept"
     killed(STACKED, folder, 2, False)
-    for unit in folder.glob("*/unit-*"):
+    units = list(folder.glob("*/unit-*"))
+    assert units
+    for unit in units:
         unit.write_bytes(unit.read_bytes()[:200])
     with pytest.warns(PlaitWarning, match="cannot be read"):
         found = fit(STACKED, checkpoint=str(folder))

@@ -15,7 +15,11 @@ from plait.branches import Branches
 from plait.crossfit import folds_of
 from plait.hiding import Hiding
 from plait.inputs import Inputs
+from plait.networks._dropout import Masks
+from plait.networks.fusion import FusionNetwork
+from plait.networks.linear import LinearNetwork
 from plait.stacked import Stack, stackable
+from plait.stacked_branch import StackedBranch
 from plait.tasks import Classification, Multilabel, Regression, Task
 from plait.tokens import Tokens
 from plait.train import Training, train
@@ -127,3 +131,62 @@ def test_what_is_more_than_blocks_is_not_stacked() -> None:
         assert not stackable([make() for _ in range(5)], folds, SETTINGS), change
     assert not stackable(members(inputs, task, 1), folds[:1], SETTINGS)
     assert not stackable(members(inputs, task), folds, dataclasses.replace(SETTINGS, batch_size=512))
+
+
+@pytest.mark.parametrize("present", ["all", "some", "one", "none"])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_stacked_branch_is_the_network_of_each_member(present: str, training: bool) -> None:
+    """Outputs, and what the norms remember, against each member's own network over the rows that it has."""
+    torch.manual_seed(0)
+    networks = [FusionNetwork({"a": 5}, 3, layers=2, width=6, dropout=0.0) for _ in range(3)]
+    for network in networks:
+        for norm in (part for part in network.modules() if isinstance(part, torch.nn.BatchNorm1d)):
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2.0)
+    x = torch.randn(3, 7, 5) * 2 + 1
+    there = {
+        "all": torch.ones(3, 7, dtype=torch.bool),
+        "some": torch.rand(3, 7) < 0.6,
+        "one": torch.arange(7).expand(3, 7) == 4,
+        "none": torch.zeros(3, 7, dtype=torch.bool),
+    }[present]
+    branch = StackedBranch(networks).train(training)
+    alone = [copy.deepcopy(network).train(training) for network in networks]
+    out = branch(x, None if present == "all" else there, None)
+    assert torch.isfinite(out).all()
+    branch.give_back(networks)
+    for member, (network, written) in enumerate(zip(alone, networks, strict=True)):
+        rows = there[member]
+        if present in ("all", "some") or not training:  # a norm over one row has nothing to go by
+            expected = network({"a": Tokens.of_vectors(x[member][rows])})
+            torch.testing.assert_close(out[member][rows], expected, atol=1e-5, rtol=1e-4)
+        for name, value in network.state_dict().items():
+            if "num_batches" not in name:
+                torch.testing.assert_close(written.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_units_of_a_stacked_branch_are_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    networks = [FusionNetwork({"a": 4}, 2, layers=1, width=50, dropout=0.5) for _ in range(2)]
+    branch, x = StackedBranch(networks), torch.randn(2, 9, 4)
+    assert branch.dropout == 0.5
+    plain = branch(x, None, None)
+    dropped = branch(x, None, Masks(torch.Generator().manual_seed(0)))
+    again = branch(x, None, Masks(torch.Generator().manual_seed(0)))
+    assert torch.equal(dropped, again)
+    assert not torch.allclose(dropped, plain, atol=1e-3)
+    assert (dropped - plain).abs().mean() < 3 * plain.abs().mean()  # what is left is doubled, so the size stays
+    assert StackedBranch([LinearNetwork({"a": 4}, 2)]).dropout == 0.0
+
+
+@pytest.mark.parametrize(("size", "together"), [(256, True), (257, False)])
+def test_members_are_stacked_up_to_a_size_and_from_two_rows_on(size: int, together: bool) -> None:
+    task, inputs = TASKS[0], rows(0.0)
+    folds = [(torch.arange(40), torch.arange(40, 80))] * 4
+    settings = dataclasses.replace(SETTINGS, batch_size=size)  # four times 256 are the largest
+    assert stackable(members(inputs, task, 4), folds, settings) == together
+    few = [*folds[:3], (torch.arange(1), torch.arange(40, 80))]
+    assert not stackable(members(inputs, task, 4), few, SETTINGS)
+    assert stackable(members(inputs, task, 4), [*folds[:3], (torch.arange(2), torch.arange(9))], SETTINGS)

@@ -352,6 +352,27 @@ def test_an_interval_counts_seeds_and_rows(toy):
     assert list(told.index[2:]) == ["fair", "poor"]
 
 
+def test_resamples_lie_around_the_value_that_was_recorded(toy):
+    """Whatever a metric is off by on resamples, and where labels were read by another threshold."""
+    for name, off in (("accuracy", 0.05), ("accuracy", 0.0), ("f1_macro", 0.0), ("f1_macro", -0.1)):
+        table = headline(scores(toy, "toy/kind", name))
+        row = table.iloc[0]
+        resampler = Resampler(toy, table, metric_of(toy, "toy/kind", name), resamples=400)
+        found = resampler.values(row["run"], row["evaluation"], row["value"] + off)
+        exact = off != 0.0 or name == "f1_macro"
+        assert found.mean() == pytest.approx(row["value"] + off, abs=1e-9 if exact else 0.01)
+        assert found.std() > 0.01
+
+
+def test_an_interval_over_seeds_and_rows_is_moved_to_the_mean():
+    metric = metrics("regression")["mae"]  # without an upper bound
+    draws = rng(0).normal(size=(4, 4000))
+    low, high = two_level(list(draws + 3.0), 10.0, metric)
+    assert (low + high) / 2 == pytest.approx(10.0, abs=0.05)
+    plain = two_level(list(draws + 3.0), 3.0, metric)
+    assert (low - plain[0], high - plain[1]) == pytest.approx((7.0, 7.0), abs=0.01)
+
+
 def test_intervals_cover_what_they_say():
     """Means of a crossed design (seeds x rows) whose true mean is 0, 200 studies of five seeds and 60 rows."""
     draws, inside = rng(9), 0
@@ -374,7 +395,9 @@ def test_one_seed_speaks_for_its_rows_only(tmp_path):
 
 def test_without_predictions_the_interval_is_over_seeds(tmp_path):
     results = study(tmp_path, Plan(skill=by_skill(GOOD), variants=variants("good", "poor")))
-    for path in tmp_path.rglob("predictions.npz"):
+    paths = list(tmp_path.rglob("predictions.npz"))
+    assert len(paths) == 10  # two variants, five seeds
+    for path in paths:
         path.unlink()
     told = summarise(results)
     assert set(told["over"]) == {"seeds"}

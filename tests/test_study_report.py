@@ -24,6 +24,7 @@ pytest.importorskip("matplotlib")
 
 from plait.report.figures._canvas import COLOURS
 from plait.report.figures.study_cost import front
+from plait.report.figures.study_intervals import differences_figure, scores_figure
 from plait.report.figures.study_ranks import ranks_figure
 from plait.report.study_markdown import plain
 from plait.report.study_names import brief
@@ -268,7 +269,9 @@ def test_it_is_the_same_bytes_each_time(report, tmp_path):
     page, text, results = report
     again = write_study_report(results, tmp_path, resamples=60)
     assert again.read_text("utf-8") == text
-    for path in sorted(page.parent.rglob("*.*")):
+    paths = sorted(page.parent.rglob("*.*"))
+    assert {"report.md", "scores.csv", "scores.svg"} <= {path.name for path in paths}
+    for path in paths:
         assert (tmp_path / path.relative_to(page.parent)).read_bytes() == path.read_bytes(), path.name
 
 
@@ -313,7 +316,9 @@ def test_models_at_chance_are_not_called_equivalent(tmp_path):
 
 def test_without_predictions_it_is_said_what_the_interval_is_over(tmp_path):
     results = small(tmp_path)
-    for path in tmp_path.rglob("predictions.npz"):
+    paths = list(tmp_path.rglob("predictions.npz"))
+    assert len(paths) == 4  # two variants, two seeds
+    for path in paths:
         path.unlink()
     seen = check_alone(write_study_report(results, tmp_path / "report", resamples=20).read_text("utf-8"))
     assert "over seeds)" in seen.text
@@ -374,6 +379,7 @@ def test_forty_variants_stay_readable_and_small(tmp_path):
     labels = [e.text for e in drawn.iter("{http://www.w3.org/2000/svg}text") if e.text and "operator" in e.text]
     assert len(set(labels)) == 40
     assert float(drawn.get("viewBox").split()[3]) > 40 * 13
+    assert "All 40 variants in numbers" in text
     assert "operator_9 0" in text
 
 
@@ -407,7 +413,9 @@ def test_a_stranger_s_text_is_harmless(tmp_path):
     told = re.sub(r"^```.*?^```", "", (page.parent / "report.md").read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     assert "<script" not in told
     assert "<img" not in told
-    for figure in (page.parent / "figures").glob("*.svg"):
+    figures = list((page.parent / "figures").glob("*.svg"))
+    assert len(figures) == page.read_text("utf-8").count("<figure") > 0
+    for figure in figures:
         ElementTree.fromstring(figure.read_text("utf-8"))
 
 
@@ -518,3 +526,69 @@ def test_in_a_browser_the_page_has_no_error_and_asks_for_nothing(report, tmp_pat
     assert asked == ["/report.html"]
     assert dom.count("<figure") == text.count("<figure")
     assert pd.Series(re.findall(r'<section id="([^"]+)"', dom)).is_unique
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_the_page_says_how_many_variants_there_are(tmp_path, count):
+    """The best has the highest mean of all of them, and every other one is told of once."""
+    names = [f"v{i}" for i in range(count)]
+    results = small(
+        tmp_path, variants={n: {"f": n} for n in names}, skill=lambda p: 3.0 if p["variant"] == "v1" else -1.0
+    )
+    page = write_study_report(results, tmp_path / "report", resamples=50)
+    told = Page(page.read_text("utf-8")).text
+    assert len(read(page.parent / "tables" / "scores.csv")) == count
+    others = "1 other is" if count == 2 else f"{count - 1} others are"
+    assert f"the highest mean of {count}: {others} proven worse." in told
+    assert f"runs done {2 * count} variants {count} seeds 2 data set 1 modalities 2" in told
+
+
+def test_variants_without_all_their_runs_are_not_counted_among_those_with(tmp_path):
+    results = small(
+        tmp_path,
+        variants={n: {"f": n} for n in ("a", "b", "c", "d")},
+        skill=lambda p: 3.0 if p["variant"] == "a" else 0.0,
+        failing=lambda p: "it broke" if p["variant"] == "d" and p["seed"] == 1 else None,
+    )
+    page = write_study_report(results, tmp_path / "report", resamples=20)
+    assert "mean of the 3 with all runs" in Page(page.read_text("utf-8")).text
+    assert [row["runs"] for row in read(page.parent / "tables" / "scores.csv") if row["variant"] == "d"] == ["1"]
+
+
+VERDICTS = ("best", "worse", "not decided", "equivalent")
+
+
+def rows_of_figure(count):
+    return [
+        {"name": f"row {i}", "mean": 0.9 - i / 100, "difference": -i / 100, "low": -i / 100 - 0.05, "high": 0.05}
+        | {"verdict": VERDICTS[min(i, 3)], "runs": [0.5, 0.6, 0.7]}
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_a_figure_has_a_row_for_each_variant_the_best_on_top(count):
+    ax = scores_figure(rows_of_figure(count), "accuracy").axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"row {i}" for i in range(count)]
+    assert list(ax.get_yticks()) == list(range(count - 1, -1, -1))
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1 and line.get_marker() != "|"]
+    assert [(d.get_xdata()[0], d.get_ydata()[0]) for d in dots] == [
+        (pytest.approx(0.9 - i / 100), count - 1 - i) for i in range(count)
+    ]
+    ticks = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [list(t.get_xdata()) for t in ticks] == [[0.5, 0.6, 0.7]] * count
+    intervals = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_marker() != "|"]
+    assert [list(line.get_xdata()) for line in intervals] == [
+        [pytest.approx(-i / 100 - 0.05), 0.05] for i in range(count)
+    ]
+
+
+def test_differences_that_are_no_numbers_have_no_row():
+    rows = rows_of_figure(4)
+    rows[1]["difference"] = math.nan
+    ax = differences_figure(rows, "difference", 0.02).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["row 0", "row 2", "row 3"]
+    band = ax.patches[0]
+    assert (band.get_x(), band.get_width()) == (pytest.approx(-0.02), pytest.approx(0.04))
+    assert differences_figure([rows[1]], "difference", 0.02) is None
+    assert scores_figure([], "accuracy") is None

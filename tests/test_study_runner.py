@@ -26,7 +26,7 @@ from plait.study.engine import Event, Inline
 from plait.study.engine_local import Local
 from plait.study.execute import Executor
 from plait.study.folder import StudyFolder
-from plait.study.lines_file import DiskFullError
+from plait.study.lines_file import DiskFullError, LinesFile
 from plait.study.setting import Setting
 from study_tiny import TOLD, study, values
 
@@ -40,8 +40,10 @@ def forked(work: Callable[[], None]) -> int:
 
 
 def attempts(out: Path) -> Counter[str]:
-    """Lines per run."""
-    return Counter(json.loads(line)["run"] for line in (out / "results.jsonl").read_text().splitlines())
+    """Whole lines per run."""
+    path = out / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return Counter(json.loads(line)["run"] for line in lines if line.endswith("\n"))
 
 
 @pytest.fixture
@@ -104,7 +106,8 @@ def test_a_run_that_another_runner_holds_is_waited_for(tmp_path: Path) -> None:
         held._claimed = folder.Claimed(out / folder.CLAIMS)
         assert held.claim(first)
         (out / "held").touch()
-        time.sleep(1.5)
+        while len(attempts(out)) < len(one.runs) - 1:  # all others are done
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)  # it never finishes: the claim must not outlive it
 
     process = multiprocessing.get_context("fork").Process(target=hold)
@@ -337,3 +340,63 @@ def test_unused_setting_is_plain(tmp_path: Path) -> None:
     told = Setting(one.spec, one.base, {0: {"target": "label"}}, "store")
     again = setting_from_dict(json.loads(json.dumps(setting_to_dict(told))))
     assert again == told
+
+
+# -- lines ---------------------------------------------------------------------------------------------------------------
+
+LINE = {"run": "r", "status": "done", "text": "ä" * 40}
+
+
+def test_a_half_written_line_is_neither_read_nor_lost(tmp_path: Path) -> None:
+    """Who reads while another writes sees whole lines only, and each of them once."""
+    path = tmp_path / "results.jsonl"
+    lines = LinesFile(path)
+    assert lines.new() == []
+    whole = json.dumps({**LINE, "run": "b"}, ensure_ascii=False).encode() + b"\n"
+    LinesFile(path).append({**LINE, "run": "a"})
+    before = path.read_bytes()
+    for end in (1, 20, 50, len(whole) - 1):  # within a letter of two bytes, too
+        path.write_bytes(before + whole[:end])
+        assert [line["run"] for line in lines.new()] == (["a"] if end == 1 else [])
+    path.write_bytes(before + whole)
+    assert [line["run"] for line in lines.new()] == ["b"]
+    assert lines.new() == []
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"run": "x"', b"x" * 200_000], ids=["nothing", "short", "long"])
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_a_torn_line_is_cut_before_the_next_is_written(tmp_path: Path, torn: bytes, earlier: int) -> None:
+    path = tmp_path / "results.jsonl"
+    for number in range(earlier):
+        LinesFile(path).append({**LINE, "run": str(number)})
+    whole = path.read_bytes() if earlier else b""
+    path.write_bytes(whole + torn)
+    LinesFile(path).cut_torn()
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + torn)
+    LinesFile(path).append({**LINE, "run": "next"})
+    assert [line["run"] for line in LinesFile(path).new()] == [*map(str, range(earlier)), "next"]
+
+
+@pytest.mark.parametrize("failure", ["short write", "sync"])
+def test_a_line_that_cannot_be_written_whole_leaves_nothing(
+    tmp_path: Path, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.jsonl"
+    LinesFile(path).append(LINE)
+    before = path.read_bytes()
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    write = os.write
+    if failure == "sync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+    with pytest.raises(DiskFullError, match=r"disk is full.*kept"):
+        LinesFile(path).append({**LINE, "run": "lost"})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    LinesFile(path).append({**LINE, "run": "next"})
+    assert [line["run"] for line in LinesFile(path).new()] == ["r", "next"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +280,33 @@ def test_results_open_as_tables(tmp_path: Path) -> None:
     value = opened.frame[(opened.frame["run"] == first) & (opened.frame["metric"] == "accuracy")]["value"].item()
     assert accuracy == pytest.approx(value)
     assert opened.summary().iloc[0]["runs"] == 1
+
+
+def test_the_total_of_a_run_is_the_time_that_passed(tmp_path: Path) -> None:
+    one = study(tmp_path)
+    executor = Executor(Setting(one.spec, one.base))
+    clock = time.perf_counter()
+    for run in one.runs[:2]:
+        seconds = executor.run(run).line["seconds"]
+        assert {"total", "fit", "test", "encode"} <= set(seconds)
+        assert 0 < seconds["fit"] + seconds["test"] <= seconds["total"] + 0.002  # rounded
+        passed, clock = time.perf_counter() - clock, time.perf_counter()
+        assert seconds["total"] <= passed + 0.001
+
+
+@pytest.mark.parametrize("spec", [SplitSpec(), SplitSpec(group="owner"), SplitSpec("kfold", folds=3)], ids=str)
+def test_every_part_has_its_share_of_every_class(spec: SplitSpec, one: StudyTable) -> None:
+    label = one.frame["label"].to_numpy()
+    whole = (label == "pos").mean()
+    for index in range(splits.count(one, spec)):
+        for rows in splits.rows_of(one, spec, 0, index):
+            slack = 1.0 if spec.group is None else 5.0  # rows: a group has seven or eight
+            assert abs((label[rows] == "pos").sum() - whole * len(rows)) <= slack
+
+
+def test_folds_of_groups_have_their_share_of_every_class(one: StudyTable) -> None:
+    frame = pd.DataFrame({"label": np.repeat(["a", "b", "c"], [60, 30, 30]), "owner": np.arange(120) // 5, "size": 1.0})
+    table = dataclasses.replace(one, frame=frame)
+    for index in range(3):
+        _, test = splits.rows_of(table, SplitSpec("kfold", folds=3, group="owner"), 0, index)
+        assert frame["label"].iloc[test].value_counts().to_dict() == {"a": 20, "b": 10, "c": 10}

@@ -17,6 +17,7 @@ from plait.rows import merge_equal
 from plait.schema import Modality
 from plait.table._archive import Archive
 from plait.table._parse import booleans, date_format, dates, number_style, numbers
+from plait.table._split import strata_of
 from plait.table._values import items_of, nulls, text_of, texts
 
 
@@ -520,3 +521,89 @@ def test_sounds_of_equal_ends_are_not_one_row() -> None:
     frame = pd.DataFrame({"sound": pd.Series([(s, 8_000) for s in sounds], dtype=object)})
     assert len(merge_equal(frame, np.zeros(2), np.ones(2))[0]) == 2
     assert table.data_hash(frame.iloc[:1]) != table.data_hash(frame.iloc[1:])
+
+
+def test_every_part_has_its_share_of_every_class_of_every_group() -> None:
+    """Fifty groups of four rows, each of one class, in blocks: chance would part them otherwise."""
+    frame = pd.DataFrame({"g": np.arange(200) // 4, "y": np.repeat(["a", "b", "c"], [100, 60, 40])})
+    for seed in range(3):
+        parts = table.split(frame, (0.6, 0.2, 0.2), seed=seed, stratify="y", group="g")
+        counts = [frame["y"].iloc[part].value_counts().to_dict() for part in parts]
+        assert counts == [{"a": 60, "b": 36, "c": 24}, *[{"a": 20, "b": 12, "c": 8}] * 2]
+
+
+def test_a_rare_class_within_groups_counts_as_much_as_a_common_one() -> None:
+    """Eight of forty groups hold two rare rows each among eight common ones."""
+    rows = [(g, "rare" if g < 8 and i < 2 else "often") for g in range(40) for i in range(10)]
+    frame = pd.DataFrame(rows, columns=["g", "y"])
+    for seed in range(8):
+        parts = table.split(frame, (0.75, 0.25), seed=seed, stratify="y", group="g")
+        assert [int((frame["y"].iloc[part] == "rare").sum()) for part in parts] == [12, 4]
+        assert len(parts[1]) in (90, 100, 110)
+
+
+def test_groups_of_unequal_size_fill_the_parts_to_their_shares() -> None:
+    sizes = [30, 20, 10, *[2] * 20]
+    frame = pd.DataFrame({"g": np.repeat(np.arange(len(sizes)), sizes), "y": 0})
+    for seed in range(5):
+        train, test = table.split(frame, (0.7, 0.3), seed=seed, stratify="y", group="g")
+        assert (len(train), len(test)) == (70, 30)
+
+
+def test_rows_without_a_group_are_groups_of_their_own() -> None:
+    frame = pd.DataFrame({"g": ["one"] * 10 + [None] * 30, "y": 0})
+    train, test = table.split(frame, (0.75, 0.25), seed=0, group="g")
+    assert (len(train), len(test)) == (30, 10)
+    inside = [set(range(10)) & set(part.tolist()) for part in (train, test)]
+    assert set(map(len, inside)) == {0, 10}
+
+
+def test_every_part_has_its_share_of_every_label_the_rarest_first() -> None:
+    rows = ["often|seldom|rare"] * 10 + ["often|seldom"] * 30 + ["often"] * 60
+    frame = pd.DataFrame({"y": rows})
+    for seed in range(3):
+        train, held, test = table.split(frame, (0.7, 0.1, 0.2), seed=seed, stratify="y")
+        for part, share in ((train, 7), (held, 1), (test, 2)):
+            told = [frame["y"].iloc[i] for i in part]
+            assert sum("rare" in row for row in told) == share
+            assert sum("seldom" in row for row in told) == 4 * share
+            assert len(told) == 10 * share
+
+
+@pytest.mark.parametrize("fractions", [(0.2, 0.8), (0.8, 0.2), (0.3, 0.4, 0.3)])
+def test_a_class_with_one_row_goes_to_the_largest_part_wherever_it_stands(fractions: tuple[float, ...]) -> None:
+    y = np.array(["many"] * 100 + [f"once {i}" for i in range(12)])
+    largest = int(np.argmax(fractions))
+    for seed in range(3):
+        parts = table.split(pd.DataFrame({"y": y}), fractions, seed=seed, stratify="y")
+        assert set(range(100, 112)) <= set(parts[largest].tolist())
+        assert [len(part) for part in parts] == pytest.approx([112 * share for share in fractions], abs=6)
+
+
+def test_numbers_with_many_values_are_spread_by_fifths() -> None:
+    values = np.random.default_rng(0).permutation(np.arange(100) + 0.5)
+    for seed in range(3):
+        parts = table.split(pd.DataFrame({"y": values}), (0.6, 0.4), seed=seed, stratify="y")
+        fifths = [np.bincount((values[part] // 20).astype(int)).tolist() for part in parts]
+        assert fifths == [[12] * 5, [8] * 5]
+
+
+@pytest.mark.parametrize(("when", "said"), [("2024-01-02", "2024-01-02"), ("2024-01-02 10:30", "2024-01-02 10:30:00")])
+def test_midnight_is_a_day(when: str, said: str) -> None:
+    """A column of days reads the same whether it came as days or as times at midnight."""
+    assert text_of(pd.Timestamp(when)) == said
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        (np.arange(20) + 0.5, list(range(20))),  # twenty values are classes
+        (np.arange(25) + 0.5, [v // 5 for v in range(25)]),  # more are a number: its fifths
+        (np.arange(30.0), list(range(30))),  # whole numbers are classes, however many
+        ([*(np.arange(25) + 0.5), np.nan], [*(v // 5 for v in range(25)), 5]),  # a part of its own for what is missing
+        (["b", "a", "b"], [0, 1, 0]),
+        (["often|rare", "often", "rare|often", "often", ""], [0, 1, 0, 1, -1]),
+    ],
+)
+def test_codes_by_which_parts_are_kept_alike(values: Any, codes: list[int]) -> None:
+    assert strata_of(pd.Series(values)).tolist() == codes
