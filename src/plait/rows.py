@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,33 +14,86 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import PlaitError, TableError
-from plait.table._values import each_once
+from plait.media import Blob, Changed
+from plait.table._cells import vector_of
+from plait.table._parse import ISO, booleans, date_format, dates, number_style, numbers
+from plait.table._values import items, plain, text_of
 
 
-def column_keys(column: pd.Series) -> np.ndarray:
-    """A 64-bit key per cell (n,), equal for equal cells, the same in every process."""
-    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
-        return np.asarray(pd.util.hash_array(column.to_numpy()))
-    keys = each_once(column, lambda cell: int.from_bytes(_cell_digest(cell)[:8], "little"))
-    return np.fromiter(keys, dtype=np.uint64, count=len(column))
+def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
+    """A 64-bit key per cell (n,): equal for cells that an encoder could not tell apart, the same in every process.
+
+    It hangs on what a cell says, not on the type that it is kept in, so that a table in three formats is one table.
+
+    Args:
+        column: cells of any type.
+        type: how the column is read (``number``, ``boolean``, ``date %d/%m/%Y``, ``list``, ``vector``); None: as it stands.
+    """
+    word, _, form = (type or "").partition(" ")
+    if word in ("number", "boolean", "date"):
+        return _number_keys(_read(column, word, form))
+    if word == "list":
+        return _each_key(items(column))
+    if word == "vector":
+        return _each_key([v if (array := vector_of(v)) is None else array for v in plain(column)])
+    return _each_key(plain(column).tolist())
+
+
+def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
+    if word == "number":
+        return numbers(column, number_style(column)).values
+    return booleans(column).values if word == "boolean" else dates(column, form or date_format(column) or ISO).values
+
+
+def _number_keys(values: np.ndarray) -> np.ndarray:
+    values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, and no minus zero
+    return np.asarray(pd.util.hash_array(values))
+
+
+def _each_key(cells: Iterable[Any]) -> np.ndarray:
+    known: dict[str, int] = {}
+    keys = []
+    for cell in cells:
+        text = cell if type(cell) is str else None
+        if text is not None and text in known:
+            keys.append(known[text])
+            continue
+        keys.append(int.from_bytes(_cell_digest(cell)[:8], "little"))
+        if text is not None:
+            known[text] = keys[-1]
+    return np.array(keys, dtype=np.uint64)
 
 
 def _cell_digest(cell: Any) -> bytes:
-    if isinstance(cell, str | bytes | np.ndarray):
-        return cell_key(cell)
+    if isinstance(cell, Mapping):
+        cell = ["mapping", *(part for key in sorted(cell, key=str) for part in (str(key), cell[key]))]
+    if isinstance(cell, set | frozenset):
+        cell = ["set", *sorted(map(text_of, cell))]
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         parts = b"".join(_cell_digest(part) for part in cell)
-        return hashlib.blake2b(f"{type(cell).__name__} {len(cell)} ".encode() + parts, digest_size=16).digest()
-    return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
+        return hashlib.blake2b(f"list {len(cell)} ".encode() + parts, digest_size=16).digest()
+    if isinstance(cell, np.ndarray) and cell.dtype.hasobject:
+        return _cell_digest(cell.tolist())
+    if isinstance(cell, bytes | np.ndarray | Blob | Changed) or hasattr(cell, "getbands"):
+        return cell_key(cell)
+    if hasattr(cell, "__array__") and not isinstance(cell, np.generic):
+        return cell_key(np.asarray(cell))
+    return cell_key("" if cell is None or pd.isna(cell) else text_of(cell))
 
 
 def merge_equal(
-    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray
+    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray, types: Mapping[str, str] | None = None
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """Rows without weight dropped, equal rows with equal targets made one with the sum of their weights, in an order of content.
 
     So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
     both trained on and held out.
+
+    Args:
+        frame: the rows.
+        y: targets (n,) or (n, C).
+        weight: (n,).
+        types: how columns are read, as ``column_keys`` takes them.
 
     Returns:
         Rows, targets, weights, and where each given row went (n,); -1: nowhere.
@@ -50,9 +103,11 @@ def merge_equal(
         raise TableError("every sample_weight is zero; at least one row must count")
     if not kept.all():
         frame, y, weight = frame[kept], y[kept], weight[kept]
-    keys = [column_keys(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    read_as = types or {}
+    keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
     targets = y[:, None] if y.ndim == 1 else y
-    keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
+    amounts = "number" if y.dtype.kind == "f" else None
+    keys += [column_keys(pd.Series(targets[:, i]), amounts) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     went = np.full(len(kept), -1)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.encoders._tabular_base import Features, Limits
-from plait.table._parse import ISO, Parsed, booleans, date_format, dates, number_style, numbers
+from plait.table._parse import AMBIGUOUS, ISO, Parsed, Style, booleans, date_format, dates, number_style, numbers, zones
 
 
 def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
@@ -58,7 +58,7 @@ class Number(Features):
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn how the numbers are written, their quartiles and quantiles."""
-        style = "plain" if numbers(series).share >= 0.5 else number_style(series)
+        style = number_style(series)
         values, _ = _finite(numbers(series, style))
         there = values[~np.isnan(values)]
         centre, scale = robust_scale(there)
@@ -72,7 +72,8 @@ class Number(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1 + bins + 1)."""
-        values, bad = _finite(numbers(series, self.style))
+        parsed = numbers(series, self.style)
+        values, bad = _finite(parsed)
         gone = np.isnan(values)
         filled = np.where(gone, self.centre, values)
         with np.errstate(over="ignore"):
@@ -83,6 +84,17 @@ class Number(Features):
             columns.append(gone[:, None])
         return np.hstack(columns), bad
 
+    def surprises(self, series: pd.Series) -> str | None:
+        """Cells written in another way than those of the fit; they were understood."""
+        odd = numbers(series, self.style).odd
+        if not odd.any():
+            return None
+        example = str(series[odd].iloc[0])[:30]
+        parts = Style.parse(self.style)
+        usual = {"comma": "a decimal comma", "thousands": "separators of thousands"}.get(parts.mark, "plain numbers")
+        value = numbers(series[odd].head(1), self.style).values[0]
+        return f"{int(odd.sum()):,} in '{self.name}' (e.g. {example!r}, read as {value:g}; fitted on {usual})"
+
     def _steps(self, values: np.ndarray) -> np.ndarray:
         edges = np.asarray(self.edges)
         inside = np.clip(values, edges[0], edges[-1])[:, None]
@@ -90,15 +102,17 @@ class Number(Features):
 
 
 #: Rows that each step needs, and steps at most. On 700 rows eight steps a number cost 0.04 accuracy (Pokemon), on 9,000
-#: sixteen gain 0.01 (Hearthstone); benchmarks in docs/table.md.
-_ROWS_A_STEP, _ROWS_A_VALUE, _STEPS = 500, 40, 16
+#: sixteen gain 0.01 (Hearthstone); benchmarks in docs/table.md. A number with few values has a step for each of them, so that
+#: codes which look like numbers lose nothing.
+_ROWS_A_STEP, _ROWS_A_VALUE, _STEPS, _VALUES = 500, 40, 16, 41
 
 
 def _edges(values: np.ndarray, bins: int | None) -> tuple[float, ...]:
     """Where the steps begin and end: at the values where they are few, else at quantiles; none for a small table."""
     found = np.unique(values)
-    few = len(found) <= _STEPS + 1 and len(values) >= _ROWS_A_VALUE * len(found)
-    steps = bins if bins is not None else _STEPS if few else min(_STEPS, len(values) // _ROWS_A_STEP)
+    few = len(found) <= _VALUES and len(values) >= _ROWS_A_VALUE * len(found)
+    usual = max(_STEPS, len(found)) if few else min(_STEPS, len(values) // _ROWS_A_STEP)
+    steps = usual if bins is None else bins
     if len(found) < 3 or steps < (4 if bins is None else 1):
         return ()
     edges = found if len(found) <= steps + 1 else np.unique(np.quantile(values, np.linspace(0, 1, steps + 1)))
@@ -142,15 +156,16 @@ class Date(Features):
     scale: float
     clock: bool
     missing: bool
+    zone: str = "utc"  # models of the first version turned all times to UTC
 
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
         told = form or date_format(series) or ISO
-        days = dates(series, ISO if told == "ambiguous" else told).values
+        days = dates(series, ISO if told == AMBIGUOUS else told).values
         there = days[~np.isnan(days)]
         clock = bool((there % 1.0 != 0).any())
-        return cls(str(series.name), told, *robust_scale(there), clock, len(there) < len(days))
+        return cls(str(series.name), told, *robust_scale(there), clock, len(there) < len(days), zones(series))
 
     def labels(self) -> list[str]:
         """Days, year, week, day, missing."""
@@ -160,7 +175,7 @@ class Date(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, 6 + 2 with a time of day + 1)."""
-        parsed = dates(series, self.form)
+        parsed = dates(series, self.form, utc=self.zone == "utc")
         gone = np.isnan(parsed.values)
         days = np.where(gone, self.centre, parsed.values)
         columns = [soft_clip((days - self.centre) * self.scale)]
@@ -170,3 +185,11 @@ class Date(Features):
         columns.append(((np.floor(days) + 3) % 7 >= 5).astype(np.float64))  # the first of 1970 was a Thursday
         there = np.stack(columns, axis=1) * ~gone[:, None]
         return (np.hstack([there, gone[:, None]]) if self.missing else there), parsed.bad
+
+    def surprises(self, series: pd.Series) -> str | None:
+        """Times with zones where those of the fit had none, or the reverse."""
+        now = zones(series)
+        if self.zone in ("utc", "both", "") or now in ("", self.zone):
+            return None
+        said = {"naive": "without a time zone", "aware": "with a time zone", "both": "some with, some without a time zone"}
+        return f"'{self.name}' has times {said[now]}, fitted {said[self.zone]}: the local time is read"

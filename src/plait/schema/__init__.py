@@ -125,6 +125,14 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     return infer_schema(frame, target, root, task)
 
 
+def tabular_types(schema: Schema, frame: pd.DataFrame) -> dict[str, str]:
+    """The type of every tabular column of a schema: the one that it names, else the one that the cells look like."""
+    from plait.schema._infer import tabular_type
+
+    columns = [c for m in schema.modalities if m.kind == "tabular" for c in m.columns]
+    return {c: schema.types.get(c) or tabular_type(frame[c]) for c in columns}
+
+
 def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False) -> None:
     """Check that a table has what a schema needs; columns beyond it are fine.
 

@@ -116,14 +116,22 @@ def dates(series: pd.Series, form: str = ISO, *, utc: bool = False) -> Parsed:
     else:
         bare = [None if w is None else clean(w)[0] for w in words]
         read_at = stamps(bare, ISO if form == AMBIGUOUS else naive_form(form))
+        odd = read_at.isna() & ~pd.Series(there)
+        if form != ISO and odd.any():  # true dates, or the form that leaves no doubt, in a column of another one
+            again = stamps([w if o else None for w, o in zip(bare, odd, strict=True)], ISO)
+            read_at = read_at.where(~odd, again) if again.dtype == read_at.dtype or not read_at.notna().any() else read_at
     return _days(read_at.iloc[codes], there[codes])
 
 
 def _days(found: pd.Series, missing: np.ndarray) -> Parsed:
     if found.dtype == object:  # nothing there
         return _parsed(np.full(len(found), np.nan), missing)
-    days = (found - pd.Timestamp(0).as_unit("s")) / pd.Timedelta(days=1)  # in ns, the year 1132 overflows
-    return _parsed(days.to_numpy(dtype=np.float64), missing)
+    stamp = found.to_numpy().astype("datetime64[us]")  # in ns, the year 1132 overflows
+    days, rest = np.divmod(stamp.astype(np.int64), _DAY)  # whole numbers first: one time has one float, whatever its unit
+    return _parsed(np.where(np.isnat(stamp), np.nan, days + rest / _DAY), missing)
+
+
+_DAY = 86_400_000_000  # microseconds
 
 
 def zones(series: pd.Series) -> str:
