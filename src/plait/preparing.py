@@ -53,6 +53,8 @@ def resolve_schema(
         found = schema.from_dict({"modalities": told}, "modalities")
     elif named:
         found = schema.infer(frame, root=root)
+        if found.modalities:
+            schema.tell_unused(found, frame)
     else:
         found = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
     if not found.modalities:

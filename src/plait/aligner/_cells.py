@@ -37,6 +37,7 @@ def schema_of(
         found = schema.from_dict({"modalities": told}, "modalities")
     else:
         found = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
+        schema.tell_unused(found, frame, (group,))
     learning = [m.name for m in found.modalities if m.train != "frozen"]
     if learning:
         raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")

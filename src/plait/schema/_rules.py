@@ -9,7 +9,7 @@ import numpy as np
 
 from plait.schema._column import Column, Verdict, coded
 from plait.schema._media import media, unusable, vector
-from plait.table._numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, written
+from plait.table._numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
 from plait.table._parse import AMBIGUOUS, ISO, booleans
 from plait.table._values import items, items_of, list_in
 
@@ -173,7 +173,7 @@ def _odd_numbers(column: Column) -> str | None:
 
 
 _FORMS = {BOUND: "bounds as the number beside them", SCALED: "k and M as thousands and millions"}
-_FORMS |= {BRACKETS: "brackets as a minus"}
+_FORMS |= {BRACKETS: "brackets as a minus", TYPESET: "signs and digits of typesetting as plain ones"}
 
 
 def _writing(column: Column) -> str:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,8 +51,8 @@ SECONDS = {
     **dict.fromkeys(("y", "yr", "yrs", "year", "years"), 31556952.0),
 }
 
-#: Ways of writing that a style notes: bounds, ranges, fractions, thousands as k, negatives in brackets.
-BOUND, RANGE, FRACTION, SCALED, BRACKETS = "<", "~", "/", "k", "("
+#: Ways of writing that a style notes: bounds, ranges, fractions, thousands as k, negatives in brackets, signs of typesetting.
+BOUND, RANGE, FRACTION, SCALED, BRACKETS, TYPESET = "<", "~", "/", "k", "(", "u"
 _MARKS = ("plain", "comma", "thousands", "duration")
 _USUAL = {"comma": {"comma", "spaces"}, "thousands": {"point", "thousands", "spaces"}, "plain": {"point"}}
 
@@ -107,7 +107,17 @@ def written(word: str) -> Written | None:
     """
     if len(word) > 60 or not any(c.isnumeric() for c in word):
         return None
-    word = unicodedata.normalize("NFKC", _VULGAR.sub(" ", word)).translate(_SIGNS).strip()
+    given = " ".join(word.split())
+    word = unicodedata.normalize("NFKC", _VULGAR.sub(" ", given)).translate(_SIGNS).strip()
+    parts = _parts(word)
+    return parts if parts is None or given.isascii() or parts.form or not _TYPESET.search(given) else replace(parts, form=TYPESET)
+
+
+#: A minus that is none of ASCII, or digits of another width.
+_TYPESET = re.compile("[−‒–\uff01-\uff5e]")
+
+
+def _parts(word: str) -> Written | None:
     found = _NUMBER.fullmatch(word)
     if found is not None and bool(found["open"]) == (found["close"] == ")") and not _seat(found):
         return _simple(found)
@@ -245,7 +255,7 @@ def style_of(values: Sequence[Any]) -> Style:
     grouped = marks["thousands"] or marks["either"] or marks["spaces"]
     mark = "comma" if marks["comma"] > points else "thousands" if grouped else "plain"
     unit = units.most_common(1)[0][0] if units else ""
-    forms = "".join(f for f in (BOUND, RANGE, FRACTION, SCALED, BRACKETS) if any(f in p.form for p in parts))
+    forms = "".join(f for f in (BOUND, RANGE, FRACTION, SCALED, BRACKETS, TYPESET) if any(f in p.form for p in parts))
     unclear = bool(marks["either"]) and not (marks["comma"] or marks["thousands"] or marks["point"]) and not unit
     return Style(mark, unit, forms, unclear and not any(_decimals(w) for w in words if _PLAIN.fullmatch(w)))
 
