@@ -191,5 +191,9 @@ class Date(Features):
         now = zones(series)
         if self.zone in ("utc", "both", "") or now in ("", self.zone):
             return None
-        said = {"naive": "without a time zone", "aware": "with a time zone", "both": "some with, some without a time zone"}
+        said = {
+            "naive": "without a time zone",
+            "aware": "with a time zone",
+            "both": "some with, some without a time zone",
+        }
         return f"'{self.name}' has times {said[now]}, fitted {said[self.zone]}: the local time is read"

@@ -93,7 +93,9 @@ class Tabular(Encoder):
                 what = "infinite or no number" if column.type == "number" else f"no {column.type}"
                 odd.append(f"{int(bad.sum()):,} in '{column.name}' are {what} (e.g. {example!r})")
         if surprises:
-            warnings.warn(f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=2)
+            warnings.warn(
+                f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=2
+            )
         if odd:
             warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
         return {"x": x, "present": present}

@@ -147,8 +147,8 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
     if not unused:
         return
     reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]
-    said = "column is" if len(unused) == 1 else "columns are"
-    message = f"{len(unused)} of {len(frame.columns)} {said} not used: {', '.join(reasons)}"
+    verb = "is" if len(unused) == 1 else "are"
+    message = f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}"
     warnings.warn(message, PlaitWarning, stacklevel=3)
 
 

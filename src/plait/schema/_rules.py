@@ -17,7 +17,22 @@ Rule = Callable[[Column], Verdict | None]
 
 _ID_NAMES = frozenset(("id", "ids", "uuid", "guid", "key", "index", "idx", "serial", "isbn", "sku", "pk", "rowid", "#"))
 _CODE_NAMES = frozenset(
-    ("type", "class", "code", "codes", "category", "cat", "kind", "group", "label", "cluster", "id", "ids", "key", "sku")
+    (
+        "type",
+        "class",
+        "code",
+        "codes",
+        "category",
+        "cat",
+        "kind",
+        "group",
+        "label",
+        "cluster",
+        "id",
+        "ids",
+        "key",
+        "sku",
+    )
 )
 _POSTAL = frozenset(("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "fips"))
 _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev", "eval", "holdout"))
@@ -72,7 +87,9 @@ def date(column: Column) -> Verdict | None:
     if column.dates.share < 0.5:
         return None
     example = column.series[~np.isnan(column.dates.values)].iloc[0]
-    return Verdict("tabular", f"as {str(example):.40}", "date" if form == ISO else f"date {form}", _odd_dates(column, form))
+    return Verdict(
+        "tabular", f"as {example!s:.40}", "date" if form == ISO else f"date {form}", _odd_dates(column, form)
+    )
 
 
 def _odd_dates(column: Column, form: str) -> str | None:
@@ -117,7 +134,12 @@ def _unique(column: Column) -> str:
 
 def number(column: Column) -> Verdict | None:
     """Numbers, with a few words for missing ones; codes written as whole numbers are categories."""
-    if not _mostly_numbers(column) or column.style.ambiguous or RANGE in column.style.forms or FRACTION in column.style.forms:
+    if (
+        not _mostly_numbers(column)
+        or column.style.ambiguous
+        or RANGE in column.style.forms
+        or FRACTION in column.style.forms
+    ):
         return None
     if any(_ZEROS.match(t) and not set(t) & set(".,:") for t in column.sample):
         return None
@@ -247,7 +269,8 @@ def _mixture(column: Column) -> str | None:
         how = {RANGE: " by the middle of each range", FRACTION: " as fractions"}.get(style.forms[:1], " so")
         if RANGE not in style.forms or _ascending(column):
             return f"numbers written as {example!r}; write type 'number' to read them{how}"
-    if 0.1 <= parsed.share < 0.95 and not zeros and style.mark != "duration" and RANGE not in style.forms and FRACTION not in style.forms:
+    told = zeros or style.mark == "duration" or RANGE in style.forms or FRACTION in style.forms
+    if 0.1 <= parsed.share < 0.95 and not told:
         odd = column.series[parsed.bad].iloc[0]
         return f"a mixture: {parsed.share:.0%} numbers, the others as {odd!r:.30}; taken as categories"
     return None

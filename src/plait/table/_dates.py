@@ -21,7 +21,9 @@ _NUMERIC = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)")
 _CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d)([.,]\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?"
 _TIME = re.compile(rf"(.*?)(^|[T ]|, )+{_CLOCK}")
 #: ``Z``, ``UTC``, ``+02:00`` or ``CET`` behind a time, or before the year that stands last.
-_ZONE = re.compile(r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?))(?=$| (?:19|20)\d\d$)")
+_ZONE = re.compile(
+    r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?))(?=$| (?:19|20)\d\d$)"
+)
 _HAS_CLOCK = re.compile(r"\d:\d\d")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _DATES = (

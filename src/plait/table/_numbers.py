@@ -6,6 +6,7 @@ are taken as they are.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -26,7 +27,7 @@ _CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD)\b"
 _UNIT = rf"%|‰|°\s?[CFK]?|{_CURRENCY}|[^\W\d_]{{1,12}}\.?(?:[/·][^\W\d_]{{1,8}}|[ ][^\W\d_]{{1,8}})?\d?"
 _BODY = r"\d(?:[\d.,' ]*\d)?\.?|[.,]\d+"
 _NUMBER = re.compile(
-    rf"(?P<open>\()?\s*(?P<bound>[<>]=?|~|≈)?\s*(?P<sign>[+-]?)\s*(?P<before>{_CURRENCY})?\s*(?P<minus>-?)(?P<body>{_BODY})"
+    rf"(?P<open>\()?\s*(?P<bound>[<>]=?|~|≈)?\s*(?P<sign>[+-]?)\s*(?:(?P<before>{_CURRENCY})\s*(?P<minus>-?))?(?P<body>{_BODY})"
     rf"(?P<exponent>[eE][+-]?\d+)?(?:\s?(?P<scale>[kKM]|bn|B|mio|mn)(?![^\W_]))?\s*(?P<unit>{_UNIT})?\s*(?P<close>\)|-)?"
 )
 _RANGE = re.compile(rf"(?P<low>{_BODY})\s*(?:-|\.\.|to|bis)\s*(?P<high>{_BODY})\s*(?P<unit>{_UNIT})?")
@@ -98,6 +99,9 @@ class Written:
     seconds: float | None = None
 
 
+@functools.lru_cache(
+    maxsize=1 << 16
+)  # the words of a column are read by the schema, the merging of rows and the encoder
 def written(word: str) -> Written | None:
     """Take a word apart that may be a number, or None.
 
@@ -110,7 +114,11 @@ def written(word: str) -> Written | None:
     given = " ".join(word.split())
     word = unicodedata.normalize("NFKC", _VULGAR.sub(" ", given)).translate(_SIGNS).strip()
     parts = _parts(word)
-    return parts if parts is None or given.isascii() or parts.form or not _TYPESET.search(given) else replace(parts, form=TYPESET)
+    return (
+        parts
+        if parts is None or given.isascii() or parts.form or not _TYPESET.search(given)
+        else replace(parts, form=TYPESET)
+    )
 
 
 #: A minus that is none of ASCII, or digits of another width.
@@ -138,7 +146,7 @@ def _seat(found: re.Match[str]) -> bool:
 
 
 def _simple(found: re.Match[str]) -> Written:
-    negative = bool(found["open"]) != ("-" in f"{found['sign']}{found['minus']}{found['close']}")
+    negative = bool(found["open"]) != ("-" in f"{found['sign']}{found['minus'] or ''}{found['close']}")
     unit = found["before"] or found["unit"] or ""
     forms = BRACKETS * bool(found["open"]) + SCALED * bool(found["scale"]) + BOUND * bool(found["bound"])
     body = found["body"] + (found["exponent"] or "")
@@ -158,7 +166,11 @@ def _duration(word: str) -> float | None:
         total = sum(size * float((text or "0").replace(",", ".")) for size, text in parts)
         return -total if found["sign"] else total
     pairs = _SPANS.findall(word)
-    if len(pairs) < 2 or _SPANS.sub("", word).strip() or any(unit.lower() not in SECONDS | _MINUTES for _, unit in pairs):
+    if (
+        len(pairs) < 2
+        or _SPANS.sub("", word).strip()
+        or any(unit.lower() not in SECONDS | _MINUTES for _, unit in pairs)
+    ):
         return None
     return sum(float(n.replace(",", ".")) * (SECONDS | _MINUTES)[unit.lower()] for n, unit in pairs)
 
@@ -180,7 +192,9 @@ def _body(body: str, mark: str) -> tuple[float, str]:
     if commas and points:
         return _both(body, digits)
     separator = "," if commas else "."
-    grouped = re.fullmatch(rf"[1-9]\d{{0,2}}(?:{re.escape(separator)}\d{{{2 if commas else 3},3}})*{re.escape(separator)}\d{{3}}", digits)
+    grouped = re.fullmatch(
+        rf"[1-9]\d{{0,2}}(?:{re.escape(separator)}\d{{{2 if commas else 3},3}})*{re.escape(separator)}\d{{3}}", digits
+    )
     if commas + points > 1:
         return (float(digits.replace(separator, "")), "thousands" if commas else "comma") if grouped else (np.nan, "")
     if not commas:
@@ -196,7 +210,9 @@ def _both(body: str, digits: str) -> tuple[float, str]:
     decimal = "," if digits.rfind(",") > digits.rfind(".") else "."
     group = "." if decimal == "," else ","
     whole = digits.partition(decimal)[0]
-    if digits.count(decimal) > 1 or not re.fullmatch(rf"\d{{1,3}}(?:{re.escape(group)}\d{{2,3}})*{re.escape(group)}\d{{3}}", whole):
+    if digits.count(decimal) > 1 or not re.fullmatch(
+        rf"\d{{1,3}}(?:{re.escape(group)}\d{{2,3}})*{re.escape(group)}\d{{3}}", whole
+    ):
         return np.nan, ""
     return float(body.replace(group, "").replace(",", ".")), "comma" if decimal == "," else "thousands"
 
@@ -222,7 +238,11 @@ def _valued(parts: Written, style: Style) -> tuple[float, bool]:
     factor = parts.factor
     if style.mark == "duration" and parts.unit:
         factor *= (SECONDS | _MINUTES).get(parts.unit.lower(), np.nan)
-    elif parts.unit and parts.unit != style.unit and not (style.mark != "plain" and not style.unit and parts.unit in _MONEY):
+    elif (
+        parts.unit
+        and parts.unit != style.unit
+        and not (style.mark != "plain" and not style.unit and parts.unit in _MONEY)
+    ):
         return np.nan, False
     found = [_body(b, style.mark) for b in parts.bodies]
     values = [v for v, _ in found]
@@ -235,7 +255,9 @@ def _valued(parts: Written, style: Style) -> tuple[float, bool]:
 
 def style_of(values: Sequence[Any]) -> Style:
     """How the distinct cells of a column write their numbers, from the cells that show it."""
-    words = [v if isinstance(v, str) else text_of(v) for v in values if isinstance(v, str | pd.Timedelta) or _is_span(v)]
+    words = [
+        v if isinstance(v, str) else text_of(v) for v in values if isinstance(v, str | pd.Timedelta) or _is_span(v)
+    ]
     words = [w.strip() for w in words]
     odd = [w for w in words if not _PLAIN.fullmatch(w) and w.lower() not in MISSING_WORDS]
     if not odd:

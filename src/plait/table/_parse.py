@@ -14,8 +14,17 @@ from plait.table._numbers import Style, number_style, read, style_of
 from plait.table._values import MISSING_WORDS, distinct, nulls, plain, text_of
 
 __all__ = [
-    *("AMBIGUOUS", "FALSE", "ISO", "TRUE", "Parsed", "Style", "booleans", "date_format", "dates", "number_style"),
-    *("numbers", "style_of", "zones"),
+    "AMBIGUOUS",
+    "ISO",
+    "Parsed",
+    "Style",
+    "booleans",
+    "date_format",
+    "dates",
+    "number_style",
+    "numbers",
+    "style_of",
+    "zones",
 ]
 
 TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
@@ -119,7 +128,9 @@ def dates(series: pd.Series, form: str = ISO, *, utc: bool = False) -> Parsed:
         odd = read_at.isna() & ~pd.Series(there)
         if form != ISO and odd.any():  # true dates, or the form that leaves no doubt, in a column of another one
             again = stamps([w if o else None for w, o in zip(bare, odd, strict=True)], ISO)
-            read_at = read_at.where(~odd, again) if again.dtype == read_at.dtype or not read_at.notna().any() else read_at
+            read_at = (
+                read_at.where(~odd, again) if again.dtype == read_at.dtype or not read_at.notna().any() else read_at
+            )
     return _days(read_at.iloc[codes], there[codes])
 
 
@@ -127,7 +138,9 @@ def _days(found: pd.Series, missing: np.ndarray) -> Parsed:
     if found.dtype == object:  # nothing there
         return _parsed(np.full(len(found), np.nan), missing)
     stamp = found.to_numpy().astype("datetime64[us]")  # in ns, the year 1132 overflows
-    days, rest = np.divmod(stamp.astype(np.int64), _DAY)  # whole numbers first: one time has one float, whatever its unit
+    days, rest = np.divmod(
+        stamp.astype(np.int64), _DAY
+    )  # whole numbers first: one time has one float, whatever its unit
     return _parsed(np.where(np.isnat(stamp), np.nan, days + rest / _DAY), missing)
 
 

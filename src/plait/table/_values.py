@@ -39,7 +39,7 @@ def plain(series: pd.Series) -> np.ndarray:
     """
     dtype = series.dtype
     if isinstance(dtype, pd.SparseDtype):
-        series = series.sparse.to_dense()
+        series = pd.Series(np.asarray(series.array))
         dtype = series.dtype
     if dtype.kind == "f" and not _is_decimal(dtype):
         return _floats(series)
@@ -163,7 +163,12 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, int | float | Decimal | np.number):
         return ("number", float(str(value)) if isinstance(value, np.float16 | np.float32) else value)
     if isinstance(value, np.ndarray):
-        return ("array", value.dtype.str, value.shape, _key(value.tolist()) if value.dtype.hasobject else value.tobytes())
+        return (
+            "array",
+            value.dtype.str,
+            value.shape,
+            _key(value.tolist()) if value.dtype.hasobject else value.tobytes(),
+        )
     if isinstance(value, Mapping):
         return ("mapping", tuple(sorted((str(k), _key(v)) for k, v in value.items())))
     if isinstance(value, set | frozenset):
