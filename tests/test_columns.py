@@ -271,6 +271,7 @@ def test_rows_merge_by_what_they_say() -> None:
         (["1e5", "2E-3"], [1e5, 2e-3]),
         (["1.234", "0.5"], [1.234, 0.5]),
         (["0,125", "0,250"], [0.125, 0.25]),
+        (["1.234 kg", "5,5 kg"], [1234, 5.5]),
     ],
 )
 def test_numbers_in_their_spellings(words: list[str], values: list[float]) -> None:
@@ -281,7 +282,7 @@ def test_numbers_in_their_spellings(words: list[str], values: list[float]) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [["1_0"], ["1.2.3"], ["12,34,5"], ["0x1f"], ["1,2,3"], ["--5"], ["5 5"], ["(5"]]
+    "words", [["1_0"], ["1.2.3"], ["12,34,5"], ["0x1f"], ["1,2,3"], ["--5"], ["5²"], ["5 5"], ["(5"]]
 )
 def test_what_is_no_number(words: list[str]) -> None:
     assert numbers(pd.Series([*words, "7"]), number_style(pd.Series([*words, "7"]))).bad.tolist() == [True, False]

@@ -53,8 +53,6 @@ def resolve_schema(
         found = schema.from_dict({"modalities": told}, "modalities")
     elif named:
         found = schema.infer(frame, root=root)
-        if found.modalities:
-            schema.tell_unused(found, frame)
     else:
         found = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
     if not found.modalities:
@@ -113,7 +111,10 @@ def prepare(
     digest = data_hash(frame)
     given = len(frame)
     with clock.stage("schema"):
-        found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
+        named = hasattr(told, "feature_names_in_")
+        found = resolve_schema(told.modalities, frame, told.root, named)
+        if told.modalities is None and named:
+            schema.tell_unused(found, frame)
         found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         weight = weight * rows.class_weights(target, told.class_weight, task_name)

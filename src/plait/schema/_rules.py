@@ -36,7 +36,7 @@ _CODE_NAMES = frozenset(
 )
 _POSTAL = frozenset(("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "fips"))
 _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev", "eval", "holdout"))
-_PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"1", "0"})
+_PAIRS = ({"true", "false", "yes", "no", "1", "0"}, {"y", "n", "1", "0"}, {"t", "f"}, {"on", "off"})
 _ZEROS = re.compile(r"[+-]?0\d")
 _ID = re.compile(r"(?=.*\d)\S{1,64}$|[0-9a-fA-F-]{16,64}$")
 _CODE_LINE = re.compile(

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from plait.table._values import MISSING_WORDS, distinct, text_of
 
 _SIGNS = str.maketrans({"−": "-", "‒": "-", "–": "-", "⁄": "/", "’": "'", "≤": "<", "≥": ">"})
 _VULGAR = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
+_POWER = re.compile(r"\d[²³¹⁰⁴-⁹]")  # 5² is not 52
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD)\b"
 _UNIT = rf"%|‰|°\s?[CFK]?|{_CURRENCY}|[^\W\d_]{{1,12}}\.?(?:[/·][^\W\d_]{{1,8}}|[ ][^\W\d_]{{1,8}})?\d?"
@@ -109,7 +111,7 @@ def written(word: str) -> Written | None:
         >>> written("(1,234.50)")
         Written(bodies=('1,234.50',), factor=-1.0, unit='', form='(', seconds=None)
     """
-    if len(word) > 60 or not any(c.isnumeric() for c in word):
+    if len(word) > 60 or not any(c.isnumeric() for c in word) or _POWER.search(word):
         return None
     given = " ".join(word.split())
     word = unicodedata.normalize("NFKC", _VULGAR.sub(" ", given)).translate(_SIGNS).strip()
@@ -219,7 +221,7 @@ def _both(body: str, digits: str) -> tuple[float, str]:
 
 def read(value: Any, style: Style) -> tuple[float, bool]:
     """A cell as a number (NaN: it is none), and whether it is written in another way than the style."""
-    if isinstance(value, bool | int | float | np.number | np.bool_ | Decimal):
+    if isinstance(value, Real | np.bool_ | Decimal):
         return float(str(value) if isinstance(value, np.float16 | np.float32) else value), False
     word = text_of(value) if not isinstance(value, str) else value.strip()
     if style.mark != "comma" and _PLAIN.fullmatch(word):
