@@ -236,6 +236,15 @@ def test_rows_merge_by_what_they_say() -> None:
     assert len(merge_equal(yes, np.zeros(4), np.ones(4), {"b": "boolean"})[0]) == 1
 
 
+@pytest.mark.parametrize("y", [[0.0, 1.0] * 20, ["0", "1"] * 20, np.array([0, 1] * 20, dtype=object)])
+def test_the_order_of_rows_does_not_hang_on_the_type_of_the_labels(y: Any) -> None:
+    frame = pd.DataFrame({"n": np.arange(40) // 2})
+    found = merge_equal(frame, np.asarray(y), np.ones(40))
+    expected = merge_equal(frame, np.array([0, 1] * 20), np.ones(40))
+    assert found[0].equals(expected[0])
+    assert [text_of(v) for v in found[1]] == [text_of(v) for v in expected[1]]
+
+
 # -- numbers as people write them --------------------------------------------------------------------------------------
 
 

@@ -106,8 +106,7 @@ def merge_equal(
     read_as = types or {}
     keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
     targets = y[:, None] if y.ndim == 1 else y
-    amounts = "number" if y.dtype.kind == "f" else None
-    keys += [column_keys(pd.Series(targets[:, i]), amounts) for i in range(targets.shape[1])]
+    keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     went = np.full(len(kept), -1)

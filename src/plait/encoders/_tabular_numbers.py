@@ -102,17 +102,15 @@ class Number(Features):
 
 
 #: Rows that each step needs, and steps at most. On 700 rows eight steps a number cost 0.04 accuracy (Pokemon), on 9,000
-#: sixteen gain 0.01 (Hearthstone); benchmarks in docs/table.md. A number with few values has a step for each of them, so that
-#: codes which look like numbers lose nothing.
-_ROWS_A_STEP, _ROWS_A_VALUE, _STEPS, _VALUES = 500, 40, 16, 41
+#: sixteen gain 0.01 (Hearthstone); benchmarks in docs/table.md.
+_ROWS_A_STEP, _ROWS_A_VALUE, _STEPS = 500, 40, 16
 
 
 def _edges(values: np.ndarray, bins: int | None) -> tuple[float, ...]:
     """Where the steps begin and end: at the values where they are few, else at quantiles; none for a small table."""
     found = np.unique(values)
-    few = len(found) <= _VALUES and len(values) >= _ROWS_A_VALUE * len(found)
-    usual = max(_STEPS, len(found)) if few else min(_STEPS, len(values) // _ROWS_A_STEP)
-    steps = usual if bins is None else bins
+    few = len(found) <= _STEPS + 1 and len(values) >= _ROWS_A_VALUE * len(found)
+    steps = bins if bins is not None else _STEPS if few else min(_STEPS, len(values) // _ROWS_A_STEP)
     if len(found) < 3 or steps < (4 if bins is None else 1):
         return ()
     edges = found if len(found) <= steps + 1 else np.unique(np.quantile(values, np.linspace(0, 1, steps + 1)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from plait.schema._column import Column, Verdict, coded
+from plait.schema._column import Column, Verdict, coded, gapped
 from plait.schema._media import media, unusable, vector
 from plait.table._numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
 from plait.table._parse import AMBIGUOUS, ISO, booleans
@@ -176,7 +176,8 @@ def _range(column: Column) -> str:
     if not len(values):
         return "no finite number"
     few = f"{column.distinct} whole numbers, " if column.whole is not None and column.distinct <= 50 else ""
-    return f"{few}{values.min():g} to {values.max():g}"
+    gaps = "; if they are codes, write category" if few and column.distinct > 5 and gapped(column) else ""
+    return f"{few}{values.min():g} to {values.max():g}{gaps}"
 
 
 def _odd_numbers(column: Column) -> str | None:
