@@ -72,7 +72,14 @@ class Number(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1 + bins + 1)."""
+        return self._features(numbers(series, self.style))
+
+    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """As ``transform``; and which cells are written in another way than those of the fit, though understood."""
         parsed = numbers(series, self.style)
+        return *self._features(parsed), self._surprise(series, parsed)
+
+    def _features(self, parsed: Parsed) -> tuple[np.ndarray, np.ndarray]:
         values, bad = _finite(parsed)
         gone = np.isnan(values)
         filled = np.where(gone, self.centre, values)
@@ -84,15 +91,14 @@ class Number(Features):
             columns.append(gone[:, None])
         return np.hstack(columns), bad
 
-    def surprises(self, series: pd.Series) -> str | None:
-        """Cells written in another way than those of the fit; they were understood."""
-        odd = numbers(series, self.style).odd
+    def _surprise(self, series: pd.Series, parsed: Parsed) -> str | None:
+        odd = parsed.odd
         if not odd.any():
             return None
         example = str(series[odd].iloc[0])[:30]
         parts = Style.parse(self.style)
         usual = {"comma": "a decimal comma", "thousands": "separators of thousands"}.get(parts.mark, "plain numbers")
-        value = numbers(series[odd].head(1), self.style).values[0]
+        value = parsed.values[odd][0]
         return f"{int(odd.sum()):,} in '{self.name}' (e.g. {example!r}, read as {value:g}; fitted on {usual})"
 
     def _steps(self, values: np.ndarray) -> np.ndarray:
@@ -184,8 +190,11 @@ class Date(Features):
         there = np.stack(columns, axis=1) * ~gone[:, None]
         return (np.hstack([there, gone[:, None]]) if self.missing else there), parsed.bad
 
-    def surprises(self, series: pd.Series) -> str | None:
-        """Times with zones where those of the fit had none, or the reverse."""
+    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """As ``transform``; and whether times have zones where those of the fit had none, or the reverse."""
+        return *self.transform(series), self._surprise(series)
+
+    def _surprise(self, series: pd.Series) -> str | None:
         now = zones(series)
         if self.zone in ("utc", "both", "") or now in ("", self.zone):
             return None

@@ -82,12 +82,12 @@ class Tabular(Encoder):
         at = 0
         for column in self._columns:
             series = frame[column.name]
-            found, bad = column.transform(series)
+            found, bad, surprise = column.examine(series)
             x[:, at : at + found.shape[1]] = found
             at += found.shape[1]
             present |= ~nulls(series)
-            if (said := column.surprises(series)) is not None:
-                surprises.append(said)
+            if surprise is not None:
+                surprises.append(surprise)
             if bad.any():
                 example = text_of(series[bad].iloc[0])[:30]
                 what = "infinite or no number" if column.type == "number" else f"no {column.type}"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from plait.table._cells import is_media
 from plait.table._parse import Parsed, Style, date_format, dates, numbers, style_of
-from plait.table._values import MISSING_WORDS, distinct, nulls, plain, texts
+from plait.table._values import MISSING_WORDS, Distinct, distinct, nulls, plain, texts
 
 _SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
@@ -62,9 +62,14 @@ class Column:
         return list(plain(self.series)[np.flatnonzero(~self.gone)[:_SAMPLE]])
 
     @cached_property
+    def cells(self) -> Distinct:
+        """The distinct cells and where each stands; all that is read of the column is read from them."""
+        return distinct(self.series)
+
+    @cached_property
     def texts(self) -> np.ndarray:
         """Every cell as text, None where empty."""
-        return texts(self.series)
+        return texts(self.series, self.cells)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -101,17 +106,17 @@ class Column:
     @cached_property
     def style(self) -> Style:
         """How its numbers are written, if it holds any."""
-        return style_of(distinct(self.series)[1])
+        return style_of(self.cells[1])
 
     @cached_property
     def numbers(self) -> Parsed:
         """The column read as numbers, as it writes them."""
-        return numbers(self.series, self.style)
+        return numbers(self.series, self.style, self.cells)
 
     @cached_property
     def dates(self) -> Parsed:
         """The column read as dates in its own format."""
-        return dates(self.series, self.date_format or "ISO8601")
+        return dates(self.series, self.date_format or "ISO8601", self.cells)
 
     @cached_property
     def whole(self) -> np.ndarray | None:
@@ -123,7 +128,7 @@ class Column:
     @cached_property
     def date_format(self) -> str | None:
         """The format of a column of dates."""
-        return date_format(self.series)
+        return date_format(self.series, self.cells)
 
     @cached_property
     def lower(self) -> set[str]:

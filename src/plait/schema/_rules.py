@@ -71,7 +71,7 @@ def boolean(column: Column) -> Verdict | None:
     if not column.lower or not any(column.lower <= pair for pair in _PAIRS):
         return None
     words = [*sorted(column.lower), *(["empty"] if column.present < len(column.series) else [])]
-    share = float(np.nansum(booleans(column.series).values)) / len(column.series)
+    share = float(np.nansum(booleans(column.series, column.cells).values)) / len(column.series)
     return Verdict("tabular", f"{' or '.join(words)}; {share:.0%} true", "boolean")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.table._dates import AMBIGUOUS, ISO, clean, format_of, is_aware, naive_form, stamps
 from plait.table._numbers import Style, number_style, read, style_of
-from plait.table._values import MISSING_WORDS, distinct, nulls, plain, text_of
+from plait.table._values import MISSING_WORDS, Distinct, distinct, nulls, plain, text_of
 
 __all__ = [
     "AMBIGUOUS",
@@ -57,12 +57,12 @@ class Parsed:
         return 1.0 - float(self.bad.sum()) / there if there else 0.0
 
 
-def _words(series: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _words(series: pd.Series, known: Distinct | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct texts (k + 1,), None where missing, that mask, and where each row finds its own (n,).
 
     What is read is read once per distinct text; a row that holds nothing points at the last entry, which is missing.
     """
-    codes, values = distinct(series)
+    codes, values = known or distinct(series)
     found = np.empty(len(values) + 1, dtype=object)
     found[:-1] = [_word(value) for value in values]
     missing = np.array([t is None for t in found], dtype=bool)
@@ -80,19 +80,20 @@ def _parsed(values: np.ndarray, missing: np.ndarray, odd: np.ndarray | None = No
     return Parsed(values, missing, ~missing & np.isnan(values), np.zeros(len(values), bool) if odd is None else odd)
 
 
-def numbers(series: pd.Series, style: str | Style = "plain") -> Parsed:
+def numbers(series: pd.Series, style: str | Style = "plain", known: Distinct | None = None) -> Parsed:
     """A column as numbers; infinity stays infinity, the caller decides.
 
     Args:
         series: cells of any type. Real numbers are taken as they are, whatever the style.
         style: how texts are written, as ``number_style`` finds it at the fit.
+        known: what ``distinct`` gave of the series, where it was asked already.
     """
     cells = plain(series)
     if cells.dtype != object:
         values = cells.astype(np.float64)
         return _parsed(values, np.isnan(values))
     style = Style.parse(style) if isinstance(style, str) else style
-    codes, found = distinct(series)
+    codes, found = known or distinct(series)
     missing = np.array([*(_word(v) is None for v in found), True], dtype=bool)
     values, odd = np.full(len(found) + 1, np.nan), np.zeros(len(found) + 1, dtype=bool)
     for i in np.flatnonzero(~missing):
@@ -100,15 +101,15 @@ def numbers(series: pd.Series, style: str | Style = "plain") -> Parsed:
     return _parsed(values[codes], missing[codes], odd[codes])
 
 
-def booleans(series: pd.Series) -> Parsed:
+def booleans(series: pd.Series, known: Distinct | None = None) -> Parsed:
     """A column as 1.0 and 0.0."""
-    words, missing, codes = _words(series)
+    words, missing, codes = _words(series, known)
     low = [None if w is None else w.lower() for w in words]
     values = np.array([1.0 if w in TRUE else 0.0 if w in FALSE else np.nan for w in low], dtype=np.float64)
     return _parsed(values[codes], missing[codes])
 
 
-def dates(series: pd.Series, form: str = ISO, *, utc: bool = False) -> Parsed:
+def dates(series: pd.Series, form: str = ISO, known: Distinct | None = None, *, utc: bool = False) -> Parsed:
     """A column as days since 1970, read in one format (``ISO8601`` or one of strptime).
 
     The clock of the place counts: ``2020-01-03T20:00-05:00`` is Friday at eight in the evening. ``utc`` turns all to UTC, as
@@ -118,7 +119,7 @@ def dates(series: pd.Series, form: str = ISO, *, utc: bool = False) -> Parsed:
         aware = isinstance(series.dtype, pd.DatetimeTZDtype)
         found = (series.dt.tz_convert("UTC") if utc else series).dt.tz_localize(None) if aware else series
         return _days(found, nulls(series))
-    words, there, codes = _words(series)
+    words, there, codes = _words(series, known)
     if utc:
         read_at = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
         read_at = read_at if read_at.dtype == object else read_at.dt.tz_localize(None)
@@ -155,14 +156,14 @@ def zones(series: pd.Series) -> str:
     return "both" if len(found) > 1 else {True: "aware", False: "naive"}[found.pop()] if found else ""
 
 
-def date_format(series: pd.Series) -> str | None:
+def date_format(series: pd.Series, known: Distinct | None = None) -> str | None:
     """The one format of a column of dates, ``"ambiguous"`` where day and month look alike, None where there is none.
 
     A few words (``unknown``, ``TBD``) and impossible dates beside many dates do not hinder it: they count as missing.
     """
     if series.dtype.kind == "M":
         return ISO
-    words, missing, codes = _words(series)
+    words, missing, codes = _words(series, known)
     rows = Counter(codes.tolist())
     there = [i for i in range(len(words) - 1) if not missing[i]]
     dated = [i for i in there if any(c.isdigit() for c in words[i])]

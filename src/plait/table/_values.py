@@ -21,6 +21,9 @@ MISSING_WORDS = frozenset(
 
 _T = TypeVar("_T")
 
+#: What ``distinct`` gives of a column; whoever has it hands it on, so that cells are told apart once.
+Distinct = tuple[np.ndarray, list[Any]]
+
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
@@ -135,7 +138,7 @@ def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
             yield known[cell]
 
 
-def distinct(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
+def distinct(series: pd.Series) -> Distinct:
     """Code of each cell (n,), -1 where there is nothing, and the distinct values in order of appearance.
 
     ``1`` and ``1.0`` are one value; ``True`` and ``"1"`` are others, whichever comes first.
@@ -180,9 +183,9 @@ def _key(value: Any) -> Hashable:
     return (type(value).__name__, value if isinstance(value, Hashable) else id(value))
 
 
-def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
+def mapped(series: pd.Series, function: Callable[[Any], Any], known: Distinct | None = None) -> np.ndarray:
     """Object array (n,) of ``function`` of each cell, None where there is nothing; called once per distinct value."""
-    codes, values = distinct(series)
+    codes, values = known or distinct(series)
     blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
     answers = np.empty(len(values) + 1, dtype=object)  # the last one answers code -1
     for i, value in enumerate(values):
@@ -191,9 +194,9 @@ def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
     return found
 
 
-def texts(series: pd.Series) -> np.ndarray:
+def texts(series: pd.Series, known: Distinct | None = None) -> np.ndarray:
     """Object array (n,) of ``text_of`` each cell, None where there is nothing."""
-    return mapped(series, text_of)
+    return mapped(series, text_of, known)
 
 
 def items_of(value: Any) -> tuple[str, ...]:
