@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from plait.errors import PlaitError, TableError
 from plait.media import Blob, Changed
 from plait.table._cells import vector_of
 from plait.table._parse import ISO, booleans, date_format, dates, number_style, numbers
-from plait.table._values import items, plain, text_of
+from plait.table._values import distinct, items_of, text_of
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
@@ -32,11 +32,16 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
     word, _, form = (type or "").partition(" ")
     if word in ("number", "boolean", "date"):
         return _number_keys(_read(column, word, form))
-    if word == "list":
-        return _each_key(items(column))
-    if word == "vector":
-        return _each_key([v if (array := vector_of(v)) is None else array for v in plain(column)])
-    return _each_key(plain(column).tolist())
+    make = {"list": items_of, "vector": _vector}.get(word, lambda cell: cell)
+    codes, values = distinct(column)
+    digests = [_cell_digest(make(value)) for value in values]
+    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, cell_key(""))]  # the last one is of nothing
+    return np.array(keys, dtype=np.uint64)[codes]
+
+
+def _vector(cell: Any) -> Any:
+    found = vector_of(cell)
+    return cell if found is None else found
 
 
 def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
@@ -48,20 +53,6 @@ def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
 def _number_keys(values: np.ndarray) -> np.ndarray:
     values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, and no minus zero
     return np.asarray(pd.util.hash_array(values))
-
-
-def _each_key(cells: Iterable[Any]) -> np.ndarray:
-    known: dict[str, int] = {}
-    keys = []
-    for cell in cells:
-        text = cell if type(cell) is str else None
-        if text is not None and text in known:
-            keys.append(known[text])
-            continue
-        keys.append(int.from_bytes(_cell_digest(cell)[:8], "little"))
-        if text is not None:
-            known[text] = keys[-1]
-    return np.array(keys, dtype=np.uint64)
 
 
 def _cell_digest(cell: Any) -> bytes:
