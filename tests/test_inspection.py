@@ -286,7 +286,7 @@ def test_other_tasks(task, tmp_path):
 
 def test_runs_of_two_tasks_are_not_compared():
     frame = table(40)
-    x = frame[["size", "weight", "day"]]
+    x = frame[["size", "weight"]]
     a = FusionClassifier(**QUICK).fit(x, frame["label"])
     b = FusionRegressor(**QUICK).fit(x, frame["size"])
     with pytest.raises(ConfigError, match="different tasks"):

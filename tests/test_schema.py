@@ -100,7 +100,7 @@ def test_what_a_column_is_taken_for(kind: str, cells: Any) -> None:
     ("cells", "kind", "doubt"),
     [
         ([f"{i * 997:,}" for i in range(1, N + 1)], "tabular:category", "numbers written as"),
-        ([f"{i / 7:.2f}".replace(".", ",") for i in range(N)], "tabular:category", "write type 'number'"),
+        ([f"{i / 7:.2f}".replace(".", ",") for i in range(N)], "tabular:number", "read with a decimal comma"),
         ([f"{i % 12 + 1:02}/{i % 11 + 1:02}/2020" for i in range(N)], "tabular:category", "day and month"),
         ([str(i) if i % 2 else f"w{i % 7}" for i in range(N)], "tabular:category", "a mixture: 50% numbers"),
         ([np.inf if i == 3 else i * 0.7 for i in range(N)], "tabular:number", "1 infinite cells"),

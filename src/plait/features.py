@@ -42,9 +42,9 @@ def make_encoder(
         options["name"] = usual(modality.kind)
     if options["name"] in FOLDERS.values():
         options.setdefault("kind", modality.kind)
-    elif modality.kind == "tabular" and types:
-        options.setdefault("types", dict(types))
     variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
+    if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
+        options["types"] = {**types, **(options.get("types") or {})}
     return _suited(config.build(variant, options, where), modality)
 
 
@@ -94,16 +94,39 @@ def check_found_again(encoders: Mapping[str, Encoder]) -> None:
 class Featurizer:
     """The encoders of a schema, in its order, and what they make of a table."""
 
-    def __init__(self, schema: Schema, overrides: Mapping[str, Any] | None = None) -> None:
-        """Resolve every encoder; names and options are checked here, weights are not loaded."""
+    def __init__(
+        self, schema: Schema, overrides: Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+    ) -> None:
+        """Resolve every encoder; names and options are checked here, weights are not loaded.
+
+        Args:
+            schema: the modalities.
+            overrides: modality or kind -> encoder.
+            types: of tabular columns that the schema names none for.
+        """
         self.schema = schema
         overrides = dict(overrides or {})
         known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
         config.check_fields(overrides, known, "encoders")
         self.encoders = {
-            m.name: make_encoder(m, overrides.get(m.name, overrides.get(m.kind)), schema.types_of(m))
+            m.name: make_encoder(
+                m,
+                overrides.get(m.name, overrides.get(m.kind)),
+                {**{c: t for c, t in (types or {}).items() if c in m.columns}, **schema.types_of(m)},
+            )
             for m in schema.modalities
         }
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """How each column is read: the type of a tabular one, else the kind of its modality."""
+        found: dict[str, str] = {}
+        for modality in self.schema.modalities:
+            told = getattr(self.encoders[modality.name], "types", {}) if modality.kind == "tabular" else {}
+            for column in modality.columns:
+                kind = told.get(column, "" if modality.kind == "tabular" else modality.kind)
+                found[column] = kind if found.get(column, kind) == kind else ""  # in two modalities: as it stands
+        return found
 
     def fit(self, frame: pd.DataFrame, root: str | None) -> None:
         """Let the encoders learn statistics and vocabularies from the training rows."""

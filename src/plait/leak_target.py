@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.table._parse import numbers
+from plait.table._parse import number_style, numbers
 from plait.table._values import items, nulls, texts
 
 #: Score, whether it is far better than knowing nothing, and what to say.
@@ -59,7 +59,7 @@ def target_of(series: pd.Series, task: str) -> Target | None:
     series = series.iloc[rows]
     words = np.array([str(t) for t in texts(series)], dtype=object)
     if task == "regression":
-        return _Amount(rows, words, [()] * len(rows), numbers(series).values)
+        return _Amount(rows, words, [()] * len(rows), numbers(series, number_style(series)).values)
     found = items(series) if task == "multilabel" else [(w,) for w in words]
     names = [tuple(item.lower() for item in row or ()) for row in found]
     if task == "multilabel":

@@ -119,19 +119,23 @@ def prepare(
     digest = data_hash(frame)
     given = len(frame)
     with clock.stage("schema"):
-        found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
+        named = hasattr(told, "feature_names_in_")
+        found = resolve_schema(told.modalities, frame, told.root, named)
+        if told.modalities is None and named:
+            schema.tell_unused(found, frame)
         found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         weight = weight * rows.class_weights(target, told.class_weight, task_name)
+        features = Featurizer(found, told.encoders, schema.tabular_types(found, frame))
+        check_found_again(features.encoders)
         used = list(found.columns)
-        frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
+        frame, target, weight, went = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
         task = _named(told, task)
         enhancements = enhancement.parse(told.align, found)
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
-        features = Featurizer(found, told.encoders)
-        check_found_again(features.encoders)
+
         features.fit(frame, told.root)
     with clock.stage("tune"):
         drawn = seed_of(told.random_state) if any(m.train == "tuned" for m in found.modalities) else 0

@@ -14,55 +14,90 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import CellError, PlaitError, TableError
-from plait.media import Blob, as_array, content
-from plait.table._values import each_once
+from plait.media import Blob, Changed, as_array, content
+from plait.table._cells import vector_of
+from plait.table._parse import ISO, booleans, date_format, dates, number_style, numbers
+from plait.table._values import distinct, items_of, text_of
 
 
-def column_keys(column: pd.Series) -> np.ndarray:
-    """A 64-bit key per cell (n,), equal for equal cells, the same in every process."""
-    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
-        return np.asarray(pd.util.hash_array(column.to_numpy()))
-    keys = each_once(column, lambda cell: int.from_bytes(_cell_digest(cell)[:8], "little"))
-    return np.fromiter(keys, dtype=np.uint64, count=len(column))
+def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
+    """A 64-bit key per cell (n,): equal for cells that an encoder could not tell apart, the same in every process.
+
+    It hangs on what a cell says, not on the type that it is kept in, so that a table in three formats is one table.
+
+    Args:
+        column: cells of any type.
+        type: how the column is read (``number``, ``boolean``, ``date %d/%m/%Y``, ``list``, ``vector``); None: as it stands.
+    """
+    word, _, form = (type or "").partition(" ")
+    if word in ("number", "boolean", "date"):
+        return _number_keys(_read(column, word, form))
+    make = {"list": items_of, "vector": _vector}.get(word, lambda cell: cell)
+    codes, values = distinct(column)
+    digests = [_cell_digest(make(value)) for value in values]
+    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, cell_key(""))]  # the last one is of nothing
+    return np.array(keys, dtype=np.uint64)[codes]
+
+
+def _vector(cell: Any) -> Any:
+    found = vector_of(cell)
+    return cell if found is None else found
+
+
+def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
+    if word == "number":
+        return numbers(column, number_style(column)).values
+    return booleans(column).values if word == "boolean" else dates(column, form or date_format(column) or ISO).values
+
+
+def _number_keys(values: np.ndarray) -> np.ndarray:
+    values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, and no minus zero
+    return np.asarray(pd.util.hash_array(values))
 
 
 def _cell_digest(cell: Any) -> bytes:
     """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
-    if isinstance(cell, str | bytes | bytearray | memoryview):
-        return cell_key(cell)
-    if isinstance(cell, np.ndarray):
-        if cell.dtype != object:
-            return cell_key(cell)
-        cell = cell.tolist()  # as Parquet gives lists of lists
     if isinstance(cell, Mapping):
-        cell = [part for key in sorted(cell, key=str) for part in (key, cell[key])]
+        cell = ["mapping", *(part for key in sorted(cell, key=str) for part in (str(key), cell[key]))]
     if isinstance(cell, set | frozenset):
-        cell = sorted(cell, key=str)
+        cell = ["set", *sorted(map(text_of, cell))]
+    if isinstance(cell, np.ndarray) and cell.dtype.hasobject:
+        cell = cell.tolist()  # as Parquet gives lists of lists
     if isinstance(cell, list) and cell and isinstance(cell[0], list) and (array := as_array(cell)) is not None:
         return cell_key(array)
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         parts = b"".join(_cell_digest(part) for part in cell)
-        return hashlib.blake2b(f"{type(cell).__name__} {len(cell)} ".encode() + parts, digest_size=16).digest()
+        return hashlib.blake2b(f"list {len(cell)} ".encode() + parts, digest_size=16).digest()
+    if isinstance(cell, Blob) and cell.path is not None:
+        return cell_key(repr(cell))  # its file need not be read for an order of rows
+    if isinstance(cell, bytes | bytearray | memoryview | np.ndarray | Blob | Changed):
+        return cell_key(cell)
     try:
-        held = cell_key(cell) if isinstance(cell, Blob) and cell.path is None else content(cell)
+        held = content(cell)
     except CellError as error:  # it counts as absent, for this reason
         held = f"broken {error}"
     if held is not cell:
         return _cell_digest(held)
-    if type(cell).__repr__ is object.__repr__:
+    if type(cell).__repr__ is object.__repr__ and type(cell).__str__ is object.__str__:
         raise TableError(
             f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
         )
-    return hashlib.blake2b(f"{type(cell).__name__}:{cell!r}".encode(), digest_size=16).digest()
+    return cell_key("" if cell is None or pd.isna(cell) else text_of(cell))
 
 
 def merge_equal(
-    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray
+    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray, types: Mapping[str, str] | None = None
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """Rows without weight dropped, equal rows with equal targets made one with the sum of their weights, in an order of content.
 
     So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
     both trained on and held out.
+
+    Args:
+        frame: the rows.
+        y: targets (n,) or (n, C).
+        weight: (n,).
+        types: how columns are read, as ``column_keys`` takes them.
 
     Returns:
         Rows, targets, weights, and where each given row went (n,); -1: nowhere.
@@ -72,7 +107,8 @@ def merge_equal(
         raise TableError("every sample_weight is zero; at least one row must count")
     if not kept.all():
         frame, y, weight = frame[kept], y[kept], weight[kept]
-    keys = [column_keys(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    read_as = types or {}
+    keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
     targets = y[:, None] if y.ndim == 1 else y
     keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import PlaitWarning, TableError, nearest
-from plait.table._parse import numbers
+from plait.table._parse import number_style, numbers
 from plait.table._values import items, nulls, text_of, texts
 
 
@@ -107,7 +107,7 @@ def target_array(series: pd.Series, task: str, classes: Sequence[Any]) -> np.nda
 
 
 def _numbers(series: pd.Series) -> np.ndarray:
-    parsed = numbers(series)
+    parsed = numbers(series, number_style(series))
     values = np.asarray(parsed.values, dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():

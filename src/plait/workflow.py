@@ -85,6 +85,7 @@ def fit_table(
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
+    schema.tell_unused(found, frame, (split_column, group))
     warned = leaks(frame, found)
     for leak in warned:
         warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=2)

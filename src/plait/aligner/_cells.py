@@ -41,6 +41,7 @@ def schema_of(
         found = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
         if group in frame.columns and len(found.modalities) < 2:
             found = schema.infer(frame, root=root)
+        schema.tell_unused(found, frame, (group,))
     learning = [m.name for m in found.modalities if m.train != "frozen"]
     if learning:
         raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")

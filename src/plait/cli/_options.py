@@ -85,13 +85,26 @@ def assignments(
 
 
 def read_schema(
-    frame: Any, schema_file: Path | None, target: str | None, task: str | None, root: str | None, table: Path
+    frame: Any,
+    schema_file: Path | None,
+    target: str | None,
+    task: str | None,
+    root: str | None,
+    table: Path,
+    *,
+    tell_unused: bool = True,
 ) -> tuple[Any, dict[str, Any]]:
-    """The schema from its file, or inferred; and the settings that stand in the file."""
+    """The schema from its file, or inferred; and the settings that stand in the file.
+
+    ``tell_unused``: of an inferred one, say which columns it leaves out.
+    """
     from plait import config, schema
 
     if schema_file is None:
-        return schema.infer(frame, target=target, root=root or str(table.parent), task=task), {}
+        inferred = schema.infer(frame, target=target, root=root or str(table.parent), task=task)
+        if tell_unused:
+            schema.tell_unused(inferred, frame)
+        return inferred, {}
     settings = config.read_yaml(schema_file).get("settings") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")

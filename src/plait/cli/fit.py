@@ -57,7 +57,7 @@ def fit(
     from plait.workflow import fit_table
 
     frame = read_table(table, encoding)
-    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    found, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
         from_file,

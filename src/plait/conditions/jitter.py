@@ -45,7 +45,7 @@ class Jitter(RowCondition):
 
         if (told or tabular_type(series)) != "number":
             return None
-        style = "plain" if numbers(series).share >= 0.5 else number_style(series)  # as the encoder reads it
+        style = number_style(series)  # as the encoder reads it
         values = numbers(series, style).values
         finite = values[np.isfinite(values)]
         return _Spread(style, float(finite.std()) if len(finite) else 0.0)
@@ -66,4 +66,4 @@ class Jitter(RowCondition):
 
 def _written(value: float, style: str) -> Any:
     """As the column's other numbers are written."""
-    return repr(float(value)).replace(".", ",") if style == "comma" else float(value)
+    return repr(float(value)).replace(".", ",") if style.startswith("comma") else float(value)

@@ -45,6 +45,10 @@ class Features(ABC):
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Features (n, k), and (n,) bool of the cells that were not understood."""
 
+    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """What ``transform`` gives, and what is unlike the fit in the way that understood cells are written."""
+        return *self.transform(series), None
+
     def state(self) -> dict[str, Any]:
         """JSON values from which ``restore`` makes the same features."""
         return {"type": self.type, **dataclasses.asdict(self)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.encoders._tabular_base import Features, Limits
-from plait.table._parse import ISO, Parsed, booleans, date_format, dates, number_style, numbers
+from plait.table._parse import AMBIGUOUS, ISO, Parsed, Style, booleans, date_format, dates, number_style, numbers, zones
 
 
 def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
@@ -58,7 +58,7 @@ class Number(Features):
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn how the numbers are written, their quartiles and quantiles."""
-        style = "plain" if numbers(series).share >= 0.5 else number_style(series)
+        style = number_style(series)
         values, _ = _finite(numbers(series, style))
         there = values[~np.isnan(values)]
         centre, scale = robust_scale(there)
@@ -72,7 +72,15 @@ class Number(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1 + bins + 1)."""
-        values, bad = _finite(numbers(series, self.style))
+        return self._features(numbers(series, self.style))
+
+    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """As ``transform``; and which cells are written in another way than those of the fit, though understood."""
+        parsed = numbers(series, self.style)
+        return *self._features(parsed), self._surprise(series, parsed)
+
+    def _features(self, parsed: Parsed) -> tuple[np.ndarray, np.ndarray]:
+        values, bad = _finite(parsed)
         gone = np.isnan(values)
         filled = np.where(gone, self.centre, values)
         with np.errstate(over="ignore"):
@@ -82,6 +90,16 @@ class Number(Features):
         if self.missing:
             columns.append(gone[:, None])
         return np.hstack(columns), bad
+
+    def _surprise(self, series: pd.Series, parsed: Parsed) -> str | None:
+        odd = parsed.odd
+        if not odd.any():
+            return None
+        example = str(series[odd].iloc[0])[:30]
+        parts = Style.parse(self.style)
+        usual = {"comma": "a decimal comma", "thousands": "separators of thousands"}.get(parts.mark, "plain numbers")
+        value = parsed.values[odd][0]
+        return f"{int(odd.sum()):,} in '{self.name}' (e.g. {example!r}, read as {value:g}; fitted on {usual})"
 
     def _steps(self, values: np.ndarray) -> np.ndarray:
         edges = np.asarray(self.edges)
@@ -142,15 +160,16 @@ class Date(Features):
     scale: float
     clock: bool
     missing: bool
+    zone: str = "utc"  # models of the first version turned all times to UTC
 
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
         told = form or date_format(series) or ISO
-        days = dates(series, ISO if told == "ambiguous" else told).values
+        days = dates(series, ISO if told == AMBIGUOUS else told).values
         there = days[~np.isnan(days)]
         clock = bool((there % 1.0 != 0).any())
-        return cls(str(series.name), told, *robust_scale(there), clock, len(there) < len(days))
+        return cls(str(series.name), told, *robust_scale(there), clock, len(there) < len(days), zones(series))
 
     def labels(self) -> list[str]:
         """Days, year, week, day, missing."""
@@ -160,7 +179,7 @@ class Date(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, 6 + 2 with a time of day + 1)."""
-        parsed = dates(series, self.form)
+        parsed = dates(series, self.form, utc=self.zone == "utc")
         gone = np.isnan(parsed.values)
         days = np.where(gone, self.centre, parsed.values)
         columns = [soft_clip((days - self.centre) * self.scale)]
@@ -170,3 +189,18 @@ class Date(Features):
         columns.append(((np.floor(days) + 3) % 7 >= 5).astype(np.float64))  # the first of 1970 was a Thursday
         there = np.stack(columns, axis=1) * ~gone[:, None]
         return (np.hstack([there, gone[:, None]]) if self.missing else there), parsed.bad
+
+    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """As ``transform``; and whether times have zones where those of the fit had none, or the reverse."""
+        return *self.transform(series), self._surprise(series)
+
+    def _surprise(self, series: pd.Series) -> str | None:
+        now = zones(series)
+        if self.zone in ("utc", "both", "") or now in ("", self.zone):
+            return None
+        said = {
+            "naive": "without a time zone",
+            "aware": "with a time zone",
+            "both": "some with, some without a time zone",
+        }
+        return f"'{self.name}' has times {said[now]}, fitted {said[self.zone]}: the local time is read"

@@ -78,17 +78,24 @@ class Tabular(Encoder):
         x = np.zeros((len(frame), self.dim), dtype=np.float32)
         present = np.zeros(len(frame), dtype=bool)
         odd: list[str] = []
+        surprises: list[str] = []
         at = 0
         for column in self._columns:
             series = frame[column.name]
-            found, bad = column.transform(series)
+            found, bad, surprise = column.examine(series)
             x[:, at : at + found.shape[1]] = found
             at += found.shape[1]
             present |= ~nulls(series)
+            if surprise is not None:
+                surprises.append(surprise)
             if bad.any():
                 example = text_of(series[bad].iloc[0])[:30]
                 what = "infinite or no number" if column.type == "number" else f"no {column.type}"
                 odd.append(f"{int(bad.sum()):,} in '{column.name}' are {what} (e.g. {example!r})")
+        if surprises:
+            warnings.warn(
+                f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=2
+            )
         if odd:
             warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
         return {"x": x, "present": present}

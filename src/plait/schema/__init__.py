@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plait.encoders._base import KINDS
-from plait.errors import ConfigError, TableError, nearest
+from plait.errors import ConfigError, PlaitWarning, TableError, nearest
 from plait.schema._names import name_problem
 
 if TYPE_CHECKING:
@@ -128,6 +129,32 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     from plait.schema._infer import infer_schema  # late: it needs this module
 
     return infer_schema(frame, target, root, task)
+
+
+def tabular_types(schema: Schema, frame: pd.DataFrame) -> dict[str, str]:
+    """The type of every tabular column of a schema: the one that it names, else the one that the cells look like."""
+    from plait.schema._infer import tabular_type
+
+    columns = [c for m in schema.modalities if m.kind == "tabular" for c in m.columns]
+    return {c: schema.types.get(c) or tabular_type(frame[c]) for c in columns}
+
+
+def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] = ()) -> None:
+    """Say in one ``PlaitWarning`` which columns of a table are not learned from, and why.
+
+    Args:
+        schema: what is learned from.
+        frame: the table.
+        also: columns that serve something else, as the groups.
+    """
+    used = {schema.target, *also, *(c for m in schema.modalities for c in m.columns)}
+    unused = [str(c) for c in frame.columns if c not in used]
+    if not unused:
+        return
+    reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]
+    verb = "is" if len(unused) == 1 else "are"
+    message = f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}"
+    warnings.warn(message, PlaitWarning, stacklevel=3)
 
 
 def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advice: str = "") -> None:

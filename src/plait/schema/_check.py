@@ -93,8 +93,7 @@ def _untyped(present: pd.Series, where: str, told: str) -> str | None:
 
 def _parse(present: pd.Series, word: str, form: str) -> Parsed | None:
     if word == "number":
-        parsed = numbers(present)
-        return parsed if parsed.share >= 0.5 else numbers(present, number_style(present))
+        return numbers(present, number_style(present))
     if word == "boolean":
         return booleans(present)
     if word == "date":

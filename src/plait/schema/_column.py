@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from plait.table._cells import is_media
-from plait.table._parse import Parsed, date_format, number_style, numbers
-from plait.table._values import MISSING_WORDS, nulls, texts
+from plait.table._parse import Parsed, Style, date_format, dates, numbers, style_of
+from plait.table._values import MISSING_WORDS, Distinct, distinct, nulls, plain, texts
 
 _SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
@@ -61,12 +61,17 @@ class Column:
     @cached_property
     def values(self) -> list[Any]:
         """The first present cells, as they are."""
-        return list(self.series[~self.gone].iloc[:_SAMPLE])
+        return list(plain(self.series)[np.flatnonzero(~self.gone)[:_SAMPLE]])
+
+    @cached_property
+    def cells(self) -> Distinct:
+        """The distinct cells and where each stands; all that is read of the column is read from them."""
+        return distinct(self.series)
 
     @cached_property
     def texts(self) -> np.ndarray:
         """Every cell as text, None where empty."""
-        return texts(self.series)
+        return texts(self.series, self.cells)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -85,14 +90,35 @@ class Column:
         return len(self.counts)
 
     @cached_property
-    def numbers(self) -> Parsed:
-        """The column read as numbers."""
-        return numbers(self.series)
+    def alike(self) -> float:
+        """Chance that two rows drawn at random hold the same text.
+
+        Half of the table says nearly the same of it, which is not true of a number or a share of distinct values: what a
+        column is taken for must not change when the table grows.
+        """
+        counts = np.fromiter(self.counts.values(), dtype=np.float64)
+        total = counts.sum()
+        return float((counts * (counts - 1)).sum() / (total * (total - 1))) if total > 1 else 1.0
+
+    @property
+    def levels(self) -> float:
+        """Number of equally frequent values that would be as often alike; infinite when no value comes twice."""
+        return 1.0 / self.alike if self.alike else float("inf")
 
     @cached_property
-    def style(self) -> str:
+    def style(self) -> Style:
         """How its numbers are written, if it holds any."""
-        return number_style(pd.Series(self.sample, dtype=object))
+        return style_of(self.cells[1])
+
+    @cached_property
+    def numbers(self) -> Parsed:
+        """The column read as numbers, as it writes them."""
+        return numbers(self.series, self.style, self.cells)
+
+    @cached_property
+    def dates(self) -> Parsed:
+        """The column read as dates in its own format."""
+        return dates(self.series, self.date_format or "ISO8601", self.cells)
 
     @cached_property
     def whole(self) -> np.ndarray | None:
@@ -104,7 +130,7 @@ class Column:
     @cached_property
     def date_format(self) -> str | None:
         """The format of a column of dates."""
-        return date_format(self.series)
+        return date_format(self.series, self.cells)
 
     @cached_property
     def lower(self) -> set[str]:
@@ -132,17 +158,32 @@ class Column:
 
 
 def coded(column: Column) -> bool:
-    """Whether whole numbers look like codes: few of them, often repeated, with gaps that nothing fills.
+    """Whether whole numbers look like codes: they come again, lie in groups far apart (3, 14, 1004, 1466), and are not round.
 
-    Counts and scores fill their range (1, 2, 3, ...); codes do not (3, 14, 1004, 1466).
+    Counts and scores fill their range; amounts with gaps (50, 100, 250, 3000) are round, or grow step by step.
     """
     values = column.whole
-    if values is None:
+    if values is None or column.levels > 200:
+        return False
+    found, counts = np.unique(values, return_counts=True)
+    if len(found) < 3 or found[0] < 0:
+        return False
+    large = found[found >= 10]
+    jumps = np.flatnonzero(found[1:] > 10 * np.maximum(found[:-1], 10))
+    below = np.cumsum(counts)[jumps] / len(values)
+    apart = any(0.05 <= share <= 0.95 and 2 <= at + 1 <= len(found) - 2 for share, at in zip(below, jumps, strict=True))
+    return apart and bool((large % 5 == 0).mean() < 0.5)
+
+
+def gapped(column: Column) -> bool:
+    """Whether the whole numbers of a target are few, come again, leave more than half of their range out and are not round."""
+    values = column.whole
+    if values is None or column.levels > 200:
         return False
     found = np.unique(values)
     low, high = np.quantile(values, [0.05, 0.95])  # a few wild values say nothing
     within = found[(found >= low) & (found <= high)]
-    if len(within) < 3 or len(found) > 200 or len(values) < 5 * len(found):
+    if len(within) < 3 or (within % 5 == 0).mean() >= 0.5:
         return False
     step = int(np.gcd.reduce(np.diff(within)))  # 10, 20, 30 have no gaps
     return len(within) / (int(within[-1] - within[0]) // step + 1) < 0.5

@@ -11,10 +11,10 @@ import pandas as pd
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.schema import Modality, Schema
 from plait.schema._check import check_frame
-from plait.schema._column import Column, Verdict, coded
+from plait.schema._column import Column, Verdict, gapped
 from plait.schema._media import repeated
 from plait.schema._names import distinct_names
-from plait.schema._rules import RULES, TABULAR, items_list
+from plait.schema._rules import RULES, TABULAR, code_name, items_list
 
 #: Kinds whose columns are joined into one modality.
 _JOINED = ("text", "code", "tabular")
@@ -93,12 +93,14 @@ def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
     listed = items_list(column)
     if listed is not None:
         return "multilabel", f"several classes per row: {listed.reason}", None
-    if column.numbers.share == 1.0 and series.dtype.kind != "b" and _is_amount(column):
+    numeric = column.numbers.share == 1.0 and series.dtype.kind != "b" and not column.style.ambiguous
+    whole = column.whole is not None
+    if numeric and series.dtype.name != "category" and not (whole and code_name(column)) and _is_amount(column):
         return "regression", f"a number: {column.distinct:,} distinct values", None
     doubt = None
     if column.distinct > max(_MANY, 0.5 * column.present):
         doubt = f"{column.distinct:,} distinct values in {column.present:,} rows are hardly classes"
-    kind = "whole numbers" if column.whole is not None and column.numbers.share == 1.0 else "values"
+    kind = "whole numbers" if whole and column.numbers.share == 1.0 else "values"
     return "classification", f"one class per row: {column.distinct:,} distinct {kind}", doubt
 
 
@@ -107,4 +109,4 @@ def _is_amount(column: Column) -> bool:
     distinct = len(np.unique(column.numbers.values[~column.numbers.missing]))
     if column.whole is None:
         return distinct > _MANY // 2
-    return distinct > _MANY and not coded(column)
+    return distinct > _MANY and not gapped(column)

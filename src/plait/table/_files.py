@@ -134,6 +134,7 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
             unique_names(names, path)
             for batch in file.iter_batches(batch_size=rows, columns=names):
                 table = arrow.Table.from_batches([batch])
-                yield table.to_pandas(ignore_metadata=True)  # an index kept by pandas is a column like any other
+                # An index kept by pandas is a column like any other; whole numbers of 64 bits stay exact beside nulls.
+                yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     except (arrow.ArrowException, OSError) as error:
         raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

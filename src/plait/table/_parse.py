@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from plait.table._values import MISSING_WORDS, distinct, nulls, text_of
+from plait.table._dates import AMBIGUOUS, ISO, clean, format_of, is_aware, naive_form, stamps
+from plait.table._numbers import Style, number_style, read, style_of
+from plait.table._values import MISSING_WORDS, Distinct, distinct, nulls, plain, text_of
+
+__all__ = [
+    "AMBIGUOUS",
+    "ISO",
+    "Parsed",
+    "Style",
+    "booleans",
+    "date_format",
+    "dates",
+    "number_style",
+    "numbers",
+    "style_of",
+    "zones",
+]
 
 TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
 FALSE = frozenset(("false", "no", "n", "f", "off", "0"))
 
-#: How a number may be written: ``plain`` (12.5), ``comma`` (1.234,5) or ``thousands`` (1,234.5).
-STYLES = ("plain", "comma", "thousands")
-
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_COMMA = re.compile(r"[+-]?(\d{1,3}([. ]\d{3})+|\d+),\d+|[+-]?\d{1,3}(\.\d{3}){2,}")
-_UNITS = re.compile(r"[\s\u00a0\u202f'$€£¥%]")  # spaces and apostrophes between thousands, currencies, per cent
-
-ISO = "ISO8601"
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)? ?(Z|[+-]\d\d:?\d\d)?)?")
-_DAY_MONTH = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?:[ T](\d{1,2}:\d\d(?::\d\d)?))?")
-_FORMATS = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d"),
-    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"),
-    *("%B %Y", "%b %Y"),
-)
-_BASIC = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_SAMPLE = 2000  # distinct words from which the format of dates is found
+_ODD_WORDS = 3  # distinct words such as TBD that a column of dates or numbers may hold
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,16 @@ class Parsed:
     """A column as floats.
 
     Attributes:
-        values: (n,) float64, NaN where there is none; dates are days since 1970.
+        values: (n,) float64, NaN where there is none; dates are days since 1970, durations seconds.
         missing: (n,) bool, empty cells and words such as NA.
         bad: (n,) bool, cells that hold something else.
+        odd: (n,) bool, cells that were understood although the column writes its numbers in another way.
     """
 
     values: np.ndarray
     missing: np.ndarray
     bad: np.ndarray
+    odd: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def share(self) -> float:
@@ -53,101 +57,139 @@ class Parsed:
         return 1.0 - float(self.bad.sum()) / there if there else 0.0
 
 
-def _words(series: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _words(series: pd.Series, known: Distinct | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct texts (k + 1,), None where missing, that mask, and where each row finds its own (n,).
 
     What is read is read once per distinct text; a row that holds nothing points at the last entry, which is missing.
     """
-    codes, values = distinct(series)
+    codes, values = known or distinct(series)
     found = np.empty(len(values) + 1, dtype=object)
-    for i, value in enumerate(values):
-        text = None if isinstance(value, str) and (not value or value.isspace()) else text_of(value)
-        found[i] = None if text is None or text.lower() in MISSING_WORDS else text
+    found[:-1] = [_word(value) for value in values]
     missing = np.array([t is None for t in found], dtype=bool)
     return found, missing, codes
 
 
-def _parsed(values: np.ndarray, missing: np.ndarray) -> Parsed:
-    return Parsed(values, missing, ~missing & np.isnan(values))
+def _word(value: Any) -> str | None:
+    if isinstance(value, str) and (not value or value.isspace()):
+        return None
+    text = text_of(value)
+    return None if text.lower() in MISSING_WORDS else text
 
 
-def numbers(series: pd.Series, style: str = "plain") -> Parsed:
-    """A column as numbers; infinity stays infinity, the caller decides."""
-    if series.dtype.kind in "biuf":
-        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+def _parsed(values: np.ndarray, missing: np.ndarray, odd: np.ndarray | None = None) -> Parsed:
+    return Parsed(values, missing, ~missing & np.isnan(values), np.zeros(len(values), bool) if odd is None else odd)
+
+
+def numbers(series: pd.Series, style: str | Style = "plain", known: Distinct | None = None) -> Parsed:
+    """A column as numbers; infinity stays infinity, the caller decides.
+
+    Args:
+        series: cells of any type. Real numbers are taken as they are, whatever the style.
+        style: how texts are written, as ``number_style`` finds it at the fit.
+        known: what ``distinct`` gave of the series, where it was asked already.
+    """
+    cells = plain(series)
+    if cells.dtype != object:
+        values = cells.astype(np.float64)
         return _parsed(values, np.isnan(values))
-    words, missing, codes = _words(series)
-    if style != "plain":
-        words = np.array([None if w is None else _plain(w, style) for w in words], dtype=object)
-    values = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return _parsed(values[codes], missing[codes])
+    style = Style.parse(style) if isinstance(style, str) else style
+    codes, found = known or distinct(series)
+    missing = np.array([*(_word(v) is None for v in found), True], dtype=bool)
+    values, odd = np.full(len(found) + 1, np.nan), np.zeros(len(found) + 1, dtype=bool)
+    for i in np.flatnonzero(~missing):
+        values[i], odd[i] = read(found[i], style)
+    return _parsed(values[codes], missing[codes], odd[codes])
 
 
-def _plain(word: str, style: str) -> str:
-    word = _UNITS.sub("", word)
-    return word.replace(".", "").replace(",", ".") if style == "comma" else word.replace(",", "")
-
-
-def number_style(series: pd.Series) -> str:
-    """How the numbers of a column are written; ``plain`` when nothing speaks for another way."""
-    words = [w for w in _words(series)[0] if w is not None]
-    bare = [_UNITS.sub("", w) for w in words]
-    if any(_COMMA.fullmatch(b) and not _THOUSANDS.fullmatch(b) for b in bare):
-        return "comma"
-    odd = any(b != w or _THOUSANDS.fullmatch(b) for b, w in zip(bare, words, strict=True))
-    return "thousands" if odd else "plain"
-
-
-def booleans(series: pd.Series) -> Parsed:
+def booleans(series: pd.Series, known: Distinct | None = None) -> Parsed:
     """A column as 1.0 and 0.0."""
-    words, missing, codes = _words(series)
+    words, missing, codes = _words(series, known)
     low = [None if w is None else w.lower() for w in words]
     values = np.array([1.0 if w in TRUE else 0.0 if w in FALSE else np.nan for w in low], dtype=np.float64)
     return _parsed(values[codes], missing[codes])
 
 
-def dates(series: pd.Series, form: str = ISO) -> Parsed:
-    """A column as days since 1970, read in one format (``ISO8601`` or one of strptime)."""
-    if series.dtype.kind == "M" or isinstance(series.dtype, pd.DatetimeTZDtype):
-        stamps, missing = pd.to_datetime(series, utc=True), nulls(series)
+def dates(series: pd.Series, form: str = ISO, known: Distinct | None = None, *, utc: bool = False) -> Parsed:
+    """A column as days since 1970, read in one format (``ISO8601`` or one of strptime).
+
+    The clock of the place counts: ``2020-01-03T20:00-05:00`` is Friday at eight in the evening. ``utc`` turns all to UTC, as
+    models of the first version were fitted.
+    """
+    if isinstance(series.dtype, pd.DatetimeTZDtype | np.dtype) and series.dtype.kind == "M":
+        aware = isinstance(series.dtype, pd.DatetimeTZDtype)
+        found = (series.dt.tz_convert("UTC") if utc else series).dt.tz_localize(None) if aware else series
+        return _days(found, nulls(series))
+    words, there, codes = _words(series, known)
+    if utc:
+        read_at = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
+        read_at = read_at if read_at.dtype == object else read_at.dt.tz_localize(None)
     else:
-        words, there, codes = _words(series)
-        read = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
-        stamps, missing = read.iloc[codes], there[codes]
-    if stamps.dtype == object:  # nothing there
-        return _parsed(np.full(len(series), np.nan), missing)
-    days = (stamps - pd.Timestamp(0, tz="UTC").as_unit("s")) / pd.Timedelta(days=1)  # in ns, the year 1132 overflows
-    return _parsed(days.to_numpy(dtype=np.float64), missing)
+        bare = [None if w is None else clean(w)[0] for w in words]
+        read_at = stamps(bare, ISO if form == AMBIGUOUS else naive_form(form))
+        odd = read_at.isna() & ~pd.Series(there)
+        if form != ISO and odd.any():  # true dates, or the form that leaves no doubt, in a column of another one
+            again = stamps([w if o else None for w, o in zip(bare, odd, strict=True)], ISO)
+            read_at = (
+                read_at.where(~odd, again) if again.dtype == read_at.dtype or not read_at.notna().any() else read_at
+            )
+    return _days(read_at.iloc[codes], there[codes])
 
 
-def date_format(series: pd.Series) -> str | None:
-    """The one format of a column of dates, ``"ambiguous"`` where day and month look alike, None where there is none."""
-    if series.dtype.kind == "M" or isinstance(series.dtype, pd.DatetimeTZDtype):
+def _days(found: pd.Series, missing: np.ndarray) -> Parsed:
+    if found.dtype == object:  # nothing there
+        return _parsed(np.full(len(found), np.nan), missing)
+    stamp = found.to_numpy().astype("datetime64[us]")  # in ns, the year 1132 overflows
+    days, rest = np.divmod(
+        stamp.astype(np.int64), _DAY
+    )  # whole numbers first: one time has one float, whatever its unit
+    return _parsed(np.where(np.isnat(stamp), np.nan, days + rest / _DAY), missing)
+
+
+_DAY = 86_400_000_000  # microseconds
+
+
+def zones(series: pd.Series) -> str:
+    """Whether the times of a column name their zone: ``aware``, ``naive``, ``both``, or nothing when there are none."""
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        return "aware" if series.notna().any() else ""
+    found = {is_aware(v) for v in distinct(series)[1] if any(c.isdigit() for c in text_of(v))}
+    return "both" if len(found) > 1 else {True: "aware", False: "naive"}[found.pop()] if found else ""
+
+
+def date_format(series: pd.Series, known: Distinct | None = None) -> str | None:
+    """The one format of a column of dates, ``"ambiguous"`` where day and month look alike, None where there is none.
+
+    A few words (``unknown``, ``TBD``) and impossible dates beside many dates do not hinder it: they count as missing.
+    """
+    if series.dtype.kind == "M":
         return ISO
-    words = [w for w in dict.fromkeys(_words(series)[0]) if w is not None][:2000]
-    if not words or not all(any(c.isdigit() for c in w) for w in words[:20]):
+    words, missing, codes = _words(series, known)
+    rows = Counter(codes.tolist())
+    there = [i for i in range(len(words) - 1) if not missing[i]]
+    dated = [i for i in there if any(c.isdigit() for c in words[i])]
+    if not dated:
         return None
-    if all(_ISO.fullmatch(w) for w in words):
-        return ISO
-    if all(w.isdigit() for w in words):
-        return "%Y%m%d" if all(_BASIC.fullmatch(w) for w in words) else None
-    if all(_DAY_MONTH.fullmatch(w) for w in words):
-        return _day_or_month_first(words)
-    sample = pd.Series(words, dtype=object)
-    for form in _FORMATS:
-        if dates(sample.iloc[:5], form).share == 1.0 and dates(sample, form).share == 1.0:
-            return form
-    return None
+    held, all_held = sum(rows[i] for i in dated), sum(rows[i] for i in there)
+    if held < (0.5 if len(there) - len(dated) <= _ODD_WORDS and len(dated) > 1 else 0.95) * all_held:
+        return None
+    step = max(1, len(dated) // _SAMPLE)
+    return format_of([words[i] for i in dated[::step]][:_SAMPLE]) or _without_odd(words, dated, rows)
 
 
-def _day_or_month_first(words: list[str]) -> str | None:
-    """The order that the column's own values leave: a 13th month gives it away."""
-    found = [m.groups() for m in map(_DAY_MONTH.fullmatch, words) if m]
-    first, second = max(int(f[0]) for f in found), max(int(f[2]) for f in found)
-    marks, clocks = {f[1] for f in found}, {(f[4] or "").count(":") for f in found}
-    if len(marks) > 1 or len(clocks) > 1 or max(first, second) > 31 or min(first, second) > 12:
+def _without_odd(words: np.ndarray, dated: list[int], rows: Counter[int]) -> str | None:
+    """The format of nearly all when a few cells are written otherwise."""
+    if len(dated) < 20:
         return None
-    if first <= 12 and second <= 12:
-        return "ambiguous"
-    mark, clock = marks.pop(), {0: "", 1: " %H:%M", 2: " %H:%M:%S"}[clocks.pop()]
-    return (f"%d{mark}%m{mark}%Y" if first > 12 else f"%m{mark}%d{mark}%Y") + clock
+    shapes = [_shape(words[i]) for i in dated]
+    counts: Counter[str] = Counter()
+    for i, shape in zip(dated, shapes, strict=True):
+        counts[shape] += rows[i]
+    usual, held = counts.most_common(1)[0]
+    if held < 0.95 * sum(counts.values()):
+        return None
+    return format_of([words[i] for i, shape in zip(dated, shapes, strict=True) if shape == usual][:_SAMPLE])
+
+
+def _shape(word: str) -> str:
+    """The marks of a word, its digits and letters left out."""
+    return "".join("" if c.isdigit() else "a" * c.isalpha() or c for c in word)[:20]

@@ -3,30 +3,90 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 #: Words that stand for a missing value in columns of numbers, dates and booleans; in a category they are a class.
-MISSING_WORDS = frozenset(("na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "--", "?"))
+MISSING_WORDS = frozenset(
+    ("na", "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "null", "none", "-", "--", "?", "#value!", "#ref!", "#div/0!")
+)
 
 _T = TypeVar("_T")
+
+#: What ``distinct`` gives of a column; whoever has it hands it on, so that cells are told apart once.
+Distinct = tuple[np.ndarray, list[Any]]
 
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 
+def plain(series: pd.Series) -> np.ndarray:
+    """The cells (n,) as one canonical array, whatever type the column is kept in.
+
+    Whole numbers and booleans stay; every float is float64 with NaN where there is none, and a narrow one is the shortest
+    decimal that it stands for, so that float32 2.3 is the 2.3 of a text table; all else is ``object`` with None.
+
+    Example:
+        >>> plain(pd.Series([2.3, None], dtype="float32")).tolist()
+        [2.3, nan]
+        >>> plain(pd.Series(["a", None], dtype="string")).tolist()
+        ['a', None]
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        series = pd.Series(np.asarray(series.array))
+        dtype = series.dtype
+    if dtype.kind == "f" and not _is_decimal(dtype):
+        return _floats(series)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
+        return np.asarray(series.to_numpy())
+    if dtype.kind in "biu" and not series.isna().any():
+        return np.asarray(series.to_numpy(dtype=np.bool_ if dtype.kind == "b" else None))
+    cells = np.array(series.astype(object).to_numpy() if dtype.name == "category" else series.to_numpy(dtype=object))
+    cells[np.asarray(series.isna(), dtype=bool)] = None
+    return cells
+
+
+def _is_decimal(dtype: Any) -> bool:
+    return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("decimal")
+
+
+def _floats(series: pd.Series) -> np.ndarray:
+    found = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    size = series.dtype.itemsize if hasattr(series.dtype, "itemsize") else 8
+    if size >= 8:
+        return found
+    codes, values = pd.factorize(found)
+    narrow = values.astype(np.float32 if size == 4 else np.float16)
+    shortest = np.array([*(float(str(v)) for v in narrow), np.nan])
+    return np.asarray(shortest[codes])
+
+
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
-    gone = np.asarray(series.isna(), dtype=bool)
-    if series.dtype.kind in "biufcmM":
-        return gone
-    blank = [isinstance(v, str) and (not v or v.isspace()) for v in series.to_numpy(dtype=object)]
-    return np.asarray(gone | np.asarray(blank, dtype=bool))
+    if series.dtype.kind in "biumM":
+        return np.asarray(series.isna(), dtype=bool)
+    cells = plain(series)
+    if cells.dtype != object:
+        return np.asarray(pd.isna(cells), dtype=bool)
+    return np.fromiter((_empty(v) for v in cells), dtype=bool, count=len(cells))
+
+
+def _empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, _REAL) and value != value)
+
+
+_REAL = (float, np.floating, Decimal)
 
 
 def text_of(value: Any) -> str:
@@ -40,13 +100,25 @@ def text_of(value: Any) -> str:
         text = value.strip()
         return text.partition(".")[0] if text[-1:] == "0" and _WHOLE.fullmatch(text) else text
     if isinstance(value, float | np.floating):
-        whole = abs(float(value)) < 1e15 and float(value).is_integer()
+        whole = abs(float(value)) < _LONGEST_WHOLE and float(value).is_integer()
         return str(int(value)) if whole else str(value)
+    if isinstance(value, Decimal):
+        return _decimal_text(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
-    if isinstance(value, pd.Timestamp):
+    if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
+
+
+_LONGEST_WHOLE = 1e19  # identifiers of 64 bits stay whole numbers; beyond, 1e+300 is easier to read
+
+
+def _decimal_text(value: Decimal) -> str:
+    if not value.is_finite():
+        return str(value)
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
@@ -57,7 +129,7 @@ def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
         [1, 2, 1]
     """
     known: dict[str, _T] = {}
-    for cell in series.to_numpy(dtype=object):
+    for cell in plain(series).tolist():
         if type(cell) is not str:
             yield make(cell)
         else:
@@ -66,31 +138,54 @@ def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
             yield known[cell]
 
 
-def distinct(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
-    """Code of each cell (n,), -1 where there is nothing, and the distinct values in order of appearance."""
-    codes: np.ndarray
-    try:
-        codes, found = pd.factorize(series.astype(object) if series.dtype.name == "category" else series)
-        values = list(found)
-    except TypeError:  # lists and arrays have no hash
-        place: dict[str, int] = {}
-        values = []
-        codes = np.empty(len(series), dtype=np.int64)
-        gone = nulls(series)
-        for i, value in enumerate(series.to_numpy(dtype=object)):
-            codes[i] = -1 if gone[i] else place.setdefault(text_of(value), len(place))
-            if codes[i] == len(values):
-                values.append(value)
-        return codes, values
-    blank = np.array([isinstance(v, str) and (not v or v.isspace()) for v in values], dtype=bool)
-    if blank.any():
-        codes = np.where((codes >= 0) & blank[codes], -1, codes)
+def distinct(series: pd.Series) -> Distinct:
+    """Code of each cell (n,), -1 where there is nothing, and the distinct values in order of appearance.
+
+    ``1`` and ``1.0`` are one value; ``True`` and ``"1"`` are others, whichever comes first.
+    """
+    cells = plain(series)
+    if cells.dtype != object or pd.api.types.infer_dtype(cells, skipna=True) == "string":
+        codes, found = pd.factorize(cells)
+        values = list(found.tolist())
+        blank = np.array([_empty(v) for v in values], dtype=bool)
+        return (np.where((codes >= 0) & blank[codes], -1, codes) if blank.any() else codes), values
+    place: dict[Hashable, int] = {}
+    values = []
+    codes = np.empty(len(cells), dtype=np.int64)
+    for i, value in enumerate(cells):
+        codes[i] = -1 if _empty(value) else place.setdefault(value if type(value) is str else _key(value), len(place))
+        if codes[i] == len(values):
+            values.append(value)
     return codes, values
 
 
-def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
+def _key(value: Any) -> Hashable:
+    """What equal cells share and others do not."""
+    if isinstance(value, bool | np.bool_):
+        return ("bool", bool(value))
+    if isinstance(value, int | float | Decimal | np.number):
+        return ("number", float(str(value)) if isinstance(value, np.float16 | np.float32) else value)
+    if isinstance(value, np.ndarray):
+        return (
+            "array",
+            value.dtype.str,
+            value.shape,
+            _key(value.tolist()) if value.dtype.hasobject else value.tobytes(),
+        )
+    if isinstance(value, Mapping):
+        return ("mapping", tuple(sorted((str(k), _key(v)) for k, v in value.items())))
+    if isinstance(value, set | frozenset):
+        return ("set", tuple(sorted(map(text_of, value))))
+    if isinstance(value, list | tuple):
+        return ("list", tuple(map(_key, value)))
+    if isinstance(value, os.PathLike):
+        return ("text", os.fspath(value))
+    return (type(value).__name__, value if isinstance(value, Hashable) else id(value))
+
+
+def mapped(series: pd.Series, function: Callable[[Any], Any], known: Distinct | None = None) -> np.ndarray:
     """Object array (n,) of ``function`` of each cell, None where there is nothing; called once per distinct value."""
-    codes, values = distinct(series)
+    codes, values = known or distinct(series)
     blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
     answers = np.empty(len(values) + 1, dtype=object)  # the last one answers code -1
     for i, value in enumerate(values):
@@ -99,9 +194,9 @@ def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
     return found
 
 
-def texts(series: pd.Series) -> np.ndarray:
+def texts(series: pd.Series, known: Distinct | None = None) -> np.ndarray:
     """Object array (n,) of ``text_of`` each cell, None where there is nothing."""
-    return mapped(series, text_of)
+    return mapped(series, text_of, known)
 
 
 def items_of(value: Any) -> tuple[str, ...]:

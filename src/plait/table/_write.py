@@ -15,6 +15,7 @@ import pandas as pd
 
 from plait.errors import TableError, need
 from plait.table._files import PARQUET, TEXT, ending_of
+from plait.table._values import plain
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -64,6 +65,7 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
 
         def write(frame: pd.DataFrame) -> None:
             nonlocal started
+            frame = _shortest(frame)
             if mark is None:
                 _write_json(frame, file)
             else:
@@ -72,6 +74,17 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
             started = True
 
         yield write
+
+
+def _shortest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Narrow floats as the shortest decimals that they stand for: 2.3, not 2.299999952316284."""
+    narrow = [i for i, dtype in enumerate(frame.dtypes) if dtype.kind == "f" and getattr(dtype, "itemsize", 8) < 8]
+    if not narrow:
+        return frame
+    frame = frame.copy(deep=False)
+    for i in narrow:
+        frame.isetitem(i, plain(frame.iloc[:, i]))
+    return frame
 
 
 def _write_json(frame: pd.DataFrame, file: TextIO) -> None:
