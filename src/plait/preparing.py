@@ -135,7 +135,6 @@ def prepare(
         enhancements = enhancement.parse(told.align, found)
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
-
         features.fit(frame, told.root)
     with clock.stage("tune"):
         drawn = seed_of(told.random_state) if any(m.train == "tuned" for m in found.modalities) else 0

@@ -78,7 +78,8 @@ def _cell_digest(cell: Any) -> bytes:
         held = f"broken {error}"
     if held is not cell:
         return _cell_digest(held)
-    if type(cell).__repr__ is object.__repr__ and type(cell).__str__ is object.__str__:
+    said_by: Any = type(cell)
+    if said_by.__repr__ is object.__repr__ and said_by.__str__ is object.__str__:
         raise TableError(
             f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
         )
