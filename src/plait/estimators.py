@@ -23,6 +23,7 @@ from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.progress import session
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
@@ -161,7 +162,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
-        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
+        with session("fit", self.progress):
+            fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         self.features_: Featurizer = fitted.features

@@ -18,6 +18,7 @@ from plait.encoders._default import default_encoder, trainable_encoder
 from plait.encoders._folders import FOLDERS, encoder_of_folder, is_folder
 from plait.errors import ConfigError
 from plait.inputs import Inputs, SharedCells
+from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
 from plait.table import cells
@@ -101,6 +102,8 @@ class Featurizer:
         present: dict[str, Tensor] = {}
         for modality in self.schema.modalities:
             encoder = self.encoders[modality.name]
+            if modality.kind != "tabular":
+                step(f"encode {modality.name}", progress)
             if modality.kind == "tabular":
                 tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
             elif modality.name in (ready or {}):

@@ -27,6 +27,7 @@ from plait.alignment._pairs import Batch, Pairs
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, TableError, nearest
 from plait.features import Featurizer
+from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
 
@@ -113,6 +114,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
                 raise ConfigError(
                     f"stage {self.stage_.name()}: anchors of different widths give no one space; name one"
                 )
+        step("align", self.progress)
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self.random_state, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:

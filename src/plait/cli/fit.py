@@ -12,6 +12,7 @@ import typer
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
+from plait.progress import step
 
 if TYPE_CHECKING:
     from plait.workflow import Outcome
@@ -106,6 +107,7 @@ def demo(
     from plait.table import write_table
     from plait.workflow import fit_table
 
+    step("read the cards")
     loaded = HearthstoneCards().load()
     if target not in loaded.schemas:
         raise ConfigError(f"--target {target}: {nearest(target, loaded.schemas)}")

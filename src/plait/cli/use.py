@@ -10,6 +10,7 @@ import typer
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
+from plait.progress import plan, step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ def _load(
 ) -> FusionEstimator:
     from plait.estimators import FusionEstimator
 
+    step(f"load {folder.name}")
     model = FusionEstimator.load(folder)
     model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
     model.store = store if store is not None else model.store
@@ -65,8 +67,10 @@ def predict(
     from plait.table import read_chunks, write_chunks
 
     fitted = _load(model, table, root, store, strict, partial)
-    with track(None, "predicting", "rows", fitted.progress) as bar:
-        fitted.progress = False
+    label = f"predict {table.name}"
+    plan([label])
+    step(label)
+    with track(None, "predicted", "rows", fitted.progress) as bar:
 
         def pieces() -> Any:
             for chunk in read_chunks(table, rows, encoding):
@@ -125,6 +129,8 @@ def evaluate(
     asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
     frame = _with_target(fitted, read_table(table, encoding))
+    plan(["judge", *(f"judge under {each.label}" for each in asked)])
+    step("judge")
     judged = judge(fitted, frame, subsets=subsets)
     changed = [_under(each, fitted, frame, judged) for each in asked]
     if json:
@@ -162,7 +168,10 @@ def explain(
     from plait.table import read_table
 
     fitted = _load(model, table, root, store, strict, partial)
-    found = shapley(fitted, _with_target(fitted, read_table(table, encoding)))
+    frame = _with_target(fitted, read_table(table, encoding))
+    plan(["explain"])
+    step("explain")
+    found = shapley(fitted, frame)
     if out is not None:
         from plait.report import write_explanation
 
@@ -180,6 +189,7 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
     """The main metric under a condition, and what it differs by."""
     from plait.evaluation import evaluate as judge
 
+    step(f"judge under {condition.label}")
     found = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
     difference = found["value"] - plain.score["value"]
     return {"condition": condition.label, **condition.axes, **_value(found), "difference": difference}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from plait.study.study import Study
 
 ENGINES = ("local", "ray", "inline")
+#: Pieces of one encoding for each worker, where time is limited.
+PIECES = 4
 
 
 def launch(
@@ -58,7 +60,9 @@ def launch(
                 runner = Runner(
                     folder, workforce, runs, state, study.spec.budget, weights=weights, kinds=kinds, race=race
                 )
-                runner.encode(encoding.jobs(study.spec, waiting, study.tables, workforce.workers, weights))
+                limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
+                pieces = workforce.workers * (PIECES if limited else 1)
+                runner.encode(encoding.jobs(study.spec, waiting, study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
                 runner.run()
     return Results.open(path)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.progress import step
 from plait.table._cells import cells
 from plait.table._files import pieces
 from plait.table._split import split
@@ -42,6 +43,7 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
     Raises:
         TableError: the file is not there, empty, or not what its ending says; the message names the line.
     """
+    step(f"read {Path(path).name}")
     frames = list(pieces(path, _PIECE, encoding))
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
