@@ -129,6 +129,7 @@ class _Display:
         self.bars: list[Bar] = []
         self.panels: list[Callable[[int], Sequence[str]]] = []
         self.console, self.live = _live(self._text)
+        self.stderr: Any = None
         self.above: Any = None
 
     def _text(self) -> Text:
@@ -304,7 +305,7 @@ def _shared() -> Iterator[_Display]:
     with _lock:
         if _display is None:
             _display = _Display()
-            _display.above = _Above(sys.stderr, _display)
+            _display.stderr, _display.above = sys.stderr, _Above(sys.stderr, _display)
             sys.stderr = _display.above
         display = _display
         display.users += 1
@@ -316,10 +317,9 @@ def _shared() -> Iterator[_Display]:
             if not display.users:
                 _display = None
                 display.live.stop()
-                above: Any = display.above
-                if sys.stderr is above:
-                    sys.stderr = above.rich_proxied_file
-                above.close_line()
+                if sys.stderr is display.above:
+                    sys.stderr = display.stderr
+                display.above.close_line()
 
 
 def _live(text: Callable[[], Text]) -> tuple[Console, Live]:
