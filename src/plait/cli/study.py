@@ -12,7 +12,7 @@ import typer
 from plait import progress
 from plait.cli import Typer, app
 from plait.cli import _options as o
-from plait.cli._print import show_json, show_table
+from plait.cli._print import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     from plait.study import Results
@@ -99,7 +99,8 @@ def run(
     found = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
     _show(found, json)
     if not json:
-        typer.echo(f"\nfolder  {found.folder}\nnext    plait study report {found.folder}")
+        typer.echo(f"\nfolder  {found.folder}\nnext")
+        show_command("study", "report", found.folder)
 
 
 @study_app.command()

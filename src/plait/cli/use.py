@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,7 +144,9 @@ def evaluate(
         show_table(judged.per_class)
     if judged.subsets:
         typer.echo(f"\n{judged.main_metric} with only these modalities present")
-        show_table([{"modalities": "+".join(s["modalities"]) or "(none)", **_value(s)} for s in judged.subsets])
+        most = max(len(s["modalities"]) for s in judged.subsets)
+        ordered = sorted(judged.subsets, key=lambda s: len(s["modalities"]) < most)
+        show_table([{"modalities": _subset(s["modalities"], most), **_value(s)} for s in ordered])
     if changed:
         typer.echo(f"\n{judged.main_metric} with changed inputs, and its difference to the rows as they are")
         show_table(changed, ["condition", "value", "low", "high", "difference"])
@@ -204,6 +207,11 @@ def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
     if target is None:
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
     return with_target(frame, target)
+
+
+def _subset(names: Sequence[str], most: int) -> str:
+    told = "+".join(names) or "(none)"
+    return f"everything: {told}" if len(names) == most > 1 else told
 
 
 def _value(found: Any) -> dict[str, Any]:
