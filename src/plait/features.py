@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ def make_encoder(
         options.setdefault("kind", modality.kind)
     elif modality.kind == "tabular" and types:
         options.setdefault("types", dict(types))
-    variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
+    variant = _variant(str(options.pop("name")), modality.kind, where)
     encoder = config.build(variant, options, where)
     if modality.kind not in encoder.kinds:
         raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
@@ -57,6 +58,28 @@ def make_encoder(
     if modality.train == "frozen" and not encoder.frozen:
         raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
     return encoder
+
+
+#: Encoders that take any model of a hub, by kind.
+_HUB = {
+    "text": "transformers_text",
+    "code": "transformers_text",
+    "image": "timm_image",
+    "audio": "transformers_audio",
+}
+
+
+def _variant(name: str, kind: str, where: str) -> type[Encoder]:
+    """The encoder of a name; of an unknown one, those of the same kind are named."""
+    if name in registry.names("encoders"):
+        return cast(type[Encoder], registry.find("encoders", name))
+    known = sorted(n for n in registry.names("encoders") if kind in registry.find("encoders", n).kinds)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    hub = f"; any model of a hub: {{name: {_HUB[kind]}, model: {name}}}" if kind in _HUB else ""
+    raise ConfigError(
+        f"{where}: unknown name '{name}' in encoders: "
+        + (f"did you mean '{close[0]}'?" if close else f"of the kind {kind} there are {', '.join(known)}{hub}")
+    )
 
 
 class Featurizer:

@@ -24,6 +24,7 @@ from plait.alignment._cosine import unit
 from plait.alignment._make import make_stage
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
+from plait.config import CheckedFields
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, TableError, nearest
 from plait.features import Featurizer
@@ -36,7 +37,7 @@ PIECE = 4096
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """One space for modalities whose encoders know nothing of each other, learned from rows that show one thing in several.
 
     Attributes:

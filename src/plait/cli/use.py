@@ -57,6 +57,9 @@ def predict(
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
+    quote_formulas: Annotated[
+        bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
+    ] = False,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -72,18 +75,53 @@ def predict(
     plan([label])
     step(label)
     with track(None, "predicted", "rows", fitted.progress) as bar:
+        found = 0
 
         def pieces() -> Any:
+            nonlocal found
             for chunk in read_chunks(table, rows, encoding):
-                yield prediction_table(fitted, chunk, proba, keep or [])
+                piece = prediction_table(fitted, chunk, proba, keep or [])
+                found += formulas(piece, quote_formulas)
+                yield piece
                 bar.advance(len(chunk))
 
         if out is not None:
             count = write_chunks(pieces(), out)
             typer.echo(f"{count:,} predictions written to {out}", err=True)
+            if found and not quote_formulas and out.name.split(".")[1] in ("csv", "tsv"):
+                typer.echo(
+                    f"note: {found:,} cells begin like a formula, which a spreadsheet runs; --quote-formulas puts a ' before them",
+                    err=True,
+                )
             return
         for number, piece in enumerate(pieces()):
             typer.echo(piece.to_csv(index=False, header=number == 0), nl=False)
+
+
+def formulas(piece: pd.DataFrame, quote: bool) -> int:
+    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
+    import pandas as pd
+
+    count = 0
+    for name in piece.columns:
+        if pd.api.types.is_numeric_dtype(piece[name]):
+            continue
+        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
+        count += int(hits.sum())
+        if quote and hits.any():
+            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
+    return count
+
+
+def _formula(cell: str) -> bool:
+    """``=...``, ``@...``, a tab, or a sign before what is no number."""
+    if cell[:1] in ("+", "-"):
+        try:
+            float(cell)
+        except ValueError:
+            return True
+        return False
+    return cell[:1] in ("=", "@", "\t", "\r")
 
 
 def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str]) -> pd.DataFrame:

@@ -62,10 +62,10 @@ def cell(text: str) -> str:
 
 def plain(text: str) -> str:
     """One line in which nothing is markup."""
-    told = " ".join(str(text).split())
+    told = " ".join(str(text).split()).replace("&", "&amp;")
     for sign in "\\`*_[]":
         told = told.replace(sign, f"\\{sign}")
-    return told.replace("<", "&lt;")
+    return told.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _fenced(text: str) -> list[str]:
