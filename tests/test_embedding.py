@@ -67,6 +67,10 @@ class Toy(Encoder):
         )
 
 
+def lines_of(path: str | Path) -> int:
+    return Path(path).read_text().count("\n") if Path(path).exists() else 0
+
+
 class ToyModule(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -78,6 +82,10 @@ class ToyModule(nn.Module):
             with open(os.environ["TOY_LOG"], "a") as log:
                 log.write("".join(f"{value:.0f}\n" for value in arrays["value"].tolist()))
         time.sleep(float(os.environ.get("TOY_SLOW", "0")))
+        if os.environ.get("TOY_GATE"):  # from so many cells of our own on: go on once there are as many in that file
+            count, _, path = os.environ["TOY_GATE"].partition(" ")
+            while lines_of(os.environ["TOY_LOG"]) >= int(count) > lines_of(path):
+                time.sleep(0.01)
         token = torch.arange(int(arrays["tokens"].max()))  # (T,)
         value = (arrays["value"] * self.scale)[:, None].expand(-1, len(token))
         x = self.dropout(torch.stack([value, token.float().expand_as(value)], -1))  # (B, T, 2)
@@ -374,21 +382,18 @@ with Store(sys.argv[2]) as store:
 """
 
 
-def started(store: Store, n: int, log: Path, slow: float) -> subprocess.Popen[bytes]:
-    """Another process that is encoding already."""
+def started(store: Store, n: int, log: Path, gate: Path) -> subprocess.Popen[bytes]:
+    """Another process that has encoded 24 cells; it encodes the others once there are 24 in the file ``gate``."""
     told = [sys.executable, "-c", ENCODE, str(Path(__file__).parent), str(store.path), str(n)]
-    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_SLOW": str(slow)})
-    deadline = time.monotonic() + 60
-    while not log.exists() and time.monotonic() < deadline and process.poll() is None:
+    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_GATE": f"24 {gate}"})
+    while lines_of(log) < 24 and process.poll() is None:
         time.sleep(0.01)
-    assert log.exists()
+    assert lines_of(log) >= 24
     return process
 
 
 def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: Path) -> None:
-    process = started(store, 200, tmp_path / "log", 0.05)
-    while sum(encoded(tmp_path).values()) < 20:
-        time.sleep(0.01)
+    process = started(store, 200, tmp_path / "log", tmp_path / "never")
     process.kill()
     process.wait()
     done = encoded(tmp_path)
@@ -401,9 +406,8 @@ def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: 
     assert max(encoded(tmp_path).values()) <= 2
 
 
-def test_two_processes_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = started(store, 160, tmp_path / "other", 0.04)
-    monkeypatch.setenv("TOY_SLOW", "0.04")
+def test_two_processes_share_the_work(store: Store, tmp_path: Path) -> None:
+    process = started(store, 160, tmp_path / "other", tmp_path / "log")
     found = embed(Toy(), numbers(160), store, name="text")
     assert process.wait(60) == 0
     assert found.x[:, 0, 0].tolist() == list(range(160))

@@ -104,7 +104,9 @@ def test_a_run_that_another_runner_holds_is_waited_for(tmp_path: Path) -> None:
         held._claimed = folder.Claimed(out / folder.CLAIMS)
         assert held.claim(first)
         (out / "held").touch()
-        time.sleep(1.5)
+        lines = out / "results.jsonl"
+        while not lines.exists() or lines.read_text().count("\n") < len(one.runs) - 1:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)  # it never finishes: the claim must not outlive it
 
     process = multiprocessing.get_context("fork").Process(target=hold)

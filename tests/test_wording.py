@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -188,10 +189,7 @@ def test_axes_are_plain_numbers(scale: float) -> None:
     pytest.importorskip("matplotlib")
     from plait.report.figures.calibration import values_figure
 
-    class Points:
-        points = [[scale * v, scale * (v + 0.1)] for v in (0.0, 1.0, 2.5)]
-
-    points: Any = Points()
+    points: Any = SimpleNamespace(points=[[scale * v, scale * (v + 0.1)] for v in (0.0, 1.0, 2.5)])
     (ax,) = values_figure(points).axes
     ax.figure.canvas.draw()
     for axis in (ax.xaxis, ax.yaxis):

@@ -88,11 +88,9 @@ def predict(
         if out is not None:
             count = write_chunks(pieces(), out)
             typer.echo(f"{count:,} predictions written to {out}", err=True)
-            if found and not quote_formulas and out.name.split(".")[1] in ("csv", "tsv"):
-                typer.echo(
-                    f"note: {found:,} cells begin like a formula, which a spreadsheet runs; --quote-formulas puts a ' before them",
-                    err=True,
-                )
+            if found and not quote_formulas and out.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+                note = "cells begin like a formula, which a spreadsheet runs; --quote-formulas puts a ' before them"
+                typer.echo(f"note: {found:,} {note}", err=True)
             return
         for number, piece in enumerate(pieces()):
             typer.echo(piece.to_csv(index=False, header=number == 0), nl=False)

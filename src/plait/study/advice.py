@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SPLITS = 10
 #: Rows at most that designs are raced on.
 ROWS = 20_000
-#: Share of the time for the race; the rest shows what the winner's modalities, absence and noise are worth.
+#: Share for the race of the time that is left once everything is encoded; the rest shows what the winner's modalities, absence and noise are worth.
 RACE = 0.6
 #: Share of the minutes within which fits may end; the rest is for what comes before and after them.
 WITHIN = 0.95
@@ -128,12 +128,13 @@ def advise(
     told, frames = _data(data, schema, group)
     progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
     progress.step(f"race {len(tried)} designs", view)
-    race = _study("race", told, common, minutes * WITHIN * RACE, metric, splits)
+    race = _study("race", told, common, minutes * WITHIN, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", workers, store, view, racing)
     if not _done(raced):
-        why = next(iter(raced.status()["reasons"]), "no time: give more --minutes")
+        usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
+        why = next(iter(raced.status()["reasons"]), usual)
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
     chosen = _chosen(raced, metric, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
@@ -215,7 +216,8 @@ def _run(
 ) -> Results:
     study = Study.from_dict(told, frames)
     engine = "inline" if frames else "local"
-    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race)
+    share = 1.0 if race is None else RACE
+    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race, share=share)
 
 
 def _done(results: Results) -> bool:

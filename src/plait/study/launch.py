@@ -42,6 +42,7 @@ def launch(
     view: bool | None,
     race: Race | None,
     only: Sequence[str] | None,
+    share: float,
 ) -> Results:
     """See ``Study.run``."""
     if engine not in ENGINES:
@@ -64,7 +65,7 @@ def launch(
                 pieces = workforce.workers * (PIECES if limited else 1)
                 runner.encode(encoding.jobs(study.spec, waiting, study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
-                runner.run()
+                runner.run(share)
     return Results.open(path)
 
 

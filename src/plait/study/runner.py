@@ -90,8 +90,10 @@ class Runner:
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Until nothing is left, or the budget is spent: a run that would not end in time is not begun."""
+    def run(self, share: float = 1.0) -> None:
+        """Until nothing is left, or a share of the budget is spent: a run that would not end in time is not begun."""
+        if self._state.deadline is not None:
+            self._state.deadline -= (1 - share) * (self._state.budget_left() or 0)
         while True:
             if not self._over():
                 self._begin()
