@@ -260,7 +260,7 @@ def test_markdown_says_the_same(report):
         assert (page.parent / name).exists()
     assert told.count("](figures/") == text.count("<figure")
     assert told.count("|---") > 3
-    assert "no space left &lt;on> the device" in told
+    assert "no space left &lt;on&gt; the device" in told
     assert "no space left <on> the device" in seen.text
 
 
@@ -505,3 +505,13 @@ def test_in_a_browser_the_page_has_no_error_and_asks_for_nothing(report, tmp_pat
     assert asked == ["/report.html"]
     assert dom.count("<figure") == text.count("<figure")
     assert pd.Series(re.findall(r'<section id="([^"]+)"', dom)).is_unique
+
+
+def test_every_cell_says_its_column_where_rows_become_cards(report):
+    _, text, _ = report
+    marked = re.findall(r'<div class="scroll marked">.*?</table>', text, re.DOTALL)
+    assert marked
+    for table in marked:
+        heads = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", table)
+        for row in re.findall(r"<tr[^>]*>(<td.*?)</tr>", table, re.DOTALL):
+            assert re.findall(r'data-label="(.*?)"', row) == heads

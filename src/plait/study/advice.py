@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 SPLITS = 10
 #: Rows at most that designs are raced on.
 ROWS = 20_000
-#: Share for the race of the time that is left once everything is encoded; the rest shows what the winner's modalities, absence and noise are worth.
+#: Share for the race of the time that is left once everything is encoded; the rest shows what the winner's modalities,
+#: absence and noise are worth.
 RACE = 0.6
 #: Share of the minutes within which fits may end; the rest is for what comes before and after them.
 WITHIN = 0.95

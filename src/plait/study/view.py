@@ -46,6 +46,8 @@ def lines(state: State) -> list[str]:
     parts = [f"{state.count('done')} done", *[f"{state.flying} in flight"] * bool(state.flying)]
     parts += [f"{failed} failed"] * bool(failed) + [f"{stopped} left the race"] * bool(stopped)
     parts += [f"{state.rate():.1f} runs/min"] * (state.rate() >= 0.05)
+    if not state.flying and not any(map(state.count, ("done", "failed", "stopped"))):
+        parts = ["starting"]
     said, left = [", ".join(parts)], state.seconds_left()
     waiting = len(state.waiting())
     if state.spent:
