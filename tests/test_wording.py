@@ -21,7 +21,7 @@ from plait.errors import ConfigError, TableError
 from plait.evaluation import evaluate
 from plait.explanation import explain
 from plait.report import sentences
-from plait.report.study_markdown import plain
+from plait.report.study_markdown import cell, plain
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 2, "members": 1, "width": 8, "branches": ("joint",)}
 MODALITIES = {"text": {"kind": "text", "columns": ["story"]}, "tabular": {"kind": "tabular", "columns": ["size"]}}
@@ -239,5 +239,12 @@ def test_formulas_in_predictions_are_noted_and_quoted() -> None:
     assert piece["prediction"].tolist() == ["'=HYPERLINK(1)", "'@x", "'+cmd", "-3.5", "'-x", "plain", "'\tx", ""]
 
 
-def test_no_html_of_the_user_is_left_in_markdown() -> None:
+def test_no_html_of_the_user_is_left_in_markdown(tmp_path: Path) -> None:
+    x, y = table()
+    x = x.rename(columns={"story": "<script>s|t</script>"})
+    told = {"words": {"kind": "text", "columns": ["<script>s|t</script>"]}}
+    FusionClassifier(modalities=told, encoders={"text": "hashed_ngrams"}, **QUICK).fit(x, y).save(tmp_path / "m")
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert "<script>" not in card
+    assert cell("<script>s|t</script>") in card
     assert plain('<img src="x"> &lt;b&gt; a > b') == '&lt;img src="x"&gt; &amp;lt;b&amp;gt; a &gt; b'
