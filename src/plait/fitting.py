@@ -90,7 +90,7 @@ def fit(
         regime.paced(told, ready, training_of(told, names, input_dropout)), len(inputs), told.epochs, told.batch_size
     )
     step("train", told.progress)
-    with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
+    with clock.stage("train"), track(members * training.epochs, "training", "epochs", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
         alone = regime.stage(told, ready, row_weight, training, seed)
         seen = None
@@ -115,6 +115,7 @@ def fit(
             alone,
             follow,
         )
+        bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(told, seed, ready, clock, result, design, training)
     record["pretrain"] = alone.record()
