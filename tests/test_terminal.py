@@ -65,9 +65,13 @@ COMMANDS = {
 }
 #: Command -> the step within which Ctrl-C comes (default: the first), and what the last line says.
 STOPPED = {
-    "encode": ("encode text", "what was encoded is kept in the store; the same command carries on"),
-    "fit": ("train", "finished epochs beside the model's folder; the same command carries on"),
-    "predict": ("predict", "no"),
+    "encode": (
+        "encode text",
+        "nothing was written; what was encoded is kept in the store; the same command carries on",
+    ),
+    "fit": ("train", "stopped: finished epochs are kept beside the model's folder; the same command carries on"),
+    "predict": ("predict", "stopped: nothing was written"),
+    "demo": ("read the cards", "the table of cards, once written, is kept"),
     "evaluate": ("judge", "nothing was written"),
     "explain": ("explain", "nothing was written"),
     "align": ("align", "nothing was written"),

@@ -18,19 +18,31 @@ from plait import progress
 from plait.errors import PlaitError, PlaitWarning
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_AGAIN = "the same command carries on from there"
 _STORED = "what was encoded is kept in the store"
-#: What Ctrl-C leaves behind, by command; the others write nothing before they end.
+#: What is kept besides by a command that Ctrl-C stops; most write nothing before they end.
 _KEPT = {
-    "fit": f"{_STORED}, finished epochs beside the model's folder; the same command carries on from there",
-    "pretrain": f"{_STORED}; the same command carries on from there",
-    "encode": f"{_STORED}; the same command carries on from there",
-    "study run": "finished runs are kept in the study's folder; the same command carries on from there",
-    "study plan": "finished probes are kept in the study's folder; the same command carries on from there",
-    "advise": "finished fits are kept in the folder of the advice; the same command carries on from there",
-    "sensitivity": "finished trials are kept in the folder of the search; the same command carries on from there",
-    "predict": f"no predictions were written; {_STORED}, and the same command is quicker next time",
+    "fit": "finished epochs are kept beside the model's folder",
+    "demo": "the table of cards, once written, is kept",
+    "study run": "finished runs are kept in the study's folder",
+    "study plan": "finished probes are kept in the study's folder",
+    "advise": "finished fits are kept in the folder of the advice",
+    "sensitivity": "finished trials are kept in the folder of the search",
 }
-_ENCODING = ("demo", "evaluate", "explain", "align", "search", "classify", "inspect")
+#: Commands that fill the store themselves.
+_ENCODING = (
+    "fit",
+    "demo",
+    "pretrain",
+    "encode",
+    "predict",
+    "evaluate",
+    "explain",
+    "align",
+    "search",
+    "classify",
+    "inspect",
+)
 
 
 class _Interrupted(Exception):  # noqa: N818 - not an error
@@ -67,12 +79,13 @@ class Typer(typer.Typer):
 
 
 def _kept(command: str, options: dict[str, Any]) -> str:
-    if options.get("out") is None and command == "predict":
-        return f"{_STORED}, and the same command is quicker next time"
-    usual = f"nothing was written; {_STORED}" if command in _ENCODING else "nothing was written"
-    if options.get("store") == "none" and command not in ("fit", "study run", "advise", "sensitivity"):
-        return "nothing was written"
-    return _KEPT.get(command, usual)
+    """What a command that was stopped leaves behind, by its options."""
+    parts = [_STORED] * (command in _ENCODING and options.get("store") != "none")
+    if command in _KEPT and options.get("checkpoint") != "none":
+        parts.append(_KEPT[command])
+    written = ["nothing was written"] * (command not in ("fit", *_KEPT))
+    again = [_AGAIN] * bool(parts and command not in ("search", "classify"))
+    return "; ".join([*written, " and ".join(parts), *again] if parts else written or ["nothing was written"])
 
 
 class _Output:
