@@ -233,3 +233,20 @@ def test_a_race_without_time_is_refused() -> None:
         FusionClassifier(fusion={"name": "auto", "minutes": 0}, store="none").fit(table(), table()["label"])
     with pytest.raises(ConfigError, match="minutes"):
         FusionClassifier(fusion={"name": "auto", "minuts": 1}, store="none").fit(table(), table()["label"])
+
+
+@pytest.mark.usefixtures("few")
+def test_evidence_that_was_not_measured_is_not_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "_seconds", lambda *told: 1e9)  # one fit would take longer than what is left
+    table(60).to_csv(tmp_path / "things.csv", index=False)
+    settings = ["--set", "members=1", "--set", "epochs=1", "--set", "width=8", "--set", "encoders.text=hashed_ngrams"]
+    command = ["advise", str(tmp_path / "things.csv"), "--target", "label", "--out", str(tmp_path / "o"), *settings]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "5", "--splits", "1", "--workers", "1"])
+    assert not stop.value.code
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == f"evidence: plait study report {tmp_path / 'o' / 'race'}"
+    assert not list((tmp_path / "o").glob("evidence*"))
+    assert "; 0 designs" not in "\n".join(told)

@@ -68,6 +68,10 @@ class Toy(Encoder):
         )
 
 
+def lines_of(path: str | Path) -> int:
+    return Path(path).read_text().count("\n") if Path(path).exists() else 0
+
+
 class ToyModule(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -79,19 +83,14 @@ class ToyModule(nn.Module):
             with open(os.environ["TOY_LOG"], "a") as log:
                 log.write("".join(f"{value:.0f}\n" for value in arrays["value"].tolist()))
         time.sleep(float(os.environ.get("TOY_SLOW", "0")))
-        if hold := os.environ.get("TOY_HOLD"):  # after so many cells of its own it waits for as many of another's
-            count, _, other = hold.partition(":")
-            while logged(Path(os.environ["TOY_LOG"])) >= int(count) > logged(Path(other)):
+        if os.environ.get("TOY_GATE"):  # from so many cells of our own on: go on once there are as many in that file
+            count, _, path = os.environ["TOY_GATE"].partition(" ")
+            while lines_of(os.environ["TOY_LOG"]) >= int(count) > lines_of(path):
                 time.sleep(0.01)
         token = torch.arange(int(arrays["tokens"].max()))  # (T,)
         value = (arrays["value"] * self.scale)[:, None].expand(-1, len(token))
         x = self.dropout(torch.stack([value, token.float().expand_as(value)], -1))  # (B, T, 2)
         return Tokens(x, token[None] < arrays["tokens"][:, None])
-
-
-def logged(log: Path) -> int:
-    """Cells that a log tells of."""
-    return len(log.read_text().split()) if log.exists() else 0
 
 
 @pytest.fixture(autouse=True)
@@ -384,20 +383,18 @@ with Store(sys.argv[2]) as store:
 """
 
 
-def started(store: Store, n: int, log: Path, hold: str) -> subprocess.Popen[bytes]:
-    """Another process that is encoding already, and waits in the middle of it (see ``ToyModule``)."""
+def started(store: Store, n: int, log: Path, gate: Path) -> subprocess.Popen[bytes]:
+    """Another process that has encoded 24 cells; it encodes the others once there are 24 in the file ``gate``."""
     told = [sys.executable, "-c", ENCODE, str(Path(__file__).parent), str(store.path), str(n)]
-    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_HOLD": hold})
-    while not logged(log):
-        assert process.poll() is None, "the other process ended before it encoded anything"
+    process = subprocess.Popen(told, env={**os.environ, "TOY_LOG": str(log), "TOY_GATE": f"24 {gate}"})
+    while lines_of(log) < 24 and process.poll() is None:
         time.sleep(0.01)
+    assert lines_of(log) >= 24
     return process
 
 
 def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: Path) -> None:
-    process = started(store, 200, tmp_path / "log", f"20:{tmp_path / 'never'}")
-    while logged(tmp_path / "log") < 20:
-        time.sleep(0.01)
+    process = started(store, 200, tmp_path / "log", tmp_path / "never")
     process.kill()
     process.wait()
     done = encoded(tmp_path)
@@ -410,9 +407,8 @@ def test_killed_half_way_and_started_again_it_continues(store: Store, tmp_path: 
     assert max(encoded(tmp_path).values()) <= 2
 
 
-def test_two_processes_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = started(store, 160, tmp_path / "other", f"16:{tmp_path / 'log'}")
-    monkeypatch.setenv("TOY_HOLD", f"16:{tmp_path / 'other'}")
+def test_two_processes_share_the_work(store: Store, tmp_path: Path) -> None:
+    process = started(store, 160, tmp_path / "other", tmp_path / "log")
     found = embed(Toy(), numbers(160), store, name="text")
     assert process.wait(60) == 0
     assert found.x[:, 0, 0].tolist() == list(range(160))

@@ -14,17 +14,21 @@ from plait.progress import track
 pty = pytest.importorskip("pty")
 
 STEPS = """
-import sys, time
+import sys
+from plait import progress
 from plait.progress import track
+def draw():
+    if progress._display is not None:
+        progress._display.show()
 enabled = {"None": None, "True": True, "False": False}[sys.argv[1]]
 with track(3, "text: minilm [x]", enabled=enabled) as bar:
     for _ in range(3):
-        time.sleep(0.15)
         bar.advance(1)
+        draw()
         print("on stdout")
     with track(2, "inner", unit="batches", enabled=enabled) as inner:
         inner.advance(2)
-        time.sleep(0.15)
+        draw()
 with track(1, "after", enabled=enabled) as bar:
     bar.advance()
 print("end", file=sys.stderr)
@@ -71,9 +75,10 @@ def test_a_terminal_shows_label_count_rate_and_time_left() -> None:
     assert "text: minilm [x]" in err
     assert "3/3 cells" in err
     assert re.search(r"\d+ cells/s", err)
-    assert re.search(r"left 0:00:00", err)
+    assert re.search(r"about \d+ s left", err)
     assert "2/2 batches" in err
-    last = err.rstrip().splitlines()
+    last = err.split("\r\n")
+    last = [line for line in map(str.strip, last) if line]
     assert last[-1] == "end"
     assert "after" in last[-2]
 

@@ -442,3 +442,17 @@ def test_labels_that_begin_alike_stay_apart():
     told = distinct([f"the same beginning of {i}" for i in range(100)], 12)
     assert len(set(told)) == 100
     assert max(map(len, told)) <= 12
+
+
+def test_no_column_is_hidden_on_a_phone_and_everything_comes_first(report):
+    text = report[1]
+    scores = text[text.index('<section id="scores">') : text.index('<section id="modalities">')]
+    rows = re.findall(r"<tr.*?</tr>", scores[scores.index("<tbody>") :], re.DOTALL)
+    assert rows
+    for row in rows:  # an interval that a narrow screen has no column for stands under its value
+        (wide,) = re.findall(r'<td class="n desk">(.*?)</td>', row)
+        assert re.findall(r'<span class="phone">(.*?)</span>', row) == [wide] * (wide != "–")
+    assert "epochs" in text[text.index('<section id="training">') :].split("<figure")[0]
+    if "<td>everything: " in text:
+        table = text[text.index("only these present") :]
+        assert re.search(r'<tr class="main"><td>everything: ', table.split("</tr>")[1])

@@ -150,7 +150,7 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
         "3.11.7",
         "A paper",
         "critical differences need 3 data sets",
-        "nothing cheaper is as good as",
+        "variants that no cheaper one reaches",
         "only these present at test",
         "other data",
         "fusion=gated depth=late better than fusion=product depth=early",
@@ -261,7 +261,7 @@ def test_markdown_says_the_same(report):
         assert (page.parent / name).exists()
     assert told.count("](figures/") == text.count("<figure")
     assert told.count("|---") > 3
-    assert "no space left &lt;on> the device" in told
+    assert "no space left &lt;on&gt; the device" in told
     assert "no space left <on> the device" in seen.text
 
 
@@ -592,3 +592,13 @@ def test_differences_that_are_no_numbers_have_no_row():
     assert (band.get_x(), band.get_width()) == (pytest.approx(-0.02), pytest.approx(0.04))
     assert differences_figure([rows[1]], "difference", 0.02) is None
     assert scores_figure([], "accuracy") is None
+
+
+def test_every_cell_says_its_column_where_rows_become_cards(report):
+    _, text, _ = report
+    marked = re.findall(r'<div class="scroll marked">.*?</table>', text, re.DOTALL)
+    assert marked
+    for table in marked:
+        heads = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", table)
+        for row in re.findall(r"<tr[^>]*>(<td.*?)</tr>", table, re.DOTALL):
+            assert re.findall(r'data-label="(.*?)"', row) == heads

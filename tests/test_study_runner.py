@@ -400,3 +400,19 @@ def test_a_line_that_cannot_be_written_whole_leaves_nothing(
     assert path.read_bytes() == before
     LinesFile(path).append({**LINE, "run": "next"})
     assert [line["run"] for line in LinesFile(path).new()] == ["r", "next"]
+
+
+def test_a_run_that_would_not_end_in_time_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.study.state import State
+    from plait.study.view import lines
+
+    one = study(tmp_path, budget={"minutes": 60})
+    took = [None, 10.0, 1e9]  # nothing is known, it fits, it does not
+    monkeypatch.setattr(State, "seconds_of", lambda self, run: took[min(self.count("done"), 2)])
+    status = one.run(tmp_path / "out", engine="inline").status()
+    assert (status["done"], status["waiting"]) == (2, len(one.runs) - 2)
+    state = State(one.runs, [], retry_failed=False)
+    state.spent = True
+    assert lines(state)[1] == f"the time given is over: {len(one.runs)} runs were not begun"
+    state.spent, state.deadline = False, state.begun - 1
+    assert lines(state)[1] == "0 s left of the time given"

@@ -8,11 +8,29 @@ if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
 
 
+def plain(text: object) -> str:
+    r"""One line of Markdown in which nothing is markup, HTML included.
+
+    Example:
+        >>> plain("<b>a_b</b> & [c]")
+        '&lt;b&gt;a\\_b&lt;/b&gt; &amp; \\[c\\]'
+    """
+    told = " ".join(str(text).split()).replace("&", "&amp;")
+    for sign in "\\`*_[]":
+        told = told.replace(sign, f"\\{sign}")
+    return told.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cell(text: object) -> str:
+    """A text that cannot leave its cell of a table."""
+    return plain(text).replace("|", "\\|")
+
+
 def card(model: FusionEstimator) -> str:
     """Markdown text of the model's ``README.md``."""
     record, schema = model.record_, model.schema_
     lines = [
-        f"# {type(model).__name__} for `{schema.target or 'y'}`",
+        f"# {type(model).__name__} for {plain(schema.target or 'y')}",
         "",
         f"A plait model ({record['trained_weights']:,} trained weights in {record['members']} members), task: {model.task_}.",
         f"Fitted on {record['rows']:,} rows (data hash `{record['data_hash']}`), seed {record['seed']}.",
@@ -25,7 +43,7 @@ def card(model: FusionEstimator) -> str:
     for m in schema.modalities:
         encoder = record["encoders"][m.name]
         lines.append(
-            f"| {m.name} | {m.kind} | {', '.join(map(str, m.columns))} | {encoder['name']} | {encoder['licence']} "
+            f"| {cell(m.name)} | {m.kind} | {', '.join(map(cell, m.columns))} | {cell(encoder['name'])} | {encoder['licence']} "
             f"| {record['absent'][m.name]:.1%} |"
         )
     lines += ["", "## Use", "", "```", "plait predict MODEL_FOLDER table.csv --out predictions.csv", "```", ""]

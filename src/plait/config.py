@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import yaml
 
@@ -90,6 +90,31 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     """Make a dataclass from a mapping; unknown fields are refused."""
     check_fields(mapping, fields_of(cls), where)
     return cls(**mapping)
+
+
+class CheckedFields:
+    """A dataclass whose constructor and ``set_params`` name the nearest field where one is unknown."""
+
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Check the names; the dataclass does the rest."""
+        known = fields_of(cls)
+        wrong = [f"unknown field '{name}' ({nearest(name, known)})" for name in fields if name not in known]
+        if wrong:
+            raise TypeError(f"{cls.__name__}: {'; '.join(wrong)}")
+        return super().__new__(cls)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name; a part of a field is set with the whole field."""
+        for name in params:
+            field, parts, part = name.partition("__")
+            check_fields({field: None}, fields_of(type(self)), type(self).__name__)
+            if parts and not hasattr(getattr(self, field), "set_params"):
+                raise ConfigError(
+                    f"{type(self).__name__}: '{field}' is not an estimator with parameters of its own; "
+                    f"set it as a whole: set_params({field}={{'{part}': ...}})"
+                )
+        super().set_params(**params)  # type: ignore[misc]  # of scikit-learn's BaseEstimator
+        return self
 
 
 def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

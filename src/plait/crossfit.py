@@ -92,6 +92,7 @@ def crossfit(
 ) -> Members:
     """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen.
 
+    ``advance`` is called with the epochs of members that are done, of ``members`` times ``settings.epochs`` in all;
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     """
@@ -113,20 +114,28 @@ def crossfit(
         batch = batches[number]
         first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
         watch = follow.watch(number, first, folds)
+        epochs = 0
+
+        def stopped() -> bool:  # asked after every epoch
+            nonlocal epochs
+            epochs += 1
+            advance(len(batch))
+            return halt.is_set()
+
         if len(batch) > 1:
             stack = Stack([trained[i] for i in batch], task, inputs, target, weight, settings)
-            records = stack.train([folds[i] for i in batch], generator, halt.is_set, watch)
+            records = stack.train([folds[i] for i in batch], generator, stopped, watch)
         else:
             rows = folds[first]
             ready = settled(trained[first], inputs)
-            told = (task, ready, target, weight, *rows, settings, generator, halt.is_set, watch)
+            told = (task, ready, target, weight, *rows, settings, generator, stopped, watch)
             try:
                 records = train(trained[first], *told)
             except Diverged as error:
                 if error.best is None:
                     raise
                 records = error.history
-        advance(len(batch))
+        advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
     found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))

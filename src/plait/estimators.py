@@ -18,11 +18,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from plait import automatic, fitting, modelfile, preparing, rows
 from plait.checkpoint import Checkpoints
+from plait.config import CheckedFields
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.progress import session
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
@@ -33,7 +35,7 @@ NO_STORE = "none"
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Early fusion of frozen or learning encoders, for tables whose columns hold text, images, sound, video, code and numbers.
 
     Attributes:
@@ -161,7 +163,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
-        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
+        with session("fit", self.progress):
+            fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         self.features_: Featurizer = fitted.features
@@ -185,6 +188,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             if reset:
                 validate_data(self, X, skip_check_array=True, reset=True)
             return X.set_axis([str(c) for c in X.columns], axis=1).reset_index(drop=True)
+        if not reset and hasattr(self, "feature_names_in_"):
+            names = ", ".join(map(str, self.feature_names_in_[:8])) + (
+                ", ..." if len(self.feature_names_in_) > 8 else ""
+            )
+            raise TableError(
+                f"found a {type(X).__name__}, but the model was fitted on a table with named columns ({names}); "
+                "give a DataFrame that has them"
+            )
         if reset and y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         checked = validate_data(

@@ -60,7 +60,7 @@ class SubsetScore(Estimate):
     difference_high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of one model on one table.
 
@@ -100,6 +100,42 @@ class Evaluation:
     def score(self) -> Estimate:
         """The main metric's estimate."""
         return self.metrics[self.main_metric]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Every metric with its value, its interval and what is to be noted, the one that leads first."""
+        known = metrics(self.task)
+        rows = {
+            known[name].label: {k: v for k, v in found.items() if k != "resamples"}
+            for name, found in self.metrics.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+    @property
+    def subset_frame(self) -> pd.DataFrame:
+        """The main metric with only some modalities present, everything last."""
+        most = max((len(s["modalities"]) for s in self.subsets), default=0)
+        names = [" + ".join(s["modalities"]) or "(none)" for s in self.subsets]
+        rows = [
+            {**s, "modalities": f"everything: {name}" if len(s["modalities"]) == most > 1 else name}
+            for s, name in zip(self.subsets, names, strict=True)
+        ]
+        kept = ["modalities", "value", "low", "high", "difference", "difference_low", "difference_high"]
+        return pd.DataFrame(rows, columns=kept).set_index("modalities")
+
+    def __repr__(self) -> str:
+        """Tables of the metrics and of the subsets."""
+        titles = [f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"]
+        told = [self.frame.drop(columns="note").to_string(float_format="{:,.3f}".format)]
+        if len(self.subsets) > 1:
+            titles.append(f"{metrics(self.task)[self.main_metric].label} with only these modalities present")
+            told.append(self.subset_frame.to_string(float_format="{:,.3f}".format))
+        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, told, strict=True))
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        shown = [self.frame.drop(columns="note"), *[self.subset_frame] * (len(self.subsets) > 1)]
+        return "".join(table.to_html(float_format="{:,.3f}".format) for table in shown)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN becomes None."""

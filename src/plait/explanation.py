@@ -70,7 +70,7 @@ class Game(TypedDict):
     interactions: list[Worth]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Worth of the modalities, overall and per row.
 
@@ -90,6 +90,23 @@ class Explanation:
     rows: pd.DataFrame
     resamples: int
     seed: int
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Worth of each modality in every score, with its interval: columns (score, ``value``, ``low`` or ``high``)."""
+        by_game = {
+            game["label"]: pd.DataFrame(game["values"]).set_index("modality")[["value", "low", "high"]]
+            for game in self.games
+        }
+        return pd.concat(by_game, axis=1)
+
+    def __repr__(self) -> str:
+        """A table of the modalities' worths."""
+        return f"worth of each modality; low and high: 95 % intervals\n{self.frame.to_string(float_format='{:,.3f}'.format)}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return str(self.frame.to_html(float_format="{:,.3f}".format))
 
     @property
     def overall(self) -> list[Worth]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -19,6 +20,7 @@ from plait.encoders._default import default_encoder, trainable_encoder
 from plait.encoders._folders import FOLDERS, encoder_of_folder, is_folder
 from plait.errors import ConfigError, PlaitError
 from plait.inputs import Inputs, SharedCells
+from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
 from plait.table import cells
@@ -42,7 +44,7 @@ def make_encoder(
         options["name"] = usual(modality.kind)
     if options["name"] in FOLDERS.values():
         options.setdefault("kind", modality.kind)
-    variant = cast(type[Encoder], registry.find("encoders", str(options.pop("name"))))
+    variant = _variant(str(options.pop("name")), modality.kind, where)
     if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
         options["types"] = {**types, **(options.get("types") or {})}
     return _suited(config.build(variant, options, where), modality)
@@ -89,6 +91,28 @@ def check_found_again(encoders: Mapping[str, Encoder]) -> None:
             raise ConfigError(f"{where}: its options cannot be written down and read back ({error})") from None
         if not same:
             raise ConfigError(f"{where}: its options do not say all that it was made with; a loaded model would differ")
+
+
+#: Encoders that take any model of a hub, by kind.
+_HUB = {
+    "text": "transformers_text",
+    "code": "transformers_text",
+    "image": "timm_image",
+    "audio": "transformers_audio",
+}
+
+
+def _variant(name: str, kind: str, where: str) -> type[Encoder]:
+    """The encoder of a name; of an unknown one, those of the same kind are named."""
+    if name in registry.names("encoders"):
+        return cast(type[Encoder], registry.find("encoders", name))
+    known = sorted(n for n in registry.names("encoders") if kind in registry.find("encoders", n).kinds)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    hub = f"; any model of a hub: {{name: {_HUB[kind]}, model: {name}}}" if kind in _HUB else ""
+    raise ConfigError(
+        f"{where}: unknown name '{name}' in encoders: "
+        + (f"did you mean '{close[0]}'?" if close else f"of the kind {kind} there are {', '.join(known)}{hub}")
+    )
 
 
 class Featurizer:
@@ -157,6 +181,8 @@ class Featurizer:
         present: dict[str, Tensor] = {}
         for modality in self.schema.modalities:
             encoder = self.encoders[modality.name]
+            if modality.kind != "tabular":
+                step(f"encode {modality.name}", progress)
             if modality.kind == "tabular":
                 tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
             elif modality.name in (ready or {}):

@@ -22,7 +22,7 @@ from plait.networks.fusion import depth_number
 from plait.prepared import SHARING, Prepared
 from plait.preparing import groups_of, prepare, scaled, seed_of
 from plait.pretraining import pace, regime
-from plait.progress import track
+from plait.progress import step, track
 from plait.records.asked import following, listeners, watching
 from plait.scaling import Scaler
 from plait.schema import Schema
@@ -89,7 +89,8 @@ def fit(
     training = schedule(
         regime.paced(told, ready, training_of(told, names, input_dropout)), len(inputs), told.epochs, told.batch_size
     )
-    with clock.stage("train"), track(members, "training", "members", told.progress) as bar:
+    step("train", told.progress)
+    with clock.stage("train"), track(members * training.epochs, "training", "epochs", told.progress) as bar:
         row_weight = row_weight / row_weight.mean()
         alone = regime.stage(told, ready, row_weight, training, seed)
         seen = None
@@ -114,6 +115,7 @@ def fit(
             alone,
             follow,
         )
+        bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(told, seed, ready, clock, result, design, training)
     record["pretrain"] = alone.record()

@@ -19,6 +19,7 @@ from plait.hiding import hiding
 from plait.inputs import Inputs
 from plait.prepared import Prepared
 from plait.pretraining import regime
+from plait.progress import step
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
 from plait.table import data_hash
@@ -144,6 +145,7 @@ def prepare(
         raw = encode(told, features, frame, tokens)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
+        step("align", told.progress)
         with clock.stage("align"):
             enhancers = enhancement.fit(enhancements, raw, seed_of(told.random_state), told.progress)
             raw = enhancement.apply(enhancers, raw, training=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import config, persist, schema, table
+from plait import config, persist, progress, schema, table
 from plait.baselines import baselines
 from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
@@ -92,6 +92,7 @@ def fit_table(
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
+    progress.plan(_steps(model, found), model.progress)
     seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
     groups = None if group is None else seen[group].to_numpy()
     told = (held_out, _part(target, test)) if model.record_epochs else None
@@ -99,6 +100,7 @@ def fit_table(
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
         model.fit(seen, _part(target, train), groups=groups, test=told)
+        progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
             judged = evaluate(model, held_out, outputs=outputs)
@@ -110,9 +112,17 @@ def fit_table(
         model.record_["held_out"] = {**about, "seed": int(settings.get("random_state") or 0)}
         folder = page = None
         if out is not None:
+            progress.step("write model and report", model.progress)
             folder = Path(out)
             page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
     return Outcome(model, judged, explained, simple, warned, folder, page)
+
+
+def _steps(model: FusionEstimator, found: Schema) -> list[str]:
+    """What a fit goes through, as the terminal shows it."""
+    encoded = [f"encode {m.name}" for m in found.modalities if m.kind != "tabular"]
+    aligned = ["align"] if model.align else []
+    return [*encoded, *aligned, "train", "judge on held-out rows", "write model and report"]
 
 
 @contextlib.contextmanager

@@ -25,9 +25,11 @@ from plait.alignment._cosine import unit
 from plait.alignment._make import make_stage
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
+from plait.config import CheckedFields
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
 from plait.features import Featurizer, check_found_again
+from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
 
@@ -36,7 +38,7 @@ PIECE = 4096
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """One space for modalities whose encoders know nothing of each other, learned from rows that show one thing in several.
 
     Attributes:
@@ -117,6 +119,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             self.network_: AlignmentNetwork = self.stage_.network_over(self.encoders_, pairs.dims)
+        step("align", self.progress)
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self._seed, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:

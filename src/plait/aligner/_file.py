@@ -15,6 +15,7 @@ from plait import schema as schemas
 from plait.aligner._index import Index
 from plait.alignment._make import make_stage
 from plait.alignment._pairs import Pairs
+from plait.card import cell, plain
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
 from plait.features import Featurizer
@@ -115,7 +116,7 @@ def _card(model: ModalityAligner) -> str:
     """Markdown text of the folder's ``README.md``."""
     told = model.record_
     lines = [
-        f"# Aligner of {' and '.join(model.modality_names_)}",
+        f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
         f"A plait aligner (stage {model.stage_.name()}, {told['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
@@ -126,7 +127,8 @@ def _card(model: ModalityAligner) -> str:
     ]
     for m in model.schema_.modalities:
         encoder = told["encoders"][m.name]
-        lines.append(f"| {m.name} | {m.kind} | {', '.join(m.columns)} | {encoder['name']} | {encoder['licence']} |")
+        columns = ", ".join(map(cell, m.columns))
+        lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
     lines += [
         "",
         "```",

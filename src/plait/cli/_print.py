@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +26,22 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def show_text(text: str) -> None:
+    """A sentence: on a terminal wrapped between words, elsewhere one line; commands are not broken."""
+    if not text:
+        return
+    if not sys.stdout.isatty() or re.search(r"\bplait \w", text):
+        typer.echo(text)
+        return
+    width = shutil.get_terminal_size().columns
+    typer.echo(textwrap.fill(text, max(20, width), subsequent_indent="  ", break_on_hyphens=False))
+
+
+def show_command(*parts: object, then: str = "") -> None:
+    """A command to run next, quoted so that a shell takes every name as it is."""
+    typer.echo(f"  {shlex.join(['plait', *map(str, parts)])} {then}".rstrip())
 
 
 def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

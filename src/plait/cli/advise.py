@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,17 @@ import typer
 
 from plait.cli import _options as o
 from plait.cli import app
-from plait.cli._print import show_json
+from plait.cli._print import show_json, show_text
 
 
 @app.command()
 def advise(
     table: o.Table,
     target: o.Target = None,
-    minutes: Annotated[float, typer.Option(help="Time for it, about; from 30 on tuned encoders are tried too.")] = 10.0,
+    minutes: Annotated[
+        float,
+        typer.Option(help="Time for it; only the fit that runs then is finished. From 30 on tuned encoders are tried."),
+    ] = 10.0,
     splits: Annotated[int, typer.Option(help="Splits of the rows, at most.", min=1)] = 10,
     schema: o.SchemaFile = None,
     out: Annotated[
@@ -60,7 +64,7 @@ def advise(
     if json:
         show_json(given.to_dict())
         return
-    for line in given.lines:
-        typer.echo(line)
-    shown = evidence_folder(folder, given.variant)
-    typer.echo(f"evidence: plait study report {folder / 'race'}; plait study report {shown}")
+    places = [folder / "race", *[evidence_folder(folder, given.variant)] * (not given.conditions.empty)]
+    reports = "; ".join(shlex.join(["plait", "study", "report", str(place)]) for place in places)
+    for line in [*given.lines, f"evidence: {reports}"]:
+        show_text(line)

@@ -11,7 +11,7 @@ import typer
 
 from plait.cli import _options as o
 from plait.cli import app
-from plait.cli._print import show_json, show_table
+from plait.cli._print import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +121,8 @@ def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
     typer.echo(f"aligner {out}")
     names = list(fitted.modality_names_)
     typer.echo("next")
-    typer.echo(f"  plait search {out} {table} --modality {names[-1]} --query {names[0]}=...")
-    typer.echo(f"  plait fit other.csv --target column --encoder {names[-1]}={out}")
+    show_command("search", out, table, "--modality", names[-1], "--query", f"{names[0]}=...")
+    show_command("fit", "other.csv", "--target", "column", "--encoder", f"{names[-1]}={out}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
+from plait.progress import step
 
 _Several = list[str] | None
 
@@ -38,6 +39,7 @@ def curves(
     """Draw learning curves of one or many trainings side by side (scores need record_epochs; losses are always kept)."""
     from plait.records import curves as drawing
 
+    step("draw curves")
     found = drawing.gather(runs, stage)
     told = drawing.chosen(found, metric or ["loss"], part or ["validation"], pattern or [])
     rows = drawing.summaries(found, told, reach)

@@ -11,7 +11,8 @@ import typer
 
 from plait.cli import _options as o
 from plait.cli import app
-from plait.cli._print import show_json, show_table
+from plait.cli._print import show_command, show_json, show_table, show_text
+from plait.progress import step
 
 if TYPE_CHECKING:
     from plait.workflow import Outcome
@@ -106,6 +107,7 @@ def demo(
     from plait.table import write_table
     from plait.workflow import fit_table
 
+    step("read the cards")
     loaded = HearthstoneCards().load()
     if target not in loaded.schemas:
         raise ConfigError(f"--target {target}: {nearest(target, loaded.schemas)}")
@@ -114,7 +116,7 @@ def demo(
     write_table(loaded.frame, table)
     typer.echo(f"{len(loaded.frame):,} Hearthstone cards (package hearthstone-data) written to {table}", err=json)
     settings = {} if store is None else {"store": store}
-    command = f"plait demo --target {target} --out {shlex.quote(str(out))}"
+    command = shlex.join(["plait", "demo", "--target", target, "--out", str(out)])
     outcome = fit_table(loaded.frame, loaded.schemas[target], settings, out=out / "model", command=command)
     if json:
         show_json(summary(outcome))
@@ -137,15 +139,21 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def show_outcome(outcome: Outcome, table: str) -> None:
     """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
+    from plait.report.sentences import verdict, worth
+    from plait.report.tables import baseline_name
+
     judged, record = outcome.evaluation, outcome.model.record_
     main = judged.main_metric
     typer.echo(f"\n{main} on {judged.rows:,} held-out rows of {record['rows'] + judged.rows:,}")
     value = judged.metrics[main]
     rows: list[dict[str, Any]] = [{"model": "plait", main: value["value"], "95% interval": _interval(value)}]
-    rows += [{"model": name, main: scores.get(main), "95% interval": ""} for name, scores in outcome.baselines.items()]
+    baselines = {baseline_name(judged.task, name): scores for name, scores in outcome.baselines.items()}
+    rows += [{"model": name, main: scores.get(main), "95% interval": ""} for name, scores in baselines.items()]
     show_table(rows)
+    show_text(verdict(judged, outcome.baselines))
     typer.echo("\nwhat each modality is worth (Shapley value; its score alone)")
     show_table(modality_rows(outcome))
+    show_text(worth(outcome.explanation))
     seconds = record["seconds"]
     typer.echo(
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
@@ -155,11 +163,10 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     if outcome.report:
         typer.echo(f"report  {outcome.report}   (opens in any browser)")
     typer.echo("next")
-    typer.echo(f"  plait predict {outcome.folder} {table} --out predictions.csv")
-    typer.echo(f"  plait explain {outcome.folder} {table}")
-    typer.echo(
-        f"  plait schema {table} --target {outcome.model.schema_.target} > schema.yaml   # edit, then: plait fit --schema"
-    )
+    show_command("predict", outcome.folder, table, "--out", "predictions.csv")
+    show_command("explain", outcome.folder, table)
+    target = str(outcome.model.schema_.target)
+    show_command("schema", table, "--target", target, then="> schema.yaml   # edit, then: plait fit --schema")
 
 
 def modality_rows(outcome: Outcome) -> list[dict[str, Any]]:

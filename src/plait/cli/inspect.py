@@ -12,6 +12,7 @@ import typer
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
+from plait.progress import step
 
 
 @app.command()
@@ -56,6 +57,7 @@ def inspect(
     from plait.modelfile import load
     from plait.table import read_table
 
+    step("load models")
     models = [load(folder) for folder in (model, other) if folder is not None]
     place = table if table is not None else table_of(models[0])
     if place is None:
@@ -73,9 +75,11 @@ def inspect(
         if len(set(usual)) == len(usual)
         else [f"{n} ({i})" for i, n in enumerate(usual, 1)]
     )
+    frame = read_table(place, encoding)
+    step("look into the models")
     found = look(
         models[0],
-        read_table(place, encoding),
+        frame,
         models[1] if len(models) > 1 else None,
         out=folder,
         names=told,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plait import progress
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
@@ -73,6 +74,7 @@ def encode(
     found, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in found.modalities if m.train == "frozen")
     features = Featurizer(dataclasses.replace(found, modalities=frozen), o.assignments(encoder))
+    progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
     features.fit(frame, found.root)
     opened = None if store == NO_STORE else Store(store)
     try:

@@ -9,7 +9,7 @@ import typer
 
 from plait.cli import _options as o
 from plait.cli import app
-from plait.cli._print import show_json
+from plait.cli._print import show_command, show_json
 
 if TYPE_CHECKING:
     from plait.pretraining.folder import Saved
@@ -87,7 +87,6 @@ def _show(saved: Saved, out: Path, modality: str) -> None:
     )
     typer.echo(f"encoder {out}")
     typer.echo("next")
-    typer.echo(f"  plait fit table.csv --target column --encoder {modality}={out}")
-    typer.echo(
-        f"  plait fit table.csv --target column --encoder {modality}={out} --train {modality}=scratch   # learns on"
-    )
+    again = ("fit", "table.csv", "--target", "column", "--encoder", f"{modality}={out}")
+    show_command(*again)
+    show_command(*again, "--train", f"{modality}=scratch", then="  # learns on")

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from plait import progress
+from plait.cli import Typer, app
 from plait.cli import _options as o
-from plait.cli import app
-from plait.cli._print import show_json, show_table
+from plait.cli._print import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     from plait.study import Results
 
-study_app = typer.Typer(
+study_app = Typer(
     help="Fair comparisons: one file says what is compared, one command runs it and survives anything.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -38,6 +39,7 @@ def check(
     """Say everything that is wrong with a study file, each mistake with its line."""
     from plait.study import Study
 
+    progress.step(f"check {Path(file).name}")
     study = Study.load(file)
     found = study.check(data=data)
     if json:
@@ -60,9 +62,10 @@ def plan(
     json: o.Json = False,
 ) -> None:
     """Say how many runs there are, what they share, and how long they will take."""
+    from plait.progress import duration
     from plait.study import Study
-    from plait.study.view import duration
 
+    progress.step("try a few runs" if probes else f"read {Path(file).name}")
     found = Study.load(file).plan(out, probes=probes, workers=workers)
     if json:
         show_json(found.to_dict())
@@ -90,12 +93,14 @@ def run(
     """Run what is not done yet; killed at any moment, the same command goes on."""
     from plait.study import Study
 
+    progress.step(f"run {Path(file).name}")
     study = Study.load(file)
     command = shlex.join(["plait", *sys.argv[1:]])
     found = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
     _show(found, json)
     if not json:
-        typer.echo(f"\nfolder  {found.folder}\nnext    plait study report {found.folder}")
+        typer.echo(f"\nfolder  {found.folder}\nnext")
+        show_command("study", "report", found.folder)
 
 
 @study_app.command()
@@ -140,6 +145,7 @@ def report(
     from plait.report.study import write_study_report
     from plait.study import Results
 
+    progress.step("write the report")
     place = out or folder / "report"
     written: Any = write_study_report(Results.open(folder), place)
     typer.echo(f"report  {written if written is not None else place}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from plait.cli import _options as o
 from plait.cli import app
 from plait.cli._print import show_json, show_table
+from plait.progress import plan, step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,7 @@ def _load(
 ) -> FusionEstimator:
     from plait.estimators import FusionEstimator
 
+    step(f"load {folder.name}")
     model = FusionEstimator.load(folder)
     model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
     model.store = store if store is not None else model.store
@@ -54,6 +57,9 @@ def predict(
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
+    quote_formulas: Annotated[
+        bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
+    ] = False,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -65,20 +71,55 @@ def predict(
     from plait.table import read_chunks, write_chunks
 
     fitted = _load(model, table, root, store, strict, partial)
-    with track(None, "predicting", "rows", fitted.progress) as bar:
-        fitted.progress = False
+    label = f"predict {table.name}"
+    plan([label])
+    step(label)
+    with track(None, "predicted", "rows", fitted.progress) as bar:
+        found = 0
 
         def pieces() -> Any:
+            nonlocal found
             for chunk in read_chunks(table, rows, encoding):
-                yield prediction_table(fitted, chunk, proba, keep or [])
+                piece = prediction_table(fitted, chunk, proba, keep or [])
+                found += formulas(piece, quote_formulas)
+                yield piece
                 bar.advance(len(chunk))
 
         if out is not None:
             count = write_chunks(pieces(), out)
             typer.echo(f"{count:,} predictions written to {out}", err=True)
+            if found and not quote_formulas and out.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+                note = "cells begin like a formula, which a spreadsheet runs; --quote-formulas puts a ' before them"
+                typer.echo(f"note: {found:,} {note}", err=True)
             return
         for number, piece in enumerate(pieces()):
             typer.echo(piece.to_csv(index=False, header=number == 0), nl=False)
+
+
+def formulas(piece: pd.DataFrame, quote: bool) -> int:
+    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
+    import pandas as pd
+
+    count = 0
+    for name in piece.columns:
+        if pd.api.types.is_numeric_dtype(piece[name]):
+            continue
+        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
+        count += int(hits.sum())
+        if quote and hits.any():
+            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
+    return count
+
+
+def _formula(cell: str) -> bool:
+    """``=...``, ``@...``, a tab, or a sign before what is no number."""
+    if cell[:1] in ("+", "-"):
+        try:
+            float(cell)
+        except ValueError:
+            return True
+        return False
+    return cell[:1] in ("=", "@", "\t", "\r")
 
 
 def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str]) -> pd.DataFrame:
@@ -125,6 +166,8 @@ def evaluate(
     asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
     frame = _with_target(fitted, read_table(table, encoding))
+    plan(["judge", *(f"judge under {each.label}" for each in asked)])
+    step("judge")
     judged = judge(fitted, frame, subsets=subsets)
     changed = [_under(each, fitted, frame, judged) for each in asked]
     if json:
@@ -137,7 +180,9 @@ def evaluate(
         show_table(judged.per_class)
     if judged.subsets:
         typer.echo(f"\n{judged.main_metric} with only these modalities present")
-        show_table([{"modalities": "+".join(s["modalities"]) or "(none)", **_value(s)} for s in judged.subsets])
+        most = max(len(s["modalities"]) for s in judged.subsets)
+        ordered = sorted(judged.subsets, key=lambda s: len(s["modalities"]) < most)
+        show_table([{"modalities": _subset(s["modalities"], most), **_value(s)} for s in ordered])
     if changed:
         typer.echo(f"\n{judged.main_metric} with changed inputs, and its difference to the rows as they are")
         show_table(changed, ["condition", "value", "low", "high", "difference"])
@@ -162,7 +207,10 @@ def explain(
     from plait.table import read_table
 
     fitted = _load(model, table, root, store, strict, partial)
-    found = shapley(fitted, _with_target(fitted, read_table(table, encoding)))
+    frame = _with_target(fitted, read_table(table, encoding))
+    plan(["explain"])
+    step("explain")
+    found = shapley(fitted, frame)
     if out is not None:
         from plait.report import write_explanation
 
@@ -180,6 +228,7 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
     """The main metric under a condition, and what it differs by."""
     from plait.evaluation import evaluate as judge
 
+    step(f"judge under {condition.label}")
     found = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
     difference = found["value"] - plain.score["value"]
     return {"condition": condition.label, **condition.axes, **_value(found), "difference": difference}
@@ -194,6 +243,11 @@ def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
     if target is None:
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
     return with_target(frame, target)
+
+
+def _subset(names: Sequence[str], most: int) -> str:
+    told = "+".join(names) or "(none)"
+    return f"everything: {told}" if len(names) == most > 1 else told
 
 
 def _value(found: Any) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from plait.store._record import halved
 A = TypeVar("A")
 R = TypeVar("R")
 
+#: Cells of the first batch at most.
+FIRST = 16
 #: Batches that are prepared while one is computed.
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
@@ -132,9 +134,7 @@ class Encoding:
 
     def _claimed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Iterator[list[bytes]]:
         """Batches of cells that are ours to encode; what is somebody else's goes to ``elsewhere``."""
-        size = max(1, self.encoder.batch_size)
-        for start in range(0, len(keys), size):
-            batch = keys[start : start + size]
+        for batch in _growing(keys, max(1, self.encoder.batch_size)):
             ours = set(self._claims.take(batch))
             # Only now: whoever had claimed a cell before may have stored it meanwhile.
             missing = {k for k, t in zip(batch, self.keep.lengths(self.fingerprint, batch), strict=True) if t is None}
@@ -175,6 +175,14 @@ class Encoding:
         keys = list(self.cells)
         lengths = _lengths(self.encoder, [self.cells[key] for key in keys])
         return [keys[i] for i in np.argsort(-lengths, kind="stable")]
+
+
+def _growing(keys: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
+    """Batches, the first ones smaller, so that there is something to show, and to keep, soon."""
+    start, size = 0, min(FIRST, most)
+    while start < len(keys):
+        yield keys[start : start + size]
+        start, size = start + size, min(2 * size, most)
 
 
 def _lengths(encoder: Encoder, cells: list[Any]) -> np.ndarray:

@@ -20,6 +20,7 @@ from plait.modelfile import plain
 from plait.prepared import Prepared
 from plait.pretraining import regime
 from plait.pretraining.folder import Saved, write
+from plait.progress import step
 from plait.records.asked import listeners, watching
 from plait.schema import Modality, Schema
 from plait.targets import Labels, target_values, with_target
@@ -123,6 +124,7 @@ def _trained(
     score, tell = listeners(model, ready, weight, test)
     stage.watching = watching(ready, score, tell)
     encoder = ready.features.encoders[modality.name]
+    step(f"pretrain {modality.name}", model.progress)
     found = stage.trained(modality.name, 0, fold, valid, encoder.module())
     if tell is not None:
         tell.close()

@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from plait import config, persist, records, registry
+from plait.card import plain
 from plait.encoders._base import Encoder
 from plait.errors import ModelError, PlaitError
 from plait.pretraining.stage import load, shapes
@@ -128,7 +129,7 @@ def _card(saved: Saved) -> str:
     record = saved.facts.get("record", {})
     task = saved.facts.get("task", {})
     lines = [
-        f"# {saved.encoder.name()}, pretrained for `{task.get('target') or 'y'}`",
+        f"# {saved.encoder.name()}, pretrained for {plain(task.get('target') or 'y')}",
         "",
         f"An encoder of {saved.kind} ({record.get('trained_weights', 0):,} weights, {saved.encoder.dim} wide), trained alone "
         f"on {record.get('rows', 0):,} rows (data hash `{record.get('data_hash')}`), task: {task.get('name')}, "

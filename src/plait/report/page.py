@@ -53,7 +53,9 @@ def write_report(
         drawn=drawn,
         tables=told,
         evaluation=evaluation,
-        sentences=_sentences(evaluation, explanation, baselines),
+        sentences=_sentences(
+            evaluation, explanation, baselines, history, record, any(m.train == "scratch" for m in schema.modalities)
+        ),
         about={name: ABOUT[evaluation.task].get(name, "") for name in baselines},
         glossary=[m for name, m in metrics(evaluation.task).items() if name in evaluation.metrics],
         schema=schema,
@@ -91,11 +93,19 @@ def _tables(
     return {table.name: table for table in found if table is not None}
 
 
-def _sentences(evaluation: Evaluation, explanation: Explanation | None, baselines: tables.Scores) -> dict[str, str]:
+def _sentences(
+    evaluation: Evaluation,
+    explanation: Explanation | None,
+    baselines: tables.Scores,
+    history: list[Mapping[str, Any]],
+    record: Mapping[str, Any],
+    together: bool,
+) -> dict[str, str]:
     return {
         "headline": sentences.headline(evaluation, baselines),
         "verdict": sentences.verdict(evaluation, baselines),
         "worth": "" if explanation is None else sentences.worth(explanation),
+        "epochs": sentences.kept_epochs(history, record.get("epochs"), together),
     }
 
 
@@ -139,7 +149,7 @@ def _facts(evaluation: Evaluation, schema: Schema, record: Mapping[str, Any]) ->
 def _costs(record: Mapping[str, Any]) -> dict[str, str]:
     """What the fit took."""
     names = {"trained_weights": "trained weights", "frozen_weights": "frozen weights", "members": "members"}
-    names |= {"epochs": "epochs", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
+    names |= {"epochs": "epochs at most", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
     found = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
     return found | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
 

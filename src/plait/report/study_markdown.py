@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from plait.card import cell, plain
 from plait.report.study_parts import Block, Facts, Heading, Row, Section, Sheet, Text
 
 #: Rows of a folded table that Markdown shows; it cannot fold, and the CSV file has all.
@@ -53,19 +54,6 @@ def _sheet(sheet: Sheet) -> list[str]:
     notes = [sheet.note] if sheet.note else []
     notes += [f"{left} more rows in tables/{sheet.full.name}.csv."] if left else []
     return [*lines, "", plain(" ".join(notes))] if notes else lines
-
-
-def cell(text: str) -> str:
-    """A text that cannot leave its cell."""
-    return plain(text).replace("|", "\\|")
-
-
-def plain(text: str) -> str:
-    """One line in which nothing is markup."""
-    told = " ".join(str(text).split())
-    for sign in "\\`*_[]":
-        told = told.replace(sign, f"\\{sign}")
-    return told.replace("<", "&lt;")
 
 
 def _fenced(text: str) -> list[str]:

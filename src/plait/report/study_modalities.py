@@ -115,7 +115,7 @@ def _forms(names: Sequence[str]) -> tuple[str, ...]:
 def _rows(evidence: Evidence, part: DataFrame, by: str, told: DataFrame) -> list[dict[str, Any]]:
     names = names_of(evidence, [str(s) for s in told[by]])
     found = []
-    for row in records(told):
+    for row in sorted(records(told), key=lambda row: row["verdict"] != "reference"):  # everything on top
         summary = evidence.summary(part[(part["label"] == evidence.best) & (part[by] == row[by])])
         runs = part[(part["label"] == evidence.best) & (part[by] == row[by])]["value"].tolist()
         record = {"name": names[row[by]], "mean": summary.mean, "low": summary.low, "high": summary.high, "runs": runs}

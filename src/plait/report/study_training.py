@@ -60,7 +60,7 @@ def _histories(evidence: Evidence) -> dict[str, DataFrame]:
 
 def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> study_curves.Curve:
     by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
-    xs = [float(x) for x in by_run.index]
+    xs = [float(x) + 1 for x in by_run.index]
     ends: list[Any] = (
         [[float(v) for v in by_run.min(axis=1)], [float(v) for v in by_run.max(axis=1)]] if lines <= 3 else []
     )
@@ -70,12 +70,13 @@ def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> st
 def _sentence(evidence: Evidence, told: dict[str, DataFrame], several: int) -> str:
     label, history = next(iter(told.items()))
     keys = ["run", "member"] if "member" in history else ["run"]
-    least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"]
-    last = int(history["epoch"].max())
+    least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1
+    last = int(history["epoch"].max()) + 1
     on = f" on {evidence.dataset}" if several > 1 else ""
     return (
         f"The held-out loss of {evidence.said(label)}{on} is least at epoch {least.median():.0f} "
-        f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}) of at most {last}."
+        f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}); no training ran longer than "
+        f"{counted(last, 'epoch')}. Each keeps the state of its best epoch."
     )
 
 
@@ -122,7 +123,7 @@ def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> 
     told = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
     low, high = fenced([p["score"] for p in points])
     away = "; triangles: beyond the edge" if any(not low <= p["score"] <= high for p in points) else ""
-    return f"{label}: nothing cheaper is as good as {told}{away}"
+    return f"{label}. Numbered: variants that no cheaper one reaches: {told}{away}"
 
 
 def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from plait.evaluation import Evaluation
 from plait.explanation import Explanation, Worth
 from plait.metrics import metrics
+from plait.report.figures.modalities import whole_first
 
 Scores = Mapping[str, Mapping[str, float]]
 BETTER = {"higher": "↑", "lower": "↓", "nominal": ""}
@@ -40,11 +41,17 @@ def scores(evaluation: Evaluation, baselines: Scores) -> Table:
         beside = [baselines[b].get(name, math.nan) for b in names]
         label = f"{known[name].label}\N{NO-BREAK SPACE}{BETTER[known[name].direction]}".strip()
         rows.append([label, told["value"], told["low"], told["high"], *beside, told["note"]])
-    columns = ["metric", "value", "low", "high", *[_baseline(evaluation.task, b) for b in names], "note"]
+    columns = ["metric", "value", "low", "high", *[baseline_name(evaluation.task, b) for b in names], "note"]
     return Table("scores", columns, rows)
 
 
-def _baseline(task: str, name: str) -> str:
+def baseline_name(task: str, name: str) -> str:
+    """A baseline as a reader knows it.
+
+    Example:
+        >>> baseline_name("regression", "majority"), baseline_name("classification", "majority")
+        ('mean', 'majority')
+    """
     return {"majority": "mean" if task == "regression" else "majority"}.get(name, name)
 
 
@@ -79,14 +86,17 @@ def distribution(evaluation: Evaluation) -> Table:
 
 
 def subsets(evaluation: Evaluation) -> Table | None:
-    """The main metric of every subset, best first, and its difference to everything."""
+    """The main metric with everything, then of every subset, best first, and its difference to everything."""
     if len(evaluation.subsets) < 2:
         return None
-    ordered = sorted(evaluation.subsets, key=lambda s: -s["value"] if math.isfinite(s["value"]) else math.inf)
+    ordered = whole_first(evaluation.subsets)
     keys = ["value", "low", "high", "difference", "difference_low", "difference_high"]
     label = metrics(evaluation.task)[evaluation.main_metric].label
     columns = ["only these present", label, "low", "high", "difference to all", "low ", "high "]
-    return Table("subsets", columns, [[" + ".join(s["modalities"]), *[s[k] for k in keys]] for s in ordered])  # type: ignore[literal-required]
+    names = [" + ".join(s["modalities"]) or "(nothing)" for s in ordered]
+    names[0] = f"everything: {names[0]}"
+    rows = [[name, *[s[k] for k in keys]] for name, s in zip(names, ordered, strict=True)]  # type: ignore[literal-required]
+    return Table("subsets", columns, rows)
 
 
 def worths(explanation: Explanation) -> Table:

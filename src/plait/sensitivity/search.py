@@ -14,7 +14,7 @@ import pandas as pd
 from plait import modelfile
 from plait import schema as schemas
 from plait.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
-from plait.progress import track
+from plait.progress import step, track
 from plait.schema import Schema
 from plait.sensitivity.journal import Journal
 from plait.sensitivity.objective import Objective, placed
@@ -112,7 +112,8 @@ def sensitivity(
     with Journal(folder) as journal:
         searches = [_Search(w, schema_by[w.name], journal, fixed, common, fields, objective) for w in ways]
         left = sum(max(0, trials - s.count) for s in searches)
-        with track(left, "searching", "trials", view) as bar:
+        step("search", view)
+        with track(left, "trials", "trials", view) as bar:
             for k in range(trials):
                 for search in searches:
                     if search.count <= k and not search.given_up:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from plait import progress
 from plait.errors import ConfigError
 from plait.metrics import MAIN, metrics
 from plait.schema import Schema
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 SPLITS = 10
 #: Rows at most that designs are raced on.
 ROWS = 20_000
-#: Share of the time for the race; the rest shows what the winner's modalities, absence and noise are worth.
+#: Share for the race of the time that is left once everything is encoded; the rest shows what the winner's modalities,
+#: absence and noise are worth.
 RACE = 0.6
+#: Share of the minutes within which fits may end; the rest is for what comes before and after them.
+WITHIN = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,8 @@ def advise(
     Args:
         data: the rows, target included, or a study's ``data`` entry (``{table: ..., schema: ...}``, ``{dataset: ...}``).
         schema: of the table.
-        minutes: of wall time; what has begun is finished. Tuned encoders are tried from 30 on.
+        minutes: of wall time; a fit that is not expected to end in them is not begun, and one that runs when they end is
+            finished. Tuned encoders are tried from 30 on.
         splits: of the rows, at most; with fewer than three nothing leaves the race.
         out: folder of the two studies: ``race``, and ``evidence-DESIGN`` of the design that won it.
         settings: of the estimator, for all designs.
@@ -122,22 +127,36 @@ def advise(
     known = [c for c in candidates(schema, common) if minutes >= c.minutes]
     tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
     told, frames = _data(data, schema, group)
-    race = _study("race", told, common, minutes * RACE, metric, splits)
+    progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
+    progress.step(f"race {len(tried)} designs", view)
+    race = _study("race", told, common, minutes * WITHIN, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", workers, store, view, racing)
     if not _done(raced):
-        why = next(iter(raced.status()["reasons"]), "no time: give more --minutes")
+        usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
+        why = next(iter(raced.status()["reasons"]), usual)
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
     chosen = _chosen(raced, metric, racing)
-    left = max(1.0, minutes - (time.monotonic() - start) / 60)  # never so little that nothing is shown
+    progress.step("measure what modalities, absence and noise are worth", view)
+    left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
     evidence = _study("evidence", told, merged(common, tried[chosen].settings), left, metric, splits)
     names = [m.name for m in schema.modalities]
     without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
     evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
     evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
-    shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
+    shown = None
+    if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
+        shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
     return _told(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+
+
+def _seconds(raced: Results, variant: str) -> float:
+    """What a fit of a design took on average."""
+    taken = [
+        line["seconds"]["total"] for line in raced.lines if line["status"] == "done" and line["variant"] == variant
+    ]
+    return float(np.mean(taken))
 
 
 def evidence_folder(place: Path, variant: str) -> Path:
@@ -198,7 +217,8 @@ def _run(
 ) -> Results:
     study = Study.from_dict(told, frames)
     engine = "inline" if frames else "local"
-    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race)
+    share = 1.0 if race is None else RACE
+    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race, share=share)
 
 
 def _done(results: Results) -> bool:
@@ -236,7 +256,7 @@ def _told(
     tried: Mapping[str, Candidate],
     chosen: str,
     raced: Results,
-    shown: Results,
+    shown: Results | None,
     place: Path,
     minutes: float,
     table: str,
@@ -246,7 +266,7 @@ def _told(
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
     modalities = conditions = present = pd.DataFrame()
-    if _done(shown):
+    if shown is not None and _done(shown):
         conditions = compare(shown, metric, against="clean", by="condition")
         if len(schema.modalities) > 1:
             modalities = compare(shown, metric, against=everything, by="subset")

@@ -31,10 +31,13 @@ def answer(
     status = raced.status()
     early = raced.runs.loc[raced.runs["status"] == "stopped", "variant"].nunique()
     splits = int(raced.runs.loc[raced.runs["status"] == "done"].groupby("variant")["seed"].nunique().max())
+    counts = [f"{status['done']} of {status['runs']} fits done within {minutes:g} minutes"]
+    counts += [f"{early} {'design' if early == 1 else 'designs'} left the race early"] * bool(early)
+    counts += [f"{status['failed']} fits failed"] * bool(status["failed"])
+    counts += [f"no time for the other {status['waiting']}: give more --minutes"] * bool(status["waiting"])
     lines = [
-        f"{len(tried)} designs for '{schema.target}' ({schema.task}, by {metric}), up to {splits} splits of the rows each: "
-        f"{status['done']} fits within {minutes:g} minutes; {early} designs left the race early"
-        + (f"; {status['failed']} fits failed" if status["failed"] else ""),
+        f"{len(tried)} designs for '{schema.target}' ({schema.task}, by {metric}), up to {splits} "
+        f"{'split' if splits == 1 else 'splits'} of the rows each: {'; '.join(counts)}",
         _verdict(found),
     ]
     if not found.modalities.empty:

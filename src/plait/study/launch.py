@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from plait.study.study import Study
 
 ENGINES = ("local", "ray", "inline")
+#: Pieces of one encoding for each worker, where time is limited.
+PIECES = 4
 
 
 def launch(
@@ -40,6 +42,7 @@ def launch(
     view: bool | None,
     race: Race | None,
     only: Sequence[str] | None,
+    share: float,
 ) -> Results:
     """See ``Study.run``."""
     if engine not in ENGINES:
@@ -58,9 +61,11 @@ def launch(
                 runner = Runner(
                     folder, workforce, runs, state, study.spec.budget, weights=weights, kinds=kinds, race=race
                 )
-                runner.encode(encoding.jobs(study.spec, waiting, study.tables, workforce.workers, weights))
+                limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
+                pieces = workforce.workers * (PIECES if limited else 1)
+                runner.encode(encoding.jobs(study.spec, waiting, study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
-                runner.run()
+                runner.run(share)
     return Results.open(path)
 
 

@@ -65,14 +65,15 @@ class Runner:
         self._elsewhere: dict[str, Run] = {}
         self._looked = 0.0
         self._flying: dict[int, Flight] = {}
-        self._deadline = None if budget.minutes is None else time.monotonic() + 60 * budget.minutes
+        self._left_out = False
+        state.deadline = None if budget.minutes is None else state.begun + 60 * budget.minutes
 
     # -- encoding ----------------------------------------------------------------------------------------------------
 
     def encode(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """All pieces, on all workers; one that fails is left to the runs that need it, which will say why."""
         waiting, begun = list(jobs), 0
-        self._state.encoding = len(jobs)
+        self._state.encoding = self._state.encodings = len(jobs)
         while waiting or begun:
             for worker in self._engine.idle():
                 if waiting and not self._over():
@@ -85,13 +86,14 @@ class Runner:
                     self._weights[str(event.facts["key"])] = int(event.facts["weights"])
             if self._over() and not begun:
                 break
-            self._state.changed()
         self._state.encoding = 0
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Until nothing is left, or the budget is spent."""
+    def run(self, share: float = 1.0) -> None:
+        """Until nothing is left, or a share of the budget is spent: a run that would not end in time is not begun."""
+        if self._state.deadline is not None:
+            self._state.deadline -= (1 - share) * (self._state.budget_left() or 0)
         while True:
             if not self._over():
                 self._begin()
@@ -99,14 +101,19 @@ class Runner:
                 self._state.spent = bool(len(self._schedule) or self._elsewhere)
                 return
             if not self._flying and not len(self._schedule) and not self._elsewhere:
+                self._state.spent = self._left_out
                 return
             for event in self._engine.events(TICK if self._flying else ELSEWHERE / 4):
                 self._end(event)
             self._limits()
-            self._state.changed()
 
     def _over(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return self._state.budget_left() == 0
+
+    def _too_long(self, run: Run) -> bool:
+        """It would end after the time given, by what runs like it took; one that nothing is known of is tried."""
+        left = self._state.budget_left()
+        return left is not None and (self._state.seconds_of(run) or 0.0) > left
 
     def _begin(self) -> None:
         """Give every idle worker a run that nobody has."""
@@ -120,6 +127,9 @@ class Runner:
 
     def _claimed(self, worker: int) -> Run | None:
         while (run := self._schedule.next(worker)) is not None:
+            if self._too_long(run):
+                self._left_out = True
+                continue
             if not self._folder.claim(run.name):
                 self._elsewhere[run.name] = run
                 continue

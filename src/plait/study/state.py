@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plait.study.runs import Run
@@ -41,11 +41,11 @@ class State:
         self.begun = time.monotonic()
         self.done_before = self.count("done")
         self.flying = 0
-        self.encoding = 0
+        self.encoding = self.encodings = 0
         self.workers = 1
+        #: When the time given is over (``time.monotonic``); None: there is no such time.
+        self.deadline: float | None = None
         self.spent = False
-        #: Called whenever something may have changed.
-        self.changed: Callable[[], None] = lambda: None
 
     def add(self, lines: Iterable[Line]) -> None:
         """New lines; those of runs that are not in the plan are left out."""
@@ -64,7 +64,7 @@ class State:
 
     def count(self, status: str) -> int:
         """Runs whose line that counts says so."""
-        return sum(line["status"] == status for line in self._lines.values())
+        return sum(line["status"] == status for line in list(self._lines.values()))
 
     def latest(self) -> list[Line]:
         """The lines that count."""
@@ -73,6 +73,14 @@ class State:
     def seconds_left(self) -> float | None:
         """From what runs of the same table and variant have taken; None before anything is known."""
         return left(self.waiting(), self.latest(), self.workers)
+
+    def budget_left(self) -> float | None:
+        """Seconds until the time given is over; None where there is no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def seconds_of(self, run: Run) -> float | None:
+        """What a run will take by itself, from those like it; None before anything is known."""
+        return left([run], self.latest(), 1)
 
     def rate(self) -> float:
         """Runs per minute since this call began."""

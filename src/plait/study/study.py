@@ -180,6 +180,7 @@ class Study:
         view: bool | None = None,
         race: Race | None = None,
         only: Sequence[str] | None = None,
+        share: float = 1.0,
     ) -> Results:
         """Do what is not done yet; killed at any moment, the same call goes on.
 
@@ -193,6 +194,7 @@ class Study:
             view: show progress; None: only on a terminal.
             race: names variants that need no more runs, from the lines so far.
             only: names of runs to which this call is limited.
+            share: of the budget's minutes that are left after what runs share was encoded; the rest is for others.
 
         Raises:
             ConfigError: the file has a mistake, or the folder holds another study.
@@ -201,4 +203,4 @@ class Study:
         from plait.study.launch import launch
 
         self.require()
-        return launch(self, self.folder(out), workers, engine, retry_failed, store, command, view, race, only)
+        return launch(self, self.folder(out), workers, engine, retry_failed, store, command, view, race, only, share)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from plait import progress
 from plait.metrics import MAIN, metrics
+from plait.progress import duration
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from plait.study.state import State
     from plait.study.study import Study
 
-#: Seconds between two drawings.
-PERIOD = 0.25
 
-
-@contextmanager
-def shown(study: Study, state: State, wanted: bool | None) -> Iterator[None]:
+def shown(study: Study, state: State, wanted: bool | None) -> AbstractContextManager[None]:
     """Draw the state on standard error while the block runs.
 
     Args:
@@ -31,67 +24,42 @@ def shown(study: Study, state: State, wanted: bool | None) -> Iterator[None]:
         state: that changes.
         wanted: None: where standard error is a terminal and nobody asks for silence.
     """
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if wanted is False or (wanted is None and (not terminal or os.environ.get("PLAIT_QUIET"))):
-        yield
-        return
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(stderr=True)
-    drawn = 0.0
-    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
-
-        def draw(force: bool = False) -> None:
-            nonlocal drawn
-            if force or time.monotonic() - drawn >= PERIOD:
-                drawn = time.monotonic()
-                live.update(picture(study, state), refresh=True)
-
-        state.changed = draw
-        try:
-            yield
-        finally:
-            draw(force=True)
+    return progress.panel(lambda width: picture(study, state, width), wanted)
 
 
-def picture(study: Study, state: State) -> RenderableType:
-    """The view at one moment."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    done, failed, total = state.count("done"), state.count("failed"), len(state.runs)
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(Text(study.name, style="bold"), ProgressBar(total, done + failed, width=30), f"{done + failed}/{total}")
-    return Group(bar, Text(line(state)), *(Text(told) for told in best(state)))
+def picture(study: Study, state: State, width: int = 100) -> list[str]:
+    """The lines of the view at one moment."""
+    ended = state.count("done") + state.count("failed") + state.count("stopped")
+    room = max(5, min(30, width - len(study.name) - 16))
+    full = round(room * ended / max(1, len(state.runs)))
+    drawn = "█" * full + "░" * (room - full)
+    passed = duration(time.monotonic() - state.begun)
+    return [f"{study.name}  {drawn}  {ended}/{len(state.runs)} runs, {passed}", *lines(state), *best(state)]
 
 
-def line(state: State) -> str:
-    """Counts, rate and time left."""
+def lines(state: State) -> list[str]:
+    """Counts, rate and time left; the time on a line of its own where a budget sets its end."""
     if state.encoding:
-        return f"encoding what runs share: {state.encoding} pieces left"
-    left = state.seconds_left()
-    parts = [f"{state.count('done')} done", f"{state.flying} in flight", f"{state.count('failed')} failed"]
-    stopped = state.count("stopped")
-    parts += [f"{stopped} stopped"] * bool(stopped) + [f"{state.rate():.1f} runs/min"]
-    return ", ".join(parts) + (f", {duration(left)} left" if left is not None else "")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    Example:
-        >>> duration(42), duration(200), duration(7320)
-        ('42 s', '3 min 20 s', '2 h 2 min')
-    """
-    seconds = round(seconds)
-    if seconds < 100:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        said = [f"encoding what runs share: {state.encoding} of {state.encodings} pieces left"]
+        return said + [f"{duration(state.budget_left() or 0)} left of the time given"] * (state.deadline is not None)
+    stopped, failed = state.count("stopped"), state.count("failed")
+    parts = [f"{state.count('done')} done", *[f"{state.flying} in flight"] * bool(state.flying)]
+    parts += [f"{failed} failed"] * bool(failed) + [f"{stopped} left the race"] * bool(stopped)
+    parts += [f"{state.rate():.1f} runs/min"] * (state.rate() >= 0.05)
+    if not state.flying and not any(map(state.count, ("done", "failed", "stopped"))):
+        parts = ["starting"]
+    said, left = [", ".join(parts)], state.seconds_left()
+    waiting = len(state.waiting())
+    if state.spent:
+        return [*said, f"the time given is over: {waiting} runs were not begun"]
+    if state.deadline is None:
+        return [f"{said[0]}, about {duration(left)} left"] if left is not None and waiting else said
+    allowed = state.budget_left()
+    if waiting and left is not None and left <= (allowed or 0):
+        said.append(f"about {duration(left)} left")
+    elif waiting:
+        said.append(f"{duration(allowed or 0)} left of the time given" + ("; not all runs fit in it" if left else ""))
+    return said
 
 
 def best(state: State, most: int = 4) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from plait.limits import TABLE_ROWS
+from plait.progress import step
 from plait.table._cells import cells, is_media
 from plait.table._files import pieces
 from plait.table._split import split
@@ -44,6 +45,7 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
         TableError: the file is not there, empty, larger than ``plait.limits`` allows, or not what its ending says; the message
             names the line.
     """
+    step(f"read {Path(path).name}")
     frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 

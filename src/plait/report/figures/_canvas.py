@@ -80,7 +80,20 @@ def axes(
     """Figure and one pair of axes of a size in points, with margins in points."""
     figure = need("matplotlib.figure", "report").Figure(figsize=(width / 72, height / 72))
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-    return figure, figure.add_axes(box)
+    found = figure.add_axes(box)
+    for axis in (found.xaxis, found.yaxis):
+        axis.set_major_formatter(need("matplotlib.ticker", "report").FuncFormatter(lambda value, _: tick(value)))
+    return figure, found
+
+
+def tick(value: float) -> str:
+    """A number at an axis: plain, with thousands separated, never as a part of a power of ten in the corner.
+
+    Example:
+        >>> tick(1250000.0), tick(0.1 + 0.2), tick(-12.5), tick(0.0)
+        ('1,250,000', '0.3', '−12.5', '0')
+    """
+    return f"{value:,.12g}".replace("-", "−") if abs(value) < 1e12 else f"{value:.3g}"
 
 
 def rows_axes(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from plait.evaluation import Evaluation
-from plait.report.figures._canvas import COLOURS, WIDTH, axes, settings
+from plait.report.figures._canvas import COLOURS, WIDTH, axes, settings, tick
 
 HEIGHT = 250.0
 
@@ -46,12 +46,13 @@ def values_figure(evaluation: Evaluation) -> Any:
     low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
     room = 0.04 * (high - low or 1.0)
     with settings():
-        figure, ax = axes(WIDTH, HEIGHT, left=52, bottom=34, right=12)
+        longest = max(len(tick(round(end))) for end in (low, high))
+        figure, ax = axes(WIDTH, HEIGHT, left=max(52.0, 26 + 4.8 * longest), bottom=34, right=8 + 2.4 * longest)
         ax.plot([low, high], [low, high], color=COLOURS["muted"], lw=0.9, dashes=(4, 3))
         ax.plot(true, predicted, "o", ms=3.6, mew=0, color=COLOURS["blue"], alpha=0.4)
         ax.set_xlim(low - room, high + room)
         ax.set_ylim(low - room, high + room)
-        ax.locator_params(nbins=5)
+        ax.locator_params(nbins=5 if longest <= 7 else 4)
         ax.grid(True)
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.set_xlabel("true")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.evaluation import Evaluation
-from plait.report.figures._canvas import COLOURS, WIDTH, axes, rows_axes, settings
+from plait.report.figures._canvas import COLOURS, WIDTH, axes, rows_axes, settings, tick
 
 #: Classes that the figure shows.
 SHOWN = 20
@@ -34,11 +34,12 @@ def target_figure(evaluation: Evaluation) -> Any:
 def _histogram(evaluation: Evaluation) -> Any:
     told = evaluation.distribution
     with settings():
-        figure, ax = axes(WIDTH, 170.0, left=44, bottom=34, right=12)
         edges = [record["low"] for record in told]
+        longest = max(len(tick(round(edge))) for edge in edges)
+        figure, ax = axes(WIDTH, 170.0, left=44, bottom=34, right=8 + 2.4 * longest)  # half of a number at the edge
         widths = [record["high"] - record["low"] for record in told]
         ax.bar(edges, [r["rows"] for r in told], widths, align="edge", color=COLOURS["sky"], ec="none")
-        ax.locator_params(nbins=5)
+        ax.locator_params(nbins=4 if longest > 7 else 5)
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.yaxis.grid(True)
         ax.set_ylabel("rows")

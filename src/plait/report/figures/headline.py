@@ -32,14 +32,13 @@ def headline_figure(evaluation: Evaluation, baselines: Mapping[str, Mapping[str,
             )
         ax.plot([score["value"]], [places[0]], "o", ms=8, color=COLOURS["blue"])
         ax.set_xlabel(metrics(evaluation.task)[evaluation.main_metric].label)
-        _limits(ax, [v for _, v in rows], evaluation.task)
+        _limits(ax, [*(v for _, v in rows), score["low"], score["high"]])
     return figure
 
 
-def _limits(ax: Any, values: list[float], task: str) -> None:
-    """From 0 to 1 for shares, so that no difference looks larger than it is."""
-    if task == "regression":
-        low = min([v for v in values if math.isfinite(v)] + [0.0])
-        ax.set_xlim(min(low - 0.03, -0.03), 1.03)
-    else:
-        ax.set_xlim(-0.02, 1.02)
+def _limits(ax: Any, values: list[float]) -> None:
+    """From 0 to 1 at least, so that no difference looks larger than it is; wider where a value or an interval is."""
+    known = [v for v in values if math.isfinite(v)]
+    low, high = min([*known, 0.0]), max([*known, 1.0])
+    room = 0.02 * (high - low)
+    ax.set_xlim(low - room, high + room)

@@ -10,7 +10,7 @@ from plait.report.figures._canvas import COLOURS, LINES, WIDTH, axes, settings
 
 
 def learning_figure(history: Sequence[Mapping[str, Any]]) -> Any:
-    """Validation loss of every member over the epochs, training loss dashed; None without a history."""
+    """Validation loss of every member over the epochs (from 1), training loss dashed; None without a history."""
     members = {str(record.get("member", 0)): None for record in history}
     if not history:
         return None
@@ -30,7 +30,7 @@ def learning_figure(history: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _line(ax: Any, told: list[Mapping[str, Any]], key: str, **style: Any) -> None:
-    points = [(r["epoch"], r[key]) for r in told if isinstance(r.get(key), (int, float)) and math.isfinite(r[key])]
+    points = [(r["epoch"] + 1, r[key]) for r in told if isinstance(r.get(key), (int, float)) and math.isfinite(r[key])]
     if points:
         x, y = zip(*points, strict=True)
         ax.plot(x, y, marker="o" if len(points) == 1 else None, ms=4, **style)

@@ -48,6 +48,12 @@ def shown_subsets(scores: list[SubsetScore]) -> list[SubsetScore]:
     return [s for s in scores if s in chosen]
 
 
+def whole_first(scores: Sequence[SubsetScore]) -> list[SubsetScore]:
+    """Everything first, then the subsets, best first."""
+    most = max(len(s["modalities"]) for s in scores)
+    return sorted(scores, key=lambda s: (len(s["modalities"]) < most, -_sortable(s["value"])))
+
+
 def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
     """A subset as a reader sees it at a glance.
 
@@ -62,16 +68,18 @@ def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
 
 
 def subsets_figure(evaluation: Evaluation) -> Any:
-    """The main metric with only some modalities present, best on top; None with one modality."""
+    """The main metric with everything on top, then with only some modalities present, best first; None with one."""
     if len(evaluation.subsets) < 2:
         return None
     every = max((s["modalities"] for s in evaluation.subsets), key=len)
-    scores = sorted(shown_subsets(evaluation.subsets), key=lambda s: -_sortable(s["value"]))
+    scores = whole_first(shown_subsets(evaluation.subsets))
     with settings():
         figure, ax, places = rows_axes([subset_name(s["modalities"], every) for s in scores], per_row=17.0, most=24)
         for place, told in zip(places, scores, strict=True):
             whole = len(told["modalities"]) == len(every)
             colour = COLOURS["blue"] if whole else COLOURS["muted"]
+            if whole:
+                ax.axvline(told["value"], color=colour, lw=0.9, alpha=0.5, dashes=(4, 3), zorder=0)
             if math.isfinite(told["low"]):
                 ax.plot([told["low"], told["high"]], [place, place], color=colour, lw=1.6, alpha=0.6)
             ax.plot([told["value"]], [place], "o", ms=5.5, color=colour)

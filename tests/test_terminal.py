@@ -1,0 +1,387 @@
+"""Every command as a user has it: on a terminal, narrow and wide, to its end and stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+import yaml
+
+from plait import progress
+from plait.cli import app, main
+from plait.workflow import fit_table
+from study_tiny import TOLD, study
+
+pexpect = pytest.importorskip("pexpect")
+pty = pytest.importorskip("pty")
+
+QUICK = "--encoder text=hashed_ngrams --members 1 --epochs 2 --set width=8 --set branches=[joint] --no-report"
+#: Command -> its arguments; {x} is a file or folder of the workshop, {new} a place for what is written.
+COMMANDS = {
+    "schema": "{table} --target label",
+    "encode": "{table} --target label --encoder text=hashed_ngrams --store {new}/store",
+    "store": "--store {store}",
+    "list": "fusion",
+    "fit": f"{{table}} --target label --out {{new}}/m {QUICK} --store none",
+    "demo": "--out {new}/demo --store none",
+    "predict": "{model} {table} --out {new}/p.csv --store none",
+    "evaluate": "{model} {table} --store none --condition absent:text=0.5",
+    "explain": "{model} {table} --store none",
+    "align": "{table} --stage cca --out {new}/a --schema {pairs} --store none --encoder text=hashed_ngrams "
+    "--set stage.components=4",
+    "search": "{aligner} {table} --modality tabular --query text=red --store none",
+    "classify": "{aligner} {table} --name red --name blue --store none --out {new}/c.csv",
+    "pretrain": "{table} --target label --modality text --encoder cnn_text --epochs 1 --set encoders.text.width=4 "
+    "--out {new}/e --store none",
+    "sensitivity": "{table} --target label --encoder text=hashed_ngrams --trials 2 --set members=1 --set epochs=1 "
+    "--set branches=[joint] --out {new}/s --no-report --store none",
+    "inspect": "{model} --table {table} --projection pca --store none --out {new}/i",
+    "curves": "{model} --out {new}/c.svg",
+    "advise": "{table} --target label --minutes 5 --splits 1 --set members=1 --set epochs=1 --set width=8 "
+    "--set encoders.text=hashed_ngrams --out {new}/advice --store {new}/store",
+    "study check": "{study}",
+    "study plan": "{study} --probes 0 --out {new}/out",
+    "study run": "{study} --engine inline --out {new}/out --store {new}/store",
+    "study status": "{results}",
+    "study results": "{results}",
+    "study report": "{results} --out {new}/report",
+    "study list": "",
+}
+#: Command -> the step within which Ctrl-C comes (default: the first), and what the last line says.
+STOPPED = {
+    "encode": (
+        "encode text",
+        "nothing was written; what was encoded is kept in the store; the same command carries on",
+    ),
+    "fit": ("train", "stopped: finished epochs are kept beside the model's folder; the same command carries on"),
+    "predict": ("predict", "stopped: nothing was written"),
+    "demo": ("read the cards", "the table of cards, once written, is kept"),
+    "evaluate": ("judge", "nothing was written"),
+    "explain": ("explain", "nothing was written"),
+    "align": ("align", "nothing was written"),
+    "pretrain": ("pretrain", "nothing was written"),
+    "sensitivity": ("search", "finished trials are kept"),
+    "advise": ("race", "finished fits are kept"),
+    "study run": ("run", "finished runs are kept"),
+    "study plan": ("read", "finished probes are kept"),
+    "study report": ("write", "nothing was written"),
+}
+#: As much of a wide terminal as is worth the time: the others draw the same lines.
+WIDE = ("fit", "predict", "encode", "evaluate", "study run", "study results", "list", "curves", "classify", "schema")
+
+
+def plain(written: str) -> str:
+    """What is written, each move of the cursor a new line."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", re.sub(r"\x1b\[[0-9;]*m", "", written))
+
+
+class Terminal:
+    """A pseudo-terminal that everything of this process is written to."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns, self._written = columns, b""
+        self._ours, self._theirs = pty.openpty()
+        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.stream = os.fdopen(self._theirs, "w", buffering=1, encoding="utf-8")
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(self._ours, 65536):
+                self._written += piece
+
+    def close(self) -> str:
+        """All that was written."""
+        self.stream.close()
+        self._reader.join()
+        os.close(self._ours)
+        return plain(self._written.decode(errors="replace"))
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PLAIT_QUIET", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("plait.study.advice.candidates", lambda *told: _few(*told))
+    usual = _engine_of_launch()
+    monkeypatch.setattr("plait.study.launch._engine", lambda engine, *rest: usual("inline", *rest))
+    monkeypatch.setattr("plait.datasets.hearthstone_cards.HearthstoneCards.load", _some_cards)
+    monkeypatch.setattr("plait.workflow.fit_table", _quick_fit)
+
+
+def _few(*told: Any) -> list[Any]:
+    from plait.study.candidates import candidates
+
+    return candidates(*told)[:2]
+
+
+def _engine_of_launch() -> Any:
+    from plait.study import launch
+
+    return launch._engine
+
+
+def _quick_fit(frame: Any, found: Any, settings: Any, **told: Any) -> Any:
+    quick = {"encoders": {"text": "hashed_ngrams"}, "members": 1, "epochs": 2, "width": 8, "branches": ("joint",)}
+    return fit_table(frame, found, {**quick, **settings}, **{**told, "report": False})
+
+
+def _some_cards(self: Any) -> Any:
+    from types import SimpleNamespace
+
+    from plait import schema
+
+    frame = workshop_table()
+    return SimpleNamespace(frame=frame, schemas={"cardClass": schema.infer(frame, target="label")})
+
+
+def on_terminal(command: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Exit code, and what a terminal of so many columns was sent."""
+    terminal = Terminal(columns)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal.stream)
+        patch.setattr(sys, "stdout", terminal.stream)
+        try:
+            main(command.split())
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return code, terminal.close()
+
+
+def workshop_table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    blue, big = rng.integers(0, 2, 60), rng.integers(0, 2, 60)
+    return pd.DataFrame(
+        {
+            "story": [f"a {'blue' if b else 'red'} thing that has the number {i} on it" for i, b in enumerate(blue)],
+            "size": (3 * big + rng.normal(size=60)).round(3),
+            "label": np.where(blue, "cold", "warm"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A table and all that commands make of it, made once."""
+    folder = tmp_path_factory.mktemp("workshop")
+    table, pairs, store = folder / "things.csv", folder / "pairs.yaml", folder / "store"
+    workshop_table().to_csv(table, index=False)
+    shown = {"text": {"kind": "text", "columns": ["story"]}, "tabular": {"kind": "tabular", "columns": ["size"]}}
+    pairs.write_text(yaml.safe_dump({"modalities": shown}))
+    study(folder, seeds=1)
+    (folder / "study.yaml").write_text(yaml.safe_dump({**TOLD, "seeds": 1}))
+    found = {"table": table, "pairs": pairs, "store": store, "study": folder / "study.yaml"}
+    made = {"model": "m", "aligner": "a", "results": "out"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_QUIET", "1")
+        for command in ("encode", "fit", "align", "study run"):
+            with contextlib.suppress(SystemExit):
+                main([*command.split(), *COMMANDS[command].format(new=folder, **found).split()])
+    return {**found, **{name: folder / place for name, place in made.items()}}
+
+
+def _needs(command: str) -> None:
+    """What a command draws or searches with."""
+    for module in {"sensitivity": ("optuna",), "curves": ("matplotlib",), "study report": ("jinja2",)}.get(command, ()):
+        pytest.importorskip(module)
+
+
+def registered() -> set[str]:
+    """Every command that there is."""
+    from plait.cli import advise, align, curves, fit, inspect, look, pretrain, sensitivity, study, use  # noqa: F401
+
+    top = typer.main.get_command(app)
+    found = set()
+    for name, command in top.commands.items():  # type: ignore[attr-defined]  # a group
+        inner = getattr(command, "commands", None)
+        found |= {name} if inner is None else {f"{name} {part}" for part in inner}
+    return found
+
+
+def test_every_command_is_tried_here() -> None:
+    assert set(COMMANDS) == registered()
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("command", "columns"), [*((c, 40) for c in COMMANDS), *((c, 200) for c in COMMANDS if c in WIDE)]
+)
+def test_every_command_ends_well_on_a_terminal(
+    command: str, columns: int, workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _needs(command)
+    told = f"{command} {COMMANDS[command].format(new=tmp_path, **workshop)}"
+    code, seen = on_terminal(told, columns, monkeypatch)
+    assert code == 0, seen
+    assert "Traceback" not in seen
+    assert "loading libraries" in seen
+    drawn = [line for line in re.split(r"[\r\n]+", seen) if re.match(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] ", line)]
+    assert drawn
+    assert max(map(len, drawn)) < columns, max(drawn, key=len)
+    assert not [t for t in threading.enumerate() if type(t).__name__ == "_RefreshThread"]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_says_what_is_kept(
+    command: str, workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _needs(command)
+    within, kept = STOPPED.get(command, ("loading libraries", "nothing was written"))
+    usual, sent = progress._Display.step, []
+
+    def step(self: Any, label: str) -> None:
+        usual(self, label)
+        if label.startswith(within) and not sent:
+            sent.append(label)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(progress._Display, "step", step)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        told = f"{command} {COMMANDS[command].format(new=tmp_path, **workshop)}"
+        code, seen = on_terminal(told, 80, monkeypatch)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sent
+    assert code == 130, seen
+    assert "Traceback" not in seen
+    said = " ".join(seen[seen.rindex("stopped: ") :].split())
+    assert kept in said, said
+    assert not list(tmp_path.glob("*.csv"))
+    assert not (tmp_path / "m").exists()
+    assert progress._display is None
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_step_of_steps_comes_before_the_work(
+    workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"fit {COMMANDS['fit'].format(new=tmp_path, **workshop)}"
+    cells: list[int] = []
+    usual = progress.Bar.advance
+    monkeypatch.setattr(progress.Bar, "advance", lambda bar, n=1: [cells.append(n), usual(bar, n)])
+    _, seen = on_terminal(command, 100, monkeypatch)
+    steps = ["loading libraries", "read things.csv", "1 of 4: encode text", "2 of 4: train"]
+    steps += ["3 of 4: judge on held-out rows", "4 of 4: write model and report"]
+    assert [seen.index(step) for step in steps] == sorted(seen.index(step) for step in steps)
+    assert "text: hashed_ngrams" in seen
+    assert 0 < next(n for n in cells if n) <= 16  # the first cells, not only the first large batch
+
+
+@pytest.mark.usefixtures("environment")
+def test_rows_on_the_terminal_do_not_mix_with_the_bar(
+    workshop: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, seen = on_terminal(f"predict {workshop['model']} {workshop['table']} --store none --rows 20", 80, monkeypatch)
+    assert code == 0
+    rows = [line for line in seen.splitlines() if re.fullmatch(r"(cold|warm),[0-9.]+,[0-9.]+", line)]
+    assert len(rows) == 60
+
+
+# -- a process of its own -------------------------------------------------------------------------------------------------
+
+
+def spawned(command: str, **options: Any) -> Any:
+    kept = {k: v for k, v in os.environ.items() if k not in ("PLAIT_QUIET", "COLUMNS", "NO_COLOR")}
+    told = ["-m", "plait", *command.split()]
+    return pexpect.spawn(sys.executable, told, env={**kept, "TERM": "xterm"}, timeout=120, encoding="utf-8", **options)
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_predict_as_the_hint_names_it(columns: int, workshop: Mapping[str, Path], tmp_path: Path) -> None:
+    process = spawned(
+        f"predict {workshop['model']} {workshop['table']} --out {tmp_path / 'p.csv'}", dimensions=(24, columns)
+    )
+    seen = process.read()
+    process.close()
+    assert process.exitstatus == 0, seen
+    assert "60 predictions written" in plain(seen)
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 60
+
+
+def test_ctrl_c_in_a_study_of_several_processes(workshop: Mapping[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(workshop["study"].parent, tmp_path / "w")
+    told = {**TOLD, "seeds": 40}
+    (tmp_path / "w" / "study.yaml").write_text(yaml.safe_dump(told))
+    process = spawned(
+        f"study run {tmp_path / 'w' / 'study.yaml'} --workers 1 --out {tmp_path / 'out'}", dimensions=(24, 80)
+    )
+    process.expect("1 done")
+    process.sendintr()
+    seen = process.read()
+    process.close()
+    assert process.exitstatus == 130, seen
+    assert "Traceback" not in seen
+    assert "finished runs are kept in the study's folder" in " ".join(plain(seen).split())
+    assert (tmp_path / "out" / "results.jsonl").read_text().count("\n") >= 1
+
+
+# -- bars -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [12, 40, 80, 200])
+@pytest.mark.parametrize(("total", "done"), [(None, 0), (None, 7), (0, 0), (10, 0), (10, 4), (10, 10), (10, 12)])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_a_bar_of_any_length_fits_any_width(total: int | None, done: int, columns: int, ascii_only: bool) -> None:
+    bar = progress.Bar("text: all-minilm-l6-v2", total, "cells", begun=time.monotonic() - 4)
+    if done:
+        bar.advance(done)
+    text = progress.line(bar, time.monotonic(), columns, ascii_only)
+    assert 0 < len(text) < columns
+    if columns >= 80:
+        assert (f"{done}/{total} cells" if total is not None else f"{done} cells") in text
+        assert ("left" in text) == (total == 10 and 0 < done < 10)
+
+
+def test_the_time_left_goes_by_the_rate_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = progress.Bar("text", 1000, "cells", begun=0.0)
+    assert bar.seconds_left(0.0) is None
+    for second in range(100, 160):  # after 100 s of imports ten cells a second
+        clock[0] = float(second)
+        bar.advance(10)
+    assert bar.seconds_left(159.0) == pytest.approx(40, abs=2)
+    for second in range(160, 260, 10):  # then one
+        clock[0] = float(second)
+        bar.advance(10)
+    assert bar.seconds_left(250.0) == pytest.approx(300, abs=30)
+    assert bar.seconds_left(550.0) > 1000  # and nothing comes: it is not said that the end is near
+
+
+def test_silence_where_there_is_no_terminal(
+    workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PLAIT_QUIET")
+    with contextlib.suppress(SystemExit):
+        main(["encode", *COMMANDS["encode"].format(new=tmp_path, **workshop).split()])
+    told = capfd.readouterr()
+    assert told.err == ""
+    assert "\x1b" not in told.out
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    yield
+    assert progress._display is None
