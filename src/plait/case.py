@@ -13,8 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plait.errors import ModelError, PlaitWarning, TableError
-from plait.metrics import codes, inputs
+from plait.labels import codes_of, label_text, object_array
+from plait.metrics import inputs
 from plait.schema import Schema, absent
+from plait.targets import target_array
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]
@@ -119,7 +121,7 @@ def gather(
     return Case(
         task=model.task_,
         modalities=modalities,
-        classes=[str(c) for c in labels],
+        classes=[label_text(c) for c in labels],
         y=truth,
         outputs=found,
         absent=_absent(model, frame),
@@ -134,8 +136,7 @@ def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     missing = [c for c in wanted if c not in frame.columns]
     if not missing:
         return frame
-    empty = pd.DataFrame({c: pd.Series([None] * len(frame), dtype=object) for c in missing})
-    return pd.concat([frame, empty.set_index(frame.index)], axis=1)
+    return frame.assign(**dict.fromkeys(missing))
 
 
 def _threshold(model: Any) -> float | Array:
@@ -155,24 +156,27 @@ def _absent(model: Any, frame: pd.DataFrame) -> Array:
 def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
     if y is None and model.schema_.target not in frame.columns:
         return None
-    raw = np.asarray(model.target_of(frame) if y is None else y)
+    raw = model.target_of(frame) if y is None else y
     if len(raw) != len(frame):
         raise TableError(f"the target has {len(raw)} rows, the table {len(frame)}")
     if model.task_ == "classification":
         return _codes(raw, labels)
-    values = raw.astype(np.int64 if model.task_ == "multilabel" else np.float64)
+    if y is not None:
+        raw = target_array(y, model.task_, labels)
+    values = np.asarray(raw).astype(np.int64 if model.task_ == "multilabel" else np.float64)
     if not np.isfinite(values).all():
         raise TableError(f"the target is empty or infinite in {int((~np.isfinite(values)).sum())} rows; leave them out")
     return values
 
 
-def _codes(raw: Array, labels: list[Any]) -> Array:
-    empty = int(pd.isna(raw).sum())
+def _codes(raw: Any, labels: list[Any]) -> Array:
+    values = raw if isinstance(raw, pd.Series) else object_array(raw)
+    empty = int(np.sum(pd.isna(values)))
     if empty:
         raise TableError(f"the target is empty in {empty} of {len(raw)} rows; leave them out")
-    found = codes(raw, labels)
+    found = codes_of(values, labels)
     if (found < 0).any():
-        unknown = sorted({str(v) for v in raw[found < 0]})
+        unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[found < 0]})
         warnings.warn(
             f"{int((found < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
             f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",

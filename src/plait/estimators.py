@@ -23,10 +23,11 @@ from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.labels import classes_of, codes_of, label_array, warn_alike
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
-from plait.targets import Labels, indicator_of, target_array
+from plait.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
 
 #: Value of ``store`` that keeps nothing.
 NO_STORE = "none"
@@ -158,12 +159,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         )
         if groups is not None and len(groups) != len(frame):
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
-        self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
+        self.advised_ = automatic.race(self, frame, self._labelled(target)) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
         fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
+        if self.task_ == "classification":  # those of rows with a weight
+            self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
         self.features_: Featurizer = fitted.features
         self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
         self.scalers_: dict[str, Scaler] = fitted.scalers
@@ -194,6 +197,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def _target(self, y: Any) -> np.ndarray:
         raise NotImplementedError
+
+    def _labelled(self, target: np.ndarray) -> np.ndarray:
+        """A target with the labels in place of their codes."""
+        return self.classes_[target] if target.ndim == 1 and hasattr(self, "classes_") else target
 
     # -- prediction ------------------------------------------------------------------------------------------------
 
@@ -247,7 +254,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     def predict(self, X: Any) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent."""
         inputs = self._inputs(X)
-        return self.members_.task.answer(self._decoded(inputs))
+        return self._answer(self._decoded(inputs), inputs)
 
     def predict_subsets(
         self, X: Any, subsets: Sequence[Sequence[str]] | None = None
@@ -305,6 +312,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             raise TableError(f"the table has no column '{name}' to judge by")
         return target_array(frame[name], self.task_, self.labels)
 
+    def _answer(self, decoded: np.ndarray, inputs: Inputs) -> np.ndarray:
+        """Probabilities or values as what ``predict`` gives."""
+        return self.members_.task.answer(decoded)
+
     # -- saving ----------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
@@ -346,22 +357,33 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
     """
 
     def _target(self, y: Any) -> np.ndarray:
+        """Places among ``classes_`` (n,), which are learned here, or indicators (n, C)."""
+        if self.task not in (None, "classification", "multilabel"):
+            raise ConfigError(f"task '{self.task}': a FusionClassifier takes classification or multilabel")
         labels = y if isinstance(y, Labels) else None
-        if labels is None and self.task == "multilabel":
+        lists = labels is None and holds_lists(y)
+        if lists and self.task == "classification":
+            raise TableError("the target holds lists of labels; expected one class per row (task multilabel takes lists)")
+        if labels is None and (lists or self.task == "multilabel"):
             labels = indicator_of(y)
-        values = rows.checked_classes(y if labels is None else labels.indicator)
-        names = None if labels is None else labels.classes
-        task = rows.infer_task(values, regressor=False) if self.task is None else self.task
-        if task not in ("classification", "multilabel"):
-            raise ConfigError(f"task '{task}': a FusionClassifier takes classification or multilabel")
+        values = rows.checked_classes(y) if labels is None else labels.indicator
+        task = self.task or ("multilabel" if labels is not None else rows.infer_task(values, regressor=False))
         if task == "multilabel":
-            values = values.astype(np.int64)
-            self.classes_ = np.asarray(names if names is not None else range(values.shape[1]))
-        else:
-            if values.ndim != 1:
-                values = np.ravel(values)
-            self.classes_ = np.unique(values)
-        return values
+            labels = labels or indicator_of(y if isinstance(y, pd.DataFrame) else values)
+            self.classes_ = label_array(list(labels.classes))
+            return labels.indicator
+        self.classes_, codes = classes_of(np.ravel(values))
+        warn_alike(self.classes_)
+        return codes
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows that are answered rightly, of several labels all at once; ``y`` may be written in any way."""
+        truth = codes_of(y, self.classes_) if self.task_ == "classification" else indicator_of(y, self.classes_).indicator
+        inputs = self._inputs(X)
+        decoded = self._decoded(inputs)
+        found = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)
+        right = (found == truth).reshape(len(truth), -1).all(1)
+        return float(np.average(right, weights=sample_weight))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities (n, C); for several labels each column stands alone."""
@@ -378,3 +400,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
         return rows.checked_number(y)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions; ``y`` may be written in any way."""
+        return float(super().score(X, target_numbers(y), sample_weight))

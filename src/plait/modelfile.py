@@ -17,6 +17,7 @@ from plait.card import card
 from plait.crossfit import Members
 from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
+from plait.labels import label_array
 from plait.mixture import Mixture
 from plait.records.stages import pretrain_history
 from plait.scaling import Scaler
@@ -104,7 +105,9 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
         model.feature_names_in_ = np.asarray(manifest["columns"], dtype=object)
     model.n_features_in_ = manifest["width_of_input"]
     if task.name != "regression":
-        model.classes_ = np.asarray(task.state()["classes"], dtype=manifest["classes_dtype"])
+        model.classes_ = label_array(list(task.classes))  # type: ignore[attr-defined]
+        if model.classes_.dtype != object and manifest["classes_dtype"] != "object":
+            model.classes_ = model.classes_.astype(manifest["classes_dtype"])
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])

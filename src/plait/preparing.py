@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ import pandas as pd
 import torch
 
 from plait import enhancement, network_choice, rows, schema
-from plait.errors import TableError
+from plait.errors import PlaitWarning, TableError
 from plait.features import Featurizer
 from plait.fit_record import Clock
 from plait.hiding import hiding
 from plait.inputs import Inputs
+from plait.labels import label_text
 from plait.prepared import Prepared
 from plait.pretraining import regime
 from plait.scaling import Scaler
@@ -106,7 +108,7 @@ def encode(
 def prepare(
     told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
 ) -> Prepared:
-    """Equal rows made one, encoded and scaled."""
+    """Equal rows made one, encoded and scaled; ``target``: places among the estimator's classes (n,), indicators or values."""
     clock = Clock()
     digest = data_hash(frame)
     given = len(frame)
@@ -114,11 +116,14 @@ def prepare(
         found = resolve_schema(told.modalities, frame, told.root, hasattr(told, "feature_names_in_"))
         found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
-        weight = weight * rows.class_weights(target, told.class_weight, task_name)
+        classes = tuple(told.labels)
+        weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
         used = [c for m in found.modalities for c in m.columns]
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
+        if task_name == "classification":
+            target, classes = _with_rows(target, classes)
         task = task_class(task_name).learn(target, weight)
-        task = _named(told, task)
+        task = dataclasses.replace(task, classes=classes) if classes else task
         enhancements = enhancement.parse(told.align, found)
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
@@ -169,10 +174,27 @@ def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
     return found
 
 
-def _named(told: FusionEstimator, task: Any) -> Any:
-    if task.name == "multilabel":
-        return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))
-    return task
+def _with_rows(codes: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """The classes that rows of some weight have, and each row's place among them.
+
+    A row without weight counts as not given, so a class of such rows alone is none of the model's.
+    """
+    present = np.unique(codes)
+    kept = tuple(classes[c] for c in present)
+    if len(kept) < 2:
+        raise TableError(
+            f"the target holds one class only ({label_text(kept[0])!r}){'' if len(classes) < 2 else ' with a weight above 0'}; "
+            "at least two are needed"
+        )
+    gone = [label_text(label) for label in classes if label not in kept]
+    if gone:
+        warnings.warn(
+            f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
+            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}",
+            PlaitWarning,
+            stacklevel=6,
+        )
+    return np.searchsorted(present, codes), kept
 
 
 def seed_of(random_state: Any) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import PlaitWarning, TableError
-from plait.metrics import codes
+from plait.labels import codes_of, label_text
 from plait.table import data_hash
 from plait.table._values import nulls
 from plait.targets import with_target
@@ -93,7 +93,7 @@ def rows_for(
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
     holes = nulls(frame[target]) if target in frame.columns else np.zeros(len(frame), bool)
     number = np.flatnonzero(~np.asarray(holes))
-    frame = with_target(frame, target)
+    frame = with_target(frame, target).reset_index(drop=True)
     if len(frame) < LEAST:
         raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
     seed = int(by["seed"] or 0)
@@ -109,9 +109,9 @@ def rows_for(
     both = np.concatenate([train, test])
     chosen = frame.iloc[both].reset_index(drop=True)
     y = model.target_of(chosen)
-    labels = tuple(str(c) for c in model.labels)
+    labels = tuple(label_text(c) for c in model.labels)
     if model.task_ == "classification":
-        y = codes(y, model.labels)
+        y = codes_of(y, model.labels)
     if model.task_ != "multilabel" and len(np.unique(y)) < 2:
         raise TableError(f"'{target}' is the same in all {len(chosen)} rows; nothing tells them apart")
     return Rows(chosen, len(train), y, labels, model.task_, digest, number[both])

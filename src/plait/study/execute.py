@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import PlaitError, PlaitWarning
+from plait.labels import label_text
 from plait.study import conditions, splits
 from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
@@ -112,7 +113,7 @@ class Executor:
         seconds = {**fitted.seconds, "test": round(time.perf_counter() - clock, 3)}
         line = {
             "status": "done",
-            "classes": None if table.classes is None else [str(c) for c in table.classes],
+            "classes": None if table.classes is None else [label_text(c) for c in table.classes],
             "train_rows": len(group.train),
             "test_rows": len(group.test),
             "evaluations": [one.line for one in judged],

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.metrics import codes, inputs, metrics
+from plait.labels import codes_of
+from plait.metrics import inputs, metrics
 from plait.study import conditions
 from plait.study.tables import StudyTable
 from plait.targets import Labels
@@ -99,7 +100,7 @@ def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
     if isinstance(table.y, Labels):
         return np.asarray(table.y.indicator[rows], np.int64)
     if table.classes is not None:
-        return codes(table.y[rows], table.classes)
+        return codes_of(table.y[rows], table.classes)
     return np.asarray(table.y[rows], np.float64)
 
 
@@ -108,7 +109,7 @@ def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | No
     if classes is None or list(known) == list(classes):
         return output
     found = np.zeros((len(output), len(classes)))
-    found[:, codes(np.asarray(known), classes)] = output
+    found[:, codes_of(known, classes)] = output
     return found
 
 
