@@ -253,8 +253,13 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def predict(self, X: Any) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent."""
+        return self.answers(X)[0]
+
+    def answers(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
         inputs = self._inputs(X)
-        return self._answer(self._decoded(inputs), inputs)
+        decoded = self._decoded(inputs)
+        return self._answer(decoded, inputs), decoded
 
     def predict_subsets(
         self, X: Any, subsets: Sequence[Sequence[str]] | None = None
