@@ -17,6 +17,7 @@ from plait.branches import Branches
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
+from plait.precision import seeded
 from plait.pretraining.stage import settled
 from plait.records.follow import Follow, warn_diverged
 from plait.stacked import Stack, stackable
@@ -38,6 +39,8 @@ class Members:
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
+        if not len(inputs):
+            return torch.zeros(0, self.task.out_dim)
         total: dict[str, Tensor] = {}
         for member in self.members:
             for name, out in member.outputs(inputs).items():
@@ -99,8 +102,8 @@ def crossfit(
     folds = folds_of(strata, members, seed, groups)
     trained = []
     for number in range(len(folds)):
-        torch.manual_seed(seed + number)
-        trained.append(make())
+        with seeded(seed + number):
+            trained.append(make())
     for number, rows in enumerate(folds):
         before(trained[number], number, *rows)
     follow.open(trained, folds, inputs, (target, weight), settings, task)
@@ -129,7 +132,8 @@ def crossfit(
         advance(len(batch))
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
+    with seeded(seed):  # plait's own dropout has its generator; an encoder of another package may draw from torch's
+        found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
     warn_diverged(history, settings)
     result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)

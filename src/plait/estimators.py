@@ -174,6 +174,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
         self.record_: dict[str, Any] = fitted.record
+        self.leaks_: list[dict[str, Any]] = [dict(leak) for leak in fitted.leaks]
         if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:

@@ -46,6 +46,7 @@ class Fitted:
     went: np.ndarray
     checkpoints: Checkpoints | None = None
     pretrain_history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    leaks: Sequence[Mapping[str, Any]] = ()
 
 
 def fit(
@@ -120,7 +121,7 @@ def fit(
     record["tuned"] = ready.tuned
     follow.close()
     kept = follow.checkpoints
-    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history)
+    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks)
 
 
 def _ready(

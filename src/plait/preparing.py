@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait import enhancement, network_choice, rows, schema
+from plait import enhancement, leaks, network_choice, rows, schema
 from plait.errors import PlaitWarning, TableError
 from plait.features import Featurizer
 from plait.fit_record import Clock
@@ -118,6 +118,8 @@ def prepare(
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         classes = tuple(told.labels)
         weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
+        leaking = leaks.of_target(frame, found, _told(target, classes, task_name), task_name)
+        leaks.warn(leaking, 6)
         used = [c for m in found.modalities for c in m.columns]
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
         if task_name == "classification":
@@ -163,7 +165,16 @@ def prepare(
         enhancers,
         tuned,
         clock.peak_mb,
+        leaking,
     )
+
+
+def _told(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
+    """A target in words: labels, lists of labels, or numbers."""
+    names = [label_text(label) for label in classes]
+    if task == "classification":
+        return [names[code] for code in target]
+    return [[n for n, on in zip(names, row, strict=True) if on] for row in target] if task == "multilabel" else target
 
 
 def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:

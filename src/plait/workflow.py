@@ -20,7 +20,6 @@ from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, Tabl
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.evaluation import Evaluation, evaluate
 from plait.explanation import Explanation, explain
-from plait.leaks import leaks
 from plait.records import memory
 from plait.schema import Schema
 from plait.targets import Labels, target_values, with_target
@@ -85,24 +84,26 @@ def fit_table(
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
-    warned = leaks(frame, found)
-    for leak in warned:
-        warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=2)
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
-    seen, held_out = frame.iloc[train], frame.iloc[test]  # each row keeps its number
+    used = {column for modality in found.modalities for column in modality.columns}
+    cells = frame if found.target in used else frame.drop(columns=found.target)
+    seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if group is None else seen[group].to_numpy()
-    told = (held_out, _part(target, test)) if model.record_epochs else None
+    truth = _part(target, test)
+    told = (held_out, truth) if model.record_epochs else None
     with contextlib.ExitStack() as kept:
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
         model.fit(seen, _part(target, train), groups=groups, test=told)
+        warned = model.leaks_
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
-            judged = evaluate(model, held_out, outputs=outputs)
-        explained = explain(model, held_out, outputs=outputs)
-        simple = _baselines(model, seen, held_out)
+            y = truth.indicator if isinstance(truth, Labels) else truth
+            judged = evaluate(model, held_out, y=y, outputs=outputs)
+        explained = explain(model, held_out, y=y, outputs=outputs)
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth))
         model.record_["command"] = command
         model.record_["test_rows"] = len(test)
         about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}

@@ -27,6 +27,7 @@ from plait.alignment._pairs import Batch, Pairs
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, TableError, nearest
 from plait.features import Featurizer
+from plait.precision import seeded
 from plait.schema import Modality, Schema
 from plait.store import Store
 
@@ -105,8 +106,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         return self
 
     def _learn(self, pairs: Pairs) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.random_state)
+        with seeded(self.random_state):
             self.network_: AlignmentNetwork = self.stage_.network_over(self.encoders_, pairs.dims)
         for a, b in self.stage_.pairs_of(pairs.names):
             if self.network_.side(a, b).towards or self.network_.side(b, a).towards:
