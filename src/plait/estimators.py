@@ -288,13 +288,6 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         """Probabilities (n, C) or values (n,), whatever the task."""
         return self._decoded(self._inputs(X))
 
-    def feature_matrix(self, X: Any) -> np.ndarray:
-        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: what a baseline may use."""
-        inputs = self._inputs(X)
-        parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
-        parts = parts or [torch.zeros(len(inputs), 1)]
-        return torch.cat(parts, dim=1).numpy()
-
     @property
     def labels(self) -> list[Any]:
         """Names of the outputs: classes, or none for a number."""

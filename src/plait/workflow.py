@@ -20,6 +20,7 @@ from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, Tabl
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.evaluation import Evaluation, evaluate
 from plait.explanation import Explanation, explain
+from plait.plain_features import seen_by_baselines, table_of
 from plait.records import memory
 from plait.schema import Schema
 from plait.targets import Labels, target_values, with_target
@@ -211,8 +212,10 @@ def _part(target: Any, rows: np.ndarray) -> Any:
     return target.take(rows) if isinstance(target, Labels) else target[rows]
 
 
-def _baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Majority and a linear model on the same features: what the fusion must be better than."""
-    features = [model.feature_matrix(rows) for rows in (train, test)]
-    targets = [model.target_of(rows) for rows in (train, test)]
-    return baselines(model.task_, features[0], targets[0], features[1], targets[1])
+def _baselines(
+    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any]
+) -> dict[str, dict[str, float]]:
+    """Majority and a linear model on the same rows: what the fusion must be better than."""
+    seen = seen_by_baselines(model, train[0], test[0])
+    y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
+    return baselines(model.task_, seen[0], y[0], seen[1], y[1], table=table_of(model.schema_))
