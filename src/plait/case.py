@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -47,6 +47,7 @@ class Case:
         outputs: subset -> probabilities (n, C) or values (n,).
         absent: (n, M) True where a row lacks the modality.
         threshold: from where on a multi-label probability is a label.
+        thresholds: subset -> the same for each row (n, C), where a model has its own for what is present.
         intervals: (n, 2) for a number, where the model gives them.
     """
 
@@ -58,6 +59,7 @@ class Case:
     absent: Array
     threshold: float | Array = 0.5
     intervals: Array | None = None
+    thresholds: Mapping[Subset, Array] = field(default_factory=dict)
 
     @property
     def truth(self) -> Array:
@@ -74,8 +76,9 @@ class Case:
     def inputs(self, subset: Subset | None = None) -> dict[str, Array]:
         """Output of a subset (None: all modalities) as each kind of a metric's input."""
         if subset is None:
-            return inputs(self.task, self.full, self.threshold, self.intervals)
-        return inputs(self.task, self.outputs[subset], self.threshold)
+            limit = self.thresholds.get(self.modalities, self.threshold)
+            return inputs(self.task, self.full, limit, self.intervals)
+        return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold))
 
 
 def all_subsets(modalities: Subset) -> list[Subset]:
@@ -127,7 +130,12 @@ def gather(
         absent=_absent(model, frame),
         threshold=_threshold(model),
         intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
+        thresholds=model.thresholds_for(frame, list(found)) if _has_thresholds(model) else {},
     )
+
+
+def _has_thresholds(model: Any) -> bool:
+    return bool(model.task_ == "multilabel" and hasattr(model, "thresholds_for"))
 
 
 def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,8 @@ from plait.train import Diverged, Training, train
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 _MIXTURE_ROWS = 3000
+#: Held-out rows that a pattern needs for a threshold of its own.
+_THRESHOLD_ROWS = 20
 
 
 @dataclasses.dataclass
@@ -47,6 +49,17 @@ class Members:
                 total[name] = total[name] + out if name in total else out
         mean = {name: out / len(self.members) for name, out in total.items()}
         return self.mixture.combine(mean, inputs.present, self.task)
+
+    def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
+        if isinstance(self.task, Multilabel):
+            return (decoded >= self.thresholds(present)).astype(np.int64)
+        return self.task.answer(decoded)
+
+    def thresholds(self, present: np.ndarray) -> np.ndarray:
+        """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
+        usual = getattr(self.task, "thresholds", ()) or (0.5,) * self.task.out_dim
+        return self.mixture.thresholds_at(present, np.asarray(usual))
 
 
 def folds_of(
@@ -257,12 +270,33 @@ def _with_thresholds(
     target: Tensor,
     covered: Tensor,
 ) -> Task:
-    """For several labels: the one threshold with the best sample-wise F1 on held-out rows."""
-    if not isinstance(task, Multilabel):
+    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of what is present."""
+    if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
-    seen = {name: out[covered] for name, out in held_out[mixture.names].items()}
+    target = target[covered]
     present = {name: found[covered] for name, found in inputs.present.items()}
-    probabilities, target = task.decode(mixture.combine(seen, present, task)), target[covered]
+    nothing = {name: torch.zeros_like(found) for name, found in present.items()}
+    chosen = _best_threshold(task, mixture, held_out[mixture.names], present, target, covered)
+    for pattern in (*held_out, ()):
+        outputs = held_out[pattern or mixture.names]
+        rows = torch.stack([present[name] for name in pattern]).all(0) if pattern else torch.ones(len(covered)).bool()
+        if int(rows.sum()) >= _THRESHOLD_ROWS:
+            there = {name: found[rows] for name, found in (present if pattern else nothing).items()}
+            there = {name: found & (name in pattern) for name, found in there.items()}
+            best = _best_threshold(task, mixture, outputs, there, target[rows], covered[rows])
+            mixture.thresholds[pattern] = best
+    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
+
+
+def _best_threshold(
+    task: Task,
+    mixture: Mixture,
+    outputs: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    target: Tensor,
+    rows: Tensor,
+) -> float:
+    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         found = (probabilities >= threshold).float()
@@ -270,7 +304,7 @@ def _with_thresholds(
         score = float((2 * both / (found.sum(1) + target.sum(1)).clamp_min(1)).mean())
         if score > best + 1e-6:
             best, chosen = score, float(threshold)
-    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
+    return chosen
 
 
 def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:

@@ -68,6 +68,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             the number of rows.
         modality_dropout: chance that a modality is hidden from a training row in a step; one for all, modality -> chance, or
             ``{"patterns": {"text": 0.2, "text+image": 0.3}}``: shares of rows that are shown no more than that.
+        threshold: for several labels: from which probability on one is answered, whatever is present; None chooses one for each
+            pattern of present modalities, on held-out rows.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
@@ -113,6 +115,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     dropout: float | None = None
     input_dropout: float | None = None
     modality_dropout: float | Mapping[str, Any] = 0.2
+    threshold: float | None = None
     smoothing: float = 0.0
     epochs: int | None = None
     batch_size: int | None = None
@@ -295,13 +298,17 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     @property
     def thresholds_(self) -> tuple[float, ...]:
-        """For several labels: the probability from which each counts as predicted."""
+        """For several labels: the probability from which each counts as predicted, where everything is present."""
         return getattr(self.members_.task, "thresholds", ())
+
+    @property
+    def pattern_thresholds_(self) -> dict[tuple[str, ...], float]:
+        """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
+        return dict(self.members_.mixture.thresholds)
 
     def absent(self, X: Any) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
-        inputs = self._inputs(X)
-        return np.stack([~inputs.present[name].numpy() for name in self.modality_names_], axis=1)
+        return ~self._present(self._inputs(X))
 
     def target_of(self, frame: pd.DataFrame) -> np.ndarray:
         """The target column of a table as the task takes it: labels (n,), indicators (n, C), or floats (n,)."""
@@ -313,7 +320,16 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
     def _answer(self, decoded: np.ndarray, inputs: Inputs) -> np.ndarray:
         """Probabilities or values as what ``predict`` gives."""
-        return self.members_.task.answer(decoded)
+        return self.members_.answer(decoded, self._present(inputs))
+
+    def _present(self, inputs: Inputs) -> np.ndarray:
+        return np.stack([inputs.present[name].numpy() for name in self.modality_names_], axis=1)
+
+    def thresholds_for(self, X: Any, subsets: Sequence[Sequence[str]]) -> dict[tuple[str, ...], np.ndarray]:
+        """For several labels: each row's thresholds (n, C) with only the modalities of each subset present."""
+        present = self._present(self._inputs(X))
+        names = self.modality_names_
+        return {tuple(s): self.members_.thresholds(present & [name in s for name in names]) for s in subsets}
 
     # -- saving ----------------------------------------------------------------------------------------------------
 

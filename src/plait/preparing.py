@@ -119,7 +119,7 @@ def prepare(
         classes = tuple(told.labels)
         weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
         leaking = leaks.of_target(frame, found, _told(target, classes, task_name), task_name)
-        leaks.warn(leaking, 6)
+        leaks.warn(leaking, 7)
         used = [c for m in found.modalities for c in m.columns]
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
         if task_name == "classification":
@@ -203,7 +203,7 @@ def _with_rows(codes: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray,
             f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
             f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}",
             PlaitWarning,
-            stacklevel=6,
+            stacklevel=8,
         )
     return np.searchsorted(present, codes), kept
 

@@ -78,8 +78,11 @@ class Classification(Task):
 
     @classmethod
     def learn(cls, y: np.ndarray, weight: np.ndarray) -> Classification:
-        """As many classes as the codes 0, 1, ... of the rows say; the estimator names them."""
-        return cls(tuple(range(int(y.max()) + 1)))
+        """As many classes as there are codes; the estimator names them."""
+        codes = np.unique(y)
+        if len(codes) < 2:
+            raise TableError(f"the target holds one class only ({codes[0]!r}); at least two are needed")
+        return cls(tuple(range(len(codes))))
 
     def encode(self, y: np.ndarray) -> Tensor:
         """The place of each row's class (n,)."""

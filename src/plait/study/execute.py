@@ -121,7 +121,7 @@ class Executor:
             "memory": {"stage_peak_mb": {**fitted.peaks, "test": stage_mb()}},
             "weights": fitted.weights,
         }
-        return Finished(line, _arrays(table, group, judged, fitted.threshold), fitted.epochs)
+        return Finished(line, _arrays(table, group, judged), fitted.epochs)
 
 
 def default_metrics(task: str) -> tuple[str, ...]:
@@ -141,10 +141,10 @@ def _patterns(spec: Spec, run: Run) -> list[tuple[str, ...]]:
     return subsets(spec.present, run.subset) or [run.subset]
 
 
-def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged], threshold: Any) -> Arrays:
+def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged]) -> Arrays:
     found = {"rows": group.test.astype(np.int64), "target": truth_of(table, group.test)}
     if table.task == "multilabel":
-        found["threshold"] = np.asarray(threshold, np.float32)
+        found |= {f"threshold_{i}": np.asarray(one.threshold, np.float32) for i, one in enumerate(judged)}
     return found | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
 
 

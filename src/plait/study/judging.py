@@ -27,6 +27,7 @@ class Judged:
 
     line: dict[str, Any]
     output: np.ndarray
+    threshold: Any = 0.5
 
 
 def judge(
@@ -54,7 +55,7 @@ def judge(
         names: metrics.
         outputs: of the model, for the parts of a condition that change cells.
         lost: of the parts that take modalities away: modality -> (n,) bool.
-        threshold: from which on a multi-label probability is a label.
+        threshold: from which on a multi-label probability is a label: a number, or as ``outputs`` each row's.
     """
     found = []
     truth = truth_of(table, test)
@@ -62,16 +63,19 @@ def judge(
         condition = conditions.parsed(told)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone = lost(absences)
-            given = {subset: assembled(outputs(changing, every(subset)), gone, subset)}
+            gone, asked = lost(absences), every(subset)
+            given = {subset: assembled(outputs(changing, asked), gone, subset)}
+            limits = {subset: assembled(threshold(changing, asked), gone, subset)} if callable(threshold) else {}
         else:
             given = dict(outputs(changing, patterns))
+            limits = threshold(changing, patterns) if callable(threshold) else {}
         for pattern, output in given.items():
             line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
             if condition is not None:
                 line["axes"] = conditions.axes(condition)
-            line["metrics"] = scored(table.task, truth, output, names, threshold)
-            found.append(Judged(line, output))
+            limit = limits.get(pattern, threshold)
+            line["metrics"] = scored(table.task, truth, output, names, limit)
+            found.append(Judged(line, output, limit))
     return found
 
 

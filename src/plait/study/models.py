@@ -43,9 +43,13 @@ def fit_fusion(group: Group, run: Run) -> Fit:
             found = model.predict_subsets(group.frame(changing), patterns)
         return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
 
+    def thresholds(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
+        with model.remembering(seen):
+            return model.thresholds_for(group.frame(changing), patterns)
+
     return Fit(
         outputs=outputs,
-        threshold=np.asarray(model.thresholds_) if model.thresholds_ else 0.5,
+        threshold=thresholds if model.task_ == "multilabel" else 0.5,
         seconds={
             "fit": round(seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), 3),
             "encode": round(encode, 3),
