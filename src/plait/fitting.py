@@ -142,19 +142,20 @@ def _with_threshold(task: Task, threshold: float | None) -> Task:
     """The task with the threshold that was given for several labels.
 
     Raises:
-        ConfigError: it is no probability, or the task has none.
+        ConfigError: the task has none.
     """
     if threshold is None:
         return task
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise ConfigError(f"threshold {threshold!r}: expected a probability between 0 and 1, or none to choose it")
     if not isinstance(task, Multilabel):
         raise ConfigError(f"threshold {threshold}: is for several labels; the task is {task.name}")
     return dataclasses.replace(task, thresholds=(float(threshold),) * task.out_dim)
 
 
 def _check_design(told: FusionEstimator) -> None:
-    """Refuse a fusion or a depth that there is not before anything is encoded."""
+    """Refuse a fusion, a depth or a threshold that there is not before anything is encoded."""
+    given: Any = told.threshold
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1):
+        raise ConfigError(f"threshold {given!r}: expected a probability between 0 and 1, or none to choose it")
     resolve(told.fusion)
     depth_number(told.depth, told.layers)
     network_choice.check_depth(told.network, told.depth, told.layers)

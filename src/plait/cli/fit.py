@@ -146,6 +146,8 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     show_table(rows)
     typer.echo("\nwhat each modality is worth (Shapley value; its score alone)")
     show_table(modality_rows(outcome))
+    if outcome.explanation.note:
+        typer.echo(f"\n{outcome.explanation.note}")
     seconds = record["seconds"]
     typer.echo(
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "

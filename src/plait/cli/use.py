@@ -176,6 +176,8 @@ def explain(
     show_table(
         [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
     )
+    if found.note:
+        typer.echo(f"\n{found.note}")
 
 
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def verdict(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]
 
 
 def worth(explanation: Explanation) -> str:
-    """Which modalities carry the score."""
+    """Which modalities carry the score, or that none can be said to."""
+    if explanation.note:
+        return explanation.note
     game = explanation.games[0]
     ordered = sorted(game["values"], key=lambda w: -w["value"])
     if len(ordered) == 1 or not all(math.isfinite(w["value"]) for w in ordered):
