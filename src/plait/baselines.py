@@ -1,9 +1,9 @@
-"""What a model must beat: the majority (or mean), and a linear model on the same features. One of each, used wherever models are judged.
+"""What a model must beat: the majority (or mean), and a linear model on the same features; one of each for fits and studies.
 
-The linear one is scikit-learn's: logistic regression for classes, one sigmoid per label for several labels, ridge regression for
-a number. Its penalty, and whether it sees all features or the table beside 30 principal components of each embedding, are chosen by
-cross-validation within the training rows; its solver stops early, to stay within about a second at 12,000 rows. It is no straw
-man: components alone would be one where words count (0.64 against 0.84 on Hearthstone's cards).
+The linear one is scikit-learn's: logistic regression for classes, one sigmoid per label for several labels, ridge regression
+for a number. Its penalty, and whether it sees all features or the table beside 30 principal components of each embedding, are
+chosen by cross-validation within the training rows; its solver stops early, to stay within about a second at 12,000 rows. It is
+no straw man: components alone would be one where words count (0.64 against 0.84 on Hearthstone's cards).
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class Baseline:
         return found[:, 1:] if self.task == "multilabel" else found
 
 
-def scaled(inputs: Inputs, table: Sequence[str], scalers: Mapping[str, Scaler] | None = None) -> tuple[Inputs, dict[str, Scaler]]:
+def scaled(
+    inputs: Inputs, table: Sequence[str], scalers: Mapping[str, Scaler] | None = None
+) -> tuple[Inputs, dict[str, Scaler]]:
     """Raw features standardised as an estimator does it, by the scalers given or by new ones."""
     known = dict(scalers or {})
     for name, tokens in inputs.tokens.items():
@@ -171,7 +173,14 @@ def scaled(inputs: Inputs, table: Sequence[str], scalers: Mapping[str, Scaler] |
 
 
 def baselines(
-    task: str, train: Inputs | Array, y_train: Any, test: Inputs | Array, y_test: Any, *, seed: int = 0, table: Sequence[str] = ()
+    task: str,
+    train: Inputs | Array,
+    y_train: Any,
+    test: Inputs | Array,
+    y_test: Any,
+    *,
+    seed: int = 0,
+    table: Sequence[str] = (),
 ) -> dict[str, dict[str, float]]:
     """Scores of ``majority`` and ``linear`` on the test rows: name -> metric -> value.
 

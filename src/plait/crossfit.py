@@ -270,7 +270,7 @@ def _with_thresholds(
     target: Tensor,
     covered: Tensor,
 ) -> Task:
-    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of what is present."""
+    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of presence."""
     if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
     target = target[covered]

@@ -378,7 +378,9 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         labels = y if isinstance(y, Labels) else None
         lists = labels is None and holds_lists(y)
         if lists and self.task == "classification":
-            raise TableError("the target holds lists of labels; expected one class per row (task multilabel takes lists)")
+            raise TableError(
+                "the target holds lists of labels; expected one class per row (task multilabel takes lists)"
+            )
         if labels is None and (lists or self.task == "multilabel"):
             labels = indicator_of(y)
         values = rows.checked_classes(y) if labels is None else labels.indicator
@@ -393,7 +395,9 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of rows that are answered rightly, of several labels all at once; ``y`` may be written in any way."""
-        truth = codes_of(y, self.classes_) if self.task_ == "classification" else indicator_of(y, self.classes_).indicator
+        truth = (
+            codes_of(y, self.classes_) if self.task_ == "classification" else indicator_of(y, self.classes_).indicator
+        )
         inputs = self._inputs(X)
         decoded = self._decoded(inputs)
         found = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)

@@ -124,7 +124,9 @@ def fit(
     record["tuned"] = ready.tuned
     follow.close()
     kept = follow.checkpoints
-    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks)
+    return Fitted(
+        found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks
+    )
 
 
 def _ready(

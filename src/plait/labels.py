@@ -1,4 +1,4 @@
-"""Class labels of any kind: which classes a target holds, which class a value written in another way means, how they are saved."""
+"""Class labels of any kind: which classes a target holds, which class a value means that is written in another way, and saving."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def label_array(values: Any) -> np.ndarray:
         return np.asarray(cells, dtype=bool)
     if kinds and kinds <= {int, float}:
         whole = kinds == {int} and max(map(abs, cells)) < 2**63
-        return np.asarray(cells, dtype=np.int64) if whole else np.asarray(cells, dtype=object if kinds == {int} else float)
+        return (
+            np.asarray(cells, dtype=np.int64) if whole else np.asarray(cells, dtype=object if kinds == {int} else float)
+        )
     if kinds and all(issubclass(kind, datetime.datetime) for kind in kinds) and not any(c.tzinfo for c in cells):
         return label_array(pd.DatetimeIndex(cells).to_numpy()) if pd.Timestamp in kinds else np.asarray(cells, "M8[us]")
     return object_array(_one_kind(cells) if str in kinds else cells)
@@ -95,7 +97,7 @@ def _text_array(cells: list[str]) -> np.ndarray:
             cell.encode()
         except UnicodeEncodeError:
             raise TableError(
-                f"the class {ascii(cell)} holds half a character (a lone surrogate), which no file can hold; mend the "
+                f"the class {cell!a} holds half a character (a lone surrogate), which no file can hold; mend the "
                 "text of the target"
             ) from None
     # numpy's own kind of text forgets NUL at the end
@@ -156,7 +158,9 @@ def classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     try:
         distinct = list(dict.fromkeys(labels))
     except TypeError:
-        raise TableError("the target holds labels that cannot be compared (a list within a tuple); turn them into text") from None
+        raise TableError(
+            "the target holds labels that cannot be compared (a list within a tuple); turn them into text"
+        ) from None
     try:
         ordered = sorted(distinct)
     except TypeError:  # text beside numbers, say
@@ -165,7 +169,7 @@ def classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return object_array(ordered), np.fromiter((place[v] for v in labels), np.int64, len(labels))
 
 
-def warn_alike(classes: Sequence[Any]) -> None:
+def warn_alike(classes: Sequence[Any] | np.ndarray) -> None:
     """Warn of classes that differ in nothing but how they are written, as ``a`` and ``a `` do."""
     alike: dict[str, list[str]] = {}
     for label in classes:
@@ -193,6 +197,8 @@ def codes_of(values: Any, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
         >>> codes_of(["TRUE", "no", 1], [False, True]).tolist()
         [1, 0, 1]
     """
+    if isinstance(values, pd.DataFrame) or (isinstance(values, np.ndarray) and values.ndim == 2):
+        values = np.asarray(values, dtype=object).ravel()  # of one column
     if isinstance(values, pd.Series | pd.Index):
         values = values.to_numpy(dtype=object)
     find = _Finder(classes)
@@ -213,7 +219,9 @@ class _Finder:
         self.numbers = _values(labels, _number, _NUMBERS)
         self.dates = _values(labels, _date, (datetime.date,))
         sides = [_truth(text_of(label)) for label in labels]
-        self.truths = {bool(side): i for i, side in enumerate(sides)} if sorted(map(str, sides)) == ["False", "True"] else {}
+        self.truths: dict[Any, int] = (
+            {bool(side): i for i, side in enumerate(sides)} if sorted(map(str, sides)) == ["False", "True"] else {}
+        )
 
     def __call__(self, value: Any) -> int:
         value = _plain(value)
@@ -232,7 +240,8 @@ class _Finder:
         said = text_of(text)
         if self.said.get(said) is not None:
             return int(self.said[said])  # type: ignore[arg-type]
-        for places, read in ((self.numbers, _number), (self.dates, _date), (self.truths, _truth)):
+        readers = (self.numbers, _number), (self.dates, _date), (self.truths, _truth)
+        for places, read in readers:
             meant = read(said) if places else None
             if meant is not None and meant in places:
                 return places[meant]
@@ -299,8 +308,7 @@ def _to_plain(label: Any) -> Any:
         return label
     for name, (kind, _) in _SAVED.items():
         if isinstance(label, kind):
-            iso = hasattr(label, "isoformat") and not isinstance(label, datetime.timedelta)
-            return {name: label.isoformat() if iso else str(label)}
+            return {name: label.isoformat() if isinstance(label, datetime.date | datetime.time) else str(label)}
     raise TableError(f"a label of type {type(label).__name__} cannot be saved; turn the labels into text")
 
 

@@ -1,4 +1,4 @@
-"""Columns that look like the target in disguise: equal to it, enough to predict it, in its order, adding up to it, or naming it."""
+"""Columns that look like the target in disguise: equal to it, alone enough to predict it, adding up to it, or naming it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
 def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.ndarray, task: str) -> list[Leak]:
     """As ``leaks``, of a target that is no column of the table."""
     name = next(n for n in ("y", "target", "\0y") if n not in frame.columns)
-    column = pd.Series(object_array(target) if task != "regression" else np.asarray(target), index=frame.index, name=name)
+    column = pd.Series(
+        object_array(target) if task != "regression" else np.asarray(target), index=frame.index, name=name
+    )
     return leaks(pd.concat([frame, column], axis=1), dataclasses.replace(schema, target=name, task=task))
 
 
@@ -134,7 +136,11 @@ def orders(column: Column, target: Target) -> _Told | None:
         return None
     a, b = (rankdata(v[kept], method="average") for v in (values, target.values))
     score = abs(float(np.corrcoef(a, b)[0, 1]))
-    return ("orders", score, f"is in the order of the target (rank correlation {score:.4f})") if score >= _ORDERED else None
+    return (
+        ("orders", score, f"is in the order of the target (rank correlation {score:.4f})")
+        if score >= _ORDERED
+        else None
+    )
 
 
 def sums(frame: pd.DataFrame, columns: Sequence[str], target: Target) -> list[Leak]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
 
 
-def plain_schema(schema: Schema, overrides: Mapping[str, Any] | None = None, train: Mapping[str, str] | None = None) -> Schema:
+def plain_schema(
+    schema: Schema, overrides: Mapping[str, Any] | None = None, train: Mapping[str, str] | None = None
+) -> Schema:
     """The schema with every encoder frozen: of a modality that would learn, plait's own light encoder of its kind.
 
     Args:
@@ -34,7 +36,9 @@ def plain_schema(schema: Schema, overrides: Mapping[str, Any] | None = None, tra
     for modality in with_regimes(schema, train).modalities:
         encoder = (overrides or {}).get(modality.name, (overrides or {}).get(modality.kind, modality.encoder))
         light = modality.learns or _only_learns(encoder)
-        plain.append(dataclasses.replace(modality, train="frozen", encoder=own_encoder(modality.kind) if light else encoder))
+        plain.append(
+            dataclasses.replace(modality, train="frozen", encoder=own_encoder(modality.kind) if light else encoder)
+        )
     return dataclasses.replace(schema, modalities=tuple(plain))
 
 

@@ -73,7 +73,7 @@ def seeded(seed: int) -> Iterator[None]:
         >>> bool((torch.random.get_rng_state() == before).all())
         True
     """
-    gpus = torch.cuda.is_initialized()
+    gpus = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if gpus else []):
         if gpus:
             torch.manual_seed(seed)

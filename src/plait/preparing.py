@@ -23,7 +23,7 @@ from plait.pretraining import regime
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
 from plait.table import data_hash
-from plait.tasks import task_class
+from plait.tasks import Classification, Multilabel, task_class
 from plait.tokens import Tokens
 from plait.tuning.stage import Lesson, tune
 
@@ -118,14 +118,16 @@ def prepare(
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
         classes = tuple(told.labels)
         weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
-        leaking = leaks.of_target(frame, found, _told(target, classes, task_name), task_name)
+        if task_name == "classification":
+            target, classes = _with_rows(target, weight, classes)
+        counted = weight > 0
+        leaking = leaks.of_target(frame[counted], found, _told(target[counted], classes, task_name), task_name)
         leaks.warn(leaking, 7)
         used = [c for m in found.modalities for c in m.columns]
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight)
-        if task_name == "classification":
-            target, classes = _with_rows(target, classes)
         task = task_class(task_name).learn(target, weight)
-        task = dataclasses.replace(task, classes=classes) if classes else task
+        if isinstance(task, Classification | Multilabel):
+            task = dataclasses.replace(task, classes=classes)
         enhancements = enhancement.parse(told.align, found)
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
@@ -185,14 +187,16 @@ def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
     return found
 
 
-def _with_rows(codes: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray, tuple[Any, ...]]:
+def _with_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray, tuple[Any, ...]]:
     """The classes that rows of some weight have, and each row's place among them.
 
     A row without weight counts as not given, so a class of such rows alone is none of the model's.
     """
-    present = np.unique(codes)
+    present = np.unique(codes[weight > 0])
     kept = tuple(classes[c] for c in present)
-    if len(kept) < 2:
+    if not kept:
+        return codes, classes  # refused with the rows
+    if len(kept) == 1:
         raise TableError(
             f"the target holds one class only ({label_text(kept[0])!r}){'' if len(classes) < 2 else ' with a weight above 0'}; "
             "at least two are needed"
@@ -205,7 +209,7 @@ def _with_rows(codes: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray,
             PlaitWarning,
             stacklevel=8,
         )
-    return np.searchsorted(present, codes), kept
+    return np.searchsorted(present, codes).clip(0, len(kept) - 1), kept
 
 
 def seed_of(random_state: Any) -> int:

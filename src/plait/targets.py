@@ -45,7 +45,7 @@ def holds_lists(y: Any) -> bool:
     return not (numeric and len(rows) == len(cells) and len(widths) == 1)
 
 
-def indicator_of(y: Any, classes: Sequence[Any] | None = None) -> Labels:
+def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> Labels:
     """Labels from an indicator matrix, or from cells that hold lists or words joined by a bar.
 
     Args:
@@ -80,12 +80,14 @@ def _flags(matrix: np.ndarray) -> np.ndarray:
     try:
         values = matrix.astype(np.float64)
     except (TypeError, ValueError):
-        raise TableError("a matrix of several labels must hold 0 and 1; found text; give a list of labels per row") from None
+        raise TableError(
+            "a matrix of several labels must hold 0 and 1; found text; give a list of labels per row"
+        ) from None
     wrong = ~np.isin(values, (0.0, 1.0))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise TableError(
-            f"a matrix of several labels must hold 0 and 1; row {row}, column {column} holds {matrix[row, column]!r}"
+            f"a matrix of several labels must hold 0 and 1; row {row}, column {column} holds {matrix[row, column]}"
         )
     return values.astype(np.int64)
 
@@ -122,7 +124,7 @@ def target_values(series: pd.Series, task: str) -> Any:
     lists = (list, set, frozenset, np.ndarray)
     labels = label_array([text_of(cell) if isinstance(cell, lists) else cell for cell in cells])
     if labels.dtype.kind == "f" and (labels % 1 == 0).all() and np.abs(labels).max() < 2**53:
-        return labels.astype(np.int64)  # whole numbers that a hole in the column made floats
+        return np.asarray(labels, dtype=np.int64)  # whole numbers that a hole in the column made floats
     return labels
 
 
@@ -138,7 +140,7 @@ def target_array(y: Any, task: str, classes: Sequence[Any]) -> np.ndarray:
     codes = codes_of(y, classes)
     known = label_array(list(classes))
     if (codes >= 0).all():
-        return known[codes]
+        return np.asarray(known[codes])
     unknown = object_array(y)
     return object_array(known[c] if c >= 0 else label_text(unknown[i]) for i, c in enumerate(codes))
 

@@ -64,7 +64,7 @@ _OWN: dict[str, str | dict[str, str]] = {
 
 
 def own_encoder(kind: str) -> str | dict[str, str]:
-    """plait's own encoder of a kind, which the base install has: fixed statistics of the cells.
+    """The encoder of a kind that is plait's own and in the base install: fixed statistics of the cells.
 
     Example:
         >>> own_encoder("text"), own_encoder("image")

@@ -36,7 +36,7 @@ class Predictions:
         rows: (n,) positions in the data set's table.
         target: (n,) class indices, (n, C) indicators or (n,) values.
         output: (n, C) probabilities or (n,) values.
-        threshold: of several labels: the probability from which on each is answered, of each row (n, C), or of all of them; else None.
+        threshold: of several labels: the probability from which on each is answered, of each row (n, C) or of all; else None.
     """
 
     rows: np.ndarray
