@@ -24,6 +24,7 @@ from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.labels import classes_of, codes_of, label_array, warn_alike
+from plait.precision import seeded
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
@@ -165,7 +166,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         self.advised_ = automatic.race(self, frame, self._labelled(target)) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
-        fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
+        with seeded(0):  # networks are made in several places; what they draw is never the user's
+            fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":  # those of rows with a weight

@@ -19,6 +19,7 @@ from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.labels import label_array
 from plait.mixture import Mixture
+from plait.precision import seeded
 from plait.records.stages import pretrain_history
 from plait.scaling import Scaler
 from plait.tuning import tuned as tuning
@@ -72,7 +73,8 @@ def load(folder: str | Path) -> Any:
     """
     manifest, arrays = persist.read_model(folder)
     try:
-        return _rebuild(manifest, arrays)
+        with seeded(0):  # networks are made before their weights are put in
+            return _rebuild(manifest, arrays)
     except PlaitError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -84,6 +84,11 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         """
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
+        with seeded(self.random_state):  # networks are made in several places; what they draw is never the user's
+            self._fit(X)
+        return self
+
+    def _fit(self, X: pd.DataFrame) -> None:
         frame = X.set_axis([str(c) for c in X.columns], axis=1)
         self.stage_: Alignment = make_stage(self.stage)
         self.schema_: Schema = _cells.schema_of(self.modalities, frame, self.root, self.group)
@@ -103,7 +108,6 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         seconds["align, processor"] = round(time.process_time() - busy, 3)
         self.record_: dict[str, Any] = _file.record(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
-        return self
 
     def _learn(self, pairs: Pairs) -> None:
         with seeded(self.random_state):
