@@ -96,14 +96,23 @@ def workflow(place: Path) -> None:
     fit_table(frame, schema.infer(frame, target="y"), QUICK | {"encoders": {"text": "hashed_ngrams"}}, out=place / "m")
 
 
+LIGHT: dict[str, Any] = {"members": 1, "epochs": 1}
 USES: dict[str, Callable[[Path], None]] = {
     "frozen": fitted(modalities=parts("a", "words", "image", "sound"), branches=("joint", "linear", "own")),
     "late, attention": fitted(modalities=parts("a", "words"), depth="late", fusion="attention"),
     "aligned": fitted(modalities=parts("a", "words"), align={"a": ["words"]}),
-    "cnn from scratch": fitted(modalities=parts("a", "image", learn=("image",))),
-    "text pretrained": fitted(modalities=parts("a", "words", learn=("words",), regime="pretrain")),
-    "sound from scratch": fitted(modalities=parts("a", "sound", learn=("sound",))),
-    "conv_lstm": fitted(modalities=parts("image", "sound", learn=("image", "sound")), network="conv_lstm", depth="first"),
+    "cnn from scratch": fitted(modalities=parts("a", "image", learn=("image",)), **LIGHT),
+    "text pretrained": fitted(modalities=parts("words", learn=("words",), regime="pretrain"), **LIGHT),
+    "sound from scratch": fitted(modalities=parts("a", "sound", learn=("sound",)), **LIGHT),
+    "conv_lstm": fitted(
+        modalities=parts("image", "sound", learn=("image", "sound")),
+        network={"name": "conv_lstm", "dense": 4, "least_steps": 3},
+        encoders={
+            "image": {"name": "pixels", "size": 6, "channels": 1},
+            "sound": {"name": "spectrogram", "window": 128, "stride": 128, "rate": 8000},
+        },
+        **LIGHT,
+    ),
     "aligner": aligned,
     "workflow": workflow,
     "study": lambda place: void(study(place, seeds=1, grid=None).run(place / "out", engine="inline")),
@@ -129,7 +138,8 @@ def test_a_users_seed_changes_no_fit() -> None:
     answers = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        model = FusionClassifier(modalities=parts("a", "image", learn=("image",)), **QUICK).fit(mixed(), HALF)
+        learning = parts("a", "words", learn=("words",))
+        model = FusionClassifier(modalities=learning, **QUICK | LIGHT).fit(mixed(), HALF)
         answers.append(model.predict_proba(mixed()))
     np.testing.assert_array_equal(*answers)
 
@@ -137,8 +147,9 @@ def test_a_users_seed_changes_no_fit() -> None:
 # -- baselines ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["image", "sound", "words"])
-@pytest.mark.parametrize("regime", ["scratch", "pretrain"])
+@pytest.mark.parametrize(
+    ("name", "regime"), [("image", "scratch"), ("sound", "scratch"), ("words", "scratch"), ("words", "pretrain")]
+)
 def test_the_linear_baseline_sees_modalities_that_learn(name: str, regime: str) -> None:
     frame = mixed()[["a", name]].assign(y=HALF)
     found = schema.Schema(
@@ -146,7 +157,8 @@ def test_the_linear_baseline_sees_modalities_that_learn(name: str, regime: str) 
         "y",
         "classification",
     )
-    simple = fit_table(frame, found, QUICK, test_fraction=0.4).baselines
+    light = {"members": 1, "epochs": 1, "pretrain": {"epochs": 1} if regime == "pretrain" else None}
+    simple = fit_table(frame, found, QUICK | light, test_fraction=0.4).baselines
     assert simple["linear"]["accuracy"] > 0.9
     assert simple["majority"]["accuracy"] < 0.7
 
