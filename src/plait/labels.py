@@ -1,4 +1,4 @@
-"""Class labels of any kind: which classes a target holds, which class a value means that is written in another way, and saving."""
+"""Class labels of any kind: the classes of a target, the class that a value means however it is written, and saving."""
 
 from __future__ import annotations
 
