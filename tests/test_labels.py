@@ -379,3 +379,13 @@ def test_a_target_that_is_no_number_is_named_by_its_row_in_the_table() -> None:
         kept = with_target(frame, "y")
     with pytest.raises(TableError, match="target 'y', row 3: 'much' is not a number"):
         target_values(kept["y"], "regression")
+
+
+def test_half_an_emoji_in_a_label_of_a_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.dumps({"n": i, "k": -i, "y": "caf\ud83d" if late else "b"}) for i, late in enumerate(LATE)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    assert run("fit", tmp_path / "t.jsonl", "--target", "y", "--out", tmp_path / "m", *OPTIONS) == 2
+    assert "holds half a character" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()

@@ -85,9 +85,9 @@ def fit_table(
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
+    target = target_values(frame[found.target], found.task)  # refuses labels that no file can hold
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
-    target = target_values(frame[found.target], found.task)
     used = {column for modality in found.modalities for column in modality.columns}
     cells = frame if found.target in used else frame.drop(columns=found.target)
     seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
