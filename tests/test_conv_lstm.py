@@ -537,7 +537,7 @@ def classifier(**settings: Any) -> FusionClassifier:
             "image": {"name": "pixels", "size": 6, "channels": 1},
             "audio": {"name": "spectrogram", "window": 128, "stride": 128, "rate": 8000},
         },
-        "width": 4, "branches": ("joint",), "epochs": 12, "batch_size": 16, "learning_rate": 2e-2, "weight_decay": 0.0,
+        "width": 4, "branches": ("joint",), "epochs": 25, "batch_size": 16, "learning_rate": 2e-2, "weight_decay": 0.0,
         "input_dropout": 0.0, "modality_dropout": 0.1, "store": "none", "progress": False,
     }  # fmt: skip
     return FusionClassifier(**told | settings)

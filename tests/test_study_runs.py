@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from plait import FusionClassifier
+from plait.baselines import Baseline
 from plait.conditions import parse
 from plait.errors import TableError
+from plait.inputs import Inputs
 from plait.study import Results, conditions, splits
-from plait.study.baseline import Baseline
 from plait.study.execute import Executor
 from plait.study.judging import assembled, every
 from plait.study.runs import Run
@@ -253,9 +255,9 @@ def test_a_class_that_training_lacks_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_a_majority_of_numbers_is_their_mean() -> None:
-    model = Baseline("majority", "regression", 0)
-    model._y, model._model = np.array([1.0, 3.0]), None
-    assert model._output(np.zeros((2, 1))).tolist() == [2.0, 2.0]
+    rows = Inputs({}, {}, {"a": torch.ones(2, dtype=torch.bool)})
+    model = Baseline("majority", "regression").fit(rows, np.array([1.0, 3.0]))
+    assert model.outputs(rows, [("a",)])["a",].tolist() == [2.0, 2.0]
 
 
 def test_results_open_as_tables(tmp_path: Path) -> None:

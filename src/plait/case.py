@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -13,8 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plait.errors import ModelError, PlaitWarning, TableError
-from plait.metrics import codes, inputs
+from plait.labels import codes_of, label_text, object_array
+from plait.metrics import inputs
 from plait.schema import Schema, absent
+from plait.targets import target_array
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]
@@ -45,6 +47,7 @@ class Case:
         outputs: subset -> probabilities (n, C) or values (n,).
         absent: (n, M) True where a row lacks the modality.
         threshold: from where on a multi-label probability is a label.
+        thresholds: subset -> the same for each row (n, C), where a model has its own for what is present.
         intervals: (n, 2) for a number, where the model gives them.
     """
 
@@ -56,6 +59,7 @@ class Case:
     absent: Array
     threshold: float | Array = 0.5
     intervals: Array | None = None
+    thresholds: Mapping[Subset, Array] = field(default_factory=dict)
 
     @property
     def truth(self) -> Array:
@@ -72,8 +76,9 @@ class Case:
     def inputs(self, subset: Subset | None = None) -> dict[str, Array]:
         """Output of a subset (None: all modalities) as each kind of a metric's input."""
         if subset is None:
-            return inputs(self.task, self.full, self.threshold, self.intervals)
-        return inputs(self.task, self.outputs[subset], self.threshold)
+            limit = self.thresholds.get(self.modalities, self.threshold)
+            return inputs(self.task, self.full, limit, self.intervals)
+        return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold))
 
 
 def all_subsets(modalities: Subset) -> list[Subset]:
@@ -119,13 +124,18 @@ def gather(
     return Case(
         task=model.task_,
         modalities=modalities,
-        classes=[str(c) for c in labels],
+        classes=[label_text(c) for c in labels],
         y=truth,
         outputs=found,
         absent=_absent(model, frame),
         threshold=_threshold(model),
         intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
+        thresholds=model.thresholds_for(frame, list(found)) if _has_thresholds(model) else {},
     )
+
+
+def _has_thresholds(model: Any) -> bool:
+    return bool(model.task_ == "multilabel" and hasattr(model, "thresholds_for"))
 
 
 def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
@@ -133,8 +143,7 @@ def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     missing = [c for c in schema.columns if c not in frame.columns]
     if not missing:
         return frame
-    empty = pd.DataFrame({c: pd.Series([None] * len(frame), dtype=object) for c in missing})
-    return pd.concat([frame, empty.set_index(frame.index)], axis=1)
+    return frame.assign(**dict.fromkeys(missing))
 
 
 def _threshold(model: Any) -> float | Array:
@@ -154,24 +163,27 @@ def _absent(model: Any, frame: pd.DataFrame) -> Array:
 def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
     if y is None and model.schema_.target not in frame.columns:
         return None
-    raw = np.asarray(model.target_of(frame) if y is None else y)
+    raw = model.target_of(frame) if y is None else y
     if len(raw) != len(frame):
         raise TableError(f"the target has {len(raw)} rows, the table {len(frame)}")
     if model.task_ == "classification":
         return _codes(raw, labels)
-    values = raw.astype(np.int64 if model.task_ == "multilabel" else np.float64)
+    if y is not None:
+        raw = target_array(y, model.task_, labels)
+    values = np.asarray(raw).astype(np.int64 if model.task_ == "multilabel" else np.float64)
     if not np.isfinite(values).all():
         raise TableError(f"the target is empty or infinite in {int((~np.isfinite(values)).sum())} rows; leave them out")
     return values
 
 
-def _codes(raw: Array, labels: list[Any]) -> Array:
-    empty = int(pd.isna(raw).sum())
+def _codes(raw: Any, labels: list[Any]) -> Array:
+    values = raw if isinstance(raw, pd.Series) else object_array(raw)
+    empty = int(np.sum(pd.isna(values)))
     if empty:
         raise TableError(f"the target is empty in {empty} of {len(raw)} rows; leave them out")
-    found = codes(raw, labels)
+    found = codes_of(values, labels)
     if (found < 0).any():
-        unknown = sorted({str(v) for v in raw[found < 0]})
+        unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[found < 0]})
         warnings.warn(
             f"{int((found < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
             f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",

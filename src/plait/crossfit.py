@@ -17,6 +17,7 @@ from plait.branches import Branches
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.mixture import Mixture, Pattern, patterns
+from plait.precision import seeded
 from plait.pretraining.stage import settled
 from plait.records.follow import Follow, warn_diverged
 from plait.stacked import Stack, stackable
@@ -25,6 +26,8 @@ from plait.train import Diverged, Training, train
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 _MIXTURE_ROWS = 3000
+#: Held-out rows that a pattern needs for a threshold of its own.
+_THRESHOLD_ROWS = 20
 
 
 @dataclasses.dataclass
@@ -38,12 +41,25 @@ class Members:
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
+        if not len(inputs):
+            return torch.zeros(0, self.task.out_dim)
         total: dict[str, Tensor] = {}
         for member in self.members:
             for name, out in member.outputs(inputs).items():
                 total[name] = total[name] + out if name in total else out
         mean = {name: out / len(self.members) for name, out in total.items()}
         return self.mixture.combine(mean, inputs.present, self.task)
+
+    def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
+        if isinstance(self.task, Multilabel):
+            return (decoded >= self.thresholds(present)).astype(np.int64)
+        return self.task.answer(decoded)
+
+    def thresholds(self, present: np.ndarray) -> np.ndarray:
+        """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
+        usual = getattr(self.task, "thresholds", ()) or (0.5,) * self.task.out_dim
+        return self.mixture.thresholds_at(present, np.asarray(usual))
 
 
 def folds_of(
@@ -100,8 +116,8 @@ def crossfit(
     folds = folds_of(strata, members, seed, groups)
     trained = []
     for number in range(len(folds)):
-        torch.manual_seed(seed + number)
-        trained.append(make())
+        with seeded(seed + number):
+            trained.append(make())
     for number, rows in enumerate(folds):
         before(trained[number], number, *rows)
     follow.open(trained, folds, inputs, (target, weight), settings, task)
@@ -138,7 +154,8 @@ def crossfit(
         advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
+    with seeded(seed):  # plait's own dropout has its generator; an encoder of another package may draw from torch's
+        found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
     history = [record for records in found for record in records]
     warn_diverged(history, settings)
     result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
@@ -262,12 +279,33 @@ def _with_thresholds(
     target: Tensor,
     covered: Tensor,
 ) -> Task:
-    """For several labels: the one threshold with the best sample-wise F1 on held-out rows."""
-    if not isinstance(task, Multilabel):
+    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of presence."""
+    if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
-    seen = {name: out[covered] for name, out in held_out[mixture.names].items()}
+    target = target[covered]
     present = {name: found[covered] for name, found in inputs.present.items()}
-    probabilities, target = task.decode(mixture.combine(seen, present, task)), target[covered]
+    nothing = {name: torch.zeros_like(found) for name, found in present.items()}
+    chosen = _best_threshold(task, mixture, held_out[mixture.names], present, target, covered)
+    for pattern in (*held_out, ()):
+        outputs = held_out[pattern or mixture.names]
+        rows = torch.stack([present[name] for name in pattern]).all(0) if pattern else torch.ones(len(covered)).bool()
+        if int(rows.sum()) >= _THRESHOLD_ROWS:
+            there = {name: found[rows] for name, found in (present if pattern else nothing).items()}
+            there = {name: found & (name in pattern) for name, found in there.items()}
+            best = _best_threshold(task, mixture, outputs, there, target[rows], covered[rows])
+            mixture.thresholds[pattern] = best
+    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
+
+
+def _best_threshold(
+    task: Task,
+    mixture: Mixture,
+    outputs: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    target: Tensor,
+    rows: Tensor,
+) -> float:
+    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         found = (probabilities >= threshold).float()
@@ -275,7 +313,7 @@ def _with_thresholds(
         score = float((2 * both / (found.sum(1) + target.sum(1)).clamp_min(1)).mean())
         if score > best + 1e-6:
             best, chosen = score, float(threshold)
-    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
+    return chosen
 
 
 def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:

@@ -24,11 +24,13 @@ from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.labels import classes_of, codes_of, label_array, warn_alike
+from plait.precision import seeded
 from plait.progress import session
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
-from plait.targets import Labels, indicator_of, target_array
+from plait.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
 
 #: Value of ``store`` that keeps nothing.
 NO_STORE = "none"
@@ -69,6 +71,8 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
             the number of rows.
         modality_dropout: chance that a modality is hidden from a training row in a step; one for all, modality -> chance, or
             ``{"patterns": {"text": 0.2, "text+image": 0.3}}``: shares of rows that are shown no more than that.
+        threshold: for several labels: from which probability on one is answered, whatever is present; None chooses one for each
+            pattern of present modalities, on held-out rows.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
@@ -114,6 +118,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     dropout: float | None = None
     input_dropout: float | None = None
     modality_dropout: float | Mapping[str, Any] = 0.2
+    threshold: float | None = None
     smoothing: float = 0.0
     epochs: int | None = None
     batch_size: int | None = None
@@ -160,13 +165,16 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         )
         if groups is not None and len(groups) != len(frame):
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
-        self.advised_ = automatic.race(self, frame, target) if automatic.asked(self.fusion) else {}
+        self.advised_ = automatic.race(self, frame, self._labelled(target)) if automatic.asked(self.fusion) else {}
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
-        with session("fit", self.progress):
+        # Networks are made in several places; what they draw is never the user's.
+        with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(told, frame, target, weight, None if groups is None else np.asarray(groups), judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
+        if self.task_ == "classification":  # those of rows with a weight
+            self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
         self.features_: Featurizer = fitted.features
         self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
         self.scalers_: dict[str, Scaler] = fitted.scalers
@@ -174,6 +182,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
         self.record_: dict[str, Any] = fitted.record
+        self.leaks_: list[dict[str, Any]] = [dict(leak) for leak in fitted.leaks]
         if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
@@ -205,6 +214,10 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _target(self, y: Any) -> np.ndarray:
         raise NotImplementedError
+
+    def _labelled(self, target: np.ndarray) -> np.ndarray:
+        """A target with the labels in place of their codes."""
+        return self.classes_[target] if target.ndim == 1 and hasattr(self, "classes_") else target
 
     # -- prediction ------------------------------------------------------------------------------------------------
 
@@ -264,8 +277,13 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
         With ``partial`` a modality whose columns the table lacks is absent, too (None: as the field ``partial`` says).
         """
+        return self.answers(X, partial=partial)[0]
+
+    def answers(self, X: Any, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
         inputs = self._inputs(X, partial)
-        return self.members_.task.answer(self._decoded(inputs))
+        decoded = self._decoded(inputs)
+        return self._answer(decoded, inputs), decoded
 
     def predict_subsets(
         self, X: Any, subsets: Sequence[Sequence[str]] | None = None, *, partial: bool | None = None
@@ -294,13 +312,6 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         """Probabilities (n, C) or values (n,), whatever the task."""
         return self._decoded(self._inputs(X))
 
-    def feature_matrix(self, X: Any) -> np.ndarray:
-        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: what a baseline may use."""
-        inputs = self._inputs(X)
-        parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
-        parts = parts or [torch.zeros(len(inputs), 1)]
-        return torch.cat(parts, dim=1).numpy()
-
     @property
     def labels(self) -> list[Any]:
         """Names of the outputs: classes, or none for a number."""
@@ -308,13 +319,17 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     @property
     def thresholds_(self) -> tuple[float, ...]:
-        """For several labels: the probability from which each counts as predicted."""
+        """For several labels: the probability from which each counts as predicted, where everything is present."""
         return getattr(self.members_.task, "thresholds", ())
+
+    @property
+    def pattern_thresholds_(self) -> dict[tuple[str, ...], float]:
+        """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
+        return dict(self.members_.mixture.thresholds)
 
     def absent(self, X: Any) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
-        inputs = self._inputs(X)
-        return np.stack([~inputs.present[name].numpy() for name in self.modality_names_], axis=1)
+        return ~self._present(self._inputs(X))
 
     def target_of(self, frame: pd.DataFrame) -> np.ndarray:
         """The target column of a table as the task takes it: labels (n,), indicators (n, C), or floats (n,)."""
@@ -323,6 +338,19 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         if name is None or name not in frame.columns:
             raise TableError(f"the table has no column '{name}' to judge by")
         return target_array(frame[name], self.task_, self.labels)
+
+    def _answer(self, decoded: np.ndarray, inputs: Inputs) -> np.ndarray:
+        """Probabilities or values as what ``predict`` gives."""
+        return self.members_.answer(decoded, self._present(inputs))
+
+    def _present(self, inputs: Inputs) -> np.ndarray:
+        return np.stack([inputs.present[name].numpy() for name in self.modality_names_], axis=1)
+
+    def thresholds_for(self, X: Any, subsets: Sequence[Sequence[str]]) -> dict[tuple[str, ...], np.ndarray]:
+        """For several labels: each row's thresholds (n, C) with only the modalities of each subset present."""
+        present = self._present(self._inputs(X))
+        names = self.modality_names_
+        return {tuple(s): self.members_.thresholds(present & [name in s for name in names]) for s in subsets}
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
@@ -365,22 +393,37 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
     """
 
     def _target(self, y: Any) -> np.ndarray:
+        """Places among ``classes_`` (n,), which are learned here, or indicators (n, C)."""
+        if self.task not in (None, "classification", "multilabel"):
+            raise ConfigError(f"task '{self.task}': a FusionClassifier takes classification or multilabel")
         labels = y if isinstance(y, Labels) else None
-        if labels is None and self.task == "multilabel":
+        lists = labels is None and holds_lists(y)
+        if lists and self.task == "classification":
+            raise TableError(
+                "the target holds lists of labels; expected one class per row (task multilabel takes lists)"
+            )
+        if labels is None and (lists or self.task == "multilabel"):
             labels = indicator_of(y)
-        values = rows.checked_classes(y if labels is None else labels.indicator)
-        names = None if labels is None else labels.classes
-        task = rows.infer_task(values, regressor=False) if self.task is None else self.task
-        if task not in ("classification", "multilabel"):
-            raise ConfigError(f"task '{task}': a FusionClassifier takes classification or multilabel")
+        values = rows.checked_classes(y) if labels is None else labels.indicator
+        task = self.task or ("multilabel" if labels is not None else rows.infer_task(values, regressor=False))
         if task == "multilabel":
-            values = values.astype(np.int64)
-            self.classes_ = np.asarray(names if names is not None else range(values.shape[1]))
-        else:
-            if values.ndim != 1:
-                values = np.ravel(values)
-            self.classes_ = np.unique(values)
-        return values
+            labels = labels or indicator_of(y if isinstance(y, pd.DataFrame) else values)
+            self.classes_ = label_array(list(labels.classes))
+            return labels.indicator
+        self.classes_, codes = classes_of(np.ravel(values))
+        warn_alike(self.classes_)
+        return codes
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows that are answered rightly, of several labels all at once; ``y`` may be written in any way."""
+        truth = (
+            codes_of(y, self.classes_) if self.task_ == "classification" else indicator_of(y, self.classes_).indicator
+        )
+        inputs = self._inputs(X)
+        decoded = self._decoded(inputs)
+        found = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)
+        right = (found == truth).reshape(len(truth), -1).all(1)
+        return float(np.average(right, weights=sample_weight))
 
     def predict_proba(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
         """Calibrated probabilities (n, C); for several labels each column stands alone. ``partial`` as in ``predict``."""
@@ -397,3 +440,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
         return rows.checked_number(y)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions; ``y`` may be written in any way."""
+        return float(super().score(X, target_numbers(y), sample_weight))

@@ -22,7 +22,7 @@ from plait.bootstrap import affordable, interval, resample_means, resample_outpu
 from plait.case import Case, Subset, all_subsets, gather
 from plait.errors import ConfigError
 from plait.evaluation import plain_values
-from plait.metrics import MAIN, metrics
+from plait.metrics import MAIN, Metric, metrics
 from plait.metrics.classification import true_probability
 
 Array = NDArray[Any]
@@ -82,6 +82,7 @@ class Explanation:
             class; with a target ``true``, ``true_base``, ``true_full``, ``true_value_<modality>`` of the true class.
         resamples: how many resamples the intervals come from.
         seed: of the resamples.
+        note: that the model is no better than a constant answer, so that its modalities' values say nothing; else empty.
     """
 
     task: str
@@ -90,6 +91,7 @@ class Explanation:
     rows: pd.DataFrame
     resamples: int
     seed: int
+    note: str = ""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -116,7 +118,9 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values of all but the rows (``rows`` is a table of its own); NaN becomes None."""
         told = {"task": self.task, "modalities": list(self.modalities), "overall": self.overall, "games": self.games}
-        plain = plain_values(told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed})
+        plain = plain_values(
+            told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed, "note": self.note}
+        )
         assert isinstance(plain, dict)
         return plain
 
@@ -159,7 +163,45 @@ def explain(
     rows, confidence = _rows(case, subsets, frame.index)
     games = [] if case.y is None else [_scored(case, name, subsets, bootstrap, seed) for name in _names(case.task)]
     games.append(_confidence(case, confidence, bootstrap, seed))
-    return Explanation(case.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed)
+    note = "" if case.y is None else _no_better_than_constant(case, bootstrap, seed)
+    return Explanation(case.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed, note)
+
+
+def _no_better_than_constant(case: Case, bootstrap: int, seed: int) -> str:
+    """What to say where no score lies certainly above that of the best constant answer; else nothing."""
+    shown = []
+    for name in _names(case.task):
+        metric = metrics(case.task)[name]
+        sign = -1.0 if metric.direction == "lower" else 1.0
+        outputs = [case.inputs()[metric.input], case.inputs(())[metric.input], _constant(case, metric)]
+        values = sign * np.array([metric.score(case.truth, output).value for output in outputs])
+        best = 1 + int(np.nanargmax(values[1:])) if np.isfinite(values[1:]).any() else 1
+        low = values[0] - values[best]
+        if bootstrap:
+            drawn = sign * resample_outputs(metric, case.truth, [outputs[0], outputs[best]], bootstrap, seed)
+            low = min(low, interval(drawn[:, 0] - drawn[:, 1])[0])
+        if low > 0:
+            return ""
+        shown.append(f"{metric.label} {sign * values[0]:.3f} against {sign * values[best]:.3f}")
+    return (
+        f"The model is not certainly better than the best constant answer on these {len(case.truth):,} rows "
+        f"({'; '.join(shown)}): what its modalities are worth is not decided."
+    )
+
+
+def _constant(case: Case, metric: Metric) -> Array:
+    """The answer, the same for every row, that scores best on the rows as they are."""
+    y = case.truth
+    if case.task == "regression":
+        return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
+    if case.task == "classification":
+        share = np.bincount(y[y >= 0], minlength=len(case.classes)) / max(1, int((y >= 0).sum()))
+        return np.full(len(y), share.argmax()) if metric.input == "labels" else np.tile(share, (len(y), 1))
+    share = y.mean(0)
+    if metric.input != "labels":
+        return np.tile(share, (len(y), 1))
+    tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
+    return max(tried, key=lambda labels: metric.score(y, labels).value)
 
 
 def _names(task: str) -> tuple[str, str]:

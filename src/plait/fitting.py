@@ -13,6 +13,7 @@ from plait import enhancement, network_choice, precision
 from plait.assembly import Design, dropouts, maker, member_count, schedule
 from plait.checkpoint import Checkpoints
 from plait.crossfit import Members, crossfit
+from plait.errors import ConfigError
 from plait.features import Featurizer
 from plait.fit_record import Clock, record_of
 from plait.fusion._base import resolve
@@ -26,6 +27,7 @@ from plait.progress import step, track
 from plait.records.asked import following, listeners, watching
 from plait.scaling import Scaler
 from plait.schema import Schema
+from plait.tasks import Multilabel, Task
 from plait.train import Training
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Fitted:
     went: np.ndarray
     checkpoints: Checkpoints | None = None
     pretrain_history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    leaks: Sequence[Mapping[str, Any]] = ()
 
 
 def fit(
@@ -66,6 +69,7 @@ def fit(
     seed = seed_of(told.random_state)
     ready = _ready(told, frame, target, weight, groups)
     found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
+    task = _with_threshold(task, told.threshold)
     inputs, target, row_weight = ready.inputs, ready.target, ready.weight
     clock = Clock(ready.seconds, ready.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.learns}
@@ -122,7 +126,9 @@ def fit(
     record["tuned"] = ready.tuned
     follow.close()
     kept = follow.checkpoints
-    return Fitted(found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history)
+    return Fitted(
+        found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks
+    )
 
 
 def _ready(
@@ -136,8 +142,24 @@ def _ready(
     return make() if told.align else SHARING.get()(told, make)
 
 
+def _with_threshold(task: Task, threshold: float | None) -> Task:
+    """The task with the threshold that was given for several labels.
+
+    Raises:
+        ConfigError: the task has none.
+    """
+    if threshold is None:
+        return task
+    if not isinstance(task, Multilabel):
+        raise ConfigError(f"threshold {threshold}: is for several labels; the task is {task.name}")
+    return dataclasses.replace(task, thresholds=(float(threshold),) * task.out_dim)
+
+
 def _check_design(told: FusionEstimator) -> None:
-    """Refuse a fusion or a depth that there is not before anything is encoded."""
+    """Refuse a fusion, a depth or a threshold that there is not before anything is encoded."""
+    given: Any = told.threshold
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1):
+        raise ConfigError(f"threshold {given!r}: expected a probability between 0 and 1, or none to choose it")
     resolve(told.fusion)
     depth_number(told.depth, told.layers)
     network_choice.check_depth(told.network, told.depth, told.layers)

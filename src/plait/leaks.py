@@ -1,15 +1,20 @@
-"""Columns that look like the target in disguise: equal to it, alone enough to predict it, or naming it."""
+"""Columns that look like the target in disguise: equal to it, alone enough to predict it, adding up to it, or naming it."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
-from plait.leak_target import Keys, Target, target_of
+from plait.errors import PlaitWarning
+from plait.labels import object_array
+from plait.leak_target import Keys, Target, halves, target_of
 from plait.schema import Schema
 from plait.schema._column import Column
 from plait.table._values import items
@@ -18,7 +23,12 @@ _ROWS = 20_000  # looked at, spread over the table
 _READ = 4_000  # of which texts are read
 _SURE = 0.99  # share of rows told rightly, out of fold
 _PREFIX = 0.85  # a prefix is told from here on: it need not be exact to be learned
+_ORDERED = 0.999  # rank correlation with a target that is a number
+_SUMMED = 0.9999  # share of the variance that a weighted sum of columns explains, out of fold
+_MOST_SUMMED = 200  # columns that are looked at together
 _NAMED = 0.08  # share of cells that name their own class, beyond those that name another row's
+
+_ADVICE = "leave it out unless it is known when predicting"
 
 Leak = dict[str, Any]
 _Told = tuple[str, float, str]  # kind, score, message
@@ -31,8 +41,8 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
     the rows.
 
     Returns:
-        Records with ``column``, ``kind`` (``equals``, ``predicts``, ``prefix`` or ``names``), ``score`` in [0, 1] and
-        ``message``.
+        Records with ``column``, ``kind`` (``equals``, ``predicts``, ``orders``, ``sum``, ``prefix`` or ``names``), ``score`` in
+        [0, 1] and ``message``; of a ``sum`` the columns are joined by `` + ``.
     """
     if schema.target is None or schema.target not in frame.columns:
         return []
@@ -47,13 +57,31 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
         told = next((leak for test in tests if (leak := test(looked, target)) is not None), None)
         if told is not None:
             kind, score, said = told
-            advice = {
-                "prefix": "it is left out; keep it so",
-                "names": "mask the names unless they are known when predicting",
-            }
-            message = f"column '{column}' {said}; {advice.get(kind, 'leave it out unless it is known when predicting')}"
+            advice = "mask the names unless they are known when predicting" if kind == "names" else _ADVICE
+            advice = "it is left out; keep it so" if column in schema.ignored else advice
+            message = f"column '{column}' {said}; {advice}"
             found.append({"column": column, "kind": kind, "score": round(score, 4), "message": message})
-    return sorted(found, key=lambda leak: (-leak["score"], leak["column"]))
+    numeric = [c for m in schema.modalities if m.kind == "tabular" for c in m.columns if c in frame.columns]
+    alone = {leak["column"] for leak in found if leak["kind"] in ("equals", "predicts")}
+    summed = sums(frame.iloc[rows], [c for c in numeric if c not in alone], target)
+    return sorted([*found, *summed], key=lambda leak: (-leak["score"], leak["column"]))
+
+
+def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.ndarray, task: str) -> list[Leak]:
+    """As ``leaks``, of a target that is no column of the table."""
+    name = next(n for n in ("y", "target", "\0y") if n not in frame.columns)
+    column = pd.Series(
+        object_array(target) if task != "regression" else np.asarray(target), index=frame.index, name=name
+    )
+    return leaks(pd.concat([frame, column], axis=1), dataclasses.replace(schema, target=name, task=task))
+
+
+def warn(found: Sequence[Leak], stacklevel: int = 2) -> None:
+    """One warning of all that was found."""
+    if found:
+        text = "; ".join(str(leak["message"]) for leak in found[:5])
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        warnings.warn(f"{text}{more}", PlaitWarning, stacklevel=stacklevel + 1)
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
@@ -65,10 +93,10 @@ def _tests(frame: pd.DataFrame, schema: Schema) -> Iterator[tuple[str, list[Call
     for modality in schema.modalities:
         for column in modality.columns:
             if column in frame.columns and modality.kind in ("text", "code", "tabular"):
-                yield column, [equals, predicts, names]
+                yield column, [equals, predicts, orders, names]
     for column, reason in schema.ignored.items():
         if column in frame.columns and "identifier" in reason:
-            yield column, [prefix]
+            yield column, [prefix, orders]
 
 
 def equals(column: Column, target: Target) -> _Told | None:
@@ -96,6 +124,62 @@ def keys_of(column: Column) -> Keys:
     codes = np.full(len(column.series), -1, dtype=np.int64)
     places, codes[there] = np.unique(parsed.values[there], return_inverse=True)
     return Keys(codes, places)
+
+
+def orders(column: Column, target: Target) -> _Told | None:
+    """The column is in the order of a target that is a number, as a rank is."""
+    if target.task != "regression" or column.numbers.share < 0.99:
+        return None
+    values = column.numbers.values
+    kept = np.isfinite(values) & np.isfinite(target.values)
+    if len(np.unique(values[kept])) < 20 or len(np.unique(target.values[kept])) < 20:
+        return None
+    a, b = (rankdata(v[kept], method="average") for v in (values, target.values))
+    score = abs(float(np.corrcoef(a, b)[0, 1]))
+    return (
+        ("orders", score, f"is in the order of the target (rank correlation {score:.4f})")
+        if score >= _ORDERED
+        else None
+    )
+
+
+def sums(frame: pd.DataFrame, columns: Sequence[str], target: Target) -> list[Leak]:
+    """Columns of numbers of which a weighted sum is the target, none of them alone."""
+    y = _amounts(target)
+    if y is None:
+        return []
+    named = [(c, parsed.values) for c in columns if (parsed := Column(frame[c]).numbers).share >= 0.99]
+    named = [(c, np.nan_to_num(v)) for c, v in named if np.nanstd(v) > 0][:_MOST_SUMMED]
+    if len(named) < 2 or len(named) > len(y) // 4:
+        return []
+    x = np.stack([v for _, v in named], axis=1)
+    scaled = np.c_[(x - x.mean(0)) / x.std(0), np.ones(len(x))]
+    fold = halves(len(y))
+    weights = np.linalg.lstsq(scaled[fold == 0], y[fold == 0], rcond=None)[0]
+    error = y[fold == 1] - scaled[fold == 1] @ weights
+    score = 1 - float(np.mean(error**2) / np.var(y[fold == 1])) if np.var(y[fold == 1]) > 0 else 0.0
+    exact = float((np.abs(error) <= 1e-6 * y.std()).mean())
+    parts = np.flatnonzero(np.abs(weights[:-1]) > 0.01 * y.std())
+    if len(parts) < 2 or (score < _SUMMED if target.task == "regression" else exact < _SURE):
+        return []
+    names = [named[i][0] for i in parts[np.argsort(-np.abs(weights[parts]))]]
+    shown = ", ".join(f"'{name}'" for name in names[:6]) + (", ..." if len(names) > 6 else "")
+    message = (
+        f"columns {shown} add up to the target: their weighted sum explains {min(score, 1.0):.2%} of the variance of held-out "
+        f"rows; {_ADVICE.replace('it', 'them', 1).replace('it is', 'they are')}"
+    )
+    return [{"column": " + ".join(names), "kind": "sum", "score": round(min(score, 1.0), 4), "message": message}]
+
+
+def _amounts(target: Target) -> np.ndarray | None:
+    """The target as finite numbers (n,), also where numbers are classes."""
+    if target.task == "multilabel" or not target.varied:
+        return None
+    try:
+        y = np.asarray(target.values if target.task == "regression" else target.words, dtype=np.float64)
+    except ValueError:
+        return None
+    return y if np.isfinite(y).all() else None
 
 
 def prefix(column: Column, target: Target) -> _Told | None:

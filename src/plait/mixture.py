@@ -45,6 +45,8 @@ class Mixture:
         self.sources = dict(sources)
         self.weights: dict[Pattern, dict[str, float]] = {}
         self.prior: list[float] = []
+        #: Of several labels: from where on one is answered when just these modalities are present.
+        self.thresholds: dict[Pattern, float] = {}
 
     def available(self, pattern: Pattern) -> list[str]:
         """Branches that can say something when only ``pattern`` is present."""
@@ -103,6 +105,13 @@ class Mixture:
             mixed[rows] = torch.stack([w * ready[name][rows] for name, w in weights.items()]).sum(0)
         return mixed
 
+    def thresholds_at(self, present: np.ndarray, usual: np.ndarray) -> np.ndarray:
+        """Each row's threshold for every label (n, C): that of what is present in it (n, M), or the usual one (C,)."""
+        found = np.tile(np.asarray(usual, dtype=np.float64), (len(present), 1))
+        for pattern, threshold in self.thresholds.items():
+            found[(present == [name in pattern for name in self.names]).all(1)] = threshold
+        return found
+
     def state(self) -> dict[str, Any]:
         """JSON values."""
         weights = [{"pattern": list(p), "weights": w} for p, w in self.weights.items()]
@@ -111,6 +120,7 @@ class Mixture:
             "sources": {k: list(v) for k, v in self.sources.items()},
             "weights": weights,
             "prior": self.prior,
+            "thresholds": [{"pattern": list(p), "threshold": t} for p, t in self.thresholds.items()],
         }
 
     @classmethod
@@ -119,6 +129,7 @@ class Mixture:
         mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})
         mixture.weights = {tuple(w["pattern"]): dict(w["weights"]) for w in state["weights"]}
         mixture.prior = list(state["prior"])
+        mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
         return mixture
 
 

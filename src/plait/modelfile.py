@@ -18,7 +18,9 @@ from plait.crossfit import Members
 from plait.encoders._base import Encoder
 from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
+from plait.labels import label_array
 from plait.mixture import Mixture
+from plait.precision import seeded
 from plait.records.stages import pretrain_history
 from plait.scaling import Scaler
 from plait.tuning import tuned as tuning
@@ -73,7 +75,8 @@ def load(folder: str | Path) -> Any:
     """
     manifest, arrays = persist.read_model(folder)
     try:
-        return _rebuild(manifest, arrays)
+        with seeded(0):  # networks are made before their weights are put in
+            return _rebuild(manifest, arrays)
     except PlaitError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -106,7 +109,9 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
         model.feature_names_in_ = np.asarray(manifest["columns"], dtype=object)
     model.n_features_in_ = manifest["width_of_input"]
     if task.name != "regression":
-        model.classes_ = np.asarray(task.state()["classes"], dtype=manifest["classes_dtype"])
+        model.classes_ = label_array(list(task.classes))  # type: ignore[attr-defined]
+        if model.classes_.dtype != object and manifest["classes_dtype"] != "object":
+            model.classes_ = model.classes_.astype(manifest["classes_dtype"])
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])

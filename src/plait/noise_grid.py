@@ -15,6 +15,7 @@ import pandas as pd
 from plait.conditions import parse
 from plait.errors import ConfigError, TableError
 from plait.inputs import Inputs, together
+from plait.labels import codes_of, label_text
 
 if TYPE_CHECKING:
     from plait.estimators import FusionClassifier
@@ -94,14 +95,14 @@ def evaluate(
         label: what pictures call it.
     """
     axes = _axes(model, levels)
-    truth = np.asarray(target)
+    truth = codes_of(target, model.classes_)
     if len(truth) != len(frame):
         raise TableError(f"the table has {len(frame)} rows and the target {len(truth)}; they must be equal")
     passes = {m: [noised(model, frame, m, level, ratio, seed) for level in levels[m]] for m in axes}
     correct = np.zeros((len(levels[axes[0]]), len(levels[axes[1]]), len(frame)), bool)
     for r, first in enumerate(passes[axes[0]]):
         for c, second in enumerate(passes[axes[1]]):
-            found = model.classes_[model._decoded(together({axes[0]: first, axes[1]: second})).argmax(1)]
+            found = model._decoded(together({axes[0]: first, axes[1]: second})).argmax(1)
             correct[r, c] = found == truth
     told = (tuple(map(float, levels[axes[0]])), tuple(map(float, levels[axes[1]])))
     return Grid(axes, told, correct, trained, label, ratio)
@@ -192,6 +193,6 @@ def activations(
         values, begun = network.over_time({m: tokens[m] for m in member.sources["joint"]})
         heard = int(tokens[network.sequence].mask[0].sum()) if network.sequence else 0
         shown = values[0][begun[0]].numpy()
-        classes = tuple(str(c) for c in model.classes_)
-        found.append(Activations(shown, len(shown) - heard, classes, str(truth), dict(levels)))
+        classes = tuple(label_text(c) for c in model.classes_)
+        found.append(Activations(shown, len(shown) - heard, classes, label_text(truth), dict(levels)))
     return found

@@ -1,8 +1,9 @@
-"""Which number type a processor computes fastest in, without losing the answer."""
+"""How torch computes: on which device, in which number type, from which random state."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 
 import torch
@@ -59,3 +60,23 @@ def autocast(device: torch.device | str = "cpu") -> AbstractContextManager[None]
     kind = torch.device(device).type
     enabled = dtype != torch.float32
     return torch.autocast(kind if enabled else "cpu", dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the block torch draws from this seed; after it the user's random state is as it was, on every device.
+
+    Example:
+        >>> before = torch.random.get_rng_state()
+        >>> with seeded(1):
+        ...     first = torch.rand(1)
+        >>> bool((torch.random.get_rng_state() == before).all())
+        True
+    """
+    gpus = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if gpus else []):
+        if gpus:
+            torch.manual_seed(seed)
+        else:  # else a GPU that comes later would start from this seed
+            torch.default_generator.manual_seed(seed)
+        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class Prepared:
         enhancers: what ``align`` asked for, fitted.
         tuned: modality with ``train: tuned`` -> what its tuning cost.
         peak_mb: greatest memory of each stage.
+        leaks: what looks like the target in disguise.
     """
 
     schema: Schema
@@ -51,6 +52,7 @@ class Prepared:
     enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
     tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    leaks: Sequence[Mapping[str, Any]] = ()
 
 
 Make = Callable[[], Prepared]

@@ -11,19 +11,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait import enhancement, network_choice, rows, schema
+from plait import enhancement, leaks, network_choice, rows, schema
 from plait.errors import PlaitWarning, TableError
 from plait.features import Featurizer, check_found_again
 from plait.fit_record import Clock
 from plait.hiding import hiding
 from plait.inputs import Inputs
+from plait.labels import label_text
 from plait.prepared import Prepared
 from plait.pretraining import regime
 from plait.progress import step
 from plait.scaling import Scaler
 from plait.schema import Modality, Schema
 from plait.table import data_hash
-from plait.tasks import task_class
+from plait.tasks import Classification, Multilabel, task_class
 from plait.tokens import Tokens
 from plait.tuning.stage import Lesson, tune
 
@@ -115,7 +116,7 @@ def encode(
 def prepare(
     told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
 ) -> Prepared:
-    """Equal rows made one, encoded and scaled."""
+    """Equal rows made one, encoded and scaled; ``target``: places among the estimator's classes (n,), indicators or values."""
     clock = Clock()
     digest = data_hash(frame)
     given = len(frame)
@@ -126,13 +127,20 @@ def prepare(
             schema.tell_unused(found, frame)
         found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
         task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
-        weight = weight * rows.class_weights(target, told.class_weight, task_name)
         features = Featurizer(found, told.encoders, schema.tabular_types(found, frame))
         check_found_again(features.encoders)
+        classes = tuple(told.labels)
+        weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
+        if task_name == "classification":
+            target, classes = _with_rows(target, weight, classes)
+        counted = weight > 0
+        leaking = leaks.of_target(frame[counted], found, _told(target[counted], classes, task_name), task_name)
+        leaks.warn(leaking, 7)
         used = list(found.columns)
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
-        task = _named(told, task)
+        if isinstance(task, Classification | Multilabel):
+            task = dataclasses.replace(task, classes=classes)
         enhancements = enhancement.parse(told.align, found)
         hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
@@ -172,7 +180,16 @@ def prepare(
         enhancers,
         tuned,
         clock.peak_mb,
+        leaking,
     )
+
+
+def _told(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
+    """A target in words: labels, lists of labels, or numbers."""
+    names = [label_text(label) for label in classes]
+    if task == "classification":
+        return [names[code] for code in target]
+    return [[n for n, on in zip(names, row, strict=True) if on] for row in target] if task == "multilabel" else target
 
 
 def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
@@ -183,10 +200,29 @@ def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
     return found
 
 
-def _named(told: FusionEstimator, task: Any) -> Any:
-    if task.name == "multilabel":
-        return dataclasses.replace(task, classes=tuple(told.classes_.tolist()))
-    return task
+def _with_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """The classes that rows of some weight have, and each row's place among them.
+
+    A row without weight counts as not given, so a class of such rows alone is none of the model's.
+    """
+    present = np.unique(codes[weight > 0])
+    kept = tuple(classes[c] for c in present)
+    if not kept:
+        return codes, classes  # refused with the rows
+    if len(kept) == 1:
+        raise TableError(
+            f"the target holds one class only ({label_text(kept[0])!r}){'' if len(classes) < 2 else ' with a weight above 0'}; "
+            "at least two are needed"
+        )
+    gone = [label_text(label) for label in classes if label not in kept]
+    if gone:
+        warnings.warn(
+            f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
+            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}",
+            PlaitWarning,
+            stacklevel=8,
+        )
+    return np.searchsorted(present, codes).clip(0, len(kept) - 1), kept
 
 
 def seed_of(random_state: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from plait.embedding import cell_key
 from plait.errors import CellError, PlaitError, TableError
+from plait.labels import codes_of, label_array, label_text, object_array
 from plait.media import Blob, Changed, as_array, content
 from plait.table._cells import vector_of
 from plait.table._parse import ISO, booleans, date_format, dates, number_style, numbers
@@ -120,9 +121,11 @@ def merge_equal(
 
 
 def infer_task(y: np.ndarray, regressor: bool) -> str:
-    """The task that a target asks for."""
+    """The task that a target asks for: labels (n,) or a matrix (n, C)."""
     if regressor:
         return "regression"
+    if y.ndim == 1 and y.dtype.kind in "OM":
+        return "classification"  # dates, tuples and such, which scikit-learn has no name for
     kind = type_of_target(y, input_name="y")
     if kind in ("binary", "multiclass"):
         return "classification"
@@ -138,35 +141,64 @@ def checked_number(y: Any) -> np.ndarray:
         values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
     except (TypeError, ValueError):
         raise TableError("the target of a regression must be numbers; found text") from None
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise TableError(f"the target y contains NaN or infinity in {count} rows; leave those rows out")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise TableError(f"the target y contains NaN or infinity in {_where(bad)}; leave those rows out")
     return values
 
 
 def checked_classes(y: Any) -> np.ndarray:
-    """A target of classes (n,), without holes."""
-    values = np.asarray(y)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = column_or_1d(values, warn=True)
-    holes = pd.isna(values)
+    """A target of classes: labels (n,) without holes, or a matrix (n, C)."""
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        column_or_1d(np.empty((len(y), 1)), warn=True)
+        y = y.iloc[:, 0]
+    elif isinstance(y, list | tuple):
+        y = np.asarray(y) if _is_matrix(y) else object_array(y)
+    elif not isinstance(y, pd.Series):
+        y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    holes = np.asarray(pd.isna(y))
     if holes.any():
-        raise TableError(f"the target y contains NaN or nothing in {int(holes.sum())} rows; leave those rows out")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise TableError(f"the target y contains NaN or nothing in {_where(holes)}; leave those rows out")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise TableError("the target y contains infinity; leave those rows out")
-    return values
+    return label_array(y) if y.ndim == 1 else np.asarray(y)
 
 
-def class_weights(y: np.ndarray, told: str | Mapping[Any, float] | None, task: str) -> np.ndarray:
-    """Weight of each row (n,) from its class."""
+def _where(bad: np.ndarray) -> str:
+    return f"{int(bad.sum())} rows (the first is row {int(np.flatnonzero(bad)[0])})"
+
+
+def _is_matrix(cells: Sequence[Any]) -> bool:
+    """Rows of numbers of one width; tuples of 0 and 1 only, since other tuples are labels."""
+    if not len(cells) or not all(isinstance(cell, list | tuple | np.ndarray) for cell in cells):
+        return False
+    numbers = all(isinstance(v, bool | int | float | np.generic) for cell in cells for v in cell)
+    flags = all(isinstance(cell, list | np.ndarray) or set(cell) <= {0, 1} for cell in cells) if numbers else False
+    return flags and len({len(cell) for cell in cells}) == 1
+
+
+def class_weights(
+    codes: np.ndarray, told: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
+) -> np.ndarray:
+    """Weight of each row (n,) from its class, a place among ``classes``."""
     if told is None:
-        return np.ones(len(y))
+        return np.ones(len(codes))
     if task != "classification":
         raise PlaitError(f"class_weight is for one class of several; the task is {task}")
-    classes = np.unique(y)
-    table = dict(told) if isinstance(told, Mapping) else told
+    table: Any = told
+    if isinstance(told, Mapping):
+        names = list(told)
+        places = codes_of(names, classes)
+        unknown = [name for name, place in zip(names, places, strict=True) if place < 0]
+        if unknown:
+            known = ", ".join(label_text(label) for label in classes[:20])
+            raise PlaitError(f"class_weight: {unknown[0]!r} is no class of the target; it has: {known}")
+        table = {int(place): told[name] for place, name in zip(places, names, strict=True)}
+    present = np.unique(codes)
     try:
-        per_class = compute_class_weight(table, classes=classes, y=y)
+        per_class = compute_class_weight(table, classes=present, y=codes)
     except ValueError as error:
         raise PlaitError(f"class_weight: {error}") from None
-    return np.asarray(per_class)[np.searchsorted(classes, y)]
+    return np.asarray(per_class)[np.searchsorted(present, codes)]

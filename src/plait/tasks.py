@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from plait.errors import TableError, nearest
+from plait.labels import from_plain, label_array, to_plain
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, y: np.ndarray) -> Tensor:
-        """The target as the loss takes it."""
+        """The target as the loss takes it; ``y`` are places among the classes (n,), indicators (n, C), or values (n,)."""
 
     @abstractmethod
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -62,10 +63,6 @@ class Task(ABC):
         return np.zeros(len(y), dtype=np.int64)
 
 
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
-
-
 @dataclass(frozen=True)
 class Classification(Task):
     """One class of several: softmax and cross-entropy."""
@@ -81,19 +78,15 @@ class Classification(Task):
 
     @classmethod
     def learn(cls, y: np.ndarray, weight: np.ndarray) -> Classification:
-        """The classes, sorted."""
-        classes = np.unique(y)
-        if len(classes) < 2:
-            raise TableError(f"the target holds one class only ({classes[0]!r}); at least two are needed")
-        return cls(tuple(_plain(c) for c in classes))
+        """As many classes as there are codes; the estimator names them."""
+        codes = np.unique(y)
+        if len(codes) < 2:
+            raise TableError(f"the target holds one class only ({codes[0]!r}); at least two are needed")
+        return cls(tuple(range(len(codes))))
 
     def encode(self, y: np.ndarray) -> Tensor:
-        """Index of each row's class (n,); an unknown class is an error."""
-        place = {c: i for i, c in enumerate(self.classes)}
-        try:
-            return torch.tensor([place[_plain(v)] for v in y], dtype=torch.long)
-        except KeyError as error:
-            raise TableError(f"the target holds the class {error}, which the model was not fitted on") from None
+        """The place of each row's class (n,)."""
+        return torch.from_numpy(np.asarray(y, dtype=np.int64))
 
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy (B,)."""
@@ -108,16 +101,16 @@ class Classification(Task):
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
         """The most probable class (n,)."""
-        found: np.ndarray = np.asarray(self.classes)[decoded.argmax(1)]
+        found: np.ndarray = label_array(list(self.classes))[decoded.argmax(1)]
         return found
 
     def state(self) -> dict[str, Any]:
         """The classes, and the kind of label they are."""
-        return {"classes": list(self.classes)}
+        return {"classes": to_plain(self.classes)}
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The class itself."""
-        return self.encode(y).numpy()
+        return np.asarray(y, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ class Multilabel(Task):
 
     def state(self) -> dict[str, Any]:
         """Classes and thresholds."""
-        return {"classes": list(self.classes), "thresholds": list(self.thresholds)}
+        return {"classes": to_plain(self.classes), "thresholds": list(self.thresholds)}
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The rarest class that a row holds: folds keep rare classes apart."""
@@ -232,4 +225,7 @@ def task_class(name: str) -> type[Task]:
 def restore(name: str, state: Mapping[str, Any]) -> Task:
     """A task from its saved state."""
     kind = task_class(name)
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in state.items()})
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+    if "classes" in settings:
+        settings["classes"] = tuple(from_plain(settings["classes"]))
+    return kind(**settings)

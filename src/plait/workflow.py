@@ -20,7 +20,7 @@ from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, Tabl
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.evaluation import Evaluation, evaluate
 from plait.explanation import Explanation, explain
-from plait.leaks import leaks
+from plait.plain_features import seen_by_baselines, table_of
 from plait.records import memory
 from plait.schema import Schema
 from plait.targets import Labels, target_values, with_target
@@ -86,26 +86,28 @@ def fit_table(
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
     schema.tell_unused(found, frame, (split_column, group))
-    warned = leaks(frame, found)
-    for leak in warned:
-        warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=2)
+    target = target_values(frame[found.target], found.task)  # refuses labels that no file can hold
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
-    target = target_values(frame[found.target], found.task)
     progress.plan(_steps(model, found), model.progress)
-    seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
+    used = {column for modality in found.modalities for column in modality.columns}
+    cells = frame if found.target in used else frame.drop(columns=found.target)
+    seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if group is None else seen[group].to_numpy()
-    told = (held_out, _part(target, test)) if model.record_epochs else None
+    truth = _part(target, test)
+    told = (held_out, truth) if model.record_epochs else None
     with contextlib.ExitStack() as kept:
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
         model.fit(seen, _part(target, train), groups=groups, test=told)
+        warned = model.leaks_
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
-            judged = evaluate(model, held_out, outputs=outputs)
-        explained = explain(model, held_out, outputs=outputs)
-        simple = _baselines(model, seen, held_out)
+            y = truth.indicator if isinstance(truth, Labels) else truth
+            judged = evaluate(model, held_out, y=y, outputs=outputs)
+        explained = explain(model, held_out, y=y, outputs=outputs)
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth))
         model.record_["command"] = command
         model.record_["test_rows"] = len(test)
         about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
@@ -221,8 +223,10 @@ def _part(target: Any, rows: np.ndarray) -> Any:
     return target.take(rows) if isinstance(target, Labels) else target[rows]
 
 
-def _baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Majority and a linear model on the same features: what the fusion must be better than."""
-    features = [model.feature_matrix(rows) for rows in (train, test)]
-    targets = [model.target_of(rows) for rows in (train, test)]
-    return baselines(model.task_, features[0], targets[0], features[1], targets[1])
+def _baselines(
+    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any]
+) -> dict[str, dict[str, float]]:
+    """Majority and a linear model on the same rows: what the fusion must be better than."""
+    seen = seen_by_baselines(model, train[0], test[0])
+    y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
+    return baselines(model.task_, seen[0], y[0], seen[1], y[1], table=table_of(model.schema_))

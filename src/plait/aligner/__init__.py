@@ -29,6 +29,7 @@ from plait.config import CheckedFields
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
 from plait.features import Featurizer, check_found_again
+from plait.precision import seeded
 from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
@@ -86,6 +87,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         """
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
+        with seeded(self._seed):  # networks are made in several places; what they draw is never the user's
+            self._fit(X)
+        return self
+
+    def _fit(self, X: pd.DataFrame) -> None:
         frame = X.set_axis([str(c) for c in X.columns], axis=1)
         twice = list(dict.fromkeys(frame.columns[frame.columns.duplicated()]))
         if twice:
@@ -109,15 +115,13 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         seconds["align, processor"] = round(time.process_time() - busy, 3)
         self.record_: dict[str, Any] = _file.record(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
-        return self
 
     @property
     def _seed(self) -> int:
         return int(self.random_state or 0)
 
     def _learn(self, pairs: Pairs) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+        with seeded(self._seed):
             self.network_: AlignmentNetwork = self.stage_.network_over(self.encoders_, pairs.dims)
         step("align", self.progress)
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self._seed, progress=self.progress)

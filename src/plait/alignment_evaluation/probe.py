@@ -13,6 +13,7 @@ from torch.nn import functional
 from plait.alignment._cosine import unit
 from plait.alignment._network import AlignmentNetwork
 from plait.optimiser import AdamW
+from plait.precision import seeded
 
 #: Epochs after which the papers look at the test part.
 LOOKS = (20, 40, 60, 80, 100)
@@ -97,8 +98,7 @@ def _trained(
 ) -> dict[int, float]:
     known, target = np.unique(classes, return_inverse=True)
     y = torch.from_numpy(target)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed), torch.no_grad():
         model = nn.Sequential(body, nn.Linear(body.eval()(x[:1]).shape[1], len(known)))
     generator = torch.Generator().manual_seed(seed)
     starts = range(0, len(x), batch_size)

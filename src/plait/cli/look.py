@@ -23,19 +23,15 @@ def schema(
     json: o.Json = False,
 ) -> None:
     """Print what each column is taken for, as YAML that can be edited and given to plait fit --schema."""
-    import warnings
-
+    from plait import leaks
     from plait import schema as schemas
-    from plait.errors import PlaitWarning
-    from plait.leaks import leaks
     from plait.table import read_table
     from plait.targets import with_target
 
     frame = read_table(table, encoding)
     found = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
     if target is not None:
-        for leak in leaks(with_target(frame, target), found):
-            warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=1)
+        leaks.warn(leaks.leaks(with_target(frame, target), found))
     if json:
         show_json(schemas.to_dict(found))
         return

@@ -127,20 +127,22 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
     import pandas as pd
 
     from plait.errors import TableError, nearest
+    from plait.labels import label_text
 
+    names = [label_text(label) for label in fitted.labels]
+    probabilities = [f"p({name})" for name in names] if proba and fitted.task_ != "regression" else []
     for name in keep:
         if name not in chunk.columns:
             raise TableError(f"--keep {name}: no such column; {nearest(name, map(str, chunk.columns))}")
+        if name in ("prediction", *probabilities):
+            raise TableError(f"--keep {name}: the answer has a column of that name; rename the table's column")
     columns: dict[str, Any] = {name: chunk[name].to_numpy() for name in keep}
-    decoded = fitted.decoded(chunk)
-    answer = fitted.members_.task.answer(decoded)
+    answer, decoded = fitted.answers(chunk)
     if fitted.task_ == "multilabel":
-        labels = fitted.labels
-        columns["prediction"] = ["|".join(str(c) for c, on in zip(labels, row, strict=True) if on) for row in answer]
+        columns["prediction"] = ["|".join(n for n, on in zip(names, row, strict=True) if on) for row in answer]
     else:
         columns["prediction"] = answer
-    if proba and fitted.task_ != "regression":
-        columns |= {f"p({label})": decoded[:, i].round(6) for i, label in enumerate(fitted.labels)}
+    columns |= {name: decoded[:, i].round(6) for i, name in enumerate(probabilities)}
     return pd.DataFrame(columns)
 
 
@@ -222,6 +224,8 @@ def explain(
     show_table(
         [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
     )
+    if found.note:
+        typer.echo(f"\n{found.note}")
 
 
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:

@@ -54,3 +54,20 @@ def lighter_encoder(kind: str) -> str | None:
     """
     last = _CHOICES[kind][-1][0]
     return None if default_encoder(kind) == last else last
+
+
+#: kind -> plait's own light encoder, which has no weights and learns nothing.
+_OWN: dict[str, str | dict[str, str]] = {
+    **{kind: choices[-1][0] for kind, choices in _CHOICES.items()},
+    "video": {"name": "video_frames", "image_encoder": "pixel_statistics"},
+}
+
+
+def own_encoder(kind: str) -> str | dict[str, str]:
+    """The encoder of a kind that is plait's own and in the base install: fixed statistics of the cells.
+
+    Example:
+        >>> own_encoder("text"), own_encoder("image")
+        ('hashed_ngrams', 'pixel_statistics')
+    """
+    return _OWN[kind]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
 from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
 from plait.encoders._text_cells import cut
 from plait.errors import ConfigError, PlaitWarning, need
+from plait.precision import seeded
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.
@@ -146,8 +146,7 @@ class HubEncoder(Encoder):
     def network(self, kind: str, **options: Any) -> nn.Module:
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
         options |= {"use_safetensors": has_safetensors(self.folder()), "weights_only": True}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # weights that the file lacks are at least the same every time
+        with seeded(0):  # weights that the file lacks are at least the same every time
             found, report = self.load(kind, output_loading_info=True, **options)
         self._check_complete(found, [name for name in report["missing_keys"] if not unused(name)])
         network: nn.Module = found.float().eval().requires_grad_(False)

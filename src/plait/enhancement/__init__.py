@@ -21,6 +21,7 @@ from plait.enhancement._joint import JointEncoder, to_prepared
 from plait.errors import ConfigError, nearest
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.precision import seeded
 from plait.schema import Schema
 from plait.tokens import Tokens
 
@@ -171,8 +172,7 @@ def pairs_of(inputs: Inputs, names: Sequence[str]) -> Pairs:
 
 def untrained(enhancement: Enhancement, dims: Mapping[str, int], seed: int) -> AlignmentNetwork:
     """The network, with weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return enhancement.stage.network(dims)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import PlaitWarning, TableError
-from plait.metrics import codes
+from plait.labels import codes_of, label_text
 from plait.table import data_hash
 from plait.table._values import nulls
 from plait.targets import with_target
@@ -33,7 +33,7 @@ class Rows:
         y: codes (n,), -1 where the model does not know the class; indicators (n, C); or values (n,).
         labels: what the codes or columns mean; empty for a number.
         task: of the model.
-        digest: hash of the training rows, all of them.
+        digests: hashes of the training rows, all of them: as they are fitted, and with the target (as before version 0.2).
         number: (n,) each row's place in the table that was given, from 0.
     """
 
@@ -42,7 +42,7 @@ class Rows:
     y: np.ndarray
     labels: tuple[str, ...]
     task: str
-    digest: str
+    digests: tuple[str, str]
     number: np.ndarray
 
     @property
@@ -93,7 +93,7 @@ def rows_for(
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
     holes = nulls(frame[target]) if target in frame.columns else np.zeros(len(frame), bool)
     number = np.flatnonzero(~np.asarray(holes))
-    frame = with_target(frame, target)
+    frame = with_target(frame, target).reset_index(drop=True)
     if len(frame) < LEAST:
         raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
     seed = int(by["seed"] or 0)
@@ -101,7 +101,8 @@ def rows_for(
     if by["group"] is not None and by["group"] not in frame.columns:
         raise TableError(f"no column '{by['group']}' to group by; the table has: {', '.join(map(str, frame.columns))}")
     train, test = split_rows(frame, model.schema_, fraction, by["split_column"], by["group"], seed)
-    digest = data_hash(frame.iloc[train].reset_index(drop=True))
+    seen = frame.iloc[train].reset_index(drop=True)
+    digests = data_hash(seen.drop(columns=target)), data_hash(seen)
     rng = np.random.default_rng(seed)
     train, test = (
         np.sort(rng.choice(part, most, replace=False)) if len(part) > most else part for part in (train, test)
@@ -109,12 +110,12 @@ def rows_for(
     both = np.concatenate([train, test])
     chosen = frame.iloc[both].reset_index(drop=True)
     y = model.target_of(chosen)
-    labels = tuple(str(c) for c in model.labels)
+    labels = tuple(label_text(c) for c in model.labels)
     if model.task_ == "classification":
-        y = codes(y, model.labels)
+        y = codes_of(y, model.labels)
     if model.task_ != "multilabel" and len(np.unique(y)) < 2:
         raise TableError(f"'{target}' is the same in all {len(chosen)} rows; nothing tells them apart")
-    return Rows(chosen, len(train), y, labels, model.task_, digest, number[both])
+    return Rows(chosen, len(train), y, labels, model.task_, digests, number[both])
 
 
 def held_out_by(model: Any) -> Mapping[str, Any]:
@@ -133,7 +134,7 @@ def table_of(model: Any) -> Path | None:
 
 def never_seen(model: Any, rows: Rows) -> bool:
     """Whether the model was fitted on exactly this split's training rows, so that it has not seen the test rows."""
-    return bool(model.record_.get("data_hash") == rows.digest)
+    return model.record_.get("data_hash") in rows.digests
 
 
 def warn_seen(names: list[str]) -> None:

@@ -17,6 +17,7 @@ from plait.encoders._base import Encoder
 from plait.errors import PlaitError, PlaitWarning, TableError
 from plait.inputs import Inputs
 from plait.networks.linear import LinearNetwork
+from plait.precision import seeded
 from plait.tasks import Task
 from plait.train import Diverged, Training, Watch, train
 
@@ -96,8 +97,7 @@ def train_alone(
             f"modality '{name}': {len(fold)} training rows have it, too few for train: pretrain; set scratch"
         )
     start = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         module = encoder.module()
         head = LinearNetwork({ONLY: encoder.dim}, task.out_dim)
         model = Branches({"head": head}, {"head": (ONLY,)}, {ONLY: module})

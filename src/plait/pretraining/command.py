@@ -17,6 +17,7 @@ from plait.errors import ConfigError, nearest
 from plait.estimators import FusionEstimator
 from plait.inputs import Inputs
 from plait.modelfile import plain
+from plait.precision import seeded
 from plait.prepared import Prepared
 from plait.pretraining import regime
 from plait.pretraining.folder import Saved, write
@@ -73,7 +74,8 @@ def pretrain(
     name = one.modalities[0].name
     model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {name: "pretrain"}})
     groups = None if group is None else frame[group].to_numpy()
-    saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
+    with seeded(0):  # networks are made in several places; what they draw is never the user's
+        saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
     if out is not None:
         write(saved, out, epochs)
     return saved

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.branches import ROWS, Branches, moved
 from plait.inputs import Inputs
+from plait.labels import codes_of
 from plait.mixture import Mixture
 from plait.records.patterns import pattern_codes
 from plait.records.scores import scores
@@ -134,9 +135,7 @@ def truth_of(task: Task, target: Tensor) -> np.ndarray:
 
 def truth_given(task: Task, y: Any) -> np.ndarray:
     """Targets of test rows as the estimator is given them; a class never seen is -1."""
-    values = np.asarray(getattr(y, "indicator", y))
     if task.name == "classification":
-        place = {c: i for i, c in enumerate(task.state()["classes"])}
-        plain = (v.item() if isinstance(v, np.generic) else v for v in values.ravel())
-        return np.array([place.get(v, -1) for v in plain], dtype=np.int64)
+        return codes_of(y, task.classes)  # type: ignore[attr-defined]
+    values = np.asarray(getattr(y, "indicator", y))
     return values.astype(np.int64 if task.name == "multilabel" else np.float64)

@@ -61,6 +61,7 @@ def write_report(
         schema=schema,
         modalities=[_modality(m, schema, evaluation, record) for m in schema.modalities],
         warned=_warned(record),
+        note="" if explanation is None else explanation.note,
         facts=_facts(evaluation, schema, record),
         costs=_costs(record),
         origin=_origin(record),

@@ -89,7 +89,9 @@ def _side(low: float, high: float, other: float, metric: str, evaluation: Evalua
 
 
 def worth(explanation: Explanation) -> str:
-    """Which modalities carry the score, by the main metric and by the finer one beside it."""
+    """Which modalities carry the score, by the main metric and by the finer one beside it; or that none can be said to."""
+    if explanation.note:
+        return explanation.note
     game = explanation.games[0]
     if len(game["values"]) == 1 or not all(math.isfinite(w["value"]) for w in game["values"]):
         return ""

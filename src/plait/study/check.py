@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from plait import registry
+from plait.baselines import ESTIMATORS
 from plait.errors import PlaitError, nearest
 from plait.metrics import METRICS
-from plait.study.baseline import ESTIMATORS
 from plait.study.check_fields import check_value
 from plait.study.execute import default_metrics
 from plait.study.spec import DataSpec, Spec

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from plait import config, registry
+from plait.baselines import ESTIMATORS
 from plait.encoders._folders import encoder_of_folder, is_folder
 from plait.errors import PlaitError, nearest
-from plait.study.baseline import ESTIMATORS
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import PlaitError, PlaitWarning
+from plait.labels import label_text
 from plait.study import conditions, splits
 from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
@@ -112,7 +113,7 @@ class Executor:
         seconds = {**fitted.seconds, "test": round(time.perf_counter() - clock, 3)}
         line = {
             "status": "done",
-            "classes": None if table.classes is None else [str(c) for c in table.classes],
+            "classes": None if table.classes is None else [label_text(c) for c in table.classes],
             "train_rows": len(group.train),
             "test_rows": len(group.test),
             "evaluations": [one.line for one in judged],
@@ -120,7 +121,7 @@ class Executor:
             "memory": {"stage_peak_mb": {**fitted.peaks, "test": stage_mb()}},
             "weights": fitted.weights,
         }
-        return Finished(line, _arrays(table, group, judged, fitted.threshold), fitted.epochs)
+        return Finished(line, _arrays(table, group, judged), fitted.epochs)
 
 
 def default_metrics(task: str) -> tuple[str, ...]:
@@ -140,10 +141,10 @@ def _patterns(spec: Spec, run: Run) -> list[tuple[str, ...]]:
     return subsets(spec.present, run.subset) or [run.subset]
 
 
-def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged], threshold: Any) -> Arrays:
+def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged]) -> Arrays:
     found = {"rows": group.test.astype(np.int64), "target": truth_of(table, group.test)}
     if table.task == "multilabel":
-        found["threshold"] = np.asarray(threshold, np.float32)
+        found |= {f"threshold_{i}": np.asarray(one.threshold, np.float32) for i, one in enumerate(judged)}
     return found | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
 
 

@@ -23,7 +23,10 @@ from plait.targets import Labels
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known."""
+    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known.
+
+    ``threshold``: of several labels; a number, or a function of the same arguments as ``outputs``, which gives each row's.
+    """
 
     outputs: Any
     threshold: Any

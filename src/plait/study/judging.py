@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.metrics import codes, inputs, metrics
+from plait.labels import codes_of
+from plait.metrics import inputs, metrics
 from plait.study import conditions
 from plait.study.tables import StudyTable
 from plait.targets import Labels
@@ -26,6 +27,7 @@ class Judged:
 
     line: dict[str, Any]
     output: np.ndarray
+    threshold: Any = 0.5
 
 
 def judge(
@@ -53,7 +55,7 @@ def judge(
         names: metrics.
         outputs: of the model, for the parts of a condition that change cells.
         lost: of the parts that take modalities away: modality -> (n,) bool.
-        threshold: from which on a multi-label probability is a label.
+        threshold: from which on a multi-label probability is a label: a number, or as ``outputs`` each row's.
     """
     found = []
     truth = truth_of(table, test)
@@ -61,16 +63,19 @@ def judge(
         condition = conditions.parsed(told)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone = lost(absences)
-            given = {subset: assembled(outputs(changing, every(subset)), gone, subset)}
+            gone, asked = lost(absences), every(subset)
+            given = {subset: assembled(outputs(changing, asked), gone, subset)}
+            limits = {subset: assembled(threshold(changing, asked), gone, subset)} if callable(threshold) else {}
         else:
             given = dict(outputs(changing, patterns))
+            limits = threshold(changing, patterns) if callable(threshold) else {}
         for pattern, output in given.items():
             line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
             if condition is not None:
                 line["axes"] = conditions.axes(condition)
-            line["metrics"] = scored(table.task, truth, output, names, threshold)
-            found.append(Judged(line, output))
+            limit = limits.get(pattern, threshold)
+            line["metrics"] = scored(table.task, truth, output, names, limit)
+            found.append(Judged(line, output, limit))
     return found
 
 
@@ -99,7 +104,7 @@ def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
     if isinstance(table.y, Labels):
         return np.asarray(table.y.indicator[rows], np.int64)
     if table.classes is not None:
-        return codes(table.y[rows], table.classes)
+        return codes_of(table.y[rows], table.classes)
     return np.asarray(table.y[rows], np.float64)
 
 
@@ -108,7 +113,7 @@ def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | No
     if classes is None or list(known) == list(classes):
         return output
     found = np.zeros((len(output), len(classes)))
-    found[:, codes(np.asarray(known), classes)] = output
+    found[:, codes_of(known, classes)] = output
     return found
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from plait.baselines import Baseline, scaled
 from plait.estimators import NO_STORE, FusionEstimator
 from plait.features import Featurizer
 from plait.inputs import Inputs
+from plait.plain_features import plain_schema, table_of
 from plait.store import Store
-from plait.study.baseline import Baseline
 from plait.study.group import Fit, Group
 from plait.study.judging import spread, truth_of
 from plait.study.passes import Passes, remember
@@ -41,9 +43,13 @@ def fit_fusion(group: Group, run: Run) -> Fit:
             found = model.predict_subsets(group.frame(changing), patterns)
         return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
 
+    def thresholds(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
+        with model.remembering(seen):
+            return model.thresholds_for(group.frame(changing), patterns)
+
     return Fit(
         outputs=outputs,
-        threshold=np.asarray(model.thresholds_) if model.thresholds_ else 0.5,
+        threshold=thresholds if model.task_ == "multilabel" else 0.5,
         seconds={
             "fit": round(seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), 3),
             "encode": round(encode, 3),
@@ -76,24 +82,25 @@ def _model(group: Group, run: Run) -> FusionEstimator:
 
 
 def fit_baseline(group: Group, run: Run, name: str) -> Fit:
-    """A model of scikit-learn on the same features."""
+    """A baseline on the same rows; the majority needs no features at all."""
     clock = time.perf_counter()
-    features: Featurizer | None = group.rows.features
-    if features is None:
-        features = group.rows.features = Featurizer(group.schema, run.model.get("encoders"))
-        features.fit(group.x, group.schema.root)
-        group.rows.raw = _encoded(group, features, group.x)
-    encode = time.perf_counter() - clock
     y = truth_of(group.table, group.train)
-    model = Baseline(name, group.table.task, run.seed).fit(group.rows.raw, y)
+    raw = _plain_rows(group, run) if name == "linear" else _no_features(len(group.x))
+    encode = time.perf_counter() - clock
+    model = Baseline(name, group.table.task, run.seed, table_of(group.schema)).fit(raw, y)
     fit = time.perf_counter() - clock - encode
     known = group.rows.raw_test
 
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
         frame = group.frame(changing)
-        if id(frame) not in known:
-            known[id(frame)] = _encoded(group, features, frame)
-        found = model.outputs(known[id(frame)], patterns)
+        if name == "majority":
+            rows = _no_features(len(frame))
+        else:
+            if id(frame) not in known:
+                encoded = _encoded(group, group.rows.features, frame)
+                known[id(frame)] = scaled(encoded, table_of(group.schema), group.rows.scalers)[0]
+            rows = known[id(frame)]
+        found = model.outputs(rows, patterns)
         return {pattern: _padded(output, group.table.classes) for pattern, output in found.items()}
 
     return Fit(
@@ -103,6 +110,22 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
         weights={"trained": model.weights, "frozen": 0},
         epochs=[],
     )
+
+
+def _plain_rows(group: Group, run: Run) -> Inputs:
+    """The training rows as frozen encoders see them, scaled; once for all baselines of a group."""
+    shared = group.rows
+    if shared.raw is None:
+        schema = plain_schema(group.schema, run.model.get("encoders"), run.model.get("train"))
+        shared.features = Featurizer(schema)
+        shared.features.fit(group.x, schema.root)
+        shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
+    found: Inputs = shared.raw
+    return found
+
+
+def _no_features(rows: int) -> Inputs:
+    return Inputs({}, {}, {"": torch.ones(rows, dtype=torch.bool)})
 
 
 def _padded(output: np.ndarray, classes: Sequence[Any] | None) -> np.ndarray:

@@ -36,7 +36,7 @@ class Predictions:
         rows: (n,) positions in the data set's table.
         target: (n,) class indices, (n, C) indicators or (n,) values.
         output: (n, C) probabilities or (n,) values.
-        threshold: of several labels: the probability from which on each is answered (C,); else None.
+        threshold: of several labels: the probability from which on each is answered, of each row (n, C) or of all; else None.
     """
 
     rows: np.ndarray
@@ -139,7 +139,8 @@ class Results:
                 if f"output_{evaluation}" not in archive:
                     count = sum(name.startswith("output_") for name in archive.files)
                     raise ConfigError(f"run {run}: no evaluation {evaluation}; it has {count}, counted from 0")
-                threshold = archive["threshold"] if "threshold" in archive.files else None
+                names = (f"threshold_{evaluation}", "threshold")  # the second is of before version 0.2: one for all
+                threshold = next((archive[name] for name in names if name in archive.files), None)
                 return Predictions(archive["rows"], archive["target"], archive[f"output_{evaluation}"], threshold)
         except FileNotFoundError:
             raise ConfigError(f"{path}: is not there; run {run} is not done, or its predictions were removed") from None

@@ -53,8 +53,9 @@ class SharedRows:
         self.seen: list[tuple[Any, Any]] = []
         #: Test rows of one modality under a condition: see ``plait.study.passes``.
         self.passes: dict[tuple[str, str], Any] = {}
-        #: Of baselines: encoders, training rows and test rows (by the identity of their table), not scaled.
+        #: Of baselines: encoders, scalers, training rows and test rows (by the identity of their table), scaled.
         self.features: Any = None
+        self.scalers: Any = None
         self.raw: Any = None
         self.raw_test: dict[int, Any] = {}
 

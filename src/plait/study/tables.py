@@ -19,6 +19,7 @@ from plait import registry, schema
 from plait.config import check_fields
 from plait.datasets._base import Loaded
 from plait.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.labels import classes_of
 from plait.schema import Schema
 from plait.study.spec import DataSpec
 from plait.table import read_table
@@ -71,7 +72,7 @@ class StudyTable:
         """All classes of the table, sorted; None for a number, and for pairs."""
         if self.task == "regression" or self.schema.target is None:
             return None
-        found = self.y.classes if isinstance(self.y, Labels) else np.unique(self.y).tolist()
+        found = self.y.classes if isinstance(self.y, Labels) else classes_of(self.y)[0].tolist()
         return list(found)
 
     @cached_property

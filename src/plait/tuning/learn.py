@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from plait.encoders._cut import Cut
 from plait.errors import PlaitWarning
 from plait.optimiser import AdamW
+from plait.precision import seeded
 from plait.tasks import Task
 from plait.tuning.lora import load_weights, weights_of, with_lora
 from plait.tuning.settings import Tuning
@@ -68,8 +69,7 @@ def learn(
     A loss that is no number ends it: what was best before is kept (before the first epoch: the encoder as it was), and a
     warning says so.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = with_lora(cut, told)
         head = _Head(dim, task.out_dim, told.dropout)
         return _epochs(network, head, cells, rows, valid, task, told, torch.Generator().manual_seed(seed), name)
