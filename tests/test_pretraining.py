@@ -166,7 +166,7 @@ def _in_order(found: FusionClassifier) -> np.ndarray:
     """The targets in the order in which a fit has its distinct rows."""
     from plait.rows import merge_equal
 
-    _, target, _, _ = merge_equal(FRAME[["a", "b"]], Y, np.ones(len(FRAME)))
+    _, target, _, _ = merge_equal(FRAME[["a", "b"]], Y, np.ones(len(FRAME)), found.features_.column_types)
     return target
 
 

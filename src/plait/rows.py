@@ -36,8 +36,11 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
     make = {"list": items_of, "vector": _vector}.get(word, lambda cell: cell)
     codes, values = distinct(column)
     digests = [_cell_digest(make(value)) for value in values]
-    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, cell_key(""))]  # the last one is of nothing
+    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, _NOTHING)]
     return np.array(keys, dtype=np.uint64)[codes]
+
+
+_NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
 
 
 def _vector(cell: Any) -> Any:
@@ -84,7 +87,7 @@ def _cell_digest(cell: Any) -> bytes:
         raise TableError(
             f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
         )
-    return cell_key("" if cell is None or pd.isna(cell) else text_of(cell))
+    return _NOTHING if cell is None or pd.isna(cell) else cell_key(text_of(cell))
 
 
 def merge_equal(
