@@ -68,7 +68,7 @@ def embed(
     """
     column = Column(cells, name, strict)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    fingerprint = encoder.fingerprint()
+    fingerprint = encoder.store_key()
     lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
     embedded = _gather(column, keep, fingerprint, lengths, encoder)
     column.warn()

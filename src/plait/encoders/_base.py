@@ -34,6 +34,8 @@ class Encoder(ABC):
     kinds: ClassVar[tuple[str, ...]]
     #: Raise it whenever the output changes: it is part of the store's key.
     version: ClassVar[int] = 1
+    #: Raise it when numbers change by rounding alone: what the store holds is made anew, models fitted before still load.
+    arithmetic: ClassVar[int] = 1
     #: The extra of plait that brings what is imported, or None when the base install has it.
     extra: ClassVar[str | None] = None
     #: Licence of the code and, where they differ, of the weights.
@@ -126,6 +128,10 @@ class Encoder(ABC):
 
     def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most encoders have none
         """Take back what ``state`` gave."""
+
+    def store_key(self) -> str:
+        """What the store knows its output by."""
+        return self.fingerprint() if self.arithmetic == 1 else f"{self.fingerprint()} {self.arithmetic}"
 
     def fingerprint(self) -> str:
         """Hex digest of all that decides the output: name, version, options, weights, fitted state."""
