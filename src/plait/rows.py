@@ -57,7 +57,7 @@ def merge_equal(
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     went = np.full(len(kept), -1)
     went[kept] = group
-    return frame.iloc[first].reset_index(drop=True), y[first], np.bincount(group, weights=weight), went
+    return frame.iloc[first], y[first], np.bincount(group, weights=weight), went
 
 
 def infer_task(y: np.ndarray, regressor: bool) -> str:

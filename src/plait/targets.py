@@ -12,6 +12,7 @@ import pandas as pd
 
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.table._parse import numbers
+from plait.table._row_numbers import numbered, row_numbers
 from plait.table._values import items, nulls, text_of, texts
 
 
@@ -68,13 +69,14 @@ def with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     """
     if target not in frame.columns:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, map(str, frame.columns))}")
+    frame = numbered(frame)
     holes = nulls(frame[target])
     if holes.all():
         raise TableError(f"the target '{target}' is empty in every row; name another column")
     if holes.any():
         message = f"{int(holes.sum()):,} of {len(frame):,} rows have no '{target}' and are left out"
         warnings.warn(message, PlaitWarning, stacklevel=2)
-        frame = frame[~holes].reset_index(drop=True)
+        frame = frame[~holes]
     return frame
 
 
@@ -113,7 +115,7 @@ def _numbers(series: pd.Series) -> np.ndarray:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise TableError(
-            f"target '{series.name}', row {row}: {series.iloc[row]!r} is not a number ({int(bad.sum())} such rows); "
+            f"target '{series.name}', row {row_numbers(series)[row]}: {series.iloc[row]!r} is not a number ({int(bad.sum())} such rows); "
             "leave those rows out, or choose task classification"
         )
     return values

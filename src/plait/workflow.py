@@ -91,7 +91,7 @@ def fit_table(
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
     model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
-    seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
+    seen, held_out = frame.iloc[train], frame.iloc[test]
     groups = None if group is None else seen[group].to_numpy()
     told = (held_out, _part(target, test)) if model.record_epochs else None
     with contextlib.ExitStack() as kept:
@@ -148,7 +148,7 @@ def save_outcome(
             "leaks": [dict(leak) for leak in warned],
         }
         text = json.dumps(modelfile.plain(results), indent=1, ensure_ascii=False)
-        persist.write_file(place / "results.json", text.encode())
+        persist.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
         if report:
             written = _write_page(place, model, judged, explained, simple, warned, command)
     return folder / "report.html" if written else None

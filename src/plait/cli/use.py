@@ -62,10 +62,10 @@ def predict(
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
     from plait.progress import track
-    from plait.table import read_chunks, write_chunks
+    from plait.table import printable, read_chunks, whole_table, write_chunks
 
     fitted = _load(model, table, root, store, strict, partial)
-    with track(None, "predicting", "rows", fitted.progress) as bar:
+    with whole_table(), track(None, "predicting", "rows", fitted.progress) as bar:
         fitted.progress = False
 
         def pieces() -> Any:
@@ -78,7 +78,7 @@ def predict(
             typer.echo(f"{count:,} predictions written to {out}", err=True)
             return
         for number, piece in enumerate(pieces()):
-            typer.echo(piece.to_csv(index=False, header=number == 0), nl=False)
+            typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
 
 
 def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str]) -> pd.DataFrame:
@@ -86,6 +86,7 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
     import pandas as pd
 
     from plait.errors import TableError, nearest
+    from plait.table import printable
 
     for name in keep:
         if name not in chunk.columns:
@@ -99,7 +100,7 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
     else:
         columns["prediction"] = answer
     if proba and fitted.task_ != "regression":
-        columns |= {f"p({label})": decoded[:, i].round(6) for i, label in enumerate(fitted.labels)}
+        columns |= {printable(f"p({label})"): decoded[:, i].round(6) for i, label in enumerate(fitted.labels)}
     return pd.DataFrame(columns)
 
 
@@ -120,12 +121,13 @@ def evaluate(
     from plait.conditions import parse
     from plait.evaluation import evaluate as judge
     from plait.evaluation import plain_values
-    from plait.table import read_table
+    from plait.table import read_table, whole_table
 
     asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
     frame = _with_target(fitted, read_table(table, encoding))
-    judged = judge(fitted, frame, subsets=subsets)
+    with whole_table():
+        judged = judge(fitted, frame, subsets=subsets)
     changed = [_under(each, fitted, frame, judged) for each in asked]
     if json:
         show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if asked else {}))
@@ -159,10 +161,11 @@ def explain(
 ) -> None:
     """What each modality is worth: exact Shapley values over all subsets, for the table and for every row."""
     from plait.explanation import explain as shapley
-    from plait.table import read_table
+    from plait.table import read_table, whole_table
 
     fitted = _load(model, table, root, store, strict, partial)
-    found = shapley(fitted, _with_target(fitted, read_table(table, encoding)))
+    with whole_table():
+        found = shapley(fitted, _with_target(fitted, read_table(table, encoding)))
     if out is not None:
         from plait.report import write_explanation
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from plait.errors import PlaitWarning, TableError
 from plait.table._archive import Place
+from plait.table._row_numbers import missing_files_of, row_numbers
 from plait.table._values import list_in, nulls, texts
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MEDIA = ("image", "audio", "video")
 Cells = list[list[Any]]
 
 
-def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> Cells:
+def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None, *, whole: bool = True) -> Cells:
     """The cells of one modality, None where a row has none.
 
     Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
@@ -31,9 +32,10 @@ def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> C
         frame: the rows.
         modality: of any kind but ``tabular``, whose encoder takes the rows themselves.
         root: folder or zip archive that relative paths start from, unless the modality has its own.
+        whole: the rows are a whole table, of which some files must be there; of a piece all may be missing.
 
     Raises:
-        TableError: a column holds what its kind cannot be, or not one of its files is there.
+        TableError: a column holds what its kind cannot be, or of a whole table not one of its files is there.
         CellError: a name that is refused.
     """
     if modality.kind in ("text", "code"):
@@ -41,7 +43,8 @@ def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None) -> C
     if modality.kind == "vector":
         return [_vectors(frame[column], Place(root, modality.root)) for column in modality.columns]
     if modality.kind in MEDIA:
-        return [_media(frame[column], Place(root, modality.root), modality.kind) for column in modality.columns]
+        place = Place(root, modality.root)
+        return [_media(frame[column], place, modality.kind, whole) for column in modality.columns]
     raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
 
 
@@ -64,7 +67,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
     return texts(series)
 
 
-def _media(series: pd.Series, place: Place, kind: str) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, whole: bool) -> list[Any]:
     """Blobs and decoded arrays of one column; files that are not there are absent and counted."""
     found: list[Any] = []
     named = 0
@@ -77,21 +80,9 @@ def _media(series: pd.Series, place: Place, kind: str) -> list[Any]:
             if cell is None:
                 missing.append(name)
         found.append(cell)
-    _tell_missing(missing, named, str(series.name), place)
+    example = f"e.g. {missing[0]!r} under {place.base}" if missing else ""
+    missing_files_of(series, named, len(missing), example, refuse=whole)
     return found
-
-
-def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> None:
-    if not missing:
-        return
-    example = f"e.g. {missing[0]!r} under {place.base}"
-    if named > 1 and len(missing) == named:
-        raise TableError(
-            f"column '{column}': none of its {named:,} files is there ({example}); "
-            "pass the folder or zip archive that they lie in (--root)"
-        )
-    message = f"column '{column}': {len(missing):,} of {named:,} files are not there and count as absent ({example})"
-    warnings.warn(message, PlaitWarning, stacklevel=4)
 
 
 def _media_cell(value: Any, place: Place, where: str, kind: str) -> tuple[Any, str | None]:
@@ -144,13 +135,14 @@ def vector_of(value: Any) -> np.ndarray | None:
 def _vectors(series: pd.Series, place: Place) -> list[np.ndarray | None]:
     """Vectors of one width; those that hold NaN or infinity are absent and counted."""
     gone = nulls(series)
-    read = [None if e else _vector_cell(v, place, series, i) for i, (v, e) in enumerate(zip(series, gone, strict=True))]
+    rows = row_numbers(series)
+    read = [None if e else _vector_cell(v, place, series, i) for i, v, e in zip(rows, series, gone, strict=True)]
     widths = {v.shape[-1] for v in read if v is not None}
     if len(widths) > 1:
         raise TableError(f"column '{series.name}': vectors of different widths ({', '.join(map(str, sorted(widths)))})")
     broken = [i for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()]
     if broken:
-        said = f"{len(broken):,} vectors hold NaN or infinity and count as absent (e.g. row {broken[0]})"
+        said = f"{len(broken):,} vectors hold NaN or infinity and count as absent (e.g. row {rows[broken[0]]})"
         warnings.warn(f"column '{series.name}': {said}", PlaitWarning, stacklevel=4)
         for i in broken:
             read[i] = None

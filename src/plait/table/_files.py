@@ -31,8 +31,10 @@ def ending_of(path: Path) -> str:
     return found.removesuffix(".gz")
 
 
-def pieces(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
+def pieces(path: str | Path, rows: int, encoding: str | None = None, *, empty: bool = False) -> Iterator[pd.DataFrame]:
     """The table in frames of at most ``rows`` rows, one after another; cells of text tables are ``object``.
+
+    ``empty``: a table that has columns but no rows is one frame without rows, not an error.
 
     Raises:
         TableError: the file is not what its ending says; the message names the line.
@@ -43,8 +45,9 @@ def pieces(path: str | Path, rows: int, encoding: str | None = None) -> Iterator
     frames = _parquet(path, rows) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
     for frame in frames:
         found = found or len(frame) > 0
-        yield frame
-    if not found:
+        if len(frame) or empty:
+            yield frame
+    if not found and not empty:
         raise TableError(f"{path}: the table has no rows")
 
 
@@ -67,7 +70,7 @@ def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iter
     _check_encoding(path, told)
     blocks = json_blocks(path, told, rows) if mark is None else csv_blocks(path, told, rows, mark)
     for names, block in _decoded(blocks, path, told):
-        columns = zip(*block, strict=True)
+        columns = zip(*block, strict=True) if block else ([] for _ in names)
         yield pd.DataFrame({name: _objects(cells) for name, cells in zip(names, columns, strict=True)})
 
 
@@ -125,5 +128,7 @@ def _parquet(path: Path, rows: int) -> Iterator[pd.DataFrame]:
             for batch in file.iter_batches(batch_size=rows, columns=names):
                 table = arrow.Table.from_batches([batch])
                 yield table.to_pandas(ignore_metadata=True)  # an index kept by pandas is a column like any other
+            if not file.metadata.num_rows:
+                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
     except (arrow.ArrowException, OSError) as error:
         raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

@@ -17,6 +17,18 @@ from plait.errors import TableError, need
 from plait.table._files import PARQUET, TEXT, ending_of
 
 Write = Callable[[pd.DataFrame], None]
+#: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.
+_ESCAPED = "backslashreplace"
+
+
+def printable(text: str) -> str:
+    r"""A text that every file can hold: half a surrogate pair is written out.
+
+    Example:
+        >>> printable("caf" + chr(0xD83D)), printable("café")
+        ('caf\\ud83d', 'café')
+    """
+    return text.encode("utf-8", _ESCAPED).decode("utf-8")
 
 
 @contextmanager
@@ -60,7 +72,7 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
     mark = TEXT[ending]
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     started = False
-    with opened(path, "wt", encoding="utf-8", newline="") as file:
+    with opened(path, "wt", encoding="utf-8", errors=_ESCAPED, newline="") as file:
 
         def write(frame: pd.DataFrame) -> None:
             nonlocal started
@@ -101,7 +113,7 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
     def write(frame: pd.DataFrame) -> None:
         shape = opened[0].schema if opened else None
         try:
-            table = arrow.Table.from_pandas(frame, schema=shape, preserve_index=False)
+            table = arrow.Table.from_pandas(_whole_texts(frame), schema=shape, preserve_index=False)
         except arrow.ArrowException as error:
             raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
         if not opened:
@@ -113,3 +125,14 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
     finally:
         if opened:
             opened[0].close()
+
+
+def _whole_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same cells, half surrogate pairs written out."""
+    return frame.assign(
+        **{
+            name: column.map(lambda v: printable(v) if isinstance(v, str) else v).astype(object)
+            for name, column in frame.items()
+            if column.dtype == object and any(isinstance(v, str) and not v.isascii() for v in column)
+        }
+    )
