@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from plait.embedding import cell_key
 from plait.errors import PlaitError, TableError
 from plait.table._values import each_once
+from plait.table._write import printable
 
 
 def column_keys(column: pd.Series) -> np.ndarray:
@@ -52,7 +53,8 @@ def merge_equal(
         frame, y, weight = frame[kept], y[kept], weight[kept]
     keys = [column_keys(frame.iloc[:, i]) for i in range(frame.shape[1])]
     targets = y[:, None] if y.ndim == 1 else y
-    keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
+    kind = object if targets.dtype.kind in "OU" else None  # pandas' own type of text cannot hold half a surrogate pair
+    keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     went = np.full(len(kept), -1)
@@ -93,6 +95,12 @@ def checked_classes(y: Any) -> np.ndarray:
     holes = pd.isna(values)
     if holes.any():
         raise TableError(f"the target y contains NaN or nothing in {int(holes.sum())} rows; leave those rows out")
+    if (
+        values.dtype.kind in "OU" and values.size
+    ):  # half a surrogate pair is a text that neither pandas nor a file can hold
+        kind = object if values.dtype.kind == "O" else None
+        words = [printable(v) if isinstance(v, str) else v for v in values.flat]
+        values = np.asarray(words, dtype=kind).reshape(values.shape)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise TableError("the target y contains infinity; leave those rows out")
     return values

@@ -13,6 +13,7 @@ import pandas as pd
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.table._parse import numbers
 from plait.table._row_numbers import numbered, row_numbers
+from plait.table._write import printable
 from plait.table._values import items, nulls, text_of, texts
 
 
@@ -43,8 +44,8 @@ def indicator_of(y: Any, classes: Sequence[Any] | None = None) -> Labels:
         return Labels(y.to_numpy(dtype=np.int64), tuple(y.columns))
     if isinstance(y, np.ndarray) and y.ndim == 2:
         return Labels(y.astype(np.int64), tuple(classes or range(y.shape[1])))
-    found = items(pd.Series(y))
-    rows = [row or () for row in found]
+    found = items(pd.Series(y, dtype=object) if isinstance(y, list) else pd.Series(y))
+    rows = [tuple(map(printable, row or ())) for row in found]
     names = tuple(sorted({item for row in rows for item in row})) if classes is None else tuple(classes)
     place = {text_of(name): i for i, name in enumerate(names)}
     indicator = np.zeros((len(rows), len(names)), dtype=np.int64)
@@ -88,7 +89,7 @@ def target_values(series: pd.Series, task: str) -> Any:
         return _numbers(series)
     if series.dtype.kind in "iub":
         return series.to_numpy()
-    return np.asarray([str(v) for v in texts(series)])
+    return np.asarray([printable(str(v)) for v in texts(series)])
 
 
 def target_array(series: pd.Series, task: str, classes: Sequence[Any]) -> np.ndarray:
@@ -101,7 +102,8 @@ def target_array(series: pd.Series, task: str, classes: Sequence[Any]) -> np.nda
     if task == "regression":
         return _numbers(series)
     known = {text_of(c): c for c in classes}
-    found = [known.get(str(v), str(v)) for v in texts(series)]
+    words = [printable(str(v)) for v in texts(series)]
+    found = [known.get(word, word) for word in words]
     unknown = {v for v in found if v not in known.values()}
     if unknown:
         return np.asarray(found, dtype=object)
@@ -115,7 +117,8 @@ def _numbers(series: pd.Series) -> np.ndarray:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise TableError(
-            f"target '{series.name}', row {row_numbers(series)[row]}: {series.iloc[row]!r} is not a number ({int(bad.sum())} such rows); "
+            f"target '{series.name}', row {row_numbers(series)[row]}: {series.iloc[row]!r} is not a number "
+            f"({int(bad.sum())} such rows); "
             "leave those rows out, or choose task classification"
         )
     return values

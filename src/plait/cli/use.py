@@ -91,7 +91,7 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
     for name in keep:
         if name not in chunk.columns:
             raise TableError(f"--keep {name}: no such column; {nearest(name, map(str, chunk.columns))}")
-    columns: dict[str, Any] = {name: chunk[name].to_numpy() for name in keep}
+    columns: dict[str, Any] = {name: chunk[name].reset_index(drop=True) for name in keep}
     decoded = fitted.decoded(chunk)
     answer = fitted.members_.task.answer(decoded)
     if fitted.task_ == "multilabel":

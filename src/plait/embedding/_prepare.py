@@ -29,7 +29,9 @@ def prepare_distinct(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
 
-    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position. Arrays of different shape are filled with zeros at the end, up to the largest.
+    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position.
+
+    Arrays of different shape are filled with zeros at the end, up to the largest.
 
     Shape:
         arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.

@@ -40,7 +40,7 @@ def text_of(value: Any) -> str:
         text = value.strip()
         return text.partition(".")[0] if text[-1:] == "0" and _WHOLE.fullmatch(text) else text
     if isinstance(value, float | np.floating):
-        whole = abs(float(value)) < 1e15 and float(value).is_integer()
+        whole = abs(float(value)) < 2**53 and float(value).is_integer()
         return str(int(value)) if whole else str(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
