@@ -13,8 +13,8 @@ import pandas as pd
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.table._parse import numbers
 from plait.table._row_numbers import numbered, row_numbers
-from plait.table._write import printable
 from plait.table._values import items, nulls, text_of, texts
+from plait.table._write import printable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,8 +79,10 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
             if mark is None:
                 _write_json(frame, file)
             else:
-                bars = frame.map(lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v)
-                bars.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
+                frame = _each_text(
+                    frame, lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v
+                )
+                frame.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
             started = True
 
         yield write
@@ -113,7 +115,11 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
     def write(frame: pd.DataFrame) -> None:
         shape = opened[0].schema if opened else None
         try:
-            table = arrow.Table.from_pandas(_whole_texts(frame), schema=shape, preserve_index=False)
+            table = arrow.Table.from_pandas(
+                _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v),
+                schema=shape,
+                preserve_index=False,
+            )
         except arrow.ArrowException as error:
             raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
         if not opened:
@@ -127,12 +133,11 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
             opened[0].close()
 
 
-def _whole_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same cells, half surrogate pairs written out."""
-    return frame.assign(
-        **{
-            name: column.map(lambda v: printable(v) if isinstance(v, str) else v).astype(object)
-            for name, column in frame.items()
-            if column.dtype == object and any(isinstance(v, str) and not v.isascii() for v in column)
-        }
-    )
+def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """The columns of objects changed cell by cell; they stay objects: no other type takes half a surrogate pair."""
+    changed = {
+        name: pd.Series([change(v) for v in column], dtype=object, index=frame.index)
+        for name, column in frame.items()
+        if column.dtype == object
+    }
+    return frame.assign(**{str(name): column for name, column in changed.items()})
