@@ -127,14 +127,26 @@ def test_missing_files_are_judged_over_the_whole_table(
     model.save(tmp_path / "m")
     write_table(frame, tmp_path / "t.csv")
     for rows in (4096, 4):
-        main_ok("predict", tmp_path / "m", tmp_path / "t.csv", "--rows", rows, "--root", tmp_path, "--out", tmp_path / f"{rows}.csv")  # fmt: skip
+        out = tmp_path / f"{rows}.csv"
+        main_ok("predict", tmp_path / "m", tmp_path / "t.csv", "--rows", rows, "--root", tmp_path, "--out", out)
         told = capsys.readouterr().err
         assert told.count("4 of 24 files are not there") == 1
         assert "8.png" in told
     assert (tmp_path / "4.csv").read_bytes() == (tmp_path / "4096.csv").read_bytes()
     (tmp_path / "empty").mkdir()
+    told = (
+        "predict",
+        tmp_path / "m",
+        tmp_path / "t.csv",
+        "--rows",
+        4,
+        "--root",
+        tmp_path / "empty",
+        "--out",
+        tmp_path / "no.csv",
+    )
     with pytest.raises(SystemExit) as stopped:
-        main(["predict", *map(str, (tmp_path / "m", tmp_path / "t.csv", "--rows", 4, "--root", tmp_path / "empty", "--out", tmp_path / "no.csv"))])  # fmt: skip
+        main([*map(str, told), "--store", "none"])
     assert stopped.value.code == 2
     assert "none of its 24 files is there" in capsys.readouterr().err
     assert not (tmp_path / "no.csv").exists()
@@ -183,7 +195,7 @@ def table_with(kind: str, bad: int) -> pd.DataFrame:
     cells[bad] = BROKEN[kind]
     column = np.empty(30, dtype=object)
     column[:] = cells
-    return pd.DataFrame({kind: pd.Series(column), "n": rng.normal(size=30)}, index=list("abcdefghij") * 3)
+    return pd.DataFrame({kind: pd.Series(column), "n": rng.normal(size=30)}).set_axis(list("abcdefghij") * 3)
 
 
 @pytest.mark.parametrize("kind", ["image", "vector"])

@@ -65,13 +65,14 @@ def predict(
     from plait.table import printable, read_chunks, whole_table, write_chunks
 
     fitted = _load(model, table, root, store, strict, partial)
-    with whole_table(), track(None, "predicting", "rows", fitted.progress) as bar:
+    with track(None, "predicting", "rows", fitted.progress) as bar:
         fitted.progress = False
 
         def pieces() -> Any:
-            for chunk in read_chunks(table, rows, encoding):
-                yield prediction_table(fitted, chunk, proba, keep or [])
-                bar.advance(len(chunk))
+            with whole_table():  # which refuses before the file is there
+                for chunk in read_chunks(table, rows, encoding):
+                    yield prediction_table(fitted, chunk, proba, keep or [])
+                    bar.advance(len(chunk))
 
         if out is not None:
             count = write_chunks(pieces(), out)

@@ -119,7 +119,7 @@ def _rows(x: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
     """Groups of rows (b, T, D) out of tokens one after another (N, D); what fills up the end is left out."""
     sizes = [shape.numel() for shape in shapes]
     parts = torch.split(x[: sum(sizes)], sizes)
-    return [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Below(nn.Module):

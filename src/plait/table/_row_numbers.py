@@ -51,7 +51,8 @@ class _Files:
 
     def tell(self) -> None:
         for column, pieces in self.pieces.items():
-            named, missing = (sum(piece[i] for piece in pieces.values()) for i in (0, 1))
+            named = sum(piece[0] for piece in pieces.values())
+            missing = sum(piece[1] for piece in pieces.values())
             if missing:
                 example = next(piece[2] for piece in pieces.values() if piece[1])
                 tell_missing(column, named, missing, example, refuse=True)

@@ -145,8 +145,13 @@ def _csv_lines(
 
     ``spaced``: a blank after each mark belongs to the mark.
     """
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-    reader = csv.reader(file, delimiter=mark, strict=True, quoting=quoting, skipinitialspace=spaced)
+    reader = csv.reader(
+        file,
+        delimiter=mark,
+        strict=True,
+        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+        skipinitialspace=spaced,
+    )
     started = 0
     header = False
     try:
