@@ -82,7 +82,7 @@ class Branches(nn.Module):
                 if isinstance(part, Linear):
                     part.train()
         parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
-        for start in range(0, len(inputs), rows):
+        for start in range(0, max(1, len(inputs)), rows):  # no rows are a batch, too: it has the shape of an answer
             batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
             tokens = self.encode(moved(batch, self.device))
             for name in self.networks:

@@ -30,6 +30,7 @@ from plait.progress import session
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.store import Store
+from plait.table import frame_of, numbered
 from plait.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
 
 #: Value of ``store`` that keeps nothing.
@@ -193,10 +194,11 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame whose columns are those of fit."""
-        if isinstance(X, pd.DataFrame):
+        frame = frame_of(X)
+        if frame is not None:
             if reset:
-                validate_data(self, X, skip_check_array=True, reset=True)
-            return X.set_axis([str(c) for c in X.columns], axis=1).reset_index(drop=True)
+                validate_data(self, frame, skip_check_array=True, reset=True)
+            return numbered(frame.set_axis([str(c) for c in frame.columns], axis=1))
         if not reset and hasattr(self, "feature_names_in_"):
             names = ", ".join(map(str, self.feature_names_in_[:8])) + (
                 ", ..." if len(self.feature_names_in_) > 8 else ""
@@ -210,7 +212,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         checked = validate_data(
             self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
         )
-        return preparing.array_frame(checked)
+        return numbered(preparing.array_frame(checked))
 
     def _target(self, y: Any) -> np.ndarray:
         raise NotImplementedError

@@ -23,7 +23,7 @@ from plait.inputs import Inputs, SharedCells
 from plait.progress import step
 from plait.schema import Modality, Schema
 from plait.store import Store
-from plait.table import cells
+from plait.table import cells, row_numbers
 from plait.tokens import Tokens
 
 
@@ -171,11 +171,13 @@ class Featurizer:
         strict: bool,
         progress: bool | None,
         ready: Mapping[str, Tokens] | None = None,
+        whole: bool = True,
     ) -> Inputs:
         """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``.
 
-        What is ``ready`` (modality -> tokens of these rows) is taken as it is.
+        What is ``ready`` (modality -> tokens of these rows) is taken as it is. ``whole``: as ``cells`` has it.
         """
+        numbers = row_numbers(frame)
         tokens: dict[str, Tokens] = {}
         prepared: dict[str, Mapping[str, Tensor]] = {}
         present: dict[str, Tensor] = {}
@@ -189,17 +191,19 @@ class Featurizer:
                 tokens[modality.name] = (ready or {})[modality.name]
             elif not modality.learns:
                 parts = [
-                    embed(encoder, group, store, name=modality.name, strict=strict, progress=progress)
-                    for group in cells(frame, modality, root, strict=strict)
+                    embed(encoder, group, store, name=modality.name, strict=strict, progress=progress, rows=numbers)
+                    for group in cells(frame, modality, root, whole=whole, strict=strict)
                 ]
                 tokens[modality.name] = _side_by_side(parts)
             else:
-                groups = cells(frame, modality, root, strict=strict)
+                groups = cells(frame, modality, root, whole=whole, strict=strict)
                 if len(groups) != 1:
                     raise ConfigError(
                         f"modality '{modality.name}': train: {modality.train} takes one column, found {len(groups)}"
                     )
-                arrays, place = prepare_distinct(encoder, groups[0], store, name=modality.name, strict=strict)
+                arrays, place = prepare_distinct(
+                    encoder, groups[0], store, name=modality.name, strict=strict, rows=numbers
+                )
                 if not arrays:  # not one cell is present: the encoder says what its arrays would look like
                     empty = encoder.prepare([])
                     arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in empty.items()}

@@ -52,9 +52,15 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         yield part
         _replace(part, target)
     except OSError as error:
-        raise ModelError(f"{folder}: cannot be written ({error.strerror or error}); nothing was left behind") from error
+        raise ModelError(f"{folder}: cannot be written ({_reason(error, part)}); nothing was left behind") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _reason(error: OSError, part: Path) -> str:
+    """What went wrong, and with which file in the folder."""
+    name = Path(error.filename).name if error.filename and str(error.filename).startswith(str(part)) else ""
+    return f"{f'{name}: ' if name else ''}{error.strerror or error}"
 
 
 def _replace(part: Path, target: Path) -> None:
@@ -80,6 +86,9 @@ def write_file(path: Path, data: bytes) -> None:
             out.flush()
             os.fsync(out.fileno())
         part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names no file by itself
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -91,8 +100,8 @@ def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
     told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
     told = json.loads(json.dumps(told, allow_nan=False))
     told["checksum"] = _checksum(told)
-    write_file(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode())
-    write_file(folder / CARD, card.encode())
+    write_file(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
 
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -84,7 +84,7 @@ def scaled(
     """As ``inputs_of``, with the enhancers given."""
     frame = with_missing_columns(found, frame) if told.partial else frame
     schema.validate(found, frame, advice=PARTIAL)
-    raw = enhancement.apply(enhancers, encode(told, features, frame))
+    raw = enhancement.apply(enhancers, encode(told, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
@@ -101,13 +101,23 @@ def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def encode(
-    told: FusionEstimator, features: Featurizer, frame: pd.DataFrame, ready: Mapping[str, Tokens] | None = None
+    told: FusionEstimator,
+    features: Featurizer,
+    frame: pd.DataFrame,
+    ready: Mapping[str, Tokens] | None = None,
+    *,
+    whole: bool = True,
 ) -> Inputs:
-    """Rows encoded through the store, if any encoder keeps its output there; ``ready`` tokens are taken as they are."""
+    """Rows encoded through the store, if any encoder keeps its output there; ``ready`` tokens are taken as they are.
+
+    ``whole``: these are all rows of a table, so that some of a column's files must be there.
+    """
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
     store = told._opened_store() if stored else None
     try:
-        return features.transform(frame, told.root, store, strict=told.strict, progress=told.progress, ready=ready)
+        return features.transform(
+            frame, told.root, store, strict=told.strict, progress=told.progress, ready=ready, whole=whole
+        )
     finally:
         if store is not None:
             store.close()

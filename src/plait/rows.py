@@ -115,12 +115,13 @@ def merge_equal(
     read_as = types or {}
     keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
     targets = y[:, None] if y.ndim == 1 else y
-    keys += [column_keys(pd.Series(targets[:, i])) for i in range(targets.shape[1])]
+    kind = object if targets.dtype.kind in "OU" else None  # pandas' own type of text cannot hold half a surrogate pair
+    keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     went = np.full(len(kept), -1)
     went[kept] = group
-    return frame.iloc[first].reset_index(drop=True), y[first], np.bincount(group, weights=weight), went
+    return frame.iloc[first], y[first], np.bincount(group, weights=weight), went
 
 
 def infer_task(y: np.ndarray, regressor: bool) -> str:

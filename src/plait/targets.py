@@ -13,6 +13,7 @@ import pandas as pd
 from plait.errors import PlaitWarning, TableError, nearest
 from plait.labels import codes_of, label_array, label_text, object_array, written_labels
 from plait.table._parse import number_style, numbers
+from plait.table._row_numbers import numbered, row_numbers
 from plait.table._values import items, nulls, text_of
 
 
@@ -100,6 +101,7 @@ def with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     """
     if target not in frame.columns:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, map(str, frame.columns))}")
+    frame = numbered(frame)
     holes = nulls(frame[target])
     if holes.all():
         raise TableError(f"the target '{target}' is empty in every row; name another column")
@@ -161,7 +163,8 @@ def target_numbers(y: Any) -> np.ndarray:
         first = int(np.flatnonzero(bad)[0])
         name = "" if series.name is None else f" '{series.name}'"
         raise TableError(
-            f"target{name}, row {series.index[first]}: {series.iloc[first]!r} is not a number ({int(bad.sum())} such rows); "
+            f"target{name}, row {row_numbers(series)[first]}: {series.iloc[first]!r} is not a number "
+            f"({int(bad.sum())} such rows); "
             "leave those rows out, or choose task classification"
         )
     return values

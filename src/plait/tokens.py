@@ -84,6 +84,21 @@ class Tokens:
         return Tokens(self.x.to(device), self.mask.to(device))
 
 
+def of_one_length(mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Rows (b,) that have equally many tokens, and the columns (T,) that they fill, the longest first.
+
+    Computed group by group nothing is padded, and a row's numbers do not depend on the rows beside it.
+
+    Example:
+        >>> mask = torch.tensor([[True, False], [True, True], [True, False]])
+        >>> [(rows.tolist(), columns.tolist()) for rows, columns in of_one_length(mask)]
+        [([1], [True, True]), ([0, 2], [True, False])]
+    """
+    lengths = mask.sum(1)
+    groups = [(lengths == length).nonzero()[:, 0] for length in sorted(set(lengths.tolist()), reverse=True)]
+    return [(rows, mask[rows].any(0)) for rows in groups]
+
+
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """Rows of several batches one after another, padded to the longest T."""
     longest = max(p.x.shape[1] for p in parts)

@@ -161,7 +161,7 @@ def save_outcome(
             "leaks": [dict(leak) for leak in warned],
         }
         text = json.dumps(modelfile.plain(results), indent=1, ensure_ascii=False)
-        persist.write_file(place / "results.json", text.encode())
+        persist.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
         if report:
             written = _write_page(place, model, judged, explained, simple, warned, command)
     return folder / "report.html" if written else None

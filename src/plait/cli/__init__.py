@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        _fail(f"{error.filename or 'file'}: {error.strerror}")
+        _fail(f"{error.filename or 'standard output, or a temporary file in $TMPDIR'}: {error.strerror}")
     except MemoryError:
         _fail("out of memory; give fewer rows at a time, or a smaller batch_size")
 

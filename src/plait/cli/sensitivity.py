@@ -109,7 +109,7 @@ def sensitivity(
     check_rows(frame, found)
     if not official:
         kept, _ = split_rows(frame, found, test_fraction, split_column, told.get("group"), int(told.get("seed") or 0))
-        frame = frame.iloc[kept].reset_index(drop=True)
+        frame = frame.iloc[kept]
     folder = out or Path("runs") / f"sensitivity-{table.name.partition('.')[0]}-{found.target}"
     done = search(
         frame,

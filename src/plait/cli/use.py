@@ -68,7 +68,7 @@ def predict(
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
     from plait.progress import track
-    from plait.table import read_chunks, write_chunks
+    from plait.table import printable, read_chunks, whole_table, write_chunks
 
     fitted = _load(model, table, root, store, strict, partial)
     label = f"predict {table.name}"
@@ -79,11 +79,12 @@ def predict(
 
         def pieces() -> Any:
             nonlocal found
-            for chunk in read_chunks(table, rows, encoding):
-                piece = prediction_table(fitted, chunk, proba, keep or [])
-                found += formulas(piece, quote_formulas)
-                yield piece
-                bar.advance(len(chunk))
+            with whole_table():  # which refuses before the file is there
+                for chunk in read_chunks(table, rows, encoding):
+                    piece = prediction_table(fitted, chunk, proba, keep or [])
+                    found += formulas(piece, quote_formulas)
+                    yield piece
+                    bar.advance(len(chunk))
 
         if out is not None:
             count = write_chunks(pieces(), out)
@@ -93,7 +94,7 @@ def predict(
                 typer.echo(f"note: {found:,} {note}", err=True)
             return
         for number, piece in enumerate(pieces()):
-            typer.echo(piece.to_csv(index=False, header=number == 0), nl=False)
+            typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
 
 
 def formulas(piece: pd.DataFrame, quote: bool) -> int:
@@ -136,7 +137,7 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
             raise TableError(f"--keep {name}: no such column; {nearest(name, map(str, chunk.columns))}")
         if name in ("prediction", *probabilities):
             raise TableError(f"--keep {name}: the answer has a column of that name; rename the table's column")
-    columns: dict[str, Any] = {name: chunk[name].to_numpy() for name in keep}
+    columns: dict[str, Any] = {name: chunk[name].reset_index(drop=True) for name in keep}
     answer, decoded = fitted.answers(chunk)
     if fitted.task_ == "multilabel":
         columns["prediction"] = ["|".join(n for n, on in zip(names, row, strict=True) if on) for row in answer]
@@ -163,14 +164,15 @@ def evaluate(
     from plait.conditions import parse
     from plait.evaluation import evaluate as judge
     from plait.evaluation import plain_values
-    from plait.table import read_table
+    from plait.table import read_table, whole_table
 
     asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
     frame = _with_target(fitted, read_table(table, encoding))
     plan(["judge", *(f"judge under {each.label}" for each in asked)])
     step("judge")
-    judged = judge(fitted, frame, subsets=subsets)
+    with whole_table():
+        judged = judge(fitted, frame, subsets=subsets)
     changed = [_under(each, fitted, frame, judged) for each in asked]
     if json:
         show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if asked else {}))
@@ -206,13 +208,14 @@ def explain(
 ) -> None:
     """What each modality is worth: exact Shapley values over all subsets, for the table and for every row."""
     from plait.explanation import explain as shapley
-    from plait.table import read_table
+    from plait.table import read_table, whole_table
 
     fitted = _load(model, table, root, store, strict, partial)
-    frame = _with_target(fitted, read_table(table, encoding))
     plan(["explain"])
-    step("explain")
-    found = shapley(fitted, frame)
+    with whole_table():
+        frame = _with_target(fitted, read_table(table, encoding))
+        step("explain")
+        found = shapley(fitted, frame)
     if out is not None:
         from plait.report import write_explanation
 

@@ -16,6 +16,7 @@ from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import PlaitError
 from plait.store import Store
+from plait.table._row_numbers import row_numbers
 from plait.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def embed(
     name: str,
     strict: bool = False,
     progress: bool | None = None,
+    rows: np.ndarray | None = None,
 ) -> Embedded:
-    """Embed the cells of the modality ``name``; None is absent.
+    """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -66,9 +68,9 @@ def embed(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict)
+    column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    fingerprint = encoder.fingerprint()
+    fingerprint = encoder.store_key()
     lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
     embedded = _gather(column, keep, fingerprint, lengths, encoder)
     column.warn()
@@ -85,7 +87,9 @@ def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> Embedded:
         x[i, : len(row)], mask[i, : len(row)] = row, True
     bad = _blank(x, mask)
     if len(bad):
-        raise PlaitError(f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {bad[0]}")
+        raise PlaitError(
+            f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
+        )
     return Embedded(x, mask)
 
 

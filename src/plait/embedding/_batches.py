@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 
 from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
-from plait.errors import CellError
+from plait.errors import CellError, PlaitWarning
 from plait.media import Blob, Changed
 from plait.store._claims import Claims
 from plait.store._record import halved
@@ -27,6 +28,8 @@ FIRST = 16
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
 POLL, PATIENCE = 0.05, 60.0
+#: Seconds of waiting after which it is said.
+SILENCE = 5.0
 
 
 class Keep(Protocol):
@@ -102,17 +105,28 @@ class Encoding:
 
     def run(self) -> None:
         """Encode, cells of like length together, until each is stored or broken."""
-        left, patience = self._longest_first(), time.monotonic() + PATIENCE
+        left, news, said = self._longest_first(), time.monotonic(), False
         with self.keep.claims(self.fingerprint) as self._claims:
             while left:
                 elsewhere = self._encode(left)
+                waited = time.monotonic() - news
                 if len(elsewhere) < len(left):
-                    patience = time.monotonic() + PATIENCE
-                elif time.monotonic() > patience:  # the other process is stuck: doing its work twice is harmless
+                    news = time.monotonic()
+                elif waited > PATIENCE:  # the other process is stuck: doing its work twice is harmless
                     self._claims = Claims(None, self.fingerprint)
                 else:
+                    said = said or (waited > SILENCE and self._say_waiting(len(elsewhere)))
                     time.sleep(POLL)
                 left = elsewhere
+
+    def _say_waiting(self, cells: int) -> bool:
+        warnings.warn(
+            f"{self.label}: waiting for {cells:,} cells that another process is encoding into the same store; "
+            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)",
+            PlaitWarning,
+            stacklevel=2,
+        )
+        return True
 
     def _encode(self, keys: Sequence[bytes]) -> list[bytes]:
         """Encode ``keys``; those that another process or thread is encoding come back."""

@@ -27,8 +27,8 @@ class Column:
         unreadable: row -> why its cell cannot be read.
     """
 
-    def __init__(self, cells: Sequence[Any], name: str, strict: bool) -> None:
-        """Compute the keys of all present cells.
+    def __init__(self, cells: Sequence[Any], name: str, strict: bool, numbers: np.ndarray | None = None) -> None:
+        """Compute the keys of all present cells; messages call the rows by ``numbers`` (n,), else by position.
 
         Raises:
             CellError: with ``strict``, one cannot be read.
@@ -38,6 +38,7 @@ class Column:
         self.rows: dict[bytes, list[int]] = {}
         self.unreadable: dict[int, str] = {}
         self._cells = cells
+        self._numbers = np.arange(self.n) if numbers is None else numbers
         for row, cell in enumerate(cells):
             if cell is None:
                 continue
@@ -82,16 +83,16 @@ class Column:
     def refuse(self, rows: Sequence[int], reason: str) -> None:
         """These rows cannot be read; with ``strict`` that is an error."""
         if self.strict:
-            raise CellError(f"row {rows[0]} of '{self.name}': {reason}")
+            raise CellError(f"row {self._numbers[rows[0]]} of '{self.name}': {reason}")
         self.unreadable.update(dict.fromkeys(rows, reason))
 
     def warn(self) -> None:
         """One warning for all unreadable cells of the call."""
         if self.unreadable:
-            row = min(self.unreadable)
+            row = min(self.unreadable, key=lambda row: self._numbers[row])
             warnings.warn(
                 f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
-                f"e.g. row {row}: {self.unreadable[row]}",
+                f"e.g. row {self._numbers[row]}: {self.unreadable[row]}",
                 PlaitWarning,
                 stacklevel=3,
             )

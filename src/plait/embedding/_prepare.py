@@ -25,10 +25,13 @@ def prepare_distinct(
     name: str,
     strict: bool = False,
     progress: bool | None = None,
+    rows: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
 
-    None and unreadable cells are absent. Arrays of different shape are filled with zeros at the end, up to the largest.
+    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position.
+
+    Arrays of different shape are filled with zeros at the end, up to the largest.
 
     Shape:
         arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.
@@ -38,7 +41,7 @@ def prepare_distinct(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict)
+    column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     fingerprint = f"{encoder.fingerprint()} prepared"
     column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared")

@@ -37,6 +37,8 @@ class Encoder(ABC):
     version: ClassVar[int] = 1
     #: Earlier versions whose models may still be read: the output differs only for cells that they got wrong.
     same_as: ClassVar[tuple[int, ...]] = ()
+    #: Raise it when numbers change by rounding alone: what the store holds is made anew, models fitted before still load.
+    arithmetic: ClassVar[int] = 1
     #: The extra of plait that brings what is imported, or None when the base install has it.
     extra: ClassVar[str | None] = None
     #: Licence of the code and, where they differ, of the weights.
@@ -135,6 +137,10 @@ class Encoder(ABC):
         if fingerprint == self.fingerprint():
             return True
         return any(fingerprint == self._digest_of(version) for version in self.same_as)
+
+    def store_key(self) -> str:
+        """What the store knows its output by."""
+        return self.fingerprint() if self.arithmetic == 1 else f"{self.fingerprint()} {self.arithmetic}"
 
     def fingerprint(self) -> str:
         """Hex digest of all that decides the output: name, version, options, weights, fitted state."""

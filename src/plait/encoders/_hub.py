@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
@@ -19,6 +20,7 @@ from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, fold
 from plait.encoders._text_cells import cut
 from plait.errors import ConfigError, PlaitWarning, need
 from plait.precision import seeded
+from plait.tokens import of_one_length
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.
@@ -207,6 +209,24 @@ def projected(answer: Any) -> Tensor:
     """The features of ``get_*_features``: a tensor in transformers 4, an output object in 5."""
     found = answer if isinstance(answer, Tensor) else answer.pooler_output
     return found.float()
+
+
+def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
+    """What ``compute`` makes of a batch (B, ...), rows of one length at a time and without padding: (B, D).
+
+    Padding would change a row's numbers with the company that it is in.
+
+    Shape: arrays (B, L, ...) beside an ``attention_mask`` (B, L); without one the batch is computed whole.
+    """
+    if "attention_mask" not in batch or not len(batch["attention_mask"]):
+        return compute(batch)
+    mask = batch["attention_mask"].bool()
+    groups = of_one_length(mask)
+    parts = [
+        compute({k: v[rows][:, there] if v.shape[:2] == mask.shape else v[rows] for k, v in batch.items()})
+        for rows, there in groups
+    ]
+    return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
 
 
 def texts(cells: Sequence[Any]) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.encoders._cut import Cut
+from plait.encoders._hub import by_length
 from plait.tokens import Tokens
 
 #: Architectures (``model_type``) whose layers take one sequence and give one, the same for every layer. Each is compared with
@@ -88,12 +89,23 @@ class _Lower(nn.Module):
 
     def forward(self, batch: Prepared) -> Tokens:
         """Prepared tensors -> (B, T, D)."""
+        if "attention_mask" not in batch:
+            found = self._through(batch)
+            return Tokens(found, torch.ones(found.shape[:2], dtype=torch.bool, device=found.device))
+        there = batch["attention_mask"].bool()
+        longest = there.shape[1]
+
+        def padded(part: Prepared) -> Tensor:
+            x = self._through(part)
+            return nn.functional.pad(x, (0, 0, 0, longest - x.shape[1]))
+
+        found = by_length(batch, padded)
+        return Tokens(found, torch.arange(longest, device=found.device) < there.sum(1, keepdim=True))
+
+    def _through(self, batch: Prepared) -> Tensor:
         self.whole(batch)
         found, self._caught = cast(Tensor, self._caught).float(), None
-        there = batch["attention_mask"].bool() if "attention_mask" in batch else None
-        return Tokens(
-            found, torch.ones(found.shape[:2], dtype=torch.bool, device=found.device) if there is None else there
-        )
+        return found
 
 
 class _Upper(nn.Module):

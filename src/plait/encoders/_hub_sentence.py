@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.encoders._hub import by_length
 from plait.errors import ConfigError
 from plait.precision import autocast
 from plait.tokens import Tokens
@@ -95,9 +96,11 @@ class SentenceNetwork(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
+        return Tokens.of_vectors(by_length(batch, self._embedded))
+
+    def _embedded(self, batch: Mapping[str, Tensor]) -> Tensor:
         with autocast(next(iter(batch.values())).device):
-            found = self.network(as_features(batch))
-        return Tokens.of_vectors(found["sentence_embedding"].float())
+            return cast(Tensor, self.network(as_features(batch))["sentence_embedding"]).float()
 
 
 def transformer_within(whole: nn.Module) -> nn.Module:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from plait.encoders._checks import check_choice, check_whole
 from plait.encoders._cut import Cut
-from plait.encoders._hub import HubEncoder, projected, texts, width_of
+from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_of
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders._hub_files import TOKENIZER, WEIGHTS, Alternatives
 from plait.precision import autocast
@@ -31,6 +31,7 @@ class HubText(HubEncoder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text", "code")
+    arithmetic: ClassVar[int] = 2
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, TOKENIZER)
 
     max_tokens: int = 512
@@ -113,10 +114,13 @@ class PooledText(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
+        return Tokens.of_vectors(by_length(batch, self._pooled))
+
+    def _pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
         with autocast(batch["attention_mask"].device):
             hidden = self.network(**batch).last_hidden_state
         tokens = Tokens(hidden.float(), batch["attention_mask"].bool())  # (B, L, D)
-        return Tokens.of_vectors(tokens.x[:, 0] if self.pool == "first" else tokens.pooled())
+        return tokens.x[:, 0] if self.pool == "first" else tokens.pooled()
 
 
 class TextFeatures(nn.Module):
@@ -129,7 +133,10 @@ class TextFeatures(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
+        return Tokens.of_vectors(by_length(batch, self._features))
+
+    def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
         with autocast(batch["input_ids"].device):
             if hasattr(self.network, "get_text_features"):
-                return Tokens.of_vectors(projected(self.network.get_text_features(**batch)))
-            return Tokens.of_vectors(self.network(**batch).text_embeds.float())
+                return projected(self.network.get_text_features(**batch))
+            return cast(Tensor, self.network(**batch).text_embeds).float()

@@ -7,7 +7,7 @@ like length can be computed together without padding one to another's length.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +24,10 @@ _VOCABULARY = 30522
 _EPSILON = 1e-12
 #: Tokens that are computed together: enough to keep the processor busy, few enough to stay in its cache.
 _TOGETHER = 2048
+#: Tokens are filled up to a multiple of this: for fewer, products in float32 are summed in another order.
+_WHOLE = 16
+#: What attention makes of queries, keys and values side by side (..., 3 D): (..., D).
+Attend = Callable[[Tensor], Tensor]
 
 
 class Layer(nn.Module):
@@ -40,34 +44,37 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, WIDTH)
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH, _EPSILON), nn.LayerNorm(WIDTH, _EPSILON)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Tokens (B, T, D); mask (B, 1, 1, T), or None when nothing is padding."""
-        rows, tokens, _ = x.shape
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        """Tokens (..., D), laid out as ``attend`` takes them."""
         narrow = self.qkv.weight.dtype
-        q, k, v = (
-            self.qkv(x.to(narrow)).view(rows, tokens, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        )  # each (B, heads, T, d)
-        attended = _attended(q, k, v, mask)
-        x = self.norm1(x + self.out(attended.transpose(1, 2).reshape(rows, tokens, WIDTH)))
+        x = self.norm1(x + self.out(attend(self.qkv(x.to(narrow)))))
         normalised: Tensor = self.norm2(x + self.down(functional.gelu(self.up(x.to(narrow)))))
         return normalised
 
 
-def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Each token's mean over what it attends to; q, k, v and the answer (B, heads, T, d).
+def _attention(qkv: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Each token's mean over what it attends to: qkv (B, T, 3 D), mask (B, 1, 1, T) or None without padding -> (B, T, D).
 
     Where it is differentiated on a CPU, in float32: torch's derivative in bf16 takes three times as long (105 ms against 39
     for 32 texts of 96 tokens, forward and back, one thread of an EPYC with AVX512-BF16).
     """
+    rows, tokens, _ = qkv.shape
+    q, k, v = qkv.view(rows, tokens, 3, HEADS, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, T, d)
     if not q.requires_grad or q.device.type != "cpu":
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    with torch.autocast("cpu", enabled=False):
-        found = functional.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
-    return found.to(q.dtype)
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    else:
+        with torch.autocast("cpu", enabled=False):
+            exact = functional.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
+        attended = exact.to(q.dtype)
+    return attended.transpose(1, 2).reshape(rows, tokens, WIDTH)
 
 
 class MiniLM(nn.Module):
-    """Token ids to one vector of length one: the mean over the tokens of the last layer."""
+    """Token ids to one vector of length one: the mean over the tokens of the last layer.
+
+    Tokens of many rows are computed together, yet a row's vector is the same in any company, to the last bit: linear maps
+    see tokens one beside another without padding, and attention sees rows of one length.
+    """
 
     def __init__(self) -> None:
         """Weights are loaded, not initialised."""
@@ -78,24 +85,41 @@ class MiniLM(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """``ids`` (B, T) and ``length`` (B, 1) -> one token per row."""
-        lengths = batch["length"][:, 0].long()
-        found = torch.zeros(len(lengths), WIDTH, device=lengths.device)
-        for rows in _together(lengths):
-            longest = int(lengths[rows].max())
-            found[rows] = self._pooled(batch["ids"][rows, :longest].long(), lengths[rows])
-        return Tokens.of_vectors(found)
+        vectors = torch.zeros(len(batch["length"]), WIDTH, device=batch["length"].device)
+        for rows, x in self.through(batch):
+            vectors[rows] = functional.normalize(x.mean(1), dim=1)
+        return Tokens.of_vectors(vectors)
 
-    def _pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        return functional.normalize(self.through(ids, lengths).pooled(), dim=1)
+    def through(self, batch: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of one length (b,) and all their tokens after the last layer (b, T, D), until every row was there."""
+        for groups in _together(batch["length"][:, 0].long()):
+            ids = [batch["ids"][rows, :length] for rows, length in groups]
+            shapes = [part.shape for part in ids]
+            x = self._layers(torch.cat([part.flatten() for part in ids]).long(), shapes)
+            for (rows, _), part in zip(groups, _rows(x, shapes), strict=True):
+                yield rows, part
 
-    def through(self, ids: Tensor, lengths: Tensor) -> Tokens:
-        """All tokens (B, T, D) after the last layer, of ids (B, T)."""
-        there = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (B, T)
-        x = self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]])
-        mask = None if bool(there.all()) else there[:, None, None, :]
+    def _layers(self, ids: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
+        """Ids (N,) of groups of rows, each of a shape (b, T), one after another -> tokens (N, D)."""
+        places = torch.cat([torch.arange(length).repeat(rows) for rows, length in shapes])
+        filled = (0, -len(ids) % _WHOLE)
+        ids, places = functional.pad(ids, filled), functional.pad(places, filled).to(ids.device)
+
+        def attend(qkv: Tensor) -> Tensor:
+            parts = [_attention(part).flatten(0, 1) for part in _rows(qkv, shapes)]
+            return functional.pad(torch.cat(parts), (0, 0, *filled))
+
+        x: Tensor = self.norm(self.words(ids) + self.positions(places))
         for layer in self.layers:
-            x = layer(x, mask)
-        return Tokens(x.float(), there)
+            x = layer(x, attend)
+        return x.float()
+
+
+def _rows(x: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Groups of rows (b, T, D) out of tokens one after another (N, D); what fills up the end is left out."""
+    sizes = [shape.numel() for shape in shapes]
+    parts = torch.split(x[: sum(sizes)], sizes)
+    return [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Below(nn.Module):
@@ -110,11 +134,10 @@ class Below(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """``ids`` (B, T) and ``length`` (B, 1) -> (B, T, D)."""
         lengths = batch["length"][:, 0].long()
-        found = torch.zeros(len(lengths), int(lengths.max()), WIDTH, device=lengths.device)
-        for rows in _together(lengths):
-            longest = int(lengths[rows].max())
-            found[rows, :longest] = self.network.through(batch["ids"][rows, :longest].long(), lengths[rows]).x
-        return Tokens(found, torch.arange(found.shape[1], device=found.device) < lengths[:, None])
+        tokens = torch.zeros(len(lengths), int(lengths.max()), WIDTH, device=lengths.device)
+        for rows, x in self.network.through(batch):
+            tokens[rows, : x.shape[1]] = x
+        return Tokens(tokens, torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None])
 
 
 class Above(nn.Module):
@@ -130,7 +153,7 @@ class Above(nn.Module):
         x, mask = tokens.x, None if bool(tokens.mask.all()) else tokens.mask[:, None, None, :]
         with autocast(x.device):
             for layer in self.layers:
-                x = layer(x, mask)
+                x = layer(x, lambda qkv: _attention(qkv, mask))
         return Tokens.of_vectors(functional.normalize(Tokens(x.float(), tokens.mask).pooled(), dim=1))
 
 
@@ -141,14 +164,23 @@ def cut(path: Path, layers: int) -> Cut:
     return Cut(Below(load(path), layers).eval(), upper, targets)
 
 
-def _together(lengths: Tensor) -> Iterator[Tensor]:
-    """Rows of like length, as many as ``_TOGETHER`` tokens hold."""
-    order = lengths.argsort(descending=True, stable=True)
-    start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, _TOGETHER // max(1, int(lengths[order[start]])))]
-        yield rows
-        start += len(rows)
+def _together(lengths: Tensor) -> Iterator[list[tuple[Tensor, int]]]:
+    """Rows in groups of one length, and that length; as many groups as ``_TOGETHER`` tokens hold, at least one row."""
+    groups: list[tuple[Tensor, int]] = []
+    room = _TOGETHER
+    for length in sorted(set(lengths.tolist()), reverse=True):
+        rows = (lengths == length).nonzero()[:, 0]
+        while len(rows):
+            count = room // max(1, length)
+            if count == 0 and groups:
+                yield groups
+                groups, room = [], _TOGETHER
+                continue
+            groups.append((rows[: max(1, count)], length))
+            room -= length * len(groups[-1][0])
+            rows = rows[max(1, count) :]
+    if groups:
+        yield groups
 
 
 def load(path: Path, *, fast: bool = True) -> MiniLM:

@@ -75,6 +75,11 @@ class Aligned(Encoder):
         """Width of the space."""
         return self._loaded().network.out_dim
 
+    @property
+    def arithmetic(self) -> int:  # type: ignore[override]  # of the encoder inside, not of the class
+        """That of the encoder inside."""
+        return self._loaded().encoder.arithmetic
+
     def weights_id(self) -> str:
         """That of the encoder inside; the network's weights are part of the state."""
         return self._loaded().encoder.weights_id()

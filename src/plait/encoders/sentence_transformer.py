@@ -44,6 +44,7 @@ class SentenceTransformerText(HubEncoder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text", "code")
+    arithmetic: ClassVar[int] = 2
     licence: ClassVar[str] = "Apache-2.0 (code); weights: as the model's card says, Apache-2.0 for the default"
     needs: ClassVar[Sequence[Alternatives]] = (
         ("modules.json",),

@@ -67,8 +67,8 @@ def pretrain(
         seed = int(settings.get("random_state") or 0)
         kept, left = split_rows(frame, found, test_fraction, split_column, group, seed)
         target = target_values(frame[found.target], found.task)
-        held_out = frame.iloc[left].reset_index(drop=True), _part(target, left)
-        target, frame = _part(target, kept), frame.iloc[kept].reset_index(drop=True)
+        held_out = frame.iloc[left], _part(target, left)
+        target, frame = _part(target, kept), frame.iloc[kept]
     else:
         target, held_out = target_values(frame[found.target], found.task), None
     name = one.modalities[0].name

@@ -98,6 +98,11 @@ def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
     if numeric and series.dtype.name != "category" and not (whole and code_name(column)) and _is_amount(column):
         return "regression", f"a number: {column.distinct:,} distinct values", None
     doubt = None
+    if column.distinct == column.present > 1:
+        raise TableError(
+            f"{where}: each of its {column.present:,} rows has a value of its own, so there are no classes to learn; "
+            "name another column"
+        )
     if column.distinct > max(_MANY, 0.5 * column.present):
         doubt = f"{column.distinct:,} distinct values in {column.present:,} rows are hardly classes"
     kind = "whole numbers" if whole and column.numbers.share == 1.0 else "values"

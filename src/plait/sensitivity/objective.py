@@ -87,7 +87,7 @@ class Objective:
         for train, valid in self.parts:
             start = time.perf_counter()
             model = make_model(schema, {**settings, "random_state": self.seed, "progress": False, "store": self.store})
-            seen, held = self.frame.iloc[train], self.frame.iloc[valid].reset_index(drop=True)
+            seen, held = self.frame.iloc[train], self.frame.iloc[valid]
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore", PlaitWarning

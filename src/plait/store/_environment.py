@@ -111,7 +111,14 @@ class Environment:
         shutil.rmtree(copy, ignore_errors=True)
 
     def _open(self) -> lmdb.Environment:
-        if self._opened is None:
+        if self._opened is None and self._read_only():
+            # Nobody can write there, so there is nothing to lock, and no file to lock it by.
+            opened = lmdb.open(str(self.folder), readonly=True, lock=False, create=False)
+            if self.disk_bytes() < (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]:
+                opened.close()
+                raise self.damaged("its file was cut short")
+            self._opened = opened
+        elif self._opened is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "lock.mdb").exists() and shutil.disk_usage(self.folder).free < FIRST_PAGES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -122,6 +129,10 @@ class Environment:
             self._opened.reader_check()  # frees what killed processes left
             self._reach_end(self._opened)
         return self._opened
+
+    def _read_only(self) -> bool:
+        """Whether it is filled and lies where we may not write: on a read-only mount, in another user's folder."""
+        return self.data.is_file() and not (os.access(self.folder, os.W_OK) and os.access(self.data, os.W_OK))
 
     def _opened_whole(self) -> lmdb.Environment:
         """Open it; another process may make it grow between LMDB's look at its size and its first transaction."""

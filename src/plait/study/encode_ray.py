@@ -54,7 +54,7 @@ def _missing(columns: list[list[Any]], encoder: Encoder, store: Store) -> dict[b
             found.setdefault(cell_key(cell), cell)
         except CellError:
             continue  # told when the column is read
-    lengths = store.lengths(encoder.fingerprint(), list(found))
+    lengths = store.lengths(encoder.store_key(), list(found))
     return {key: cell for (key, cell), length in zip(found.items(), lengths, strict=True) if length is None}
 
 
@@ -74,7 +74,7 @@ def _encode(ray: Any, encoder: Encoder, missing: Mapping[bytes, Any], store: Sto
     kept = 0
     for batch in encoded.iter_batches(batch_size=None, batch_format="pandas"):
         arrays = dict(_arrays(cast(pd.DataFrame, batch)))
-        store.put_many(encoder.fingerprint(), arrays, encoder.name())
+        store.put_many(encoder.store_key(), arrays, encoder.name())
         kept += len(arrays)
     return kept
 

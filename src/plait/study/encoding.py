@@ -21,6 +21,7 @@ from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
 from plait.study.threads import threads
+from plait.table import numbered
 
 if TYPE_CHECKING:
     from plait.study.execute import Executor
@@ -125,7 +126,7 @@ def encode(executor: Executor, job: Mapping[str, Any]) -> dict[str, Any]:
     )
     encoder = features.encoders[modality.name]
     places = _places(executor.setting.spec, table, job)
-    rows = table.frame.iloc[places[job["start"] : job["stop"]]].reset_index(drop=True)
+    rows = numbered(table.frame).iloc[places[job["start"] : job["stop"]]]
     if encoder.stored and executor.setting.store != NO_STORE:
         changing, _ = conditions.divided(conditions.parsed(job["condition"]))
         for part in changing:

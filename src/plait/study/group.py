@@ -18,6 +18,7 @@ from plait.study.runs import Run, teachers
 from plait.study.setting import Setting
 from plait.study.sharing import SharedRows
 from plait.study.tables import StudyTable
+from plait.table import numbered
 from plait.targets import Labels
 
 
@@ -45,8 +46,8 @@ class Group:
         kept = tuple(m for m in table.schema.modalities if m.name in {*run.subset, *teachers(run.model)})
         self.columns = list(dict.fromkeys(c for m in kept for c in m.columns))
         self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
-        self._seen_train = table.frame.iloc[train].reset_index(drop=True)
-        self._test = table.frame.iloc[test].reset_index(drop=True)
+        self._seen_train = numbered(table.frame).iloc[train]
+        self._test = numbered(table.frame).iloc[test]
         condition = conditions.parsed(run.train_condition)
         self.x = conditions.changed(condition, self._seen_train, self._seen_train, table.schema, table.schema.root)
         self.x = self.x[self.columns]

@@ -14,19 +14,26 @@ from plait.limits import TABLE_ROWS
 from plait.progress import step
 from plait.table._cells import cells, is_media
 from plait.table._files import pieces
+from plait.table._frames import frame_of
+from plait.table._row_numbers import numbered, row_numbers, whole_table
 from plait.table._split import split
 from plait.table._values import each_once, text_of
 from plait.table._values import items as parse_labels
-from plait.table._write import table_writer, write_table
+from plait.table._write import printable, table_writer, write_table
 
 __all__ = [
     "cells",
     "data_hash",
+    "frame_of",
+    "numbered",
     "parse_labels",
+    "printable",
     "read_chunks",
     "read_table",
+    "row_numbers",
     "split",
     "table_writer",
+    "whole_table",
     "write_chunks",
     "write_table",
 ]
@@ -51,8 +58,14 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
 
 
 def read_chunks(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
-    """The same table in pieces of at most ``rows`` rows, each numbered from 0: it need not fit into memory."""
-    yield from pieces(path, rows, encoding)
+    """The same table in pieces of at most ``rows`` rows: it need not fit into memory; one without rows is one empty piece.
+
+    Each piece carries the row numbers of the whole (see ``row_numbers``).
+    """
+    first = 0
+    for piece in pieces(path, rows, encoding, empty=True):
+        yield numbered(piece, first)
+        first += len(piece)
 
 
 def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from plait.errors import CellError, PlaitWarning, TableError
 from plait.table._archive import Place
+from plait.table._row_numbers import missing_files_of, row_numbers
 from plait.table._values import list_in, nulls, texts
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ MEDIA = ("image", "audio", "video")
 Cells = list[list[Any]]
 
 
-def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None, *, strict: bool = False) -> Cells:
+def cells(
+    frame: pd.DataFrame, modality: Modality, root: str | None = None, *, whole: bool = True, strict: bool = False
+) -> Cells:
     """The cells of one modality, None where a row has none.
 
     Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
@@ -31,18 +34,20 @@ def cells(frame: pd.DataFrame, modality: Modality, root: str | None = None, *, s
         frame: the rows.
         modality: of any kind but ``tabular``, whose encoder takes the rows themselves.
         root: folder or zip archive that relative paths start from, unless the modality has its own.
+        whole: the rows are a whole table, of which some files must be there; of a piece all may be missing.
         strict: a file that is not there is a broken cell, not an absent one; a vector that cannot be read is an error.
 
     Raises:
         CellError: with ``strict``, a vector cannot be read.
-        TableError: a column holds nothing that its kind can be, or not one of its files is there.
+        TableError: a column holds nothing that its kind can be, or of a whole table not one of its files is there.
     """
     if modality.kind in ("text", "code"):
         return [joined(frame, modality)]
     if modality.kind == "vector":
-        return [_vectors(frame[column], Place(root, modality.root), strict) for column in modality.columns]
+        return [_vectors(frame[c], Place(root, modality.root), whole=whole, strict=strict) for c in modality.columns]
     if modality.kind in MEDIA:
-        return [_media(frame[column], Place(root, modality.root), modality.kind, strict) for column in modality.columns]
+        place = Place(root, modality.root)
+        return [_media(frame[column], place, modality.kind, whole=whole, strict=strict) for column in modality.columns]
     raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
 
 
@@ -65,7 +70,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
     return texts(series)
 
 
-def _media(series: pd.Series, place: Place, kind: str, strict: bool) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -88,25 +93,13 @@ def _media(series: pd.Series, place: Place, kind: str, strict: bool) -> list[Any
             refused += 1
         found.append(cell)
     present = int((~gone).sum())
-    if refused and 1 < refused + len(missing) == present:
+    if whole and refused and 1 < refused + len(missing) == present:
         first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
         raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
     if not strict or len(missing) == named:
-        _tell_missing(missing, named, str(series.name), place)
+        example = f"e.g. {missing[0]!r:.80} under {place.base}" if missing else ""
+        missing_files_of(series, named, len(missing), example, refuse=whole)
     return found
-
-
-def _tell_missing(missing: list[str], named: int, column: str, place: Place) -> None:
-    if not missing:
-        return
-    example = f"e.g. {missing[0]!r:.80} under {place.base}"
-    if named > 1 and len(missing) == named:
-        raise TableError(
-            f"column '{column}': none of its {named:,} files is there ({example}); "
-            "pass the folder or zip archive that they lie in (--root)"
-        )
-    message = f"column '{column}': {len(missing):,} of {named:,} files are not there and count as absent ({example})"
-    warnings.warn(message, PlaitWarning, stacklevel=4)
 
 
 def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
@@ -151,11 +144,12 @@ def vector_of(value: Any) -> np.ndarray | None:
     return found.astype(np.float32)
 
 
-def _vectors(series: pd.Series, place: Place, strict: bool) -> list[np.ndarray | None]:
+def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> list[np.ndarray | None]:
     """Vectors of one width; those that cannot be read, or hold NaN or infinity, are absent and counted."""
     read: list[np.ndarray | None] = []
     broken: dict[int, str] = {}
     gone = nulls(series)
+    rows = row_numbers(series)
     for row, (value, empty) in enumerate(zip(series, gone, strict=True)):
         try:
             read.append(None if empty else _vector_cell(value, place))
@@ -163,9 +157,9 @@ def _vectors(series: pd.Series, place: Place, strict: bool) -> list[np.ndarray |
             broken[row] = str(error)
             read.append(None)
     where = f"column '{series.name}'"
-    if len(broken) == int((~gone).sum()) > 0:
+    if whole and len(broken) == int((~gone).sum()) > 0:
         row, reason = next(iter(broken.items()))
-        raise TableError(f"{where}, row {row}: {reason}")
+        raise TableError(f"{where}, row {rows[row]}: {reason}")
     widths = {v.shape[-1] for v in read if v is not None}
     if len(widths) > 1:
         raise TableError(f"{where}: vectors of different widths ({', '.join(map(str, sorted(widths)))})")
@@ -173,9 +167,9 @@ def _vectors(series: pd.Series, place: Place, strict: bool) -> list[np.ndarray |
     if broken:
         row = min(broken)
         if strict:
-            raise CellError(f"{where}, row {row}: {broken[row]}")
+            raise CellError(f"{where}, row {rows[row]}: {broken[row]}")
         said = f"{len(broken):,} vectors cannot be read, or hold NaN or infinity, and count as absent"
-        warnings.warn(f"{where}: {said} (e.g. row {row}: {broken[row]})", PlaitWarning, stacklevel=4)
+        warnings.warn(f"{where}: {said} (e.g. row {rows[row]}: {broken[row]})", PlaitWarning, stacklevel=4)
     return [None if row in broken else v for row, v in enumerate(read)]
 
 

@@ -33,9 +33,11 @@ def ending_of(path: Path) -> str:
 
 
 def pieces(
-    path: str | Path, rows: int, encoding: str | None = None, *, most: int | None = None
+    path: str | Path, rows: int, encoding: str | None = None, *, most: int | None = None, empty: bool = False
 ) -> Iterator[pd.DataFrame]:
     """The table in frames of at most ``rows`` rows, one after another; cells of text tables are ``object``.
+
+    ``empty``: a table that has columns but no rows is one frame without rows, not an error.
 
     Raises:
         TableError: the file is not what its ending says (the message names the line), or has more than ``most`` rows.
@@ -47,8 +49,9 @@ def pieces(
     for frame in frames:
         found += len(frame)
         _check_rows(path, found, most)
-        yield frame
-    if not found:
+        if len(frame) or empty:
+            yield frame
+    if not found and not empty:
         raise TableError(f"{path}: the table has no rows")
 
 
@@ -76,7 +79,7 @@ def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iter
     _check_encoding(path, told)
     blocks = json_blocks(path, told, rows) if mark is None else csv_blocks(path, told, rows, mark)
     for names, block in _decoded(blocks, path, told):
-        columns = zip(*block, strict=True)
+        columns = zip(*block, strict=True) if block else ([] for _ in names)
         yield pd.DataFrame({name: _objects(cells) for name, cells in zip(names, columns, strict=True)})
 
 
@@ -136,5 +139,7 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
                 table = arrow.Table.from_batches([batch])
                 # An index kept by pandas is a column like any other; whole numbers of 64 bits stay exact beside nulls.
                 yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+            if not file.metadata.num_rows:
+                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
     except (arrow.ArrowException, OSError) as error:
         raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

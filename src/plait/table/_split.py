@@ -60,7 +60,9 @@ def _column(frame: pd.DataFrame, told: Any, what: str) -> pd.Series | None:
         if told not in frame.columns:
             raise TableError(f"{what}: no column '{told}'; {nearest(told, map(str, frame.columns))}")
         return frame[told]
-    values = pd.Series(np.asarray(told) if not isinstance(told, pd.Series) else told.to_numpy())
+    array = told.to_numpy() if isinstance(told, pd.Series) else np.asarray(told)
+    # An object stays one: pandas' own type of text cannot hold half a surrogate pair.
+    values = pd.Series(array, dtype=object if array.dtype.kind in "OU" else None)
     if len(values) != len(frame):
         raise TableError(f"{what}: {len(values)} values for {len(frame)} rows")
     return values

@@ -18,6 +18,18 @@ from plait.table._files import PARQUET, TEXT, ending_of
 from plait.table._values import plain
 
 Write = Callable[[pd.DataFrame], None]
+#: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.
+_ESCAPED = "backslashreplace"
+
+
+def printable(text: str) -> str:
+    r"""A text that every file can hold: half a surrogate pair is written out.
+
+    Example:
+        >>> printable("caf" + chr(0xD83D)), printable("café")
+        ('caf\\ud83d', 'café')
+    """
+    return text.encode("utf-8", _ESCAPED).decode("utf-8")
 
 
 @contextmanager
@@ -61,7 +73,7 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
     mark = TEXT[ending]
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     started = False
-    with opened(path, "wt", encoding="utf-8", newline="") as file:
+    with opened(path, "wt", encoding="utf-8", errors=_ESCAPED, newline="") as file:
 
         def write(frame: pd.DataFrame) -> None:
             nonlocal started
@@ -69,8 +81,10 @@ def _text_writer(path: Path, ending: str) -> Iterator[Write]:
             if mark is None:
                 _write_json(frame, file)
             else:
-                bars = frame.map(lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v)
-                bars.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
+                frame = _each_text(
+                    frame, lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v
+                )
+                frame.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
             started = True
 
         yield write
@@ -114,7 +128,11 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
     def write(frame: pd.DataFrame) -> None:
         shape = opened[0].schema if opened else None
         try:
-            table = arrow.Table.from_pandas(frame, schema=shape, preserve_index=False)
+            table = arrow.Table.from_pandas(
+                _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v),
+                schema=shape,
+                preserve_index=False,
+            )
         except arrow.ArrowException as error:
             raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
         if not opened:
@@ -126,3 +144,13 @@ def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
     finally:
         if opened:
             opened[0].close()
+
+
+def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """The columns of objects changed cell by cell; they stay objects: no other type takes half a surrogate pair."""
+    changed = {
+        name: pd.Series([change(v) for v in column], dtype=object, index=frame.index)
+        for name, column in frame.items()
+        if column.dtype == object
+    }
+    return frame.assign(**{str(name): column for name, column in changed.items()})

@@ -131,7 +131,7 @@ class Single:
         They are kept in the store, the held-out ones under a name of their own: what ``predict`` makes of the same cell comes
         from the encoders that it may use.
         """
-        fingerprint = f"{key.hex()} held out" if folds else encoder.fingerprint()
+        fingerprint = f"{key.hex()} held out" if folds else encoder.store_key()
         known = dict(zip(self.keys, self.keep.get_many(fingerprint, self.keys), strict=True))
         if any(array is None for array in known.values()):
             made = self._embedded(encoder, folds)

@@ -15,7 +15,7 @@ from plait.errors import ConfigError, need
 from plait.features import Featurizer
 from plait.records.memory import give_back
 from plait.schema import Schema
-from plait.table import cells
+from plait.table import cells, row_numbers
 from plait.tasks import Task
 from plait.tokens import Tokens
 from plait.tuning import single
@@ -63,7 +63,7 @@ def tune(
             parts = cells(frame, modality, told.root, strict=told.strict)
             if len(parts) != 1:
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
-            column = Column(parts[0], modality.name, told.strict)
+            column = Column(parts[0], modality.name, told.strict, row_numbers(frame))
             encoder = features.encoders[modality.name]
             one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, told.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()

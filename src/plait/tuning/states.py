@@ -26,7 +26,7 @@ class Lower(Encoder):
     def __init__(self, base: Encoder, layers: int) -> None:
         """All but the last ``layers`` of ``base``."""
         self.base, self.layers = base, layers
-        self.batch_size = base.batch_size  # type: ignore[misc]  # of the class there, of this one here
+        self.batch_size, self.arithmetic = base.batch_size, base.arithmetic  # type: ignore[misc]  # of the class there
 
     def options(self) -> dict[str, Any]:
         """Which encoder, and how many of its layers are cut off."""
@@ -83,7 +83,7 @@ class States:
 def states(base: Encoder, layers: int, column: Column, keep: Keep, progress: bool | None) -> dict[bytes, np.ndarray]:
     """What the lower layers make of every readable cell of the column, by its key; only what is missing is computed."""
     lower = Lower(base, layers)
-    fingerprint = lower.fingerprint()
+    fingerprint = lower.store_key()
     column.encode(lower, keep, fingerprint, Forward(lower), progress, f"{base.name()}, below its last {layers} layers")
     keys, found = list(column.rows), {}
     for start in range(0, len(keys), _CHUNK):
@@ -96,15 +96,18 @@ def states(base: Encoder, layers: int, column: Column, keep: Keep, progress: boo
 
 
 def batches(lengths: np.ndarray, size: int, generator: torch.Generator | None = None) -> Iterator[np.ndarray]:
-    """Places (B,) of ``lengths`` in batches of like length; drawn anew with a generator, else the longest first.
+    """Places (B,) of ``lengths`` in batches: of like length and drawn anew with a generator, else of one length each.
+
+    Without padding what comes out of a cell does not depend on the cells beside it.
 
     Example:
-        >>> [b.tolist() for b in batches(np.array([1, 9, 2, 8]), 2)]
-        [[1, 3], [2, 0]]
+        >>> [b.tolist() for b in batches(np.array([1, 9, 1, 1]), 2)]
+        [[1], [0, 2], [3]]
     """
     if generator is None:
-        order = np.argsort(-lengths, kind="stable")
-        yield from (order[start : start + size] for start in range(0, len(order), size))
+        for length in sorted(set(lengths.tolist()), reverse=True):
+            same = np.flatnonzero(lengths == length)
+            yield from (same[start : start + size] for start in range(0, len(same), size))
         return
     order = torch.randperm(len(lengths), generator=generator).numpy()
     pool = 8 * size  # sorted within, so that little is padded and yet no two epochs have the same batches

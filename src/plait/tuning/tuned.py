@@ -14,7 +14,7 @@ from plait import config
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
 from plait.store._record import halved
-from plait.tokens import Tokens
+from plait.tokens import Tokens, concatenate, of_one_length
 from plait.tuning.lora import merged
 from plait.tuning.settings import Tuning
 
@@ -37,7 +37,7 @@ class Tuned(Encoder):
         """``weights`` of each tuning; without any, ``load_state`` must follow."""
         self.base, self.told, self.weights = base, told, tuple(weights)
         self.kinds, self.licence, self.batch_size = base.kinds, base.licence, base.batch_size  # type: ignore[misc]
-        self.stored = True  # type: ignore[misc]
+        self.stored, self.arithmetic = True, base.arithmetic  # type: ignore[misc]
 
     def options(self) -> dict[str, Any]:
         """The encoder inside, and how it was tuned."""
@@ -116,6 +116,12 @@ class _Whole(nn.Module):
         """As the encoder's own network."""
         tokens: Tokens = self.lower(batch)
         tokens = Tokens(as_stored(tokens), tokens.mask)
+        groups = of_one_length(tokens.mask)
+        parts = [self._mean(Tokens(tokens.x[rows][:, there], tokens.mask[rows][:, there])) for rows, there in groups]
+        order = torch.cat([rows for rows, _ in groups]).argsort()
+        return concatenate(parts).take(order)
+
+    def _mean(self, tokens: Tokens) -> Tokens:
         found = [upper(tokens) for upper in self.uppers]
         return Tokens(torch.stack([part.x for part in found]).mean(0), found[0].mask)
 
