@@ -81,6 +81,8 @@ def fit_table(
         command: what to run to do it again, for the page.
     """
     settings = dict(settings or {})
+    if out is not None:
+        persist.check_folder(out)
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     frame = with_target(frame, found.target)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -17,6 +21,25 @@ from plait.errors import PlaitError, PlaitWarning
 
 class _Interrupted(Exception):  # noqa: N818 - not an error
     """Ctrl-C, under a name that the argument parser does not swallow."""
+
+
+@contextmanager
+def _ending_well() -> Iterator[list[int]]:
+    """Within the block a SIGTERM (of a queue, a container, systemd) ends a command as Ctrl-C does, and is noted."""
+    received: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Commands(TyperGroup):
@@ -51,13 +74,18 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
+    with _ending_well() as received:
+        _run(arguments, received)
+
+
+def _run(arguments: list[str] | None, received: list[int]) -> None:
     try:
         app(args=arguments)
     except PlaitError as error:
         _fail(str(error))
     except (_Interrupted, KeyboardInterrupt):
         _say("stopped", "what was encoded is kept in the store; the same command carries on from there")
-        sys.exit(130)
+        sys.exit(128 + received[0] if received else 130)
     except BrokenPipeError:
         sys.exit(141)
     except OSError as error:

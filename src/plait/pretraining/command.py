@@ -15,6 +15,7 @@ from plait.crossfit import folds_of
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError, nearest
 from plait.estimators import FusionEstimator
+from plait.folders import check_folder
 from plait.inputs import Inputs
 from plait.modelfile import plain
 from plait.prepared import Prepared
@@ -58,6 +59,8 @@ def pretrain(
     settings = dict(settings or {})
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
+    if out is not None:
+        check_folder(out)
     frame = with_target(frame, found.target)
     one = _only(found, modality)
     schema.validate(one, frame)

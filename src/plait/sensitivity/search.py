@@ -14,6 +14,7 @@ import pandas as pd
 from plait import modelfile
 from plait import schema as schemas
 from plait.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
+from plait.folders import claim_folder
 from plait.progress import track
 from plait.schema import Schema
 from plait.sensitivity.journal import Journal
@@ -108,7 +109,7 @@ def sensitivity(
         "sampler": sampler,
         "seed": seed,
     }
-    folder = Path(out)
+    folder = claim_folder(out, ["report.html", "summary.json"])
     with Journal(folder) as journal:
         searches = [_Search(w, schema_by[w.name], journal, fixed, common, fields, objective) for w in ways]
         left = sum(max(0, trials - s.count) for s in searches)
