@@ -72,6 +72,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
     return loader.construct_mapping(node, deep=deep)
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     word = str(loader.construct_scalar(node))
     return int(word, 0 if word[:2] in ("0o", "0x") else 10)
@@ -84,9 +88,9 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 for _name in ("binary", "set", "omap", "pairs"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", yaml.SafeLoader.construct_undefined)
+    _Loader.yaml_constructors.pop(f"tag:yaml.org,2002:{_name}", None)
 
 
 def read_yaml_node(text: str, where: str) -> yaml.Node | None:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from plait import automatic, fitting, modelfile, preparing, rows
 from plait.checkpoint import Checkpoints
+from plait.checks import Count, Natural, NonNegative, Part, Positive, Seed, Share, Width, Within
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
 from plait.errors import ConfigError, TableError
@@ -25,6 +26,7 @@ from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.scaling import Scaler
 from plait.schema import Schema
+from plait.setting_checks import check_settings
 from plait.store import Store
 from plait.targets import Labels, indicator_of, target_array
 
@@ -104,25 +106,25 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     network: str | Mapping[str, Any] = "fusion"
     fusion: str | Mapping[str, Any] = "concat"
     depth: str | int = "early"
-    layers: int = 2
-    width: int | str | None = None
-    branches: tuple[str, ...] = ("joint", "linear", "own")
-    members: int | None = None
-    components: int = 256
-    dropout: float | None = None
-    input_dropout: float | None = None
-    modality_dropout: float | Mapping[str, Any] = 0.2
-    smoothing: float = 0.0
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    encoder_learning_rate: float | Mapping[str, float] | None = None
-    warmup: float = 0.1
-    thaw: int | Mapping[str, Any] = 0
-    weight_decay: float = 0.2
-    patience: int = 10
-    max_weights: int = 1_000_000
-    class_weight: str | Mapping[Any, float] | None = None
+    layers: Annotated[int, Within(0, 1000)] = 2
+    width: Width | Literal["match"] | None = None
+    branches: Sequence[str] = ("joint", "linear", "own")
+    members: Annotated[int, Within(1, 1000)] | None = None
+    components: Count = 256
+    dropout: Part | None = None
+    input_dropout: Part | None = None
+    modality_dropout: Share | Mapping[str, Any] = 0.2
+    smoothing: Part = 0.0
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    encoder_learning_rate: Positive | Mapping[str, Positive] | None = None
+    warmup: Share = 0.1
+    thaw: Natural | Mapping[str, Any] = 0
+    weight_decay: NonNegative = 0.2
+    patience: Count = 10
+    max_weights: Count = 1_000_000
+    class_weight: Literal["balanced"] | Mapping[Any, NonNegative] | None = None
     partial: bool = False
     strict: bool = False
     record_epochs: bool = False
@@ -131,7 +133,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     device: str = "auto"
     store: str | None = None
     progress: bool | None = None
-    random_state: int | None = 0
+    random_state: Seed | np.random.RandomState | None = 0
 
     _regressor: ClassVar[bool] = False
 
@@ -149,6 +151,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
+        check_settings(self)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
         if len(target) != len(frame):

@@ -15,7 +15,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from plait import schema
+from plait import checks, schema
 from plait.aligner import _cells, _file, _prompts
 from plait.aligner._cells import Cells
 from plait.aligner._index import Hit, Index
@@ -24,6 +24,7 @@ from plait.alignment._cosine import unit
 from plait.alignment._make import make_stage
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
+from plait.checks import Seed
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, TableError, nearest
 from plait.features import Featurizer
@@ -69,7 +70,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     strict: bool = False
     store: str | None = None
     progress: bool | None = None
-    random_state: int = 0
+    random_state: Seed = 0
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class ModalityAligner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         """
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
+        checks.check(self)
         frame = X.set_axis([str(c) for c in X.columns], axis=1)
         self.stage_: Alignment = make_stage(self.stage)
         self.schema_: Schema = _cells.schema_of(self.modalities, frame, self.root, self.group)

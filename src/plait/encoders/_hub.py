@@ -54,10 +54,9 @@ class HubEncoder(Encoder):
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""
-        if not isinstance(self.model, str) or not self.model.strip():
+        super().__post_init__()
+        if not self.model.strip():
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
-        if self.revision is not None and not isinstance(self.revision, str):
-            raise ConfigError(f"encoder {self.name()}: revision must be text (quote it), found {self.revision!r}")
         self._commit = self.revision or PINNED.get(self.repository())
         self._folder: Path | None = None
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from plait import registry
+from plait.checks import Within
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_choice, check_whole
 from plait.encoders._default import default_encoder
 from plait.errors import ConfigError
 from plait.media import video
@@ -46,14 +46,13 @@ class VideoFrames(Encoder):
     licence: ClassVar[str] = "code Apache-2.0; weights as the image encoder's"
     batch_size: ClassVar[int] = 8
 
-    frames: int = 15
+    frames: Annotated[int, Within(1, 1000)] = 15
     image_encoder: str = ""
-    pool: str = "max"
+    pool: Literal["max", "mean", "none"] = "max"
 
     def __post_init__(self) -> None:
         """Make the image encoder."""
-        check_whole(self, frames=1)
-        check_choice(self, "pool", ("max", "mean", "none"))
+        super().__post_init__()
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.image_encoder = self.image_encoder or default_encoder("image")
         variant = cast(type[Encoder], registry.find("encoders", self.image_encoder))
