@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from plait.documents import read_json
 from plait.errors import ModelError
 
 try:
@@ -193,11 +194,11 @@ def _pinned(target: Path) -> bool:
 def _ours(place: Path) -> set[str] | None:
     """Files that plait wrote into a folder, by their paths in it; None where it wrote nothing there."""
     try:
-        told = json.loads((place / LIST).read_bytes())
+        told = read_json((place / LIST).read_bytes())
         names = told["files"] if isinstance(told, dict) else None
         if isinstance(names, list) and all(isinstance(name, str) and _is_inside(name) for name in names):
             return set(names)
-    except (OSError, ValueError, KeyError, RecursionError):
+    except (OSError, ValueError, KeyError):
         pass  # no list, or none that can be read: the folder is judged by its model
     if not _is_model(place / MODEL):
         return None

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from plait.documents import read_json
 from plait.errors import ModelError
 from plait.folders import check_folder, whole_folder, write_file
 
@@ -61,7 +62,9 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
         raise ModelError(
             f"{place / WEIGHTS}: cannot be read ({error.strerror}); the model folder is incomplete"
         ) from None
-    expected = manifest["weights"]
+    expected = manifest.get("weights")
+    if not isinstance(expected, dict) or not {"bytes", "digest"} <= set(expected):
+        raise ModelError(f"{place / MANIFEST}: does not say which weights are its own; copy the folder again")
     if len(weights) != expected["bytes"]:
         raise ModelError(
             f"{place / WEIGHTS}: {len(weights)} bytes, expected {expected['bytes']}; copy the folder again"
@@ -69,20 +72,21 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     if _digest(weights) != expected["digest"]:
         raise ModelError(f"{place / WEIGHTS}: its content was altered (digest differs); copy the folder again")
     try:
-        return manifest, load(weights)
-    except SafetensorError as error:
+        arrays = load(weights)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{place / WEIGHTS}: not a safetensors file ({error})") from None
+    return manifest, arrays
 
 
 def _read_manifest(place: Path) -> dict[str, Any]:
     path = place / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{place}: has no {MANIFEST}; it is not a model folder") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
         raise ModelError(f"{path}: has no format number; it is not a plait model")
     if manifest["format"] > FORMAT:
         raise ModelError(f"{path}: format {manifest['format']}, this plait reads up to {FORMAT}; upgrade plait")
@@ -94,9 +98,9 @@ def _read_manifest(place: Path) -> dict[str, Any]:
 def is_manifest(path: Path) -> bool:
     """Whether a file is the manifest of a model that plait wrote, of whatever format."""
     try:
-        told = json.loads(path.read_bytes())
+        told = read_json(path.read_bytes())
         return (
             isinstance(told, dict) and isinstance(told.get("format"), int) and told.get("checksum") == _checksum(told)
         )
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plait.errors import ConfigError, MissingDependencyError, TableError
+from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning, TableError
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
@@ -58,9 +59,20 @@ class Index:
 
     @classmethod
     def restore(cls, vectors: np.ndarray, labels: Sequence[Any], how: str) -> Index:
-        """From what was saved, to the bit."""
+        """From what was saved, to the bit; exact where no package for a graph is installed, with a warning."""
+        if how not in ("exact", "approximate") or vectors.ndim != 2 or len(labels) != len(vectors):
+            raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
         found = cls.__new__(cls)
-        found._put(vectors, list(labels), how)
+        if how == "approximate" and find_spec("hnswlib") is None and find_spec("faiss") is None:
+            warnings.warn(
+                "the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly",
+                PlaitWarning,
+                stacklevel=2,
+            )
+            found._put(vectors, list(labels), "exact")
+            found.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
+        else:
+            found._put(vectors, list(labels), how)
         return found
 
     def __len__(self) -> int:

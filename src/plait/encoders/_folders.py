@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from plait.documents import read_json
 from plait.errors import ConfigError, ModelError
 
 #: ``kind`` in a folder's model.json -> the encoder that takes it.
@@ -32,7 +32,7 @@ def encoder_of_folder(folder: str) -> dict[str, Any]:
     """
     path = Path(folder, "model.json")
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"

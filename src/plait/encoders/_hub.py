@@ -16,7 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
-from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.encoders._hub_files import (
+    COMMIT,
+    WEIGHTS,
+    Alternatives,
+    _line,
+    folder_digest,
+    has_safetensors,
+    locate,
+    may_download,
+)
 from plait.encoders._text_cells import cut
 from plait.errors import ConfigError, PlaitWarning, need
 
@@ -59,6 +68,7 @@ class HubEncoder(Encoder):
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
         self._commit = self.revision or PINNED.get(self.repository())
         self._folder: Path | None = None
+        self._may_download = may_download()
 
     def repository(self) -> str:
         """The model's full name on the hub, or its folder."""
@@ -67,7 +77,7 @@ class HubEncoder(Encoder):
     def folder(self) -> Path:
         """The model's folder, fetched if need be."""
         if self._folder is None:
-            self._folder = locate(self.repository(), self._commit, self.needs)
+            self._folder = locate(self.repository(), self._commit, self.needs, download=self._may_download)
         return self._folder
 
     def weights_id(self) -> str:
