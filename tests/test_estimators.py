@@ -263,7 +263,7 @@ def test_cells_of_ten_thousand_characters(fitted: FusionClassifier) -> None:
         ({"encoders": {"text": "logmel"}}, ConfigError, "takes audio, not text"),
         ({"fusion": "konkat"}, ConfigError, "did you mean 'concat'"),
         ({"depth": "erly"}, ConfigError, "did you mean 'early'"),
-        ({"members": 0}, ConfigError, "at least one"),
+        ({"members": 0}, ConfigError, "members must be a whole number from 1 to 1,000, found 0"),
         ({"task": "regression"}, ConfigError, "classification or multilabel"),
         ({"class_weight": {"nobody": 2.0}}, PlaitError, "class_weight"),
     ],

@@ -21,7 +21,7 @@ from plait.checkpoint import Checkpoints
 from plait.checks import Count, Natural, NonNegative, Part, Positive, Seed, Share, Width, Within
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
-from plait.errors import ConfigError, TableError
+from plait.errors import ConfigError, ModelError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.scaling import Scaler
@@ -245,6 +245,10 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     def _decoded(self, inputs: Inputs) -> np.ndarray:
         members = self.members_
         found: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        if not np.isfinite(found).all():
+            raise ModelError(
+                "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
+            )
         return found / found.sum(1, keepdims=True) if members.task.name == "classification" else found
 
     def predict(self, X: Any) -> np.ndarray:

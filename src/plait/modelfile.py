@@ -89,12 +89,19 @@ def load(folder: str | Path) -> Any:
     """
     manifest, arrays = persist.read_model(folder)
     try:
+        _check_finite(arrays)
         with named_by_a_file():
             return _rebuild(manifest, arrays)
-    except PlaitError:
-        raise
+    except PlaitError as error:
+        raise ModelError(f"{folder}: {error}") from error
     except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
         raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
+            raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
 def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
@@ -127,6 +134,8 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])
+    if len(mixture.prior) != task.out_dim:
+        raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     model.advised_ = {}
     model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
     return model

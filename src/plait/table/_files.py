@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.errors import TableError, nearest, need
+from plait.errors import PlaitError, TableError, nearest, need
 from plait.table._text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 
 #: Ending -> what separates cells, None for JSON.
@@ -125,5 +125,15 @@ def _parquet(path: Path, rows: int) -> Iterator[pd.DataFrame]:
             for batch in file.iter_batches(batch_size=rows, columns=names):
                 table = arrow.Table.from_batches([batch])
                 yield table.to_pandas(ignore_metadata=True)  # an index kept by pandas is a column like any other
-    except (arrow.ArrowException, OSError) as error:
+    except PlaitError:
+        raise
+    except (
+        arrow.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
         raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None
