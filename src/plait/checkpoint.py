@@ -24,7 +24,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from plait.documents import read_json
 from plait.errors import ConfigError, PlaitWarning
 from plait.networks._dropout import Masks
 from plait.optimiser import AdamW
@@ -76,12 +75,12 @@ class Checkpoint:
             with safe_open(self.path, framework="numpy") as file:
                 words = file.metadata()
                 held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = read_json(words["plait"])
+            facts = json.loads(words["plait"])  # losses may be infinite
             if facts["format"] != FORMAT:
                 return None
             if words["digest"] != _digest(words["plait"], held):
                 raise ValueError("its content was altered: the digest differs")
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             self.refuse(error)
             return None
         return {name: torch.from_numpy(array) for name, array in held.items()}, facts

@@ -34,7 +34,7 @@ class Within:
 
     def holds(self, value: Any) -> bool:
         """Whether a number lies within."""
-        if not self.infinite and not math.isfinite(value):
+        if not self.infinite and not isinstance(value, numbers.Integral) and not math.isfinite(value):
             return False
         inside = self.low <= value <= self.high  # False for NaN
         return bool(inside and not (self.above and value == self.low) and not (self.below and value == self.high))
@@ -133,7 +133,15 @@ def problem(value: Any, hint: Any) -> str | None:
     meant = nearest(value, words) if isinstance(value, str) and all(isinstance(w, str) for w in words) and words else ""
     guess = f" ({meant})" if meant.startswith("did") else ""
     advice = "; YAML 1.2 has only true and false" if _is_flag(value) and bool in _parts(hint) else ""
-    return f"must be {describe(hint)}, found {value!r:.60}{guess}{advice}"
+    return f"must be {describe(hint)}, found {shown(value)}{guess}{advice}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is written, not longer than fits into a line."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
 
 
 @cache

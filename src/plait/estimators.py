@@ -105,7 +105,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     align: Mapping[str, Any] | None = None
     network: str | Mapping[str, Any] = "fusion"
     fusion: str | Mapping[str, Any] = "concat"
-    depth: str | int = "early"
+    depth: str | Annotated[int, Within(0, 1000)] = "early"
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
     branches: Sequence[str] = ("joint", "linear", "own")
