@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import json
 import random
 import shutil
 import warnings
@@ -16,8 +17,9 @@ import pandas as pd
 import pytest
 
 import plait
-from plait import FusionClassifier, persist
+from plait import FusionClassifier, persist, registry, schema
 from plait.errors import PlaitError
+from plait.table import read_table
 
 ODD: tuple[Any, ...] = (
     None,
@@ -120,6 +122,10 @@ def rewritten(source: Path, place: Path, manifest: dict[str, Any], arrays: dict[
     return place
 
 
+#: Changes; a run by hand of 300 left no trace.
+TRIALS = 60
+
+
 def test_a_model_that_was_tampered_with_is_one_clear_line(model: Path, tmp_path: Path) -> None:
     """Seeded changes of the manifest and of the arrays: it loads and predicts, or says in one line what is wrong."""
     manifest, arrays = persist.read_model(model)
@@ -150,4 +156,104 @@ def test_a_model_that_was_tampered_with_is_one_clear_line(model: Path, tmp_path:
     assert refused > TRIALS / 4
 
 
-TRIALS = 60
+@pytest.mark.parametrize(
+    "text", ['{"format": 1, "a": ' + "[" * 100_000, '{"format": NaN}', '{"format": true}', "[]", "9" * 5000]
+)
+def test_a_manifest_that_is_none(text: str, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    (tmp_path / "m" / "model.json").write_text(text)
+    with pytest.raises(PlaitError, match="model.json"):
+        plait.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("key", ["store", "checkpoint", "tensorboard"])
+def test_nothing_is_written_where_a_strangers_model_says(
+    key: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, arrays = persist.read_model(model)
+    manifest["settings"][key] = str(tmp_path / "theirs")
+    monkeypatch.setenv("PLAIT_STORE", str(tmp_path / "mine"))
+    again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+    again.progress = False
+    assert len(again.predict(table(5)[0])) == 5
+    assert not (tmp_path / "theirs").exists()
+    assert getattr(again, key) is None
+    assert (tmp_path / "mine").exists() == (key == "store")  # the model of the others keeps nothing
+
+
+def test_a_saved_model_does_not_carry_the_store_of_its_fit(tmp_path: Path) -> None:
+    frame, y = table()
+    fields: dict[str, Any] = {"members": 1, "width": 8, "epochs": 1, "progress": False}
+    text = {"text": {"kind": "text", "columns": ["story"], "encoder": "hashed_ngrams"}}
+    fitted = FusionClassifier(modalities=text, store=str(tmp_path / "fit"), **fields).fit(frame, y)
+    saved = fitted.save(tmp_path / "m")
+    assert plait.load(saved).store is None
+    assert str(tmp_path / "fit") not in (saved / "model.json").read_text()
+
+
+def test_a_file_never_makes_the_network_be_asked(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked: list[Any] = []
+    monkeypatch.setattr(hub.HfApi, "model_info", lambda *a, **k: asked.append(a))
+    monkeypatch.setattr(hub, "snapshot_download", lambda *a, **k: asked.append(a))
+    manifest, arrays = persist.read_model(model)
+    for commit in (None, "0" * 40):
+        options = {"model": "evil/tracker", "revision": commit, "prompt": "", "max_tokens": 0}
+        manifest["encoders"]["text"] |= {"name": "sentence_transformer", "options": options, "state": {}}
+        if commit:  # a fingerprint that fits needs no look at the weights
+            encoder = registry.find("encoders", "sentence_transformer")(**options)
+            manifest["encoders"]["text"]["fingerprint"] = encoder.fingerprint()
+        rewritten(model, tmp_path / "m", manifest, arrays)
+        with pytest.raises(PlaitError, match="nothing is fetched on the word of a file.*PLAIT_DOWNLOAD=1"):
+            plait.load(tmp_path / "m").predict(table(5)[0])
+    assert asked == []
+    monkeypatch.setenv("PLAIT_DOWNLOAD", "1")
+    with pytest.raises(PlaitError):
+        plait.load(tmp_path / "m").predict(table(5)[0])
+    assert asked, "who asks for it gets it"
+
+
+def test_results_that_were_changed_are_left_out_or_named(tmp_path: Path) -> None:
+    """Seeded changes of a results file and of predictions: a report, or one line."""
+    from plait.study import Results
+    from study_results import Plan, make
+
+    source = make(tmp_path / "s", Plan())
+    lines = [json.loads(line) for line in (source / "results.jsonl").read_text().splitlines()]
+    draw = random.Random(0)
+    for _ in range(60):
+        told = [mutated(line, draw) if number == 0 else line for number, line in enumerate(lines)]
+        (source / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = Results.open(source)
+            found.runs, found.frame, found.status(), found.summary()
+    (source / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = lines[0]["run"]
+    for content in (b"", b"PK", b"x" * 100):
+        (source / "runs" / run / "predictions.npz").write_bytes(content)
+        with pytest.raises(PlaitError, match="is damaged"):
+            Results.open(source).predictions(run)
+    for name, text in (("study.json", "[" * 10**5), ("study.json", '{"format": 1, "name": 3, "runs": 1}')):
+        (source / name).write_text(text)
+        with pytest.raises(PlaitError, match=r"study\.json"):
+            Results.open(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.jsonl", '{"a": ' + "9" * 4301 + "}\n", "line 1: not valid JSON"),
+        ("t.jsonl", '{"a": ' + "[" * 100_000 + "}\n", "line 1: not valid JSON"),
+        ("t.parquet", "PAR1" + "x" * 100 + "PAR1", "not a readable Parquet file"),
+    ],
+)
+def test_a_table_that_is_damaged(name: str, text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PlaitError, match=said):
+        read_table(tmp_path / name)
+
+
+def test_a_cell_of_brackets_is_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{'[' * 3000}{']' * 3000},{i}\n" for i in range(20)))
+    assert schema.infer(read_table(tmp_path / "t.csv")) is not None

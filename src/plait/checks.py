@@ -217,7 +217,8 @@ def describe(hint: Any) -> str:
         'a number from 0 to 1 or a mapping of names to a number from 0 to 1'
     """
     parts = _parts(hint)
-    words = list(dict.fromkeys(_described(p) for p in parts if _bare(p) is not type(None) or len(parts) == 1))
+    plain = [p for p in parts if _bare(p) is not type(None) and not _is_other(_bare(p))] or parts
+    words = list(dict.fromkeys(map(_described, plain)))
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
@@ -295,6 +296,16 @@ def _is_mapping(kind: Any) -> bool:
 def _is_sequence(kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     return isinstance(origin, type) and issubclass(origin, Sequence) and origin not in (str, bytes)
+
+
+def _is_other(kind: Any) -> bool:
+    """A class of a library, which only Python can give."""
+    return (
+        isinstance(kind, type)
+        and kind not in (int, float, str, bool)
+        and not _is_mapping(kind)
+        and not _is_sequence(kind)
+    )
 
 
 def _is_flag(value: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import config, persist, schema, table
+from plait import checks, config, persist, schema, table
 from plait.baselines import baselines
 from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
@@ -23,6 +23,7 @@ from plait.explanation import Explanation, explain
 from plait.leaks import leaks
 from plait.records import memory
 from plait.schema import Schema
+from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
 
 
@@ -81,17 +82,20 @@ def fit_table(
         command: what to run to do it again, for the page.
     """
     settings = dict(settings or {})
-    if out is not None:
-        persist.check_folder(out)
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
+    model = make_model(found, settings)
+    check_settings(model)
+    if split_column is None:
+        checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
+    if out is not None:
+        persist.check_folder(out)
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
     warned = leaks(frame, found)
     for leak in warned:
         warnings.warn(str(leak["message"]), PlaitWarning, stacklevel=2)
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
-    model = make_model(found, settings)
     target = target_values(frame[found.target], found.task)
     seen, held_out = frame.iloc[train], frame.iloc[test].reset_index(drop=True)
     groups = None if group is None else seen[group].to_numpy()
@@ -200,8 +204,7 @@ def split_rows(
                 f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}"
             )
         return train, test
-    if not 0 < fraction < 1:
-        raise ConfigError(f"test_fraction {fraction}: expected a share between 0 and 1")
+    checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
     stratify = frame[found.target] if found.task == "classification" and group is None else None
     groups = None if group is None else frame[group]
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)

@@ -23,6 +23,7 @@ from plait.pretraining import regime
 from plait.pretraining.folder import Saved, write
 from plait.records.asked import listeners, watching
 from plait.schema import Modality, Schema
+from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
 from plait.workflow import make_model, split_rows
 
@@ -59,10 +60,12 @@ def pretrain(
     settings = dict(settings or {})
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
+    one = _only(found, modality)
+    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {one.modalities[0].name: "pretrain"}})
+    check_settings(model)
     if out is not None:
         check_folder(out)
     frame = with_target(frame, found.target)
-    one = _only(found, modality)
     schema.validate(one, frame)
     if test_fraction or split_column is not None:
         seed = int(settings.get("random_state") or 0)
@@ -72,8 +75,6 @@ def pretrain(
         target, frame = _part(target, kept), frame.iloc[kept].reset_index(drop=True)
     else:
         target, held_out = target_values(frame[found.target], found.task), None
-    name = one.modalities[0].name
-    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {name: "pretrain"}})
     groups = None if group is None else frame[group].to_numpy()
     saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
     if out is not None:
