@@ -218,7 +218,10 @@ def test_results_that_were_changed_are_left_out_or_named(tmp_path: Path) -> None
     from plait.study import Results
     from study_results import Plan, make
 
-    source = make(tmp_path / "s", Plan())
+    source = make(
+        tmp_path / "s",
+        Plan(skill=lambda place: 0.7, variants={"a": {"depth": "early"}, "b": {"depth": "late"}}, seeds=(0, 1)),
+    )
     lines = [json.loads(line) for line in (source / "results.jsonl").read_text().splitlines()]
     draw = random.Random(0)
     for _ in range(60):
