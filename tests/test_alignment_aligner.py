@@ -362,7 +362,12 @@ def test_folders_that_are_broken_or_something_else(fitted: ModalityAligner, tmp_
 
 def test_a_folder_holds_nothing_that_runs(fitted: ModalityAligner, tmp_path: Path) -> None:
     fitted.save(tmp_path / "a")
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {"model.json", "weights.safetensors", "README.md"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        "model.json",
+        "weights.safetensors",
+        "README.md",
+        ".plait.json",
+    }
 
 
 # -- as an encoder ---------------------------------------------------------------------------------------------------
