@@ -22,8 +22,11 @@ def check_settings(estimator: Any) -> None:
     Raises:
         ConfigError: the message names every field, what it must be and what was found.
     """
-    found = (check_value(name, value) for name, value in estimator.get_params(deep=False).items())
-    checks.refuse(text for text in found if text)
+    settings = estimator.get_params(deep=False)
+    found = {name: text for name, value in settings.items() if (text := check_value(name, value))}
+    if list(found) == ["encoders"]:
+        _encoder("", settings["encoders"])  # of a broken folder its own error
+    checks.refuse(found.values())
 
 
 def check_value(name: str, value: Any) -> str | None:
@@ -69,7 +72,7 @@ def _encoder(modality: str, value: Any) -> str | None:
     if not isinstance(options, Mapping):
         return f"encoders.{modality}: expected a name, or {{name: ..., option: ...}}, found {value!r:.60}"
     if is_folder(str(options.get("name"))):
-        encoder_of_folder(str(options["name"]))
+        encoder_of_folder(str(options["name"]))  # a ModelError
     elif "name" in options:
         variant = registry.find("encoders", str(options["name"]))
         given = {k: v for k, v in options.items() if k != "name"}
