@@ -433,7 +433,12 @@ def test_folders_that_are_broken_or_something_else(fitted: ModalityAligner, tmp_
 
 def test_a_folder_holds_nothing_that_runs(fitted: ModalityAligner, tmp_path: Path) -> None:
     fitted.save(tmp_path / "a")
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {"model.json", "weights.safetensors", "README.md"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        "model.json",
+        "weights.safetensors",
+        "README.md",
+        ".plait.json",
+    }
 
 
 # -- as an encoder ---------------------------------------------------------------------------------------------------
@@ -669,3 +674,17 @@ def test_nothing_heavy_is_imported_with_the_commands() -> None:
     code = "import plait.cli, plait.cli.align, sys; print(*[m for m in ('torch', 'pandas', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_an_approximate_index_is_searched_exactly_where_no_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.aligner import _index
+    from plait.errors import PlaitWarning
+
+    monkeypatch.setattr(_index, "find_spec", lambda name: None)
+    vectors = np.eye(3, dtype=np.float32)
+    with pytest.warns(PlaitWarning, match="searched exactly"):
+        found = _index.Index.restore(vectors, ["a", "b", "c"], "approximate")
+    assert found.search(vectors[1:2], 1)[0][0].label == "b"
+    assert found.how == "approximate"  # saved again and loaded elsewhere, it has its graph
+    with pytest.raises(ModelError, match="index: 2 labels"):
+        _index.Index.restore(vectors, ["a", "b"], "exact")

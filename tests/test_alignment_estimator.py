@@ -208,7 +208,7 @@ def test_a_number_is_predicted_too() -> None:
         ({"tabular": {"anchors": ["text"], "temperature": 5.0}}, "temperature"),
         ({"tabular": {"anchors": ["text"], "keep": "yes"}}, "keep"),
         ({"tabular": {"anchors": ["text"], "joint": 0}}, "joint"),
-        ("tabular", "modality -> anchors"),
+        ("tabular", "align must be a mapping"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused_before_anything_is_encoded(align: object, match: str) -> None:

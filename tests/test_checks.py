@@ -41,7 +41,7 @@ def test_bounds_belong_to_it_unless_it_must_be_above() -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"held_out": "much"}, "alignment context: held_out must be a number from 0, found 'much'"),
+        ({"held_out": "much"}, "alignment context: held_out must be a number from 0 to below 1, found 'much'"),
         ({"learning_rate": "fast"}, "alignment context: learning_rate must be a number above 0, found 'fast'"),
         ({"epochs": True}, "alignment context: epochs must be a whole number from 1, found True"),
     ],

@@ -253,7 +253,7 @@ def test_parse(told: Any, options: Any) -> None:
         ({}, "no condition is named"),
         ("{blur: [}", "not valid YAML"),
         ("blur:image:strength=[", "not valid YAML"),
-        ("absent:image=1.5", "the rate of 'image' must be a number from 0 to 1, found 1.5"),
+        ("absent:image=1.5", "rates of 'image' must be a number from 0 to 1, found 1.5"),
         ("absent:image=-0.1", "from 0 to 1"),
         ({"absent": {"image": "half"}}, "from 0 to 1, found 'half'"),
         ({"absent": {"patterns": {"image": 0.7, "text": 0.7}}}, "at most 1 together"),

@@ -392,7 +392,7 @@ def test_the_papers_sizes() -> None:
         ({"kernel": 2}, "kernel must be odd"),
         ({"pool": 0}, "pool must be a whole number from 1"),
         ({"dense": 1.5}, "dense must be a whole number"),
-        ({"precision": "float16"}, "unknown precision"),
+        ({"precision": "float16"}, "precision must be auto, fast or float32"),
         ({"units": 3}, "unknown field 'units'"),
     ],
 )

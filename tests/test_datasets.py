@@ -396,7 +396,7 @@ def test_pairs_follow_the_seed(data_root: Path) -> None:
 
 
 def test_pairs_must_be_positive() -> None:
-    with pytest.raises(ConfigError, match="pairs >= 1"):
+    with pytest.raises(ConfigError, match="pairs must be a whole number from 1, found 0"):
         AvDigits(pairs=0)
 
 

@@ -691,7 +691,7 @@ def test_a_changed_folder_is_another_encoder(tiny: Callable[[str], Path], tmp_pa
         ("codebert", {"pool": "frist"}, "did you mean 'first'"),
         ("codebert", {"max_tokens": 0}, "max_tokens must be a whole number from 1"),
         ("wav2vec2", {"max_seconds": True}, "max_seconds must be a number"),
-        ("transformers_image", {"pool": 3}, "unknown pool 3"),
+        ("transformers_image", {"pool": 3}, "pool must be auto, first or mean, found 3"),
         ("sentence_transformer", {"prompt": 3}, "prompt must be text"),
     ],
 )

@@ -325,10 +325,10 @@ def test_says_its_licence_and_that_it_must_be_trained(case: Case) -> None:
     ("name", "options", "told"),
     [
         ("cnn", {"size": 8}, "size must be a whole number from 16"),
-        ("cnn", {"channels": 2}, "unknown channels 2; known: 1, 3"),
-        ("cnn", {"channels": True}, "unknown channels"),
+        ("cnn", {"channels": 2}, "channels must be 1 or 3, found 2"),
+        ("cnn", {"channels": True}, "channels must be 1 or 3"),
         ("cnn", {"width": "64"}, "width must be a whole number"),
-        ("resnet", {"depth": 50}, "unknown depth 50; known: 18, 34"),
+        ("resnet", {"depth": 50}, "depth must be 18 or 34, found 50"),
         ("resnet", {"size": 16}, "from 32"),
         ("spectrogram_cnn", {"bins": 20}, "bins must be a multiple of 8"),
         ("spectrogram_cnn", {"max_seconds": 0}, "max_seconds must be a number from 0.05 to 120"),

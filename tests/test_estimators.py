@@ -189,7 +189,8 @@ def test_saved_and_loaded_predicts_the_same(fitted: FusionClassifier, tmp_path: 
     np.testing.assert_array_equal(fitted.predict_proba(frame), again.predict_proba(frame))
     assert fitted.predict(frame).tolist() == again.predict(frame).tolist()
     assert again.record_["seed"] == 0
-    assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.json", "weights.safetensors", "README.md"}
+    written = {p.name for p in (tmp_path / "model").iterdir()}
+    assert written == {"model.json", "weights.safetensors", "README.md", ".plait.json"}
     assert sum(p.stat().st_size for p in (tmp_path / "model").iterdir()) < 10_000_000
     again.save(tmp_path / "again")
     np.testing.assert_array_equal(load(tmp_path / "again").predict_proba(frame), fitted.predict_proba(frame))
@@ -341,7 +342,7 @@ def test_cells_of_ten_thousand_characters(fitted: FusionClassifier) -> None:
         ({"encoders": {"text": "logmel"}}, ConfigError, "takes audio, not text"),
         ({"fusion": "konkat"}, ConfigError, "did you mean 'concat'"),
         ({"depth": "erly"}, ConfigError, "did you mean 'early'"),
-        ({"members": 0}, ConfigError, "at least one"),
+        ({"members": 0}, ConfigError, "members must be a whole number from 1 to 1,000, found 0"),
         ({"task": "regression"}, ConfigError, "classification or multilabel"),
         ({"class_weight": {"nobody": 2.0}}, PlaitError, "class_weight"),
     ],

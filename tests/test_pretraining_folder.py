@@ -77,8 +77,13 @@ def test_a_folder_gives_back_what_was_saved(folder: Path) -> None:
     assert told["task"] == {"name": "classification", "target": "label", "classes": sorted(WORDS)}
     assert told["record"]["epochs"] == 4
     assert told["record"]["rows"] + told["record"]["held_out_rows"] == 76  # 15 % of 90 rows are left out
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model.json", "weights.safetensors"]
-    assert "mlp, pretrained for label" in (folder / "README.md").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".plait.json",
+        "README.md",
+        "model.json",
+        "weights.safetensors",
+    ]
+    assert "mlp, pretrained for `label`" in (folder / "README.md").read_text()
 
 
 def test_frozen_it_gives_the_same_tokens_as_the_network_inside(folder: Path) -> None:

@@ -177,12 +177,12 @@ def test_when_each_encoder_thaws() -> None:
 @pytest.mark.parametrize(
     ("told", "match"),
     [
-        ({"warmup": 1.5}, r"warmup \(share of the steps\) must be a number from 0 to 1, found 1.5"),
-        ({"warmup": "x"}, "warmup .* must be a number from 0 to 1, found 'x'"),
-        ({"encoder_learning_rate": 0.0}, "encoder_learning_rate of 'a' must be a number above 0, found 0.0"),
+        ({"warmup": 1.5}, "warmup must be a number from 0 to 1, found 1.5"),
+        ({"warmup": "x"}, "warmup must be a number from 0 to 1, found 'x'"),
+        ({"encoder_learning_rate": 0.0}, "encoder_learning_rate must be a number above 0"),
         ({"encoder_learning_rate": {"c": 0.1}}, "encoder_learning_rate: unknown field 'c'"),
-        ({"thaw": -1}, r"thaw: after \(epochs\) must be a whole number from 0, found -1"),
-        ({"thaw": {"a": {"afer": 1}}}, "thaw of 'a': unknown field 'afer'"),
+        ({"thaw": -1}, "thaw must be a whole number from 0 or a mapping"),
+        ({"thaw": {"a": {"afer": 1}}}, "thaw.a: unknown field 'afer'"),
         ({"thaw": {"c": 1}}, "thaw: unknown field 'c'"),
         ({"thaw": {"a": 1.5}}, "found 1.5"),
         (

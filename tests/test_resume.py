@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from plait import FusionClassifier, FusionRegressor, checkpoint, load, tasks, workflow
 from plait.errors import ConfigError, PlaitError, PlaitWarning
@@ -143,6 +146,33 @@ def test_a_broken_checkpoint_is_told_and_the_fit_begins_anew(tmp_path: Path, alw
     for unit in units:
         unit.write_bytes(unit.read_bytes()[:200])
     with pytest.warns(PlaitWarning, match="cannot be read"):
+        found = fit(STACKED, checkpoint=str(folder))
+    np.testing.assert_array_equal(answers(found), answers(fit(STACKED)))
+
+
+@pytest.mark.parametrize("way", ["flipped", "field", "array", "history", "older"])
+def test_an_altered_checkpoint_is_never_gone_on_with(way: str, tmp_path: Path, always: None) -> None:
+    folder = tmp_path / "kept"
+    killed(STACKED, folder, 2, False)
+    for unit in folder.glob("*/unit-*"):
+        data = bytearray(unit.read_bytes())
+        if way == "flipped":
+            data[-9] ^= 64  # a bit of the last array
+            unit.write_bytes(data)
+            continue
+        with safe_open(unit, framework="numpy") as file:
+            told = json.loads(file.metadata()["plait"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if way == "field":
+            del told["done"]
+        elif way == "array":
+            arrays["optimiser.mean.0"] = np.zeros(3, np.float32)
+        elif way == "history":
+            told["masks"] = [[0.5, "x", 1]]
+        words = json.dumps(told)
+        about = {"plait": words} | ({} if way == "older" else {"digest": checkpoint._digest(words, arrays)})
+        unit.write_bytes(save(arrays, about))
+    with pytest.warns(PlaitWarning, match="cannot be read .*; trained anew"):
         found = fit(STACKED, checkpoint=str(folder))
     np.testing.assert_array_equal(answers(found), answers(fit(STACKED)))
 

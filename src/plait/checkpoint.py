@@ -30,7 +30,7 @@ from plait.optimiser import AdamW
 from plait.persist import write_file
 
 #: Raise it when older checkpoints cannot be gone on with.
-FORMAT = 1
+FORMAT = 2
 #: Seconds between two writings of a unit, and how many times the last writing's own seconds, whichever is more.
 LEAST, TIMES = 2.0, 50.0
 
@@ -62,7 +62,8 @@ class Checkpoint:
         start = time.monotonic()
         held = {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in arrays.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path, save(held, {"plait": json.dumps({"format": FORMAT, **facts})}))
+        told = json.dumps({"format": FORMAT, **facts})
+        write_file(self.path, save(held, {"plait": told, "digest": _digest(told, held)}))
         self._written = time.monotonic()
         self._pause = max(LEAST, TIMES * (self._written - start))
 
@@ -72,12 +73,22 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="numpy") as file:
-                facts = json.loads(file.metadata()["plait"])
-                arrays = {name: torch.from_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            warnings.warn(f"{self.path}: cannot be read ({error}); trained anew", PlaitWarning, stacklevel=2)
+                words = file.metadata()
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(words["plait"])  # losses may be infinite
+            if facts["format"] != FORMAT:
+                return None
+            if words["digest"] != _digest(words["plait"], held):
+                raise ValueError("its content was altered: the digest differs")
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            self.refuse(error)
             return None
-        return (arrays, facts) if facts.get("format") == FORMAT else None
+        return {name: torch.from_numpy(array) for name, array in held.items()}, facts
+
+    def refuse(self, error: Exception) -> None:
+        """Say that it is not gone on with, and why."""
+        said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+        warnings.warn(f"{self.path}: cannot be read ({said}); trained anew", PlaitWarning, stacklevel=3)
 
 
 class Checkpoints:
@@ -123,11 +134,20 @@ class Training:
     checkpoint: Checkpoint | None = None
 
     def resume(self) -> bool:
-        """Take back what was written; True where the unit had ended."""
+        """Take back what was written; True where the unit had ended. What does not fit leaves all as it was."""
         found = None if self.checkpoint is None else self.checkpoint.read()
-        if found is None:
+        if found is None or self.checkpoint is None:
             return False
-        arrays, facts = found
+        arrays, facts = self._state(ended=False)
+        before = {name: array.clone() for name, array in arrays.items()}, {**facts, "history": list(self.history)}
+        try:
+            return self._take(*found)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            self._take(*before)
+            self.checkpoint.refuse(error)
+            return False
+
+    def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
         for name, part in self.parts.items():
             part.load_state(_under(arrays, f"{name}."), facts[name])
         for name in ("mean", "square", "count"):
@@ -137,13 +157,16 @@ class Training:
         self.generator.set_state(arrays["generator"])
         torch.set_rng_state(arrays["generator.torch"])
         self.masks.load_state([(c, n, left, arrays[f"masks.{i}"]) for i, (c, n, left) in enumerate(facts["masks"])])
-        self.history.extend(facts["history"])
+        self.history[:] = facts["history"]
         return bool(facts["ended"])
 
     def keep(self, *, ended: bool = False) -> None:
         """Write it down, if that is asked for, and due or the end."""
         if self.checkpoint is None or not self.checkpoint.due(ended=ended):
             return
+        self.checkpoint.write(*self._state(ended=ended))
+
+    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
         arrays: dict[str, Tensor] = {
             "generator": self.generator.get_state(),
             "generator.torch": torch.get_rng_state(),
@@ -157,7 +180,16 @@ class Training:
         masks = self.masks.state()
         facts["masks"] = [(chance, size, left) for chance, size, left, _ in masks]
         arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(masks)}
-        self.checkpoint.write(arrays, facts)
+        return arrays, facts
+
+
+def _digest(told: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of all that a checkpoint holds: a flipped bit must not become other weights."""
+    digest = hashlib.blake2b(told.encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data if array.size else b"")
+    return digest.hexdigest()
 
 
 def _under(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,51 +7,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-import yaml
-
+from plait import documents
 from plait.errors import ConfigError, nearest
 
 T = TypeVar("T")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, which plain YAML lets the last one win."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, list | dict):
-            raise ConfigError(f"line {key_node.start_mark.line + 1}: a key must be a plain word")
-        if key in seen:
-            raise ConfigError(f"line {key_node.start_mark.line + 1}: the key '{key}' is given twice; keep one")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=deep)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
 def parse_yaml(text: str, where: str = "YAML") -> dict[str, Any]:
-    """A mapping from YAML text; safe, and a key given twice is an error.
+    """A mapping from YAML text (see ``plait.documents``).
 
     Raises:
-        ConfigError: not YAML, not a mapping, or a key given twice; the message names the line.
+        ConfigError: not YAML, not a mapping, a key given twice, or more than is read; the message names the line.
 
     Example:
         >>> parse_yaml("width: 64")
         {'width': 64}
     """
-    try:
-        found = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader that is stricter
-    except ConfigError as error:
-        raise ConfigError(f"{where}, {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{where}{place}: not valid YAML: {problem}") from None
+    return mapping_of(documents.read_yaml_value(text, where), where)
+
+
+def mapping_of(found: Any, where: str) -> dict[str, Any]:
+    """What a YAML text holds, which must be a mapping; nothing is an empty one."""
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -70,7 +46,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def to_yaml(mapping: Mapping[str, Any]) -> str:
     """YAML text of plain values, in the order given."""
-    return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=110)
+    return documents.write_yaml(dict(mapping), width=110)
 
 
 def fields_of(cls: type[Any]) -> list[str]:
@@ -141,11 +117,15 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
                 raise ConfigError(f"'{assignment}': '{key}' is {step!r}, which has no parts")
             place[key] = step
             place = step
-        try:
-            place[keys[-1]] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"'{assignment}': the value is not valid YAML; quote it") from None
+        place[keys[-1]] = _assigned(value, assignment)
     return result
+
+
+def _assigned(value: str, assignment: str) -> Any:
+    try:
+        return documents.read_yaml_value(value, f"'{' '.join(assignment.split())[:80]}'")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; quote it") from None
 
 
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from plait import automatic, fitting, modelfile, preparing, rows
 from plait.checkpoint import Checkpoints
+from plait.checks import Count, Natural, NonNegative, Part, Positive, Seed, Share, Width, Within
 from plait.config import CheckedFields
 from plait.crossfit import Members
 from plait.enhancement import Enhancer
-from plait.errors import ConfigError, TableError
+from plait.errors import ConfigError, ModelError, TableError
 from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.labels import classes_of, codes_of, label_array, warn_alike
@@ -29,6 +30,7 @@ from plait.precision import seeded
 from plait.progress import session
 from plait.scaling import Scaler
 from plait.schema import Schema
+from plait.setting_checks import check_settings
 from plait.store import Store
 from plait.table import frame_of, numbered
 from plait.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
@@ -110,27 +112,27 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     align: Mapping[str, Any] | None = None
     network: str | Mapping[str, Any] = "fusion"
     fusion: str | Mapping[str, Any] = "concat"
-    depth: str | int = "early"
-    layers: int = 2
-    width: int | str | None = None
-    branches: tuple[str, ...] = ("joint", "linear", "own")
-    members: int | None = None
-    components: int = 256
-    dropout: float | None = None
-    input_dropout: float | None = None
-    modality_dropout: float | Mapping[str, Any] = 0.2
-    threshold: float | None = None
-    smoothing: float = 0.0
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    encoder_learning_rate: float | Mapping[str, float] | None = None
-    warmup: float = 0.1
-    thaw: int | Mapping[str, Any] = 0
-    weight_decay: float = 0.2
-    patience: int = 10
-    max_weights: int = 1_000_000
-    class_weight: str | Mapping[Any, float] | None = None
+    depth: str | Annotated[int, Within(0, 1000)] = "early"
+    layers: Annotated[int, Within(0, 1000)] = 2
+    width: Width | Literal["match"] | None = None
+    branches: Sequence[str] = ("joint", "linear", "own")
+    members: Annotated[int, Within(1, 1000)] | None = None
+    components: Count = 256
+    dropout: Part | None = None
+    input_dropout: Part | None = None
+    modality_dropout: Share | Mapping[str, Any] = 0.2
+    threshold: Annotated[float, Within(0, 1)] | None = None
+    smoothing: Part = 0.0
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    encoder_learning_rate: Positive | Mapping[str, Positive] | None = None
+    warmup: Share = 0.1
+    thaw: Natural | Mapping[str, Any] = 0
+    weight_decay: NonNegative = 0.2
+    patience: Count = 10
+    max_weights: Count = 1_000_000
+    class_weight: Literal["balanced"] | Mapping[Any, NonNegative] | None = None
     partial: bool = False
     strict: bool = False
     record_epochs: bool = False
@@ -139,7 +141,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     device: str = "auto"
     store: str | None = None
     progress: bool | None = None
-    random_state: int | None = 0
+    random_state: Seed | np.random.RandomState | None = 0
 
     _regressor: ClassVar[bool] = False
 
@@ -157,6 +159,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
+        check_settings(self)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
         if len(target) != len(frame):
@@ -272,6 +275,10 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     def _decoded(self, inputs: Inputs) -> np.ndarray:
         members = self.members_
         found: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        if not np.isfinite(found).all():
+            raise ModelError(
+                "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
+            )
         return found / found.sum(1, keepdims=True) if members.task.name == "classification" else found
 
     def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from plait import checks
+from plait.errors import ConfigError
 from plait.tasks import Task
 
 Pattern = tuple[str, ...]
@@ -27,6 +29,22 @@ def patterns(names: Sequence[str], limit: int = 5) -> list[Pattern]:
     """
     sizes = range(len(names), 0, -1) if len(names) <= limit else (len(names), len(names) - 1, 1)
     return [found for size in sizes for found in itertools.combinations(names, size)]
+
+
+class Saved(Protocol):
+    """What a model's file says of a mixture."""
+
+    names: Sequence[str]
+    sources: Mapping[str, Sequence[str]]
+    weights: Sequence[Mapping[str, Any]]
+    prior: Sequence[float]
+
+
+class SavedWeights(Protocol):
+    """Of one pattern."""
+
+    pattern: Sequence[str]
+    weights: Mapping[str, float]
 
 
 class Mixture:
@@ -126,6 +144,11 @@ class Mixture:
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:
         """From its saved state."""
+        checks.refuse(checks.problems(Saved, state), "mixture")
+        for entry in state["weights"]:
+            checks.refuse(checks.problems(SavedWeights, entry), "mixture")
+            if unknown := set(entry["weights"]) - set(state["sources"]):
+                raise ConfigError(f"mixture: weights of branches that there are not: {', '.join(sorted(unknown))}")
         mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})
         mixture.weights = {tuple(w["pattern"]): dict(w["weights"]) for w in state["weights"]}
         mixture.prior = list(state["prior"])

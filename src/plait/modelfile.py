@@ -16,6 +16,7 @@ from plait.assembly import Design, maker
 from plait.card import card
 from plait.crossfit import Members
 from plait.encoders._base import Encoder
+from plait.encoders._hub_files import named_by_a_file
 from plait.errors import ModelError, PlaitError
 from plait.features import Featurizer
 from plait.labels import label_array
@@ -29,11 +30,29 @@ if TYPE_CHECKING:
     from plait.estimators import FusionEstimator
 
 
+#: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places
+#: that somebody else named.
+PASSING = ("modalities", "checkpoint", "tensorboard", "store")
+
+
 def save(model: FusionEstimator, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     with persist.whole_folder(folder) as place:
         write(model, place)
     return Path(folder)
+
+
+def saved_settings(model: Any) -> dict[str, Any]:
+    """The settings that are of the model; that it keeps nothing in a store is one."""
+    given = model.get_params(deep=False)
+    kept = {"store": given["store"]} if given["store"] == "none" else {}
+    return {k: v for k, v in given.items() if k not in PASSING} | kept
+
+
+def loaded_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a manifest; older ones name the store, too, of whoever fitted the model."""
+    kept = {"store": "none"} if saved.get("store") == "none" else {}
+    return {k: v for k, v in saved.items() if k not in PASSING} | kept
 
 
 def write(model: FusionEstimator, place: Path) -> None:
@@ -46,8 +65,7 @@ def write(model: FusionEstimator, place: Path) -> None:
     arrays |= aligned
     for number, member in enumerate(model.members_.members):
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
-    passing = ("modalities", "checkpoint", "tensorboard")  # of this fit, not of the model
-    settings = {k: v for k, v in model.get_params(deep=False).items() if k not in passing} | model.advised_
+    settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
         "kind": type(model).__name__,
@@ -75,12 +93,19 @@ def load(folder: str | Path) -> Any:
     """
     manifest, arrays = persist.read_model(folder)
     try:
-        with seeded(0):  # networks are made before their weights are put in
+        _check_finite(arrays)
+        with named_by_a_file(), seeded(0):  # networks are made before their weights are put in
             return _rebuild(manifest, arrays)
-    except PlaitError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except PlaitError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
         raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
+            raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
 def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
@@ -93,7 +118,7 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     kinds: dict[str, type[Any]] = {c.__name__: c for c in (estimators.FusionClassifier, estimators.FusionRegressor)}
     if manifest["kind"] not in kinds:
         raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
-    settings = {k: tuple(v) if k == "branches" else v for k, v in manifest["settings"].items()}
+    settings = {k: tuple(v) if k == "branches" else v for k, v in loaded_settings(manifest["settings"]).items()}
     model = kinds[manifest["kind"]](**settings)
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
@@ -115,6 +140,8 @@ def _rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])
+    if len(mixture.prior) != task.out_dim:
+        raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     model.advised_ = {}
     model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
     return model

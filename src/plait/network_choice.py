@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from plait import registry
+from plait import config, registry
 from plait.errors import ConfigError
 from plait.networks._base import Network
+from plait.networks._conv_lstm_options import ConvLSTMOptions
 from plait.networks.conv_lstm import ConvLSTM, own_layers
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
@@ -38,6 +39,8 @@ def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
         name = registry.name_of(variant)
         hint = f"its settings are the estimator's own (fusion, depth, layers, width, dropout), not {', '.join(options)}"
         raise ConfigError(f"network {name}: {hint}")
+    if issubclass(variant, ConvLSTM):
+        config.build(ConvLSTMOptions, options, "network conv_lstm")
     return variant, options
 
 

@@ -9,6 +9,7 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
+from plait.errors import ModelError
 from plait.tokens import Tokens
 
 #: Rows, evenly spread, from which directions are found: covariances need no more, and a fit waits for them.
@@ -65,7 +66,9 @@ class Scaler:
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Scaler:
         """From saved arrays."""
-        axes = state.get("axes")
+        axes, mean, scale = state.get("axes"), state["mean"], state["scale"]
+        if mean.ndim != 1 or scale.shape != mean.shape or (axes is not None and axes.shape[:1] != mean.shape):
+            raise ModelError(f"scaler: mean {tuple(mean.shape)} and scale {tuple(scale.shape)} do not belong together")
         scaler = cls(len(state["mean"]) if axes is None else axes.shape[1])
         scaler.mean, scaler.scale, scaler.axes = state["mean"], state["scale"], axes
         return scaler

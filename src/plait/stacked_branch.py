@@ -213,5 +213,8 @@ class Best:
     def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Take them back."""
         self.loss, self.epoch = arrays["loss"], arrays["epoch"]
+        if set(arrays) == {"loss", "epoch"}:  # written before there was a best one
+            self.states = None
+            return
         parts = enumerate(self.parts)
         self.states = [[arrays[f"{i}.{j}"].to(a.device) for j, a in enumerate(p.arrays())] for i, p in parts]

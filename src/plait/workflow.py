@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import config, persist, progress, schema, table
+from plait import checks, config, persist, progress, schema, table
 from plait.baselines import baselines
 from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
 from plait.estimators import FusionClassifier, FusionEstimator, FusionRegressor
@@ -23,6 +23,7 @@ from plait.explanation import Explanation, explain
 from plait.plain_features import seen_by_baselines, table_of
 from plait.records import memory
 from plait.schema import Schema
+from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
 
 
@@ -83,12 +84,17 @@ def fit_table(
     settings = dict(settings or {})
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
+    model = make_model(found, settings)
+    check_settings(model)
+    if split_column is None:
+        checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
+    if out is not None:
+        persist.check_folder(out)
     frame = with_target(frame, found.target)
     schema.validate(found, frame)
     schema.tell_unused(found, frame, (split_column, group))
     target = target_values(frame[found.target], found.task)  # refuses labels that no file can hold
     train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
-    model = make_model(found, settings)
     progress.plan(_steps(model, found), model.progress)
     used = {column for modality in found.modalities for column in modality.columns}
     cells = frame if found.target in used else frame.drop(columns=found.target)
@@ -211,8 +217,7 @@ def split_rows(
                 f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}"
             )
         return train, test
-    if not 0 < fraction < 1:
-        raise ConfigError(f"test_fraction {fraction}: expected a share between 0 and 1")
+    checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
     stratify = frame[found.target] if found.task == "classification" and group is None else None
     groups = None if group is None else frame[group]
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)

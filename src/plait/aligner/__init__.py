@@ -16,7 +16,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from plait import schema
+from plait import checks, schema
 from plait.aligner import _cells, _file, _prompts
 from plait.aligner._cells import Cells
 from plait.aligner._index import Hit, Index
@@ -25,6 +25,7 @@ from plait.alignment._cosine import unit
 from plait.alignment._make import make_stage
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Batch, Pairs
+from plait.checks import Seed
 from plait.config import CheckedFields
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
@@ -73,7 +74,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     strict: bool = False
     store: str | None = None
     progress: bool | None = None
-    random_state: int | None = 0
+    random_state: Seed = 0
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
@@ -87,6 +88,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         """
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
+        checks.check(self)
         with seeded(self._seed):  # networks are made in several places; what they draw is never the user's
             self._fit(X)
         return self

@@ -59,9 +59,7 @@ def save(model: ModalityAligner, folder: str | Path) -> Path:
     encoders = modelfile.split_states(Featurizer(model.schema_, model.encoders_), arrays)
     manifest: dict[str, Any] = {
         "kind": KIND,
-        "settings": {
-            k: v for k, v in model.get_params(deep=False).items() if k not in ("modalities", "encoders", "stage")
-        },
+        "settings": {k: v for k, v in modelfile.saved_settings(model).items() if k not in ("encoders", "stage")},
         "schema": schemas.to_dict(model.schema_),
         "encoders": encoders,
         "stage": {"name": model.stage_.name(), "options": model.stage_.options()},
@@ -95,7 +93,8 @@ def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Mo
 
     found = schemas.from_dict(manifest["schema"], "model.json")
     told = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
-    model = ModalityAligner(**manifest["settings"], modalities=found, stage=told)
+    settings = modelfile.loaded_settings(manifest["settings"])
+    model = ModalityAligner(**settings, modalities=found, stage=told)
     model.schema_ = found
     model.stage_ = make_stage(told)
     model.encoders_ = modelfile.restored_features(found, manifest["encoders"], arrays).encoders

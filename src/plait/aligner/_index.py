@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plait.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
+from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning, TableError
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
@@ -59,18 +59,20 @@ class Index:
 
     @classmethod
     def restore(cls, vectors: np.ndarray, labels: Sequence[Any], how: str) -> Index:
-        """From what was saved, to the bit; without a package for the graph the search is exact, which a warning says.
-
-        It stays an approximate index: saved again, it has its graph wherever a package is installed.
-        """
+        """From what was saved, to the bit; exact where no package for a graph is installed, with a warning."""
+        if how not in ("exact", "approximate") or vectors.ndim != 2 or len(labels) != len(vectors):
+            raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
         found = cls.__new__(cls)
-        try:
-            found._put(vectors, list(labels), how)
-        except MissingDependencyError:
+        if how == "approximate" and find_spec("hnswlib") is None and find_spec("faiss") is None:
+            warnings.warn(
+                "the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly",
+                PlaitWarning,
+                stacklevel=2,
+            )
             found._put(vectors, list(labels), "exact")
-            found.how = how
-            said = "the index was approximate, and neither hnswlib nor faiss is installed: it is searched exactly, and slower"
-            warnings.warn(f"{said}; pip install hnswlib (or faiss-cpu)", PlaitWarning, stacklevel=2)
+            found.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
+        else:
+            found._put(vectors, list(labels), how)
         return found
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, ClassVar
 
-from plait import registry
+from plait import checks, registry
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Pairs
 from plait.encoders._base import Encoder
@@ -26,6 +26,10 @@ class Alignment(ABC):
     learned: ClassVar[bool] = True
     #: Takes the features of frozen encoders; False: what the encoders prepared, to train them too.
     frozen: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that are not what their annotations say."""
+        checks.check(self, f"alignment {self.name()}")
 
     @classmethod
     def name(cls) -> str:

@@ -7,19 +7,19 @@ import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from plait import checks
 from plait.alignment._base import Alignment
 from plait.alignment._gradients import Told, backward, loss_of
 from plait.alignment._losses import Contrast
-from plait.alignment._network import AlignmentNetwork, check_temperature
+from plait.alignment._network import COLDEST, HOTTEST, AlignmentNetwork
 from plait.alignment._pairs import Pairs
 from plait.alignment._schedule import PlateauAdamW
-from plait.errors import ConfigError, PlaitError
+from plait.checks import MOST, Count, NonNegative, Part, Positive, Within
+from plait.errors import PlaitError
 from plait.progress import track
 
 
@@ -38,26 +38,14 @@ class Learned(Alignment):
         temperature: to begin with, or throughout where it is not learned.
     """
 
-    epochs: int = 100
-    batch_size: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    patience: int = 9
-    held_out: float = 0.1
-    rows_at_once: int = 1024
-    temperature: float = 0.07
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot train."""
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 1), ("rows_at_once", 1)):
-            value = getattr(self, name)
-            if value is not None or name != "batch_size":
-                checks.whole(value, f"alignment {self.name()}: {name}", least)
-        checks.number(self.held_out, f"alignment {self.name()}: held_out")
-        if not 0 <= self.held_out < 1:
-            raise ConfigError(f"alignment {self.name()}: held_out {self.held_out}: expected a share from 0 to below 1")
-        check_temperature(self.temperature, f"alignment {self.name()}: ")
-        checks.number(self.learning_rate, f"alignment {self.name()}: learning_rate", above=True)
+    epochs: Count = 100
+    batch_size: Annotated[int, Within(2, MOST)] | None = None
+    learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    patience: Count = 9
+    held_out: Part = 0.1
+    rows_at_once: Count = 1024
+    temperature: Annotated[float, Within(COLDEST, HOTTEST)] = 0.07
 
     @abstractmethod
     def contrast(self) -> Contrast:

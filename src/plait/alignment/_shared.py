@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from plait.alignment._learned import Learned
 from plait.alignment._losses import Contrast
 from plait.alignment._soft_targets import LOSSES
-from plait.errors import ConfigError, nearest
+from plait.checks import Part, Width
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -21,17 +22,9 @@ class Shared(Learned):
             heart within three epochs (measured in ``docs/alignment.md``).
     """
 
-    width: int = 256
-    loss: str = "soft_targets"
-    input_dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse a loss that there is not, and widths that cannot be."""
-        super().__post_init__()
-        if self.loss not in LOSSES:
-            raise ConfigError(f"alignment {self.name()}: unknown loss '{self.loss}': {nearest(self.loss, LOSSES)}")
-        if self.width < 1:
-            raise ConfigError(f"alignment {self.name()}: width {self.width}; expected at least 1")
+    width: Width = 256
+    loss: Literal["soft_targets", "fixed_targets", "infonce"] = "soft_targets"
+    input_dropout: Part = 0.5
 
     def contrast(self) -> Contrast:
         """The loss between two modalities."""

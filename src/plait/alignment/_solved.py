@@ -57,12 +57,6 @@ class Solved(Alignment):
     #: Penalties to choose from where none is told; empty: the stage has none.
     choices: ClassVar[tuple[float, ...]] = ()
 
-    def __post_init__(self) -> None:
-        """Refuse a penalty that holds nothing back."""
-        penalty = getattr(self, "penalty", None)
-        if penalty is not None and not penalty > 0:
-            raise ConfigError(f"alignment {self.name()}: penalty {penalty}: expected more than 0")
-
     def fit(
         self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
     ) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from plait.alignment._network import AlignmentNetwork
 from plait.alignment._pairs import Pairs
 from plait.alignment._solved import LinearMaps, Solved
-from plait.errors import ConfigError, TableError
+from plait.checks import Count, NonNegative, Positive
+from plait.errors import TableError
 
 #: Directions of all modalities together that more than two are joined by: an eigenproblem of this size takes a second or two.
 #: What is left out varies least, and the penalty keeps all but a few hundredths of it out anyway.
@@ -48,15 +49,9 @@ class Cca(Solved):
 
     choices: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
 
-    components: int = 128
-    penalty: float | None = None
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse settings without a solution."""
-        super().__post_init__()
-        if self.components < 1:
-            raise ConfigError(f"alignment cca: components {self.components}: expected at least 1")
+    components: Count = 128
+    penalty: Positive | None = None
+    power: NonNegative = 1.0
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """One map per modality."""

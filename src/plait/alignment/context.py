@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from plait.alignment._context import ATTENDING, HEADS, OPERATIONS, Context, DeepFusionEncoder
+from plait.alignment._context import ATTENDING, HEADS, Context, DeepFusionEncoder
 from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Temperature, head
 from plait.alignment._pairs import Batch
 from plait.alignment._shared import Shared
-from plait.errors import ConfigError, nearest
+from plait.checks import Part, Within
+from plait.errors import ConfigError
 
 #: Slots of an operation that attends, where none are told.
 _ATTENTION_SLOTS = 4
@@ -41,16 +43,14 @@ class ContextFusion(Shared):
         32
     """
 
-    operation: str = "add"
-    slots: int | None = None
-    dropout: float = 0.1
+    operation: Literal["add", "multiply", "concat", "dot", "general", "additive"] = "add"
+    slots: Annotated[int, Within(1, 1000)] | None = None
+    dropout: Part = 0.1
 
     def __post_init__(self) -> None:
         """Refuse operations that there are not, and widths that cannot be shared by the heads."""
         super().__post_init__()
         where = f"alignment {self.name()}"
-        if self.operation not in OPERATIONS:
-            raise ConfigError(f"{where}: unknown operation '{self.operation}': {nearest(self.operation, OPERATIONS)}")
         if self.width % HEADS:
             raise ConfigError(f"{where}: width {self.width} must be a multiple of {HEADS}, the number of heads")
         least = 2 if self.operation in ATTENDING else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plait.alignment._network import AlignmentNetwork, Temperature, head
 from plait.alignment._pairs import Batch
 from plait.alignment._shared import Shared
+from plait.checks import MOST, Count, Part, Positive, Within
 from plait.encoders._base import Encoder
 from plait.tokens import Tokens
 
@@ -34,11 +35,11 @@ class ConVirt(Shared):
 
     frozen: ClassVar[bool] = False
 
-    epochs: int = 10
-    batch_size: int | None = 32
-    learning_rate: float = 1e-4
-    rows_at_once: int = 32
-    input_dropout: float = 0.0
+    epochs: Count = 10
+    batch_size: Annotated[int, Within(2, MOST)] | None = 32
+    learning_rate: Positive = 1e-4
+    rows_at_once: Count = 32
+    input_dropout: Part = 0.0
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """Heads alone, over features."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from plait.alignment._learned import Learned
 from plait.alignment._losses import Contrast
 from plait.alignment._losses import HardestNegatives as Loss
-from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Side, Temperature
+from plait.alignment._network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork, Side, Temperature
 from plait.alignment._pairs import Batch
 from plait.alignment._projector import Projector
+from plait.checks import Count, Part, Positive, Width, Within
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, nearest
 
@@ -47,23 +49,20 @@ class HardestNegatives(Learned):
     """
 
     anchors: Sequence[str] = ()
-    width: int | None = None
-    negatives: int = 10
-    epsilon: float = 1e-7
-    dropout: float = 0.1
-    temperature: float = 0.1
+    width: Width | None = None
+    negatives: Count = 10
+    epsilon: Positive = 1e-7
+    dropout: Part = 0.1
+    temperature: Annotated[float, Within(COLDEST, HOTTEST)] = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot train."""
+        """Take the name of one anchor, as well."""
+        self.anchors = (self.anchors,) if isinstance(self.anchors, str) else self.anchors
         super().__post_init__()
         anchors = [self.anchors] if isinstance(self.anchors, str) else self.anchors
         if not isinstance(anchors, list | tuple) or not all(isinstance(a, str) for a in anchors):
             raise ConfigError(f"alignment {self.name()}: anchors must be names of modalities, found {anchors!r}")
         self.anchors = tuple(dict.fromkeys(anchors))
-        if self.negatives < 1 or not self.epsilon > 0:
-            raise ConfigError(f"alignment {self.name()}: negatives must be at least 1 and epsilon above 0")
-        if self.width is not None and self.width < 1:
-            raise ConfigError(f"alignment {self.name()}: width {self.width}; expected at least 1")
 
     def contrast(self) -> Contrast:
         """The loss of one anchor."""

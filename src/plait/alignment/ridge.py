@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment._solved import Towards
+from plait.checks import Positive
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -33,7 +34,7 @@ class Ridge(Towards):
 
     choices: ClassVar[tuple[float, ...]] = (0.001, 0.01, 0.1, 1.0, 10.0)
 
-    penalty: float | None = None
+    penalty: Positive | None = None
 
     def _maps(self, x: Tensor, y: Tensor) -> Callable[[float], Tensor]:
         values, vectors = torch.linalg.eigh(x.T @ x / len(x))

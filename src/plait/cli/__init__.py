@@ -6,9 +6,12 @@ import atexit
 import contextlib
 import gc
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
@@ -60,6 +63,25 @@ class Command(TyperCommand):
         except KeyboardInterrupt:
             name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
             raise _Interrupted(_kept(name, ctx.params)) from None
+
+
+@contextmanager
+def _ending_well() -> Iterator[list[int]]:
+    """Within the block a SIGTERM (of a queue, a container, systemd) ends a command as Ctrl-C does, and is noted."""
+    received: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Commands(TyperGroup):
@@ -135,6 +157,11 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
+    with _ending_well() as received:
+        _run(arguments, received)
+
+
+def _run(arguments: list[str] | None, received: list[int]) -> None:
     try:
         from plait.cli import advise, align, curves, fit, inspect, look, pretrain, sensitivity, study, use  # noqa: F401 - registers
 
@@ -143,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error))
     except (_Interrupted, KeyboardInterrupt) as stop:
         _say("stopped", str(stop) or "nothing was written")
-        sys.exit(130)
+        sys.exit(128 + received[0] if received else 130)
     except BrokenPipeError:
         sys.exit(141)
     except OSError as error:

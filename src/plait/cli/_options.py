@@ -67,7 +67,8 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_defa
 def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Settings whose training is kept beside the model's folder, unless another place, or none, was told."""
     told = settings.get("checkpoint")
-    beside = str(folder.absolute().with_name(f".{folder.name}.checkpoint"))
+    place = folder.absolute() if folder.name else folder.resolve()
+    beside = str(place.with_name(f".{place.name}.checkpoint"))
     return {**settings, "checkpoint": {None: beside, "none": None}.get(told, told)}
 
 

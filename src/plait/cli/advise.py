@@ -38,6 +38,7 @@ def advise(
     """Race designs on a table and say in ten lines how to fuse it, with the evidence; killed, it carries on."""
     from plait import persist
     from plait import schema as schemas
+    from plait.folders import claim_folder
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
     from plait.table import read_table
@@ -46,7 +47,8 @@ def advise(
     found, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{found.target}"
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "race").is_dir():  # else it is plait's, and goes on
+        claim_folder(folder, ["schema.yaml"])
     persist.write_file(folder / "schema.yaml", schemas.to_yaml(found).encode())
     data = {"table": str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
     given = race(

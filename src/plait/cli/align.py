@@ -89,8 +89,10 @@ def align(
     """Bring two or more modalities of a table into one space, and save it; each row shows one thing."""
     from plait import config
     from plait.aligner import ModalityAligner
+    from plait.folders import check_folder
     from plait.table import read_table
 
+    check_folder(out)
     frame = read_table(table, encoding)
     told = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
     found, from_file = o.read_schema(told, schema, None, None, root, table)

@@ -104,6 +104,7 @@ def demo(
     """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
     from plait.datasets.hearthstone_cards import HearthstoneCards
     from plait.errors import ConfigError, nearest
+    from plait.folders import check_folder, claim_folder
     from plait.table import write_table
     from plait.workflow import fit_table
 
@@ -111,7 +112,8 @@ def demo(
     loaded = HearthstoneCards().load()
     if target not in loaded.schemas:
         raise ConfigError(f"--target {target}: {nearest(target, loaded.schemas)}")
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(out, ["cards.csv"])
+    check_folder(out / "model")
     table = out / "cards.csv"
     write_table(loaded.frame, table)
     typer.echo(f"{len(loaded.frame):,} Hearthstone cards (package hearthstone-data) written to {table}", err=json)

@@ -6,14 +6,16 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from plait import checks, config, registry
+from plait.checks import Seed, Within
 from plait.conditions._text_form import text_form
 from plait.errors import ConfigError, PlaitWarning, nearest
 
@@ -48,17 +50,14 @@ class Condition(ABC):
     #: Raise it whenever the result changes: it is part of the store's key.
     version: ClassVar[int] = 1
 
-    strength: float = 1.0
+    strength: Annotated[float, Within(0, infinite=True)] = 1.0
     modality: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        checks.check(self, f"condition {self.name()}")
         self.check_number("strength", 0.0, self.most)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise self.refusal("seed", "a whole number from 0")
-        if self.modality is not None and not isinstance(self.modality, str):
-            raise self.refusal("modality", "the name of a modality, or a kind")
         self._learned: Any = None
 
     @classmethod
@@ -190,7 +189,7 @@ class Condition(ABC):
 
     def check_number(self, option: str, low: float, high: float) -> None:
         """The option must be a number between two bounds, both included."""
-        checks.number(getattr(self, option), f"condition {self.name()}: {option}", low, high)
+        checks.number(getattr(self, option), f"condition {self.name()}: {option}", low, high, infinite=math.isinf(high))
 
     def refusal(self, option: str, expected: str) -> ConfigError:
         """The error to raise for an option that cannot be meant."""

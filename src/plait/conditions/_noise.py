@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
+from plait.checks import Within
 from plait.conditions._signals import SignalCondition
 
 #: A signal of less power is silence (a sound below -120 dB of full scale, a picture of one colour).
@@ -29,10 +30,10 @@ class Noise(SignalCondition):
     measure: ClassVar[str] = "amplitude of the noise / amplitude of the signal"
     most: ClassVar[float] = math.inf
 
-    strength: float = math.nan
-    snr_db: float | None = None
-    snr: float | None = None
-    amplitude_ratio: float | None = None
+    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    snr_db: Annotated[float, Within(infinite=True)] | None = None
+    snr: Annotated[float, Within(0, infinite=True)] | None = None
+    amplitude_ratio: Annotated[float, Within(0, infinite=True)] | None = None
 
     def __post_init__(self) -> None:
         """Turn what is told into the strength."""

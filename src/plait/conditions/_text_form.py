@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from plait.documents import read_yaml_value
 from plait.errors import ConfigError
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\.?inf", re.IGNORECASE)
@@ -72,12 +71,12 @@ def split(text: str, sign: str) -> list[str]:
 
 
 def _read(value: str, text: str) -> Any:
-    if _NUMBER.fullmatch(value):
-        return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value.lower().replace(".inf", "inf"))
+    if value.lower().lstrip("+-") == "inf":  # YAML writes .inf
+        return float(value)
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"condition '{text}': the value {value!r} is not valid YAML; quote it") from None
+        return read_yaml_value(value, f"condition '{' '.join(text.split())[:80]}'")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; quote it") from None
 
 
 def _written(value: Any) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from plait import checks, config
+from plait import config
+from plait.checks import Share
 from plait.conditions._base import Condition
 from plait.conditions._cells import row_keys
 from plait.conditions._text_form import text_form
@@ -51,8 +52,8 @@ class Absent(Condition):
     kinds: ClassVar[tuple[str, ...]] = ("text", "image", "audio", "video", "code", "tabular", "vector")
     measure: ClassVar[str] = "chance of a row to lack a modality"
 
-    rates: Mapping[str, float] = field(default_factory=dict)
-    patterns: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, Share] = field(default_factory=dict)
+    patterns: Mapping[str, Share] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse rates and shares outside of 0..1, and more than one way of telling."""
@@ -62,11 +63,6 @@ class Absent(Condition):
         super().__post_init__()
         for option in ("rates", "patterns"):
             table = getattr(self, option)
-            if not isinstance(table, Mapping):
-                raise self.refusal(option, "a mapping of names to numbers")
-            for name, value in table.items():
-                what = "rate" if option == "rates" else "share"
-                checks.number(value, f"condition absent: the {what} of '{name}'", 0, 1)
             setattr(self, option, {str(name): float(value) for name, value in table.items()})
         if sum(self.patterns.values()) > 1 + 1e-9:
             raise self.refusal("patterns", "shares of at most 1 together")

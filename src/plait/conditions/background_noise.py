@@ -40,12 +40,6 @@ class BackgroundNoise(Noise):
 
     folder: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse what is no folder; whether it is there is seen when it is used."""
-        super().__post_init__()
-        if not isinstance(self.folder, str):
-            raise self.refusal("folder", "a folder or a zip archive of sounds")
-
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The sound with a clip behind it."""
         clip = _clips(self.folder, os.environ.get("PLAIT_DATA", "")).draw(generator, len(signal), rate or 1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from plait.checks import Within
 from plait.conditions._signals import SignalCondition
 
 
@@ -29,7 +30,7 @@ class Blur(SignalCondition):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     measure: ClassVar[str] = "standard deviation / shorter side"
 
-    strength: float = 0.02
+    strength: Annotated[float, Within(0, infinite=True)] = 0.02
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The blurred pictures."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from plait.checks import Within
 from plait.conditions._texts import TextCondition
 
 _WORD = re.compile(r"\S+")
@@ -31,7 +32,7 @@ class DroppedWords(TextCondition):
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     measure: ClassVar[str] = "chance of a word to be dropped"
 
-    strength: float = 0.3
+    strength: Annotated[float, Within(0, infinite=True)] = 0.3
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
         """The text with gaps."""

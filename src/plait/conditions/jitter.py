@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from plait.checks import Within
 from plait.conditions._cells import column_of
 from plait.conditions._rows import RowCondition
 from plait.table._parse import number_style, numbers
@@ -38,7 +39,7 @@ class Jitter(RowCondition):
     measure: ClassVar[str] = "standard deviation of the noise / of the training column"
     most: ClassVar[float] = float("inf")
 
-    strength: float = 0.5
+    strength: Annotated[float, Within(0, infinite=True)] = 0.5
 
     def _learn_column(self, series: pd.Series, told: str | None) -> _Spread | None:
         from plait.schema._infer import tabular_type

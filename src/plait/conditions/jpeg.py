@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image
 
+from plait import checks
+from plait.checks import Within
 from plait.conditions._signals import SignalCondition
 from plait.media.images import fitted
 
@@ -35,8 +37,8 @@ class Jpeg(SignalCondition):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     measure: ClassVar[str] = "1 - quality / 100"
 
-    strength: float = math.nan
-    quality: int | None = None
+    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    quality: Annotated[int, Within(1, 100)] | None = None
 
     def __post_init__(self) -> None:
         """Turn quality into strength."""
@@ -44,8 +46,7 @@ class Jpeg(SignalCondition):
         if self.quality is not None:
             if told:
                 raise self.refusal("quality", "the only way that it is told (strength is given too)")
-            if isinstance(self.quality, bool) or not isinstance(self.quality, int) or not 1 <= self.quality <= 100:
-                raise self.refusal("quality", "a whole number from 1 to 100")
+            checks.whole(self.quality, "condition jpeg: quality", 1, 100)
         if not told:
             self.strength = 1 - (10 if self.quality is None else self.quality) / 100
         super().__post_init__()

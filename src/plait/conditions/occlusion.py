@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from plait.checks import Share, Within
 from plait.conditions._signals import SignalCondition
 
 
@@ -33,13 +34,8 @@ class Occlusion(SignalCondition):
     kinds: ClassVar[tuple[str, ...]] = ("image", "video")
     measure: ClassVar[str] = "covered area / area"
 
-    strength: float = 0.25
-    grey: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse what is no grey."""
-        super().__post_init__()
-        self.check_number("grey", 0.0, 1.0)
+    strength: Annotated[float, Within(0, infinite=True)] = 0.25
+    grey: Share = 0.5
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The pictures with the box."""

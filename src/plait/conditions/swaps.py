@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from plait.checks import Within
 from plait.conditions._cells import column_of
 from plait.conditions._rows import RowCondition
 from plait.table._values import nulls, texts
@@ -34,7 +35,7 @@ class Swaps(RowCondition):
     kinds: ClassVar[tuple[str, ...]] = ("tabular",)
     measure: ClassVar[str] = "chance of a cell to be replaced"
 
-    strength: float = 0.3
+    strength: Annotated[float, Within(0, infinite=True)] = 0.3
 
     def _learn_column(self, series: pd.Series, told: str | None) -> list[Any] | None:
         present = series[~nulls(series)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from plait.checks import Within
 from plait.conditions._texts import TextCondition
 
 _ROWS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -46,7 +47,7 @@ class Typos(TextCondition):
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     measure: ClassVar[str] = "chance of a letter to be hit"
 
-    strength: float = 0.05
+    strength: Annotated[float, Within(0, infinite=True)] = 0.05
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
         """The text with typos."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 
+from plait.checks import Within
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
 from plait.embedding._key import cell_key
@@ -39,7 +40,7 @@ class VectorNoise(Condition):
     measure: ClassVar[str] = "standard deviation of the noise / of the feature in training"
     most: ClassVar[float] = float("inf")
 
-    strength: float = 0.5
+    strength: Annotated[float, Within(0, infinite=True)] = 0.5
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
         """Learn how far each feature spreads in the training rows."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from plait.checks import Count
 from plait.conditions._noise import Noise, mix, turned_down
 from plait.media.images import fitted
 
@@ -45,13 +46,7 @@ class WhiteNoise(Noise):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
 
-    side: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what is no side."""
-        super().__post_init__()
-        if self.side is not None and (isinstance(self.side, bool) or not isinstance(self.side, int) or self.side < 1):
-            raise self.refusal("side", "a whole number from 1, in pixels")
+    side: Count | None = None
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The signal with noise."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from plait.checks import Within
 from plait.conditions._signals import SignalCondition
 
 
@@ -30,7 +31,7 @@ class Zeroed(SignalCondition):
     kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
     measure: ClassVar[str] = "1 - amplitude / what it was"
 
-    strength: float = 1.0
+    strength: Annotated[float, Within(0, infinite=True)] = 1.0
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The signal turned down."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from plait import registry
+from plait import checks, registry
 from plait.errors import ConfigError, TableError, nearest
 from plait.schema import Modality, Schema
 
@@ -70,6 +71,12 @@ class Dataset(ABC):
     rebuilt: ClassVar[bool] = False
     #: Rows may be split anew. False: only the official parts keep training and test apart.
     resplit: ClassVar[bool] = True
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuse options that are not what the annotations of ``__init__`` say."""
+        given = inspect.signature(cls).bind_partial(*arguments, **options).arguments
+        checks.check_call(cls.__init__, given, f"data set '{cls.__module__.rpartition('.')[2]}'")
+        return super().__new__(cls)
 
     @abstractmethod
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from plait.checks import Count, Natural, Seed
 from plait.datasets._base import Dataset, Loaded, make_schema
 from plait.datasets._paired import Pairs
-from plait.errors import ConfigError, nearest
 from plait.schema import Modality
 
 #: Hz, of the spoken digits.
@@ -52,16 +52,15 @@ class AvDigits(Dataset):
     resplit: ClassVar[bool] = False
 
     def __init__(
-        self, pairs: int = 3000, test_pairs: int = 1000, seed: int = 0, *, valid_pairs: int = 0, parts: str = "official"
+        self,
+        pairs: Count = 3000,
+        test_pairs: Natural = 1000,
+        seed: Seed = 0,
+        *,
+        valid_pairs: Natural = 0,
+        parts: Literal["official", "pooled", "speaker"] = "official",
     ) -> None:
         """Decide how many pairs to draw for training, testing and validation, and from which parts."""
-        if pairs < 1 or test_pairs < 0 or valid_pairs < 0:
-            raise ConfigError(
-                f"av_digits: expected pairs >= 1, test_pairs >= 0 and valid_pairs >= 0, "
-                f"found {pairs}, {test_pairs} and {valid_pairs}"
-            )
-        if parts not in WAYS:
-            raise ConfigError(f"av_digits: unknown parts '{parts}': {nearest(parts, WAYS)}")
         self.counts = {"train": pairs, "valid": valid_pairs, "test": test_pairs}
         self.seed, self.parts = seed, parts
 

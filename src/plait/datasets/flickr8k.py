@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from plait.checks import Count
 from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
-from plait.errors import ConfigError
 from plait.schema import Modality
 
 
@@ -30,11 +30,8 @@ class Flickr8k(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, photographs: int | None = None, captions: int = 5) -> None:
+    def __init__(self, photographs: Count | None = None, captions: Count = 5) -> None:
         """Decide how many photographs to draw, and how many captions of each to take."""
-        for name, told in (("photographs", photographs), ("captions", captions)):
-            if told is not None and (isinstance(told, bool) or not isinstance(told, int) or told < 1):
-                raise ConfigError(f"flickr8k: {name} {told!r}: expected a whole number from 1")
         self.photographs, self.captions = photographs, captions
 
     def load(self, root: str | Path | None = None) -> Loaded:

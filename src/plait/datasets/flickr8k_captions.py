@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from plait.checks import Count, Seed
 from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.errors import ConfigError
 from plait.schema import Modality
 
 
@@ -33,11 +33,8 @@ class Flickr8kCaptions(Dataset):
     metrics: ClassVar[Mapping[str, str]] = {}
     resplit: ClassVar[bool] = False
 
-    def __init__(self, photographs: int | None = None, first: int | None = None, seed: int = 0) -> None:
+    def __init__(self, photographs: Count | None = None, first: Count | None = None, seed: Seed = 0) -> None:
         """Decide which photographs to draw."""
-        for name, told in (("photographs", photographs), ("first", first)):
-            if told is not None and (isinstance(told, bool) or not isinstance(told, int) or told < 1):
-                raise ConfigError(f"flickr8k_captions: {name} {told!r}: expected a whole number from 1")
         self.photographs, self.first, self.seed = photographs, first, seed
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait import registry
+from plait import checks, registry
 from plait.encoders._cut import Cut
 from plait.errors import ConfigError
 
@@ -59,6 +59,10 @@ class Encoder(ABC):
     frozen_weights: ClassVar[int | None] = None
     #: Cells that are prepared and encoded at a time.
     batch_size: ClassVar[int] = 64
+
+    def __post_init__(self) -> None:
+        """Refuse options that are not what their annotations say."""
+        checks.check(self, f"encoder {self.name()}")
 
     @classmethod
     def name(cls) -> str:

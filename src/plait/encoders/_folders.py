@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from plait import config, registry
+from plait.documents import read_json
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, ModelError
 
@@ -35,7 +35,7 @@ def encoder_of_folder(folder: str) -> dict[str, Any]:
     """
     path = Path(folder, "model.json")
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"

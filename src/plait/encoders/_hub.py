@@ -16,7 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from plait.encoders._base import Encoder
-from plait.encoders._hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.encoders._hub_files import (
+    COMMIT,
+    WEIGHTS,
+    Alternatives,
+    _line,
+    folder_digest,
+    has_safetensors,
+    locate,
+    may_download,
+)
 from plait.encoders._text_cells import cut
 from plait.errors import ConfigError, PlaitWarning, need
 from plait.precision import seeded
@@ -56,12 +65,12 @@ class HubEncoder(Encoder):
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""
-        if not isinstance(self.model, str) or not self.model.strip():
+        super().__post_init__()
+        if not self.model.strip():
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
-        if self.revision is not None and not isinstance(self.revision, str):
-            raise ConfigError(f"encoder {self.name()}: revision must be text (quote it), found {self.revision!r}")
         self._commit = self.revision or PINNED.get(self.repository())
         self._folder: Path | None = None
+        self._may_download = may_download()
 
     def repository(self) -> str:
         """The model's full name on the hub, or its folder."""
@@ -70,7 +79,7 @@ class HubEncoder(Encoder):
     def folder(self) -> Path:
         """The model's folder, fetched if need be."""
         if self._folder is None:
-            self._folder = locate(self.repository(), self._commit, self.needs)
+            self._folder = locate(self.repository(), self._commit, self.needs, download=self._may_download)
         return self._folder
 
     def weights_id(self) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_number
+from plait.checks import Within
 from plait.encoders._hub import HubEncoder, width_of
 from plait.encoders._hub_files import WEIGHTS, Alternatives
 from plait.encoders._sound_cells import milliseconds
@@ -38,12 +38,11 @@ class HubAudio(HubEncoder):
         ("preprocessor_config.json", "processor_config.json"),
     )
 
-    max_seconds: float = 30.0
+    max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
 
     def __post_init__(self) -> None:
         """Refuse what is no time."""
         super().__post_init__()
-        check_number(self, max_seconds=(_SHORTEST, 600.0))
         self._extractor: Any = None
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:

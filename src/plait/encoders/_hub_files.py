@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from plait.errors import ConfigError, need
@@ -38,8 +41,31 @@ _SECONDS = 10.0
 _CHUNK = 2**22
 
 
-def locate(model: str, revision: str | None, needs: Sequence[Alternatives]) -> Path:
+#: Whether encoders are being made as a file says, which somebody else may have written.
+_FROM_FILE: ContextVar[bool] = ContextVar("plait_from_file", default=False)
+#: Set to 1, it allows what a model's file names to be fetched.
+ALLOW = "PLAIT_DOWNLOAD"
+
+
+@contextlib.contextmanager
+def named_by_a_file() -> Iterator[None]:
+    """Encoders made within the block are named by a model's file, not by the user: they never ask the network."""
+    token = _FROM_FILE.set(True)
+    try:
+        yield
+    finally:
+        _FROM_FILE.reset(token)
+
+
+def may_download() -> bool:
+    """Whether an encoder that is made now is the user's own word."""
+    return not _FROM_FILE.get() or os.environ.get(ALLOW) == "1"
+
+
+def locate(model: str, revision: str | None, needs: Sequence[Alternatives], *, download: bool = True) -> Path:
     """The folder that holds a model, local or in the hub's cache; the network is asked only when neither has it.
+
+    Without ``download`` it is never asked.
 
     Raises:
         ConfigError: no such folder, files missing in it, or not cached and the hub cannot be reached.
@@ -55,6 +81,11 @@ def locate(model: str, revision: str | None, needs: Sequence[Alternatives]) -> P
     found = _cached(model, revision)
     if found is not None and not missing(found, needs):
         return found
+    if not download:
+        raise ConfigError(
+            f"the model names '{model}' on the hub, which is not complete in the cache; nothing is fetched on the word of "
+            f"a file: if you trust it, run the same again with {ALLOW}=1 in the environment"
+        )
     found = _download(model, revision)
     lacking = missing(found, needs)
     if lacking:

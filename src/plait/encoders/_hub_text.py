@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_choice, check_whole
+from plait.checks import Count
 from plait.encoders._cut import Cut
 from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_of
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
@@ -34,12 +34,11 @@ class HubText(HubEncoder):
     arithmetic: ClassVar[int] = 2
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, TOKENIZER)
 
-    max_tokens: int = 512
+    max_tokens: Count = 512
 
     def __post_init__(self) -> None:
         """Refuse what no model takes."""
         super().__post_init__()
-        check_whole(self, max_tokens=1)
         self._tokenizer: Any = None
         self._limit = 0
 
@@ -71,12 +70,7 @@ class PooledHubText(HubText):
         pool: ``mean`` over the tokens, or the ``first`` token's state.
     """
 
-    pool: str = "mean"
-
-    def __post_init__(self) -> None:
-        """Refuse unknown ways of pooling."""
-        super().__post_init__()
-        check_choice(self, "pool", ("mean", "first"))
+    pool: Literal["mean", "first"] = "mean"
 
     def module(self) -> nn.Module:
         """The network and its pooling."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_choice, check_whole
+from plait import checks
+from plait.checks import Within
 from plait.encoders._scratch import ScratchEncoder, floored, present_column, readable, where_present
 from plait.media import image
 from plait.tokens import Tokens
@@ -34,13 +35,13 @@ class ScratchImage(ScratchEncoder):
     #: The network halves the picture so often that it must be this large.
     least_size: ClassVar[int] = 16
 
-    size: int = 64
-    channels: int = 3
+    size: Annotated[int, Within(1, 4096)] = 64
+    channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
         """Refuse sizes the network cannot take."""
-        check_whole(self, size=self.least_size)
-        check_choice(self, "channels", (1, 3))
+        super().__post_init__()
+        checks.whole(self.size, f"encoder {self.name()}: size", self.least_size, 4096)
         self._mean = np.full(self.channels, 0.5, np.float32)
         self._std = np.full(self.channels, 0.25, np.float32)
         self._fitted = False

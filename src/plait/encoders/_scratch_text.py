@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_number, check_whole
+from plait.checks import Count, Width, Within
 from plait.encoders._scratch import ScratchEncoder, where_present
 from plait.encoders._text_cells import cut
 from plait.tokens import Tokens
@@ -57,16 +57,15 @@ class ScratchText(ScratchEncoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("text", "code")
 
-    max_tokens: int = 128
-    vocabulary: int = 10_000
-    min_count: int = 2
-    width: int = 64
-    dropout: float = 0.2
+    max_tokens: Count = 128
+    vocabulary: Width = 10_000
+    min_count: Count = 2
+    width: Width = 64
+    dropout: Annotated[float, Within(0, 0.95)] = 0.2
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
-        check_whole(self, max_tokens=1, vocabulary=1, min_count=1, width=1)
-        check_number(self, dropout=(0.0, 0.95))
+        super().__post_init__()
         self._ids: dict[str, int] | None = None
 
     def fit(self, cells: Sequence[Any]) -> Self:

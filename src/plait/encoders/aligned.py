@@ -47,6 +47,7 @@ class Aligned(Encoder):
 
     def __post_init__(self) -> None:
         """Nothing is read before it is needed."""
+        super().__post_init__()
         self._parts: _Parts | None = None
 
     def _loaded(self) -> _Parts:

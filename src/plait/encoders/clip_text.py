@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from plait.checks import Count
 from plait.encoders._hub import width_of
 from plait.encoders._hub_text import HubText, TextFeatures
 
@@ -28,7 +29,7 @@ class ClipText(HubText):
     licence: ClassVar[str] = "Apache-2.0 (code); weights MIT (github.com/openai/CLIP)"
 
     model: str = "openai/clip-vit-base-patch32"
-    max_tokens: int = 77
+    max_tokens: Count = 77
 
     def module(self) -> nn.Module:
         """The text side and its projection."""

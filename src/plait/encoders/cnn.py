@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from plait.encoders._checks import check_whole
+from plait.checks import Width
 from plait.encoders._scratch_image import ScratchImage
 
 
@@ -25,12 +25,7 @@ class CNN(ScratchImage):
     Not when: pictures are photographs or few: frozen features of a trained network are better.
     """
 
-    width: int = 32
-
-    def __post_init__(self) -> None:
-        """Refuse what is no width."""
-        super().__post_init__()
-        check_whole(self, width=1)
+    width: Width = 32
 
     def network(self) -> nn.Module:
         """The four blocks."""

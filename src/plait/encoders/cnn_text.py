@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_whole
+from plait.checks import Width
 from plait.encoders._scratch_text import ScratchText, masked_max
 
 #: Words that a filter sees; odd, so that each is centred on a word.
@@ -28,12 +28,7 @@ class CNNText(ScratchText):
     Not when: texts are ordinary language: frozen sentence embeddings need far less data.
     """
 
-    filters: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse what is no size."""
-        super().__post_init__()
-        check_whole(self, filters=1)
+    filters: Width = 64
 
     def network(self) -> nn.Module:
         """The filters and their pooling."""

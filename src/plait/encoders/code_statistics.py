@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from plait.checks import Count, Width
 from plait.encoders import _syntax
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_whole
 from plait.encoders._given import Given
 from plait.encoders._ngrams import hashed
 from plait.encoders._text_cells import cut
@@ -39,12 +39,8 @@ class CodeStatistics(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("code",)
     batch_size: ClassVar[int] = 256
 
-    width: int = 512
-    max_characters: int = 20_000
-
-    def __post_init__(self) -> None:
-        """Refuse what are no places and no length."""
-        check_whole(self, width=1, max_characters=1)
+    width: Width = 512
+    max_characters: Count = 20_000
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """``x`` (n, dim)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from plait.encoders._hub_text import PooledHubText
 
@@ -21,4 +21,4 @@ class CodeBERT(PooledHubText):
     licence: ClassVar[str] = "Apache-2.0 (code); weights MIT (github.com/microsoft/CodeBERT)"
 
     model: str = "microsoft/codebert-base"
-    pool: str = "first"
+    pool: Literal["mean", "first"] = "first"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait.encoders._checks import check_whole
+from plait.checks import Width
 from plait.encoders._scratch_text import ScratchText, masked_max
 from plait.tokens import Tokens
 
@@ -27,12 +27,7 @@ class GRUText(ScratchText):
     Not when: texts are ordinary language: frozen sentence embeddings need far less data.
     """
 
-    hidden: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse what is no size."""
-        super().__post_init__()
-        check_whole(self, hidden=1)
+    hidden: Width = 64
 
     def network(self) -> nn.Module:
         """The GRU and its pooling."""

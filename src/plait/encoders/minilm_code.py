@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from plait import registry
-from plait.encoders import _syntax
+from plait.checks import Within
+from plait.encoders import _minilm, _syntax
 from plait.encoders._base import Encoder
 from plait.encoders._cut import Cut
 from plait.encoders._text_cells import cut
@@ -46,10 +47,11 @@ class MiniLMCode(Encoder):
     arithmetic: ClassVar[int] = 2
     tunable: ClassVar[int] = 6  # of the text encoder
 
-    max_tokens: int = 256
+    max_tokens: Annotated[int, Within(3, _minilm.POSITIONS)] = 256
 
     def __post_init__(self) -> None:
         """Make the text encoder, which checks the option."""
+        super().__post_init__()
         self._text = cast(Encoder, registry.find("encoders", "minilm")(max_tokens=self.max_tokens))
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_number, check_whole
+from plait.checks import Count, Layers, Width, Within
 from plait.encoders._scratch import ScratchEncoder, floored, readable
 from plait.errors import CellError, TableError
 from plait.tokens import Tokens
@@ -37,15 +37,14 @@ class MLP(ScratchEncoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("vector",)
 
-    width: int = 128
-    layers: int = 2
-    max_tokens: int = 128
-    dropout: float = 0.1
+    width: Width = 128
+    layers: Layers = 2
+    max_tokens: Count = 128
+    dropout: Annotated[float, Within(0, 0.95)] = 0.1
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
-        check_whole(self, width=1, layers=1, max_tokens=1)
-        check_number(self, dropout=(0.0, 0.95))
+        super().__post_init__()
         self._tokens, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
 
     def fit(self, cells: Sequence[Any]) -> Self:

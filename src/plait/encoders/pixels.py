@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_choice, check_whole
+from plait.checks import Within
 from plait.encoders._scratch import ScratchEncoder, present_column
 from plait.media import pixels
 from plait.tokens import Tokens
@@ -47,13 +47,8 @@ class Pixels(ScratchEncoder):
     trainable: ClassVar[bool] = False
     raw: ClassVar[bool] = True
 
-    size: int = 28
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        """Refuse what is no picture."""
-        check_whole(self, size=1)
-        check_choice(self, "channels", (1, 3))
+    size: Annotated[int, Within(1, 4096)] = 28
+    channels: Literal[1, 3] = 3
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``pixels`` float16 (n, size, size, channels)."""

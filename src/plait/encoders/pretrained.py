@@ -48,6 +48,7 @@ class Pretrained(Encoder):
 
     def __post_init__(self) -> None:
         """Nothing is read before it is needed."""
+        super().__post_init__()
         self._saved: Saved | None = None
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_choice
 from plait.encoders._scratch_image import ScratchImage
 
 #: Depth -> blocks per stage (table 1 of the paper).
@@ -34,12 +34,7 @@ class ResNet(ScratchImage):
 
     least_size = 32
 
-    depth: int = 18
-
-    def __post_init__(self) -> None:
-        """Refuse other depths."""
-        super().__post_init__()
-        check_choice(self, "depth", tuple(_BLOCKS))
+    depth: Literal[18, 34] = 18
 
     def network(self) -> nn.Module:
         """Stem, four stages, mean."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from plait.encoders._checks import check_whole
+from plait.checks import Natural
 from plait.encoders._cut import Cut
 from plait.encoders._hub import HubEncoder, quiet, texts
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count
@@ -26,7 +26,7 @@ from plait.encoders._hub_sentence import (
     told_width,
     transformer_within,
 )
-from plait.errors import ConfigError, need
+from plait.errors import need
 
 
 @dataclass(eq=False)
@@ -53,14 +53,11 @@ class SentenceTransformerText(HubEncoder):
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     prompt: str = ""
-    max_tokens: int = 0
+    max_tokens: Natural = 0
 
     def __post_init__(self) -> None:
         """Refuse options of the wrong type; nothing is loaded yet."""
         super().__post_init__()
-        check_whole(self, max_tokens=0)
-        if not isinstance(self.prompt, str):
-            raise ConfigError(f"encoder {self.name()}: prompt must be text, found {self.prompt!r}")
         self._loaded: Any = None
         self._loading = Lock()  # prepare runs beside module
 

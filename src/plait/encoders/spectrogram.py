@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from scipy import fft
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_choice, check_number, check_whole
+from plait.checks import Count, Within
 from plait.encoders._scratch import ScratchEncoder, readable
 from plait.encoders._sound_cells import milliseconds
 from plait.errors import ConfigError
 from plait.media import audio
 from plait.tokens import Tokens
 
-SCALES = ("magnitude", "power", "log")
 #: With ``log``: this many times under the mean power the scale turns from straight to logarithmic.
 _BEND = 1000.0
 
@@ -55,17 +54,15 @@ class Spectrogram(ScratchEncoder):
     trainable: ClassVar[bool] = False
     raw: ClassVar[bool] = True
 
-    rate: int = 8000
-    window: int = 400
-    stride: int = 200
-    scale: str = "magnitude"
-    max_seconds: float = 10.0
+    rate: Annotated[int, Within(1, 1_000_000)] = 8000
+    window: Annotated[int, Within(2, 1_000_000)] = 400
+    stride: Count = 200
+    scale: Literal["magnitude", "power", "log"] = "magnitude"
+    max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what leaves samples unheard."""
-        check_whole(self, rate=1, window=2, stride=1)
-        check_number(self, max_seconds=(0.05, 120.0))
-        check_choice(self, "scale", SCALES)
+        super().__post_init__()
         if self.stride > self.window:
             raise ConfigError(
                 f"encoder {self.name()}: stride {self.stride} leaves out samples between windows of {self.window}; "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._checks import check_number, check_whole
+from plait.checks import Width, Within
 from plait.encoders._scratch import ScratchEncoder, floored, readable, where_present
 from plait.encoders._scratch_audio import frames_in, log_spectrogram
 from plait.encoders._sound_cells import milliseconds
@@ -45,14 +45,13 @@ class SpectrogramCNN(ScratchEncoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
 
-    max_seconds: float = 10.0
-    bins: int = 64
-    width: int = 24
+    max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
+    bins: Annotated[int, Within(2**_HALVINGS, 1024)] = 64
+    width: Width = 24
 
     def __post_init__(self) -> None:
         """Refuse what the network cannot halve."""
-        check_whole(self, bins=2**_HALVINGS, width=1)
-        check_number(self, max_seconds=(0.05, 120.0))
+        super().__post_init__()
         if self.bins % 2**_HALVINGS:
             raise ConfigError(f"encoder {self.name()}: bins must be a multiple of {2**_HALVINGS}, found {self.bins}")
         self._frames, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
+from plait.checks import Within
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_choice, check_number
 from plait.encoders._sound_cells import milliseconds, waves
 from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
 from plait.tokens import Tokens
@@ -41,13 +41,8 @@ class Speech(Encoder):
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
-    pool: str = "mean_max"
-    max_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        check_choice(self, "pool", ("mean_max", "none"))
-        check_number(self, max_seconds=(0.05, 3600.0))
+    pool: Literal["mean_max", "none"] = "mean_max"
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """Milliseconds, from the headers."""

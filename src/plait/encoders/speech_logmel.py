@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.checks import Within
 from plait.encoders._base import Encoder
 from plait.encoders._cepstrum import COEFFICIENTS, cepstrum, statistics
-from plait.encoders._checks import check_number
 from plait.encoders._sound_cells import RATE, milliseconds, waves
 from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
 from plait.media import audio
@@ -45,11 +45,7 @@ class SpeechLogMel(Encoder):
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
-    max_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no time."""
-        check_number(self, max_seconds=(0.05, 3600.0))
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """Milliseconds, from the headers."""

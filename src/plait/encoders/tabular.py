@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from plait import checks
+from plait.checks import Count, Width, Within
 from plait.encoders._base import Cells, Encoder
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_columns import features_of, restore
@@ -45,15 +45,13 @@ class Tabular(Encoder):
     stored: ClassVar[bool] = False
 
     types: Mapping[str, str] = field(default_factory=dict)
-    min_count: int = 3
-    max_categories: int = 300
-    bins: int | None = None
+    min_count: Count = 3
+    max_categories: Width = 300
+    bins: Annotated[int, Within(0, 10_000)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that no table satisfies."""
-        for name, least in (("min_count", 1), ("max_categories", 1), ("bins", 0)):
-            if self.bins is not None or name != "bins":
-                checks.whole(getattr(self, name), f"encoder tabular: {name}", least)
+        super().__post_init__()
         self._columns: list[Features] = []
 
     def fit(self, cells: Cells) -> Self:

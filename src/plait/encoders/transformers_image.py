@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from plait.encoders._checks import check_choice
 from plait.encoders._cut import Cut
 from plait.encoders._hub import width_of
 from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
@@ -32,12 +31,7 @@ class TransformersImage(HubImage):
     licence: ClassVar[str] = "Apache-2.0 (code); weights: as the model's card says, Apache-2.0 for the default"
 
     model: str = "facebook/dinov2-small"
-    pool: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Refuse unknown ways of pooling."""
-        super().__post_init__()
-        check_choice(self, "pool", ("auto", "first", "mean"))
+    pool: Literal["auto", "first", "mean"] = "auto"
 
     def module(self) -> nn.Module:
         """The network and its pooling."""

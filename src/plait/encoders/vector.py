@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import Tensor, nn
 
+from plait.checks import Count
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_whole
 from plait.errors import CellError, ConfigError
 from plait.tokens import Tokens
 
@@ -40,11 +40,11 @@ class Vector(Encoder):
     stored: ClassVar[bool] = False
     batch_size: ClassVar[int] = 1024
 
-    max_tokens: int = 256
+    max_tokens: Count = 256
 
     def __post_init__(self) -> None:
         """Refuse what is no number of tokens."""
-        check_whole(self, max_tokens=1)
+        super().__post_init__()
         self._mean: np.ndarray | None = None
 
     def fit(self, cells: Sequence[Any]) -> Self:

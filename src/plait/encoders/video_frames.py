@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
+from plait.checks import Within
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_choice, check_whole
 from plait.encoders._default import default_encoder
 from plait.encoders._folders import encoder_of
 from plait.errors import ConfigError
@@ -50,14 +50,13 @@ class VideoFrames(Encoder):
     version: ClassVar[int] = 2
     same_as: ClassVar[tuple[int, ...]] = (1,)
 
-    frames: int = 15
+    frames: Annotated[int, Within(1, 1000)] = 15
     image_encoder: str | Mapping[str, Any] = ""
-    pool: str = "max"
+    pool: Literal["max", "mean", "none"] = "max"
 
     def __post_init__(self) -> None:
         """Make the image encoder."""
-        check_whole(self, frames=1)
-        check_choice(self, "pool", ("max", "mean", "none"))
+        super().__post_init__()
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.image_encoder = self.image_encoder or default_encoder("image")
         where = f"encoder {self.name()}, image_encoder"

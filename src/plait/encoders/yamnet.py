@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
+from plait.checks import Within
 from plait.encoders import _yamnet
 from plait.encoders._base import Encoder
-from plait.encoders._checks import check_choice, check_number
 from plait.encoders._package_file import package_file
 from plait.encoders._sound_cells import milliseconds, waves
 from plait.tokens import Tokens
@@ -50,13 +50,8 @@ class YAMNetEncoder(Encoder):
     )
     batch_size: ClassVar[int] = 16
 
-    pool: str = "mean"
-    max_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        check_choice(self, "pool", ("mean", "none"))
-        check_number(self, max_seconds=(0.05, 3600.0))
+    pool: Literal["mean", "none"] = "mean"
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """Milliseconds, from the headers."""

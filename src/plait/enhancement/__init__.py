@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait import config
+from plait import checks, config
 from plait.alignment._network import AlignmentNetwork, FrozenNetwork
 from plait.alignment._pairs import Pairs
 from plait.alignment.hardest_negatives import HardestNegatives
+from plait.checks import Positive
 from plait.encoders._base import Encoder
 from plait.enhancement._joint import JointEncoder, to_prepared
 from plait.errors import ConfigError, nearest
@@ -41,7 +42,7 @@ class Enhancement:
     modality: str
     stage: HardestNegatives
     keep: bool = False
-    joint: float | None = None
+    joint: Positive | None = None
     drop: tuple[str, ...] = ()
 
     @property
@@ -116,18 +117,28 @@ def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[s
     for name in (modality, *anchors):
         if name in learning:
             raise ConfigError(f"{where}: '{name}' has an encoder that learns; only frozen modalities are aligned")
-    keep, joint, drop = options.pop("keep", False), options.pop("joint", None), options.pop("drop", False)
-    if not isinstance(keep, bool):
-        raise ConfigError(f"{where}: keep must be true or false, found {keep!r}")
-    if joint is not None and (isinstance(joint, bool) or not isinstance(joint, int | float) or not joint > 0):
-        raise ConfigError(f"{where}: joint is the weight of the contrastive loss, a number above 0; found {joint!r}")
+    stage = check_options(modality, told)
+    keep, joint, drop = options.get("keep", False), options.get("joint"), options.get("drop", False)
     drop = list(anchors) if drop is True else [] if drop is False else [drop] if isinstance(drop, str) else drop
     if not isinstance(drop, list | tuple) or not all(name in anchors for name in drop):
         raise ConfigError(
             f"{where}: drop must be true, false or some of the anchors {', '.join(anchors)}; found {drop!r}"
         )
-    stage = config.build(HardestNegatives, {**options, "anchors": tuple(anchors)}, where)
     return Enhancement(modality, stage, keep, None if joint is None else float(joint), tuple(drop))
+
+
+def check_options(modality: str, told: Any) -> HardestNegatives:
+    """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked.
+
+    Raises:
+        ConfigError: an unknown option, or a value that is none.
+    """
+    where = f"align.{modality}"
+    options = dict(told) if isinstance(told, Mapping) else {"anchors": told}
+    own = {name: options.pop(name) for name in ("keep", "joint", "drop") if name in options}
+    checks.refuse(checks.problems(Enhancement, {k: v for k, v in own.items() if k != "drop"}), where)
+    anchors = options.get("anchors")
+    return config.build(HardestNegatives, {**options, "anchors": anchors if anchors is not None else ()}, where)
 
 
 def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,11 @@ class Fusion(nn.Module, ABC):
     interacts: ClassVar[bool] = True
     #: It takes single tokens; the others take each modality's mean token.
     sequences: ClassVar[bool] = False
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuse options that are not what the annotations of ``__init__`` say, before anything is built."""
+        checks.check_call(cls.__init__, options, f"fusion '{cls.name()}'")
+        return super().__new__(cls)
 
     def __init__(self, dims: Mapping[str, int], *, level: str | None = None) -> None:
         """Build for modalities of these widths, at the first of ``levels`` unless told."""
@@ -88,10 +93,6 @@ class Fusion(nn.Module, ABC):
         x = torch.stack([tokens[name].pooled() for name in self.names], 1)
         return x, torch.stack([tokens[name].present for name in self.names], 1)
 
-    def whole(self, option: str, value: Any) -> int:
-        """An option that counts something, checked."""
-        return checks.whole(value, f"fusion '{self.name()}': {option}", 1)
-
 
 def shares(scores: Tensor, present: Tensor) -> Tensor:
     """Softmax over the present modalities, 0 for the absent ones: scores (B, M, ...), present (B, M) bool."""
@@ -117,4 +118,5 @@ def resolve(told: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any]
     if absence not in ABSENCE:
         raise ConfigError(f"fusion '{operator.name()}': unknown absence '{absence}': {nearest(absence, ABSENCE)}")
     config.check_fields(options, operator.options(), f"fusion '{operator.name()}'")
+    checks.check_call(operator.__init__, options, f"fusion '{operator.name()}'")
     return operator, options, absence

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plait.checks import Count, Layers
 from plait.fusion._attention import Block, chained, filled
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
@@ -37,12 +38,18 @@ class Bottleneck(Fusion):
     sequences = True
 
     def __init__(
-        self, dims: Mapping[str, int], *, tokens: int = 4, layers: int = 2, heads: int = 4, level: str | None = None
+        self,
+        dims: Mapping[str, int],
+        *,
+        tokens: Count = 4,
+        layers: Layers = 2,
+        heads: Count = 4,
+        level: str | None = None,
     ) -> None:
         """Build with so many shared ``tokens``, ``layers`` and attention ``heads``."""
         super().__init__(dims, level=level)
-        count, depth = self.whole("heads", heads), self.whole("layers", layers)
-        self.shared = nn.Parameter(torch.randn(self.whole("tokens", tokens), self.width) * 0.02)
+        count, depth = heads, layers
+        self.shared = nn.Parameter(torch.randn(tokens, self.width) * 0.02)
         rows = [nn.ModuleDict({name: Block(self.width, count) for name in self.names}) for _ in range(depth)]
         self.layers = nn.ModuleList(rows)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from plait.checks import Count
 from plait.fusion._attention import Block, chained, filled
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
@@ -34,10 +35,10 @@ class CrossAttention(Fusion):
     equal_widths = True
     sequences = True
 
-    def __init__(self, dims: Mapping[str, int], *, heads: int = 4, level: str | None = None) -> None:
+    def __init__(self, dims: Mapping[str, int], *, heads: Count = 4, level: str | None = None) -> None:
         """Build with ``heads`` attention heads."""
         super().__init__(dims, level=level)
-        count = self.whole("heads", heads)
+        count = heads
         self.blocks = nn.ModuleDict({name: Block(self.width, count) for name in self.names})
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from plait.checks import Count
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
 
@@ -31,10 +32,10 @@ class LowRank(Fusion):
 
     equal_widths = True
 
-    def __init__(self, dims: Mapping[str, int], *, rank: int = 4, level: str | None = None) -> None:
+    def __init__(self, dims: Mapping[str, int], *, rank: Count = 4, level: str | None = None) -> None:
         """Build with ``rank`` products."""
         super().__init__(dims, level=level)
-        self.rank = self.whole("rank", rank)
+        self.rank = rank
         self.factors = nn.ModuleDict({name: nn.Linear(self.width, self.rank * self.width) for name in self.names})
 
     @property

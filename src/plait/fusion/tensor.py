@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from plait.checks import Within
 from plait.errors import ConfigError
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
@@ -36,10 +38,12 @@ class OuterProduct(Fusion):
         [[10.0, 2.0, 5.0, 1.0]]
     """
 
-    def __init__(self, dims: Mapping[str, int], *, units: int | None = 16, level: str | None = None) -> None:
+    def __init__(
+        self, dims: Mapping[str, int], *, units: Annotated[int, Within(1, 10_000)] | None = 16, level: str | None = None
+    ) -> None:
         """Build; ``units`` each modality is mapped to, None takes the features as they are."""
         super().__init__(dims, level=level)
-        sizes = self.dims if units is None else dict.fromkeys(self.names, self.whole("units", units))
+        sizes = self.dims if units is None else dict.fromkeys(self.names, units)
         self.size = prod(n + 1 for n in sizes.values())
         if self.size > LARGEST:
             fits = int(LARGEST ** (1 / len(self.names))) - 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from plait.checks import Count, Layers
 from plait.fusion._attention import Block, chained, filled
 from plait.fusion._base import Fusion
 from plait.tokens import Tokens
@@ -34,10 +35,12 @@ class JointTransformer(Fusion):
     equal_widths = True
     sequences = True
 
-    def __init__(self, dims: Mapping[str, int], *, layers: int = 1, heads: int = 4, level: str | None = None) -> None:
+    def __init__(
+        self, dims: Mapping[str, int], *, layers: Layers = 1, heads: Count = 4, level: str | None = None
+    ) -> None:
         """Build with so many ``layers`` and attention ``heads``."""
         super().__init__(dims, level=level)
-        count, depth = self.whole("heads", heads), self.whole("layers", layers)
+        count, depth = heads, layers
         self.start = nn.Parameter(torch.randn(self.width) * 0.02)
         self.kinds = nn.Parameter(torch.randn(len(self.names), self.width) * 0.02)
         self.layers = nn.ModuleList([Block(self.width, count) for _ in range(depth)])

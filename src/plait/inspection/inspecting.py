@@ -12,6 +12,7 @@ import pandas as pd
 
 from plait.errors import ConfigError, ModelError
 from plait.evaluation import plain_values
+from plait.folders import claim_folder
 from plait.inspection.compare import compare_runs
 from plait.inspection.embeddings import Embedding, embeddings
 from plait.inspection.measures import across_modalities, measures, similarities
@@ -108,6 +109,8 @@ def inspect(
     Raises:
         PlaitError: no model, a table without the columns, fewer than ten rows, one class, models of different targets.
     """
+    if out is not None:
+        claim_folder(out, ["report.html"])
     ways = tuple(available() if projections is None else projections)
     runs = _runs([model] if other is None else [model, other], names)
     first = next(iter(runs.values()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from plait import checks
-from plait.errors import ConfigError, nearest
-
-PRECISIONS = ("auto", "fast", "float32")
+from plait.checks import Count, Natural, Width, Within
+from plait.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,16 @@ class ConvLSTMOptions:
             predicts in float32; ``fast`` does both so; ``float32`` neither.
     """
 
-    kernel: int = 3
-    pool: int = 2
-    own_pool: int = 2
-    dense: int = 128
-    least_steps: int = 8
-    checkpoint: int = 64
-    precision: str = "auto"
+    kernel: Annotated[int, Within(1, 999)] = 3
+    pool: Annotated[int, Within(1, 999)] = 2
+    own_pool: Annotated[int, Within(1, 999)] = 2
+    dense: Width = 128
+    least_steps: Count = 8
+    checkpoint: Natural = 64
+    precision: Literal["auto", "fast", "float32"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
-        least = {"kernel": 1, "pool": 1, "own_pool": 1, "dense": 1, "least_steps": 1, "checkpoint": 0}
-        for name, bound in least.items():
-            checks.whole(getattr(self, name), f"network conv_lstm: {name}", bound)
+        checks.check(self, "network conv_lstm")
         if self.kernel % 2 == 0:
             raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")
-        if self.precision not in PRECISIONS:
-            meant = nearest(str(self.precision), PRECISIONS)
-            raise ConfigError(f"network conv_lstm: unknown precision {self.precision!r}: {meant}")

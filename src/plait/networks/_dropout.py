@@ -53,6 +53,9 @@ class Masks:
 
     def load_state(self, state: Sequence[tuple[float, int, int, Tensor]]) -> None:
         """Draw the pools of ``state`` again; the generator stays where it is."""
+        self._before.clear()
+        self._pools.clear()
+        self._narrow.clear()
         for chance, size, left, before in state:
             generator = torch.Generator()
             generator.set_state(before)

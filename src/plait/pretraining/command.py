@@ -15,6 +15,7 @@ from plait.crossfit import folds_of
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError, nearest
 from plait.estimators import FusionEstimator
+from plait.folders import check_folder
 from plait.inputs import Inputs
 from plait.modelfile import plain
 from plait.precision import seeded
@@ -24,6 +25,7 @@ from plait.pretraining.folder import Saved, write
 from plait.progress import step
 from plait.records.asked import listeners, watching
 from plait.schema import Modality, Schema
+from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
 from plait.workflow import make_model, split_rows
 
@@ -60,8 +62,12 @@ def pretrain(
     settings = dict(settings or {})
     if found.target is None:
         raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
-    frame = with_target(frame, found.target)
     one = _only(found, modality)
+    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {one.modalities[0].name: "pretrain"}})
+    check_settings(model)
+    if out is not None:
+        check_folder(out)
+    frame = with_target(frame, found.target)
     schema.validate(one, frame)
     if test_fraction or split_column is not None:
         seed = int(settings.get("random_state") or 0)
@@ -71,8 +77,6 @@ def pretrain(
         target, frame = _part(target, kept), frame.iloc[kept]
     else:
         target, held_out = target_values(frame[found.target], found.task), None
-    name = one.modalities[0].name
-    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {name: "pretrain"}})
     groups = None if group is None else frame[group].to_numpy()
     with seeded(0):  # networks are made in several places; what they draw is never the user's
         saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)

@@ -13,6 +13,7 @@ from torch import nn
 from plait import config, persist, records, registry
 from plait.card import plain
 from plait.encoders._base import Encoder
+from plait.encoders._hub_files import named_by_a_file
 from plait.errors import ModelError, PlaitError
 from plait.pretraining.stage import load, shapes
 
@@ -95,6 +96,11 @@ def read(folder: str | Path) -> Saved:
         ModelError: not such a folder, a missing or altered file, weights that are not of that encoder, a newer format, or
             another version of the encoder.
     """
+    with named_by_a_file():
+        return _read(folder)
+
+
+def _read(folder: str | Path) -> Saved:
     manifest, arrays = persist.read_model(folder)
     if manifest.get("kind") != KIND:
         raise ModelError(
@@ -107,7 +113,7 @@ def read(folder: str | Path) -> Saved:
         same = saved.encoder.made(manifest["fingerprint"])
     except PlaitError as error:
         raise ModelError(f"{folder}: {error}") from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
         raise ModelError(
             f"{folder}: does not hold together ({type(error).__name__}: {error}); pretrain it again"
         ) from error

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from plait import checks, config
+from plait.checks import Natural
 from plait.errors import ConfigError
 from plait.inputs import Inputs
 from plait.optimiser import AdamW
@@ -30,13 +31,12 @@ class Thawing:
     Source: Howard and Ruder 2018, Universal Language Model Fine-tuning, arXiv 1801.06146, section 3.3 (gradual unfreezing).
     """
 
-    after: int = 0
-    every: int = 0
+    after: Natural = 0
+    every: Natural = 0
 
     def __post_init__(self) -> None:
         """Refuse what is no number of epochs."""
-        for name, value in vars(self).items():
-            checks.whole(value, f"thaw: {name} (epochs)")
+        checks.check(self, "thaw")
 
     def layers(self, epoch: int, count: int) -> int:
         """How many of the ``count`` last layers learn in an epoch (from 0).

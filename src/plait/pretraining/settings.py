@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plait import checks, config
+from plait.checks import Count, NonNegative, Positive
 from plait.errors import ConfigError
 from plait.modality_options import per_modality
 from plait.schema import Modality, Schema
@@ -25,23 +26,16 @@ class Pretraining:
         frozen: it learns no more once it joins the model.
     """
 
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    patience: int | None = None
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    weight_decay: NonNegative | None = None
+    patience: Count | None = None
     frozen: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no training could take."""
-        for name in ("epochs", "batch_size", "patience"):
-            if (value := getattr(self, name)) is not None:
-                checks.whole(value, f"pretrain: {name}", 1)
-        for name in ("learning_rate", "weight_decay"):
-            if (value := getattr(self, name)) is not None:
-                checks.number(value, f"pretrain: {name}", above=name == "learning_rate")
-        if not isinstance(self.frozen, bool):
-            raise ConfigError(f"pretrain: frozen must be true or false, found {self.frozen!r}")
+        checks.check(self, "pretrain")
 
 
 #: Words of ``pretrain`` that are for every modality.

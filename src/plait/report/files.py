@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 from plait.errors import PlaitError
+from plait.folders import part_file
 from plait.report.tables import Table
 
 
@@ -23,14 +23,10 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_bytes(path: Path, content: bytes) -> Path:
     """The same for bytes."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with part_file(path) as draft:
             draft.write_bytes(content)
-            draft.replace(path)
-        finally:  # Ctrl-C too leaves nothing behind
-            draft.unlink(missing_ok=True)
     except OSError as error:
         raise PlaitError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
     return path

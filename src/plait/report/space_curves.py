@@ -12,6 +12,7 @@ from plait.report.figures.space import lines_figure, tolerance_figure
 from plait.report.study_names import slug
 from plait.report.study_parts import Section, picture
 from plait.study.folder import RUNS
+from plait.study.lines_file import read_arrays
 from plait.study.results import Results
 
 #: Evaluation and curve -> axes, whether x is logarithmic, and what is seen.
@@ -67,12 +68,12 @@ def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
         path = results.folder / RUNS / str(line["run"]) / "predictions.npz"
         if line["status"] != "done" or line["dataset"] != dataset or not path.is_file():
             continue
-        with np.load(path, allow_pickle=False) as archive:
-            for place, told in enumerate(line["evaluations"]):
-                name, _, part = told["condition"].partition(": ")
-                if name != "sentence_similarity" or not (told["frozen"] or part == JOINED):
-                    continue
-                label = part if told["frozen"] else f"{line['variant']}: {part}"
-                judged = sentence_similarity(archive[f"rows_{place}"], archive[f"truth_{place}"])
-                found[label].append(judged.accuracy)
+        arrays = read_arrays(path)
+        for place, told in enumerate(line["evaluations"]):
+            name, _, part = told["condition"].partition(": ")
+            if name != "sentence_similarity" or not (told["frozen"] or part == JOINED):
+                continue
+            label = part if told["frozen"] else f"{line['variant']}: {part}"
+            judged = sentence_similarity(arrays[f"rows_{place}"], arrays[f"truth_{place}"])
+            found[label].append(judged.accuracy)
     return {label: np.mean(shares, axis=0) for label, shares in found.items()}

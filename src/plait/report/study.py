@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from plait.folders import claim_folder
 from plait.report.sections_page import write_report
 from plait.report.study_design import design_section
 from plait.report.study_evidence import Evidence, gather
@@ -60,7 +61,7 @@ def write_study_report(
         ConfigError: the metric was not measured.
         PlaitError: the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = claim_folder(folder, ["report.html", "report.md"])
     if getattr(results.spec, "space", None) is not None:
         from plait.report.space import write_space_report
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from plait.config import fields_of, parse_yaml
+from plait.config import fields_of, mapping_of
+from plait.documents import read_yaml_node, value_of, write_yaml
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, PlaitError, nearest
 from plait.schema import Modality, Schema
@@ -54,9 +55,9 @@ def schema_from_dict(told: Mapping[str, Any], where: str) -> Schema:
 
 def schema_from_yaml(text: str, where: str) -> Schema:
     """A schema from YAML, its problems with their lines."""
-    told = parse_yaml(text, where)
+    node = read_yaml_node(text, where)
+    told = mapping_of(value_of(node, where), where)
     told.pop("settings", None)  # the estimator's fields may stand in the same file
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
     return _built(told, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
 
 
@@ -220,7 +221,5 @@ def _comment(schema: Schema, column: str | None) -> str:
 def _scalar(value: Any) -> str:
     """One value on one line; a list of one shows what needs quotes inside brackets."""
     style = '"' if isinstance(value, str) and "\n" in value else None
-    dumped = yaml.safe_dump(
-        [value], default_flow_style=True, default_style=style, allow_unicode=True, width=10**9, sort_keys=False
-    )
+    dumped = write_yaml([value], default_flow_style=True, default_style=style, width=10**9)
     return dumped.strip()[1:-1]

@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from plait import config
+from plait.documents import read_yaml_value
 from plait.errors import ConfigError
 
 #: What is searched where nothing is told.
@@ -126,7 +125,7 @@ def _range(field: str, told: Any, kind: str) -> Range:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, str):  # YAML reads 1e-4 as text
+    if isinstance(value, str):  # an end of low..high
         try:
             value = float(value)
         except ValueError:
@@ -141,8 +140,8 @@ def _parsed(text: str, where: str) -> Any:
     low, sign, rest = text.partition("..")
     if not sign:
         try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
+            return read_yaml_value(text, where)
+        except ConfigError:
             raise ConfigError(f"{where}: {text!r}; expected low..high or [a, b]") from None
     high, *words = rest.replace(",", " ").split() or [""]
     if any(word != "log" for word in words):

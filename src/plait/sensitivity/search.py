@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
-from plait import modelfile
+from plait import checks, modelfile
 from plait import schema as schemas
 from plait.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
+from plait.folders import claim_folder
 from plait.progress import step, track
 from plait.schema import Schema
 from plait.sensitivity.journal import Journal
@@ -37,14 +38,14 @@ def sensitivity(
     ranges: Mapping[str, Any] | Sequence[str] | None = None,
     regimes: Mapping[str, Any] | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    trials: int = 20,
+    trials: Annotated[int, checks.Within(1, 100_000)] = 20,
     out: str | Path,
     metric: str | None = None,
-    valid_fraction: float = 0.2,
-    splits: int = 1,
+    valid_fraction: Annotated[float, checks.Within(0, 1, above=True, below=True)] = 0.2,
+    splits: Annotated[int, checks.Within(1, 1000)] = 1,
     group: str | None = None,
     sampler: str = "tpe",
-    seed: int = 0,
+    seed: checks.Seed = 0,
     store: str | None = None,
     report: bool = True,
     view: bool | None = None,
@@ -79,8 +80,7 @@ def sensitivity(
         PlaitError: a table, range, regime or setting that cannot be used; not one trial succeeded.
     """
     need("optuna", "search").logging.set_verbosity(need("optuna", "search").logging.ERROR)
-    if isinstance(trials, bool) or trials < 1:
-        raise ConfigError(f"trials {trials}: expected 1 or more")
+    checks.check_call(sensitivity, {"trials": trials, "valid_fraction": valid_fraction, "splits": splits, "seed": seed})
     if sampler not in SAMPLERS:
         raise ConfigError(f"unknown sampler '{sampler}': {nearest(sampler, SAMPLERS)}")
     fields, ways = read_ranges(ranges), read_regimes(regimes)
@@ -108,7 +108,7 @@ def sensitivity(
         "sampler": sampler,
         "seed": seed,
     }
-    folder = Path(out)
+    folder = claim_folder(out, ["report.html", "summary.json"])
     with Journal(folder) as journal:
         searches = [_Search(w, schema_by[w.name], journal, fixed, common, fields, objective) for w in ways]
         left = sum(max(0, trials - s.count) for s in searches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -19,6 +20,8 @@ from plait.study.variants import Variant, variants
 from plait.study.yaml_lines import Place
 
 Problem = tuple[Place, str]
+#: A plan lists every run; this many take a few hundred megabytes.
+MOST_RUNS = 100_000
 #: Fields of the estimator that are the study's own business, and where it has them.
 MANAGED = {
     "modalities": "the tables (data:) and modalities:",
@@ -143,6 +146,11 @@ def _settings(spec: Spec) -> Iterator[Problem]:
 
 
 def _variants(spec: Spec) -> Iterator[Problem]:
+    count = max(1, len(spec.variants)) * math.prod(len(values) for values in spec.grid.values())
+    runs = count * len(spec.seeds) * max(1, len(spec.data))
+    if runs > MOST_RUNS:
+        yield ("grid",), f"{runs:,} runs (variants, seeds and tables multiplied); a study takes up to {MOST_RUNS:,}"
+        return
     found = variants(spec, defaults())
     if not found:
         yield ("exclude",), "exclude: leaves no variant; take a rule away"

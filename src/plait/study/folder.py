@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 
-from plait import records
+from plait import checks, records
+from plait.checks import Natural
+from plait.documents import read_json
 from plait.errors import ConfigError
 from plait.persist import write_file
 from plait.store._claims import Claimed
@@ -32,6 +34,20 @@ FORMAT = 1
 #: What a study may grow by without becoming another one.
 _GROWS = ("about", "source", "seeds", "budget", "claims")
 _opened: set[Path] = set()
+
+
+class About(Protocol):
+    """What study.json says."""
+
+    format: Natural
+    name: str
+    identity: str
+    versions: Mapping[str, Any]
+    data: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[Natural]
+    runs: Natural
+    command: str | None
 
 
 class StudyFolder:
@@ -104,7 +120,7 @@ class StudyFolder:
         """What study.json says; ``missing`` where there is none."""
         path = self.path / ABOUT
         try:
-            told = json.loads(path.read_bytes())
+            told = read_json(path.read_bytes())
         except FileNotFoundError:
             if missing is ConfigError:
                 raise ConfigError(
@@ -115,6 +131,10 @@ class StudyFolder:
             raise ConfigError(f"{path}: cannot be read as JSON ({error})") from None
         if not isinstance(told, dict) or not isinstance(told.get("format"), int) or told["format"] > FORMAT:
             raise ConfigError(f"{path}: not a study that this plait reads (format {FORMAT}); upgrade plait")
+        if wrong := checks.problems(About, told) or [
+            f"{name} is missing" for name in ("name", "runs") if name not in told
+        ]:
+            raise ConfigError(f"{path}: is damaged ({'; '.join(wrong)}); run the study anew in another folder")
         return told
 
     def note(self, **facts: Any) -> None:

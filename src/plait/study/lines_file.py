@@ -6,11 +6,18 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import numpy as np
+
+from plait import checks
+from plait.checks import Natural, NonNegative
+from plait.documents import read_json
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,6 +39,43 @@ def writing(folder: Path) -> Iterator[None]:
                 f"{folder}: the disk is full; what was finished is kept. Free some space, then the same command goes on"
             ) from error
         raise ConfigError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+
+
+class Line(Protocol):
+    """What a line of the results says of a run; every one that is read is held to it."""
+
+    run: str
+    status: Literal["done", "failed", "stopped"]
+    reason: str | None
+    dataset: str
+    task: str
+    classes: Sequence[str] | None
+    variant: str
+    settings: Mapping[str, Any]
+    subset: Sequence[str]
+    modalities: Sequence[str]
+    train_condition: str
+    seed: Natural
+    split: Natural
+    train_rows: Natural | None
+    test_rows: Natural | None
+    evaluations: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, NonNegative]
+    memory: Mapping[str, Any]
+    weights: Mapping[str, Natural | None]
+
+
+class Evaluation(Protocol):
+    """What a line says of one evaluation of a run that is done."""
+
+    condition: str
+    present: Sequence[str]
+    metrics: Mapping[str, float | None]
+    axes: Mapping[str, Any]
+
+
+_NEEDED = {"run", "status", "dataset", "task", "variant", "settings", "subset", "train_condition", "seed", "split"}
+_JUDGED = {"condition", "present", "metrics"}
 
 
 class LinesFile:
@@ -106,7 +150,36 @@ def _whole(file: int) -> int:
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:
     try:
-        line = json.loads(raw)
+        line = read_json(raw)
     except ValueError:
         return None
-    return line if isinstance(line, dict) and "run" in line and "status" in line else None
+    if not isinstance(line, dict) or not set(line) >= _NEEDED or checks.problems(Line, line):
+        return None
+    told = line.get("evaluations", [])
+    done = line["status"] != "done" or isinstance(told, list)
+    return (
+        line if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in told) else None
+    )
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays that a run left, checked: numbers, and finite ones.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigError: it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: np.asarray(archive[name]) for name in archive.files}
+        wrong = [n for n, a in found.items() if a.dtype.kind not in "biuf" or not np.isfinite(a).all()]
+        if wrong:
+            raise ValueError(f"'{wrong[0]}' holds what is no number")
+        return found
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path}: is damaged ({said}); remove the run's folder and its line, and run it again"
+        ) from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from plait import checks
 from plait.errors import nearest
 from plait.study.yaml_lines import Place
 
@@ -44,12 +45,10 @@ class Reader:
         self.wrong(place, f"{place[-1]}: expected text, found {value!r:.60}")
         return ""
 
-    def number(self, value: Any, place: Place, least: float, *, whole: bool = False) -> Any:
-        """A number from ``least``."""
-        kinds = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
-            what = "a whole number" if whole else "a number"
-            self.wrong(place, f"{place[-1]}: expected {what} from {least:g}, found {value!r:.60}")
+    def number(self, value: Any, place: Place, least: float, most: float = checks.MOST, *, whole: bool = False) -> Any:
+        """A number from ``least`` to ``most``."""
+        if said := checks.problem(value, Annotated[int if whole else float, checks.Within(least, most)]):
+            self.wrong(place, f"{place[-1]} {said}")
             return None
         return value
 

@@ -70,7 +70,7 @@ def read_split(read: Reader, told: Any, place: Place) -> SplitSpec:
         values["fractions"] = _fractions(read, given["fractions"], (*place, "fractions"))
     for key, least in (("folds", 2), ("times", 1)):
         if key in given:
-            values[key] = read.number(given[key], (*place, key), least, whole=True) or least
+            values[key] = read.number(given[key], (*place, key), least, 1000, whole=True) or least
     if given.get("group") == "none":
         values["group"] = None
     return SplitSpec(**values)

@@ -11,6 +11,9 @@ from plait.study.reader import Reader
 from plait.study.spec import CLEAN
 from plait.study.yaml_lines import Place
 
+#: More than this is a slip of the pen: the plan of a study lists every run.
+MOST_SEEDS = 10_000
+
 
 def read_grid(read: Reader, told: Any) -> dict[str, list[Any]]:
     """Dotted fields with their values."""
@@ -54,9 +57,13 @@ def read_exclude(read: Reader, told: Any) -> tuple[dict[str, Any], ...]:
 def read_seeds(read: Reader, told: Any) -> tuple[int, ...]:
     """How many, or which."""
     if not isinstance(told, list):
-        count = read.number(told, ("seeds",), 1, whole=True)
+        count = read.number(told, ("seeds",), 1, MOST_SEEDS, whole=True)
         return tuple(range(count or 0))
-    found = [read.number(s, ("seeds", i), 0, whole=True) for i, s in enumerate(read.listed(told, ("seeds",), "seeds"))]
+    listed = read.listed(told, ("seeds",), "seeds")
+    if len(listed) > MOST_SEEDS:
+        read.wrong(("seeds",), f"seeds: {len(listed):,} are listed; a study takes up to {MOST_SEEDS:,}")
+        return ()
+    found = [read.number(s, ("seeds", i), 0, 2**32 - 1, whole=True) for i, s in enumerate(listed)]
     for i, seed in enumerate(found):
         if seed is not None and seed in found[:i]:
             read.wrong(("seeds", i), f"seeds: {seed} is given twice; keep one")

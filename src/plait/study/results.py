@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from plait import config
+from plait import checks, config
+from plait.documents import read_json
 from plait.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
+from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
 from plait.study.spec import CLEAN, Spec
 from plait.study.state import merged
@@ -135,22 +136,31 @@ class Results:
         """Outputs of one evaluation of a run that is done."""
         path = self.folder / RUNS / run / "predictions.npz"
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                if f"output_{evaluation}" not in archive:
-                    count = sum(name.startswith("output_") for name in archive.files)
-                    raise ConfigError(f"run {run}: no evaluation {evaluation}; it has {count}, counted from 0")
-                names = (f"threshold_{evaluation}", "threshold")  # the second is of before version 0.2: one for all
-                threshold = next((archive[name] for name in names if name in archive.files), None)
-                return Predictions(archive["rows"], archive["target"], archive[f"output_{evaluation}"], threshold)
+            found = read_arrays(path)
         except FileNotFoundError:
             raise ConfigError(f"{path}: is not there; run {run} is not done, or its predictions were removed") from None
+        output = f"output_{evaluation}"
+        if output not in found:
+            count = sum(name.startswith("output_") for name in found)
+            raise ConfigError(f"run {run}: no evaluation {evaluation}; it has {count}, counted from 0")
+        if not {"rows", "target"} <= set(found) or len({found[n].shape[:1] for n in ("rows", "target", output)}) != 1:
+            raise ConfigError(f"{path}: is damaged (rows, target and {output} do not belong together); run it again")
+        names = (f"threshold_{evaluation}", "threshold")  # the second is of before version 0.2: one for all
+        threshold = next((found[name] for name in names if name in found), None)
+        return Predictions(found["rows"], found["target"], found[output], threshold)
 
     def epochs(self, run: str) -> pd.DataFrame:
         """History of the training of a run, without what encoders did alone before; empty where none was kept."""
         path = self.folder / RUNS / run / "epochs.jsonl"
         if not path.is_file():
             return pd.DataFrame()
-        told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            told = [read_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            checks.refuse(text for record in told if (text := checks.problem(record, dict[str, Any])))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({error}); remove the folder of the run and run it again"
+            ) from None
         return pd.DataFrame([record for record in told if record.get("stage", "train") == "train"])
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from plait.study import space_rows
 from plait.study.folder import RUNS
+from plait.study.lines_file import read_arrays
 from plait.study.results import Results, means
 from plait.study.spec import SplitSpec
 from plait.study.statistics import Difference, crossed_t, holm, resampled_t
@@ -170,11 +171,11 @@ def _kept(results: Results, row: Mapping[str, Any], side: str) -> Kept | None:
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if f"rows_{name}" not in archive:
-                return None
-            truth = archive[f"truth_{name}"].astype(np.float64) if f"truth_{name}" in archive else None
-            return archive[f"rows_{name}"].astype(np.float64), truth
+        arrays = read_arrays(path)
+        if f"rows_{name}" not in arrays:
+            return None
+        truth = arrays[f"truth_{name}"].astype(np.float64) if f"truth_{name}" in arrays else None
+        return arrays[f"rows_{name}"].astype(np.float64), truth
     except FileNotFoundError:
         return None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from plait.config import parse_yaml
+from plait.config import mapping_of
+from plait.documents import read_yaml_node, value_of
 
 #: Keys and positions that lead to a value.
 Place = tuple[str | int, ...]
@@ -45,8 +46,8 @@ def read_with_lines(text: str, where: str) -> tuple[dict[str, Any], Lines]:
         >>> told, lines.of(("grid", "depth"))
         ({'grid': {'depth': ['early', 'late']}}, 2)
     """
-    told = parse_yaml(text, where)
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = read_yaml_node(text, where)
+    told = mapping_of(value_of(node, where), where)
     return told, Lines(dict(_lines(node, ())) if node is not None else {})
 
 

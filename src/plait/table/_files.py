@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.errors import TableError, nearest, need
+from plait.errors import PlaitError, TableError, nearest, need
 from plait.limits import TABLE_ROWS
 from plait.table._text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 
@@ -141,5 +141,15 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
                 yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
             if not file.metadata.num_rows:
                 yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
-    except (arrow.ArrowException, OSError) as error:
+    except PlaitError:
+        raise
+    except (
+        arrow.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
         raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

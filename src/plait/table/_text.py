@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from plait.errors import PlaitWarning, TableError
+from plait.errors import PlaitError, PlaitWarning, TableError
 from plait.limits import LINE_BYTES, Bounded
 
 #: Names of the columns and a block of rows.
@@ -224,6 +224,11 @@ def _json_record(text: str, where: str) -> dict[str, Any]:
         record = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, where))
     except (json.JSONDecodeError, RecursionError) as error:
         problem = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise TableError(f"{where}: not valid JSON ({problem}); expected one object per line") from None
+    except PlaitError:
+        raise
+    except ValueError as error:  # a whole number of more digits than Python reads
+        problem = str(error).partition(";")[0]
         raise TableError(f"{where}: not valid JSON ({problem}); expected one object per line") from None
     if not isinstance(record, dict):
         raise TableError(

@@ -224,6 +224,8 @@ def list_in(text: str) -> list[Any] | None:
         return None
     try:
         found = json.loads(text)
+    except RecursionError:  # brackets within brackets: a list of no items of ours
+        return None
     except ValueError:
         try:
             found = ast.literal_eval(text)  # literals only: it runs nothing

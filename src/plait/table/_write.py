@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import TableError, need
+from plait.folders import part_file
 from plait.table._files import PARQUET, TEXT, ending_of
 from plait.table._values import plain
 
@@ -50,16 +50,12 @@ def table_writer(path: str | Path) -> Iterator[Write]:
         raise TableError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name the file to write")
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{''.join(path.suffixes[-2:])}")
     make = _parquet_writer if ending in PARQUET else _text_writer
     try:
-        with make(beside, ending) as write:
+        with part_file(path, "".join(path.suffixes[-2:])) as part, make(part, ending) as write:
             yield write
-        beside.replace(path)
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from plait import checks, config
+from plait.checks import MOST, Count, Layers, NonNegative, Part, Positive, Width, Within
 from plait.errors import ConfigError
 from plait.modality_options import per_modality
 from plait.schema import Schema
-
-_WHOLE = {"layers": 1, "rank": 1, "epochs": 1, "batch_size": 2, "patience": 1, "folds": 0}
-_ABOVE_ZERO = ("alpha", "learning_rate", "head_rate")
-_SHARES = ("dropout", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +33,19 @@ class Tuning:
         final: what embeds new rows: the ``mean`` of the encoders of the folds, or one more tuned on ``all`` rows.
     """
 
-    layers: int = 3
-    rank: int = 8
-    alpha: float = 16.0
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    head_rate: float = 3e-3
-    weight_decay: float = 0.01
-    dropout: float = 0.2
-    patience: int = 2
-    validation: float = 0.15
-    folds: int = 3
-    final: str = "mean"
+    layers: Layers = 3
+    rank: Width = 8
+    alpha: Positive = 16.0
+    epochs: Count = 10
+    batch_size: Annotated[int, Within(2, MOST)] = 32
+    learning_rate: Positive = 1e-3
+    head_rate: Positive = 3e-3
+    weight_decay: NonNegative = 0.01
+    dropout: Part = 0.2
+    patience: Count = 2
+    validation: Annotated[float, Within(0, 1, above=True, below=True)] = 0.15
+    folds: Annotated[int, Within(0, 1000)] = 3
+    final: Literal["mean", "all"] = "mean"
 
     @property
     def encoders(self) -> int:
@@ -57,19 +54,9 @@ class Tuning:
 
     def __post_init__(self) -> None:
         """Refuse what no training could take."""
-        for name, least in _WHOLE.items():
-            checks.whole(getattr(self, name), f"tune: {name}", least)
+        checks.check(self, "tune")
         if self.folds == 1:
             raise ConfigError("tune: folds must be 0, or a whole number from 2; one fold leaves nothing to learn from")
-        if self.final not in ("mean", "all"):
-            raise ConfigError(f"tune: final must be mean or all, found {self.final!r}")
-        for name in (*_ABOVE_ZERO, "weight_decay", *_SHARES):
-            checks.number(getattr(self, name), f"tune: {name}", above=name in _ABOVE_ZERO)
-        for name in _SHARES:
-            if getattr(self, name) >= 1:
-                raise ConfigError(f"tune: {name} must be a share below 1, found {getattr(self, name)!r}")
-        if self.validation == 0:
-            raise ConfigError("tune: validation must be a share above 0, found 0; nothing else stops training in time")
 
 
 #: Words of ``tune`` that are for every modality.

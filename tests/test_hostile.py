@@ -1,0 +1,262 @@
+"""Damaged and hostile model folders, results and tables: one clear line each, whatever was changed."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import json
+import random
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import plait
+from plait import FusionClassifier, persist, registry, schema
+from plait.errors import PlaitError
+from plait.table import read_table
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    10**6,
+    1e300,
+    "",
+    "x",
+    "\x00",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    [None],
+    "0.5",
+    -0.5,
+)
+
+
+def table(rows: int = 60) -> tuple[pd.DataFrame, list[str]]:
+    draw = np.random.default_rng(0)
+    side = draw.integers(0, 2, rows)
+    frame = pd.DataFrame(
+        {
+            "size": side + draw.normal(0, 0.5, rows),
+            "shape": np.where(side, "round", "flat"),
+            "story": [f"{'bright day' if s else 'dark night'} {i}" for i, s in enumerate(side)],
+        }
+    )
+    return frame, ["yes" if s else "no" for s in side]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frame, y = table()
+    fields: dict[str, Any] = {
+        "modalities": {
+            "numbers": {"kind": "tabular", "columns": ["size", "shape"]},
+            "text": {"kind": "text", "columns": ["story"], "encoder": {"name": "hashed_ngrams", "width": 64}},
+        },
+        "align": {"numbers": {"anchors": ["text"], "epochs": 1}},
+        "members": 2,
+        "width": 8,
+        "epochs": 2,
+        "store": "none",
+        "progress": False,
+    }
+    return FusionClassifier(**fields).fit(frame, y).save(tmp_path_factory.mktemp("models") / "m")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def mutated(manifest: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    told = copy.deepcopy(manifest)
+    for _ in range(draw.choice((1, 1, 2))):
+        path = draw.choice([p for p in places(told) if p])
+        parent = told
+        for key in path[:-1]:
+            parent = parent[key]
+        if draw.random() < 0.3:
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = draw.choice(ODD)
+    return told
+
+
+def damaged(arrays: dict[str, np.ndarray], draw: random.Random) -> dict[str, np.ndarray]:
+    told = dict(arrays)
+    name = draw.choice(sorted(told))
+    way = draw.randrange(6)
+    if way == 0:
+        del told[name]
+    elif way == 1:
+        told[name] = np.full_like(told[name], np.nan if told[name].dtype.kind == "f" else 127)
+    elif way == 2:
+        told[name] = np.concatenate([np.atleast_1d(told[name])] * 2)
+    elif way == 3:
+        told[name] = told[name].astype("float64" if told[name].dtype.kind != "f" else "int64")
+    elif way == 4:
+        told[name] = told[name].reshape(-1)[:-1]
+    else:
+        told[name] = np.zeros((0, 3), np.float32)
+    return told
+
+
+def rewritten(source: Path, place: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    """A folder whose digests fit, as a stranger can make one."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(source, place)
+    kept = {k: v for k, v in manifest.items() if k not in ("checksum", "weights")}
+    persist.write_model(place, kept, arrays, "# card\n")
+    return place
+
+
+#: Changes; a run by hand of 300 left no trace.
+TRIALS = 60
+
+
+def test_a_model_that_was_tampered_with_is_one_clear_line(model: Path, tmp_path: Path) -> None:
+    """Seeded changes of the manifest and of the arrays: it loads and predicts, or says in one line what is wrong."""
+    manifest, arrays = persist.read_model(model)
+    frame, _ = table(8)
+    draw = random.Random(0)
+    traces = collections.Counter()
+    refused = 0
+    for number in range(TRIALS):
+        told = mutated(manifest, draw) if number % 3 else manifest
+        held = arrays if number % 3 else damaged(arrays, draw)
+        rewritten(model, tmp_path / "m", told, held)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                again = plait.load(tmp_path / "m")
+                if hasattr(again, "predict_proba"):
+                    again.progress = False
+                    assert np.isfinite(again.predict_proba(frame)).all()
+        except PlaitError as error:
+            refused += 1
+            assert str(error)
+        except Exception as error:  # noqa: BLE001 - what the test counts
+            import traceback
+
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            traces[f"{type(error).__name__} {str(error)[:90]} {where.filename[-40:]}:{where.lineno}"] += 1
+    assert not traces, chr(10).join(f"{n} {t}" for t, n in traces.most_common())
+    assert refused > TRIALS / 4
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": 1, "a": ' + "[" * 100_000, '{"format": NaN}', '{"format": true}', "[]", "9" * 5000]
+)
+def test_a_manifest_that_is_none(text: str, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    (tmp_path / "m" / "model.json").write_text(text)
+    with pytest.raises(PlaitError, match="model.json"):
+        plait.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("key", ["store", "checkpoint", "tensorboard"])
+def test_nothing_is_written_where_a_strangers_model_says(
+    key: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, arrays = persist.read_model(model)
+    manifest["settings"][key] = str(tmp_path / "theirs")
+    monkeypatch.setenv("PLAIT_STORE", str(tmp_path / "mine"))
+    again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+    again.progress = False
+    assert len(again.predict(table(5)[0])) == 5
+    assert not (tmp_path / "theirs").exists()
+    assert getattr(again, key) is None
+    assert (tmp_path / "mine").exists() == (key == "store")  # the model of the others keeps nothing
+
+
+def test_a_saved_model_does_not_carry_the_store_of_its_fit(tmp_path: Path) -> None:
+    frame, y = table()
+    fields: dict[str, Any] = {"members": 1, "width": 8, "epochs": 1, "progress": False}
+    text = {"text": {"kind": "text", "columns": ["story"], "encoder": "hashed_ngrams"}}
+    fitted = FusionClassifier(modalities=text, store=str(tmp_path / "fit"), **fields).fit(frame, y)
+    saved = fitted.save(tmp_path / "m")
+    assert plait.load(saved).store is None
+    assert str(tmp_path / "fit") not in (saved / "model.json").read_text()
+
+
+def test_a_file_never_makes_the_network_be_asked(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked: list[Any] = []
+    monkeypatch.setattr(hub.HfApi, "model_info", lambda *a, **k: asked.append(a))
+    monkeypatch.setattr(hub, "snapshot_download", lambda *a, **k: asked.append(a))
+    manifest, arrays = persist.read_model(model)
+    for commit in (None, "0" * 40):
+        options = {"model": "evil/tracker", "revision": commit, "prompt": "", "max_tokens": 0}
+        manifest["encoders"]["text"] |= {"name": "sentence_transformer", "options": options, "state": {}}
+        if commit:  # a fingerprint that fits needs no look at the weights
+            encoder = registry.find("encoders", "sentence_transformer")(**options)
+            manifest["encoders"]["text"]["fingerprint"] = encoder.fingerprint()
+        rewritten(model, tmp_path / "m", manifest, arrays)
+        with pytest.raises(PlaitError, match="nothing is fetched on the word of a file.*PLAIT_DOWNLOAD=1"):
+            plait.load(tmp_path / "m").predict(table(5)[0])
+    assert asked == []
+    monkeypatch.setenv("PLAIT_DOWNLOAD", "1")
+    with pytest.raises(PlaitError):
+        plait.load(tmp_path / "m").predict(table(5)[0])
+    assert asked, "who asks for it gets it"
+
+
+def test_results_that_were_changed_are_left_out_or_named(tmp_path: Path) -> None:
+    """Seeded changes of a results file and of predictions: a report, or one line."""
+    from plait.study import Results
+    from study_results import Plan, make
+
+    source = make(
+        tmp_path / "s",
+        Plan(skill=lambda place: 0.7, variants={"a": {"depth": "early"}, "b": {"depth": "late"}}, seeds=(0, 1)),
+    )
+    lines = [json.loads(line) for line in (source / "results.jsonl").read_text().splitlines()]
+    draw = random.Random(0)
+    for _ in range(60):
+        told = [mutated(line, draw) if number == 0 else line for number, line in enumerate(lines)]
+        (source / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = Results.open(source)
+            found.runs, found.frame, found.status(), found.summary()
+    (source / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = lines[0]["run"]
+    for content in (b"", b"PK", b"x" * 100):
+        (source / "runs" / run / "predictions.npz").write_bytes(content)
+        with pytest.raises(PlaitError, match="is damaged"):
+            Results.open(source).predictions(run)
+    for name, text in (("study.json", "[" * 10**5), ("study.json", '{"format": 1, "name": 3, "runs": 1}')):
+        (source / name).write_text(text)
+        with pytest.raises(PlaitError, match=r"study\.json"):
+            Results.open(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.jsonl", '{"a": ' + "9" * 4301 + "}\n", "line 1: not valid JSON"),
+        ("t.jsonl", '{"a": ' + "[" * 100_000 + "}\n", "line 1: not valid JSON"),
+        ("t.parquet", "PAR1" + "x" * 100 + "PAR1", "not a readable Parquet file"),
+    ],
+)
+def test_a_table_that_is_damaged(name: str, text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PlaitError, match=said):
+        read_table(tmp_path / name)
+
+
+def test_a_cell_of_brackets_is_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{'[' * 3000}{']' * 3000},{i}\n" for i in range(20)))
+    assert schema.infer(read_table(tmp_path / "t.csv")) is not None
