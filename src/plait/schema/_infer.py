@@ -98,7 +98,7 @@ def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
     if numeric and series.dtype.name != "category" and not (whole and code_name(column)) and _is_amount(column):
         return "regression", f"a number: {column.distinct:,} distinct values", None
     doubt = None
-    if column.distinct == column.present > 1:
+    if 1 < column.distinct == column.present <= _MANY:
         raise TableError(
             f"{where}: each of its {column.present:,} rows has a value of its own, so there are no classes to learn; "
             "name another column"
