@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from plait import stacked_branch
 from plait.assembly import Design, maker
 from plait.branches import Branches
 from plait.crossfit import folds_of
@@ -19,7 +20,7 @@ from plait.networks._dropout import Masks
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.stacked import Stack, stackable
-from plait.stacked_branch import StackedBranch
+from plait.stacked_branch import Best, StackedBranch
 from plait.tasks import Classification, Multilabel, Regression, Task
 from plait.tokens import Tokens
 from plait.train import Training, train
@@ -190,3 +191,30 @@ def test_members_are_stacked_up_to_a_size_and_from_two_rows_on(size: int, togeth
     few = [*folds[:3], (torch.arange(1), torch.arange(40, 80))]
     assert not stackable(members(inputs, task, 4), few, SETTINGS)
     assert stackable(members(inputs, task, 4), [*folds[:3], (torch.arange(2), torch.arange(9))], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "exact"), [(64, "bfloat16", False), (63, "bfloat16", True), (64, "float32", True)]
+)
+def test_products_of_4096_weights_on_are_in_bf16_where_there_is_such_a_product(
+    width: int, dtype: str, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacked_branch, "fast_dtype", lambda device: getattr(torch, dtype))
+    torch.manual_seed(0)
+    networks = [LinearNetwork({"a": 64}, width) for _ in range(2)]
+    for network in networks:
+        torch.nn.init.normal_(network.linear.weight)
+    branch, x = StackedBranch(networks), torch.randn(2, 5, 64)
+    expected = torch.stack([x[i] @ n.linear.weight.T + n.linear.bias for i, n in enumerate(networks)])
+    assert torch.allclose(branch(x, None, None), expected, atol=1e-4) == exact
+    assert torch.allclose(branch.eval()(x, None, None), expected, atol=1e-4)  # predictions are exact
+
+
+def test_a_state_is_better_by_more_than_rounding_and_patience_is_counted_from_it() -> None:
+    branches = torch.nn.ModuleDict({"linear": StackedBranch([LinearNetwork({"a": 2}, 2) for _ in range(2)])})
+    best, done = Best(branches, 2, 3), []
+    for epoch, (one, other) in enumerate([(1.0, 1.0), (0.5, 1.0), (0.5, 1.0), (0.5 - 1e-7, 1.0), (0.6, 1.0)]):
+        best.offer({"linear": torch.tensor([one, other])}, epoch)
+        done.append(best.done(epoch))
+    assert best.epoch.tolist() == [[1.0, 0.0]]
+    assert done == [False, False, False, False, True]  # epoch 4 is the third after epoch 1
