@@ -65,10 +65,14 @@ def part_file(path: Path, suffix: str = ".part") -> Iterator[Path]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole: beside its place, flushed to the disk, then renamed."""
-    with part_file(path) as part, part.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with part_file(path) as part, part.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names no file by itself
+        raise
 
 
 # -- a folder ----------------------------------------------------------------------------------------------------------
@@ -126,7 +130,10 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
             _write_list(part, {*_files(part), LIST})
             (_fill if inside else _replace)(part, target)
     except OSError as error:
-        raise ModelError(f"{folder}: cannot be written ({error.strerror or error}); nothing was left behind") from error
+        inside = Path(error.filename) if error.filename else target
+        name = f"{inside.name}: " if inside.parent.name.endswith(".part") else ""
+        said = f"{name}{error.strerror or error}"
+        raise ModelError(f"{folder}: cannot be written ({said}); nothing was left behind") from error
 
 
 def claim_folder(folder: str | Path, names: Iterable[str]) -> Path:
