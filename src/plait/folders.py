@@ -130,8 +130,8 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
             _write_list(part, {*_files(part), LIST})
             (_fill if inside else _replace)(part, target)
     except OSError as error:
-        inside = Path(error.filename) if error.filename else target
-        name = f"{inside.name}: " if inside.parent.name.endswith(".part") else ""
+        place = Path(error.filename) if error.filename else target
+        name = f"{place.name}: " if place.parent.name.endswith(".part") else ""
         said = f"{name}{error.strerror or error}"
         raise ModelError(f"{folder}: cannot be written ({said}); nothing was left behind") from error
 
