@@ -162,6 +162,11 @@ class Date(Features):
     missing: bool
     zone: str = "utc"  # models of the first version turned all times to UTC
 
+    def state(self) -> dict[str, Any]:
+        """JSON values; models of the first version had no ``zone``, and their fingerprints hang on it."""
+        state = super().state()
+        return {k: v for k, v in state.items() if k != "zone"} if self.zone == "utc" else state
+
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
