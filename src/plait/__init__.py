@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from plait.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from plait.aligner import ModalityAligner
     from plait.conditions import Condition
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from plait.store import Store
     from plait.table import read_table
     from plait.workflow import fit_table
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Condition": "conditions",

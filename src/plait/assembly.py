@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from plait import network_choice
 from plait.branches import Branches, trained_weights
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, nearest
+from plait.network_choice import parse
+from plait.networks._base import Network
+from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.train import Training
 
@@ -131,8 +134,43 @@ def _build(
         if name == "linear":
             networks[name] = LinearNetwork(part, out_dim)
         else:
-            networks[name] = network_choice.make(design, width, part, out_dim, pictures)
+            networks[name] = make_network(design, width, part, out_dim, pictures)
     return Branches(networks, sources, {name: encoder.module() for name, encoder in learning.items()})
+
+
+def make_network(
+    design: Design, width: int, dims: Mapping[str, int], out_dim: int, pictures: Mapping[str, tuple[int, int]]
+) -> Network:
+    """One untrained network over the modalities ``dims``, of which ``pictures`` have height and width.
+
+    Raises:
+        ConfigError: the network cannot take such modalities, has no such depth, or no such option.
+    """
+    variant, options = parse(design.network)
+    single = len(dims) == 1
+    if issubclass(variant, LinearNetwork):
+        return LinearNetwork(dims, out_dim)
+    if issubclass(variant, ConvLSTM):
+        return ConvLSTM(
+            dims,
+            out_dim,
+            pictures={name: size for name, size in pictures.items() if name in dims},
+            depth=design.depth,
+            layers=design.layers,
+            width=width,
+            options=options,
+        )
+    if issubclass(variant, FusionNetwork):
+        return FusionNetwork(
+            dims,
+            out_dim,
+            fusion="concat" if single else design.fusion,
+            depth="early" if single else design.depth,
+            layers=design.layers,
+            width=width,
+            dropout=design.dropout,
+        )
+    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")
 
 
 def member_count(told: int | None, rows: int, learning: bool) -> int:

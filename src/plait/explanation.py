@@ -124,12 +124,6 @@ class Explanation:
         assert isinstance(plain, dict)
         return plain
 
-    def figure(self) -> Any:
-        """The modalities' values as a matplotlib Figure (extra ``report``)."""
-        from plait.report.figures.modalities import worth_figure
-
-        return worth_figure(self)
-
 
 def explain(
     model: Any,

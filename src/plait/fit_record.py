@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from plait import __version__, precision
+from plait import precision
 from plait.branches import trained_weights
 from plait.records import memory
 from plait.records.asked import frozen_weights
+from plait.version import versions
 
 if TYPE_CHECKING:
     from plait.assembly import Design
@@ -80,14 +76,3 @@ def record_of(
         },
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """plait, Python, and the packages that decide the numbers."""
-    found = {"plait": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for package in ("torch", "numpy", "scikit-learn", "pandas", "transformers", "onnxruntime"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {**found, "threads": str(torch.get_num_threads()), "cores": str(os.cpu_count())}

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plait import config, registry
 from plait.errors import ConfigError
 from plait.networks._base import Network
 from plait.networks._conv_lstm_options import ConvLSTMOptions
 from plait.networks.conv_lstm import ConvLSTM, own_layers
-from plait.networks.fusion import FusionNetwork
-from plait.networks.linear import LinearNetwork
 from plait.schema import Modality, Schema
-
-if TYPE_CHECKING:
-    from plait.assembly import Design
 
 Told = str | Mapping[str, Any]
 
@@ -78,38 +73,3 @@ def _fed(modality: Modality, wanted: Mapping[str, str], overrides: Mapping[str, 
     if name in registry.names("encoders") and registry.find("encoders", str(name)).raw:
         return dataclasses.replace(modality, train="scratch")
     return modality
-
-
-def make(
-    design: Design, width: int, dims: Mapping[str, int], out_dim: int, pictures: Mapping[str, tuple[int, int]]
-) -> Network:
-    """One untrained network over the modalities ``dims``, of which ``pictures`` have height and width.
-
-    Raises:
-        ConfigError: the network cannot take such modalities, has no such depth, or no such option.
-    """
-    variant, options = parse(design.network)
-    single = len(dims) == 1
-    if issubclass(variant, LinearNetwork):
-        return LinearNetwork(dims, out_dim)
-    if issubclass(variant, ConvLSTM):
-        return ConvLSTM(
-            dims,
-            out_dim,
-            pictures={name: size for name, size in pictures.items() if name in dims},
-            depth=design.depth,
-            layers=design.layers,
-            width=width,
-            options=options,
-        )
-    if issubclass(variant, FusionNetwork):
-        return FusionNetwork(
-            dims,
-            out_dim,
-            fusion="concat" if single else design.fusion,
-            depth="early" if single else design.depth,
-            layers=design.layers,
-            width=width,
-            dropout=design.dropout,
-        )
-    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")

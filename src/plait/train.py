@@ -23,7 +23,7 @@ from plait.hiding import Hiding
 from plait.inputs import Inputs
 from plait.networks._dropout import Dropout, Masks, drop_features
 from plait.optimiser import AdamW
-from plait.pretraining.pace import Thaw, Thawing, optimiser_of
+from plait.pretraining.pace import Thaw, Thawing
 from plait.tasks import Task
 from plait.tokens import Tokens
 from plait.training_rows import TrainingRows
@@ -285,3 +285,16 @@ def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     order = fold[torch.randperm(len(fold), generator=generator)]
     for start, end in pairwise(batch_edges(len(fold), size)):
         yield order[start:end]
+
+
+def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
+    """One optimiser, in which encoders have the learning rates of their own."""
+    shares = {
+        parameter: rate / settings.learning_rate
+        for name, rate in settings.encoder_rates.items()
+        if name in model.encoders
+        for parameter in model.encoders[name].parameters()
+    }
+    return AdamW(
+        model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
+    )

@@ -15,11 +15,11 @@ from plait import schema as schemas
 from plait.aligner._index import Index
 from plait.alignment._make import make_stage
 from plait.alignment._pairs import Pairs
-from plait.card import cell, plain
 from plait.encoders._base import Encoder
 from plait.errors import ModelError
 from plait.features import Featurizer
-from plait.fit_record import versions
+from plait.markdown import cell, plain
+from plait.version import versions
 
 if TYPE_CHECKING:
     from plait.aligner import ModalityAligner

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.cli import _options as o
-from plait.cli import app
+from plait.cli._app import app
 from plait.cli._print import show_command, show_json, show_table, show_text
 from plait.progress import step
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plait.cli import _options as o
-from plait.cli import app
+from plait.cli._app import app
 from plait.cli._print import show_command, show_json
 
 if TYPE_CHECKING:

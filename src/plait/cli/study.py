@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from plait import progress
-from plait.cli import Typer, app
 from plait.cli import _options as o
+from plait.cli._app import Typer, app
 from plait.cli._print import show_command, show_json, show_table
 
 if TYPE_CHECKING:

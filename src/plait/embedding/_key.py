@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from plait.errors import CellError
-from plait.media import Blob, Changed, content, is_picture
+from plait.media.blob import Altered, Blob
+from plait.media.given import content, is_picture
 
 
 def cell_key(cell: Any) -> bytes:
@@ -41,7 +42,7 @@ def cell_key(cell: Any) -> bytes:
         digest.update(f"number {type(cell).__name__} {cell!r}".encode())
     elif isinstance(cell, Blob):
         digest.update(b"blob " + cell.digest())
-    elif isinstance(cell, Changed):
+    elif isinstance(cell, Altered):
         digest.update(b"changed " + cell.digest())
     elif is_picture(cell):
         _add_image(digest, cell)

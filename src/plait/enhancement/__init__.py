@@ -16,39 +16,14 @@ from plait import checks, config
 from plait.alignment._network import AlignmentNetwork, FrozenNetwork
 from plait.alignment._pairs import Pairs
 from plait.alignment.hardest_negatives import HardestNegatives
-from plait.checks import Positive
 from plait.encoders._base import Encoder
-from plait.enhancement._joint import JointEncoder, to_prepared
+from plait.enhancement._joint import Enhancement, JointEncoder, to_prepared
 from plait.errors import ConfigError, nearest
 from plait.features import Featurizer
 from plait.inputs import Inputs
 from plait.precision import seeded
 from plait.schema import Schema
 from plait.tokens import Tokens
-
-
-@dataclasses.dataclass(frozen=True)
-class Enhancement:
-    """How one modality is enhanced.
-
-    Attributes:
-        modality: that is pulled.
-        stage: with its anchors.
-        keep: its own features stay, beside the aligned ones.
-        joint: weight of the contrastive loss where the projector learns with the classifier; None: before it, then frozen.
-        drop: anchors that teach the projector and are then left out of the classifier.
-    """
-
-    modality: str
-    stage: HardestNegatives
-    keep: bool = False
-    joint: Positive | None = None
-    drop: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The modality and its anchors."""
-        return (self.modality, *self.stage.anchors)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,35 @@ from torch import Tensor, nn
 from plait.alignment._gradients import couples_of, embed, heat, sides_of
 from plait.alignment._network import FrozenNetwork
 from plait.alignment._pairs import Pairs
+from plait.alignment.hardest_negatives import HardestNegatives
+from plait.checks import Positive
 from plait.encoders._base import KINDS, Encoder
 from plait.inputs import Inputs
 from plait.tokens import Tokens
 
-if TYPE_CHECKING:
-    from plait.enhancement import Enhancement
+
+@dataclasses.dataclass(frozen=True)
+class Enhancement:
+    """How one modality is enhanced.
+
+    Attributes:
+        modality: that is pulled.
+        stage: with its anchors.
+        keep: its own features stay, beside the aligned ones.
+        joint: weight of the contrastive loss where the projector learns with the classifier; None: before it, then frozen.
+        drop: anchors that teach the projector and are then left out of the classifier.
+    """
+
+    modality: str
+    stage: HardestNegatives
+    keep: bool = False
+    joint: Positive | None = None
+    drop: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modality and its anchors."""
+        return (self.modality, *self.stage.anchors)
 
 
 @dataclasses.dataclass(eq=False)

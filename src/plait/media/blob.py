@@ -11,11 +11,14 @@ import stat
 import struct
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 from plait.errors import CellError
 
@@ -166,3 +169,26 @@ def _archive(path: str) -> zipfile.ZipFile:
 def _opened(path: str, pid: int, changed: int, size: int) -> zipfile.ZipFile:
     # A forked child would share the parent's file offset, hence the process in the key.
     return zipfile.ZipFile(path)
+
+
+class Altered(ABC):
+    """A cell whose signal is changed once it is decoded (``Changed``), as decoders and keys see it.
+
+    Attributes:
+        origin: the cell as it was.
+    """
+
+    origin: Any
+
+    @property
+    def path(self) -> str | None:
+        """The file that the content lies in, if it lies in one."""
+        return getattr(self.origin, "path", None)
+
+    @abstractmethod
+    def digest(self) -> bytes:
+        """16 bytes of the content and of the change."""
+
+    @abstractmethod
+    def of(self, signal: np.ndarray, rate: int | None = None) -> np.ndarray:
+        """The changed signal of the decoded one."""

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from plait.embedding._key import cell_key
 from plait.errors import CellError
+from plait.media.blob import Altered
 
 
 class Change(Protocol):
@@ -25,7 +27,7 @@ class Change(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Changed:
+class Changed(Altered):
     """A cell and what is done to its signal once somebody asks for it; until then nothing is read or held.
 
     Attributes:
@@ -42,11 +44,6 @@ class Changed:
         return self.origin.source if isinstance(self.origin, Changed) else self.origin
 
     @property
-    def path(self) -> str | None:
-        """The file that the content lies in, if it lies in one."""
-        return getattr(self.origin, "path", None)
-
-    @property
     def where(self) -> str:
         """What messages call it: as the cell it was made of."""
         return str(getattr(self.origin, "where", f"a cell of type {type(self.origin).__name__}"))
@@ -58,12 +55,12 @@ class Changed:
             CellError: the content cannot be read.
         """
         digest = blake2b(self.change.fingerprint().encode(), digest_size=16)
-        digest.update(_key(self.origin))
+        digest.update(cell_key(self.origin))
         return digest.digest()
 
     def of(self, signal: np.ndarray, rate: int | None = None) -> np.ndarray:
         """The changed signal of the decoded one."""
-        generator = self.change.generator(_key(self.source))
+        generator = self.change.generator(cell_key(self.source))
         return np.asarray(self.change.changed(signal, generator, rate), dtype=np.float32)
 
     def __repr__(self) -> str:
@@ -73,9 +70,3 @@ class Changed:
         except CellError:
             told = f"{self.where}, {self.change.fingerprint()}"
         return f"Changed({told})"
-
-
-def _key(cell: Any) -> bytes:
-    from plait.embedding._key import cell_key  # late: it needs this module
-
-    return cell_key(cell)

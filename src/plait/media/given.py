@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import CellError
-from plait.media.blob import Blob
-from plait.media.changed import Changed
+from plait.media.blob import Altered, Blob
 from plait.media.images import CHANNELS, channels_last, decoded
 
 #: More than this many channels no sound has; fewer samples than this none either.
@@ -36,7 +35,7 @@ def given(value: Any, kind: str) -> Any:
         >>> given({"bytes": b"abc", "path": "a.png"}, "image").size, given({"bytes": None, "path": "a.png"}, "image")
         (3, 'a.png')
     """
-    if value is None or isinstance(value, Blob | Changed):
+    if value is None or isinstance(value, Blob | Altered):
         return value
     if isinstance(value, str | os.PathLike):
         return os.fsdecode(value)

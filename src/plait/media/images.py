@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from plait.errors import CellError
-from plait.media.blob import Blob
-from plait.media.changed import Changed
+from plait.media.blob import Altered, Blob
 from plait.media.formats import image_formats
 
 #: Images with more pixels are refused before they are decoded (Pillow's own bound).
@@ -20,7 +19,7 @@ CHANNELS = (1, 3, 4)
 _ROUNDING = 1e-3
 
 
-def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.ndarray:
+def image(cell: Blob | Altered | np.ndarray, at_least: int | None = None) -> np.ndarray:
     """Decode one image cell.
 
     Transparent parts become white, a rotation noted by the camera is carried out, 16-bit greys are scaled to 8 bits,
@@ -28,7 +27,7 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
 
     Args:
         cell: a Blob, or an array (H, W), (H, W, C) or (C, H, W) of C = 1, 3 or 4 channels: uint8, uint16, bool, or floats
-            in 0..1. Where both ends could be the channels, the last is. A Changed one that leaves the range is brought back
+            in 0..1. Where both ends could be the channels, the last is. A changed one that leaves the range is brought back
             into it as a whole (see ``fitted``).
         at_least: a JPEG may be decoded at a half, quarter or eighth as long as both sides stay this long (pixels);
             much faster.
@@ -39,7 +38,7 @@ def image(cell: Blob | Changed | np.ndarray, at_least: int | None = None) -> np.
     Raises:
         CellError: it cannot be decoded, or its header announces more than ``MAX_PIXELS``.
     """
-    if isinstance(cell, Changed):
+    if isinstance(cell, Altered):
         return fitted(pixels(cell))
     if isinstance(cell, np.ndarray):
         return _rgb(cell)
@@ -73,13 +72,13 @@ def decoded(picture: Any) -> np.ndarray:
         raise CellError(f"an image of mode {picture.mode}: cannot be decoded ({error})") from error
 
 
-def pixels(cell: Blob | Changed | np.ndarray) -> np.ndarray:
-    """One image cell as floats, for networks that take them: float32 (H, W, 3), of a Changed one also beyond 0..1.
+def pixels(cell: Blob | Altered | np.ndarray) -> np.ndarray:
+    """One image cell as floats, for networks that take them: float32 (H, W, 3), of a changed one also beyond 0..1.
 
     Raises:
         CellError: as ``image`` does.
     """
-    if isinstance(cell, Changed):
+    if isinstance(cell, Altered):
         return cell.of(pixels(cell.origin))
     return image(cell).astype(np.float32) / np.float32(255)
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import CellError
-from plait.media.blob import Blob
-from plait.media.changed import Changed
+from plait.media.blob import Altered, Blob
 
 #: Rate of an array that comes without one, in Hz.
 ARRAY_RATE = 16_000
@@ -19,7 +18,7 @@ _SCALES = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 128)}
 #: Floats beyond this are samples of another unit, not a loud sound.
 _LOUDEST = 64.0
 
-Sound = Blob | Changed | np.ndarray | tuple[np.ndarray, int]
+Sound = Blob | Altered | np.ndarray | tuple[np.ndarray, int]
 
 
 def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
@@ -43,7 +42,7 @@ def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
 
 def seconds(cell: Sound) -> float:
     """Length of a sound in seconds, from its header alone; 0.0 when it cannot be told."""
-    if isinstance(cell, Changed):
+    if isinstance(cell, Altered):
         return seconds(cell.origin)
     if not isinstance(cell, Blob):
         array, rate = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
@@ -59,7 +58,7 @@ def seconds(cell: Sound) -> float:
 
 def _mono(cell: Sound, max_seconds: float) -> tuple[np.ndarray, int]:
     """(n,) float32 at the cell's own rate, and that rate."""
-    if isinstance(cell, Changed):
+    if isinstance(cell, Altered):
         samples, found = _mono(cell.origin, max_seconds)
         return cell.of(samples, found), found
     if isinstance(cell, Blob):

@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from plait.errors import CellError, PlaitError, need
-from plait.media.blob import Blob
-from plait.media.changed import Changed
+from plait.media.blob import Altered, Blob
 from plait.media.formats import image_formats
 from plait.media.images import _check_pixels, _decode, channels_last, fitted, image
 from plait.media.sounds import ALONE
@@ -23,7 +22,7 @@ _TIMED = ("AVIF", "GIF", "PNG", "WEBP")
 _EXACT = 1e-6
 
 
-def video(cell: Blob | Changed | np.ndarray, frames: int, at_most: int | None = None) -> np.ndarray:
+def video(cell: Blob | Altered | np.ndarray, frames: int, at_most: int | None = None) -> np.ndarray:
     """Decode ``frames`` pictures of a video: those shown at the middles of equal parts of its length, turned as players do.
 
     Args:
@@ -38,7 +37,7 @@ def video(cell: Blob | Changed | np.ndarray, frames: int, at_most: int | None = 
     Raises:
         CellError: it cannot be decoded, or its pictures have too many pixels.
     """
-    if isinstance(cell, Changed):
+    if isinstance(cell, Altered):
         return fitted(cell.of(video(cell.origin, frames, at_most).astype(np.float32) / np.float32(255)))
     if isinstance(cell, np.ndarray):
         if cell.ndim not in (3, 4) or not len(cell):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import fit_record, fitting, preparing, records, schema
+from plait import fitting, preparing, records, schema
 from plait.crossfit import folds_of
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError, nearest
@@ -27,6 +27,7 @@ from plait.records.asked import listeners, watching
 from plait.schema import Modality, Schema
 from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
+from plait.version import versions
 from plait.workflow import make_model, split_rows
 
 
@@ -146,7 +147,7 @@ def _trained(
         "from_store": found.stored,
         "peak_mb": stage.peak_mb,
         "settings": dataclasses.asdict(stage.told[modality.name]),
-        "versions": fit_record.versions(),
+        "versions": versions(),
     }
     facts = {
         "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},

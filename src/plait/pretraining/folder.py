@@ -11,10 +11,10 @@ import numpy as np
 from torch import nn
 
 from plait import config, persist, records, registry
-from plait.card import plain
 from plait.encoders._base import Encoder
 from plait.encoders._hub_files import named_by_a_file
 from plait.errors import ModelError, PlaitError
+from plait.markdown import plain
 from plait.pretraining.stage import load, shapes
 
 KIND = "PretrainedEncoder"

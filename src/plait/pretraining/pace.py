@@ -13,11 +13,9 @@ from plait import checks, config
 from plait.checks import Natural
 from plait.errors import ConfigError
 from plait.inputs import Inputs
-from plait.optimiser import AdamW
 
 if TYPE_CHECKING:
     from plait.branches import Branches
-    from plait.train import Training
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,6 @@ def _each(
     if wrong:
         raise ConfigError(f"{field}: the encoder of '{wrong[0]}' does not learn; set train: scratch or pretrain there")
     return {name: told.get(name, told.get(names[name])) for name in learning if name in told or names[name] in told}
-
-
-def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
-    """One optimiser, in which encoders have the learning rates of their own."""
-    shares = {
-        parameter: rate / settings.learning_rate
-        for name, rate in settings.encoder_rates.items()
-        if name in model.encoders
-        for parameter in model.encoders[name].parameters()
-    }
-    return AdamW(
-        model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
-    )
 
 
 class Thaw:

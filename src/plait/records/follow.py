@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait import __version__
 from plait.branches import Branches
 from plait.checkpoint import Checkpoints, digest_of
 from plait.errors import PlaitWarning
 from plait.inputs import Inputs, SharedCells
 from plait.tasks import Task
 from plait.train import Training, Watch
+from plait.version import __version__
 
 Fold = tuple[Tensor, Tensor]
 

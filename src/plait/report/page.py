@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait import __version__, config
+from plait import config
 from plait.baselines import ABOUT
 from plait.evaluation import Evaluation, plain_values
 from plait.explanation import Explanation
@@ -16,6 +16,7 @@ from plait.report.drawings import drawings
 from plait.report.files import csv_text, write_text
 from plait.report.rendering import render
 from plait.schema import Modality, Schema, to_yaml
+from plait.version import __version__
 
 
 def write_report(

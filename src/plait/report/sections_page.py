@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from plait import __version__
 from plait.report.files import csv_text, write_bytes, write_text
 from plait.report.rendering import render
 from plait.report.study_markdown import markdown
 from plait.report.study_parts import Section, kind
+from plait.version import __version__
 
 
 def write_sections(

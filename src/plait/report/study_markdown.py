@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plait.card import cell, plain
+from plait.markdown import cell, plain
 from plait.report.study_parts import Block, Facts, Heading, Row, Section, Sheet, Text
 
 #: Rows of a folded table that Markdown shows; it cannot fold, and the CSV file has all.

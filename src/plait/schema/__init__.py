@@ -4,114 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.encoders._base import KINDS
-from plait.errors import ConfigError, PlaitWarning, TableError, nearest
-from plait.schema._names import name_problem
+from plait.errors import PlaitWarning, TableError
+from plait.schema._modality import TASKS, TRAIN, TYPES, Modality, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How an encoder comes by its weights.
-TRAIN = ("frozen", "pretrain", "scratch", "tuned")
-TASKS = ("classification", "multilabel", "regression")
-#: What a tabular column may be; ``date`` may carry its format, as in ``date %d/%m/%Y``.
-TYPES = ("number", "category", "boolean", "date", "list")
-
-
-@dataclass(frozen=True)
-class Modality:
-    """One column, or a group of columns, of one kind.
-
-    Attributes:
-        name: what the modality is called everywhere: letters, digits, ``_``, ``-`` and spaces between them.
-        kind: one of ``KINDS``.
-        columns: the table's columns; text and code columns are joined into one string per row, media columns give a
-            token each.
-        encoder: a name, or a mapping ``{name: ..., option: ...}``; None takes the best installed one for the kind.
-        train: ``frozen``, ``scratch``, ``pretrain`` (alone on the same task first, then with the others), or ``tuned`` (the last
-            layers of a pretrained one adapted to the task, then frozen).
-        root: folder or zip archive that relative paths of this modality start from; None takes the table's.
-    """
-
-    name: str
-    kind: str
-    columns: tuple[str, ...]
-    encoder: str | Mapping[str, Any] | None = None
-    train: str = "frozen"
-    root: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no table could satisfy, and names that are no keys."""
-        if said := name_problem(self.name, self.kind):
-            raise ConfigError(f"modality {self.name!r}: {said}")
-        if self.kind not in KINDS:
-            raise ConfigError(f"modality '{self.name}': unknown kind '{self.kind}': {nearest(self.kind, KINDS)}")
-        if self.train not in TRAIN:
-            raise ConfigError(f"modality '{self.name}': unknown train '{self.train}': {nearest(self.train, TRAIN)}")
-        if not self.columns:
-            raise ConfigError(f"modality '{self.name}': it has no columns; name at least one")
-        twice = sorted({c for c in self.columns if self.columns.count(c) > 1})
-        if twice:
-            raise ConfigError(f"modality '{self.name}': columns named twice: {', '.join(twice)}")
-
-    @property
-    def learns(self) -> bool:
-        """Its encoder learns with the networks; a tuned one has learned before them."""
-        return self.train not in ("frozen", "tuned")
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The modalities of a table, its target, and why the other columns are left out.
-
-    Attributes:
-        modalities: in the order of the table.
-        target: the column to predict, or None.
-        task: ``classification``, ``multilabel`` or ``regression``.
-        ignored: column -> reason.
-        types: tabular column -> one of ``TYPES``; a column without one is looked at when the encoder is fitted.
-        root: folder or zip archive that relative paths start from, unless a modality has its own.
-        notes: column -> what it was taken for and why.
-        doubts: column -> what was seen and not guessed at.
-    """
-
-    modalities: tuple[Modality, ...]
-    target: str | None = None
-    task: str = "classification"
-    ignored: Mapping[str, str] = field(default_factory=dict)
-    types: Mapping[str, str] = field(default_factory=dict)
-    root: str | None = None
-    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
-    doubts: Mapping[str, str] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        """Refuse names given twice, unknown types and tasks, and a target among the inputs."""
-        names = [m.name for m in self.modalities]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ConfigError(f"modalities named twice: {', '.join(twice)}")
-        if self.task not in TASKS:
-            raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
-        for column, told in self.types.items():
-            if told.partition(" ")[0] not in TYPES or (" " in told and not told.startswith("date %")):
-                raise ConfigError(f"column '{column}': unknown type '{told}': {nearest(told.partition(' ')[0], TYPES)}")
-        for modality in self.modalities:
-            if self.target in modality.columns:
-                raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column that a modality has, once, also where it serves in several."""
-        return tuple(dict.fromkeys(c for m in self.modalities for c in m.columns))
-
-    def types_of(self, modality: Modality) -> dict[str, str]:
-        """The types of the columns of a tabular modality, as far as they are told."""
-        return {c: self.types[c] for c in modality.columns if c in self.types}
+__all__ = [
+    "TASKS",
+    "TRAIN",
+    "TYPES",
+    "Modality",
+    "Schema",
+    "absent",
+    "from_dict",
+    "from_yaml",
+    "infer",
+    "modalities_from",
+    "tabular_types",
+    "tell_unused",
+    "to_dict",
+    "to_yaml",
+    "validate",
+]
 
 
 def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = None, task: str | None = None) -> Schema:
@@ -126,7 +45,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     Raises:
         TableError: the table has no rows, a column name twice, no such target, or a target without values.
     """
-    from plait.schema._infer import infer_schema  # late: it needs this module
+    from plait.schema._infer import infer_schema
 
     return infer_schema(frame, target, root, task)
 

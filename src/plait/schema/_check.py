@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import TableError
-from plait.schema import Modality, Schema
+from plait.schema._modality import Modality, Schema
 from plait.table._cells import MEDIA, is_media, vector_of
 from plait.table._parse import ISO, Parsed, booleans, dates, number_style, numbers
 from plait.table._values import nulls

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import PlaitWarning, TableError, nearest
-from plait.schema import Modality, Schema
 from plait.schema._check import check_frame
 from plait.schema._column import Column, Verdict, gapped
 from plait.schema._media import repeated
+from plait.schema._modality import Modality, Schema
 from plait.schema._names import distinct_names
 from plait.schema._rules import RULES, TABULAR, code_name, items_list
 

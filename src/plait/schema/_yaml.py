@@ -11,7 +11,7 @@ from plait.config import fields_of, mapping_of
 from plait.documents import read_yaml_node, value_of, write_yaml
 from plait.encoders._base import Encoder
 from plait.errors import ConfigError, PlaitError, nearest
-from plait.schema import Modality, Schema
+from plait.schema._modality import Modality, Schema
 from plait.schema._names import name_problem
 
 _FIELDS = ("target", "task", "root", "modalities", "ignored")

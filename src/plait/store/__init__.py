@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from plait.errors import StoreError
 from plait.store._claims import Claims
 from plait.store._environment import Environment, open_shared, release
+from plait.store._layout import CELL, FORMAT, FORMAT_KEY, TOUCH_SECONDS, Pruned, count, encoders
 from plait.store._record import halved, header, pack, unpack
 from plait.store._size import parse_size, show_size
 
@@ -25,32 +24,6 @@ if TYPE_CHECKING:
     import lmdb
 
 __all__ = ["Pruned", "Store", "parse_size", "show_size"]
-
-#: Keys: ``FORMAT_KEY``; ``ENCODER`` + encoder -> JSON; ``CELL`` + encoder + cell -> record; encoder and cell: 16 bytes.
-FORMAT_KEY, FORMAT = b"plait", b"1"
-ENCODER, CELL = b"e", b"c"
-#: Reading says when an encoder was used last, but not more often than this.
-TOUCH_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """What ``Store.prune`` did; sizes in bytes on disk."""
-
-    entries: int
-    before: int
-    after: int
-    compacted: bool
-
-    def __str__(self) -> str:
-        """One line for people."""
-        done = f"removed {self.entries} entries, {show_size(self.before)} -> {show_size(self.after)}"
-        if self.compacted:
-            return done
-        return (
-            f"{done}; the freed space stays in the file and will be used again "
-            "(another process has the store open, or the disk has no room for a smaller copy)"
-        )
 
 
 class Store:
@@ -206,31 +179,6 @@ class Store:
             self._open().write(lambda txn: count(txn, encoder, 0, 0, last_used=int(now)))
         except StoreError:
             return  # a full disk must not stop reading; only the order of pruning suffers
-
-
-def encoders(txn: lmdb.Transaction) -> dict[bytes, dict[str, Any]]:
-    """What is written of each encoder: label, fingerprint, entries, bytes, last_used."""
-    cursor, found = txn.cursor(), {}
-    more = cursor.set_range(ENCODER)
-    while more and bytes(cursor.key())[:1] == ENCODER:
-        if len(cursor.key()) == 1 + 16:
-            found[bytes(cursor.key())[1:]] = json.loads(bytes(cursor.value()))
-        more = cursor.next()
-    return found
-
-
-def count(txn: lmdb.Transaction, encoder: bytes, entries: int, size: int, **facts: Any) -> None:
-    """Add to an encoder's entries and bytes, and set the facts given; without a label, only if it is known already."""
-    found = txn.get(ENCODER + encoder)
-    if found is None and "label" not in facts:
-        return
-    record: dict[str, Any] = {"entries": 0, "bytes": 0, **(json.loads(bytes(found)) if found else {}), **facts}
-    record["entries"] += entries
-    record["bytes"] += size
-    if record["entries"]:
-        txn.put(ENCODER + encoder, json.dumps(record).encode())
-    else:
-        txn.delete(ENCODER + encoder)
 
 
 def _encoder_id(fingerprint: str) -> bytes:

@@ -7,8 +7,8 @@ from functools import partial
 
 import lmdb
 
-from plait.store import CELL, Pruned, count, encoders
 from plait.store._environment import Environment
+from plait.store._layout import CELL, Pruned, count, encoders
 from plait.store._record import header
 
 #: Bytes that are removed in one commit: it bounds LMDB's list of changed pages.

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plait import __version__
 from plait.errors import ConfigError, nearest
-from plait.fit_record import versions
 from plait.schema import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline
@@ -22,6 +20,7 @@ from plait.study.setting import Setting
 from plait.study.state import State
 from plait.study.tables import redrawn
 from plait.study.view import shown
+from plait.version import __version__, versions
 
 if TYPE_CHECKING:
     from plait.study.study import Study

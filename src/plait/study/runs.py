@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from plait import __version__
 from plait.hiding import for_modalities
 from plait.pretraining.settings import OPTIONS
 from plait.study import conditions, splits
@@ -17,6 +16,7 @@ from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
 from plait.tuning.settings import OPTIONS as TUNE_OPTIONS
+from plait.version import __version__
 
 #: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
 PROTOCOL = 1
