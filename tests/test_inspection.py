@@ -330,8 +330,8 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     refused(capsys, "member 9", "inspect", runs["frozen"], "--member", "9", "--out", tmp_path / "o")
     refused(capsys, "no column 'who'", "inspect", runs["frozen"], "--group", "who", "--out", tmp_path / "o")
     place = shutil.copytree(runs["frozen"], tmp_path / "moved") / "model.json"
+    from plait.estimators import load
     from plait.inspection.rows import table_of
-    from plait.modelfile import load
 
     model = load(place.parent)
     assert table_of(model) == runs["table"]

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from plait.conditions import Condition
     from plait.encoders._base import Encoder
     from plait.errors import PlaitError, PlaitWarning
-    from plait.estimators import FusionClassifier, FusionRegressor
+    from plait.estimators import FusionClassifier, FusionRegressor, load
     from plait.evaluation import evaluate
     from plait.explanation import explain
     from plait.fusion._base import Fusion
-    from plait.modelfile import load
     from plait.registry import register
     from plait.schema import Modality, Schema
     from plait.store import Store
@@ -41,7 +40,7 @@ _HOME = {
     "evaluate": "evaluation",
     "explain": "explanation",
     "fit_table": "workflow",
-    "load": "modelfile",
+    "load": "estimators",
     "read_table": "table",
     "register": "registry",
 }

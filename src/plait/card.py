@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from plait.markdown import cell, plain
 
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
 
-
-def card(model: FusionEstimator) -> str:
+def card(model: Any) -> str:
     """Markdown text of the model's ``README.md``."""
     record, schema = model.record_, model.schema_
     lines = [

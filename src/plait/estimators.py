@@ -16,7 +16,9 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from plait import automatic, fitting, modelfile, preparing, rows
+from plait import automatic, fitting, model_parts, modelfile, preparing, rows
+from plait.aligner import ModalityAligner
+from plait.aligner import _file as aligner_file
 from plait.checkpoint import Checkpoints
 from plait.checks import Count, Natural, NonNegative, Part, Positive, Seed, Share, Width, Within
 from plait.config import CheckedFields
@@ -371,7 +373,7 @@ class FusionEstimator(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """A model from its folder; sizes, digests and format are checked before anything is used."""
-        model = modelfile.load(folder)
+        model = load(folder)
         if not isinstance(model, cls):
             raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
         return model
@@ -453,3 +455,18 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R2 of the predictions; ``y`` may be written in any way."""
         return float(super().score(X, target_numbers(y), sample_weight))
+
+
+def load(folder: str | Path) -> Any:
+    """The estimator or aligner that was saved.
+
+    Raises:
+        ModelError: the folder is broken, or was written by a newer plait.
+    """
+
+    def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        if manifest["kind"] == ModalityAligner.__name__:
+            return aligner_file.rebuild(ModalityAligner, manifest, arrays)
+        return modelfile.rebuild((FusionClassifier, FusionRegressor), manifest, arrays)
+
+    return model_parts.read(folder, rebuild)

@@ -155,7 +155,7 @@ def save_outcome(
     command: str,
 ) -> Path | None:
     """The model folder with its evaluation, explanation and page, whole or not at all."""
-    from plait import modelfile
+    from plait import model_parts, modelfile
 
     written = False
     with persist.whole_folder(folder) as place:
@@ -166,7 +166,7 @@ def save_outcome(
             "baselines": {k: dict(v) for k, v in simple.items()},
             "leaks": [dict(leak) for leak in warned],
         }
-        text = json.dumps(modelfile.plain(results), indent=1, ensure_ascii=False)
+        text = json.dumps(model_parts.plain(results), indent=1, ensure_ascii=False)
         persist.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
         if report:
             written = _write_page(place, model, judged, explained, simple, warned, command)

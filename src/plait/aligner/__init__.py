@@ -275,7 +275,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Raises:
             ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
         """
-        found = _file.load(folder)
+        found = _file.load(cls, folder)
         if not isinstance(found, cls):
             raise ModelError(f"{folder}: holds a {type(found).__name__}, not a {cls.__name__}")
         return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from plait import modelfile, persist
+from plait import model_parts, persist
 from plait import schema as schemas
 from plait.aligner._index import Index
 from plait.alignment._make import make_stage
@@ -21,13 +21,10 @@ from plait.features import Featurizer
 from plait.markdown import cell, plain
 from plait.version import versions
 
-if TYPE_CHECKING:
-    from plait.aligner import ModalityAligner
-
 KIND = "ModalityAligner"
 
 
-def record(model: ModalityAligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+def record(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
     told = model.stage_.pairs_of(pairs.names)
@@ -53,13 +50,13 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(model: ModalityAligner, folder: str | Path) -> Path:
+def save(model: Any, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
-    encoders = modelfile.split_states(Featurizer(model.schema_, model.encoders_), arrays)
+    encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
     manifest: dict[str, Any] = {
         "kind": KIND,
-        "settings": {k: v for k, v in modelfile.saved_settings(model).items() if k not in ("encoders", "stage")},
+        "settings": {k: v for k, v in model_parts.saved_settings(model).items() if k not in ("encoders", "stage")},
         "schema": schemas.to_dict(model.schema_),
         "encoders": encoders,
         "stage": {"name": model.stage_.name(), "options": model.stage_.options()},
@@ -71,33 +68,34 @@ def save(model: ModalityAligner, folder: str | Path) -> Path:
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
     with persist.whole_folder(folder) as place:
-        persist.write_model(place, modelfile.plain(manifest), arrays, _card(model))
+        persist.write_model(place, model_parts.plain(manifest), arrays, _card(model))
     return Path(folder)
 
 
-def load(folder: str | Path) -> Any:
-    """The aligner that was saved.
+def load(cls: Any, folder: str | Path) -> Any:
+    """The aligner, of the class given, that was saved.
 
     Raises:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
-    found = modelfile.load(folder)
-    if type(found).__name__ != KIND:
-        raise ModelError(f"{folder}: holds a {type(found).__name__}, not an aligner; load it with plait.load")
-    return found
+
+    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        if manifest["kind"] != KIND:
+            raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
+        return rebuild(cls, manifest, arrays)
+
+    return model_parts.read(folder, checked)
 
 
-def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModalityAligner:
-    """From a manifest and arrays that were checked."""
-    from plait.aligner import ModalityAligner
-
+def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """An aligner of the class given, from a manifest and arrays that were checked."""
     found = schemas.from_dict(manifest["schema"], "model.json")
     told = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
-    settings = modelfile.loaded_settings(manifest["settings"])
-    model = ModalityAligner(**settings, modalities=found, stage=told)
+    settings = model_parts.loaded_settings(manifest["settings"])
+    model = cls(**settings, modalities=found, stage=told)
     model.schema_ = found
     model.stage_ = make_stage(told)
-    model.encoders_ = modelfile.restored_features(found, manifest["encoders"], arrays).encoders
+    model.encoders_ = model_parts.restored_features(found, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
     model.network_.load_state_dict(_tensors(arrays, "network."))
     model.network_.eval()
@@ -111,7 +109,7 @@ def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.T
     return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def _card(model: ModalityAligner) -> str:
+def _card(model: Any) -> str:
     """Markdown text of the folder's ``README.md``."""
     told = model.record_
     lines = [

@@ -52,9 +52,9 @@ def inspect(
 ) -> None:
     """Look into a model, or compare two: embeddings, linear probes, CKA, pictures, alignment and uniformity."""
     from plait.errors import TableError
+    from plait.estimators import load
     from plait.inspection import inspect as look
     from plait.inspection.rows import table_of
-    from plait.modelfile import load
     from plait.table import read_table
 
     step("load models")

@@ -171,9 +171,9 @@ def _runs(given: Sequence[Any], names: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _loaded(told: Any) -> Any:
-    from plait import modelfile
+    from plait import estimators
 
-    model = modelfile.load(told) if isinstance(told, str | Path) else told
+    model = estimators.load(told) if isinstance(told, str | Path) else told
     if not hasattr(model, "predict_subsets"):
         raise ModelError(f"holds a {type(model).__name__}; expected a model that plait fit wrote")
     if not hasattr(model, "members_"):

@@ -17,7 +17,7 @@ from plait.errors import ConfigError, nearest
 from plait.estimators import FusionEstimator
 from plait.folders import check_folder
 from plait.inputs import Inputs
-from plait.modelfile import plain
+from plait.model_parts import plain
 from plait.precision import seeded
 from plait.prepared import Prepared
 from plait.pretraining import regime

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 
-from plait import checks, modelfile
+from plait import checks, model_parts
 from plait import schema as schemas
 from plait.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
 from plait.folders import claim_folder
@@ -156,7 +156,7 @@ class _Search:
         self.study = optuna.create_study(
             study_name=regime.name, storage=journal.storage, direction=direction, load_if_exists=True
         )
-        told = json.loads(json.dumps(modelfile.plain({**fixed, "regime": regime.to_dict()}), default=str))
+        told = json.loads(json.dumps(model_parts.plain({**fixed, "regime": regime.to_dict()}), default=str))
         known = self.study.user_attrs.get("told")
         if known is not None and known != told:
             changed = ", ".join(k for k in told if known.get(k) != told[k])
