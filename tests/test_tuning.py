@@ -14,10 +14,10 @@ import torch
 
 from plait import FusionClassifier, FusionRegressor, load, registry
 from plait.embedding._column import Column
-from plait.embedding._key import cell_key
 from plait.encoders import _efficientnet_lite, _minilm
 from plait.encoders._cut import Cut
 from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
+from plait.media.keys import cell_key
 from plait.schema import Modality, Schema
 from plait.tasks import Classification
 from plait.tokens import Tokens

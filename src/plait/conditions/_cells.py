@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.embedding._key import cell_key
 from plait.errors import CellError, PlaitWarning
 from plait.media import Changed
+from plait.media.keys import cell_key
 from plait.table._cells import MEDIA, cells
 from plait.table._values import texts
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
-from plait.embedding._key import cell_key
+from plait.media.keys import cell_key
 from plait.table._cells import _text_column
 
 if TYPE_CHECKING:

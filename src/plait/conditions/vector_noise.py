@@ -11,8 +11,8 @@ import numpy as np
 from plait.checks import Within
 from plait.conditions._base import Condition
 from plait.conditions._cells import column_of
-from plait.embedding._key import cell_key
 from plait.errors import TableError
+from plait.media.keys import cell_key
 from plait.table._cells import cells
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import nn
 
 from plait.embedding._batches import Keep, Memory
 from plait.embedding._column import Column
-from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import PlaitError
+from plait.media.keys import cell_key
 from plait.store import Store
 from plait.table._row_numbers import row_numbers
 from plait.tokens import Tokens

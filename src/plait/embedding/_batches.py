@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError, PlaitWarning
 from plait.media import Blob, Changed
+from plait.media.keys import cell_key
 from plait.store._claims import Claims
 from plait.store._record import halved
 

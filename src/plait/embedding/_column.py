@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from plait.embedding._batches import Encoding, Keep
-from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError, PlaitWarning, StoreError
+from plait.media.keys import cell_key
 from plait.progress import track
 
 #: Times that cells are encoded because another process removed them from the store meanwhile.

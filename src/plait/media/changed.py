@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from plait.embedding._key import cell_key
 from plait.errors import CellError
 from plait.media.blob import Altered
+from plait.media.keys import cell_key
 
 
 class Change(Protocol):

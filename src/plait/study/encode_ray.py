@@ -11,10 +11,10 @@ import pandas as pd
 
 from plait import registry
 from plait.embedding import embed
-from plait.embedding._key import cell_key
 from plait.encoders._base import Encoder
 from plait.errors import CellError
 from plait.features import Featurizer
+from plait.media.keys import cell_key
 from plait.store import Store
 from plait.study.cluster import cluster, surroundings
 from plait.table import cells

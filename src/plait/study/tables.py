@@ -100,7 +100,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.embedding._key import cell_key
+    from plait.media.keys import cell_key
 
     try:
         return b"-" if cell is None else b"+" + cell_key(cell)
