@@ -166,8 +166,8 @@ def test_a_remembered_table_is_encoded_once(fitted: FusionClassifier, monkeypatc
 
     frame, _ = table(seed=7)
     calls = []
-    encode = preparing.inputs_of
-    monkeypatch.setattr(preparing, "inputs_of", lambda *told: calls.append(1) or encode(*told))
+    encode = preparing.scaled
+    monkeypatch.setattr(preparing, "scaled", lambda *told: calls.append(1) or encode(*told))
     with fitted.remembering():
         first = fitted.predict_proba(frame)
         np.testing.assert_array_equal(first, fitted.predict_proba(frame))

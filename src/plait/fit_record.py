@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait import precision
 from plait.branches import trained_weights
+from plait.fit_settings import FitSettings
 from plait.records import memory
 from plait.records.asked import frozen_weights
 from plait.version import versions
@@ -16,7 +17,6 @@ from plait.version import versions
 if TYPE_CHECKING:
     from plait.assembly import Design
     from plait.crossfit import Members
-    from plait.estimators import FusionEstimator
     from plait.prepared import Prepared
     from plait.train import Training
 
@@ -38,7 +38,7 @@ class Clock:
 
 
 def record_of(
-    told: FusionEstimator,
+    settings: FitSettings,
     seed: int,
     ready: Prepared,
     clock: Clock,
@@ -65,7 +65,7 @@ def record_of(
         + sum(one["trained_weights"] for one in ready.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in ready.enhancers.items()},
         "frozen_weights": frozen_weights(ready.features.encoders, ready.schema, result.members),
-        "device": str(precision.device_of(told.device)),
+        "device": str(precision.device_of(settings.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "stage_peak_mb": clock.peak_mb,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

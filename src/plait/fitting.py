@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,12 @@ from plait.crossfit import Members, crossfit
 from plait.errors import ConfigError
 from plait.features import Featurizer
 from plait.fit_record import Clock, record_of
+from plait.fit_settings import FitSettings
 from plait.fusion._base import resolve
 from plait.hiding import hiding
 from plait.inputs import Inputs
 from plait.networks.fusion import depth_number
-from plait.prepared import SHARING, Prepared
+from plait.prepared import SHARING, GivenRows, Prepared
 from plait.preparing import groups_of, prepare, scaled, seed_of
 from plait.pretraining import pace, regime
 from plait.progress import step, track
@@ -29,9 +30,6 @@ from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.tasks import Multilabel, Task
 from plait.train import Training
-
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,57 +50,57 @@ class Fitted:
 
 
 def fit(
-    told: FusionEstimator,
-    frame: pd.DataFrame,
-    target: np.ndarray,
-    weight: np.ndarray,
-    groups: np.ndarray | None = None,
+    settings: FitSettings,
+    given: GivenRows,
     test: tuple[pd.DataFrame, Any] | None = None,
 ) -> Fitted:
     """Everything from rows to trained members; rows of one group (n,) are held out together.
 
     ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
     """
-    precision.device_of(told.device)  # refused before anything is encoded
-    _check_design(told)
-    pace.check_warmup(told.warmup)
-    seed = seed_of(told.random_state)
-    ready = _ready(told, frame, target, weight, groups)
+    precision.device_of(settings.device)  # refused before anything is encoded
+    _check_design(settings)
+    pace.check_warmup(settings.warmup)
+    seed = seed_of(settings.random_state)
+    ready = _ready(settings, given)
     found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
-    task = _with_threshold(task, told.threshold)
+    task = _with_threshold(task, settings.threshold)
     inputs, target, row_weight = ready.inputs, ready.target, ready.weight
     clock = Clock(ready.seconds, ready.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in found.modalities if m.learns}
-    members = member_count(told.members, len(inputs), bool(learning))
+    members = member_count(settings.members, len(inputs), bool(learning))
     learning |= enhancement.encoders(ready.enhancers)
-    dropout, input_dropout = dropouts(len(inputs), told.dropout, told.input_dropout)
+    dropout, input_dropout = dropouts(len(inputs), settings.dropout, settings.input_dropout)
     design = Design(
-        fusion=told.fusion,
-        depth=told.depth,
-        layers=told.layers,
-        width=told.width,
+        fusion=settings.fusion,
+        depth=settings.depth,
+        layers=settings.layers,
+        width=settings.width,
         dropout=dropout,
-        branches=tuple(told.branches),
-        max_weights=told.max_weights,
+        branches=tuple(settings.branches),
+        max_weights=settings.max_weights,
         members=members,
-        network=told.network,
+        network=settings.network,
     )
     names = [m.name for m in found.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
     design, make = maker(design, dims, task.out_dim, learning)
     training = schedule(
-        regime.paced(told, ready, training_of(told, names, input_dropout)), len(inputs), told.epochs, told.batch_size
+        regime.paced(settings, ready, training_of(settings, names, input_dropout)),
+        len(inputs),
+        settings.epochs,
+        settings.batch_size,
     )
-    step("train", told.progress)
-    with clock.stage("train"), track(members * training.epochs, "training", "epochs", told.progress) as bar:
+    step("train", settings.progress)
+    with clock.stage("train"), track(members * training.epochs, "training", "epochs", settings.progress) as bar:
         row_weight = row_weight / row_weight.mean()
-        alone = regime.stage(told, ready, row_weight, training, seed)
+        alone = regime.stage(settings, ready, row_weight, training, seed)
         seen = None
-        if told.record_epochs and test is not None:
-            seen = (scaled(told, test[0], found, features, scalers, ready.enhancers), test[1])
-        score, tell = listeners(told, ready, row_weight, seen)
+        if settings.record_epochs and test is not None:
+            seen = (scaled(settings, test[0], found, features, scalers, ready.enhancers), test[1])
+        score, tell = listeners(settings, ready, row_weight, seen)
         alone.watching = watching(ready, score, tell)
-        follow = following(told, design, score, tell)
+        follow = following(settings, design, score, tell)
         result = crossfit(
             make,
             task,
@@ -115,13 +113,13 @@ def fit(
             members,
             seed,
             bar.advance,
-            None if groups is None else groups_of(groups, ready.went),
+            None if given.groups is None else groups_of(given.groups, ready.went),
             alone,
             follow,
         )
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
-    record = record_of(told, seed, ready, clock, result, design, training)
+    record = record_of(settings, seed, ready, clock, result, design, training)
     record["pretrain"] = alone.record()
     record["tuned"] = ready.tuned
     follow.close()
@@ -131,15 +129,13 @@ def fit(
     )
 
 
-def _ready(
-    told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
-) -> Prepared:
+def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
 
     def make() -> Prepared:
-        return prepare(told, frame, target, weight, groups)
+        return prepare(settings, given)
 
-    return make() if told.align else SHARING.get()(told, make)
+    return make() if settings.align else SHARING.get()(settings, make)
 
 
 def _with_threshold(task: Task, threshold: float | None) -> Task:
@@ -155,25 +151,25 @@ def _with_threshold(task: Task, threshold: float | None) -> Task:
     return dataclasses.replace(task, thresholds=(float(threshold),) * task.out_dim)
 
 
-def _check_design(told: FusionEstimator) -> None:
+def _check_design(settings: FitSettings) -> None:
     """Refuse a fusion, a depth or a threshold that there is not before anything is encoded."""
-    given: Any = told.threshold
+    given: Any = settings.threshold
     if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1):
         raise ConfigError(f"threshold {given!r}: expected a probability between 0 and 1, or none to choose it")
-    resolve(told.fusion)
-    depth_number(told.depth, told.layers)
-    network_choice.check_depth(told.network, told.depth, told.layers)
+    resolve(settings.fusion)
+    depth_number(settings.depth, settings.layers)
+    network_choice.check_depth(settings.network, settings.depth, settings.layers)
 
 
-def training_of(told: FusionEstimator, names: Sequence[str], input_dropout: float) -> Training:
+def training_of(settings: FitSettings, names: Sequence[str], input_dropout: float) -> Training:
     """What the estimator's fields say of training; epochs and batch size are settled later."""
     return Training(
         epochs=0,
         batch_size=0,
-        learning_rate=told.learning_rate or 0.0,
-        weight_decay=told.weight_decay,
-        patience=told.patience,
-        smoothing=told.smoothing,
+        learning_rate=settings.learning_rate or 0.0,
+        weight_decay=settings.weight_decay,
+        patience=settings.patience,
+        smoothing=settings.smoothing,
         input_dropout=input_dropout,
-        modality_dropout=hiding(told.modality_dropout, names),
+        modality_dropout=hiding(settings.modality_dropout, names),
     )

@@ -137,14 +137,14 @@ def noised(
     model: FusionClassifier, frame: pd.DataFrame, modality: str, level: float, ratio: str = "snr", seed: int = 0
 ) -> Inputs:
     """The rows as the model's networks take them, one modality noised and every other one absent, so never encoded."""
-    from plait.preparing import inputs_of
+    from plait.preparing import scaled
 
     schema = model.schema_
     own = {c for m in schema.modalities if m.name == modality for c in m.columns}
     others = [c for c in schema.columns if c not in own]
     alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
     changed = noise(modality, level, ratio, seed).apply(alone, schema, model.root)
-    return inputs_of(model, changed, schema, model.features_, model.scalers_)
+    return scaled(model.settings(), changed, schema, model.features_, model.scalers_, model.enhancers_)
 
 
 @dataclasses.dataclass(frozen=True)

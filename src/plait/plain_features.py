@@ -73,7 +73,7 @@ def seen_by_baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.Data
 
 def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
     """Rows through encoders that are frozen, and the model's store; cells that cannot be read were told of before."""
-    store = model._opened_store()
+    store = model.opened_store()
     try:
         return features.transform(frame, model.root, store, strict=False, progress=False)
     finally:

@@ -5,20 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from plait.enhancement import Enhancer
 from plait.features import Featurizer
+from plait.fit_settings import FitSettings
 from plait.inputs import Inputs
 from plait.scaling import Scaler
 from plait.schema import Schema
 from plait.tasks import Task
 
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
+
+@dataclasses.dataclass(frozen=True)
+class GivenRows:
+    """The rows of a fit as an estimator took them.
+
+    Attributes:
+        target: places among ``classes`` (n,), indicators (n, C), or values (n,).
+        weight: (n,).
+        groups: (n,), or None.
+        classes: labels of the target, in order.
+        regressor: the target is a number whatever it looks like.
+        named: the columns have names of their own; else it is a plain array, all of it one table of numbers.
+    """
+
+    frame: pd.DataFrame
+    target: np.ndarray
+    weight: np.ndarray
+    groups: np.ndarray | None = None
+    classes: tuple[Any, ...] = ()
+    regressor: bool = False
+    named: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,4 +85,4 @@ def _made(told: Any, make: Make) -> Prepared:
 
 #: What gives a fit its rows: called with the estimator and with what makes them, it may give back what it made before.
 #: Whoever sets it answers for that the two estimators differ in nothing that comes before a network.
-SHARING: ContextVar[Callable[[FusionEstimator, Make], Prepared]] = ContextVar("SHARING", default=_made)
+SHARING: ContextVar[Callable[[FitSettings, Make], Prepared]] = ContextVar("SHARING", default=_made)

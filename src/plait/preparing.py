@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,11 @@ from plait import enhancement, leaks, network_choice, rows, schema
 from plait.errors import PlaitWarning, TableError
 from plait.features import Featurizer, check_found_again
 from plait.fit_record import Clock
+from plait.fit_settings import FitSettings
 from plait.hiding import hiding
 from plait.inputs import Inputs
 from plait.labels import label_text
-from plait.prepared import Prepared
+from plait.prepared import GivenRows, Prepared
 from plait.pretraining import regime
 from plait.progress import step
 from plait.scaling import Scaler
@@ -27,9 +28,6 @@ from plait.table import data_hash
 from plait.tasks import Classification, Multilabel, task_class
 from plait.tokens import Tokens
 from plait.tuning.stage import Lesson, tune
-
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
@@ -66,25 +64,18 @@ def resolve_schema(
     return found
 
 
-def inputs_of(
-    told: FusionEstimator, frame: pd.DataFrame, found: Schema, features: Featurizer, scalers: Mapping[str, Scaler]
-) -> Inputs:
-    """Rows as the networks take them: validated, encoded, scaled."""
-    return scaled(told, frame, found, features, scalers, told.enhancers_)
-
-
 def scaled(
-    told: FusionEstimator,
+    settings: FitSettings,
     frame: pd.DataFrame,
     found: Schema,
     features: Featurizer,
     scalers: Mapping[str, Scaler],
     enhancers: Mapping[str, enhancement.Enhancer],
 ) -> Inputs:
-    """As ``inputs_of``, with the enhancers given."""
-    frame = with_missing_columns(found, frame) if told.partial else frame
+    """Rows as the networks take them: validated, encoded, aligned, scaled."""
+    frame = with_missing_columns(found, frame) if settings.partial else frame
     schema.validate(found, frame, advice=PARTIAL)
-    raw = enhancement.apply(enhancers, encode(told, features, frame, whole=False))
+    raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
@@ -101,7 +92,7 @@ def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def encode(
-    told: FusionEstimator,
+    settings: FitSettings,
     features: Featurizer,
     frame: pd.DataFrame,
     ready: Mapping[str, Tokens] | None = None,
@@ -113,34 +104,31 @@ def encode(
     ``whole``: these are all rows of a table, so that some of a column's files must be there.
     """
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
-    store = told._opened_store() if stored else None
+    store = settings.opened_store() if stored else None
     try:
         return features.transform(
-            frame, told.root, store, strict=told.strict, progress=told.progress, ready=ready, whole=whole
+            frame, settings.root, store, strict=settings.strict, progress=settings.progress, ready=ready, whole=whole
         )
     finally:
         if store is not None:
             store.close()
 
 
-def prepare(
-    told: FusionEstimator, frame: pd.DataFrame, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None
-) -> Prepared:
+def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
     """Equal rows made one, encoded and scaled; ``target``: places among the estimator's classes (n,), indicators or values."""
     clock = Clock()
+    frame, target, weight, groups = given.frame, given.target, given.weight, given.groups
     digest = data_hash(frame)
-    given = len(frame)
     with clock.stage("schema"):
-        named = hasattr(told, "feature_names_in_")
-        found = resolve_schema(told.modalities, frame, told.root, named)
-        if told.modalities is None and named:
+        found = resolve_schema(settings.modalities, frame, settings.root, given.named)
+        if settings.modalities is None and given.named:
             schema.tell_unused(found, frame)
-        found = regime.schema_for(vars(told), network_choice.schema_for(told.network, found, told.encoders))
-        task_name = rows.infer_task(target, told._regressor) if told.task is None else told.task
-        features = Featurizer(found, told.encoders, schema.tabular_types(found, frame))
+        found = regime.schema_for(vars(settings), network_choice.schema_for(settings.network, found, settings.encoders))
+        task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
+        features = Featurizer(found, settings.encoders, schema.tabular_types(found, frame))
         check_found_again(features.encoders)
-        classes = tuple(told.labels)
-        weight = weight * rows.class_weights(target, told.class_weight, task_name, classes)
+        classes = tuple(given.classes)
+        weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
         if task_name == "classification":
             target, classes = _with_rows(target, weight, classes)
         counted = weight > 0
@@ -151,28 +139,28 @@ def prepare(
         task = task_class(task_name).learn(target, weight)
         if isinstance(task, Classification | Multilabel):
             task = dataclasses.replace(task, classes=classes)
-        enhancements = enhancement.parse(told.align, found)
-        hiding(told.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
+        enhancements = enhancement.parse(settings.align, found)
+        hiding(settings.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
-        features.fit(frame, told.root)
+        features.fit(frame, settings.root)
     with clock.stage("tune"):
-        drawn = seed_of(told.random_state) if any(m.train == "tuned" for m in found.modalities) else 0
+        drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in found.modalities) else 0
         lesson = Lesson(task, target, weight, None if groups is None else groups_of(groups, went), drawn)
-        tuned, tokens = tune(told, features, frame, lesson)
+        tuned, tokens = tune(settings, features, frame, lesson)
     with clock.stage("encode"):
-        raw = encode(told, features, frame, tokens)
+        raw = encode(settings, features, frame, tokens)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
-        step("align", told.progress)
+        step("align", settings.progress)
         with clock.stage("align"):
-            enhancers = enhancement.fit(enhancements, raw, seed_of(told.random_state), told.progress)
+            enhancers = enhancement.fit(enhancements, raw, seed_of(settings.random_state), settings.progress)
             raw = enhancement.apply(enhancers, raw, training=True)
             found, features, raw = enhancement.without_dropped(enhancers, found, features, raw)
     with clock.stage("scale"):
         row_weight = torch.from_numpy(weight).float()
         kinds = {m.name: m.kind for m in found.modalities}
         # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
-        limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else told.components for name in raw.tokens}
+        limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else settings.components for name in raw.tokens}
         scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
     return Prepared(
@@ -185,7 +173,7 @@ def prepare(
         row_weight,
         went,
         digest,
-        given,
+        len(given.frame),
         clock.seconds,
         enhancers,
         tuned,

@@ -54,9 +54,9 @@ def check_value(name: str, value: Any) -> str | None:
 
 @cache
 def _hints() -> dict[str, Any]:
-    from plait.estimators import FusionEstimator
+    from plait.fit_settings import FitSettings
 
-    return checks.hints_of(FusionEstimator)
+    return checks.hints_of(FitSettings)
 
 
 def _takes_mapping(hint: Any) -> bool:

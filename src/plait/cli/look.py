@@ -57,8 +57,8 @@ def encode(
     import dataclasses
 
     from plait.errors import ConfigError, nearest
-    from plait.estimators import NO_STORE
     from plait.features import Featurizer
+    from plait.fit_settings import NO_STORE
     from plait.store import Store
     from plait.table import read_table
 

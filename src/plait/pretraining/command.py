@@ -19,7 +19,7 @@ from plait.folders import check_folder
 from plait.inputs import Inputs
 from plait.model_parts import plain
 from plait.precision import seeded
-from plait.prepared import Prepared
+from plait.prepared import GivenRows, Prepared
 from plait.pretraining import regime
 from plait.pretraining.folder import Saved, write
 from plait.progress import step
@@ -120,15 +120,17 @@ def _trained(
 ) -> tuple[Saved, list[dict[str, Any]]]:
     """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
     table = model._frame(frame, target, reset=True)
-    ready = preparing.prepare(model, table, model._target(target), np.ones(len(table)), groups)
-    seed, modality = preparing.seed_of(model.random_state), ready.schema.modalities[0]
+    settings, codes = model.settings(), model._target(target)
+    given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
+    ready = preparing.prepare(settings, given)
+    seed, modality = preparing.seed_of(settings.random_state), ready.schema.modalities[0]
     together = None if groups is None else preparing.groups_of(groups, ready.went)
     fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
-    training = regime.paced(model, ready, fitting.training_of(model, [modality.name], 0.0))
+    training = regime.paced(settings, ready, fitting.training_of(settings, [modality.name], 0.0))
     weight = ready.weight / ready.weight.mean()
-    stage = regime.stage(model, ready, weight, training, seed)
+    stage = regime.stage(settings, ready, weight, training, seed)
     test = None if held_out is None else (_inputs(model, ready, held_out[0]), held_out[1])
-    score, tell = listeners(model, ready, weight, test)
+    score, tell = listeners(settings, ready, weight, test)
     stage.watching = watching(ready, score, tell)
     encoder = ready.features.encoders[modality.name]
     step(f"pretrain {modality.name}", model.progress)
@@ -160,4 +162,4 @@ def _trained(
 
 
 def _inputs(model: FusionEstimator, ready: Prepared, frame: pd.DataFrame) -> Inputs:
-    return preparing.scaled(model, frame, ready.schema, ready.features, ready.scalers, ready.enhancers)
+    return preparing.scaled(model.settings(), frame, ready.schema, ready.features, ready.scalers, ready.enhancers)

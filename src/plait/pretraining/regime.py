@@ -10,6 +10,7 @@ from torch import Tensor
 
 from plait.encoders.pretrained import Pretrained
 from plait.errors import ConfigError
+from plait.fit_settings import FitSettings
 from plait.hiding import Hiding
 from plait.pretraining import pace
 from plait.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
@@ -17,7 +18,6 @@ from plait.pretraining.stage import Stage
 from plait.train import Training
 
 if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
     from plait.fit_record import Clock
     from plait.prepared import Prepared
     from plait.schema import Schema
@@ -60,25 +60,25 @@ def schema_for(told: Mapping[str, Any], found: Schema) -> Schema:
     return trained
 
 
-def paced(told: FusionEstimator, ready: Prepared, training: Training) -> Training:
+def paced(settings: FitSettings, ready: Prepared, training: Training) -> Training:
     """Training settings with warm-up, the encoders' own learning rates, and when they thaw."""
     names = {m.name: m.kind for m in ready.schema.modalities}
-    first = pretrained_first(ready.schema, told.pretrain)
+    first = pretrained_first(ready.schema, settings.pretrain)
     still = {name for name, how in first.items() if how.frozen}
     learning = [m.name for m in ready.schema.modalities if m.learns]
     begun = [n for n in learning if n in first or isinstance(ready.features.encoders[n], Pretrained)]
-    thaws = pace.thaws(told.thaw, learning, begun, names)
+    thaws = pace.thaws(settings.thaw, learning, begun, names)
     return dataclasses.replace(
         training,
-        warmup=pace.check_warmup(told.warmup),
-        encoder_rates=pace.rates(told.encoder_learning_rate, learning, names),
+        warmup=pace.check_warmup(settings.warmup),
+        encoder_rates=pace.rates(settings.encoder_learning_rate, learning, names),
         thaw={name: thawing for name, thawing in thaws.items() if name not in still},
     )
 
 
-def stage(told: FusionEstimator, ready: Prepared, weight: Tensor, training: Training, seed: int) -> Stage:
+def stage(settings: FitSettings, ready: Prepared, weight: Tensor, training: Training, seed: int) -> Stage:
     """What trains encoders alone before the members; it does nothing where none asks for it."""
-    first = pretrained_first(ready.schema, told.pretrain)
+    first = pretrained_first(ready.schema, settings.pretrain)
     return Stage(
         first,
         ready.features.encoders,
@@ -86,17 +86,17 @@ def stage(told: FusionEstimator, ready: Prepared, weight: Tensor, training: Trai
         ready.inputs,
         ready.task.encode(ready.target),
         weight,
-        {name: alone(how, training, told, len(ready.inputs)) for name, how in first.items()},
+        {name: alone(how, training, settings, len(ready.inputs)) for name, how in first.items()},
         seed,
-        told._opened_store,
+        settings.opened_store,
     )
 
 
-def alone(how: Pretraining, training: Training, told: FusionEstimator, rows: int) -> Training:
+def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int) -> Training:
     """Settings of an encoder's own training: its own where told, else the model's."""
     from plait.assembly import schedule
 
-    settings = Training(
+    own = Training(
         epochs=0,
         batch_size=0,
         learning_rate=how.learning_rate or 0.0,
@@ -107,7 +107,7 @@ def alone(how: Pretraining, training: Training, told: FusionEstimator, rows: int
         modality_dropout=Hiding(),
         warmup=training.warmup,
     )
-    return schedule(settings, rows, how.epochs, how.batch_size or told.batch_size)
+    return schedule(own, rows, how.epochs, how.batch_size or settings.batch_size)
 
 
 def tell(stage: Stage, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from plait.assembly import Design
 from plait.branches import Branches
 from plait.crossfit import prior
 from plait.encoders._base import Encoder
+from plait.fit_settings import FitSettings
 from plait.inputs import Inputs
 from plait.precision import device_of
 from plait.prepared import Prepared
@@ -20,7 +21,6 @@ from plait.records.scorer import Scorer, truth_given
 from plait.schema import Schema
 
 if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
     from plait.records.tensorboard import Events
 
 #: Fields that change no number of a fit.
@@ -28,26 +28,26 @@ _BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "m
 
 
 def listeners(
-    told: FusionEstimator, ready: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+    settings: FitSettings, ready: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
 ) -> tuple[Scorer | None, Events | None]:
     """What the fields ``record_epochs`` and ``tensorboard`` ask for.
 
     Args:
-        told: the estimator.
+        settings: the estimator.
         ready: its rows.
         weight: of these, normalised.
         test: rows to be scored after every epoch, and their targets.
     """
     score = events = None
-    if told.record_epochs:
+    if settings.record_epochs:
         target = ready.task.encode(ready.target)
         names = [m.name for m in ready.schema.modalities]
         judged = None if test is None else (test[0], truth_given(ready.task, test[1]))
         score = Scorer(ready.task, ready.inputs, target, names, prior(ready.task, target, weight), judged)
-    if told.tensorboard is not None:
+    if settings.tensorboard is not None:
         from plait.records.tensorboard import Events
 
-        events = Events(told.tensorboard)
+        events = Events(settings.tensorboard)
     return score, events
 
 
@@ -57,11 +57,10 @@ def watching(ready: Prepared, score: Scorer | None, tell: Events | None) -> Watc
     return None if score is None and tell is None else Watching(names, score, tell)
 
 
-def following(told: FusionEstimator, design: Design, score: Scorer | None, tell: Events | None) -> Follow:
+def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> Follow:
     """What the fields ``device`` and ``checkpoint`` ask for, beside the listeners; ``design``: of the members."""
-    settings = {k: v for k, v in told.get_params(deep=False).items() if k not in _BESIDE}
-    settings["design"] = vars(design)
-    return Follow(device_of(told.device), score, tell, told.checkpoint, settings)
+    identity = {k: v for k, v in vars(settings).items() if k not in _BESIDE} | {"design": vars(design)}
+    return Follow(device_of(settings.device), score, tell, settings.checkpoint, identity)
 
 
 def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Sequence[Branches] = ()) -> int | None:

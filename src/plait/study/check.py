@@ -36,9 +36,9 @@ MANAGED = {
 @cache
 def defaults() -> dict[str, Any]:
     """The estimator's own values."""
-    from plait.estimators import FusionEstimator
+    from plait.fit_settings import FitSettings
 
-    return {f.name: f.default for f in dataclasses.fields(FusionEstimator)} | {"estimator": ESTIMATORS[0]}
+    return {f.name: f.default for f in dataclasses.fields(FitSettings)} | {"estimator": ESTIMATORS[0]}
 
 
 def problems(spec: Spec) -> list[Problem]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plait import network_choice
-from plait.estimators import NO_STORE
 from plait.features import Featurizer
+from plait.fit_settings import NO_STORE
 from plait.pretraining.settings import with_regimes
 from plait.schema import Modality, Schema
 from plait.store import Store

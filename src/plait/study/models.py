@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from plait.baselines import Baseline, scaled
-from plait.estimators import NO_STORE, FusionEstimator
+from plait.estimators import FusionEstimator
 from plait.features import Featurizer
+from plait.fit_settings import NO_STORE
 from plait.inputs import Inputs
 from plait.plain_features import plain_schema, table_of
 from plait.store import Store

@@ -40,5 +40,7 @@ def _one(model: FusionEstimator, group: Group, changing: Sequence[Condition], mo
         alone = dataclasses.replace(model.schema_, modalities=(modality,))
         features = copy.copy(model.features_)
         features.schema = alone
-        passes[key] = preparing.inputs_of(model, group.frame(felt), alone, features, model.scalers_)
+        passes[key] = preparing.scaled(
+            model.settings(), group.frame(felt), alone, features, model.scalers_, model.enhancers_
+        )
     return passes[key]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from plait.fit_settings import FitSettings
 from plait.prepared import Make, Prepared
-
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
 
 T = TypeVar("T")
 
@@ -59,9 +57,9 @@ class SharedRows:
         self.raw: Any = None
         self.raw_test: dict[int, Any] = {}
 
-    def __call__(self, told: FusionEstimator, make: Make) -> Prepared:
+    def __call__(self, settings: FitSettings, make: Make) -> Prepared:
         """The rows, made by the first run that asks."""
-        if told.train or any(m.train != "frozen" for m in getattr(told.modalities, "modalities", ())):
+        if settings.train or any(m.train != "frozen" for m in getattr(settings.modalities, "modalities", ())):
             return make()  # an encoder that learns leaves its mark on itself
         if self.prepared is None:
             self.prepared = make()

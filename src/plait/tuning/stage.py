@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import torch
 from plait.embedding._column import Column
 from plait.errors import ConfigError, need
 from plait.features import Featurizer
+from plait.fit_settings import FitSettings
 from plait.records.memory import give_back
 from plait.schema import Schema
 from plait.table import cells, row_numbers
@@ -20,9 +21,6 @@ from plait.tasks import Task
 from plait.tokens import Tokens
 from plait.tuning import single
 from plait.tuning.settings import Tuning, tunings
-
-if TYPE_CHECKING:
-    from plait.estimators import FusionEstimator
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Lesson:
 
 
 def tune(
-    told: FusionEstimator, features: Featurizer, frame: pd.DataFrame, lesson: Lesson
+    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, lesson: Lesson
 ) -> tuple[dict[str, Any], dict[str, Tokens]]:
     """Tune the encoders of the modalities with ``train: tuned``, which are replaced in ``features``.
 
@@ -50,22 +48,22 @@ def tune(
     Raises:
         ConfigError: an option that there is not, or more layers than the network has; before anything is computed.
     """
-    wanted = checked(features, told.tune)
+    wanted = checked(features, settings.tune)
     records: dict[str, Any] = {}
     tokens: dict[str, Tokens] = {}
     if not wanted:
         return records, tokens
-    store = told._opened_store()
+    store = settings.opened_store()
     try:
         for modality in features.schema.modalities:
             if modality.name not in wanted:
                 continue
-            parts = cells(frame, modality, told.root, strict=told.strict)
+            parts = cells(frame, modality, settings.root, strict=settings.strict)
             if len(parts) != 1:
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
-            column = Column(parts[0], modality.name, told.strict, row_numbers(frame))
+            column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
             encoder = features.encoders[modality.name]
-            one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, told.progress)
+            one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, settings.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
             give_back()
     finally:
