@@ -16,7 +16,8 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from plait import automatic, fitting, model_parts, modelfile, preparing, rows
+from plait import fitting, model_parts, modelfile, preparing, rows
+from plait.advisers._base import adviser
 from plait.aligner import ModalityAligner
 from plait.aligner import _file as aligner_file
 from plait.checkpoint import Checkpoints
@@ -71,7 +72,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         )
         if groups is not None and len(groups) != len(frame):
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
-        self.advised_ = automatic.race(self, frame, self._labelled(target)) if automatic.asked(self.fusion) else {}
+        advice = adviser(self.fusion)
+        self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else (self._frame(test[0], reset=False), test[1])
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)

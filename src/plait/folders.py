@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -220,8 +221,6 @@ def _is_inside(name: str) -> bool:
 
 def _is_model(path: Path) -> bool:
     """Whether a file is a manifest that plait wrote, of whatever version."""
-    from plait.persist import is_manifest
-
     return path.is_file() and is_manifest(path)
 
 
@@ -377,3 +376,19 @@ def _claimed(left: Path) -> Iterator[bool]:
         yield abandoned
     finally:
         _let_go(held)
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """Hex digest of a manifest, its own checksum aside."""
+    told = {k: v for k, v in manifest.items() if k != "checksum"}
+    text = json.dumps(told, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is the manifest of a model that plait wrote, of whatever format."""
+    try:
+        told = read_json(path.read_bytes())
+        return isinstance(told, dict) and isinstance(told.get("format"), int) and told.get("checksum") == checksum(told)
+    except (OSError, ValueError):
+        return False

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from plait.documents import read_json
 from plait.errors import ModelError
-from plait.folders import check_folder, whole_folder, write_file
+from plait.folders import check_folder, checksum, is_manifest, whole_folder, write_file
 
 __all__ = ["check_folder", "is_manifest", "read_model", "whole_folder", "write_file", "write_model"]
 
@@ -30,18 +30,13 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    told = {k: v for k, v in manifest.items() if k != "checksum"}
-    return _digest(json.dumps(told, sort_keys=True, ensure_ascii=True, allow_nan=False).encode())
-
-
 def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], card: str) -> None:
     """Write the three files into a folder that exists (see ``whole_folder``)."""
     weights = save({k: np.asarray(v, order="C") for k, v in arrays.items()})
     write_file(folder / WEIGHTS, weights)
     told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
     told = json.loads(json.dumps(told, allow_nan=False))
-    told["checksum"] = _checksum(told)
+    told["checksum"] = checksum(told)
     write_file(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
     write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
@@ -90,17 +85,6 @@ def _read_manifest(place: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: has no format number; it is not a plait model")
     if manifest["format"] > FORMAT:
         raise ModelError(f"{path}: format {manifest['format']}, this plait reads up to {FORMAT}; upgrade plait")
-    if manifest.get("checksum") != _checksum(manifest):
+    if manifest.get("checksum") != checksum(manifest):
         raise ModelError(f"{path}: its content was altered (checksum differs); copy the folder again")
     return manifest
-
-
-def is_manifest(path: Path) -> bool:
-    """Whether a file is the manifest of a model that plait wrote, of whatever format."""
-    try:
-        told = read_json(path.read_bytes())
-        return (
-            isinstance(told, dict) and isinstance(told.get("format"), int) and told.get("checksum") == _checksum(told)
-        )
-    except (OSError, ValueError):
-        return False

@@ -29,6 +29,7 @@ FAMILIES = {
     "networks": "Network",
     "alignment": "Alignment",
     "conditions": "Condition",
+    "advisers": "Adviser",
 }
 
 V = TypeVar("V", bound=type[Any])

@@ -123,13 +123,10 @@ def _kind(field: str) -> type[Any]:
 
 
 def _fusion(rest: str, value: Any) -> str | None:
-    from plait import automatic
+    from plait.advisers._base import adviser
     from plait.fusion._base import resolve
 
-    if not rest and automatic.asked(value):
-        if isinstance(value, Mapping) and "minutes" in value:
-            checks.number(value["minutes"], "fusion auto: minutes", above=True)
-    elif not rest or rest == "name":
+    if (not rest or rest == "name") and adviser(value) is None:
         resolve(value if not rest else str(value))
     return None
 

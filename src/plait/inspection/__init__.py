@@ -9,9 +9,10 @@ from plait.inspection.cka import debiased_cka, linear_cka
 from plait.inspection.compare import compare_runs
 from plait.inspection.embeddings import Embedding, embeddings
 from plait.inspection.hypersphere import alignment, class_alignment, uniformity
-from plait.inspection.inspecting import Inspection, inspect
+from plait.inspection.inspecting import inspect
 from plait.inspection.probe import Probe, linear_probe
 from plait.inspection.projection import project
+from plait.inspection.result import Inspection
 
 __all__ = [
     "Embedding",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,63 +10,16 @@ import numpy as np
 import pandas as pd
 
 from plait.errors import ConfigError, ModelError
-from plait.evaluation import plain_values
 from plait.folders import claim_folder
 from plait.inspection.compare import compare_runs
 from plait.inspection.embeddings import Embedding, embeddings
 from plait.inspection.measures import across_modalities, measures, similarities
 from plait.inspection.projection import available, project
+from plait.inspection.result import Inspection
 from plait.inspection.rows import Rows, never_seen, rows_for, warn_seen
 
 #: Test rows in a picture at most.
 SHOWN = 600
-
-
-@dataclasses.dataclass(frozen=True)
-class Inspection:
-    """What was found.
-
-    Attributes:
-        runs: names, the first being the one that others are compared with.
-        task: of the models.
-        target: column.
-        rows: the rows and their split.
-        embeddings: run -> its representations.
-        measures: a row per representation (``plait.inspection.measures``).
-        alignment: of each pair of modalities in each run's joint space.
-        cka: between all representations: of one run with itself, of two runs with each other.
-        comparison: of the runs: scores, each modality alone, costs.
-        pictures: run -> way -> name of representation -> (places of rows, their points (n, 2)).
-        unseen: run -> whether the test rows are known not to have been training rows.
-        command: what to run to do it again, or nothing.
-    """
-
-    runs: tuple[str, ...]
-    task: str
-    target: str
-    rows: Rows
-    embeddings: Mapping[str, Sequence[Embedding]]
-    measures: pd.DataFrame
-    alignment: pd.DataFrame
-    cka: pd.DataFrame
-    comparison: pd.DataFrame
-    pictures: Mapping[str, Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]]
-    unseen: Mapping[str, bool]
-    command: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the embeddings themselves are in their files."""
-        tables = {n: getattr(self, n).to_dict("records") for n in ("measures", "alignment", "cka", "comparison")}
-        told = {
-            "runs": list(self.runs),
-            "task": self.task,
-            "target": self.target,
-            "unseen": dict(self.unseen),
-            **tables,
-        }
-        told |= {"train_rows": self.rows.train, "test_rows": len(self.rows.frame) - self.rows.train}
-        plain: dict[str, Any] = plain_values(told)
-        return plain
 
 
 def inspect(

@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from plait.inspection.embeddings import ABOUT, ALL, PLACES
-from plait.inspection.inspecting import Inspection
 from plait.inspection.projection import LABELS
-from plait.inspection.writing import as_table
+from plait.inspection.result import Inspection, as_table
 from plait.metrics import MAIN, metrics
 from plait.report.figures.inspection import planes_figure, probes_figure, similarity_figure
 from plait.report.sections_page import write_sections

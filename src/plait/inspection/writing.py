@@ -15,10 +15,9 @@ import pandas as pd
 
 from plait.errors import MissingDependencyError, PlaitWarning
 from plait.inspection.embeddings import ABOUT, ALL, PLACES, Embedding
-from plait.inspection.inspecting import Inspection
+from plait.inspection.result import Inspection, as_table
 from plait.inspection.rows import Rows
 from plait.report.files import csv_text, write_bytes, write_text
-from plait.report.tables import Table
 
 
 def write_inspection(found: Inspection, folder: str | Path) -> Path:
@@ -61,11 +60,6 @@ def tables_of(found: Inspection) -> dict[str, pd.DataFrame]:
         for name, (places, p) in each.items()
     ]
     return told | ({"points": pd.concat(points, ignore_index=True)} if points else {})
-
-
-def as_table(name: str, frame: pd.DataFrame) -> Table:
-    """A frame as what ``csv_text`` takes."""
-    return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
 
 
 def write_embeddings(folder: Path, found: Sequence[Embedding], rows: Rows) -> list[Path]:

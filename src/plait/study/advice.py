@@ -21,6 +21,7 @@ from plait import progress
 from plait.errors import ConfigError
 from plait.metrics import MAIN, metrics
 from plait.schema import Schema
+from plait.study.advice_words import Advice, answer
 from plait.study.candidates import DEFAULT, Candidate, candidates, noises
 from plait.study.racing import Racing, differences
 from plait.study.statistics import compare
@@ -37,48 +38,6 @@ ROWS = 20_000
 RACE = 0.6
 #: Share of the minutes within which fits may end; the rest is for what comes before and after them.
 WITHIN = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Advice:
-    """What a study of designs says about a table.
-
-    Attributes:
-        settings: of the estimator, as they differ from the default; empty: take the default.
-        variant: name of the advised design.
-        lines: the answer in at most ten lines.
-        race: every design against the default, with words (``statistics.compare``).
-        modalities: training without each modality against training with all.
-        conditions: noise at test against clean rows, for the advised design; this and the tables beside it are empty where
-            the time was too short for a single run of it.
-        present: only some modalities present at test against all.
-        command: the ``plait fit`` line to use.
-    """
-
-    settings: Mapping[str, Any]
-    variant: str
-    lines: Sequence[str]
-    race: pd.DataFrame
-    modalities: pd.DataFrame
-    conditions: pd.DataFrame
-    present: pd.DataFrame
-    command: str
-    folder: Path
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present")}
-        told = {
-            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
-        }
-        return {
-            "variant": self.variant,
-            "settings": dict(self.settings),
-            "lines": list(self.lines),
-            **told,
-            "command": self.command,
-            "folder": str(self.folder),
-        }
 
 
 def advise(
@@ -261,8 +220,6 @@ def _told(
     minutes: float,
     table: str,
 ) -> Advice:
-    from plait.study.advice_words import answer
-
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
     modalities = conditions = present = pd.DataFrame()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -11,7 +13,6 @@ from plait.schema import Schema
 from plait.study.candidates import DEFAULT, Candidate, noises
 
 if TYPE_CHECKING:
-    from plait.study.advice import Advice
     from plait.study.results import Results
 
 _QUESTIONS = {
@@ -22,6 +23,48 @@ _QUESTIONS = {
     "regularisation": "dropout",
     "alignment": "alignment",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What a study of designs says about a table.
+
+    Attributes:
+        settings: of the estimator, as they differ from the default; empty: take the default.
+        variant: name of the advised design.
+        lines: the answer in at most ten lines.
+        race: every design against the default, with words (``statistics.compare``).
+        modalities: training without each modality against training with all.
+        conditions: noise at test against clean rows, for the advised design; this and the tables beside it are empty where
+            the time was too short for a single run of it.
+        present: only some modalities present at test against all.
+        command: the ``plait fit`` line to use.
+    """
+
+    settings: Mapping[str, Any]
+    variant: str
+    lines: Sequence[str]
+    race: pd.DataFrame
+    modalities: pd.DataFrame
+    conditions: pd.DataFrame
+    present: pd.DataFrame
+    command: str
+    folder: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present")}
+        told = {
+            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
+        }
+        return {
+            "variant": self.variant,
+            "settings": dict(self.settings),
+            "lines": list(self.lines),
+            **told,
+            "command": self.command,
+            "folder": str(self.folder),
+        }
 
 
 def answer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from plait import registry
 from plait.baselines import ESTIMATORS
 from plait.errors import PlaitError, nearest
 from plait.metrics import METRICS
-from plait.study.check_fields import check_value
+from plait.study.check_fields import check_value, told_fields, unknown_field
 from plait.study.execute import default_metrics
 from plait.study.spec import DataSpec, Spec
 from plait.study.variants import Variant, variants
@@ -106,32 +106,6 @@ def tasks(spec: Spec) -> set[str] | None:
 
 
 # -- fields of the estimator -------------------------------------------------------------------------------------------
-
-
-def told_fields(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
-    """Every field that is set anywhere: its place, its dotted name and its value."""
-    for name, value in spec.model.items():
-        yield ("model", name), name, value
-    for name, values in spec.grid.items():
-        for i, value in enumerate(values):
-            yield ("grid", name, i), name, value
-    for label, fields in spec.variants.items():
-        for name, value in fields.items():
-            yield ("variants", label, name), name, value
-    for i, rule in enumerate(spec.exclude):
-        for name, value in rule.items():
-            for one in value if isinstance(value, list) else [value]:
-                yield ("exclude", i, name), name, one
-
-
-def unknown_field(name: str, managed: Mapping[str, str], known: Collection[str], whose: str) -> str | None:
-    """What is wrong with naming a field: it is the study's own business (``managed``), or there is none."""
-    root = name.partition(".")[0]
-    if root in managed:
-        return f"'{root}' is told by {managed[root]}, not as a field of the {whose}"
-    if root not in known:
-        return f"unknown field '{name}' of the {whose} ({nearest(root, set(known) - set(managed))})"
-    return None
 
 
 def _settings(spec: Spec) -> Iterator[Problem]:

@@ -13,19 +13,19 @@ from plait.features import Featurizer
 from plait.metrics import METRICS
 from plait.pretraining import regime
 from plait.study import conditions, splits
-from plait.study.check import told_fields
+from plait.study.check_fields import told_fields
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN
 from plait.study.tables import StudyTable, load_table, redrawn
 from plait.study.yaml_lines import Place
 
 if TYPE_CHECKING:
-    from plait.study.study import Study
+    from plait.study.protocol import StudyFile
 
 Problem = tuple[Place, str]
 
 
-def data_problems(study: Study) -> list[Problem]:
+def data_problems(study: StudyFile) -> list[Problem]:
     """All mistakes that only the tables show."""
     if study.spec.space is not None:
         from plait.study import space_check
@@ -49,7 +49,7 @@ def data_problems(study: Study) -> list[Problem]:
     return found
 
 
-def _split_problems(study: Study, number: int, table: StudyTable, place: Place) -> Iterator[Problem]:
+def _split_problems(study: StudyFile, number: int, table: StudyTable, place: Place) -> Iterator[Problem]:
     told = study.spec.data[number].split
     split = told or study.spec.split
     where = (*place, "split") if told else ("split",)
@@ -60,14 +60,14 @@ def _split_problems(study: Study, number: int, table: StudyTable, place: Place) 
         yield where, str(error)
 
 
-def _labels(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _labels(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     labels = [table.label for table in tables.values()]
     for i, label in enumerate(labels):
         if label in labels[:i]:
             yield ("data", i), f"data: '{label}' is named twice; give one of them a name: of its own"
 
 
-def _modality_names(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     known = {name for table in tables.values() for name in table.modalities}
     kinds = {m.kind for table in tables.values() for m in table.schema.modalities}
     for field, patterns, inner in (
@@ -93,7 +93,7 @@ def _modality_names(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[
                 yield place, f"{name.partition('.')[0]}: unknown modality '{key}' ({nearest(key, known | kinds)})"
 
 
-def _encoders(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Encoders that cannot be made: of another kind, or with options that they do not have."""
     told: set[str] = set()
     for variant in study.variants:
@@ -109,14 +109,14 @@ def _encoders(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Proble
                     yield _encoder_place(study), f"{table.label}: {error}"
 
 
-def _encoder_place(study: Study) -> Place:
+def _encoder_place(study: StudyFile) -> Place:
     for place, name, _ in told_fields(study.spec):
         if name.startswith("encoders"):
             return place
     return ("data",)
 
 
-def _conditions(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     for part, listed in (("train", study.spec.train), ("test", study.spec.test)):
         for i, told in enumerate(listed):
             place: Place = ("conditions", part, i)
@@ -153,7 +153,7 @@ def _nothing_left(told: Any, table: StudyTable) -> bool:
     return all(bool(rows.all()) for rows in gone.values())
 
 
-def _metrics(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _metrics(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     their = {table.task for table in tables.values()}
     known = {name for task, name in METRICS if task in their}
     for i, name in enumerate(study.spec.metrics):
@@ -165,7 +165,7 @@ def _metrics(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem
             yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
 
 
-def _claims(study: Study, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _claims(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     labels = {table.label for table in tables.values()}
     names = {name for table in tables.values() for name in table.modalities}
     variants = {variant.label for variant in study.variants}

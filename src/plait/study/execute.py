@@ -16,7 +16,7 @@ import numpy as np
 
 from plait.errors import PlaitError, PlaitWarning
 from plait.labels import label_text
-from plait.study import conditions, splits
+from plait.study import conditions, models, splits
 from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
 from plait.study.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
@@ -96,7 +96,7 @@ class Executor:
             return Finished(*run_space(table, run, self.setting, self.setting.spec.space))
         split = self.setting.spec.data[run.data].split or self.setting.spec.split
         group: Group = self._groups.get(run.share, lambda: Group(table, *_rows(table, run, split), run, self.setting))
-        fitted = group.fit(run)
+        fitted = models.fit(group, run)
         clock = time.perf_counter()
         begin_stage()
         judged = judge(

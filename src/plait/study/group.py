@@ -77,13 +77,6 @@ class Group:
             self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
         return self._lost[label]
 
-    def fit(self, run: Run) -> Fit:
-        """The model of a run, fitted."""
-        from plait.study.models import fit_baseline, fit_fusion
-
-        name = str(run.model.get("estimator", "fusion"))
-        return fit_fusion(self, run) if name == "fusion" else fit_baseline(self, run, name)
-
     @contextmanager
     def shared(self) -> Iterator[SharedRows]:
         """Within the block a fit takes the rows that the group has prepared."""

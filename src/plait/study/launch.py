@@ -23,7 +23,7 @@ from plait.study.view import shown
 from plait.version import __version__, versions
 
 if TYPE_CHECKING:
-    from plait.study.study import Study
+    from plait.study.protocol import StudyFile
 
 ENGINES = ("local", "ray", "inline")
 #: Pieces of one encoding for each worker, where time is limited.
@@ -31,7 +31,7 @@ PIECES = 4
 
 
 def launch(
-    study: Study,
+    study: StudyFile,
     path: Path,
     workers: int | None,
     engine: str,
@@ -68,7 +68,7 @@ def launch(
     return Results.open(path)
 
 
-def _about(study: Study, command: str) -> dict[str, Any]:
+def _about(study: StudyFile, command: str) -> dict[str, Any]:
     seeds = study.spec.seeds
     digests = {t.label: t.digest for (_, seed), t in study.tables.items() if seed in (None, seeds[0])}
     tables = {
@@ -94,7 +94,7 @@ def _about(study: Study, command: str) -> dict[str, Any]:
     }
 
 
-def _engine(engine: str, study: Study, workers: int | None, store: str | None, path: Path, jobs: int) -> Engine:
+def _engine(engine: str, study: StudyFile, workers: int | None, store: str | None, path: Path, jobs: int) -> Engine:
     inferred = {
         number: to_dict(study.tables[number, None].schema)
         for number, told in enumerate(study.spec.data)

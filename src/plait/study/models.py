@@ -25,6 +25,12 @@ from plait.targets import Labels
 from plait.workflow import make_model
 
 
+def fit(group: Group, run: Run) -> Fit:
+    """The model of a run, fitted on the rows of its group."""
+    name = str(run.model.get("estimator", "fusion"))
+    return fit_fusion(group, run) if name == "fusion" else fit_baseline(group, run, name)
+
+
 def fit_fusion(group: Group, run: Run) -> Fit:
     """The estimator itself."""
     model = _model(group, run)

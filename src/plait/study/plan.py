@@ -14,7 +14,7 @@ from plait.study.runs import Run
 from plait.study.state import State, left
 
 if TYPE_CHECKING:
-    from plait.study.study import Study
+    from plait.study.protocol import StudyFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def plan(study: Study, path: Path, probes: int, workers: int | None) -> Plan:
+def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan:
     """Count, try a few runs, estimate.
 
     Args:
@@ -99,7 +99,7 @@ def _spread(runs: Sequence[Run], count: int) -> list[Run]:
     return found
 
 
-def _by(study: Study) -> dict[str, dict[str, int]]:
+def _by(study: StudyFile) -> dict[str, dict[str, int]]:
     told: dict[str, dict[str, set[Any]]] = {}
     for run in study.runs:
         place = told.setdefault(

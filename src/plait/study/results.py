@@ -18,6 +18,7 @@ from plait.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
 from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
+from plait.study.space_rows import means
 from plait.study.spec import CLEAN, Spec
 from plait.study.state import merged
 
@@ -177,12 +178,3 @@ def _run(line: Mapping[str, Any]) -> dict[str, Any]:
         "frozen_weights": weights.get("frozen"),
         **{f"set.{key}": value for key, value in line["settings"].items()},
     }
-
-
-def means(rows: pd.DataFrame) -> dict[str, Any]:
-    """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
-    found: dict[str, Any] = {"runs": rows["run"].nunique()}
-    for metric, values in rows.groupby("metric", sort=False)["value"]:
-        found[str(metric)] = float(values.mean())
-        found[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
-    return found

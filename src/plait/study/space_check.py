@@ -17,7 +17,7 @@ from plait.study.variants import Variant, variants
 from plait.study.yaml_lines import Place
 
 if TYPE_CHECKING:
-    from plait.study.study import Study
+    from plait.study.protocol import StudyFile
 
 Problem = tuple[Place, str]
 
@@ -77,7 +77,7 @@ def _evaluations(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
 
 
 def _fields(spec: Spec) -> Iterator[Problem]:
-    from plait.study.check import told_fields, unknown_field
+    from plait.study.check_fields import told_fields, unknown_field
 
     for place, name, value in told_fields(spec):
         wrong = unknown_field(name, MANAGED, defaults(), "aligner")
@@ -131,7 +131,7 @@ def _stage_place(spec: Spec, label: str) -> Place:
 # -- with the tables ---------------------------------------------------------------------------------------------------
 
 
-def data_problems(study: Study) -> list[Problem]:
+def data_problems(study: StudyFile) -> list[Problem]:
     """All mistakes that only the tables show."""
     found: list[Problem] = []
     with warnings.catch_warnings():
@@ -150,7 +150,7 @@ def data_problems(study: Study) -> list[Problem]:
     return found
 
 
-def _fit(study: Study, table: StudyTable) -> Iterator[Problem]:
+def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
     """Modalities and encoders that cannot be aligned."""
     from plait.aligner import ModalityAligner
     from plait.aligner._cells import schema_of

@@ -12,7 +12,8 @@ import pandas as pd
 from plait.study import space_rows
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
-from plait.study.results import Results, means
+from plait.study.protocol import StudyLines
+from plait.study.space_rows import means
 from plait.study.spec import SplitSpec
 from plait.study.statistics import Difference, crossed_t, holm, resampled_t
 
@@ -41,7 +42,7 @@ class Tested:
     p: float
 
 
-def scores(results: Results) -> pd.DataFrame:
+def scores(results: StudyLines) -> pd.DataFrame:
     """Every value: dataset, evaluation, part, variant, seed, split, metric, value, run, place.
 
     ``place`` is the part's place among those of its run. What has no alignment in it is told once, of the first variant.
@@ -65,7 +66,7 @@ def scores(results: Results) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*columns, "metric", "value"])
 
 
-def summary(results: Results) -> pd.DataFrame:
+def summary(results: StudyLines) -> pd.DataFrame:
     """Mean and spread of every metric: one row per data set, evaluation, part and variant."""
     rows = []
     keys = ["dataset", "evaluation", "part", "variant"]
@@ -89,7 +90,7 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 # -- what is proven ----------------------------------------------------------------------------------------------------
 
 
-def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
+def differences(results: StudyLines, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
     """Differences from the reference, by (dataset, evaluation, part, variant, metric).
 
     The reference is the study's reference on the same part (on its first part, where it has none of this name); of sentences,
@@ -117,7 +118,7 @@ def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], 
     return found
 
 
-def _split(results: Results, dataset: str) -> SplitSpec:
+def _split(results: StudyLines, dataset: str) -> SplitSpec:
     """How the rows of a data set were split: that of the table with this label, as far as it can be told."""
     for told in results.spec.data:
         if told.name == dataset or dataset.startswith(f"{told.source}/"):
@@ -130,7 +131,9 @@ def _first(part: pd.DataFrame, place: tuple[str, str]) -> str:
     return str(own["metric"].iloc[0])
 
 
-def _reference(results: Results, evaluation: str, part: pd.DataFrame, place: tuple[str, str]) -> tuple[str, str] | None:
+def _reference(
+    results: StudyLines, evaluation: str, part: pd.DataFrame, place: tuple[str, str]
+) -> tuple[str, str] | None:
     """The better encoder alone, of sentences; else the study's reference on the same part, or on its first."""
     if evaluation in OF_SENTENCES:
         frozen = part[(part["variant"] == FROZEN) & part["part"].str.endswith(" alone")]
@@ -145,7 +148,7 @@ def _reference(results: Results, evaluation: str, part: pd.DataFrame, place: tup
 
 
 def _test(
-    results: Results, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
+    results: StudyLines, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
 ) -> Difference | None:
     keys = ["seed", "split"]
     both = mine.merge(other, on=keys, suffixes=("", "_other"))
@@ -166,7 +169,7 @@ def _test(
 Kept = tuple[np.ndarray, np.ndarray | None]
 
 
-def _kept(results: Results, row: Mapping[str, Any], side: str) -> Kept | None:
+def _kept(results: StudyLines, row: Mapping[str, Any], side: str) -> Kept | None:
     """Rows and truth of one part of one run."""
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -49,3 +51,12 @@ def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> splits
         raise TableError(f"{table.label}: {len(drawn)} things are too few for split {spec.kind}")
     test = np.isin(thing, held)
     return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def means(rows: pd.DataFrame) -> dict[str, Any]:
+    """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
+    found: dict[str, Any] = {"runs": rows["run"].nunique()}
+    for metric, values in rows.groupby("metric", sort=False)["value"]:
+        found[str(metric)] = float(values.mean())
+        found[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
+    return found

@@ -12,11 +12,11 @@ from plait.metrics import MAIN, metrics
 from plait.progress import duration
 
 if TYPE_CHECKING:
+    from plait.study.protocol import StudyFile
     from plait.study.state import State
-    from plait.study.study import Study
 
 
-def shown(study: Study, state: State, wanted: bool | None) -> AbstractContextManager[None]:
+def shown(study: StudyFile, state: State, wanted: bool | None) -> AbstractContextManager[None]:
     """Draw the state on standard error while the block runs.
 
     Args:
@@ -27,7 +27,7 @@ def shown(study: Study, state: State, wanted: bool | None) -> AbstractContextMan
     return progress.panel(lambda width: picture(study, state, width), wanted)
 
 
-def picture(study: Study, state: State, width: int = 100) -> list[str]:
+def picture(study: StudyFile, state: State, width: int = 100) -> list[str]:
     """The lines of the view at one moment."""
     ended = state.count("done") + state.count("failed") + state.count("stopped")
     room = max(5, min(30, width - len(study.name) - 16))

@@ -1,0 +1,1 @@
+"""Advisers: what chooses a design from the training rows before a fit."""
