@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from plait.errors import ModelError, PlaitWarning, TableError
 from plait.table._values import text_of
@@ -88,6 +90,10 @@ def label_array(values: Any) -> np.ndarray:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
+    if isinstance(value, pd.Timedelta) and not value.nanoseconds:
+        return value.to_pytimedelta()
+    if isinstance(value, enum.Enum) and isinstance(value, str | int):  # a file can hold what its members stand for
+        return value.value
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -201,6 +207,8 @@ def codes_of(values: Any, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
         values = np.asarray(values, dtype=object).ravel()  # of one column
     if isinstance(values, pd.Series | pd.Index):
         values = values.to_numpy(dtype=object)
+    elif isinstance(values, torch.Tensor):  # its items are tensors, each unlike every other
+        values = values.detach().cpu().numpy()
     find = _Finder(classes)
     return np.fromiter((find(value) for value in values), np.int64, len(values))
 
