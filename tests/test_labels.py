@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from plait import FusionClassifier, FusionRegressor, load
 from plait.cli import main
@@ -389,3 +392,44 @@ def test_half_an_emoji_in_a_label_of_a_file_is_refused_in_one_line(
     assert run("fit", tmp_path / "t.jsonl", "--target", "y", "--out", tmp_path / "m", *OPTIONS) == 2
     assert "holds half a character" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+# -- what is taken for a label ------------------------------------------------------------------------------------------
+
+
+class Word(enum.StrEnum):
+    A = "aa"
+    B = "bb"
+
+
+class Code(enum.IntEnum):
+    A = 3
+    B = 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([Word.A, Word.B] * 20, ["aa", "bb"]),
+        ([Code.A, Code.B] * 20, [3, 4]),
+        (torch.arange(40) % 2, [0, 1]),
+        (pd.Series(pd.to_timedelta([1, 2] * 20, unit="D")), [datetime.timedelta(days=1), datetime.timedelta(days=2)]),
+    ],
+)
+def test_labels_are_the_same_before_and_after_saving(labels: Any, classes: list[Any], tmp_path: Path) -> None:
+    x = pd.DataFrame({"a": np.arange(40) % 2 * 3.0, "b": np.random.default_rng(0).normal(size=40)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # a leak, of course
+        model = FusionClassifier(**QUICK).fit(x, labels)
+    again = load(model.save(tmp_path / "m"))
+    assert model.classes_.tolist() == again.classes_.tolist() == classes
+    assert [type(v) for v in model.predict(x).tolist()] == [type(v) for v in again.predict(x).tolist()]
+    assert model.score(x, labels) == again.score(x, labels) > 0.9
+
+
+@pytest.mark.parametrize(
+    "classes", [["2020-01-01", "2021-01-01"], [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]]
+)
+def test_dates_as_classes_are_found_however_a_file_writes_them(classes: list[Any]) -> None:
+    values = ["2021-01-01T00:00:00.000", "2020-01-01 00:00:00", pd.Timestamp("2021-01-01"), "2022-01-01", "no date"]
+    assert codes_of(values, classes).tolist() == [1, 0, 1, -1, -1]

@@ -225,7 +225,8 @@ class _Finder:
             said = text_of(label_text(label))
             self.said[said] = self.written.get(said) if said in self.said else i
         self.numbers = _values(labels, _number, _NUMBERS)
-        self.dates = _values(labels, _date, (datetime.date,))
+        dated = all(isinstance(label, datetime.date) or _ISO_DATE.match(str(label)) for label in labels)
+        self.dates = _values(labels, _date, (datetime.date, str)) if dated else {}
         sides = [_truth(text_of(label)) for label in labels]
         self.truths: dict[Any, int] = (
             {bool(side): i for i, side in enumerate(sides)} if sorted(map(str, sides)) == ["False", "True"] else {}
@@ -268,6 +269,9 @@ def _number(text: str) -> float | None:
         return float({"True": "1", "False": "0"}.get(text, text))
     except ValueError:
         return None
+
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d($|[T ]\d\d:\d\d)")
 
 
 def _date(text: str) -> pd.Timestamp | None:

@@ -20,9 +20,10 @@ _BASIC = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _NUMERIC = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)")
 _CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d)([.,]\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?"
 _TIME = re.compile(rf"(.*?)(^|[T ]|, )+{_CLOCK}")
-#: ``Z``, ``UTC``, ``+02:00`` or ``CET`` behind a time, or before the year that stands last.
+#: ``Z``, ``UTC``, ``+02:00``, ``CET`` or ``Europe/Berlin`` behind a time, or before the year that stands last.
 _ZONE = re.compile(
-    r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?)?(?: ?\[?[A-Z][a-z]+/\w+(?:/\w+)?\]?)?)(?=$| (?:19|20)\d\d$)"
+    r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?)?"
+    r"(?: ?\[?[A-Z][a-z]+/\w+(?:/\w+)?\]?)?)(?=$| (?:19|20)\d\d$)"
 )
 _HAS_CLOCK = re.compile(r"\d:\d\d|\dT\d{4}")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")

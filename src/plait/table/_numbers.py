@@ -25,7 +25,8 @@ _SIGNS = str.maketrans({"−": "-", "‒": "-", "–": "-", "⁄": "/", "’": "
 _VULGAR = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
 _POWER = re.compile(r"\d[²³¹⁰⁴-⁹]")  # 5² is not 52
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CURRENCY = r"(?:US|CA?|AU?|NZ|HK|R|S)?\$|[€£¥₹₽₩₺₪₫₴฿]|(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD|BRL|SEK|NOK|DKK|PLN|zł|kr|Rs|Fr)(?![^\W\d_])\.?"
+_MONEY_WORDS = "USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD|BRL|SEK|NOK|DKK|PLN|zł|kr|Rs|Fr"
+_CURRENCY = rf"(?:US|CA?|AU?|NZ|HK|R|S)?\$|[€£¥₹₽₩₺₪₫₴฿]|(?:{_MONEY_WORDS})(?![^\W\d_])\.?"
 _UNIT = rf"%|‰|°\s?[CFK]?|{_CURRENCY}|[^\W\d_]{{1,12}}\.?(?:[/·][^\W\d_]{{1,8}}|[ ][^\W\d_]{{1,8}})?\d?"
 _BODY = r"\d(?:[\d.,' ]*\d)?\.?|[.,]\d+"
 _NUMBER = re.compile(
