@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 import warnings
 from decimal import Decimal
 from pathlib import Path
@@ -363,6 +364,10 @@ SPREAD = np.round(np.exp(np.random.default_rng(3).normal(6, 1.5, N)), 2)
         ([f"{v:.1f}kg" for v in SPREAD], "number", "the unit 'kg' left out"),
         ([f"<{v}" if i % 9 == 0 else f"{v}" for i, v in enumerate(SPREAD)], "number", "bounds"),
         ([f"{v / 1000:.2f}k" for v in SPREAD], "number", "k and M"),
+        ([f"Rs. {v:,.2f}" for v in SPREAD], "number", "the unit 'Rs.' left out"),
+        ([f"US$ {v:,.2f}" for v in SPREAD], "number", "the unit 'US[$]' left out"),
+        ([f"{v:.1f} million" for v in SPREAD], "number", "k and M"),
+        ([f"{v:.1f}+" for v in SPREAD], "number", "bounds"),
         ([f"{int(v)}-{int(v) + 10}" for v in SPREAD], "category", "by the middle of each range"),
         ([f"{int(v) + 1}/100" for v in SPREAD], "category", "as fractions"),
         ([f"{int(v):,}" for v in SPREAD * 1000 % 900_000 + 1000], "category", "write type 'number'"),
@@ -392,9 +397,13 @@ def test_no_spelling_is_dropped_without_a_word(cells: list[Any], kind: str, told
 MOMENTS = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(RNG.integers(0, 900 * 24 * 60, N), unit="min"))
 FORMS = {
     **dict.fromkeys(
-        ("%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M+02:00", "%Y-%m-%d %H:%M CET"), "date"
+        (
+            *("%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M+02:00", "%Y-%m-%d %H:%M CET"),
+            *("%Y-%m-%d %H:%M Europe/Berlin", "%Y-%m-%dT%H:%M:%S+02:00[Europe/Berlin]", "%Y%m%dT%H%M%SZ"),
+        ),
+        "date",
     ),
-    **dict.fromkeys(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S.%f"), "date"),
+    **dict.fromkeys(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S,%f"), "date"),
     **{
         form: f"date {form}"
         for form in (
@@ -410,7 +419,7 @@ FORMS = {
                 "%H:%M",
                 "%I:%M %p",
             ),
-            *("%d-%b-%Y %H:%M", "%m/%d/%Y, %I:%M:%S %p"),
+            *("%d-%b-%Y %H:%M", "%m/%d/%Y, %I:%M:%S %p", "%Y %b %d"),
         )
     },
     "%a, %d %b %Y %H:%M:%S +0100": "date %a, %d %b %Y %H:%M:%S",
@@ -423,15 +432,30 @@ def test_dates_in_their_spellings(form: str) -> None:
     found, doubt = one(words.to_numpy())
     assert found == FORMS[form]
     read = dates(words, found.partition(" ")[2] or "ISO8601")
-    bare = (
-        form.removesuffix(" UTC").removesuffix("Z").removesuffix("+02:00").removesuffix(" CET").removesuffix(" +0100")
-    )
+    bare = re.sub(r"( UTC|Z| CET| [+]0100|[+]02:00(\[.*)?| Europe/Berlin)$", "", form)
     expected = pd.to_datetime(MOMENTS.dt.strftime(bare), format=bare)
     np.testing.assert_allclose(read.values, (expected - pd.Timestamp(0)) / pd.Timedelta(days=1), rtol=0, atol=1e-9)
     if form == "%d/%m/%y":
         assert "two digits" in str(doubt)
     if form in ("%H:%M", "%I:%M %p"):
         assert "times of day" in str(doubt)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%G-W%V-%u", "%Y-%j", "%d/%m/%Y %Hh%M", "since %Y-%m-%d", "%Y_%m_%d", "%Mm %Y x", "no. %y%j"],
+)
+def test_a_spelling_that_is_not_read_is_told(form: str) -> None:
+    found, doubt = one(MOMENTS.dt.strftime(form).to_numpy())
+    assert found == "category"
+    assert "they are not read in this form" in str(doubt)
+
+
+@pytest.mark.parametrize(
+    "cells", [["C85", "E46"], ["Boeing 737", "Airbus A320"], ["PS2", "PS3"], [f"C{i}" for i in range(12)]]
+)
+def test_names_with_numbers_are_told_nothing(cells: list[str]) -> None:
+    assert one(np.resize(cells, N)) == ("category", None)
 
 
 @pytest.mark.parametrize("odd", ["unknown", "TBD", "0000-00-00", "2021-02-30", "N/A", None])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from plait import FusionClassifier, FusionRegressor, load
 from plait.cli import main
@@ -273,7 +276,7 @@ def three(seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize("gone", ["a", "b", "c"])
 @pytest.mark.parametrize("by", ["sample_weight", "class_weight"])
-def test_a_class_without_weight_is_no_class(gone: str, by: str, tmp_path: Path) -> None:
+def test_a_class_without_weight_is_never_answered(gone: str, by: str, tmp_path: Path) -> None:
     settings, weight = dict(QUICK), None
     if by == "class_weight":
         settings["class_weight"] = {c: float(c != gone) for c in "abc"}
@@ -283,18 +286,18 @@ def test_a_class_without_weight_is_no_class(gone: str, by: str, tmp_path: Path) 
         PlaitWarning, match=f"1 of 3 classes have no row of a weight above 0 and are not learned: {gone}"
     ):
         model = FusionClassifier(**settings).fit(three(), CLASSES, sample_weight=weight)
-    kept = [c for c in "abc" if c != gone]
     for each in (model, load(model.save(tmp_path / "m"))):
         p = each.predict_proba(three())
-        assert each.classes_.tolist() == kept
-        assert p.shape == (N, 2)
+        assert each.classes_.tolist() == list("abc")
+        assert p.shape == (N, 3)
+        assert (p[:, "abc".index(gone)] == 0).all()
+        np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-6)
         assert (each.classes_[p.argmax(1)] == each.predict(three())).all()
         table = prediction_table(each, three())
         assert (table.filter(like="p(").idxmax(axis=1).str[2:-1] == table["prediction"]).all()
     rows = gone != CLASSES
-    same = FusionClassifier(**QUICK).fit(three()[rows], CLASSES[rows])
-    if by == "sample_weight":
-        np.testing.assert_array_equal(model.predict_proba(three()), same.predict_proba(three()))
+    assert model.score(three()[rows], CLASSES[rows]) > 0.9
+    assert np.isfinite(model.feature_matrix(three())).all()
 
 
 def test_weights_of_classes_are_found_however_they_are_written() -> None:
@@ -389,3 +392,44 @@ def test_half_an_emoji_in_a_label_of_a_file_is_refused_in_one_line(
     assert run("fit", tmp_path / "t.jsonl", "--target", "y", "--out", tmp_path / "m", *OPTIONS) == 2
     assert "holds half a character" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+# -- what is taken for a label ------------------------------------------------------------------------------------------
+
+
+class Word(enum.StrEnum):
+    A = "aa"
+    B = "bb"
+
+
+class Code(enum.IntEnum):
+    A = 3
+    B = 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([Word.A, Word.B] * 20, ["aa", "bb"]),
+        ([Code.A, Code.B] * 20, [3, 4]),
+        (torch.arange(40) % 2, [0, 1]),
+        (pd.Series(pd.to_timedelta([1, 2] * 20, unit="D")), [datetime.timedelta(days=1), datetime.timedelta(days=2)]),
+    ],
+)
+def test_labels_are_the_same_before_and_after_saving(labels: Any, classes: list[Any], tmp_path: Path) -> None:
+    x = pd.DataFrame({"a": np.arange(40) % 2 * 3.0, "b": np.random.default_rng(0).normal(size=40)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # a leak, of course
+        model = FusionClassifier(**QUICK).fit(x, labels)
+    again = load(model.save(tmp_path / "m"))
+    assert model.classes_.tolist() == again.classes_.tolist() == classes
+    assert [type(v) for v in model.predict(x).tolist()] == [type(v) for v in again.predict(x).tolist()]
+    assert model.score(x, labels) == again.score(x, labels) > 0.9
+
+
+@pytest.mark.parametrize(
+    "classes", [["2020-01-01", "2021-01-01"], [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]]
+)
+def test_dates_as_classes_are_found_however_a_file_writes_them(classes: list[Any]) -> None:
+    values = ["2021-01-01T00:00:00.000", "2020-01-01 00:00:00", pd.Timestamp("2021-01-01"), "2022-01-01", "no date"]
+    assert codes_of(values, classes).tolist() == [1, 0, 1, -1, -1]

@@ -83,7 +83,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             fitted = fitting.fit(told.settings(), given, judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
-        if self.task_ == "classification":  # those of rows with a weight
+        if self.task_ == "classification":
             self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
         self.features_: Featurizer = fitted.features
         self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
@@ -226,6 +226,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     def decoded(self, X: Any) -> np.ndarray:
         """Probabilities (n, C) or values (n,), whatever the task."""
         return self._decoded(self._inputs(X))
+
+    def feature_matrix(self, X: Any) -> np.ndarray:
+        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: for a model of your own."""
+        inputs = self._inputs(X)
+        parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
+        return torch.cat(parts or [torch.zeros(len(inputs), 1)], dim=1).numpy()
 
     @property
     def labels(self) -> list[Any]:

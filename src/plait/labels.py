@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from plait.errors import ModelError, PlaitWarning, TableError
 from plait.table._values import text_of
@@ -88,6 +90,10 @@ def label_array(values: Any) -> np.ndarray:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
+    if isinstance(value, pd.Timedelta) and not value.nanoseconds:
+        return value.to_pytimedelta()
+    if isinstance(value, enum.Enum) and isinstance(value, str | int):  # a file can hold what its members stand for
+        return value.value
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -201,6 +207,8 @@ def codes_of(values: Any, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
         values = np.asarray(values, dtype=object).ravel()  # of one column
     if isinstance(values, pd.Series | pd.Index):
         values = values.to_numpy(dtype=object)
+    elif isinstance(values, torch.Tensor):  # its items are tensors, each unlike every other
+        values = values.detach().cpu().numpy()
     find = _Finder(classes)
     return np.fromiter((find(value) for value in values), np.int64, len(values))
 
@@ -217,7 +225,8 @@ class _Finder:
             said = text_of(label_text(label))
             self.said[said] = self.written.get(said) if said in self.said else i
         self.numbers = _values(labels, _number, _NUMBERS)
-        self.dates = _values(labels, _date, (datetime.date,))
+        dated = all(isinstance(label, datetime.date) or _ISO_DATE.match(str(label)) for label in labels)
+        self.dates = _values(labels, _date, (datetime.date, str)) if dated else {}
         sides = [_truth(text_of(label)) for label in labels]
         self.truths: dict[Any, int] = (
             {bool(side): i for i, side in enumerate(sides)} if sorted(map(str, sides)) == ["False", "True"] else {}
@@ -260,6 +269,9 @@ def _number(text: str) -> float | None:
         return float({"True": "1", "False": "0"}.get(text, text))
     except ValueError:
         return None
+
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d($|[T ]\d\d:\d\d)")
 
 
 def _date(text: str) -> pd.Timestamp | None:

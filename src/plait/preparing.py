@@ -130,14 +130,16 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         classes = tuple(given.classes)
         weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
         if task_name == "classification":
-            target, classes = _with_rows(target, weight, classes)
+            unlearned = _without_rows(target, weight, classes)
         counted = weight > 0
         leaking = leaks.of_target(frame[counted], found, _told(target[counted], classes, task_name), task_name)
         leaks.warn(leaking, 7)
         used = list(found.columns)
         frame, target, weight, went = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
-        if isinstance(task, Classification | Multilabel):
+        if isinstance(task, Classification):
+            task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
+        elif isinstance(task, Multilabel):
             task = dataclasses.replace(task, classes=classes)
         enhancements = enhancement.parse(settings.align, found)
         hiding(settings.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
@@ -198,21 +200,18 @@ def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
     return found
 
 
-def _with_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """The classes that rows of some weight have, and each row's place among them.
-
-    A row without weight counts as not given, so a class of such rows alone is none of the model's.
-    """
+def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Places of the classes that no row of some weight has: they stay classes, as in scikit-learn, of probability 0."""
     present = np.unique(codes[weight > 0])
     kept = tuple(classes[c] for c in present)
     if not kept:
-        return codes, classes  # refused with the rows
+        return ()  # refused with the rows
     if len(kept) == 1:
         raise TableError(
             f"the target holds one class only ({label_text(kept[0])!r}){'' if len(classes) < 2 else ' with a weight above 0'}; "
             "at least two are needed"
         )
-    gone = [label_text(label) for label in classes if label not in kept]
+    gone = [label_text(label) for place, label in enumerate(classes) if place not in present]
     if gone:
         warnings.warn(
             f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
@@ -220,7 +219,7 @@ def _with_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) 
             PlaitWarning,
             stacklevel=8,
         )
-    return np.searchsorted(present, codes).clip(0, len(kept) - 1), kept
+    return tuple(np.setdiff1d(np.arange(len(classes)), present).tolist())
 
 
 def seed_of(random_state: Any) -> int:

@@ -65,11 +65,17 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One class of several: softmax and cross-entropy."""
+    """One class of several: softmax and cross-entropy.
+
+    Attributes:
+        classes: in the order of the outputs.
+        unlearned: places of classes that no row of a weight above 0 has; their probability is 0.
+    """
 
     name: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
     classes: tuple[Any, ...]
+    unlearned: tuple[int, ...] = ()
 
     @property
     def out_dim(self) -> int:
@@ -91,13 +97,20 @@ class Classification(Task):
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy (B,)."""
         # By logsumexp: torch's softmax over a short last axis is four times slower on a CPU.
-        total = out.logsumexp(1)
+        learned = self._learned(out)
+        total = learned.logsumexp(1)
         chosen = total - out.gather(1, target[:, None])[:, 0]
-        return chosen if smoothing <= 0 else (1 - smoothing) * chosen + smoothing * (total - out.mean(1))
+        return chosen if smoothing <= 0 else (1 - smoothing) * chosen + smoothing * (total - learned.mean(1))
 
     def decode(self, out: Tensor) -> Tensor:
-        """Softmax (B, C)."""
-        return out.softmax(-1)
+        """Softmax (B, C) over the learned classes."""
+        if not self.unlearned:
+            return out.softmax(-1)
+        return out.index_fill(-1, torch.tensor(self.unlearned, device=out.device), -torch.inf).softmax(-1)
+
+    def _learned(self, out: Tensor) -> Tensor:
+        places = [i for i in range(len(self.classes)) if i not in self.unlearned]
+        return out[..., places] if self.unlearned else out
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
         """The most probable class (n,)."""
@@ -106,7 +119,8 @@ class Classification(Task):
 
     def state(self) -> dict[str, Any]:
         """The classes, and the kind of label they are."""
-        return {"classes": to_plain(self.classes)}
+        unlearned = {"unlearned": list(self.unlearned)} if self.unlearned else {}
+        return {"classes": to_plain(self.classes), **unlearned}
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The class itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -39,6 +40,7 @@ _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "val
 _PAIRS = ({"true", "false", "yes", "no", "1", "0"}, {"y", "n", "1", "0"}, {"t", "f"}, {"on", "off"})
 _ZEROS = re.compile(r"[+-]?0\d")
 _ID = re.compile(r"(?=.*\d)\S{1,64}$|[0-9a-fA-F-]{16,64}$")
+_FIGURES = re.compile(r"\W*\d|\D*\d+\D+\d|[^\W\d]{1,3}\W+\d")  # a digit first, two numbers, or a short word before one
 _CODE_LINE = re.compile(
     r"\s*(def|class|import|from|return|for|while|if|elif|else|try|except|with|public|private|static|void|int|var|let|const|"
     r"function|func|fn|use|using|package|namespace|struct|enum|SELECT|INSERT|UPDATE|CREATE|#include|#define)\b.*[(){}:;=<>*]"
@@ -274,7 +276,18 @@ def _mixture(column: Column) -> str | None:
     if 0.1 <= parsed.share < 0.95 and not told:
         odd = column.series[parsed.bad].iloc[0]
         return f"a mixture: {parsed.share:.0%} numbers, the others as {odd!r:.30}; taken as categories"
-    return None
+    return _unread(column)
+
+
+def _unread(column: Column) -> str | None:
+    """What to say where most rows have a value of their own that is digits and marks in one form, as amounts and times have."""
+    many = column.distinct >= 15 and column.distinct >= 0.3 * column.present
+    if not many or code_name(column) or column.share(_FIGURES) < 0.9:
+        return None
+    shapes = Counter(re.sub(r"[^\W\d_]+", "a", re.sub(r"[\d.,]+", "0", t)) for t in column.sample)
+    if sum(count for _, count in shapes.most_common(3)) < 0.6 * len(column.sample):
+        return None
+    return f"if cells such as {column.sample[0]!r:.30} are amounts or times, they are not read in this form: taken as categories"
 
 
 def _ascending(column: Column) -> bool:

@@ -14,21 +14,34 @@ ISO = "ISO8601"
 #: The format of a column whose day and month look alike.
 AMBIGUOUS = "ambiguous"
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?|(?:19|20)\d{6}T\d{4}(\d\d)?")
 _MONTH = re.compile(r"(?:19|20)\d\d([-/.])(?:0[1-9]|1[0-2])")
 _BASIC = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _NUMERIC = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)")
 _CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d)([.,]\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?"
 _TIME = re.compile(rf"(.*?)(^|[T ]|, )+{_CLOCK}")
-#: ``Z``, ``UTC``, ``+02:00`` or ``CET`` behind a time, or before the year that stands last.
+#: ``Z``, ``UTC``, ``+02:00``, ``CET`` or ``Europe/Berlin`` behind a time, or before the year that stands last.
 _ZONE = re.compile(
-    r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?))(?=$| (?:19|20)\d\d$)"
+    r"(?<=\d)(?: ?[AaPp][Mm])?( ?(?:Z|(?!AM|PM)[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d:?(?:\d\d)?)?"
+    r"(?: ?\[?[A-Z][a-z]+/\w+(?:/\w+)?\]?)?)(?=$| (?:19|20)\d\d$)"
 )
-_HAS_CLOCK = re.compile(r"\d:\d\d")
+_HAS_CLOCK = re.compile(r"\d:\d\d|\dT\d{4}")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
-    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d %b %y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
+    *(
+        "%d %b %Y",
+        "%d %B %Y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%d %b %y",
+        "%Y %b %d",
+        "%Y %B %d",
+        "%b %d, %Y",
+        "%B %d, %Y",
+        "%b %d %Y",
+        "%B %d %Y",
+    ),
     *("%a, %d %b %Y", "%A, %d %B %Y", "%A %d %B %Y", "%a %d %b %Y", "%A, %B %d, %Y", "%a, %b %d, %Y", "%a %b %d %Y"),
     *("%B %Y", "%b %Y", "%b-%Y", "%m/%Y"),
 )
@@ -44,9 +57,10 @@ def clean(word: str) -> tuple[str, bool]:
     """
     word = " ".join(word.split())
     zone = _ZONE.search(word) if _HAS_CLOCK.search(word) else None
-    if zone is not None:
+    if zone is not None and zone[1]:
         word = word[: zone.start(1)] + word[zone.end(1) :]
-    return re.sub(r"([AaPp])\.[Mm]\.", r"\1M", _ORDINAL.sub("", word)), zone is not None
+    word = re.sub(r"([AaPp])\.[Mm]\.", r"\1M", re.sub(r"(?<=:\d\d),(?=\d)", ".", _ORDINAL.sub("", word)))
+    return word, bool(zone and zone[1])
 
 
 def format_of(words: Sequence[str]) -> str | None:

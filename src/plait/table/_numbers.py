@@ -25,12 +25,13 @@ _SIGNS = str.maketrans({"−": "-", "‒": "-", "–": "-", "⁄": "/", "’": "
 _VULGAR = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
 _POWER = re.compile(r"\d[²³¹⁰⁴-⁹]")  # 5² is not 52
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CURRENCY = r"[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD)\b"
+_MONEY_WORDS = "USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD|BRL|SEK|NOK|DKK|PLN|zł|kr|Rs|Fr"
+_CURRENCY = rf"(?:US|CA?|AU?|NZ|HK|R|S)?\$|[€£¥₹₽₩₺₪₫₴฿]|(?:{_MONEY_WORDS})(?![^\W\d_])\.?"
 _UNIT = rf"%|‰|°\s?[CFK]?|{_CURRENCY}|[^\W\d_]{{1,12}}\.?(?:[/·][^\W\d_]{{1,8}}|[ ][^\W\d_]{{1,8}})?\d?"
 _BODY = r"\d(?:[\d.,' ]*\d)?\.?|[.,]\d+"
 _NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<bound>[<>]=?|~|≈)?\s*(?P<sign>[+-]?)\s*(?:(?P<before>{_CURRENCY})\s*(?P<minus>-?))?(?P<body>{_BODY})"
-    rf"(?P<exponent>[eE][+-]?\d+)?(?:\s?(?P<scale>[kKM]|bn|B|mio|mn)(?![^\W_]))?\s*(?P<unit>{_UNIT})?\s*(?P<close>\)|-)?"
+    rf"(?P<exponent>[eE][+-]?\d+)?(?:\s?(?P<scale>[kKM]|bn|B|mio|mn|thousand|million|billion)(?![^\W_]))?\s*(?P<unit>{_UNIT})?\s*(?P<close>\)|-|(?<=\d)\+)?"
 )
 _RANGE = re.compile(rf"(?P<low>{_BODY})\s*(?:-|\.\.|to|bis)\s*(?P<high>{_BODY})\s*(?P<unit>{_UNIT})?")
 _FRACTION = re.compile(r"(?P<sign>-?)(?:(?P<whole>\d+) )?(?P<over>\d+)\s*/\s*(?P<under>\d+)")
@@ -38,7 +39,18 @@ _CLOCK = re.compile(
     r"(?P<sign>-?)(?:(?P<days>\d+) days?,? \+?)?(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?"
 )
 _SPANS = re.compile(r"(?:(\d+(?:[.,]\d+)?)\s*([a-z]+)\.?)(?:,?\s+|,|(?=\d)|$)", re.IGNORECASE)
-_SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "mio": 1e6, "B": 1e9, "bn": 1e9}
+_SCALES = {
+    "k": 1e3,
+    "K": 1e3,
+    "M": 1e6,
+    "mn": 1e6,
+    "mio": 1e6,
+    "thousand": 1e3,
+    "million": 1e6,
+    "billion": 1e9,
+    "B": 1e9,
+    "bn": 1e9,
+}
 _ORDINAL = frozenset(("st", "nd", "rd", "th"))
 _MONEY = frozenset("$€£¥₹%")
 
@@ -150,7 +162,11 @@ def _seat(found: re.Match[str]) -> bool:
 def _simple(found: re.Match[str]) -> Written:
     negative = bool(found["open"]) != ("-" in f"{found['sign']}{found['minus'] or ''}{found['close']}")
     unit = found["before"] or found["unit"] or ""
-    forms = BRACKETS * bool(found["open"]) + SCALED * bool(found["scale"]) + BOUND * bool(found["bound"])
+    forms = (
+        BRACKETS * bool(found["open"])
+        + SCALED * bool(found["scale"])
+        + BOUND * bool(found["bound"] or found["close"] == "+")
+    )
     body = found["body"] + (found["exponent"] or "")
     return Written(
         (body,),
