@@ -408,7 +408,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("plait.persist.os.fsync", full)
+    monkeypatch.setattr("plait.folders.os.fsync", full)
     with pytest.raises(OSError, match="model.json") as stopped:
         write_file(tmp_path / "model.json", b"x")
     assert stopped.value.filename == str(tmp_path / "model.json")

@@ -426,7 +426,8 @@ def test_members_are_trained_in_two_stacks_or_one_by_one_and_all_of_them(fusion:
     settings = dataclasses.replace(SETTINGS, batch_size=64)
     told = (make, TWO, inputs, TWO.encode(y), torch.ones(60), y, ["a", "b"], settings, 5, 0)
     found = crossfit(*told, steps.append, before=before)
-    assert sorted(steps) == sorted(sizes)
+    # Every epoch of a stack, for all of its members, and at its end what was left of its share.
+    assert sorted(steps) == sorted(sizes * 3 + [0] * len(sizes))
     assert {(r["member"], r["epoch"]) for r in found.history} == {(m, e) for m in range(5) for e in range(3)}
     assert [number for number, _, _ in begun] == [0, 1, 2, 3, 4]
     assert len({weights for _, weights, _ in begun}) == 5  # each begins elsewhere

@@ -135,6 +135,7 @@ def worths(**values: tuple[float, float, float]) -> list[dict[str, Any]]:
 
 def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> None:
     class Known:
+        note = ""
         games = (
             {"name": "accuracy", "label": "accuracy", "base": 0.84, "full": 0.88}
             | {"values": worths(text=(0.03, -0.01, 0.07), tabular=(0.01, -0.02, 0.03))},
