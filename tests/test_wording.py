@@ -77,7 +77,9 @@ def test_an_unknown_encoder_names_those_of_its_kind(name: str, said: str) -> Non
 def test_an_unknown_encoder_of_a_modality_by_another_name_names_those_of_its_kind() -> None:
     x, y = table()
     parts = {"summary": MODALITIES["text"], "tabular": MODALITIES["tabular"]}
-    with pytest.raises(ConfigError, match="modality 'summary': unknown name 'bert-base-uncased'.*of the kind text there are") as error:
+    with pytest.raises(
+        ConfigError, match="modality 'summary': unknown name 'bert-base-uncased'.*of the kind text there are"
+    ) as error:
         FusionClassifier(modalities=parts, encoders={"summary": "bert-base-uncased"}, **QUICK).fit(x, y)
     assert "yamnet" not in str(error.value)
 
