@@ -241,12 +241,15 @@ def test_an_aligner_with_an_approximate_index_loads_where_no_package_is_installe
         made.index({"text": PAIRS["name"][:12]}, how="approximate")
         made.save(tmp_path / "a")
     monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
-    with pytest.warns(PlaitWarning, match="neither hnswlib nor faiss is installed: it is searched exactly"):
+    with pytest.warns(PlaitWarning, match="neither hnswlib nor faiss is installed here: it is searched exactly"):
         found = ModalityAligner.load(tmp_path / "a")
+    with pytest.raises(PlaitWarning, match="searched exactly"):  # where warnings are errors it stays what it is
+        ModalityAligner.load(tmp_path / "a")
     assert [found.search({"sensor": PAIRS["reading"][:5]}, 3)] == expected
     found.save(tmp_path / "b")
     with monkeypatch.context() as installed:
         installed.setattr("plait.aligner._index._Graph", Graph)
+        installed.setattr("plait.aligner._index.find_spec", lambda name: object())
         assert isinstance(ModalityAligner.load(tmp_path / "b").index_._graph, Graph)
 
 
@@ -335,11 +338,15 @@ def test_absent_rows_get_no_name(fitted: ModalityAligner) -> None:
         ({}, PAIRS[:0], "no cell"),
         ({}, PAIRS.assign(name=None), "0 rows have both"),
         ({"group": "kind"}, PAIRS.assign(kind=[[1, 2]] * 90), "grouped by plain values"),
-        ({"stage": None}, PAIRS, "stage: name it"),
-        ({"stage": 3}, PAIRS, "stage: name it"),
-        ({"stage": ["cca"]}, PAIRS, "stage: name it"),
-        ({"stage": {"name": "hardest_negatives", "anchors": 3}}, PAIRS, "anchors must be names of modalities, found 3"),
-        ({"stage": {"name": "hardest_negatives", "anchors": [["text"]]}}, PAIRS, "anchors must be names"),
+        ({"stage": None}, PAIRS, "stage must be text or a mapping, found None"),
+        ({"stage": 3}, PAIRS, "stage must be text or a mapping, found 3"),
+        ({"stage": ["cca"]}, PAIRS, "stage must be text or a mapping, found"),
+        ({"stage": {"name": "hardest_negatives", "anchors": 3}}, PAIRS, "anchors must be a list of text, found 3"),
+        (
+            {"stage": {"name": "hardest_negatives", "anchors": [["text"]]}},
+            PAIRS,
+            "anchors must be a list of text, found",
+        ),
     ],
 )
 def test_odd_inputs_are_one_line(change: dict[str, object], table: pd.DataFrame, match: str) -> None:

@@ -586,7 +586,7 @@ def test_the_network_brings_its_encoders() -> None:
         ({"name": "conv_lstm", "denes": 3}, "did you mean 'dense'"),
         ({"name": "fusion", "dense": 3}, "settings are the estimator's own"),
         ({"dense": 3}, "expected a name"),
-        (3, "expected a name"),
+        (3, "network must be text or a mapping, found 3"),
     ],
 )
 def test_a_network_that_there_is_not(told: Any, message: str) -> None:

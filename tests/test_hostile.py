@@ -122,7 +122,6 @@ def rewritten(source: Path, place: Path, manifest: dict[str, Any], arrays: dict[
     return place
 
 
-#: Changes; a run by hand of 300 left no trace.
 TRIALS = 60
 
 

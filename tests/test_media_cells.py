@@ -400,7 +400,7 @@ def test_the_image_encoder_of_films_may_have_options() -> None:
         ({"size": 1}, "expected {name"),
         ("cnn", "is no frozen image encoder"),
         ("minilm", "is no frozen image encoder"),
-        (3, "expected a name, a folder or a mapping, found 3"),
+        (3, "image_encoder must be text or a mapping, found 3"),
         ("nowhere/folder", "no model.json there"),
     ],
 )

@@ -178,5 +178,5 @@ def test_validation_pairs_change_no_other(tmp_path: Path) -> None:
 def test_parts_that_there_are_not() -> None:
     with pytest.raises(ConfigError, match="did you mean 'pooled'"):
         AvDigits(parts="poled")
-    with pytest.raises(ConfigError, match="valid_pairs >= 0"):
+    with pytest.raises(ConfigError, match="valid_pairs must be a whole number from 0, found -1"):
         AvDigits(valid_pairs=-1)

@@ -83,7 +83,7 @@ def test_a_folder_gives_back_what_was_saved(folder: Path) -> None:
         "model.json",
         "weights.safetensors",
     ]
-    assert "mlp, pretrained for `label`" in (folder / "README.md").read_text()
+    assert "# mlp, pretrained for label\n" in (folder / "README.md").read_text()
 
 
 def test_frozen_it_gives_the_same_tokens_as_the_network_inside(folder: Path) -> None:

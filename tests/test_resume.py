@@ -21,7 +21,7 @@ from plait import FusionClassifier, FusionRegressor, checkpoint, load, tasks, wo
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.networks._dropout import Masks
 from plait.precision import device_of
-from plait.schema import infer
+from plait.schema import Modality, Schema
 
 ROWS = 90
 STACKED: dict[str, Any] = {"epochs": 4, "members": 4, "width": 8}
@@ -209,7 +209,8 @@ def test_the_command_keeps_its_checkpoint_until_the_model_is_saved(
     frame, kept = x.assign(label=y), tmp_path / "kept"
     settings = {**STACKED, "encoders": {"text": "hashed_ngrams"}, "store": "none", "progress": False}
     told = {**settings, "checkpoint": str(kept)}
-    found = infer(frame, target="label", task="classification")
+    parts = tuple(Modality(*part) for part in (("tabular", "tabular", ("a", "b")), ("text", "text", ("text",))))
+    found = Schema(parts, target="label", task="classification")
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")

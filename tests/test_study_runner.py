@@ -344,7 +344,19 @@ def test_unused_setting_is_plain(tmp_path: Path) -> None:
 
 # -- lines ---------------------------------------------------------------------------------------------------------------
 
-LINE = {"run": "r", "status": "done", "text": "ä" * 40}
+LINE = {
+    "run": "r",
+    "status": "failed",
+    "reason": "ä" * 40,
+    "dataset": "digits",
+    "task": "classification",
+    "variant": "base",
+    "settings": {},
+    "subset": ["a"],
+    "train_condition": "none",
+    "seed": 0,
+    "split": 0,
+}
 
 
 def test_a_half_written_line_is_neither_read_nor_lost(tmp_path: Path) -> None:

@@ -383,7 +383,7 @@ def test_mistakes_that_the_tables_show(root: Path) -> None:
     wrong = study(IMAGES, root, model={"encoders": {"text": "pixel_statistics"}}).check()
     assert "pixel_statistics" in str(wrong[0])
     wrong = study(IMAGES, root, data={"dataset": "flickr8k", "options": {"captions": 0}}).check()
-    assert "captions 0: expected a whole number from 1" in str(wrong[0])
+    assert "captions must be a whole number from 1, found 0" in str(wrong[0])
     wrong = study(IMAGES, root, split={"kind": "kfold", "folds": 40}).check()
     assert "36 things are too few for split kfold" in str(wrong[0])
 

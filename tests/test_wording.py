@@ -74,6 +74,16 @@ def test_an_unknown_encoder_names_those_of_its_kind(name: str, said: str) -> Non
     assert "yamnet" not in str(error.value)
 
 
+def test_an_unknown_encoder_of_a_modality_by_another_name_names_those_of_its_kind() -> None:
+    x, y = table()
+    parts = {"summary": MODALITIES["text"], "tabular": MODALITIES["tabular"]}
+    with pytest.raises(
+        ConfigError, match="modality 'summary': unknown name 'bert-base-uncased'.*of the kind text there are"
+    ) as error:
+        FusionClassifier(modalities=parts, encoders={"summary": "bert-base-uncased"}, **QUICK).fit(x, y)
+    assert "yamnet" not in str(error.value)
+
+
 @pytest.mark.parametrize("rows", [np.zeros((3, 2)), np.zeros((3, 8)), [[1, 2]], table()[0].to_numpy()])
 def test_an_array_for_a_model_of_named_columns_is_one_problem(fitted: FusionClassifier, rows: Any) -> None:
     with pytest.raises(TableError, match=r"fitted on a table with named columns \(story, size\); give a DataFrame"):
@@ -135,6 +145,7 @@ def worths(**values: tuple[float, float, float]) -> list[dict[str, Any]]:
 
 def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> None:
     class Known:
+        note = ""
         games = (
             {"name": "accuracy", "label": "accuracy", "base": 0.84, "full": 0.88}
             | {"values": worths(text=(0.03, -0.01, 0.07), tabular=(0.01, -0.02, 0.03))},

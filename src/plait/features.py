@@ -44,7 +44,7 @@ def make_encoder(
         options["name"] = usual(modality.kind)
     if options["name"] in FOLDERS.values():
         options.setdefault("kind", modality.kind)
-    variant = _variant(str(options.pop("name")), modality.kind, where)
+    variant = encoder_class(str(options.pop("name")), modality.kind, where)
     if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
         options["types"] = {**types, **(options.get("types") or {})}
     return _suited(config.build(variant, options, where), modality)
@@ -102,7 +102,7 @@ _HUB = {
 }
 
 
-def _variant(name: str, kind: str, where: str) -> type[Encoder]:
+def encoder_class(name: str, kind: str, where: str) -> type[Encoder]:
     """The encoder of a name; of an unknown one, those of the same kind are named."""
     if name in registry.names("encoders"):
         return cast(type[Encoder], registry.find("encoders", name))

@@ -98,7 +98,7 @@ class FitSettings:
     dropout: Part | None = None
     input_dropout: Part | None = None
     modality_dropout: Share | Mapping[str, Any] = 0.2
-    threshold: Annotated[float, Within(0, 1)] | None = None
+    threshold: Annotated[float, Within(0, 1, above=True, below=True)] | None = None
     smoothing: Part = 0.0
     epochs: Count | None = None
     batch_size: Count | None = None

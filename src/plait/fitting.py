@@ -152,10 +152,7 @@ def _with_threshold(task: Task, threshold: float | None) -> Task:
 
 
 def _check_design(settings: FitSettings) -> None:
-    """Refuse a fusion, a depth or a threshold that there is not before anything is encoded."""
-    given: Any = settings.threshold
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1):
-        raise ConfigError(f"threshold {given!r}: expected a probability between 0 and 1, or none to choose it")
+    """Refuse a fusion or a depth that there is not before anything is encoded."""
     resolve(settings.fusion)
     depth_number(settings.depth, settings.layers)
     network_choice.check_depth(settings.network, settings.depth, settings.layers)

@@ -35,6 +35,8 @@ def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, 
             return rebuild(manifest, arrays)
     except PlaitError as error:
         raise ModelError(f"{folder}: {error}") from error
+    except Warning:  # one that the user has made an error
+        raise
     except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
         raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
 

@@ -11,9 +11,11 @@ from functools import cache
 from typing import Any
 
 from plait import checks, config, registry
-from plait.encoders._base import Encoder
+from plait.encoders._base import KINDS, Encoder
 from plait.encoders._folders import encoder_of_folder, is_folder
 from plait.errors import PlaitError, nearest
+from plait.features import encoder_class
+from plait.schema import Schema
 
 
 def check_settings(estimator: Any) -> None:
@@ -24,8 +26,8 @@ def check_settings(estimator: Any) -> None:
     """
     settings = estimator.get_params(deep=False)
     found = {name: text for name, value in settings.items() if (text := check_value(name, value))}
-    if list(found) == ["encoders"]:
-        _encoder("", settings["encoders"])  # of a broken folder its own error
+    if list(found) == ["encoders"] and isinstance(settings["encoders"], Mapping):
+        _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
     checks.refuse(found.values())
 
 
@@ -63,9 +65,17 @@ def _takes_mapping(hint: Any) -> bool:
     return checks.problem({}, hint) is None
 
 
-def _encoder(modality: str, value: Any) -> str | None:
+def _kinds(modalities: Any) -> dict[str, str]:
+    """Kind of each modality that the settings name themselves."""
+    if isinstance(modalities, Schema):
+        return {m.name: m.kind for m in modalities.modalities}
+    told = modalities if isinstance(modalities, Mapping) else {}
+    return {str(name): str(one.get("kind")) for name, one in told.items() if isinstance(one, Mapping)}
+
+
+def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) -> str | None:
     if not modality:
-        return next(filter(None, (_encoder(str(k), v) for k, v in value.items())), None)
+        return next(filter(None, (_encoder(str(k), v, kinds) for k, v in value.items())), None)
     if "." in modality or isinstance(value, Encoder):  # an option of an encoder that is named elsewhere
         return None
     options = {"name": value} if isinstance(value, str) else value
@@ -74,11 +84,17 @@ def _encoder(modality: str, value: Any) -> str | None:
     if is_folder(str(options.get("name"))):
         encoder_of_folder(str(options["name"]))  # a ModelError
     elif "name" in options:
-        variant = registry.find("encoders", str(options["name"]))
+        variant = _encoder_class(str(options["name"]), modality, (kinds or {}).get(modality, modality))
         given = {k: v for k, v in options.items() if k != "name"}
         config.check_fields(given, config.fields_of(variant), f"encoder '{options['name']}'")
         checks.refuse(checks.problems(variant, given), f"encoder {options['name']}")
     return None
+
+
+def _encoder_class(name: str, modality: str, kind: str) -> type[Any]:
+    if kind in KINDS:  # of an unknown name those of the kind are told
+        return encoder_class(name, kind, f"encoder of modality '{modality}'")
+    return registry.find("encoders", name)
 
 
 def _train(modality: str, value: Any) -> str | None:

@@ -74,7 +74,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     strict: bool = False
     store: str | None = None
     progress: bool | None = None
-    random_state: Seed = 0
+    random_state: Seed | None = 0
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 

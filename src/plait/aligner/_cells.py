@@ -146,8 +146,9 @@ def features_of(
 
     ``frozen``: the encoder's pooled features; otherwise what it prepared, so that it can be trained.
     """
-    told = modality if frozen else dataclasses.replace(modality, train="scratch")
-    single = Featurizer(Schema((told,)), {modality.name: encoder})
+    single = Featurizer(Schema((modality,)), {modality.name: encoder})
+    if not frozen:  # the stage trains what is frozen elsewhere
+        single.schema = Schema((dataclasses.replace(modality, train="scratch"),))
     inputs = single.transform(table, root, store, strict=strict, progress=progress)
     present = inputs.present[modality.name]
     if frozen:

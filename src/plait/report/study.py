@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from plait.errors import need
 from plait.folders import claim_folder
 from plait.report.sections_page import write_report
 from plait.report.study_design import design_section
@@ -61,6 +62,7 @@ def write_study_report(
         ConfigError: the metric was not measured.
         PlaitError: the folder cannot be written.
     """
+    need("jinja2", "report")
     folder = claim_folder(folder, ["report.html", "report.md"])
     if getattr(results.spec, "space", None) is not None:
         from plait.report.space import write_space_report

@@ -12,7 +12,7 @@ import pandas as pd
 from plait.errors import CellError
 from plait.schema._column import Column, Verdict
 from plait.table._archive import Place
-from plait.table._cells import vector_of
+from plait.table._cells import shown_path, vector_of
 
 #: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
 _NAMED, _HELD = 0.95, 0.9
@@ -165,7 +165,7 @@ def _said_lost(names: list[str], root: str | None) -> str | None:
         except CellError as error:
             problem = str(error)
     return problem or (
-        f"none of its first {len(names)} files is there, as {names[0]!r:.60} under {place.base}; pass --root"
+        f"none of its first {len(names)} files is there, as {shown_path(names[0])} under {place.base}; pass --root"
     )
 
 

@@ -88,7 +88,11 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
             named += 1
             if cell is None:
                 missing.append(name)
-                cell = Blob.broken(f"column '{series.name}': {name!r:.80}: there is no such file") if strict else None
+                cell = (
+                    Blob.broken(f"column '{series.name}': {shown_path(name)}: there is no such file")
+                    if strict
+                    else None
+                )
         elif isinstance(cell, Blob) and cell.problem is not None:
             refused += 1
         found.append(cell)
@@ -97,9 +101,19 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
         first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
         raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
     if not strict or len(missing) == named:
-        example = f"e.g. {missing[0]!r:.80} under {place.base}" if missing else ""
+        example = f"e.g. {shown_path(missing[0])} under {place.base}" if missing else ""
         missing_files_of(series, named, len(missing), example, refuse=whole)
     return found
+
+
+def shown_path(name: str) -> str:
+    """A path in quotes; of a long one the end, which says more than its beginning.
+
+    Example:
+        >>> shown_path("a.png"), len(shown_path("folder/" * 20 + "a.png"))
+        ("'a.png'", 80)
+    """
+    return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 
 def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from scipy.sparse import issparse
 
 from plait.errors import TableError, need
 
@@ -27,6 +28,8 @@ def frame_of(table: Any) -> pd.DataFrame | None:
         return table
     if isinstance(table, Sequence) and len(table) and isinstance(table[0], Mapping):
         return _of_dicts(table)
+    if issparse(table):  # some of them are dicts
+        return None
     if isinstance(table, Mapping):
         raise TableError("X is a dict; expected a DataFrame, a 2-d array, or a list of dicts; pass pandas.DataFrame(X)")
     if hasattr(table, "collect") and hasattr(table, "lazy"):
