@@ -125,6 +125,13 @@ def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: 
     assert run("explain", model, table, "--json") == 0
     worth = json.loads(capsys.readouterr().out)["overall"]
     assert {w["modality"] for w in worth} == {"text", "tabular", "image"}
+    assert run("explain", model, table, "--out", tmp_path / "e") == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(
+        f"what each modality adds to accuracy on {len(pd.read_csv(table)):,} rows (Shapley value)\n"
+    )
+    assert "With no modality at all, accuracy is " in shown.out or "is not decided" in shown.out
+    assert shown.err.startswith(f"written to {tmp_path / 'e'}: modality-values.svg, ")
 
 
 def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,6 +231,14 @@ def test_the_longest_come_first_and_batches_are_full(store: Store) -> None:
     assert lengths == sorted(lengths, reverse=True)
 
 
+def test_progress_weighs_the_cells_by_their_lengths(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    advanced: list[tuple[int, float]] = []
+    monkeypatch.setattr("plait.progress.Bar.advance", lambda self, n=1, share=None: advanced.append((n, share)))
+    embed(Toy(), [f"{i} {tokens}" for i, tokens in enumerate((1, 2, 1, 9, 8, 9, 1, 9))], store, name="text")
+    assert [n for n, _ in advanced if n] == [4, 4]
+    assert [share for n, share in advanced if n] == pytest.approx([35 / 40, 5 / 40])
+
+
 def test_an_encoder_that_is_not_stored_bypasses_the_store(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

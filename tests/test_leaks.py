@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from plait import schema, table
+from plait.errors import PlaitWarning
 from plait.leak_target import Keys, explained, told_rightly
-from plait.leaks import keys_of, leaks
+from plait.leaks import keys_of, leaks, warn
 from plait.schema import Modality, Schema
 from plait.schema._column import Column
 
@@ -124,6 +125,20 @@ def test_rows_without_target_few_rows_and_no_target() -> None:
     assert leaks(frame, Schema(wanted.modalities)) == []
     assert leaks(frame.drop(columns="y"), wanted) == []
     assert leaks(frame.assign(y="one"), wanted) == []
+
+
+def test_the_same_advice_for_several_columns_is_given_once() -> None:
+    texts = {c: [f"{name} seen" if i % 3 else "nothing" for i, name in enumerate(CLASSES)] for c in ("a", "b")}
+    names = list(found(texts, kind="text").values())
+    assert [leak["kind"] for leak in names] == ["names", "names"]
+    with pytest.warns(PlaitWarning) as caught:
+        warn([*names, *found({"c": CLASSES}).values()])
+    text = str(caught[0].message)
+    assert text.count("mask the names") == 1
+    assert text.count("names the row's own class") == 2
+    assert text.endswith(
+        "column 'c' equals the target in 100.0% of the rows; leave it out unless it is known when predicting"
+    )
 
 
 def test_the_same_answer_every_time_and_in_any_order_of_columns() -> None:

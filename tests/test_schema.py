@@ -108,7 +108,7 @@ def test_what_a_column_is_taken_for(kind: str, cells: Any) -> None:
 )
 def test_what_is_doubtful_is_told_and_not_guessed(cells: Any, kind: str, doubt: str) -> None:
     frame = pd.DataFrame({"c": cells, "x": [i % 3 for i in range(N)]})
-    with pytest.warns(PlaitWarning, match="1 of 2 columns are doubtful: column 'c'") as caught:
+    with pytest.warns(PlaitWarning, match="1 of 2 columns is doubtful: column 'c'") as caught:
         found = schema.infer(frame)
     assert len(caught) == 1
     assert kind_of(found) == kind

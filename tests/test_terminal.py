@@ -373,6 +373,19 @@ def test_the_time_left_goes_by_the_rate_of_late(monkeypatch: pytest.MonkeyPatch)
     assert bar.seconds_left(550.0) > 1000  # and nothing comes: it is not said that the end is near
 
 
+def test_the_time_left_weighs_long_cells_which_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = progress.Bar("text", 1000, "cells", begun=0.0)
+    for second in range(1, 6):  # two long texts a second, each a hundredth of all work
+        clock[0] = float(second)
+        bar.advance(2, 0.02)
+    assert bar.seconds_left(5.0) == pytest.approx(45)  # by their number it would be 495
+    clock[0] = 50.0
+    bar.advance(990, 0.9)
+    assert bar.seconds_left(50.0) == pytest.approx(0)
+
+
 def test_silence_where_there_is_no_terminal(
     workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

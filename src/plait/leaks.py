@@ -29,6 +29,7 @@ _MOST_SUMMED = 200  # columns that are looked at together
 _NAMED = 0.08  # share of cells that name their own class, beyond those that name another row's
 
 _ADVICE = "leave it out unless it is known when predicting"
+_MASK = "mask the names unless they are known when predicting"
 
 Leak = dict[str, Any]
 _Told = tuple[str, float, str]  # kind, score, message
@@ -57,7 +58,7 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
         told = next((leak for test in tests if (leak := test(looked, target)) is not None), None)
         if told is not None:
             kind, score, said = told
-            advice = "mask the names unless they are known when predicting" if kind == "names" else _ADVICE
+            advice = _MASK if kind == "names" else _ADVICE
             advice = "it is left out; keep it so" if column in schema.ignored else advice
             message = f"column '{column}' {said}; {advice}"
             found.append({"column": column, "kind": kind, "score": round(score, 4), "message": message})
@@ -79,7 +80,11 @@ def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.nd
 def warn(found: Sequence[Leak], stacklevel: int = 2) -> None:
     """One warning of all that was found."""
     if found:
-        text = "; ".join(str(leak["message"]) for leak in found[:5])
+        told = [str(leak["message"]) for leak in found[:5]]
+        after = [*told[1:], ""]  # the same advice for one column after the other is given once
+        text = "; ".join(
+            m.removesuffix(f"; {_MASK}") if n.endswith(_MASK) else m for m, n in zip(told, after, strict=True)
+        )
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         warnings.warn(f"{text}{more}", PlaitWarning, stacklevel=stacklevel + 1)
 

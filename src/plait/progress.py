@@ -54,33 +54,41 @@ class Bar:
     unit: str = ""
     done: int = 0
     begun: float = field(default_factory=time.monotonic)
-    _marks: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
+    _worked: float = field(default=0.0, repr=False)
+    _marks: deque[tuple[float, int, float]] = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def advance(self, n: int = 1) -> None:
-        """``n`` more are done."""
+    def advance(self, n: int = 1, share: float | None = None) -> None:
+        """``n`` more are done, which were this share of the whole work (None: all units cost the same)."""
         now = time.monotonic()
         with self._lock:
             self.done += n
-            self._marks.append((now, self.done))
+            self._worked += n / self.total if share is None and self.total else share or 0.0
+            self._marks.append((now, self.done, self._worked))
             while len(self._marks) > UPDATES and now - self._marks[0][0] > RECENT:
                 self._marks.popleft()
 
     def rate(self, now: float) -> float | None:
         """Units per second of late, which sinks while nothing comes; None before the first."""
+        paces = self._paces(now)
+        return None if paces is None else paces[0]
+
+    def _paces(self, now: float) -> tuple[float, float] | None:
+        """Units, and shares of the work, per second."""
         with self._lock:
             if not self._marks:
                 return None
             # What comes before the first unit (weights are loaded) says nothing of the others.
-            since, before = self._marks[0] if len(self._marks) > 1 else (self.begun, 0)
-        return (self.done - before) / max(1e-9, now - since)
+            since, before, worked = self._marks[0] if len(self._marks) > 1 else (self.begun, 0, 0.0)
+            seconds = max(1e-9, now - since)
+            return (self.done - before) / seconds, (self._worked - worked) / seconds
 
     def seconds_left(self, now: float) -> float | None:
-        """For what is not done yet, at the rate of late; None where that is not known."""
-        rate = self.rate(now)
-        if self.total is None or not rate:
+        """For the work that is not done yet, at the rate of late; None where that is not known."""
+        paces = self._paces(now)
+        if self.total is None or paces is None or paces[1] <= 0:
             return None
-        return max(0, self.total - self.done) / rate
+        return max(0.0, 1 - self._worked) / paces[1]
 
 
 def line(bar: Bar, now: float, width: int, ascii_only: bool = False) -> str:

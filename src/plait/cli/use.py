@@ -10,7 +10,7 @@ import typer
 
 from plait.cli import _options as o
 from plait.cli._app import app
-from plait.cli._print import show_json, show_table
+from plait.cli._print import show_json, show_table, show_text
 from plait.progress import plan, step
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plait.conditions import Condition
     from plait.estimators import FusionEstimator
     from plait.evaluation import Evaluation
+    from plait.explanation import Explanation
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 Conditions = Annotated[
@@ -216,19 +217,28 @@ def explain(
         frame = _with_target(fitted, read_table(table, encoding))
         step("explain")
         found = shapley(fitted, frame)
+    written = []
     if out is not None:
         from plait.report import write_explanation
 
         written = write_explanation(out, found)
-        typer.echo("written: " + ", ".join(str(path) for path in written), err=True)
     if json:
         show_json(found.to_dict())
-        return
+    else:
+        _show_explanation(found)
+    if written:
+        typer.echo(f"written to {out}: " + ", ".join(path.name for path in written), err=True)
+
+
+def _show_explanation(found: Explanation) -> None:
+    """The modalities' worths, in which score, and what they prove."""
+    from plait.report.sentences import worth
+
+    typer.echo(f"what each modality adds to {found.games[0]['label']} on {len(found.rows):,} rows (Shapley value)")
     show_table(
         [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
     )
-    if found.note:
-        typer.echo(f"\n{found.note}")
+    show_text(worth(found))
 
 
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Encoding:
     Attributes:
         finish: prepared arrays of a batch -> one array (T, D) per cell.
         on_broken: called with the cells of a batch that cannot be read; it may raise.
-        advance: called with the number of cells that are done.
+        advance: called with the number of cells that are done, and the share of the whole work that they were.
     """
 
     encoder: Encoder
@@ -100,7 +100,8 @@ class Encoding:
     cells: Mapping[bytes, Any]
     finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]]
     on_broken: Callable[[dict[bytes, str]], None]
-    advance: Callable[[int], None]
+    advance: Callable[[int, float], None]
+    _shares: dict[bytes, float] = field(init=False)
     _claims: Claims = field(init=False)
 
     def run(self) -> None:
@@ -139,7 +140,7 @@ class Encoding:
                         kept = dict(zip(prepared.keys, results, strict=True))
                         self.keep.put_many(self.fingerprint, kept, self.label)
                     self._claims.give_back([*prepared.keys, *prepared.broken])
-                    self.advance(len(prepared.keys) + len(prepared.broken))
+                    self._advance([*prepared.keys, *prepared.broken])
                     if prepared.broken:
                         self.on_broken(prepared.broken)
             finally:
@@ -153,11 +154,14 @@ class Encoding:
             # Only now: whoever had claimed a cell before may have stored it meanwhile.
             missing = {k for k, t in zip(batch, self.keep.lengths(self.fingerprint, batch), strict=True) if t is None}
             self._claims.give_back(ours - missing)
-            self.advance(len(batch) - len(missing))
+            self._advance([key for key in batch if key not in missing])
             elsewhere += [key for key in batch if key in missing - ours]
             todo = [key for key in batch if key in missing & ours]
             if todo:
                 yield todo
+
+    def _advance(self, keys: Sequence[bytes]) -> None:
+        self.advance(len(keys), sum(self._shares[key] for key in keys))
 
     def _prepare(self, keys: list[bytes]) -> Prepared:
         """Prepare a batch; when a cell of it is broken, find out which by asking one at a time."""
@@ -188,6 +192,9 @@ class Encoding:
         """Cells of like length belong into one batch; the longest come first so that too little memory shows early."""
         keys = list(self.cells)
         lengths = _lengths(self.encoder, [self.cells[key] for key in keys])
+        # The shortest cell costs something, too; without lengths all cost the same.
+        costs = np.maximum(lengths, max(1.0, lengths.mean() / 10))
+        self._shares = dict(zip(keys, (costs / costs.sum()).tolist(), strict=True))
         return [keys[i] for i in np.argsort(-lengths, kind="stable")]
 
 

@@ -22,6 +22,8 @@ _WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 #: Characters per token beyond which a text is cut before it is split: only runs of spaces and the like are so long.
 _CHARACTERS = 100
+#: Characters of a token of usual prose, on the high side: longer texts are cut, and cost no more.
+_USUAL = 5
 
 
 @dataclass(eq=False)
@@ -58,8 +60,8 @@ class MiniLM(Encoder):
         self._tokenizer: Any = None
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:
-        """Characters that can matter."""
-        return np.array([min(len(cell), _CHARACTERS * self.max_tokens) for cell in cells], dtype=np.int64)
+        """Characters, up to those after which usual prose is cut."""
+        return np.array([min(len(cell), _USUAL * self.max_tokens) for cell in cells], dtype=np.int64)
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """``ids`` (n, T), filled up with zeros, and ``length`` (n, 1)."""

@@ -37,7 +37,8 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
         doubts |= {target: doubt} if doubt else {}
     if doubts:
         said = "; ".join(f"column '{name}': {doubt}" for name, doubt in doubts.items())
-        warnings.warn(f"{len(doubts)} of {len(names)} columns are doubtful: {said}", PlaitWarning, stacklevel=3)
+        are = "is" if len(doubts) == 1 else "are"
+        warnings.warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}", PlaitWarning, stacklevel=3)
     return Schema(
         modalities=tuple(_modalities(found)),
         target=target,
