@@ -24,7 +24,7 @@ def check_settings(estimator: Any) -> None:
     """
     settings = estimator.get_params(deep=False)
     found = {name: text for name, value in settings.items() if (text := check_value(name, value))}
-    if list(found) == ["encoders"]:
+    if list(found) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"])  # of a broken folder its own error
     checks.refuse(found.values())
 

@@ -12,13 +12,14 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from plait import progress
-from plait.errors import PlaitError, PlaitWarning
+from plait.errors import ConfigError, PlaitError, PlaitWarning
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _AGAIN = "the same command carries on from there"
@@ -57,12 +58,24 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        _refuse_own_input(ctx.params)
         try:
             with progress.session("loading libraries"), _cleared_before_output():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
             raise _Interrupted(_kept(name, ctx.params)) from None
+
+
+def _refuse_own_input(options: dict[str, Any]) -> None:
+    """An answer never replaces the table or the file that it is made of."""
+    out = options.get("out")
+    if out is None or not Path(out).is_file():
+        return
+    for name in ("table", "schema", "file"):
+        source = options.get(name)
+        if source is not None and os.path.exists(source) and os.path.samefile(source, out):
+            raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
 
 
 @contextmanager
