@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import signal
 import sys
@@ -74,7 +75,7 @@ def _refuse_own_input(options: dict[str, Any]) -> None:
         return
     for name in ("table", "schema", "file"):
         source = options.get(name)
-        if source is not None and os.path.exists(source) and os.path.samefile(source, out):
+        if source is not None and Path(source).exists() and Path(source).samefile(out):
             raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
 
 
@@ -170,6 +171,8 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:
         _run(arguments, received)
 
@@ -201,5 +204,5 @@ def _fail(message: str) -> None:
 
 def _say(kind: str, message: str) -> None:
     color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind)
-    line: Any = " ".join(message.split())
+    line: Any = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
     typer.secho(f"{kind}: {line}", fg=color, err=True)
