@@ -98,7 +98,9 @@ def test_an_interrupted_replacement_keeps_the_old_model(tmp_path: Path) -> None:
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in GOLDEN.glob("*/rows.json")), ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in GOLDEN.glob("*/rows.json")), ids=lambda folder: folder.name
+)
 def test_models_of_every_format_are_loaded_and_answer_as_they_did(folder: Path) -> None:
     """Folders that a release wrote stay for ever: what it answered then is written beside them."""
     told = json.loads((folder / "rows.json").read_text())
