@@ -38,6 +38,9 @@ from plait.setting_checks import check_settings
 from plait.table import frame_of, numbered
 from plait.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
 
+#: Weights within this, and its inverse, lose nothing in single precision.
+_FLOAT_RANGE = 1e15
+
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -70,12 +73,16 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         weight = _check_sample_weight(
             sample_weight, np.zeros((len(frame), 1)), dtype=np.float64, ensure_non_negative=True
         )
+        if weight.max() > _FLOAT_RANGE or weight.max() < 1 / _FLOAT_RANGE:
+            weight = weight / weight.max()  # only their ratios count
         if groups is not None and len(groups) != len(frame):
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
+        if groups is not None and (np.ndim(groups) != 1 or any(isinstance(g, list | set | dict) for g in groups)):
+            raise TableError("groups must be one value per row; found lists, or a table; join them into one text")
         advice = adviser(self.fusion)
         self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
         told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
-        judged = None if test is None else (self._frame(test[0], reset=False), test[1])
+        judged = None if test is None else self._judged(test)
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
         # Networks are made in several places; what they draw is never the user's.
@@ -100,6 +107,15 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if hasattr(self, "_remembered") and (fitted.went >= 0).all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.went))))
         return self
+
+    def _judged(self, test: Any) -> tuple[pd.DataFrame, Any]:
+        """Rows and targets that are scored while training."""
+        if not isinstance(test, tuple | list) or len(test) != 2:
+            raise TableError(f"test must be a pair of rows and targets, found {type(test).__name__}")
+        frame = self._frame(test[0], reset=False)
+        if len(test[1]) != len(frame):
+            raise TableError(f"test has {len(frame)} rows and {len(test[1])} targets; they must be equal")
+        return frame, test[1]
 
     def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame whose columns are those of fit."""

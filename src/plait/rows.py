@@ -145,6 +145,10 @@ def checked_number(y: Any) -> np.ndarray:
         values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
     except (TypeError, ValueError):
         raise TableError("the target of a regression must be numbers; found text") from None
+    except OverflowError:
+        raise TableError("the target of a regression holds a number beyond what a float can be (1.8e308)") from None
+    if values.ndim != 1:
+        raise TableError(f"the target of a regression must be one number per row; found shape {values.shape}")
     bad = ~np.isfinite(values)
     if bad.any():
         raise TableError(f"the target y contains NaN or infinity in {_where(bad)}; leave those rows out")

@@ -205,6 +205,7 @@ def split_rows(
     frame: pd.DataFrame, found: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of training and test rows."""
+    groups = None if group is None else group_column(frame, group)
     if split_column is not None:
         if split_column not in frame.columns:
             raise TableError(
@@ -219,9 +220,15 @@ def split_rows(
         return train, test
     checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
     stratify = frame[found.target] if found.task == "classification" and group is None else None
-    groups = None if group is None else frame[group]
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
     return train, test
+
+
+def group_column(frame: pd.DataFrame, group: str) -> pd.Series:
+    """The column to group by, if the table has it."""
+    if group not in frame.columns:
+        raise TableError(f"no column '{group}' to group by; the table has: {', '.join(map(str, frame.columns))}")
+    return frame[group]
 
 
 def _part(target: Any, rows: np.ndarray) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import os
 import signal
 import sys
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:
         _run(arguments, received)
 
@@ -82,5 +85,5 @@ def _fail(message: str) -> None:
 
 def _say(kind: str, message: str) -> None:
     color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind)
-    line: Any = " ".join(message.split())
+    line: Any = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
     typer.secho(f"{kind}: {line}", fg=color, err=True)

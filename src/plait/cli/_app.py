@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from plait import progress
+from plait.errors import ConfigError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _AGAIN = "the same command carries on from there"
@@ -49,12 +51,24 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        _refuse_own_input(ctx.params)
         try:
             with progress.session("loading libraries"), _cleared_before_output():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
             raise Interrupted(_kept(name, ctx.params)) from None
+
+
+def _refuse_own_input(options: dict[str, Any]) -> None:
+    """An answer never replaces the table or the file that it is made of."""
+    out = options.get("out")
+    if out is None or not Path(out).is_file():
+        return
+    for name in ("table", "schema", "file"):
+        source = options.get(name)
+        if source is not None and Path(source).exists() and Path(source).samefile(out):
+            raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
 
 
 class _Commands(TyperGroup):

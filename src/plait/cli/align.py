@@ -182,8 +182,9 @@ def classify(
     import pandas as pd
 
     from plait.aligner._prompts import TEMPLATES
-    from plait.table import write_table
+    from plait.table import printable, write_table
 
+    name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name
     among = _among(fitted, frame, modality, avoid={reader})
     found = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)

@@ -66,6 +66,8 @@ def encode(
         raise ConfigError(
             f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ('local', 'ray'))})"
         )
+    if out is not None and (out.suffix.lower() != ".npz" or out.is_dir()):
+        raise ConfigError(f"--out {out}: expected the name of a file that ends with .npz")
     frame = read_table(table, encoding)
     found, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in found.modalities if m.train == "frozen")

@@ -28,7 +28,7 @@ from plait.schema import Modality, Schema
 from plait.setting_checks import check_settings
 from plait.targets import Labels, target_values, with_target
 from plait.version import versions
-from plait.workflow import make_model, split_rows
+from plait.workflow import group_column, make_model, split_rows
 
 
 def pretrain(
@@ -78,7 +78,7 @@ def pretrain(
         target, frame = _part(target, kept), frame.iloc[kept]
     else:
         target, held_out = target_values(frame[found.target], found.task), None
-    groups = None if group is None else frame[group].to_numpy()
+    groups = None if group is None else group_column(frame, group).to_numpy()
     with seeded(0):  # networks are made in several places; what they draw is never the user's
         saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
     if out is not None:

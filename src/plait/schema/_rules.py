@@ -238,7 +238,7 @@ def code(column: Column) -> Verdict | None:
     shares = []
     for text in column.sample[:300]:
         lines = [line for line in text.splitlines() if line.strip()][:50]
-        shares.append(sum(bool(_CODE_LINE.match(line)) for line in lines) / max(1, len(lines)))
+        shares.append(sum(bool(_CODE_LINE.match(line[:500])) for line in lines) / max(1, len(lines)))
     if column.distinct < 5 or column.words_per_cell < 1.5 or np.mean([s >= 0.5 for s in shares]) < 0.6:
         return None
     return Verdict("code", f"{np.mean(shares):.0%} of the lines read like code")

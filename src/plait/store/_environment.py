@@ -211,7 +211,10 @@ def _advice(error: Exception) -> str:
 
 def open_shared(folder: Path) -> Environment:
     """The environment of ``folder`` in this process; give it back with ``release``."""
-    real = folder.resolve()
+    try:
+        real = folder.resolve()
+    except (OSError, RuntimeError) as error:  # a circle of links
+        raise StoreError(f"the store in {folder} cannot be followed ({error}); name another folder") from None
     with _registry:
         environment = _shared.setdefault(str(real), Environment(real))
         environment.users += 1

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from plait.encoders._default import lighter_encoder
+from plait.errors import ConfigError
 from plait.features import make_encoder
 from plait.pretraining.settings import with_regimes
 from plait.schema import Schema
@@ -80,7 +81,9 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
 
 def _settled(schema: Schema, settings: Mapping[str, Any]) -> Schema:
     """The schema with the encoders and regimes that the settings name."""
-    told = dict(settings.get("encoders") or {})
+    told = settings.get("encoders") or {}
+    if not isinstance(told, Mapping):
+        raise ConfigError(f"encoders must be a mapping of modality to encoder, found {told!r:.60}")
     named = {m.name: told.get(m.name, told.get(m.kind, m.encoder)) for m in schema.modalities}
     with_encoders = [dataclasses.replace(m, encoder=named[m.name]) for m in schema.modalities]
     return with_regimes(dataclasses.replace(schema, modalities=tuple(with_encoders)), settings.get("train"))

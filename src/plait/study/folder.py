@@ -70,6 +70,8 @@ class StudyFolder:
         real = self.path.absolute()
         if real in _opened:
             raise ConfigError(f"{self.path}: this process is running this study already")
+        if self.path.is_dir():
+            self._check(spec, about)  # before anything is put into a folder that is somebody else's
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / RUNS).mkdir(exist_ok=True)

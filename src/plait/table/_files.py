@@ -94,7 +94,7 @@ def _objects(cells: Sequence[Any]) -> pd.Series:
 def _check_encoding(path: Path, encoding: str) -> None:
     try:
         codecs.lookup(encoding)
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: a name that holds NUL, or half a character
         raise TableError(f"{path}: unknown encoding '{encoding}'; expected one such as utf-8, cp1252, utf-16") from None
 
 

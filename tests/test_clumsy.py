@@ -1,0 +1,134 @@
+"""A clumsy user: wrong names, places and targets are one clear line, and nothing of the user's is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait import FusionClassifier, FusionRegressor, schema
+from plait.cli import main
+from plait.errors import PlaitError
+from plait.store import Store
+from study_tiny import study
+from study_tiny import table as rows
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stop.value.code == 2
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    rows(40).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["predict", "nowhere"], ["encode"], ["classify", "--name", "a", "nowhere"], ["fit", "--target", "label"]],
+)
+def test_the_table_that_is_read_is_never_written_over(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (place / "t.csv").read_bytes()
+    (place / "again.csv").symlink_to(place / "t.csv")
+    for out in ("t.csv", "again.csv"):
+        said = refused(capsys, *command, place / "t.csv", "--out", place / out)
+        assert "is the table that is read" in said
+    assert (place / "t.csv").read_bytes() == before
+
+
+def test_embeddings_go_to_a_file_of_their_own_kind(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "notes.txt").write_text("mine")
+    assert ".npz" in refused(capsys, "encode", place / "t.csv", "--store", "none", "--out", place / "notes.txt")
+    assert (place / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("encoding", ["\udcff", "utf\x008", "nosuch"])
+def test_an_encoding_that_is_none(encoding: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown encoding" in refused(capsys, "schema", place / "t.csv", "--encoding", encoding)
+
+
+@pytest.mark.parametrize("options", [(), ("--test-fraction", "0")])
+def test_a_group_that_is_no_column(options: tuple[str, ...], place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = (
+        "--target",
+        "label",
+        "--modality",
+        "text",
+        "--encoder",
+        "cnn_text",
+        "--store",
+        "none",
+        "--out",
+        place / "e",
+    )
+    said = refused(capsys, "pretrain", place / "t.csv", *given, "--group", "nosuch", *options)
+    assert "no column 'nosuch' to group by" in said
+
+
+@pytest.mark.parametrize("command", ["fit", "pretrain", "advise"])
+def test_encoders_that_are_no_mapping(command: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--target", "label", "--store", "none", "--out", place / "out", "--set", "encoders=5")
+    more = ("--modality", "text") if command == "pretrain" else ()
+    assert "encoders" in refused(capsys, command, place / "t.csv", *given, *more)
+
+
+def test_a_circle_of_links_holds_no_store(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(PlaitError, match="cannot be followed"):
+        Store(tmp_path / "loop").sizes()
+
+
+def test_a_study_leaves_a_folder_of_somebody_elses_as_it_is(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear")
+    with pytest.raises(PlaitError, match="holds no study"):
+        study(tmp_path).run(mine, engine="inline", store="none")
+    assert [p.name for p in mine.iterdir()] == ["letter.txt"]
+
+
+FRAME = pd.DataFrame({"a": np.sin(np.arange(30.0)), "b": np.cos(np.arange(30.0))})
+SIDE = np.arange(30) % 2
+PLAIN: dict[str, Any] = {"members": 1, "epochs": 1, "width": 4, "store": "none", "progress": False}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: FusionRegressor(**PLAIN).fit(FRAME, np.ones((30, 2))), "one number per row"),
+        (lambda: FusionRegressor(**PLAIN).fit(FRAME, np.ones((30, 0))), "one number per row"),
+        (lambda: FusionRegressor(**PLAIN).fit(FRAME, [10**400, 1] * 15), "beyond what a float can be"),
+        (lambda: FusionClassifier(**PLAIN).fit(FRAME, SIDE, groups=np.ones((30, 2))), "one value per row"),
+        (lambda: FusionClassifier(**PLAIN).fit(FRAME, SIDE, groups=[["a"]] * 30), "one value per row"),
+        (lambda: FusionClassifier(**PLAIN).fit(FRAME, SIDE, test=FRAME), "pair of rows and targets"),
+        (lambda: FusionClassifier(**PLAIN).fit(FRAME, SIDE, test=(FRAME, SIDE[:3])), "30 rows and 3 targets"),
+    ],
+)
+def test_targets_groups_and_tests_of_the_wrong_shape(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(PlaitError, match=said):
+        call()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_only_the_ratios_of_weights_count(scale: float) -> None:
+    model = FusionClassifier(**PLAIN).fit(FRAME, SIDE, sample_weight=np.full(30, scale))
+    assert np.isfinite(model.predict_proba(FRAME)).all()
+
+
+def test_a_word_as_long_as_a_book_is_read_in_no_time() -> None:
+    frame = pd.DataFrame({"word": ["yes" * 20_000, "no" * 30_000] * 10, "b": np.arange(20)})
+    assert schema.infer(
+        frame
+    ).modalities  # took minutes: a pattern that looks for code went back over it again and again
