@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from plait.metrics import MAIN
+from plait.metrics.base import MAIN
 from plait.study import Study
 from plait.study.advice import advise
 from plait.study.candidates import DEFAULT, candidates
 from plait.study.splits import group_column, rows_of
-from plait.study.statistics import compare
+from plait.study.statistics.compare import compare
 
 DATA = {
     "pokemon/type_1": {"dataset": "pokemon", "target": "type_1"},

@@ -19,10 +19,10 @@ import time
 
 import torch
 
-from plait.alignment._cosine import unit
-from plait.alignment._gradients import backward
-from plait.alignment._make import make_stage
-from plait.alignment._pairs import Pairs
+from plait.alignment.gradients import backward
+from plait.alignment.make import make_stage
+from plait.alignment.network import unit
+from plait.alignment.pairs import Pairs
 
 DIMS = {"a": 256, "b": 384}
 WAYS = ("naive", "whole", "blocks")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from plait.study.statistics import Difference, holm
+from plait.study.statistics.effects import holm
+from plait.study.statistics.paired import Difference
 
 
 def corrected(tests: Mapping[str, Difference], reference: str) -> dict[str, str]:

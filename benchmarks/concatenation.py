@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from plait import FusionClassifier
+from plait.data.split import split
 from plait.datasets.pokemon import Pokemon
-from plait.table import split
 
 PLAIN: dict[str, Any] = {
     "branches": ("joint",),

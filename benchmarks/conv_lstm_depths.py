@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from plait import noise_grid
-from plait.report import conv_lstm_figures as figures
-from plait.report import conv_lstm_samples
-from plait.study import Results, Study, conditions, noise_grids
-from plait.study.noise_grids import Design, Seeds
+from plait.evaluation import noise_grid
+from plait.papers.early_fusion_conv_lstm import figures, noise_grids
+from plait.papers.early_fusion_conv_lstm import samples as conv_lstm_samples
+from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Seeds
+from plait.study import Results, Study, conditions
 from plait.study.variants import with_fields
-from plait.workflow import make_model
+from plait.workflow.fit import make_model
 
 MODALITIES = ("image", "audio")
 #: Of section A.5, image and audio: the original, the sound clearer, the picture clearer, and both alike.

@@ -25,11 +25,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from plait import registry
-from plait.embedding import embed
-from plait.encoders._base import Encoder
-from plait.media import Blob
-from plait.precision import fast_dtype
+from plait.base import registry
+from plait.base.encoder import Encoder
+from plait.base.precision import fast_dtype
+from plait.data.media.blob import Blob
+from plait.encoders.embed import embed
 
 BATCH = 32
 Encode = Callable[[], np.ndarray]

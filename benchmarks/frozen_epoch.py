@@ -5,7 +5,7 @@
 9,500 rows of 1,724 features (the size of the Hearthstone table of issue 4), a head of one block (1,724 -> 128 -> 13,
 batch normalisation, ReLU, dropout) and batches of 512 rows. The ways are measured in turn, ``--rounds`` times in one
 process; told are wall and processor seconds (which other processes disturb less) and the ratios of each round. plait's
-epoch is that of ``plait.train.train``, validation left out, and with several threads also that of one of as many members,
+epoch is that of ``plait.training.loop.train``, validation left out, and with several threads also that of one of as many members,
 trained side by side as ``plait fit`` does; the DataLoader's is the usual loop (shuffle, collate, ``torch.optim.AdamW``) over
 the same network in plain PyTorch; scikit-learn's has the same width and batch size, in float32 and in float64, numpy's
 default (no batch normalisation and no dropout, which makes its epoch cheaper), and as it comes, in float64 with batches of
@@ -34,14 +34,14 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from plait.assembly import Design, maker
-from plait.crossfit import side_by_side
-from plait.hiding import Hiding
-from plait.inputs import Inputs
-from plait.precision import fast_dtype
-from plait.tasks import Classification
-from plait.tokens import Tokens
-from plait.train import Training, train
+from plait.base.inputs import Inputs
+from plait.base.precision import fast_dtype
+from plait.base.tokens import Tokens
+from plait.networks.tasks import Classification
+from plait.training.crossfit import side_by_side
+from plait.training.design import Design, maker
+from plait.training.hiding import Hiding
+from plait.training.loop import Training, train
 
 #: A way: members trained side by side; its seconds are of one epoch of one member.
 MEMBERS = "plait, a member per core"
@@ -56,7 +56,7 @@ def features(rows: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def of_plait(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], None]:
-    """One epoch of ``plait.train.train`` on a member with the branch ``joint``."""
+    """One epoch of ``plait.training.loop.train`` on a member with the branch ``joint``."""
     design = Design("concat", "early", 1, told.units, told.dropout, ("joint",), 10**7, 1)
     settings = Training(told.epochs, told.batch, 5e-3, 0.2, 10, 0.0, 0.0, Hiding())
     task, everything, weight = Classification(tuple(range(told.classes))), torch.arange(len(x)), torch.ones(len(x))

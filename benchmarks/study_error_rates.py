@@ -14,8 +14,8 @@ import argparse
 
 import numpy as np
 
-from plait.metrics import metrics
-from plait.study.statistics.corrections import holm
+from plait.metrics.base import metrics
+from plait.study.statistics.effects import holm
 from plait.study.statistics.paired import crossed_t, family_variance, resampled_t
 from plait.study.statistics.resampling import two_level
 

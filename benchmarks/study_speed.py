@@ -52,7 +52,7 @@ def plain(line: dict, table: Path, store: Path, out: Path) -> list[str]:
 
 def ratio(recipe: str, folder: Path, sample: int) -> None:
     """Seconds of the study and of the plain fits."""
-    from plait import schema
+    from plait.data import schema
     from plait.datasets.pokemon import Pokemon
 
     whole = timed(study(recipe, folder / "study", folder / "store-study"))

@@ -5,8 +5,8 @@
 Three ways do the same: the encoders of all folds are tuned, each on its rows and for so many epochs (validation rows judged
 after each), then every row is embedded by the one that has not seen it. All begin with the cells themselves.
 
-- ``plait``: ``train: tuned`` as a fit does it (``plait.tuning.single``); what the lower layers give is kept, computed once
-  for all folds and epochs. The store is empty at first and held in memory.
+- ``plait``: ``train: tuned`` as a fit does it (``plait.training.finetuning.single``); what the lower layers give is
+  kept, computed once for all folds and epochs. The store is empty at first and held in memory.
 - ``no cache``: the same code, numbers and number types, but each batch goes through the lower layers again. What the cache
   alone saves.
 - ``ordinary``: what a user would otherwise write: the same weights as a ``transformers`` model (a picture's network: in
@@ -35,22 +35,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from plait import registry, table
-from plait.embedding._column import Column
+from plait.base import registry
+from plait.base.encoder import Encoder
+from plait.base.tokens import Tokens
+from plait.data import table
+from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders._base import Encoder
 from plait.encoders._efficientnet_lite import Above, Below
-from plait.encoders._package_file import package_file
+from plait.encoders._options import package_file
 from plait.encoders.efficientnet_lite0 import _network
-from plait.features import make_encoder
-from plait.targets import Labels, target_values
-from plait.tasks import task_class
-from plait.tokens import Tokens
-from plait.tuning.folds import validation_part
-from plait.tuning.learn import _Head
-from plait.tuning.settings import Tuning
-from plait.tuning.single import Known, Single
-from plait.tuning.tuned import as_stored
+from plait.encoders.embed import Column
+from plait.encoders.featurize import make_encoder
+from plait.networks.tasks import task_class
+from plait.training.finetuning.learn import _Head
+from plait.training.finetuning.settings import Tuning
+from plait.training.finetuning.single import Known, Single, validation_part
+from plait.training.finetuning.tuned import as_stored
 
 WHAT = {"movies": ("text", "genres"), "pokemon": ("image", "type_1"), "issues": ("text", "label")}
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from plait.case import all_subsets
-from plait.schema import Modality, Schema, absent
+from plait.data.modality import Modality, Schema
+from plait.data.schema import absent
+from plait.evaluation.case import all_subsets
 
 
 class FakeModel:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from plait.metrics import inputs, metrics
+from plait.metrics.base import metrics
+from plait.metrics.inputs import inputs
 from plait.study.results import Results
 
 CLASSES = ("ant", "bee", "cat")

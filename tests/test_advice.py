@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import FusionClassifier, FusionRegressor, load, schema
+from plait import FusionClassifier, FusionRegressor, load
+from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.errors import ConfigError
-from plait.schema import Modality, Schema
+from plait.data import schema
+from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import _chosen, advise, evidence_folder, fit_command, merged
-from plait.study.candidates import DEFAULT, candidates, noises
-from plait.study.racing import Racing
+from plait.study.candidates import DEFAULT, Racing, candidates, noises
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 
@@ -208,7 +208,7 @@ def test_auto_takes_what_the_race_advises(task: str, tmp_path: Path, monkeypatch
 
         return SimpleNamespace(settings={"depth": "late", "fusion": "gated", "branches": ["joint"]})
 
-    monkeypatch.setattr("plait.advisers.auto.advise", pretend)
+    monkeypatch.setattr("plait.study.advisers.auto.advise", pretend)
     kind = FusionRegressor if task == "regression" else FusionClassifier
     y: Any = label.to_numpy()
     if task == "multilabel":

@@ -14,19 +14,17 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from plait import config, registry
-from plait.alignment._context import ATTENDING, OPERATIONS
-from plait.alignment._cosine import cosine, unit
-from plait.alignment._gradients import backward, loss_of, sides_of
-from plait.alignment._losses import Contrast, Couples, HardestNegatives, InfoNCE
-from plait.alignment._network import COLDEST, HOTTEST, Temperature
-from plait.alignment._pairs import Pairs, numbered
-from plait.alignment._schedule import PlateauAdamW
-from plait.alignment._soft_targets import LOSSES, FixedTargets, SoftTargets
 from plait.alignment.cca import Cca
-from plait.errors import ConfigError, PlaitError, TableError
+from plait.alignment.context import ATTENDING, OPERATIONS
+from plait.alignment.gradients import backward, loss_of, sides_of
+from plait.alignment.learned import PlateauAdamW
+from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
+from plait.alignment.network import COLDEST, HOTTEST, Temperature, cosine, unit
+from plait.alignment.pairs import Pairs, numbered
+from plait.base import config, registry
+from plait.base.errors import ConfigError, PlaitError, TableError
+from plait.base.tokens import Tokens
 from plait.testing._alignment import check_alignment, example_pairs
-from plait.tokens import Tokens
 
 STAGES = registry.names("alignment")
 LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]
@@ -702,7 +700,7 @@ def test_directions_of_three_modalities_are_the_eigenvectors_of_the_whitened_cov
 
 
 def test_ranks_of_pairs_are_counted_one_by_one() -> None:
-    from plait.alignment._solved import reciprocal_rank
+    from plait.alignment.solved import reciprocal_rank
 
     told = stage("ridge", penalty=1.0)
     network = told.network({"a": 2, "b": 2})

@@ -17,11 +17,11 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, ModalityAligner
-from plait.aligner._index import Index
-from plait.aligner._prompts import prompts
+from plait.alignment.index import Index
+from plait.alignment.prompts import prompts
+from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
-from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 
 WORDS = ["iron", "wood", "glass", "paper", "stone", "wool"]
 TOLD = {
@@ -139,11 +139,11 @@ def test_absent_cells_are_left_out_of_the_pairs() -> None:
 
 def test_same_things_are_no_negatives() -> None:
     """Equal words stand for many things here: without masking, most negatives would be false."""
-    from plait.alignment._gradients import couples_of, embed, heat
+    from plait.alignment.gradients import couples_of, embed, heat
 
     told = aligner(stage={"name": "plain_heads", "width": 8, "epochs": 1})
     told.fit(PAIRS)
-    from plait.aligner import _cells as aligner_cells
+    from plait.alignment import cells as aligner_cells
 
     batch = aligner_cells.pairs_of(
         told._batches({m.name: PAIRS[list(m.columns)] for m in told.schema_.modalities}), torch.arange(90)
@@ -191,8 +191,8 @@ def test_modalities_are_inferred_without_the_group() -> None:
 
 
 def test_the_exact_index_is_the_naive_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.aligner._index.ROWS", 7)
-    monkeypatch.setattr("plait.aligner._index.QUERIES", 3)
+    monkeypatch.setattr("plait.alignment.index.ROWS", 7)
+    monkeypatch.setattr("plait.alignment.index.QUERIES", 3)
     rng = np.random.default_rng(0)
     vectors, queries = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
     vectors[20] = vectors[4]  # a tie: the earlier row comes first
@@ -213,7 +213,7 @@ def test_absent_rows_are_never_found() -> None:
 @pytest.mark.parametrize("package", ["hnswlib", "faiss"])
 def test_the_approximate_index_agrees_with_the_exact_one(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(package)
-    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: name == package or None)
+    monkeypatch.setattr("plait.alignment.index.find_spec", lambda name: name == package or None)
     rng = np.random.default_rng(0)
     vectors, queries = rng.normal(size=(500, 16)).astype(np.float32), rng.normal(size=(20, 16)).astype(np.float32)
     exact, approximate = Index(vectors).search(queries, 5), Index(vectors, how="approximate").search(queries, 5)
@@ -222,7 +222,7 @@ def test_the_approximate_index_agrees_with_the_exact_one(package: str, monkeypat
 
 
 def test_an_approximate_index_without_a_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
+    monkeypatch.setattr("plait.alignment.index.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="pip install hnswlib"):
         Index(np.eye(3, dtype=np.float32), how="approximate")
 
@@ -237,10 +237,10 @@ def test_an_aligner_with_an_approximate_index_loads_where_no_package_is_installe
     made = aligner().fit(PAIRS)
     expected = [made.index({"text": PAIRS["name"][:12]}) and made.search({"sensor": PAIRS["reading"][:5]}, 3)]
     with monkeypatch.context() as installed:
-        installed.setattr("plait.aligner._index._Graph", Graph)
+        installed.setattr("plait.alignment.index._Graph", Graph)
         made.index({"text": PAIRS["name"][:12]}, how="approximate")
         made.save(tmp_path / "a")
-    monkeypatch.setattr("plait.aligner._index.find_spec", lambda name: None)
+    monkeypatch.setattr("plait.alignment.index.find_spec", lambda name: None)
     with pytest.warns(PlaitWarning, match="neither hnswlib nor faiss is installed here: it is searched exactly"):
         found = ModalityAligner.load(tmp_path / "a")
     with pytest.raises(PlaitWarning, match="searched exactly"):  # where warnings are errors it stays what it is
@@ -248,8 +248,8 @@ def test_an_aligner_with_an_approximate_index_loads_where_no_package_is_installe
     assert [found.search({"sensor": PAIRS["reading"][:5]}, 3)] == expected
     found.save(tmp_path / "b")
     with monkeypatch.context() as installed:
-        installed.setattr("plait.aligner._index._Graph", Graph)
-        installed.setattr("plait.aligner._index.find_spec", lambda name: object())
+        installed.setattr("plait.alignment.index._Graph", Graph)
+        installed.setattr("plait.alignment.index.find_spec", lambda name: object())
         assert isinstance(ModalityAligner.load(tmp_path / "b").index_._graph, Graph)
 
 
@@ -465,9 +465,9 @@ def test_an_aligner_is_an_encoder_by_its_folder(fitted: ModalityAligner, tmp_pat
 
 
 def test_its_vectors_are_those_of_transform(fitted: ModalityAligner, tmp_path: Path) -> None:
-    from plait.embedding import embed
-    from plait.features import make_encoder
-    from plait.schema import Modality
+    from plait.data.modality import Modality
+    from plait.encoders.embed import embed
+    from plait.encoders.featurize import make_encoder
 
     folder = fitted.save(tmp_path / "a")
     for name, kind in (("text", "text"), ("sensor", "vector")):
@@ -499,8 +499,8 @@ def test_an_aligner_whose_encoders_were_trained_is_one_too(tmp_path: Path) -> No
 def test_an_aligner_of_another_kind_is_no_encoder(
     fitted: ModalityAligner, tmp_path: Path, told: dict[str, str], kind: str, match: str
 ) -> None:
-    from plait.features import make_encoder
-    from plait.schema import Modality
+    from plait.data.modality import Modality
+    from plait.encoders.featurize import make_encoder
 
     folder = fitted.save(tmp_path / "a")
     encoder = make_encoder(Modality("x", kind, ("x",), {"name": "aligned", "folder": str(folder), **told}))
@@ -509,7 +509,7 @@ def test_an_aligner_of_another_kind_is_no_encoder(
 
 
 def test_an_aligned_encoder_without_a_folder() -> None:
-    from plait.encoders.aligned import Aligned
+    from plait.alignment.encoders.aligned import Aligned
 
     with pytest.raises(ConfigError, match="name the folder"):
         _ = Aligned().dim
@@ -684,8 +684,8 @@ def test_nothing_heavy_is_imported_with_the_commands() -> None:
 
 
 def test_an_approximate_index_is_searched_exactly_where_no_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plait.aligner import _index
-    from plait.errors import PlaitWarning
+    from plait.alignment import index as _index
+    from plait.base.errors import PlaitWarning
 
     monkeypatch.setattr(_index, "find_spec", lambda name: None)
     vectors = np.eye(3, dtype=np.float32)

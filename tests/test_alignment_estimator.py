@@ -9,17 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import FusionClassifier, FusionRegressor, config, enhancement
-from plait.alignment._cosine import unit
-from plait.alignment._gradients import loss_of
-from plait.alignment._network import AlignmentNetwork
-from plait.alignment._pairs import Pairs
+from plait import FusionClassifier, FusionRegressor
+from plait.alignment import enhancement
+from plait.alignment.gradients import loss_of
+from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.pairs import Pairs
+from plait.base import config
+from plait.base.errors import ConfigError
+from plait.base.inputs import Inputs
 from plait.cli import main
-from plait.errors import ConfigError
-from plait.inputs import Inputs
-from plait.schema import Modality, Schema
+from plait.data.modality import Modality, Schema
 from plait.study import Study
-from plait.workflow import make_model
+from plait.workflow.fit import make_model
 
 WORDS = ["iron", "wood", "glass", "paper", "stone", "wool"]
 SCHEMA = Schema(

@@ -12,15 +12,13 @@ import torch
 
 from plait import ModalityAligner
 from plait.alignment.plain_heads import PlainHeads
-from plait.alignment_evaluation import recipes
-from plait.alignment_evaluation.evaluations import Asked, check_evaluation, judged
-from plait.alignment_evaluation.paraphrase import best_threshold, paraphrase
-from plait.alignment_evaluation.probe import fine_tuning, linear_probe
-from plait.alignment_evaluation.retrieval import both_ways, retrieval
-from plait.alignment_evaluation.sentence_similarity import sentence_similarity
-from plait.alignment_evaluation.zero_shot import top_k
-from plait.errors import ConfigError, TableError
-from plait.schema import Schema
+from plait.base.errors import ConfigError, TableError
+from plait.data.modality import Schema
+from plait.evaluation import space_recipes
+from plait.evaluation.probe import fine_tuning, linear_probe
+from plait.evaluation.retrieval import both_ways, retrieval, top_k
+from plait.evaluation.sentences import best_threshold, paraphrase, sentence_similarity
+from plait.evaluation.spaces import Asked, check_evaluation, judged
 
 
 def test_tolerance_counts_each_class() -> None:
@@ -75,7 +73,7 @@ def test_top_k_against_counting() -> None:
 
 
 def test_retrieval_against_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.alignment_evaluation.retrieval.BLOCK", 4)
+    monkeypatch.setattr("plait.evaluation.retrieval.BLOCK", 4)
     rng = np.random.default_rng(0)
     queries, gallery = rng.normal(size=(9, 3)), rng.normal(size=(20, 3))
     asked, there = np.arange(9) % 5, np.arange(20) % 4
@@ -166,7 +164,7 @@ def sentences() -> ModalityAligner:
 
 
 def test_ways_to_compare_sentences() -> None:
-    found = recipes.sentence_cosines(sentences(), ["a dog runs", "red house"], ["a dog runs", "blue tree sleeps"])
+    found = space_recipes.sentence_cosines(sentences(), ["a dog runs", "red house"], ["a dog runs", "blue tree sleeps"])
     assert set(found) == {
         "short alone",
         "long alone",
@@ -212,7 +210,7 @@ def test_recipes_of_images_on_real_data(data_root: Path) -> None:
         store="none",
         progress=False,
     ).fit(frame[:40])
-    found = recipes.retrieved(aligner, frame[40:60], "photograph")
+    found = space_recipes.retrieved(aligner, frame[40:60], "photograph")
     assert (found["image to text"].queries, found["image to text"].gallery) == (4, 20)
     assert (found["text to image"].queries, found["text to image"].gallery) == (20, 4)
     asked = Asked(aligner, root=str(data_root))
@@ -246,7 +244,7 @@ def test_what_an_evaluation_needs() -> None:
 def test_a_cell_that_a_thing_has_twice_is_searched_once() -> None:
     aligner = sentences()
     frame = pd.DataFrame({"a": ["dog runs", "dog runs", "cat"], "b": ["runs dog", "dog", "cat"], "of": ["x", "x", "y"]})
-    found = recipes.retrieved(aligner, frame, "of")
+    found = space_recipes.retrieved(aligner, frame, "of")
     assert (found["short to long"].queries, found["short to long"].gallery) == (2, 3)
     assert (found["long to short"].queries, found["long to short"].gallery) == (3, 2)
 
@@ -255,4 +253,4 @@ def test_only_text_is_read_as_sentences() -> None:
     aligner = sentences()
     aligner.schema_ = Schema((dataclasses.replace(aligner.schema_.modalities[0], kind="image"),))
     with pytest.raises(ConfigError, match="read by text modalities only; 'short' is none"):
-        recipes.sentence_cosines(aligner, ["a"], ["b"])
+        space_recipes.sentence_cosines(aligner, ["a"], ["b"])

@@ -14,17 +14,19 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import FusionClassifier, registry
+from plait import FusionClassifier
+from plait.base import registry
+from plait.base.errors import CellError, PlaitWarning, StoreError, TableError
+from plait.base.folders import write_file
 from plait.cli import main
-from plait.embedding import _batches, embed
-from plait.encoders import _minilm
+from plait.data.table import read_chunks, read_table
+from plait.data.targets import with_target
+from plait.data.write import write_table
+from plait.encoders import _minilm, batches
 from plait.encoders._hub_text import PooledText
-from plait.errors import CellError, PlaitWarning, StoreError, TableError
-from plait.persist import write_file
-from plait.store import Store, _environment
-from plait.store._claims import Claims
-from plait.table import read_chunks, read_table, write_table
-from plait.targets import with_target
+from plait.encoders.embed import embed
+from plait.store import Store, environment
+from plait.store.claims import Claims
 
 HALF = "\ud83d"
 needs_minilm = pytest.mark.skipif(
@@ -220,7 +222,7 @@ def test_messages_name_the_rows_that_were_given(kind: str, bad: int) -> None:
 
 def test_rows_keep_their_numbers_in_pieces_and_without_a_target(tmp_path: Path) -> None:
     write_table(pd.DataFrame({"a": range(5), "y": ["x", None, "x", None, "z"]}), tmp_path / "t.csv")
-    from plait.table import row_numbers
+    from plait.data.row_numbers import row_numbers
 
     pieces = list(read_chunks(tmp_path / "t.csv", 2))
     assert [row_numbers(piece).tolist() for piece in pieces] == [[0, 1], [2, 3], [4]]
@@ -357,7 +359,7 @@ def test_half_a_surrogate_pair_in_the_name_of_a_column_is_refused(tmp_path: Path
 
 
 def test_a_target_of_its_own_in_every_row_is_refused(tmp_path: Path) -> None:
-    from plait import schema
+    from plait.data import schema
 
     with pytest.raises(TableError, match="'label': each of its 2 rows has a value of its own"):
         schema.infer(pd.DataFrame({"a": ["1", "2"], "label": ["x", "y"]}), target="label")
@@ -371,7 +373,7 @@ def test_a_filled_store_is_read_where_nobody_may_write(tmp_path: Path, monkeypat
         store.put_many("one", {b"k" * 16: np.ones((1, 2), np.float32)})
     for name in ("lock.mdb", "open.lock", "claims.lock"):
         (tmp_path / "s" / name).unlink(missing_ok=True)
-    monkeypatch.setattr(_environment.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(environment.os, "access", lambda path, mode: False)
     with Store(tmp_path / "s") as store:
         (array,) = store.get_many("one", [b"k" * 16])
         assert array is not None
@@ -383,11 +385,11 @@ def test_a_filled_store_is_read_where_nobody_may_write(tmp_path: Path, monkeypat
 
 
 def test_waiting_for_a_stopped_process_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_batches, "SILENCE", 0.0)
-    monkeypatch.setattr(_batches, "PATIENCE", 0.0)
+    monkeypatch.setattr(batches, "SILENCE", 0.0)
+    monkeypatch.setattr(batches, "PATIENCE", 0.0)
     clock = iter(range(1000))
-    monkeypatch.setattr(_batches.time, "monotonic", lambda: float(next(clock)) / 1000)
-    monkeypatch.setattr(_batches, "PATIENCE", 0.01)
+    monkeypatch.setattr(batches.time, "monotonic", lambda: float(next(clock)) / 1000)
+    monkeypatch.setattr(batches, "PATIENCE", 0.01)
     encoder = registry.find("encoders", "hashed_ngrams")()
     monkeypatch.setattr(Claims, "take", lambda self, keys: [] if self._claimed is not None else list(keys))
     with Store(tmp_path) as store, pytest.warns(PlaitWarning, match="waiting for 1 cells that another process"):
@@ -399,7 +401,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("plait.folders.os.fsync", full)
+    monkeypatch.setattr("plait.base.folders.os.fsync", full)
     with pytest.raises(OSError, match="model.json") as stopped:
         write_file(tmp_path / "model.json", b"x")
     assert stopped.value.filename == str(tmp_path / "model.json")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from plait import checks
 from plait.alignment.context import ContextFusion
+from plait.base import checks
+from plait.base.errors import ConfigError
 from plait.encoders.tabular import Tabular
-from plait.errors import ConfigError
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "3", None, 0, 9, math.nan])

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import FusionClassifier, FusionRegressor, schema
+from plait import FusionClassifier, FusionRegressor
+from plait.base.errors import PlaitError
 from plait.cli import main
-from plait.errors import PlaitError
+from plait.data import schema
 from plait.store import Store
 from study_tiny import study
 from study_tiny import table as rows

@@ -17,13 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait import FusionClassifier, schema, table
+from plait import FusionClassifier
+from plait.base.errors import PlaitWarning
+from plait.data import schema, table
+from plait.data.numbers import number_style
+from plait.data.parse import booleans, date_format, dates, numbers, zones
+from plait.data.rows import column_keys, merge_equal
+from plait.data.values import distinct, nulls, plain, text_of, texts
 from plait.encoders.tabular import Tabular
-from plait.errors import PlaitWarning
-from plait.rows import column_keys, merge_equal
-from plait.table._parse import booleans, date_format, dates, number_style, numbers, zones
-from plait.table._values import distinct, nulls, plain, text_of, texts
-from plait.workflow import fit_table
+from plait.workflow.fit import fit_table
 
 N = 80
 RNG = np.random.default_rng(0)

@@ -18,22 +18,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from plait import registry
+from plait.base import registry
+from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.cli import main
-from plait.conditions import Chain, Condition, parse
-from plait.conditions._cells import column_of
-from plait.conditions._noise import mix, power
-from plait.embedding import cell_key, embed
-from plait.embedding._batches import Encoding
+from plait.conditions.base import Condition
+from plait.conditions.cells import column_of
+from plait.conditions.chain import Chain
+from plait.conditions.noise import mix, power
+from plait.conditions.parse import parse
+from plait.data.media.blob import Blob
+from plait.data.media.changed import Changed
+from plait.data.media.images import image, pixels
+from plait.data.media.keys import cell_key
+from plait.data.media.sounds import audio, seconds
+from plait.data.media.videos import video
+from plait.data.modality import Modality, Schema
+from plait.encoders.batches import Encoding
+from plait.encoders.embed import embed
 from plait.encoders.logmel import LogMel
 from plait.encoders.pixel_statistics import PixelStatistics
 from plait.encoders.video_frames import VideoFrames
-from plait.errors import CellError, ConfigError, PlaitWarning, TableError
-from plait.estimators import FusionClassifier
-from plait.media import Blob, Changed, audio, image, pixels, seconds, video
-from plait.schema import Modality, Schema
+from plait.estimators.estimators import FusionClassifier
 from plait.store import Store
-from plait.testing import check_condition
+from plait.testing._conditions import check_condition
 
 RNG = np.random.default_rng(0)
 NAMES = registry.names("conditions")

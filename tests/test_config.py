@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from plait import config
-from plait.errors import ConfigError, MissingDependencyError, need
+from plait.base import config
+from plait.base.errors import ConfigError, MissingDependencyError, need
 
 
 @dataclasses.dataclass

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plait import registry
-from plait.errors import ConfigError
+from plait.base import registry
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
 from plait.networks.fusion import FusionNetwork, depth_number
 from plait.networks.linear import LinearNetwork
 from plait.testing import check_fusion, check_gradients, example_tokens
-from plait.tokens import Tokens
 
 OPERATORS = registry.names("fusion")
 

@@ -14,23 +14,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from plait import FusionClassifier, noise_grid
-from plait.branches import trained_weights
+from plait import FusionClassifier
+from plait.base.errors import CellError, ConfigError, TableError
+from plait.base.precision import fast_dtype
+from plait.base.tokens import Tokens
+from plait.branches.branches import trained_weights
+from plait.data.modality import Modality, Schema
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.errors import CellError, ConfigError, TableError
-from plait.network_choice import schema_for
-from plait.networks._conv_lstm_layer import ConvLSTMLayer
-from plait.networks._conv_lstm_naive import naive_outputs
-from plait.networks._conv_lstm_options import ConvLSTMOptions
-from plait.networks._conv_lstm_stack import Stack
-from plait.networks._conv_lstm_steps import Steps, lengths, pack
+from plait.evaluation import noise_grid
+from plait.evaluation.noise_grid import Grid
+from plait.networks.choice import schema_for
 from plait.networks.conv_lstm import _WORTH, ConvLSTM
-from plait.noise_grid import Grid
-from plait.precision import fast_dtype
-from plait.schema import Modality, Schema
+from plait.networks.conv_lstm_layer import ConvLSTMLayer
+from plait.networks.conv_lstm_stack import ConvLSTMOptions, Stack, Steps, lengths, pack
 from plait.testing import check_gradients
-from plait.tokens import Tokens
+from plait.testing.naive_conv_lstm import naive_outputs
 
 SIDE, CHANNELS, BINS, LONGEST = 6, 2, 5, 7
 LENGTHS = (7, 3, 0, 1, 5, 7)
@@ -673,8 +672,8 @@ def test_activations_over_time(fitted: FusionClassifier) -> None:
 
 def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from plait.report import conv_lstm_figures as figures
-    from plait.report import conv_lstm_samples
+    from plait.papers.early_fusion_conv_lstm import figures
+    from plait.papers.early_fusion_conv_lstm import samples as conv_lstm_samples
 
     rng = np.random.default_rng(0)
     levels = ((math.inf, 1.0, 0.5), (math.inf, 2.0))

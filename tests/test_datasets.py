@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import registry
-from plait import schema as plait_schema
-from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.base import registry
+from plait.base.errors import ConfigError, MissingDependencyError, TableError
+from plait.data import schema as plait_schema
+from plait.data.modality import Modality
 from plait.datasets._hearthstone import named, plain
 from plait.datasets.av_digits import AvDigits
+from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 from plait.datasets.hearthstone_cards import read_cards
 from plait.datasets.issues import cut_code
 from plait.datasets.movies import common_genres
 from plait.datasets.pokemon import male_percent
-from plait.errors import ConfigError, MissingDependencyError, TableError
-from plait.metrics import metrics
-from plait.schema import Modality
-from plait.tasks import TASKS
+from plait.metrics.base import metrics
+from plait.networks.tasks import TASKS
 
 NAMES = registry.names("datasets")
 

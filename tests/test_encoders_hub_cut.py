@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import FusionClassifier, load, precision, registry
+from plait import FusionClassifier, load
+from plait.base import precision, registry
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
 from plait.encoders import _hub, _hub_cut
-from plait.errors import ConfigError
-from plait.tokens import Tokens
 from test_encoders_hub import (
     PATCHES,
     PICTURES,

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plait import config, registry
-from plait.encoders._base import Encoder
-from plait.encoders._scratch_audio import frames_in, log_spectrogram
+from plait.base import config, registry
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.base.tokens import Tokens
+from plait.data.media.blob import Blob
 from plait.encoders._scratch_text import words
+from plait.encoders._sounds import frames_in, log_spectrogram
 from plait.encoders.spectrogram_cnn import FrameNorm
-from plait.errors import CellError, ConfigError, PlaitWarning, TableError
-from plait.media import Blob
 from plait.testing import check_gradients
-from plait.tokens import Tokens
 
 Labelled = tuple[list[Any], Tensor]
 

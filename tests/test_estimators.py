@@ -18,9 +18,9 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from plait import FusionClassifier, FusionRegressor, evaluate, explain, load
-from plait.conditions import parse
-from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
-from plait.schema import from_yaml, to_yaml
+from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
+from plait.conditions.parse import parse
+from plait.data.schema import from_yaml, to_yaml
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
 
@@ -162,7 +162,7 @@ def test_regression_in_its_own_unit() -> None:
 
 
 def test_a_remembered_table_is_encoded_once(fitted: FusionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plait import preparing
+    from plait.estimators import preparing
 
     frame, _ = table(seed=7)
     calls = []
@@ -209,7 +209,7 @@ def test_regressor_and_multilabel_survive_saving(tmp_path: Path) -> None:
 
 
 def test_another_encoder_is_refused_when_loading(fitted: FusionClassifier, tmp_path: Path) -> None:
-    from plait import folders
+    from plait.base import folders
 
     fitted.save(tmp_path / "m")
     path = tmp_path / "m" / "model.json"

@@ -10,11 +10,11 @@ import pytest
 from sklearn import metrics as sk
 
 from fake_model import FakeModel, fitted, schema, table
-from plait.baselines import ABOUT, baselines
-from plait.breakdown import UNKNOWN, confusion, distribution, per_class, points, reliability
-from plait.errors import ConfigError, ModelError, PlaitWarning, TableError
-from plait.evaluation import Evaluation, evaluate
-from plait.metrics import MAIN, metrics
+from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError
+from plait.evaluation.baselines import ABOUT, baselines
+from plait.evaluation.breakdown import UNKNOWN, confusion, distribution, per_class, points, reliability
+from plait.evaluation.evaluate import Evaluation, evaluate
+from plait.metrics.base import MAIN, metrics
 
 TASKS = ("classification", "multilabel", "regression")
 

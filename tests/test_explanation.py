@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from fake_model import FakeModel, fitted, schema, table
-from plait import shapley
-from plait.case import all_subsets
-from plait.errors import ConfigError
-from plait.evaluation import evaluate
-from plait.explanation import explain
-from plait.schema import absent
+from plait.base.errors import ConfigError
+from plait.data.schema import absent
+from plait.evaluation import shapley
+from plait.evaluation.case import all_subsets
+from plait.evaluation.evaluate import evaluate
+from plait.evaluation.explain import explain
 
 TASKS = ("classification", "multilabel", "regression")
 

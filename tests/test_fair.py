@@ -14,17 +14,18 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import FusionClassifier, FusionRegressor, load, schema
-from plait.baselines import Baseline, baselines, scaled
-from plait.crossfit import Members
-from plait.errors import ConfigError, PlaitWarning
-from plait.evaluation import evaluate
-from plait.explanation import explain
-from plait.inputs import Inputs
-from plait.leaks import leaks
+from plait import FusionClassifier, FusionRegressor, load
+from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.data import schema
+from plait.data.leaks import leaks
+from plait.evaluation.baselines import Baseline, baselines, scaled
+from plait.evaluation.evaluate import evaluate
+from plait.evaluation.explain import explain
 from plait.report.sentences import worth
-from plait.tokens import Tokens
-from plait.workflow import fit_table
+from plait.training.crossfit import Members
+from plait.workflow.fit import fit_table
 from study_tiny import study
 
 N = 80
@@ -253,7 +254,7 @@ def test_a_threshold_is_a_probability_and_for_several_labels(wrong: Any) -> None
 
 
 def test_a_model_without_thresholds_of_patterns_answers_as_before(tmp_path: Path) -> None:
-    from plait.mixture import Mixture
+    from plait.branches.mixture import Mixture
 
     x, y = several(100)
     model = FusionClassifier(**SEVERAL).fit(x, y)

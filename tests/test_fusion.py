@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from plait import registry
+from plait.base import registry
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 from plait.fusion._attention import Attend
-from plait.fusion._base import Fusion
 from plait.networks.fusion import FusionNetwork
 from plait.testing import check_fusion, check_gradients, example_tokens
-from plait.tokens import Tokens
 
 NAMES = registry.names("fusion")
 FEATURE = [name for name in NAMES if "feature" in registry.find("fusion", name).levels]

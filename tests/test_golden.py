@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from golden.make import answers, read
-from plait.table import read_table
+from plait.data.table import read_table
 
 FOLDERS = sorted(p.parent for p in (Path(__file__).parent / "golden").glob("*/*/expected.json"))
 

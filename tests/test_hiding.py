@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from plait.errors import ConfigError
-from plait.hiding import Hiding, for_modalities, hiding
+from plait.base.errors import ConfigError
+from plait.training.hiding import Hiding, for_modalities, hiding
 
 NAMES = ["image", "tabular", "text"]
 

@@ -17,9 +17,12 @@ import pandas as pd
 import pytest
 
 import plait
-from plait import FusionClassifier, persist, registry, schema
-from plait.errors import PlaitError
-from plait.table import read_table
+from plait import FusionClassifier
+from plait.base import registry
+from plait.base.errors import PlaitError
+from plait.data import schema
+from plait.data.table import read_table
+from plait.store import model_files
 
 ODD: tuple[Any, ...] = (
     None,
@@ -118,7 +121,7 @@ def rewritten(source: Path, place: Path, manifest: dict[str, Any], arrays: dict[
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(source, place)
     kept = {k: v for k, v in manifest.items() if k not in ("checksum", "weights")}
-    persist.write_model(place, kept, arrays, "# card\n")
+    model_files.write_model(place, kept, arrays, "# card\n")
     return place
 
 
@@ -127,7 +130,7 @@ TRIALS = 60
 
 def test_a_model_that_was_tampered_with_is_one_clear_line(model: Path, tmp_path: Path) -> None:
     """Seeded changes of the manifest and of the arrays: it loads and predicts, or says in one line what is wrong."""
-    manifest, arrays = persist.read_model(model)
+    manifest, arrays = model_files.read_model(model)
     frame, _ = table(8)
     draw = random.Random(0)
     traces = collections.Counter()
@@ -169,7 +172,7 @@ def test_a_manifest_that_is_none(text: str, model: Path, tmp_path: Path) -> None
 def test_nothing_is_written_where_a_strangers_model_says(
     key: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest, arrays = persist.read_model(model)
+    manifest, arrays = model_files.read_model(model)
     manifest["settings"][key] = str(tmp_path / "theirs")
     monkeypatch.setenv("PLAIT_STORE", str(tmp_path / "mine"))
     again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
@@ -195,7 +198,7 @@ def test_a_file_never_makes_the_network_be_asked(model: Path, tmp_path: Path, mo
     asked: list[Any] = []
     monkeypatch.setattr(hub.HfApi, "model_info", lambda *a, **k: asked.append(a))
     monkeypatch.setattr(hub, "snapshot_download", lambda *a, **k: asked.append(a))
-    manifest, arrays = persist.read_model(model)
+    manifest, arrays = model_files.read_model(model)
     for commit in (None, "0" * 40):
         options = {"model": "evil/tracker", "revision": commit, "prompt": "", "max_tokens": 0}
         manifest["encoders"]["text"] |= {"name": "sentence_transformer", "options": options, "state": {}}

@@ -13,23 +13,16 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor
-from plait import schema as schemas
+from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
-from plait.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
-from plait.inspection import (
-    alignment,
-    class_alignment,
-    compare_runs,
-    debiased_cka,
-    embeddings,
-    inspect,
-    linear_cka,
-    linear_probe,
-    project,
-    uniformity,
-)
-from plait.inspection.embeddings import ALL
-from plait.workflow import fit_table
+from plait.data import schema as schemas
+from plait.workflow.fit import fit_table
+from plait.workflow.inspection.compare import compare_runs
+from plait.workflow.inspection.embeddings import ALL, embeddings
+from plait.workflow.inspection.inspecting import inspect
+from plait.workflow.inspection.measures import alignment, class_alignment, debiased_cka, linear_cka, uniformity
+from plait.workflow.inspection.probe import linear_probe
+from plait.workflow.inspection.projection import project
 from refusing import refused
 from study_tiny import SCHEMA, table
 
@@ -250,8 +243,8 @@ def test_exported_embeddings_come_back(runs, tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.stack(stored["own"]), mine.x)
     assert list(stored["class"]) == list(frame["label"][stored["row"]])
     assert (stored["part"] == "test").sum() == len(frame) - found.rows.train
-    monkeypatch.setattr("plait.inspection.writing.find_spec", lambda name: None)
-    from plait.inspection.writing import write_embeddings
+    monkeypatch.setattr("plait.workflow.inspection.writing.find_spec", lambda name: None)
+    from plait.workflow.inspection.writing import write_embeddings
 
     write_embeddings(tmp_path / "npz", found.embeddings["frozen"], found.rows)
     with np.load(tmp_path / "npz" / "text.npz", allow_pickle=False) as archive:
@@ -330,8 +323,8 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     refused(capsys, "member 9", "inspect", runs["frozen"], "--member", "9", "--out", tmp_path / "o")
     refused(capsys, "no column 'who'", "inspect", runs["frozen"], "--group", "who", "--out", tmp_path / "o")
     place = shutil.copytree(runs["frozen"], tmp_path / "moved") / "model.json"
-    from plait.estimators import load
-    from plait.inspection.rows import table_of
+    from plait.estimators.estimators import load
+    from plait.workflow.inspection.rows import table_of
 
     model = load(place.parent)
     assert table_of(model) == runs["table"]

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors import numpy as safetensors
 
-from plait import kept_weights
-from plait.errors import PlaitWarning, StoreError
-from plait.kept_weights import Trained, found_or_made
+from plait.base.errors import PlaitWarning, StoreError
 from plait.store import Store
-from plait.tuning import kept as tunings
-from plait.tuning.settings import Tuning
+from plait.training import kept_weights
+from plait.training.finetuning import kept as tunings
+from plait.training.finetuning.settings import Tuning
+from plait.training.kept_weights import Trained, found_or_made
 
 NAME, KEY = "tests", b"k" * 16
 

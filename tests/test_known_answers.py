@@ -15,28 +15,26 @@ import torch
 from torch.nn import functional
 
 from plait import FusionClassifier, FusionRegressor
-from plait import crossfit as crossfitting
-from plait.assembly import Design, maker
-from plait.best_state import Best
-from plait.branches import Branches
-from plait.checkpoint import Checkpoint
-from plait.crossfit import crossfit, folds_of, prior
-from plait.errors import ConfigError, TableError
-from plait.hiding import Hiding
-from plait.inputs import Inputs
-from plait.labels import codes_of
-from plait.mixture import Mixture, comparable, patterns
-from plait.networks._block import Norm
-from plait.networks._dropout import Dropout, Masks
-from plait.networks._linear import Linear
+from plait.base.errors import ConfigError, TableError
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches.branches import Branches
+from plait.branches.mixture import Mixture, comparable, patterns
+from plait.data.labels import codes_of
+from plait.encoders.scale import Scaler
 from plait.networks.fusion import FusionNetwork, depth_number
+from plait.networks.layers import Dropout, Linear, Masks, Norm
 from plait.networks.linear import LinearNetwork
-from plait.optimiser import LIMIT, AdamW
-from plait.scaling import Scaler
-from plait.stacked import Stack
-from plait.tasks import Classification, Multilabel, Regression, Task, task_class
-from plait.tokens import Tokens
-from plait.train import Training, Watch, batch_edges, train
+from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
+from plait.training import crossfit as crossfitting
+from plait.training.best_state import Best
+from plait.training.checkpoint import Checkpoint
+from plait.training.crossfit import crossfit, folds_of, prior
+from plait.training.design import Design, maker
+from plait.training.hiding import Hiding
+from plait.training.loop import Training, Watch, batch_edges, train
+from plait.training.optimiser import LIMIT, AdamW
+from plait.training.stacked import Stack
 
 TWO = Classification((0, 1))
 #: One batch, nothing dropped: the first epoch's training loss is that of the weights as they were made.

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from plait import FusionClassifier, FusionRegressor, load
+from plait.base.errors import PlaitError, PlaitWarning, TableError
 from plait.cli import main
-from plait.errors import PlaitError, PlaitWarning, TableError
-from plait.evaluation import evaluate
-from plait.explanation import explain
-from plait.labels import codes_of, from_plain, label_array, to_plain, written_labels
+from plait.data.labels import codes_of, from_plain, label_array, to_plain, written_labels
+from plait.evaluation.evaluate import evaluate
+from plait.evaluation.explain import explain
 
 N = 60
 LATE = np.arange(N) >= 30
@@ -238,8 +238,9 @@ def test_a_model_of_the_command_line_is_judged_in_python_on_any_way_of_writing(
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("kind", ["0/1 with a hole", "bool", "text"])
 def test_the_same_labels_in_every_format_are_the_same_classes(kind: str, ending: str, tmp_path: Path) -> None:
-    from plait.table import read_table, write_table
-    from plait.targets import target_values, with_target
+    from plait.data.table import read_table
+    from plait.data.targets import target_values, with_target
+    from plait.data.write import write_table
 
     column = {
         "0/1 with a hole": pd.Series(LATE.astype(float)).where(np.arange(N) != 3),
@@ -355,8 +356,8 @@ def test_a_column_of_the_answers_name_is_not_overwritten(
 
 
 def test_explained_rows_are_numbered_as_in_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from plait import schema
-    from plait.workflow import fit_table
+    from plait.data import schema
+    from plait.workflow.fit import fit_table
 
     frame = features().assign(y=np.where(LATE, "u", "v"))
     frame.loc[[0, 7], "y"] = None
@@ -375,7 +376,7 @@ def test_explained_rows_are_numbered_as_in_the_table(tmp_path: Path, capsys: pyt
 
 
 def test_a_target_that_is_no_number_is_named_by_its_row_in_the_table() -> None:
-    from plait.targets import target_values, with_target
+    from plait.data.targets import target_values, with_target
 
     frame = pd.DataFrame({"y": [None, "1", "2", "much", "3"]})
     with pytest.warns(PlaitWarning, match="1 of 5 rows"):

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import schema, table
-from plait.errors import PlaitWarning
-from plait.leak_target import Keys, explained, told_rightly
-from plait.leaks import keys_of, leaks, warn
-from plait.schema import Modality, Schema
-from plait.schema._column import Column
+from plait.base.errors import PlaitWarning
+from plait.data import schema, table
+from plait.data.column import Column
+from plait.data.leaks import Keys, explained, keys_of, leaks, told_rightly, warn
+from plait.data.modality import Modality, Schema
 
 N = 600
 RNG = np.random.default_rng(0)

@@ -15,8 +15,12 @@ import pytest
 import soundfile
 from PIL import Image
 
-from plait.errors import CellError
-from plait.media import MAX_PIXELS, Blob, Changed, audio, image, seconds, video
+from plait.base.errors import CellError
+from plait.data.media.blob import Blob
+from plait.data.media.changed import Changed
+from plait.data.media.images import MAX_PIXELS, image
+from plait.data.media.sounds import audio, seconds
+from plait.data.media.videos import video
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)

@@ -22,14 +22,19 @@ import soundfile
 import torch
 from PIL import Image
 
-from plait import FusionClassifier, load, schema, table
+from plait import FusionClassifier, load
+from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.base.limits import Limit
+from plait.data import schema, table
+from plait.data.media.blob import Blob
+from plait.data.media.formats import kind_of_bytes, kind_of_name, known, readable
+from plait.data.media.given import given
+from plait.data.media.images import image
+from plait.data.media.sounds import audio
+from plait.data.media.videos import video
+from plait.data.modality import Modality
+from plait.data.rows import column_keys
 from plait.encoders.video_frames import VideoFrames
-from plait.errors import CellError, ConfigError, PlaitWarning, TableError
-from plait.limits import Limit
-from plait.media import Blob, audio, given, image, video
-from plait.media.formats import kind_of_bytes, kind_of_name, known, readable
-from plait.rows import column_keys
-from plait.schema import Modality
 
 N = 24
 RNG = np.random.default_rng(5)
@@ -410,7 +415,7 @@ def test_image_encoders_of_films_that_are_refused(told: Any, words: str) -> None
 
 
 def test_a_model_of_films_carries_the_image_encoder_of_a_folder(tmp_path: Path) -> None:
-    from plait.pretraining.command import pretrain
+    from plait.workflow.pretrain import pretrain
 
     pictures = pd.DataFrame({"image": column(PICTURES), "label": ["a", "b"] * (N // 2)})
     settings = {
@@ -569,7 +574,7 @@ def test_columns_that_only_look_like_media(cells: list[Any]) -> None:
 
 
 def test_noise_of_every_ending_is_found(tmp_path: Path) -> None:
-    from plait.conditions._clips import find_clips
+    from plait.conditions.noise import find_clips
 
     (tmp_path / "notes.txt").write_text("no sound")
     with pytest.raises(TableError, match="holds no sound"):

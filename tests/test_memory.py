@@ -6,7 +6,8 @@ import platform
 import numpy as np
 import pytest
 
-from plait.study.memory import give_back, resident_mb
+from plait.base.memory import give_back
+from plait.study.setting import resident_mb
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no freed pieces")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from plait.bootstrap import affordable, draws, interval, resample_metrics, resample_outputs
-from plait.errors import ConfigError, ModelError, TableError
-from plait.metrics import MAIN, METRICS, codes, inputs, measure, metrics
-from plait.metrics._ranks import auc, average_precision, median
+from plait.base.errors import ConfigError, ModelError, TableError
+from plait.metrics.base import MAIN, METRICS, auc, average_precision, median, metrics
+from plait.metrics.bootstrap import affordable, draws, interval, resample_metrics, resample_outputs
+from plait.metrics.inputs import codes, inputs, measure
 
 TASKS = ("classification", "multilabel", "regression")
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from plait.base.errors import ConfigError, TableError
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.errors import ConfigError, TableError
-from plait.noise_grid import Grid
-from plait.study import Results, Study, conditions, encoding, noise_grids, recipes
+from plait.evaluation.noise_grid import Grid
+from plait.papers.early_fusion_conv_lstm import noise_grids
+from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Seeds
+from plait.study import Results, Study, conditions, encoding, recipes
 from plait.study import models as study_models
-from plait.study.noise_grids import Design, Seeds
 from test_conv_lstm import SCHEMA, table
 
 MODALITIES = ("image", "audio")

@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import FusionClassifier, checks, config, registry
-from plait.aligner import ModalityAligner
-from plait.errors import ConfigError, PlaitError
-from plait.estimators import FusionEstimator
-from plait.fusion._base import resolve
-from plait.networks._conv_lstm_options import ConvLSTMOptions
-from plait.pretraining.pace import Thawing
-from plait.pretraining.settings import Pretraining
-from plait.setting_checks import check_settings, check_value
+from plait import FusionClassifier
+from plait.alignment.aligner import ModalityAligner
+from plait.base import checks, config, registry
+from plait.base.errors import ConfigError, PlaitError
+from plait.base.fusion import resolve
+from plait.estimators.estimators import FusionEstimator
+from plait.estimators.settings import check_settings, check_value
+from plait.networks.conv_lstm_stack import ConvLSTMOptions
 from plait.study import Study
-from plait.tuning.settings import Tuning
+from plait.training.finetuning.settings import Tuning
+from plait.training.pretraining.settings import Pretraining
+from plait.training.schedule import Thawing
 
 #: Options that are of another kind than numbers, flags or choices: names, mappings and folders, which their families read.
 OWNERS: dict[str, tuple[Any, Any]] = {
@@ -120,8 +121,8 @@ def test_what_is_usual_passes(family: str) -> None:
 
 
 def test_choices_are_those_that_there_are() -> None:
-    from plait.alignment._context import OPERATIONS
-    from plait.alignment._soft_targets import LOSSES
+    from plait.alignment.context import OPERATIONS
+    from plait.alignment.losses import LOSSES
     from plait.datasets.av_digits import WAYS
 
     told = {

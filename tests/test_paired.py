@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait.datasets._paired import Pairs, paired
-from plait.datasets.av_digits import AvDigits
-from plait.errors import ConfigError, TableError
-from plait.table import split
+from plait.base.errors import ConfigError, TableError
+from plait.data.split import split
+from plait.datasets.av_digits import AvDigits, Pairs, paired
 
 LEFT = ["b", "a", "b", "x", "a", None]
 RIGHT = ["a", "b", "y", "b", "b", float("nan")]

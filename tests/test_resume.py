@@ -17,11 +17,14 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from plait import FusionClassifier, FusionRegressor, checkpoint, load, tasks, workflow
-from plait.errors import ConfigError, PlaitError, PlaitWarning
-from plait.networks._dropout import Masks
-from plait.precision import device_of
-from plait.schema import Modality, Schema
+from plait import FusionClassifier, FusionRegressor, load
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning
+from plait.base.precision import device_of
+from plait.data.modality import Modality, Schema
+from plait.networks import tasks
+from plait.networks.layers import Masks
+from plait.training import checkpoint
+from plait.workflow import fit as workflow
 
 ROWS = 90
 STACKED: dict[str, Any] = {"epochs": 4, "members": 4, "width": 8}

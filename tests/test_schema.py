@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait import schema, table
-from plait.errors import ConfigError, PlaitWarning, TableError
-from plait.schema import Modality, Schema
-from plait.schema._names import distinct_names, name_problem
+from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.data import schema, table
+from plait.data.modality import Modality, Schema, distinct_names, name_problem
 
 N = 60
 RNG = np.random.default_rng(0)

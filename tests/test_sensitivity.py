@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import schema as schemas
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
-from plait.errors import ConfigError, PlaitError, PlaitWarning, TableError
-from plait.sensitivity import read_ranges, read_regimes
-from plait.sensitivity import search as searching
-from plait.sensitivity.file import read_search, rows_of
-from plait.sensitivity.journal import Journal, cut_torn
-from plait.sensitivity.objective import Objective, Score, placed
-from plait.sensitivity.regimes import schema_for
-from plait.sensitivity.result import budgets
-from plait.sensitivity.search import sensitivity
+from plait.data import schema as schemas
+from plait.study.search import search as searching
+from plait.study.search.file import read_search, rows_of
+from plait.study.search.objective import Objective, Score, placed
+from plait.study.search.ranges import read_ranges
+from plait.study.search.regimes import read_regimes, schema_for
+from plait.study.search.result import budgets
+from plait.study.search.search import Journal, cut_torn, sensitivity
 from refusing import refused
 from study_tiny import SCHEMA, table
 
@@ -156,9 +155,9 @@ def test_budgets_by_hand():
 def test_a_search_judges_on_rows_it_did_not_fit(tmp_path, monkeypatch):
     fitted: list[pd.DataFrame] = []
     judged: list[pd.DataFrame] = []
-    from plait import workflow
-    from plait.estimators import FusionClassifier
-    from plait.sensitivity import objective
+    from plait.estimators.estimators import FusionClassifier
+    from plait.study.search import objective
+    from plait.workflow import fit as workflow
 
     fit, gather = FusionClassifier.fit, objective.gather
     monkeypatch.setattr(FusionClassifier, "fit", lambda s, x, y, **k: (fitted.append(x), fit(s, x, y, **k))[1])

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from plait import stacked_branch
-from plait.assembly import Design, maker
-from plait.branches import Branches
-from plait.crossfit import folds_of
-from plait.hiding import Hiding
-from plait.inputs import Inputs
-from plait.networks._dropout import Masks
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches import stacked
+from plait.branches.branches import Branches
+from plait.branches.stacked import Best, StackedBranch
 from plait.networks.fusion import FusionNetwork
+from plait.networks.layers import Masks
 from plait.networks.linear import LinearNetwork
-from plait.stacked import Stack, stackable
-from plait.stacked_branch import Best, StackedBranch
-from plait.tasks import Classification, Multilabel, Regression, Task
-from plait.tokens import Tokens
-from plait.train import Training, train
+from plait.networks.tasks import Classification, Multilabel, Regression, Task
+from plait.training.crossfit import folds_of
+from plait.training.design import Design, maker
+from plait.training.hiding import Hiding
+from plait.training.loop import Training, train
+from plait.training.stacked import Stack, stackable
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
 SETTINGS = Training(
@@ -199,7 +199,7 @@ def test_members_are_stacked_up_to_a_size_and_from_two_rows_on(size: int, togeth
 def test_products_of_4096_weights_on_are_in_bf16_where_there_is_such_a_product(
     width: int, dtype: str, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stacked_branch, "fast_dtype", lambda device: getattr(torch, dtype))
+    monkeypatch.setattr(stacked, "fast_dtype", lambda device: getattr(torch, dtype))
     torch.manual_seed(0)
     networks = [LinearNetwork({"a": 64}, width) for _ in range(2)]
     for network in networks:

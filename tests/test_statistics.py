@@ -9,34 +9,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from plait.errors import ConfigError
-from plait.metrics import measure, metrics
-from plait.study.statistics import (
-    cliffs_delta,
-    cohens_d,
-    compare,
-    critical_difference,
-    crossed_t,
-    default_margin,
-    holm,
-    in_words,
-    least_p,
-    mcnemar,
-    permutation,
-    rank,
-    rank_variants,
-    resampled_t,
-    seeds_needed,
-    summarise,
-    tost,
-    verdict,
-    wilcoxon,
-)
+from plait.base.errors import ConfigError
+from plait.metrics.base import metrics
+from plait.metrics.inputs import measure
 from plait.study.statistics.claims import check_claims
-from plait.study.statistics.paired import family_variance
-from plait.study.statistics.power import chance
+from plait.study.statistics.compare import compare
+from plait.study.statistics.effects import cliffs_delta, cohens_d, holm, mcnemar
+from plait.study.statistics.equivalence import default_margin, tost
+from plait.study.statistics.paired import crossed_t, family_variance, least_p, permutation, resampled_t, wilcoxon
+from plait.study.statistics.power import chance, seeds_needed
+from plait.study.statistics.ranks import critical_difference, rank, rank_variants
 from plait.study.statistics.resampling import Resampler, seed_weights, two_level
 from plait.study.statistics.scores import headline, metric_of, scores
+from plait.study.statistics.summary import summarise
+from plait.study.statistics.words import in_words, verdict
 from study_results import Plan, study
 
 GOOD = {"good": 1.4, "twin": 1.4, "fair": 1.0, "poor": 0.2}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plait.errors import ConfigError
+from plait.base.errors import ConfigError
 from plait.study import Study, recipes
 from plait.study.reading import read_spec
 from study_tiny import SCHEMA, TOLD, study, table

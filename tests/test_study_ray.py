@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from plait.features import Featurizer
+from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from study_tiny import study, values
 

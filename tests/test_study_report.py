@@ -15,20 +15,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait.errors import ConfigError, MissingDependencyError, PlaitError
-from plait.report.study import write_study_report
+from plait.base.errors import ConfigError, MissingDependencyError, PlaitError
+from plait.study.report.page import write_study_report
 from study_results import Plan, study
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from plait.report.figures._canvas import COLOURS
-from plait.report.figures.study_cost import front
-from plait.report.figures.study_intervals import differences_figure, scores_figure
-from plait.report.figures.study_ranks import ranks_figure
-from plait.report.study_markdown import plain
-from plait.report.study_names import brief
-from plait.study.statistics import rank, summarise
+from plait.base.markdown import plain
+from plait.report.figures.canvas import COLOURS
+from plait.report.names import brief
+from plait.study.report.cost_figure import front
+from plait.study.report.intervals_figure import differences_figure, scores_figure
+from plait.study.report.ranks_figure import ranks_figure
+from plait.study.statistics.ranks import rank
+from plait.study.statistics.summary import summarise
 from test_report import EVIL, SVG_TAGS, Page, check_alone
 
 FUSIONS = ("concat", "gated", "product")
@@ -384,7 +385,7 @@ def test_forty_variants_stay_readable_and_small(tmp_path):
 
 
 def test_figures_beyond_the_room_stay_beside_the_page(tmp_path, monkeypatch):
-    monkeypatch.setattr("plait.report.study.ROOM", 6_000)
+    monkeypatch.setattr("plait.study.report.page.ROOM", 6_000)
     page = write_study_report(small(tmp_path / "made"), tmp_path, resamples=20)
     text = page.read_text("utf-8")
     assert "left beside the page" in text

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 from plait.study import Results, Study, folder
 from plait.study.engine import Event, Inline
 from plait.study.engine_local import Local

@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from plait import FusionClassifier
-from plait.baselines import Baseline
-from plait.conditions import parse
-from plait.errors import TableError
-from plait.inputs import Inputs
+from plait.base.errors import TableError
+from plait.base.inputs import Inputs
+from plait.conditions.parse import parse
+from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.execute import Executor
 from plait.study.judging import assembled, every
+from plait.study.runner import Schedule
 from plait.study.runs import Run
-from plait.study.schedule import Schedule
 from plait.study.setting import Setting
 from plait.study.spec import SplitSpec
 from plait.study.tables import StudyTable

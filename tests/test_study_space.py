@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.errors import ConfigError
-from plait.schema import from_dict
+from plait.data.schema import from_dict
 from plait.study import Results, Study, space_rows
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
@@ -270,7 +270,7 @@ def test_differences_over_folds(images: Results) -> None:
 def test_the_report_has_tables_and_curves(images: Results, text: Results, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    from plait.report.study import write_study_report
+    from plait.study.report.page import write_study_report
 
     page = write_study_report(images, tmp_path / "images").read_text(encoding="utf-8")
     assert "Retrieval" in page
@@ -286,7 +286,7 @@ def test_the_report_has_tables_and_curves(images: Results, text: Results, tmp_pa
 
 def test_a_report_of_nothing(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
-    from plait.report.study import write_study_report
+    from plait.study.report.page import write_study_report
 
     empty = study(IMAGES, root).run(tmp_path / "out", engine="inline", store="none", only=[])
     assert empty.summary().empty

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import table
-from plait.errors import CellError, PlaitWarning, TableError
-from plait.limits import MEMBER_BYTES
-from plait.rows import merge_equal
-from plait.schema import Modality
-from plait.table._archive import Archive
-from plait.table._parse import booleans, date_format, dates, number_style, numbers
-from plait.table._split import strata_of
-from plait.table._values import items_of, nulls, text_of, texts
+from plait.base.errors import CellError, PlaitWarning, TableError
+from plait.base.limits import MEMBER_BYTES
+from plait.data import table
+from plait.data.archive import Archive
+from plait.data.modality import Modality
+from plait.data.numbers import number_style
+from plait.data.parse import booleans, date_format, dates, numbers
+from plait.data.rows import merge_equal
+from plait.data.split import strata_of
+from plait.data.values import items_of, nulls, text_of, texts
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

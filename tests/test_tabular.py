@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import registry, schema, table
+from plait.base import registry
+from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.data import schema, table
 from plait.encoders._tabular_numbers import robust_scale, soft_clip
 from plait.encoders.tabular import Tabular
-from plait.errors import ConfigError, PlaitWarning, TableError
 
 N = 120
 RNG = np.random.default_rng(0)

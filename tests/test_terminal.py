@@ -23,9 +23,10 @@ import pytest
 import typer
 import yaml
 
-from plait import progress
-from plait.cli import app, main
-from plait.workflow import fit_table
+from plait.base import progress
+from plait.cli import main
+from plait.cli.app import app
+from plait.workflow.fit import fit_table
 from study_tiny import TOLD, study
 
 pexpect = pytest.importorskip("pexpect")
@@ -124,7 +125,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = _engine_of_launch()
     monkeypatch.setattr("plait.study.launch._engine", lambda engine, *rest: usual("inline", *rest))
     monkeypatch.setattr("plait.datasets.hearthstone_cards.HearthstoneCards.load", _some_cards)
-    monkeypatch.setattr("plait.workflow.fit_table", _quick_fit)
+    monkeypatch.setattr("plait.workflow.fit.fit_table", _quick_fit)
 
 
 def _few(*told: Any) -> list[Any]:
@@ -147,7 +148,7 @@ def _quick_fit(frame: Any, found: Any, settings: Any, **told: Any) -> Any:
 def _some_cards(self: Any) -> Any:
     from types import SimpleNamespace
 
-    from plait import schema
+    from plait.data import schema
 
     frame = workshop_table()
     return SimpleNamespace(frame=frame, schemas={"cardClass": schema.infer(frame, target="label")})

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from plait.assembly import Design, maker, sources_of
-from plait.branches import trained_weights
-from plait.crossfit import Members, crossfit, folds_of, prior
-from plait.errors import ConfigError, PlaitError
-from plait.hiding import Hiding
-from plait.inputs import Inputs
-from plait.mixture import Mixture, patterns
-from plait.optimiser import AdamW
-from plait.scaling import Scaler
-from plait.tasks import Classification, Multilabel, Regression, Task, restore
-from plait.tokens import Tokens
-from plait.train import Training, train
+from plait.base.errors import ConfigError, PlaitError
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches.branches import trained_weights
+from plait.branches.mixture import Mixture, patterns
+from plait.encoders.scale import Scaler
+from plait.networks.tasks import Classification, Multilabel, Regression, Task, restore
+from plait.training.crossfit import Members, crossfit, folds_of, prior
+from plait.training.design import Design, maker, sources_of
+from plait.training.hiding import Hiding
+from plait.training.loop import Training, train
+from plait.training.optimiser import AdamW
 
 TRAINING = Training(
     epochs=25,

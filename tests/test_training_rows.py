@@ -6,16 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plait import training_rows
-from plait.assembly import Design, maker
-from plait.branches import Branches
-from plait.inputs import Inputs
-from plait.networks import _block
-from plait.networks._block import Block
-from plait.networks._dropout import Dropout, Masks
-from plait.optimiser import clip
-from plait.tokens import Tokens
-from plait.training_rows import TrainingRows, narrowed
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches.branches import Branches
+from plait.networks import layers
+from plait.networks.layers import Block, Dropout, Masks
+from plait.training import best_state
+from plait.training.best_state import TrainingRows, narrowed
+from plait.training.design import Design, maker
+from plait.training.optimiser import clip
 
 WIDE = 200
 
@@ -35,7 +34,7 @@ def model_of(fusion: str = "concat", depth: str = "early", width: int = 64) -> B
 
 @pytest.fixture(autouse=True)
 def a_processor_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (training_rows, _block):
+    for module in (best_state, layers):
         monkeypatch.setattr(module, "fast_dtype", lambda device="cpu": torch.bfloat16)
 
 

@@ -12,23 +12,24 @@ import pandas as pd
 import pytest
 import torch
 
-from plait import FusionClassifier, FusionRegressor, load, registry
-from plait.embedding._column import Column
+from plait import FusionClassifier, FusionRegressor, load
+from plait.base import registry
+from plait.base.encoder import Cut
+from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
+from plait.base.tokens import Tokens
+from plait.data.media.keys import cell_key
+from plait.data.modality import Modality, Schema
 from plait.encoders import _efficientnet_lite, _minilm
-from plait.encoders._cut import Cut
-from plait.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
-from plait.media.keys import cell_key
-from plait.schema import Modality, Schema
-from plait.tasks import Classification
-from plait.tokens import Tokens
-from plait.tuning import learn as learning
-from plait.tuning import lora, single
-from plait.tuning.adapted import Adapted
-from plait.tuning.folds import dealt, together, validation_part
-from plait.tuning.learn import Rows, learn
-from plait.tuning.settings import Tuning, tunings
-from plait.tuning.states import States, batches, embedded
-from plait.tuning.tuned import Tuned, as_stored
+from plait.encoders.embed import Column
+from plait.networks.tasks import Classification
+from plait.training.finetuning import learn as learning
+from plait.training.finetuning import lora, single
+from plait.training.finetuning.learn import Rows, learn
+from plait.training.finetuning.lora import Adapted
+from plait.training.finetuning.settings import Tuning, tunings
+from plait.training.finetuning.single import dealt, together, validation_part
+from plait.training.finetuning.states import States, batches, embedded
+from plait.training.finetuning.tuned import Tuned, as_stored
 from tiny_tunable import WIDTH, Tiny
 
 QUICK: dict[str, Any] = {"epochs": 3, "members": 2, "width": 8, "branches": ("linear",), "progress": False}
@@ -374,9 +375,9 @@ def test_round_trip_without_peft(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     fresh = table(20, seed=5)[0]
     expected = fitted.predict_proba(fresh)
     folder = fitted.save(tmp_path / "model")
-    import plait.errors
+    import plait.base.errors
 
-    monkeypatch.setattr(plait.errors, "need", lambda *a: pytest.fail("peft is not needed to predict"))
+    monkeypatch.setattr(plait.base.errors, "need", lambda *a: pytest.fail("peft is not needed to predict"))
     monkeypatch.setattr(lora, "need", lambda *a: pytest.fail("peft is not needed to predict"))
     back = load(folder)
     back.store = "none"

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor
+from plait.base.errors import ConfigError, TableError
+from plait.base.markdown import cell, plain
 from plait.cli import main
-from plait.cli._print import show_command
+from plait.cli.options import show_command
 from plait.cli.use import formulas
-from plait.errors import ConfigError, TableError
-from plait.evaluation import evaluate
-from plait.explanation import explain
+from plait.evaluation.evaluate import evaluate
+from plait.evaluation.explain import explain
 from plait.report import sentences
-from plait.report.study_markdown import cell, plain
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 2, "members": 1, "width": 8, "branches": ("joint",)}
 MODALITIES = {"text": {"kind": "text", "columns": ["story"]}, "tabular": {"kind": "tabular", "columns": ["size"]}}
@@ -179,7 +179,7 @@ def test_the_kept_epoch_counts_from_one() -> None:
 
 def test_an_interval_is_never_cut_off() -> None:
     pytest.importorskip("matplotlib")
-    from plait.report.figures.headline import headline_figure
+    from plait.report.figures.fit import headline_figure
 
     class Wide(Told):
         task, main_metric = "regression", "r2"
@@ -198,7 +198,7 @@ def test_an_interval_is_never_cut_off() -> None:
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 3e7])
 def test_axes_are_plain_numbers(scale: float) -> None:
     pytest.importorskip("matplotlib")
-    from plait.report.figures.calibration import values_figure
+    from plait.report.figures.fit import values_figure
 
     points: Any = SimpleNamespace(points=[[scale * v, scale * (v + 0.1)] for v in (0.0, 1.0, 2.5)])
     (ax,) = values_figure(points).axes

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._base import Encoder
-from plait.encoders._cut import Cut
-from plait.errors import CellError
-from plait.tokens import Tokens
+from plait.base.encoder import Cut, Encoder
+from plait.base.errors import CellError
+from plait.base.tokens import Tokens
 
 WIDTH, LAYERS = 16, 3
 

@@ -8,44 +8,65 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from plait.version import __version__ as __version__
+from plait.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from plait.aligner import ModalityAligner
-    from plait.conditions import Condition
-    from plait.encoders._base import Encoder
-    from plait.errors import PlaitError, PlaitWarning
-    from plait.estimators import FusionClassifier, FusionRegressor, load
-    from plait.evaluation import evaluate
-    from plait.explanation import explain
-    from plait.fusion._base import Fusion
-    from plait.registry import register
-    from plait.schema import Modality, Schema
+    from plait.alignment.aligner import ModalityAligner
+    from plait.base.encoder import Cells, Encoder
+    from plait.base.errors import PlaitError, PlaitWarning
+    from plait.base.fusion import Fusion
+    from plait.base.registry import register
+    from plait.base.tokens import Tokens
+    from plait.conditions.base import Condition
+    from plait.data import schema
+    from plait.data.modality import Modality, Schema
+    from plait.data.schema import infer as infer_schema
+    from plait.data.table import read_table
+    from plait.estimators.estimators import FusionClassifier, FusionRegressor, load
+    from plait.evaluation.evaluate import evaluate
+    from plait.evaluation.explain import explain
     from plait.store import Store
-    from plait.table import read_table
-    from plait.workflow import fit_table
+    from plait.study.advice import advise
+    from plait.study.results import Results
+    from plait.study.search.search import sensitivity as search
+    from plait.study.study import Study
+    from plait.workflow.fit import fit_table
+    from plait.workflow.inspection.inspecting import inspect
+    from plait.workflow.pretrain import pretrain
 
+#: Public name -> module, and the name there where it is another one.
 _HOME = {
-    "Condition": "conditions",
-    "Encoder": "encoders._base",
-    "Fusion": "fusion._base",
-    "FusionClassifier": "estimators",
-    "FusionRegressor": "estimators",
-    "Modality": "schema",
-    "ModalityAligner": "aligner",
-    "PlaitError": "errors",
-    "PlaitWarning": "errors",
-    "Schema": "schema",
+    "Cells": "base.encoder",
+    "Condition": "conditions.base",
+    "Encoder": "base.encoder",
+    "Fusion": "base.fusion",
+    "FusionClassifier": "estimators.estimators",
+    "FusionRegressor": "estimators.estimators",
+    "Modality": "data.modality",
+    "ModalityAligner": "alignment.aligner",
+    "PlaitError": "base.errors",
+    "PlaitWarning": "base.errors",
+    "Results": "study.results",
+    "Schema": "data.modality",
     "Store": "store",
-    "evaluate": "evaluation",
-    "explain": "explanation",
-    "fit_table": "workflow",
-    "load": "estimators",
-    "read_table": "table",
-    "register": "registry",
+    "Study": "study.study",
+    "Tokens": "base.tokens",
+    "advise": "study.advice",
+    "evaluate": "evaluation.evaluate",
+    "explain": "evaluation.explain",
+    "fit_table": "workflow.fit",
+    "infer_schema": "data.schema:infer",
+    "inspect": "workflow.inspection.inspecting",
+    "load": "estimators.estimators",
+    "pretrain": "workflow.pretrain",
+    "read_table": "data.table",
+    "register": "base.registry",
+    "schema": "data.schema:",
+    "search": "study.search.search:sensitivity",
 }
 
 __all__ = [
+    "Cells",
     "Condition",
     "Encoder",
     "Fusion",
@@ -55,14 +76,23 @@ __all__ = [
     "ModalityAligner",
     "PlaitError",
     "PlaitWarning",
+    "Results",
     "Schema",
     "Store",
+    "Study",
+    "Tokens",
+    "advise",
     "evaluate",
     "explain",
     "fit_table",
+    "infer_schema",
+    "inspect",
     "load",
+    "pretrain",
     "read_table",
     "register",
+    "schema",
+    "search",
 ]
 
 
@@ -70,7 +100,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name from where it lives."""
     if name not in _HOME:
         raise AttributeError(f"module 'plait' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"plait.{_HOME[name]}"), name)
+    place, colon, other = _HOME[name].partition(":")
+    module = importlib.import_module(f"plait.{place}")
+    return module if colon and not other else getattr(module, other or name)
 
 
 def __dir__() -> list[str]:

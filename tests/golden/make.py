@@ -20,7 +20,7 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, FusionRegressor, ModalityAligner
-from plait.table import read_table
+from plait.data.table import read_table
 
 ROWS = 48
 SMALL: dict[str, Any] = {"store": "none", "progress": False, "members": 2, "epochs": 3, "width": 6, "components": 8}

@@ -1,1 +1,20 @@
-"""Contrastive stages, one file each: they pull modalities towards each other over frozen features."""
+"""Alignment: stages that pull modalities towards each other, one file each; before a fit, or as a space of its own."""
+
+#: Modules that are no variants.
+SHARED = (
+    "aligner",
+    "base",
+    "cells",
+    "enhancement",
+    "file",
+    "gradients",
+    "index",
+    "joint",
+    "learned",
+    "losses",
+    "make",
+    "network",
+    "pairs",
+    "prompts",
+    "solved",
+)

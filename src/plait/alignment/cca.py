@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.alignment._network import AlignmentNetwork
-from plait.alignment._pairs import Pairs
-from plait.alignment._solved import LinearMaps, Solved
-from plait.checks import Count, NonNegative, Positive
-from plait.errors import TableError
+from plait.alignment.network import AlignmentNetwork
+from plait.alignment.pairs import Pairs
+from plait.alignment.solved import LinearMaps, Solved
+from plait.base.checks import Count, NonNegative, Positive
+from plait.base.errors import TableError
 
 #: Directions of all modalities together that more than two are joined by: an eigenproblem of this size takes a second or two.
 #: What is left out varies least, and the penalty keeps all but a few hundredths of it out anyway.

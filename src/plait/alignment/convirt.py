@@ -9,12 +9,12 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plait.alignment._network import AlignmentNetwork, Temperature, head
-from plait.alignment._pairs import Batch
-from plait.alignment._shared import Shared
-from plait.checks import MOST, Count, Part, Positive, Within
-from plait.encoders._base import Encoder
-from plait.tokens import Tokens
+from plait.alignment.learned import Shared
+from plait.alignment.network import AlignmentNetwork, Temperature, head
+from plait.alignment.pairs import Batch
+from plait.base.checks import MOST, Count, Part, Positive, Within
+from plait.base.encoder import Encoder
+from plait.base.tokens import Tokens
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

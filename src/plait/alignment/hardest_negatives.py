@@ -8,15 +8,15 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from plait.alignment._learned import Learned
-from plait.alignment._losses import Contrast
-from plait.alignment._losses import HardestNegatives as Loss
-from plait.alignment._network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork, Side, Temperature
-from plait.alignment._pairs import Batch
-from plait.alignment._projector import Projector
-from plait.checks import Count, Part, Positive, Width, Within
-from plait.encoders._base import Encoder
-from plait.errors import ConfigError, nearest
+from plait.alignment.learned import Learned
+from plait.alignment.losses import Contrast
+from plait.alignment.losses import HardestNegatives as Loss
+from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork, Side, Temperature
+from plait.alignment.pairs import Batch
+from plait.base.checks import Count, Part, Positive, Width, Within
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, nearest
+from plait.networks.layers import Dropout
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -35,7 +35,7 @@ class HardestNegatives(Learned):
         epsilon: added to the denominator.
         dropout: in the projector.
 
-    Formula: z = W x + dropout(tanh(W x)); the loss is that of ``plait.alignment._losses.HardestNegatives``, averaged over
+    Formula: z = W x + dropout(tanh(W x)); the loss is that of ``plait.alignment.losses.HardestNegatives``, averaged over
         anchors.
     Shape: (B, D) in, (B, width) out; anchors come out centred.
     Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.2. Centring the anchors is ours.
@@ -145,3 +145,24 @@ class _Enhancement(FrozenNetwork):
         if place not in self.faces:
             return None
         return self.faces[place]
+
+
+class Projector(nn.Module):
+    """A linear map, tanh and dropout, added to the linear map.
+
+    Formula: p = W x + b; z = p + dropout(tanh(p)).
+    Shape: (B, D) in, (B, width) out.
+    Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.2.
+    """
+
+    def __init__(self, dim: int, width: int, dropout: float) -> None:
+        """From features of width ``dim``."""
+        super().__init__()
+        self.linear = nn.Linear(dim, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width)."""
+        projected = self.linear(x)
+        out: Tensor = projected + self.dropout(projected.tanh())
+        return out

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from plait.alignment._network import AlignmentNetwork, FrozenNetwork, Temperature, head
-from plait.alignment._pairs import Batch
-from plait.alignment._shared import Shared
+from plait.alignment.learned import Shared
+from plait.alignment.network import AlignmentNetwork, FrozenNetwork, Temperature, head
+from plait.alignment.pairs import Batch
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

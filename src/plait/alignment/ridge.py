@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plait.alignment._solved import Towards
-from plait.checks import Positive
+from plait.alignment.solved import Towards
+from plait.base.checks import Positive
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

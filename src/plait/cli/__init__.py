@@ -16,8 +16,8 @@ from typing import Any
 
 import typer
 
-from plait.cli._app import Interrupted, app
-from plait.errors import PlaitError, PlaitWarning
+from plait.base.errors import PlaitError, PlaitWarning
+from plait.cli.app import Interrupted, app
 
 __all__ = ["app", "main"]
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_text
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_text
 
 
 @app.command()
@@ -36,12 +36,12 @@ def advise(
     json: o.Json = False,
 ) -> None:
     """Race designs on a table and say in ten lines how to fuse it, with the evidence; killed, it carries on."""
-    from plait import persist
-    from plait import schema as schemas
-    from plait.folders import claim_folder
+    from plait.base.folders import claim_folder
+    from plait.data import schema as schemas
+    from plait.data.table import read_table
+    from plait.store import model_files
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
-    from plait.table import read_table
 
     frame = read_table(table, encoding)
     found, from_file = o.read_schema(frame, schema, target, task, root, table)
@@ -49,7 +49,7 @@ def advise(
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{found.target}"
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
         claim_folder(folder, ["schema.yaml"])
-    persist.write_file(folder / "schema.yaml", schemas.to_yaml(found).encode())
+    model_files.write_file(folder / "schema.yaml", schemas.to_yaml(found).encode())
     data = {"table": str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
     given = race(
         data,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_command, show_json, show_table
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.aligner import ModalityAligner
+    from plait.alignment.aligner import ModalityAligner
 
 Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.", show_default=False)]
 Among = Annotated[
@@ -32,8 +32,8 @@ def _opened(
     strict: o.Strict = False,
     encoding: o.Encoding = None,
 ) -> tuple[ModalityAligner, pd.DataFrame]:
-    from plait.aligner import ModalityAligner
-    from plait.table import read_table
+    from plait.alignment.aligner import ModalityAligner
+    from plait.data.table import read_table
 
     model = ModalityAligner.load(aligner)
     model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
@@ -87,10 +87,10 @@ def align(
     json: o.Json = False,
 ) -> None:
     """Bring two or more modalities of a table into one space, and save it; each row shows one thing."""
-    from plait import config
-    from plait.aligner import ModalityAligner
-    from plait.folders import check_folder
-    from plait.table import read_table
+    from plait.alignment.aligner import ModalityAligner
+    from plait.base import config
+    from plait.base.folders import check_folder
+    from plait.data.table import read_table
 
     check_folder(out)
     frame = read_table(table, encoding)
@@ -181,8 +181,8 @@ def classify(
     import numpy as np
     import pandas as pd
 
-    from plait.aligner._prompts import TEMPLATES
-    from plait.table import printable, write_table
+    from plait.alignment.prompts import TEMPLATES
+    from plait.data.write import printable, write_table
 
     name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name
@@ -200,7 +200,7 @@ def classify(
 
 
 def _query(told: str) -> tuple[str, str]:
-    from plait.errors import ConfigError
+    from plait.base.errors import ConfigError
 
     name, sign, cell = told.partition("=")
     if not sign or not name or not cell:
@@ -210,7 +210,7 @@ def _query(told: str) -> tuple[str, str]:
 
 def _among(fitted: ModalityAligner, frame: pd.DataFrame, told: str | None, avoid: set[str]) -> str:
     """The modality of the table that is meant: the one told, or the only one that is there and not asked with."""
-    from plait.errors import ConfigError, nearest
+    from plait.base.errors import ConfigError, nearest
 
     names = fitted.modality_names_
     if told is not None:
@@ -224,7 +224,7 @@ def _among(fitted: ModalityAligner, frame: pd.DataFrame, told: str | None, avoid
 
 
 def _shown(frame: pd.DataFrame, told: Sequence[str] | None) -> list[str]:
-    from plait.errors import TableError, nearest
+    from plait.base.errors import TableError, nearest
 
     for column in told or ():
         if column not in frame.columns:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_table
-from plait.progress import step
+from plait.base.progress import step
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table
 
 _Several = list[str] | None
 
@@ -37,7 +37,7 @@ def curves(
     json: o.Json = False,
 ) -> None:
     """Draw learning curves of one or many trainings side by side (scores need record_epochs; losses are always kept)."""
-    from plait.records import curves as drawing
+    from plait.report import curves as drawing
 
     step("draw curves")
     found = drawing.gather(runs, stage)

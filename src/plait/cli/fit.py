@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_command, show_json, show_table, show_text
-from plait.progress import step
+from plait.base.progress import step
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_command, show_json, show_table, show_text
 
 if TYPE_CHECKING:
-    from plait.workflow import Outcome
+    from plait.workflow.fit import Outcome
 
 
 @app.command()
@@ -54,8 +54,8 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
-    from plait.table import read_table
-    from plait.workflow import fit_table
+    from plait.data.table import read_table
+    from plait.workflow.fit import fit_table
 
     frame = read_table(table, encoding)
     found, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
@@ -102,11 +102,11 @@ def demo(
     json: o.Json = False,
 ) -> None:
     """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
+    from plait.base.errors import ConfigError, nearest
+    from plait.base.folders import check_folder, claim_folder
+    from plait.data.write import write_table
     from plait.datasets.hearthstone_cards import HearthstoneCards
-    from plait.errors import ConfigError, nearest
-    from plait.folders import check_folder, claim_folder
-    from plait.table import write_table
-    from plait.workflow import fit_table
+    from plait.workflow.fit import fit_table
 
     step("read the cards")
     loaded = HearthstoneCards().load()

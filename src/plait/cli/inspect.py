@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_table
-from plait.progress import step
+from plait.base.progress import step
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table
 
 
 @app.command()
@@ -51,11 +51,11 @@ def inspect(
     json: o.Json = False,
 ) -> None:
     """Look into a model, or compare two: embeddings, linear probes, CKA, pictures, alignment and uniformity."""
-    from plait.errors import TableError
-    from plait.estimators import load
-    from plait.inspection import inspect as look
-    from plait.inspection.rows import table_of
-    from plait.table import read_table
+    from plait.base.errors import TableError
+    from plait.data.table import read_table
+    from plait.estimators.estimators import load
+    from plait.workflow.inspection.inspecting import inspect as look
+    from plait.workflow.inspection.rows import table_of
 
     step("load models")
     models = [load(folder) for folder in (model, other) if folder is not None]

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from plait import progress
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_table
+from plait.base import progress
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table
 
 
 @app.command()
@@ -23,10 +23,10 @@ def schema(
     json: o.Json = False,
 ) -> None:
     """Print what each column is taken for, as YAML that can be edited and given to plait fit --schema."""
-    from plait import leaks
-    from plait import schema as schemas
-    from plait.table import read_table
-    from plait.targets import with_target
+    from plait.data import leaks
+    from plait.data import schema as schemas
+    from plait.data.table import read_table
+    from plait.data.targets import with_target
 
     frame = read_table(table, encoding)
     found = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
@@ -56,11 +56,11 @@ def encode(
     """Encode a table's cells into the store (once, ever); killed half-way, the same command carries on."""
     import dataclasses
 
-    from plait.errors import ConfigError, nearest
-    from plait.features import Featurizer
-    from plait.fit_settings import NO_STORE
+    from plait.base.errors import ConfigError, nearest
+    from plait.data.table import read_table
+    from plait.encoders.featurize import Featurizer
+    from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
-    from plait.table import read_table
 
     if engine not in ("local", "ray") or (engine == "ray" and store == NO_STORE):
         raise ConfigError(
@@ -105,7 +105,7 @@ def _write_npz(out: Path, inputs: Any) -> None:
 
     import numpy as np
 
-    from plait.persist import write_file
+    from plait.base.folders import write_file
 
     arrays = {f"{name}.x": t.x.numpy() for name, t in inputs.tokens.items()}
     arrays |= {f"{name}.mask": t.mask.numpy() for name, t in inputs.tokens.items()}
@@ -123,7 +123,8 @@ def store_command(
     json: o.Json = False,
 ) -> None:
     """Show what the store of embeddings holds, and prune it to a limit."""
-    from plait.store import Store, parse_size
+    from plait.store import Store
+    from plait.store.record import parse_size
 
     with Store(store) as opened:
         if prune is not None:
@@ -146,7 +147,7 @@ def list_command(
     json: o.Json = False,
 ) -> None:
     """List what there is of a family, with what each needs and its licence."""
-    from plait import registry
+    from plait.base import registry
 
     records = registry.describe(family)
     show_json(records) if json else show_table(records, _columns(records))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_command, show_json
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_command, show_json
 
 if TYPE_CHECKING:
-    from plait.pretraining.folder import Saved
+    from plait.training.pretraining.folder import Saved
 
 
 @app.command()
@@ -47,9 +47,9 @@ def pretrain(
     json: o.Json = False,
 ) -> None:
     """Train the encoder of one modality alone on the target, and save it; plait fit --encoder takes the folder back."""
-    from plait import config
-    from plait.pretraining.command import pretrain as train_and_save
-    from plait.table import read_table
+    from plait.base import config
+    from plait.data.table import read_table
+    from plait.workflow.pretrain import pretrain as train_and_save
 
     frame = read_table(table, encoding)
     found, from_file = o.read_schema(frame, schema, target, task, root, table)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_table
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table
 
 _COLUMNS = (
     "regime",
@@ -74,12 +74,12 @@ def sensitivity(
     json: o.Json = False,
 ) -> None:
     """How the score answers to learning rate, batch size, dropout or any field, per regime; carries on when killed."""
-    from plait.sensitivity import sensitivity as search
-    from plait.sensitivity.file import read_search, rows_of
-    from plait.sensitivity.objective import check_rows
-    from plait.table import read_table
-    from plait.targets import with_target
-    from plait.workflow import split_rows
+    from plait.data.table import read_table
+    from plait.data.targets import with_target
+    from plait.study.search.file import read_search, rows_of
+    from plait.study.search.objective import check_rows
+    from plait.study.search.search import sensitivity as search
+    from plait.workflow.fit import split_rows
 
     told: dict[str, Any] = {}
     if table.suffix in (".yaml", ".yml"):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from plait import progress
-from plait.cli import _options as o
-from plait.cli._app import Typer, app
-from plait.cli._print import show_command, show_json, show_table
+from plait.base import progress
+from plait.cli import options as o
+from plait.cli.app import Typer, app
+from plait.cli.options import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     from plait.study import Results
@@ -62,7 +62,7 @@ def plan(
     json: o.Json = False,
 ) -> None:
     """Say how many runs there are, what they share, and how long they will take."""
-    from plait.progress import duration
+    from plait.base.progress import duration
     from plait.study import Study
 
     progress.step("try a few runs" if probes else f"read {Path(file).name}")
@@ -142,8 +142,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder; default: FOLDER/report.", show_default=False)] = None,
 ) -> None:
     """Write the report of a study: HTML, Markdown, CSV and figures."""
-    from plait.report.study import write_study_report
     from plait.study import Results
+    from plait.study.report.page import write_study_report
 
     progress.step("write the report")
     place = out or folder / "report"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli import _options as o
-from plait.cli._app import app
-from plait.cli._print import show_json, show_table, show_text
-from plait.progress import plan, step
+from plait.base.progress import plan, step
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table, show_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.conditions import Condition
-    from plait.estimators import FusionEstimator
-    from plait.evaluation import Evaluation
-    from plait.explanation import Explanation
+    from plait.conditions.base import Condition
+    from plait.estimators.estimators import FusionEstimator
+    from plait.evaluation.evaluate import Evaluation
+    from plait.evaluation.explain import Explanation
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 Conditions = Annotated[
@@ -36,7 +36,7 @@ Conditions = Annotated[
 def _load(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> FusionEstimator:
-    from plait.estimators import FusionEstimator
+    from plait.estimators.estimators import FusionEstimator
 
     step(f"load {folder.name}")
     model = FusionEstimator.load(folder)
@@ -68,8 +68,10 @@ def predict(
     encoding: o.Encoding = None,
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
-    from plait.progress import track
-    from plait.table import printable, read_chunks, whole_table, write_chunks
+    from plait.base.progress import track
+    from plait.data.row_numbers import whole_table
+    from plait.data.table import read_chunks, write_chunks
+    from plait.data.write import printable
 
     fitted = _load(model, table, root, store, strict, partial)
     label = f"predict {table.name}"
@@ -128,8 +130,8 @@ def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, 
     """Prediction and probabilities of one piece of a table."""
     import pandas as pd
 
-    from plait.errors import TableError, nearest
-    from plait.labels import label_text
+    from plait.base.errors import TableError, nearest
+    from plait.data.labels import label_text
 
     names = [label_text(label) for label in fitted.labels]
     probabilities = [f"p({name})" for name in names] if proba and fitted.task_ != "regression" else []
@@ -162,10 +164,11 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Judge a model on a table that holds its target: metrics with intervals, per class, per subset, per condition."""
-    from plait.conditions import parse
-    from plait.evaluation import evaluate as judge
-    from plait.evaluation import plain_values
-    from plait.table import read_table, whole_table
+    from plait.conditions.parse import parse
+    from plait.data.row_numbers import whole_table
+    from plait.data.table import read_table
+    from plait.evaluation.evaluate import evaluate as judge
+    from plait.evaluation.evaluate import plain_values
 
     asked = [parse(told, "--condition") for told in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
@@ -208,8 +211,9 @@ def explain(
     json: o.Json = False,
 ) -> None:
     """What each modality is worth: exact Shapley values over all subsets, for the table and for every row."""
-    from plait.explanation import explain as shapley
-    from plait.table import read_table, whole_table
+    from plait.data.row_numbers import whole_table
+    from plait.data.table import read_table
+    from plait.evaluation.explain import explain as shapley
 
     fitted = _load(model, table, root, store, strict, partial)
     plan(["explain"])
@@ -219,7 +223,7 @@ def explain(
         found = shapley(fitted, frame)
     written = []
     if out is not None:
-        from plait.report import write_explanation
+        from plait.report.explained import write_explanation
 
         written = write_explanation(out, found)
     if json:
@@ -243,7 +247,7 @@ def _show_explanation(found: Explanation) -> None:
 
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
     """The main metric under a condition, and what it differs by."""
-    from plait.evaluation import evaluate as judge
+    from plait.evaluation.evaluate import evaluate as judge
 
     step(f"judge under {condition.label}")
     found = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
@@ -253,8 +257,8 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
 
 def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that have a target, the others counted; a table without the target column is an error."""
-    from plait.errors import TableError
-    from plait.targets import with_target
+    from plait.base.errors import TableError
+    from plait.data.targets import with_target
 
     target = fitted.schema_.target
     if target is None:

@@ -1,7 +1,10 @@
 """Conditions: what is done to the inputs before they are encoded, one file per condition."""
 
-from plait.conditions._base import Condition
-from plait.conditions._chain import Chain
-from plait.conditions._parse import parse
+from plait.conditions.base import Condition
+from plait.conditions.chain import Chain
+from plait.conditions.parse import parse
 
 __all__ = ["Chain", "Condition", "parse"]
+
+#: Modules that are no variants.
+SHARED = ("base", "cells", "chain", "noise", "parse", "text_form")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from plait import config
-from plait.checks import Share
-from plait.conditions._base import Condition
-from plait.conditions._cells import row_keys
-from plait.conditions._text_form import text_form
-from plait.errors import ConfigError
+from plait.base import config
+from plait.base.checks import Share
+from plait.base.errors import ConfigError
+from plait.conditions.base import Condition
+from plait.conditions.cells import row_keys
+from plait.conditions.text_form import text_form
 
 if TYPE_CHECKING:
-    from plait.schema import Modality, Schema
+    from plait.data.modality import Modality, Schema
 
 _OPTIONS = ("strength", "modality", "seed", "rates", "patterns")
 #: A pattern of rows that have nothing.

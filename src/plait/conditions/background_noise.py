@@ -11,8 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from plait.conditions._clips import Clips, find_clips
-from plait.conditions._noise import Noise, mix, turned_down
+from plait.conditions.noise import Clips, Noise, find_clips, mix, turned_down
 
 
 @dataclass(kw_only=True)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
-from plait.checks import Within
-from plait.conditions._cells import column_of
-from plait.conditions._rows import RowCondition
-from plait.table._parse import number_style, numbers
+from plait.base.checks import Within
+from plait.conditions.cells import RowCondition, column_of
+from plait.data.numbers import number_style
+from plait.data.parse import numbers
 
 
 class _Spread(NamedTuple):
@@ -42,7 +42,7 @@ class Jitter(RowCondition):
     strength: Annotated[float, Within(0, infinite=True)] = 0.5
 
     def _learn_column(self, series: pd.Series, told: str | None) -> _Spread | None:
-        from plait.schema._infer import tabular_type
+        from plait.data.infer import tabular_type
 
         if (told or tabular_type(series)) != "number":
             return None

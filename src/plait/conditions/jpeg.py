@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from PIL import Image
 
-from plait import checks
-from plait.checks import Within
-from plait.conditions._signals import SignalCondition
-from plait.media.images import fitted
+from plait.base import checks
+from plait.base.checks import Within
+from plait.conditions.cells import SignalCondition
+from plait.data.media.images import fitted
 
 
 @dataclasses.dataclass(kw_only=True)

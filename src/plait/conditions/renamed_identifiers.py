@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import io
+import keyword
+import re
+import tokenize
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from plait.conditions._code_names import names_in
-from plait.conditions._texts import TextCondition
+from plait.conditions.cells import TextCondition
 
 
 @dataclass(kw_only=True)
@@ -63,3 +67,81 @@ def _fresh(names: list[str], taken: set[str]) -> list[str]:
     free = (f"v{i}" for i in range(1, len(names) + len(taken) + 1))
     unused = [name for name in free if name not in taken]
     return unused[: len(names)]
+
+
+_WORDS = (
+    # C, C++, Java, C#, Go, Rust, JavaScript, TypeScript, Ruby, PHP, shell, SQL: words of the languages, no libraries
+    "abstract alignas alignof and as asm assert async auto await begin bool boolean break byte case catch chan char class "
+    "const constexpr continue crate debugger decltype def default defer delete do done double dyn each echo elif else "
+    "elsif elseif end ensure enum esac except explicit export extends extern fallthrough false fi final finally fixed "
+    "float fn for foreach friend from func function go goto if impl implements import in include inline instanceof int "
+    "interface internal is lambda let local lock long loop match mod module move mut mutable namespace native new next nil "
+    "not null nullptr number object of operator or out override package params pass private protected pub public raise "
+    "range readonly redo ref register rescue retry return sealed select self short signed sizeof static static_cast "
+    "strictfp string struct super switch synchronized template then this throw throws trait transient true try type "
+    "typedef typeid typename typeof uint ulong undef undefined union unless unsafe unsigned until use using var virtual "
+    "void volatile wchar_t when where while with yield "
+    "SELECT FROM WHERE INSERT UPDATE DELETE JOIN GROUP BY ORDER HAVING AND OR NOT NULL AS ON INTO VALUES SET LIMIT"
+)
+#: Never names, in any of the languages.
+KEYWORDS = frozenset((*_WORDS.split(), *keyword.kwlist, *keyword.softkwlist)) - {"_"}
+_PYTHON = frozenset((*keyword.kwlist, *keyword.softkwlist))
+_TOKEN = re.compile(
+    r"""(?P<skip>
+        /\*.*?(?:\*/|\Z)                                   # a comment of C
+      | //[^\n]* | \#[^\n]*                                # to the end of the line, #include as well
+      | "(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'? | `(?:\\.|[^`\\])*`?
+      | \d[\w.]*                                           # a number with its unit
+    ) | (?P<name>[^\W\d]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\[^\n]")
+#: Longer code is not parsed: a tree of deep nesting may take the interpreter's whole stack.
+_PARSED = 5000
+
+
+class Name(NamedTuple):
+    """One name and where it starts."""
+
+    text: str
+    start: int
+
+
+def names_in(code: str) -> list[Name]:
+    """Every name that is no keyword, in order.
+
+    Example:
+        >>> [name.text for name in names_in("if (total > MAX) { log('total'); } // done")]
+        ['total', 'MAX', 'log']
+    """
+    found = _python_names(code)
+    if found is None:
+        matches = (match for match in _TOKEN.finditer(code) if match["name"])
+        found = [Name(match["name"], match.start()) for match in matches if match["name"] not in KEYWORDS]
+    return [name for name in found if not (name.text.startswith("__") and name.text.endswith("__"))]
+
+
+def _python_names(code: str) -> list[Name] | None:
+    """Names as Python's tokenizer has them; None for what is not Python."""
+    if not _is_python(code):
+        return None
+    starts = [0]
+    for line in code.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    try:
+        tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type == tokenize.NAME]
+    except (tokenize.TokenError, IndentationError, SyntaxError):
+        return None
+    found = [Name(t.string, starts[t.start[0] - 1] + t.start[1]) for t in tokens if t.string not in _PYTHON]
+    # Lines may end in ways that the tokenizer and this count see differently.
+    return found if all(code.startswith(name.text, name.start) for name in found) else None
+
+
+def _is_python(code: str) -> bool:
+    if len(code) > _PARSED:
+        return True  # then the tokenizer says
+    try:  # odd escapes are taken out: Python would warn of them
+        ast.parse(_ESCAPE.sub("..", code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True

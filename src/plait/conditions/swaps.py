@@ -8,10 +8,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.checks import Within
-from plait.conditions._cells import column_of
-from plait.conditions._rows import RowCondition
-from plait.table._values import nulls, texts
+from plait.base.checks import Within
+from plait.conditions.cells import RowCondition, column_of
+from plait.data.values import nulls, texts
 
 
 @dataclass(kw_only=True)

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.checks import Within
-from plait.conditions._texts import TextCondition
+from plait.base.checks import Within
+from plait.conditions.cells import TextCondition
 
 _ROWS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 
-from plait.checks import Within
-from plait.conditions._base import Condition
-from plait.conditions._cells import column_of
-from plait.errors import TableError
-from plait.media.keys import cell_key
-from plait.table._cells import cells
+from plait.base.checks import Within
+from plait.base.errors import TableError
+from plait.conditions.base import Condition
+from plait.conditions.cells import column_of
+from plait.data.cells import cells
+from plait.data.media.keys import cell_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.schema import Modality, Schema
+    from plait.data.modality import Modality, Schema
 
 
 @dataclass(kw_only=True)

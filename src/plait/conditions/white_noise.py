@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from plait.checks import Count
-from plait.conditions._noise import Noise, mix, turned_down
-from plait.media.images import fitted
+from plait.base.checks import Count
+from plait.conditions.noise import Noise, mix, turned_down
+from plait.data.media.images import fitted
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class WhiteNoise(Noise):
 
     A sound takes it at its file's own rate, channels averaged, over what the encoder hears of it (its first
     ``max_seconds``). What leaves the range is never cut off: a sound is turned down as a whole, 8-bit pictures are
-    narrowed as a whole, which changes no ratio; ``plait.media.pixels`` gives networks the sum as it is.
+    narrowed as a whole, which changes no ratio; ``plait.data.media.pixels`` gives networks the sum as it is.
 
     Attributes:
         side: pictures whose shorter side is longer (pixels) are scaled down to it first. None: as they are; an encoder

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.checks import Within
-from plait.conditions._signals import SignalCondition
+from plait.base.checks import Within
+from plait.conditions.cells import SignalCondition
 
 
 @dataclass(kw_only=True)

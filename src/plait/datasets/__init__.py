@@ -1,1 +1,4 @@
-"""Data sets, one file each, read from ``PLAIT_DATA`` or a folder that is given."""
+"""Data sets, one file each."""
+
+#: Modules that are no variants.
+SHARED = ("base",)

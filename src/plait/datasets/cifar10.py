@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.errors import need
-from plait.schema import Modality
+from plait.base.errors import need
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 
 class Cifar10(Dataset):

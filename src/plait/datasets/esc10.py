@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
-from plait.schema import Modality
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 
 
 class Esc10(Dataset):

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.checks import Count
-from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
-from plait.schema import Modality
+from plait.base.checks import Count
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 
 
 class Flickr8k(Dataset):

@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.checks import Count, Seed
-from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.schema import Modality
+from plait.base.checks import Count, Seed
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 
 class Flickr8kCaptions(Dataset):

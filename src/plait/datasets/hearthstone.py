@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, in_archive, make_schema
+from plait.data.modality import Modality
 from plait.datasets._hearthstone import NAMES, TARGETS, TYPES, named, plain
-from plait.schema import Modality
+from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 
 
 class Hearthstone(Dataset):

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, make_schema
+from plait.base.errors import TableError, need
+from plait.data.modality import Modality
 from plait.datasets._hearthstone import TARGETS, TYPES, named, plain
-from plait.errors import TableError, need
-from plait.schema import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 #: Tag of the game's file -> column.
 _COLUMNS = {

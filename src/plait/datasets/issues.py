@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.schema import Modality
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 # A fenced block of Markdown: from three or more backticks or tildes at the start of a line (list items indent theirs)
 # to the same fence, or to the end where it was never closed. Possessive quantifiers (`*+`):

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.schema import Modality
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 
 def _polarity(score: float) -> str | None:

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from plait.datasets._base import Dataset, Loaded, make_schema
-from plait.schema import Modality
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 _COLUMNS = {"#1 String": "a", "#2 String": "b", "#1 ID": "id_a", "#2 ID": "id_b"}
 

@@ -15,8 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._base import Encoder
-from plait.encoders._hub_files import (
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, PlaitWarning, need
+from plait.base.precision import seeded
+from plait.base.tokens import of_one_length
+from plait.encoders._texts import cut
+from plait.encoders.hub_files import (
     COMMIT,
     WEIGHTS,
     Alternatives,
@@ -26,10 +30,6 @@ from plait.encoders._hub_files import (
     locate,
     may_download,
 )
-from plait.encoders._text_cells import cut
-from plait.errors import ConfigError, PlaitWarning, need
-from plait.precision import seeded
-from plait.tokens import of_one_length
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Within
+from plait.base.checks import Within
+from plait.base.precision import autocast
+from plait.base.tokens import Tokens
+from plait.data.media.sounds import audio
 from plait.encoders._hub import HubEncoder, width_of
-from plait.encoders._hub_files import WEIGHTS, Alternatives
-from plait.encoders._sound_cells import milliseconds
-from plait.media import audio
-from plait.precision import autocast
-from plait.tokens import Tokens
+from plait.encoders._sounds import milliseconds
+from plait.encoders.hub_files import WEIGHTS, Alternatives
 
 #: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
 _SHORTEST = 0.1

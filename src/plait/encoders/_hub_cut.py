@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._cut import Cut
+from plait.base.encoder import Cut
+from plait.base.tokens import Tokens
 from plait.encoders._hub import by_length
-from plait.tokens import Tokens
 
 #: Architectures (``model_type``) whose layers take one sequence and give one, the same for every layer. Each is compared with
 #: its whole network in ``tests/test_encoders_hub_cut.py``.

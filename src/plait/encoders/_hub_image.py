@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from plait.base.precision import autocast
+from plait.base.tokens import Tokens
+from plait.data.media.images import image
 from plait.encoders._hub import HubEncoder, projected
-from plait.encoders._hub_files import WEIGHTS, Alternatives
 from plait.encoders._hub_pixels import Pixels, by_processor, pixels_of
-from plait.media import image
-from plait.precision import autocast
-from plait.tokens import Tokens
+from plait.encoders.hub_files import WEIGHTS, Alternatives
 
 
 @dataclass(eq=False)

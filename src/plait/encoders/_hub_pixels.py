@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plait.errors import CellError
-from plait.media import image
+from plait.base.errors import CellError
+from plait.data.media.images import image
 
 #: A JPEG may be decoded smaller as long as its sides stay so many times what is needed.
 _DRAFT = 4

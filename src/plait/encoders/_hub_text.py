@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from torch import Tensor, nn
 
-from plait.checks import Count
-from plait.encoders._cut import Cut
+from plait.base.checks import Count
+from plait.base.encoder import Cut
+from plait.base.precision import autocast
+from plait.base.tokens import Tokens
 from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_of
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
-from plait.encoders._hub_files import TOKENIZER, WEIGHTS, Alternatives
-from plait.precision import autocast
-from plait.tokens import Tokens
+from plait.encoders.hub_files import TOKENIZER, WEIGHTS, Alternatives
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
 _RESERVED = 2

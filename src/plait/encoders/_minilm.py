@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.encoders._cut import Cut
-from plait.precision import autocast, fast_dtype
-from plait.tokens import Tokens
+from plait.base.encoder import Cut
+from plait.base.precision import autocast, fast_dtype
+from plait.base.tokens import Tokens
 
 WIDTH, HEADS, LAYERS, HIDDEN, POSITIONS = 384, 12, 6, 1536, 512
 _VOCABULARY = 30522

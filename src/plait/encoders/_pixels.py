@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plait.media import image
+from plait.data.media.images import image
 
 #: A JPEG may be decoded smaller as long as its sides stay so many times the wanted ones.
 _DRAFT = 2

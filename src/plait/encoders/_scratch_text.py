@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Count, Width, Within
+from plait.base.checks import Count, Width, Within
+from plait.base.tokens import Tokens
 from plait.encoders._scratch import ScratchEncoder, where_present
-from plait.encoders._text_cells import cut
-from plait.tokens import Tokens
+from plait.encoders._texts import cut
 
 #: Ids that are no words.
 PADDING, UNKNOWN, RESERVED = 0, 1, 2

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._package_file import package_file
-from plait.errors import need
-from plait.tokens import Tokens
+from plait.base.errors import need
+from plait.base.tokens import Tokens
+from plait.encoders._options import package_file
 
 WIDTH = 96
 #: Seconds of silence before and after each sound. The network takes in 0.77 s at a time and wants to hear the beginning:

@@ -1,15 +1,94 @@
-"""What each type of tabular column becomes: a fixed number of features, learned from the training rows alone."""
+"""Features of categories and lists."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 
+from plait.data.values import items, texts
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_numbers import Boolean, Date, Number
-from plait.encoders._tabular_sets import Category, List
+
+
+def _frequent(counts: Mapping[str, int], limits: Limits) -> tuple[str, ...]:
+    """The levels with a feature of their own: the most frequent first, equal ones by name."""
+    kept = sorted((-count, level) for level, count in counts.items() if count >= limits.min_count)
+    return tuple(level for _, level in kept[: limits.max_categories])
+
+
+@dataclasses.dataclass(frozen=True)
+class Category(Features):
+    """One flag per frequent category, one for all others, one for missing; a category never seen counts as another."""
+
+    type: ClassVar[str] = "category"
+    levels: tuple[str, ...]
+    other: bool
+    missing: bool
+
+    @classmethod
+    def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
+        """Learn the frequent categories."""
+        found = texts(series)
+        counts = Counter(t for t in found if t is not None)
+        levels = _frequent(counts, limits)
+        return cls(str(series.name), levels, len(levels) < len(counts), any(t is None for t in found))
+
+    def labels(self) -> list[str]:
+        """The categories, other, missing."""
+        return [f"= {level}" for level in self.levels] + ["other"] * self.other + ["missing"] * self.missing
+
+    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """(n, levels + 2)."""
+        found = texts(series)
+        place = {level: i for i, level in enumerate(self.levels)}
+        other = len(place) if self.other else -1
+        gone = len(place) + self.other if self.missing else -1
+        codes = np.array([gone if t is None else place.get(t, other) for t in found], dtype=np.int64)
+        flags = np.zeros((len(found), len(self.labels())), dtype=np.float32)
+        rows = np.flatnonzero(codes >= 0)
+        flags[rows, codes[rows]] = 1.0
+        return flags, np.zeros(len(found), dtype=bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class List(Features):
+    """One flag per frequent item, one for any other item, how many there are, and a flag for missing."""
+
+    type: ClassVar[str] = "list"
+    levels: tuple[str, ...]
+    most: int
+    missing: bool
+
+    @classmethod
+    def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
+        """Learn the frequent items."""
+        rows = items(series)
+        counts = Counter(item for row in rows for item in row or ())
+        most = max((len(row) for row in rows if row), default=1)
+        return cls(str(series.name), _frequent(counts, limits), most, any(row is None for row in rows))
+
+    def labels(self) -> list[str]:
+        """The items, other, count, missing."""
+        return [*(f"has {level}" for level in self.levels), "other", "count", *(["missing"] if self.missing else [])]
+
+    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """(n, levels + 3)."""
+        rows = items(series)
+        place = {level: i for i, level in enumerate(self.levels)}
+        flags = np.zeros((len(rows), len(self.labels())), dtype=np.float32)
+        for i, row in enumerate(rows):
+            for item in row or ():
+                flags[i, place.get(item, len(place))] = 1.0
+            flags[i, len(place) + 1] = min(len(row or ()) / self.most, 2.0)
+        if self.missing:
+            flags[:, -1] = [row is None for row in rows]
+        return flags, np.zeros(len(rows), dtype=bool)
+
 
 _BY_TYPE: dict[str, type[Features]] = {c.type: c for c in (Number, Category, Boolean, List, Date)}
 

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from plait.data.dates import AMBIGUOUS, ISO
+from plait.data.numbers import Style, number_style
+from plait.data.parse import Parsed, booleans, date_format, dates, numbers, zones
 from plait.encoders._tabular_base import Features, Limits
-from plait.table._parse import AMBIGUOUS, ISO, Parsed, Style, booleans, date_format, dates, number_style, numbers, zones
 
 
 def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:

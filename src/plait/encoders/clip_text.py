@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from plait.checks import Count
+from plait.base.checks import Count
 from plait.encoders._hub import width_of
 from plait.encoders._hub_text import HubText, TextFeatures
 

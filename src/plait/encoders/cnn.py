@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from plait.checks import Width
-from plait.encoders._scratch_image import ScratchImage
+from plait.base.checks import Width
+from plait.encoders._scratch import ScratchImage
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Width
+from plait.base.checks import Width
 from plait.encoders._scratch_text import ScratchText, masked_max
 
 #: Words that a filter sees; odd, so that each is centred on a word.

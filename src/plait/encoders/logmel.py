@@ -9,11 +9,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from torch import nn
 
-from plait.checks import Within
-from plait.encoders._base import Encoder
-from plait.encoders._cepstrum import COEFFICIENTS, cepstrum, course, statistics
-from plait.encoders._given import Given
-from plait.encoders._sound_cells import milliseconds
+from plait.base.checks import Within
+from plait.base.encoder import Encoder
+from plait.encoders._options import Given
+from plait.encoders._sounds import COEFFICIENTS, cepstrum, course, milliseconds, statistics
 
 
 @dataclass(eq=False)

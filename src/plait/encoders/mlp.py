@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Count, Layers, Width, Within
+from plait.base.checks import Count, Layers, Width, Within
+from plait.base.errors import CellError, TableError
+from plait.base.tokens import Tokens
 from plait.encoders._scratch import ScratchEncoder, floored, readable
-from plait.errors import CellError, TableError
-from plait.tokens import Tokens
 
 
 @dataclass(eq=False)

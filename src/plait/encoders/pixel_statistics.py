@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from plait.encoders._base import Encoder
-from plait.encoders._given import Given
+from plait.base.encoder import Encoder
+from plait.encoders._options import Given
 from plait.encoders._pixels import squeezed
 
 _SIDE = 64

@@ -10,12 +10,12 @@ import numpy as np
 from scipy import fft
 from torch import Tensor, nn
 
-from plait.checks import Count, Within
+from plait.base.checks import Count, Within
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
+from plait.data.media.sounds import audio
 from plait.encoders._scratch import ScratchEncoder, readable
-from plait.encoders._sound_cells import milliseconds
-from plait.errors import ConfigError
-from plait.media import audio
-from plait.tokens import Tokens
+from plait.encoders._sounds import milliseconds
 
 #: With ``log``: this many times under the mean power the scale turns from straight to logarithmic.
 _BEND = 1000.0

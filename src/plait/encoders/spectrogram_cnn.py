@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Width, Within
+from plait.base.checks import Width, Within
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
+from plait.data.media.sounds import seconds
 from plait.encoders._scratch import ScratchEncoder, floored, readable, where_present
-from plait.encoders._scratch_audio import frames_in, log_spectrogram
-from plait.encoders._sound_cells import milliseconds
-from plait.errors import ConfigError
-from plait.media import seconds
-from plait.tokens import Tokens
+from plait.encoders._sounds import frames_in, log_spectrogram, milliseconds
 
 #: Blocks, of which all but the last halve time and frequency.
 _FACTORS = (1, 2, 3, 4)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from plait.checks import Within
-from plait.encoders._base import Encoder
-from plait.encoders._sound_cells import milliseconds, waves
+from plait.base.checks import Within
+from plait.base.encoder import Encoder
+from plait.base.tokens import Tokens
+from plait.encoders._sounds import milliseconds, waves
 from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
-from plait.tokens import Tokens
 
 
 @dataclass(eq=False)

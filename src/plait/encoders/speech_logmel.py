@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Within
-from plait.encoders._base import Encoder
-from plait.encoders._cepstrum import COEFFICIENTS, cepstrum, statistics
-from plait.encoders._sound_cells import RATE, milliseconds, waves
+from plait.base.checks import Within
+from plait.base.encoder import Encoder
+from plait.base.tokens import Tokens
+from plait.data.media.sounds import audio
+from plait.encoders._sounds import COEFFICIENTS, RATE, cepstrum, milliseconds, statistics, waves
 from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
-from plait.media import audio
-from plait.tokens import Tokens
 
 
 @dataclass(eq=False)

@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Count, Width, Within
-from plait.encoders._base import Cells, Encoder
+from plait.base.checks import Count, Width, Within
+from plait.base.encoder import Cells, Encoder
+from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.tokens import Tokens
+from plait.data.infer import tabular_type
+from plait.data.values import nulls, text_of
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_columns import features_of, restore
-from plait.errors import PlaitWarning, TableError, nearest
-from plait.schema._infer import tabular_type
-from plait.table._values import nulls, text_of
-from plait.tokens import Tokens
 
 
 @dataclass(eq=False)

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from plait.base.errors import MissingDependencyError, need
+from plait.base.precision import autocast
+from plait.base.tokens import Tokens
 from plait.encoders._hub import HubEncoder
-from plait.encoders._hub_files import Alternatives
 from plait.encoders._hub_pixels import Pixels
-from plait.errors import MissingDependencyError, need
-from plait.precision import autocast
-from plait.tokens import Tokens
+from plait.encoders.hub_files import Alternatives
 
 _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _WEIGHTS = "model.safetensors"

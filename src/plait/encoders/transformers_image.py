@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from plait.encoders._cut import Cut
+from plait.base.encoder import Cut
 from plait.encoders._hub import width_of
 from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
 from plait.encoders._hub_image import HubImage, ImageFeatures, PooledImage

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import Tensor, nn
 
-from plait.checks import Count
-from plait.encoders._base import Encoder
-from plait.errors import CellError, ConfigError
-from plait.tokens import Tokens
+from plait.base.checks import Count
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, ConfigError
+from plait.base.tokens import Tokens
 
 
 @dataclass(eq=False)

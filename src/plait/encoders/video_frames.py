@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from plait.checks import Within
-from plait.encoders._base import Encoder
-from plait.encoders._default import default_encoder
-from plait.encoders._folders import encoder_of
-from plait.errors import ConfigError
-from plait.media import video
-from plait.tokens import Tokens
+from plait.base.checks import Within
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
+from plait.data.media.videos import video
+from plait.encoders.defaults import default_encoder
+from plait.encoders.featurize import encoder_of
 
 #: Films are scaled down to this while they are decoded (pixels of the longer side): image encoders need 224.
 _AT_MOST = 448

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.tokens import Tokens
+from plait.base.tokens import Tokens
 
 
 class Attend(nn.Module):

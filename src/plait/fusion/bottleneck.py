@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Count, Layers
+from plait.base.checks import Count, Layers
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 from plait.fusion._attention import Block, chained, filled
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
 
 
 class Bottleneck(Fusion):

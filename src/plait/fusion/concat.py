@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 
 
 class Concat(Fusion):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from plait.checks import Count
+from plait.base.checks import Count
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 from plait.fusion._attention import Block, chained, filled
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
 
 
 class CrossAttention(Fusion):

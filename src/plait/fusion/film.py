@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from plait.errors import ConfigError, nearest
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
+from plait.base.errors import ConfigError, nearest
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 
 
 class Film(Fusion):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from plait.checks import Count
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
+from plait.base.checks import Count
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 
 
 class LowRank(Fusion):

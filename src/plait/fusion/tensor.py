@@ -9,10 +9,10 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Within
-from plait.errors import ConfigError
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
+from plait.base.checks import Within
+from plait.base.errors import ConfigError
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 
 #: More products than this are refused: a layer of 128 units on them would have 2.5 million weights.
 LARGEST = 20_000

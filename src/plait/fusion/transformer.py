@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from plait.checks import Count, Layers
+from plait.base.checks import Count, Layers
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 from plait.fusion._attention import Block, chained, filled
-from plait.fusion._base import Fusion
-from plait.tokens import Tokens
 
 
 class JointTransformer(Fusion):

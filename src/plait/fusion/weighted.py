@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from plait.fusion._base import Fusion, shares
-from plait.tokens import Tokens
+from plait.base.fusion import Fusion, shares
+from plait.base.tokens import Tokens
 
 
 class Weighted(Fusion):

@@ -16,7 +16,7 @@ Where a metric is undefined its value is NaN with the reason beside it, never 0.
 from __future__ import annotations
 
 from plait.metrics import classification, multilabel, regression  # noqa: F401  # importing registers
-from plait.metrics._base import MAIN, METRICS, Metric, Score, metrics
-from plait.metrics._inputs import codes, inputs, measure
+from plait.metrics.base import MAIN, METRICS, Metric, Score, metrics
+from plait.metrics.inputs import codes, inputs, measure
 
 __all__ = ["MAIN", "METRICS", "Metric", "Score", "codes", "inputs", "measure", "metrics"]

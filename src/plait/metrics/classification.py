@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 from sklearn import metrics as sk
 
-from plait.metrics import _ranks
-from plait.metrics._base import Array, Score, UndefinedError, mean_defined, ratio, register
-from plait.metrics._bins import calibration, calibration_resampled
+from plait.metrics import base
+from plait.metrics.base import (
+    Array,
+    Score,
+    UndefinedError,
+    calibration,
+    calibration_resampled,
+    mean_defined,
+    ratio,
+    register,
+)
 
 TASK = "classification"
 #: Probabilities below this count as this much in a logarithm, as scikit-learn has it for float64.
@@ -147,7 +155,7 @@ def one_against_rest(true: Array, p: Array) -> Array:
 
 
 def _auc_resampled(y: Array, p: Array, counts: Array) -> Array:
-    values = [_ranks.auc(y == c, p[:, c], counts) for c in range(p.shape[1]) if (y == c).any()]
+    values = [base.auc(y == c, p[:, c], counts) for c in range(p.shape[1]) if (y == c).any()]
     return mean_defined(np.array(values).reshape(len(values), counts.shape[1]))
 
 

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
-from plait.metrics import _ranks
-from plait.metrics._base import Array, Score, UndefinedError, mean_defined, ratio, register
-from plait.metrics._bins import calibration, calibration_resampled
+from plait.metrics import base
+from plait.metrics.base import (
+    Array,
+    Score,
+    UndefinedError,
+    calibration,
+    calibration_resampled,
+    mean_defined,
+    ratio,
+    register,
+)
 from plait.metrics.classification import LEAST
 
 TASK = "multilabel"
@@ -119,7 +127,7 @@ def _ranks_of_labels(function: Any, y: Array, p: Array, counts: Array, both_side
 
 @register(
     TASK, "AUC", input="probabilities", direction="higher", range=(0, 1), ranked=True,
-    resampled=lambda y, p, c: _ranks_of_labels(_ranks.auc, y, p, c, True),
+    resampled=lambda y, p, c: _ranks_of_labels(base.auc, y, p, c, True),
 )  # fmt: skip
 def auc_macro(y: Array, p: Array) -> Score:
     """Area under the ROC curve of each label, plain mean over the labels that have rows."""
@@ -128,7 +136,7 @@ def auc_macro(y: Array, p: Array) -> Score:
 
 @register(
     TASK, "average precision", input="probabilities", direction="higher", range=(0, 1), ranked=True, biased=True,
-    resampled=lambda y, p, c: _ranks_of_labels(_ranks.average_precision, y, p, c, False),
+    resampled=lambda y, p, c: _ranks_of_labels(base.average_precision, y, p, c, False),
 )  # fmt: skip
 def map_macro(y: Array, p: Array) -> Score:
     """Mean average precision: precision at every threshold, plain mean over the labels that have rows."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn import metrics as sk
 
-from plait.metrics import _ranks
-from plait.metrics._base import Array, UndefinedError, ratio, register
+from plait.metrics import base
+from plait.metrics.base import Array, UndefinedError, ratio, register
 
 TASK = "regression"
 
@@ -49,7 +49,7 @@ def rmse(y: Array, values: Array) -> float:
 
 @register(
     TASK, "median absolute error", input="values", direction="lower", range=(0, np.inf), ranked=True,
-    resampled=lambda y, v, c: _ranks.median(_absolute(y, v), c),
+    resampled=lambda y, v, c: base.median(_absolute(y, v), c),
 )  # fmt: skip
 def median_ae(y: Array, values: Array) -> float:
     """Median absolute error, in the target's unit: half of the rows are nearer."""
@@ -58,14 +58,14 @@ def median_ae(y: Array, values: Array) -> float:
 
 @register(
     TASK, "Spearman", input="values", direction="higher", range=(-1, 1), ranked=True,
-    resampled=lambda y, v, c: _ranks.correlation(_ranks.midranks(y, c), _ranks.midranks(v, c), c),
+    resampled=lambda y, v, c: base.correlation(base.midranks(y, c), base.midranks(v, c), c),
 )  # fmt: skip
 def spearman(y: Array, values: Array) -> float:
     """Correlation of the ranks: whether the order is right."""
     if len(y) < 2 or np.ptp(y) == 0 or np.ptp(values) == 0:
         raise UndefinedError("the target or the prediction does not vary over these rows")
     one = np.ones((len(y), 1))
-    return float(_ranks.correlation(_ranks.midranks(y, one), _ranks.midranks(values, one), one)[0])
+    return float(base.correlation(base.midranks(y, one), base.midranks(values, one), one)[0])
 
 
 def _inside(y: Array, intervals: Array) -> Array:

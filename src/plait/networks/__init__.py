@@ -1,1 +1,4 @@
-"""Networks: everything that is trained, from Tokens to the output."""
+"""Networks that join modalities, one file each, and the tasks they answer."""
+
+#: Modules that are no variants.
+SHARED = ("base", "choice", "conv_lstm_layer", "conv_lstm_stack", "layers", "tasks")

@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plait import config
-from plait.errors import ConfigError, nearest
-from plait.networks._base import Network
-from plait.networks._conv_lstm_options import ConvLSTMOptions
-from plait.networks._conv_lstm_stack import Size, Stack
-from plait.networks._conv_lstm_steps import Steps, lengths, pack
-from plait.precision import fast_dtype
-from plait.tokens import Tokens
+from plait.base import config
+from plait.base.errors import ConfigError, nearest
+from plait.base.precision import fast_dtype
+from plait.base.tokens import Tokens
+from plait.networks.base import Network
+from plait.networks.conv_lstm_stack import ConvLSTMOptions, Size, Stack, Steps, lengths, pack
 
 DEPTHS = ("early", "middle", "late")
 #: Numbers of the gates of one step that a processor's cache still holds: rows are worked on in groups of so many.

@@ -8,13 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plait.errors import ConfigError, nearest
-from plait.fusion._base import resolve
+from plait.base.errors import ConfigError, nearest
+from plait.base.fusion import resolve
+from plait.base.tokens import Tokens
 from plait.fusion.concat import Concat
-from plait.networks._base import Network
-from plait.networks._block import Block
-from plait.networks._linear import Linear
-from plait.tokens import Tokens
+from plait.networks.base import Network
+from plait.networks.layers import Block, Linear
 
 DEPTHS = ("early", "middle", "late", "decision")
 

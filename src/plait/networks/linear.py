@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from plait.networks._base import Network
-from plait.networks._linear import Linear
-from plait.tokens import Tokens
+from plait.base.tokens import Tokens
+from plait.networks.base import Network
+from plait.networks.layers import Linear
 
 
 class LinearNetwork(Network):

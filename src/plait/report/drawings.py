@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.evaluation import Evaluation
-from plait.explanation import Explanation
-from plait.report.figures import calibration, confusion, data, headline, learning, modalities
-from plait.report.figures._canvas import inline, svg
+from plait.evaluation.evaluate import Evaluation
+from plait.evaluation.explain import Explanation
+from plait.report.figures import fit, modalities
+from plait.report.figures.canvas import inline, svg
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ def drawings(
         "calibration": (
             ("The most probable class" if by_class else "Every label of every row")
             + ", in 15 bins; area: rows; on the dashed line probabilities are what they say",
-            calibration.calibration_figure(evaluation),
+            fit.calibration_figure(evaluation),
         ),
         "values": (
             "Predicted against true values; on the dashed line they agree",
-            calibration.values_figure(evaluation),
+            fit.values_figure(evaluation),
         ),
-        "target": ("The target in the test rows", data.target_figure(evaluation)),
-        "absences": ("Rows without a modality, of the test rows", data.absences_figure(evaluation)),
+        "target": ("The target in the test rows", fit.target_figure(evaluation)),
+        "absences": ("Rows without a modality, of the test rows", fit.absences_figure(evaluation)),
         "learning": (
             "Loss while training, one colour per member; dashed: on rows learned from, solid: on held-out rows",
-            learning.learning_figure(history),
+            fit.learning_figure(history),
         ),
     }
     found = {name: draw(name, caption, figure) for name, (caption, figure) in figures.items() if figure is not None}
@@ -80,14 +80,14 @@ def drawings(
 
 
 def _headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> Any:
-    return headline.headline_figure(evaluation, baselines)
+    return fit.headline_figure(evaluation, baselines)
 
 
 def _confusion(evaluation: Evaluation) -> Drawing:
     assert evaluation.confusion is not None
     caption = "Rows by true and predicted class; darker: a larger share of the true class; blue: right, orange: wrong"
     wide = len(evaluation.confusion["labels"]) > 6
-    return draw("confusion", caption, confusion.confusion_figure(evaluation.confusion), wide)
+    return draw("confusion", caption, fit.confusion_figure(evaluation.confusion), wide)
 
 
 def worths(explanation: Explanation) -> dict[str, Drawing]:

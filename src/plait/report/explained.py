@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.explanation import Explanation
-from plait.folders import claim_folder
+from plait.base.folders import claim_folder
+from plait.evaluation.explain import Explanation
 from plait.report import tables
 from plait.report.drawings import worths
 from plait.report.files import csv_text, write_text

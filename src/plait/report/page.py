@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait import config
-from plait.baselines import ABOUT
-from plait.evaluation import Evaluation, plain_values
-from plait.explanation import Explanation
-from plait.metrics import metrics
+from plait.base import config
+from plait.base.version import __version__
+from plait.data.modality import Modality, Schema
+from plait.data.schema import to_yaml
+from plait.evaluation.baselines import ABOUT
+from plait.evaluation.evaluate import Evaluation, plain_values
+from plait.evaluation.explain import Explanation
+from plait.metrics.base import metrics
 from plait.report import sentences, tables
 from plait.report.drawings import drawings
-from plait.report.files import csv_text, write_text
-from plait.report.rendering import render
-from plait.schema import Modality, Schema, to_yaml
-from plait.version import __version__
+from plait.report.files import csv_text, render, write_text
 
 
 def write_report(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.evaluation import Evaluation
-from plait.explanation import SECOND, Explanation, Game
-from plait.metrics import metrics
+from plait.evaluation.evaluate import Evaluation
+from plait.evaluation.explain import SECOND, Explanation, Game
+from plait.metrics.base import metrics
 
 MAJORITY = {
     "classification": "always answering the most frequent class",

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.evaluation import Evaluation
-from plait.explanation import Explanation, Worth
-from plait.metrics import metrics
+from plait.evaluation.evaluate import Evaluation
+from plait.evaluation.explain import Explanation, Worth
+from plait.metrics.base import metrics
 from plait.report.figures.modalities import whole_first
 
 Scores = Mapping[str, Mapping[str, float]]

@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from plait.errors import StoreError
-from plait.store._claims import Claims
-from plait.store._environment import Environment, open_shared, release
-from plait.store._layout import CELL, FORMAT, FORMAT_KEY, TOUCH_SECONDS, Pruned, count, encoders
-from plait.store._record import halved, header, pack, unpack
-from plait.store._size import parse_size, show_size
+from plait.base.errors import StoreError
+from plait.store.claims import Claims
+from plait.store.environment import Environment, open_shared, release
+from plait.store.record import (
+    CELL,
+    FORMAT,
+    FORMAT_KEY,
+    TOUCH_SECONDS,
+    Pruned,
+    count,
+    encoders,
+    halved,
+    header,
+    pack,
+    parse_size,
+    show_size,
+    unpack,
+)
 
 if TYPE_CHECKING:
     import lmdb
@@ -129,7 +141,7 @@ class Store:
 
         First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
         """
-        from plait.store._prune import prune
+        from plait.store.prune import prune
 
         return prune(self._open(), limit_bytes)
 

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait import progress
-from plait.errors import ConfigError
-from plait.metrics import MAIN, metrics
-from plait.schema import Schema
+from plait.base import progress
+from plait.base.errors import ConfigError
+from plait.data.modality import Schema
+from plait.metrics.base import MAIN, metrics
 from plait.study.advice_words import Advice, answer
-from plait.study.candidates import DEFAULT, Candidate, candidates, noises
-from plait.study.racing import Racing, differences
-from plait.study.statistics import compare
+from plait.study.candidates import DEFAULT, Candidate, Racing, candidates, differences, noises
+from plait.study.statistics.compare import compare
 from plait.study.study import Study
 
 if TYPE_CHECKING:

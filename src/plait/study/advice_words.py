@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from plait.schema import Schema
+from plait.data.modality import Schema
 from plait.study.candidates import DEFAULT, Candidate, noises
 
 if TYPE_CHECKING:

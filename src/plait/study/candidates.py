@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from plait.encoders._default import lighter_encoder
-from plait.errors import ConfigError
-from plait.features import make_encoder
-from plait.pretraining.settings import with_regimes
-from plait.schema import Schema
+import numpy as np
+
+from plait.base.errors import ConfigError
+from plait.data.modality import Schema
+from plait.encoders.defaults import lighter_encoder
+from plait.encoders.featurize import make_encoder
+from plait.study.spec import CLEAN
+from plait.study.statistics.paired import family_variance, resampled_t
+from plait.training.pretraining.settings import with_regimes
 
 #: Name of the design that all others are compared with.
 DEFAULT = "default"
@@ -112,3 +116,63 @@ def noises(schema: Schema) -> dict[str, str]:
         "vector": "vector_noise:{}:0.5",
     }
     return {m.name: usual[m.kind].format(m.name) for m in schema.modalities if m.kind in usual}
+
+
+#: A variant leaves when it is this surely worse than the leader (one-sided, corrected for overlapping splits).
+ALPHA = 0.05
+#: Pairs of runs before anyone leaves.
+LEAST = 3
+
+
+class Racing:
+    """Names the variants that need no more runs, from the lines so far; ``Study.run(race=...)`` asks it after every run.
+
+    Source: Maron and Moore 1994, Hoeffding Races; with the corrected t-test of Nadeau and Bengio (2003) for the bound.
+    """
+
+    def __init__(self, metric: str, *, lower: bool, kept: Collection[str] = ()) -> None:
+        """Race by a metric; ``lower`` is better or not; ``kept`` never leave."""
+        self.metric, self.sign, self.kept = metric, -1.0 if lower else 1.0, set(kept)
+
+    def __call__(self, lines: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Labels of the variants that leave."""
+        scores = self.scores(lines)
+        counts = {label: len(found) for label, found in scores.items()}
+        ready = [label for label, count in counts.items() if count >= LEAST]
+        if len(ready) < 2:
+            return set()
+        leader = max(ready, key=lambda label: (np.mean(list(scores[label].values())), counts[label]))
+        ratio = _ratio(lines)
+        behind = {label: differences(scores[leader], found) for label, found in scores.items() if label != leader}
+        least = family_variance([d for d in behind.values() if len(d) >= LEAST])
+        return {
+            label
+            for label, d in behind.items()
+            if label not in self.kept
+            and len(d) >= LEAST
+            and d.mean() > 0
+            and resampled_t(d, ratio, least).p < 2 * ALPHA
+        }
+
+    def scores(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[Any, ...], float]]:
+        """Variant -> (data, seed, split) -> score on clean rows with everything present, higher is better."""
+        found: dict[str, dict[tuple[Any, ...], float]] = {}
+        for line in lines:
+            if line["status"] != "done":
+                continue
+            for told in line["evaluations"]:
+                value = told["metrics"].get(self.metric)
+                if told["condition"] == CLEAN and list(told["present"]) == list(line["subset"]) and value is not None:
+                    place = (line["dataset"], line["seed"], line["split"])
+                    found.setdefault(str(line["variant"]), {})[place] = self.sign * float(value)
+        return found
+
+
+def _ratio(lines: Sequence[Mapping[str, Any]]) -> float:
+    done = next(line for line in lines if line["status"] == "done")
+    return float(done["test_rows"]) / max(1.0, float(done["train_rows"]))
+
+
+def differences(leader: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float]) -> np.ndarray:
+    """How far one variant is ahead of another on each split that both have (k,)."""
+    return np.array([leader[place] - other[place] for place in sorted(leader.keys() & other.keys())])

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from plait import registry
-from plait.baselines import ESTIMATORS
-from plait.errors import PlaitError, nearest
-from plait.metrics import METRICS
+from plait.base import registry
+from plait.base.errors import PlaitError, nearest
+from plait.evaluation.baselines import ESTIMATORS
+from plait.metrics.base import METRICS
 from plait.study.check_fields import check_value, told_fields, unknown_field
 from plait.study.execute import default_metrics
+from plait.study.reader import Place
 from plait.study.spec import DataSpec, Spec
 from plait.study.variants import Variant, variants
-from plait.study.yaml_lines import Place
 
 Problem = tuple[Place, str]
 #: A plan lists every run; this many take a few hundred megabytes.
@@ -36,7 +36,7 @@ MANAGED = {
 @cache
 def defaults() -> dict[str, Any]:
     """The estimator's own values."""
-    from plait.fit_settings import FitSettings
+    from plait.estimators.fit_settings import FitSettings
 
     return {f.name: f.default for f in dataclasses.fields(FitSettings)} | {"estimator": ESTIMATORS[0]}
 
@@ -154,8 +154,8 @@ def _canonical(variant: Variant) -> str:
 
 
 def _fusion_and_depth(model: Mapping[str, Any]) -> str | None:
-    from plait import network_choice
-    from plait.fusion._base import resolve
+    from plait.base.fusion import resolve
+    from plait.networks import choice
     from plait.networks.fusion import depth_number
 
     told = {**defaults(), **model}
@@ -164,7 +164,7 @@ def _fusion_and_depth(model: Mapping[str, Any]) -> str | None:
     try:
         operator, _, _ = resolve(told["fusion"])
         depth_number(told["depth"], told["layers"])
-        network_choice.check_depth(told["network"], told["depth"], told["layers"])
+        choice.check_depth(told["network"], told["depth"], told["layers"])
     except PlaitError as error:
         return str(error)
     level = "decision" if told["depth"] == "decision" else "feature"

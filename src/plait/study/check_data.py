@@ -7,17 +7,17 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plait import network_choice
-from plait.errors import PlaitError, PlaitWarning, nearest
-from plait.features import Featurizer
-from plait.metrics import METRICS
-from plait.pretraining import regime
+from plait.base.errors import PlaitError, PlaitWarning, nearest
+from plait.encoders.featurize import Featurizer
+from plait.estimators import regime
+from plait.metrics.base import METRICS
+from plait.networks import choice
 from plait.study import conditions, splits
 from plait.study.check_fields import told_fields
+from plait.study.reader import Place
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN
 from plait.study.tables import StudyTable, load_table, redrawn
-from plait.study.yaml_lines import Place
 
 if TYPE_CHECKING:
     from plait.study.protocol import StudyFile
@@ -101,7 +101,7 @@ def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Pr
             try:
                 told_there = for_subset(variant.model, table.modalities, table)
                 named = told_there.get("encoders")
-                fed = network_choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
+                fed = choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
                 Featurizer(regime.schema_for(told_there, fed), named)
             except PlaitError as error:
                 if str(error) not in told:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from plait import setting_checks
-from plait.baselines import ESTIMATORS
-from plait.errors import nearest
+from plait.base.errors import nearest
+from plait.estimators import settings
+from plait.evaluation.baselines import ESTIMATORS
+from plait.study.reader import Place
 from plait.study.spec import Spec
-from plait.study.yaml_lines import Place
 
 
 def check_value(name: str, value: Any) -> str | None:
@@ -20,7 +20,7 @@ def check_value(name: str, value: Any) -> str | None:
         "unknown estimator 'lineal' (did you mean 'linear'?)"
     """
     if name.partition(".")[0] != "estimator":
-        return setting_checks.check_value(name, value)
+        return settings.check_value(name, value)
     return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from plait.errors import PlaitError, need
+from plait.base.errors import PlaitError, need
 
 #: Variables that say where things lie, handed to workers on other machines.
 PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")

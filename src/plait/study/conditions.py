@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.errors import ConfigError
+from plait.base.errors import ConfigError
 from plait.study.spec import CLEAN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.conditions import Condition
-    from plait.schema import Schema
+    from plait.conditions.base import Condition
+    from plait.data.modality import Schema
 
 ABSENT = "absent"
 
@@ -48,7 +48,7 @@ def _choices(value: Any) -> list[Any]:
 
 def parsed(told: Any, where: str = "conditions") -> Condition | None:
     """The condition; None for ``clean``."""
-    from plait.conditions import parse
+    from plait.conditions.parse import parse
 
     return None if told == CLEAN else parse(told, where)
 

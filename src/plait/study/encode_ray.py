@@ -9,15 +9,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from plait import registry
-from plait.embedding import embed
-from plait.encoders._base import Encoder
-from plait.errors import CellError
-from plait.features import Featurizer
-from plait.media.keys import cell_key
+from plait.base import registry
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError
+from plait.data.cells import cells
+from plait.data.media.keys import cell_key
+from plait.encoders.embed import embed
+from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from plait.study.cluster import cluster, surroundings
-from plait.table import cells
 
 #: Cells of a batch, in batches of the encoder.
 BATCHES = 4

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait import network_choice
-from plait.features import Featurizer
-from plait.fit_settings import NO_STORE
-from plait.pretraining.settings import with_regimes
-from plait.schema import Modality, Schema
+from plait.data.modality import Modality, Schema
+from plait.data.row_numbers import numbered
+from plait.encoders.featurize import Featurizer
+from plait.estimators.fit_settings import NO_STORE
+from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run
+from plait.study.setting import threads
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
-from plait.study.threads import threads
-from plait.table import numbered
+from plait.training.pretraining.settings import with_regimes
 
 if TYPE_CHECKING:
     from plait.study.execute import Executor
@@ -70,7 +70,7 @@ def jobs(
     for run in runs:
         table = tables[run.data, run.data_seed]
         network = run.model.get("network", "fusion")
-        for modality in network_choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
+        for modality in choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
             if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
             told = encoder_of(run, modality.name, modality.kind)

@@ -10,12 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from plait.errors import PlaitError
+from plait.base.errors import PlaitError
 from plait.study.cluster import cluster, surroundings
 from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
 from plait.study.execute import Finished
-from plait.study.memory import resident_mb
-from plait.study.setting import Setting
+from plait.study.setting import Setting, resident_mb
 
 
 class RayWorker:

@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import PlaitError, PlaitWarning
-from plait.labels import label_text
+from plait.base.errors import PlaitError, PlaitWarning
+from plait.base.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
+from plait.data.labels import label_text
 from plait.study import conditions, models, splits
 from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
-from plait.study.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
 from plait.study.runs import Run, subsets
-from plait.study.setting import Setting
+from plait.study.setting import Setting, threads
 from plait.study.sharing import Latest
 from plait.study.spec import Spec
 from plait.study.tables import StudyTable, load_table
-from plait.study.threads import threads
 
 Arrays = dict[str, np.ndarray]
 

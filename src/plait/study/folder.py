@@ -13,14 +13,15 @@ from typing import Any, Protocol, Self, cast
 
 import numpy as np
 
-from plait import checks, records
-from plait.checks import Natural
-from plait.documents import read_json
-from plait.errors import ConfigError
-from plait.persist import write_file
-from plait.store._claims import Claimed
+from plait.base import checks
+from plait.base.checks import Natural
+from plait.base.documents import read_json
+from plait.base.errors import ConfigError
+from plait.base.folders import write_file
+from plait.store.claims import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
+from plait.training import history
 
 try:
     import fcntl
@@ -79,7 +80,7 @@ class StudyFolder:
             self._check(spec, about)
             told = {**self.about(missing={}), "format": FORMAT, **about}
             with writing(self.path):
-                from plait.config import to_yaml
+                from plait.base.config import to_yaml
 
                 write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
                 write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
@@ -113,7 +114,7 @@ class StudyFolder:
             )
 
     def _changed(self, spec: Spec) -> Iterator[str]:
-        from plait.config import read_yaml
+        from plait.base.config import read_yaml
 
         before, now = read_yaml(self.path / STUDY), spec.to_dict()
         return (key for key in dict.fromkeys([*before, *now]) if key not in _GROWS and before.get(key) != now.get(key))
@@ -188,8 +189,8 @@ class StudyFolder:
                 np.savez_compressed(held, **cast(dict[str, Any], arrays))
                 write_file(place / "predictions.npz", held.getvalue())
             if epochs:
-                write_file(place / "epochs.jsonl", "".join(json.dumps(e) + "\n" for e in records.slim(epochs)).encode())
-                records.write(place, epochs)
+                write_file(place / "epochs.jsonl", "".join(json.dumps(e) + "\n" for e in history.slim(epochs)).encode())
+                history.write(place, epochs)
             if trace:
                 write_file(place / "error.txt", trace.encode())
 

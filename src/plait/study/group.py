@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import schema
-from plait.conditions import Condition
-from plait.prepared import SHARING
+from plait.conditions.base import Condition
+from plait.data import schema
+from plait.data.row_numbers import numbered
+from plait.data.targets import Labels
+from plait.estimators.prepared import SHARING
 from plait.study import conditions, splits
 from plait.study.runs import Run, teachers
 from plait.study.setting import Setting
 from plait.study.sharing import SharedRows
 from plait.study.tables import StudyTable
-from plait.table import numbered
-from plait.targets import Labels
 
 
 @dataclass(frozen=True)

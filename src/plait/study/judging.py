@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from plait.labels import codes_of
-from plait.metrics import inputs, metrics
+from plait.data.labels import codes_of
+from plait.data.targets import Labels
+from plait.metrics.base import metrics
+from plait.metrics.inputs import inputs
 from plait.study import conditions
 from plait.study.tables import StudyTable
-from plait.targets import Labels
 
 Pattern = tuple[str, ...]
 #: Gives outputs for patterns of what is present, under the conditions that change cells.

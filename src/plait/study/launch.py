@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plait.errors import ConfigError, nearest
-from plait.schema import to_dict
+from plait.base.errors import ConfigError, nearest
+from plait.base.version import __version__, versions
+from plait.data.schema import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline
 from plait.study.folder import StudyFolder, identity
@@ -20,7 +21,6 @@ from plait.study.setting import Setting
 from plait.study.state import State
 from plait.study.tables import redrawn
 from plait.study.view import shown
-from plait.version import __version__, versions
 
 if TYPE_CHECKING:
     from plait.study.protocol import StudyFile

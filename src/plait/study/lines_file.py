@@ -15,10 +15,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from plait import checks
-from plait.checks import Natural, NonNegative
-from plait.documents import read_json
-from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.base import checks
+from plait.base.checks import Natural, NonNegative
+from plait.base.documents import read_json
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 65536

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from plait.baselines import Baseline, scaled
-from plait.estimators import FusionEstimator
-from plait.features import Featurizer
-from plait.fit_settings import NO_STORE
-from plait.inputs import Inputs
-from plait.plain_features import plain_schema, table_of
+from plait.base.inputs import Inputs, together
+from plait.conditions.base import Condition
+from plait.conditions.cells import SignalCondition
+from plait.data.targets import Labels
+from plait.encoders.featurize import Featurizer
+from plait.estimators import preparing
+from plait.estimators.estimators import FusionEstimator
+from plait.estimators.fit_settings import NO_STORE
+from plait.evaluation.baselines import Baseline, scaled
+from plait.evaluation.plain_features import plain_schema, table_of
 from plait.store import Store
 from plait.study.group import Fit, Group
 from plait.study.judging import spread, truth_of
-from plait.study.passes import Passes, remember
 from plait.study.runs import Run
-from plait.targets import Labels
-from plait.workflow import make_model
+from plait.workflow.fit import make_model
+
+if TYPE_CHECKING:
+    from plait.study.group import Group
 
 
 def fit(group: Group, run: Run) -> Fit:
@@ -149,3 +156,33 @@ def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:
     finally:
         if store is not None:
             store.close()
+
+
+#: (modality, label of what is done to it) -> the test rows of this modality alone.
+Passes = dict[tuple[str, str], Inputs]
+
+
+def remember(model: FusionEstimator, group: Group, changing: Sequence[Condition], passes: Passes) -> None:
+    """Put together what the model will be asked about next, from rows of one modality each; within ``remembering``.
+
+    Only signals are taken apart: what happens to one of them never depends on another modality's cells.
+    """
+    seen: list[tuple[Any, Inputs]] = model._remembered
+    frame = group.frame(changing)
+    several = len(changing) > 1 and all(isinstance(part, SignalCondition) for part in changing)
+    if not several or model.enhancers_ or any(known is frame for known, _ in seen):
+        return
+    seen.append((frame, together({m.name: _one(model, group, changing, m, passes) for m in model.schema_.modalities})))
+
+
+def _one(model: FusionEstimator, group: Group, changing: Sequence[Condition], modality: Any, passes: Passes) -> Inputs:
+    felt = [part for part in changing if modality.name in {m.name for m in part.targets(group.table.schema)}]
+    key = modality.name, " + ".join(part.label for part in felt)
+    if key not in passes:
+        alone = dataclasses.replace(model.schema_, modalities=(modality,))
+        features = copy.copy(model.features_)
+        features.schema = alone
+        passes[key] = preparing.scaled(
+            model.settings(), group.frame(felt), alone, features, model.scalers_, model.enhancers_
+        )
+    return passes[key]

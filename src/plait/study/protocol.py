@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from plait.study.reader import Lines
 from plait.study.runs import Run
 from plait.study.spec import Spec
 from plait.study.tables import StudyTable
-from plait.study.yaml_lines import Lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.schema import Schema
+    from plait.data.modality import Schema
 
 
 class StudyFile(Protocol):

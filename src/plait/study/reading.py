@@ -6,22 +6,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from plait import config
-from plait.errors import PlaitError
-from plait.study.reader import Reader
-from plait.study.reading_data import read_data, read_split
-from plait.study.reading_design import (
+from plait.base import config
+from plait.base.errors import PlaitError
+from plait.study.reader import Place, Reader
+from plait.study.reading_parts import (
     read_conditions,
+    read_data,
     read_exclude,
     read_grid,
     read_modalities,
     read_present,
     read_seeds,
+    read_split,
     read_variants,
 )
 from plait.study.space_spec import read_space
 from plait.study.spec import FIELDS, Budget, Claim, Spec
-from plait.study.yaml_lines import Place
 
 _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
@@ -89,7 +89,7 @@ def _budget(read: Reader, told: Any) -> Budget:
 
 
 def _memory(read: Reader, told: Any) -> float | None:
-    from plait.store._size import parse_size
+    from plait.store.record import parse_size
 
     try:
         return parse_size(str(told)) / _MB

@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from plait import checks, config
-from plait.documents import read_json
-from plait.errors import ConfigError, nearest
+from plait.base import checks, config
+from plait.base.documents import read_json
+from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
 from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from plait.hiding import for_modalities
-from plait.pretraining.settings import OPTIONS
+from plait.base.version import __version__
 from plait.study import conditions, splits
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
-from plait.tuning.settings import OPTIONS as TUNE_OPTIONS
-from plait.version import __version__
+from plait.training.finetuning.settings import OPTIONS as TUNE_OPTIONS
+from plait.training.hiding import for_modalities
+from plait.training.pretraining.settings import OPTIONS
 
 #: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
 PROTOCOL = 1

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from plait.fit_settings import FitSettings
-from plait.prepared import Make, Prepared
+from plait.estimators.fit_settings import FitSettings
+from plait.estimators.prepared import Make, Prepared
 
 T = TypeVar("T")
 
@@ -42,14 +42,14 @@ class Latest:
 
 
 class SharedRows:
-    """The prepared rows of one group of runs; set as ``plait.prepared.SHARING`` while one of them is fitted."""
+    """The prepared rows of one group of runs; set as ``plait.estimators.prepared.SHARING`` while one of them is fitted."""
 
     def __init__(self) -> None:
         """Nothing is prepared yet."""
         self.prepared: Prepared | None = None
         #: Test tables and what they became: see ``FusionEstimator.remembering``.
         self.seen: list[tuple[Any, Any]] = []
-        #: Test rows of one modality under a condition: see ``plait.study.passes``.
+        #: Test rows of one modality under a condition: see ``plait.study.models``.
         self.passes: dict[tuple[str, str], Any] = {}
         #: Of baselines: encoders, scalers, training rows and test rows (by the identity of their table), scaled.
         self.features: Any = None

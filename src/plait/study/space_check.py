@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from plait import registry
-from plait.errors import PlaitError, PlaitWarning, nearest
+from plait.base import registry
+from plait.base.errors import PlaitError, PlaitWarning, nearest
 from plait.study import space_rows
+from plait.study.reader import Place
 from plait.study.space_spec import MANAGED, SpaceSpec, defaults
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable, load_table, redrawn
 from plait.study.variants import Variant, variants
-from plait.study.yaml_lines import Place
 
 if TYPE_CHECKING:
     from plait.study.protocol import StudyFile
@@ -58,7 +58,7 @@ def _data(spec: Spec) -> Iterator[Problem]:
 
 
 def _evaluations(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
-    from plait.alignment_evaluation.evaluations import check_evaluation
+    from plait.evaluation.spaces import check_evaluation
 
     seen: set[str] = set()
     for i, told in enumerate(space.evaluations):
@@ -88,7 +88,7 @@ def _fields(spec: Spec) -> Iterator[Problem]:
 
 
 def _variants(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
-    from plait.alignment._make import make_stage
+    from plait.alignment.make import make_stage
 
     found = variants(spec, defaults())
     if not found:
@@ -152,10 +152,10 @@ def data_problems(study: StudyFile) -> list[Problem]:
 
 def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
     """Modalities and encoders that cannot be aligned."""
-    from plait.aligner import ModalityAligner
-    from plait.aligner._cells import schema_of
-    from plait.alignment._make import make_stage
-    from plait.features import Featurizer
+    from plait.alignment.aligner import ModalityAligner
+    from plait.alignment.cells import schema_of
+    from plait.alignment.make import make_stage
+    from plait.encoders.featurize import Featurizer
 
     told: set[str] = set()
     for variant in study.variants:

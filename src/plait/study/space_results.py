@@ -15,7 +15,8 @@ from plait.study.lines_file import read_arrays
 from plait.study.protocol import StudyLines
 from plait.study.space_rows import means
 from plait.study.spec import SplitSpec
-from plait.study.statistics import Difference, crossed_t, holm, resampled_t
+from plait.study.statistics.effects import holm
+from plait.study.statistics.paired import Difference, crossed_t, resampled_t
 
 #: Draws of the test rows.
 RESAMPLES = 1000

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.errors import TableError
+from plait.base.errors import TableError
 from plait.study import splits
 from plait.study.spec import SplitSpec
 from plait.study.tables import StudyTable

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.aligner import ModalityAligner
-from plait.alignment_evaluation.evaluations import Asked, Part, judged
+from plait.alignment.aligner import ModalityAligner
+from plait.evaluation.spaces import Asked, Part, judged
 from plait.study import space_rows, splits
 from plait.study.runs import Run
 from plait.study.setting import Setting

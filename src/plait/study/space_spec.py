@@ -24,7 +24,7 @@ class SpaceSpec:
     """How aligned spaces are judged.
 
     Attributes:
-        evaluations: each ``{name: ..., option: ...}`` of ``plait.alignment_evaluation.evaluations``.
+        evaluations: each ``{name: ..., option: ...}`` of ``plait.evaluation.spaces``.
         reference: the variant that others are compared with; None: the first.
     """
 
@@ -59,6 +59,6 @@ def read_space(read: Reader, told: Any) -> SpaceSpec | None:
 @cache
 def defaults() -> dict[str, Any]:
     """The aligner's own values."""
-    from plait.aligner import ModalityAligner
+    from plait.alignment.aligner import ModalityAligner
 
     return {f.name: f.default for f in dataclasses.fields(ModalityAligner)}

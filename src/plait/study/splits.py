@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
-from plait.errors import TableError, nearest
+from plait.base.errors import TableError, nearest
+from plait.data.parse import numbers
+from plait.data.split import split, strata_of
 from plait.study.spec import AUTO, SplitSpec
 from plait.study.tables import StudyTable
-from plait.table._parse import numbers
-from plait.table._split import split, strata_of
 
 Rows = tuple[np.ndarray, np.ndarray]
 

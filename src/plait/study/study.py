@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from plait.errors import ConfigError, nearest
+from plait.base.errors import ConfigError, nearest
+from plait.study.reader import Lines, read_with_lines
 from plait.study.reading import read_spec
-from plait.study.yaml_lines import Lines, read_with_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.schema import Schema
+    from plait.data.modality import Schema
     from plait.study.plan import Plan
     from plait.study.results import Results
     from plait.study.runner import Race

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait import registry, schema
-from plait.config import check_fields
-from plait.datasets._base import Loaded
-from plait.errors import CellError, ConfigError, PlaitWarning, TableError
-from plait.labels import classes_of
-from plait.schema import Schema
+from plait.base import registry
+from plait.base.config import check_fields
+from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.data import schema
+from plait.data.cells import MEDIA, cells
+from plait.data.labels import classes_of
+from plait.data.modality import Schema
+from plait.data.table import read_table
+from plait.data.targets import Labels, target_values, with_target
+from plait.data.values import texts
+from plait.datasets.base import Loaded
 from plait.study.spec import DataSpec
-from plait.table import read_table
-from plait.table._cells import MEDIA, cells
-from plait.table._values import texts
-from plait.targets import Labels, target_values, with_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.media.keys import cell_key
+    from plait.data.media.keys import cell_key
 
     try:
         return b"-" if cell is None else b"+" + cell_key(cell)

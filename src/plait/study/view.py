@@ -7,9 +7,9 @@ from collections import defaultdict
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from plait import progress
-from plait.metrics import MAIN, metrics
-from plait.progress import duration
+from plait.base import progress
+from plait.base.progress import duration
+from plait.metrics.base import MAIN, metrics
 
 if TYPE_CHECKING:
     from plait.study.protocol import StudyFile

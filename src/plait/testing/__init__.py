@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from plait.fusion._base import Fusion
+from plait.base.fusion import Fusion
+from plait.base.tokens import Tokens
 from plait.testing._alignment import check_alignment as check_alignment
 from plait.testing._conditions import check_condition as check_condition
 from plait.testing._encoders import check_encoder as check_encoder
-from plait.tokens import Tokens
 
 
 def example_tokens(dims: Mapping[str, int], rows: int = 6, tokens: int = 3, seed: int = 0) -> dict[str, Tokens]:

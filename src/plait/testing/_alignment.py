@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plait.alignment._base import Alignment
-from plait.alignment._cosine import unit
-from plait.alignment._gradients import backward
-from plait.alignment._learned import Learned
-from plait.alignment._network import AlignmentNetwork
-from plait.alignment._pairs import Pairs
+from plait.alignment.base import Alignment
+from plait.alignment.gradients import backward
+from plait.alignment.learned import Learned
+from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.pairs import Pairs
 
 
 def example_pairs(dims: Mapping[str, int], rows: int = 60, seed: int = 0) -> Pairs:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.errors import CellError
-from plait.media import audio, image, video
-from plait.table import cells
+from plait.base.errors import CellError
+from plait.data.cells import cells
+from plait.data.media.images import image
+from plait.data.media.sounds import audio
+from plait.data.media.videos import video
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.conditions import Condition
-    from plait.schema import Modality, Schema
+    from plait.conditions.base import Condition
+    from plait.data.modality import Modality, Schema
 
 
 def check_condition(condition: Condition, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plait.encoders._base import KINDS, Encoder
-from plait.errors import CellError
-from plait.tokens import Tokens
+from plait.base.encoder import KINDS, Encoder
+from plait.base.errors import CellError
+from plait.base.tokens import Tokens
 
 
 def check_encoder(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.errors import need
-from plait.report.figures._canvas import COLOURS, LINES, distinct, settings, width_of
-from plait.report.figures.study_curves import MARKERS, NAMED, Curve
+from plait.base.errors import need
+from plait.report.figures.canvas import COLOURS, LINES, distinct, settings, width_of
+from plait.report.figures.lines import MARKERS, NAMED, Curve
 
 #: Points: a panel's height, the most that stand beside each other, and the names above them.
 _HEIGHT, _ACROSS, _ROW = 190.0, 3, 13.0

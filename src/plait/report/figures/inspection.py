@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import need
-from plait.report.figures._canvas import COLOURS, LINES, axes, clean, distinct, rows_axes, settings, short
+from plait.base.errors import need
+from plait.report.figures.canvas import COLOURS, LINES, axes, clean, distinct, rows_axes, settings, short
 
 #: Classes that get a colour of their own; the others are grey.
 COLOURED = 12

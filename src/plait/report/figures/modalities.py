@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from plait.evaluation import Evaluation, SubsetScore
-from plait.explanation import Explanation
-from plait.metrics import metrics
-from plait.report.figures._canvas import COLOURS, rows_axes, settings
+from plait.evaluation.evaluate import Evaluation, SubsetScore
+from plait.evaluation.explain import Explanation
+from plait.metrics.base import metrics
+from plait.report.figures.canvas import COLOURS, rows_axes, settings
 
 #: Subsets up to which a figure shows all; the table beside it has them all anyway.
 SHOWN = 15

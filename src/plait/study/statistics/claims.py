@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.metrics import Metric
+from plait.metrics.base import Metric
 from plait.study.statistics.compare import best_of
 from plait.study.statistics.comparison import Comparison, compare_parts
-from plait.study.statistics.corrections import holm
+from plait.study.statistics.effects import holm
 from plait.study.statistics.equivalence import default_margin
 from plait.study.statistics.resampling import RESAMPLES, Resampler
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores

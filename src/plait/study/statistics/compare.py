@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.errors import ConfigError, nearest
-from plait.metrics import Metric
+from plait.base.errors import ConfigError, nearest
+from plait.metrics.base import Metric
 from plait.study.statistics.comparison import Comparison, better_than_constant, compare_pairs, paired
-from plait.study.statistics.corrections import holm
+from plait.study.statistics.effects import holm
 from plait.study.statistics.equivalence import default_margin
 from plait.study.statistics.paired import family_variance
 from plait.study.statistics.resampling import RESAMPLES, Resampler

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.metrics import Metric
+from plait.metrics.base import Metric
 from plait.study.statistics import words
-from plait.study.statistics.effects import cliffs_delta, cohens_d
+from plait.study.statistics.effects import cliffs_delta, cohens_d, mcnemar
 from plait.study.statistics.equivalence import default_margin, tost
-from plait.study.statistics.mcnemar import mcnemar
 from plait.study.statistics.paired import TIED, Difference, crossed_t, least_p, permutation, resampled_t, wilcoxon
 from plait.study.statistics.power import seeds_needed
 from plait.study.statistics.resampling import CONSTANT, Resampler

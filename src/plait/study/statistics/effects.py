@@ -1,4 +1,4 @@
-"""How large a difference is, beside how certain."""
+"""Many comparisons at once: the more there are, the more chance alone would bring."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
+
+
+def holm(p: NDArray[Any]) -> NDArray[Any]:
+    """p-values after Holm's step-down correction, in the order given; NaN stays NaN and is not counted.
+
+    Formula: ordered ``p_(1) <= ... <= p_(m)``: ``max over j <= i of min(1, (m - j + 1) p_(j))``.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian J. of Statistics 6.
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist()
+        [0.03, 0.06, 0.06, 0.02]
+    """
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN sorts last
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order]))
+    return adjusted
+
 
 Array = NDArray[Any]
 
@@ -45,3 +66,27 @@ def cliffs_delta(x: Array, y: Array) -> float:
     if not len(x) or not len(y):
         return math.nan
     return float(np.sign(x[:, None] - y).mean())
+
+
+def mcnemar(right: NDArray[Any], other_right: NDArray[Any]) -> float:
+    """Exact two-sided p; 1 where both are right and wrong on the same rows.
+
+    It compares two *trained models* on these test rows and knows nothing of what another seed would have trained.
+
+    Formula: of the ``b + c`` rows that only one of them gets right, ``b ~ Binomial(b + c, 1/2)``.
+
+    Source: McNemar 1947; Dietterich 1998, Approximate Statistical Tests, Neural Computation 10 (the exact form).
+
+    Args:
+        right: (n,) whether the one is right.
+        other_right: (n,) whether the other is.
+
+    Example:
+        >>> mcnemar(np.array([1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 1]))
+        0.375
+    """
+    right, other_right = np.asarray(right, dtype=bool), np.asarray(other_right, dtype=bool)
+    only, other_only = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    if only + other_only == 0:
+        return 1.0
+    return float(stats.binomtest(only, only + other_only, 0.5).pvalue)

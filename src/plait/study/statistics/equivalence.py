@@ -6,7 +6,7 @@ import math
 
 from scipy import stats
 
-from plait.metrics import Metric
+from plait.metrics.base import Metric
 from plait.study.statistics.paired import Difference
 
 #: Differences below this do not matter, for metrics on a scale from 0 (or -1) to 1: one point of a hundred.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.bootstrap import affordable, interval
-from plait.errors import PlaitError
-from plait.metrics import Metric, inputs
+from plait.base.errors import PlaitError
+from plait.metrics.base import Metric
+from plait.metrics.bootstrap import affordable, interval
+from plait.metrics.inputs import inputs
 from plait.study.statistics.scores import StudyResults
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from plait.errors import ConfigError, nearest
-from plait.metrics import MAIN, Metric, metrics
+from plait.base.errors import ConfigError, nearest
+from plait.metrics.base import MAIN, Metric, metrics
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.metrics import Metric
+from plait.metrics.base import Metric
 from plait.study.statistics.resampling import Resampler, two_level
 from plait.study.statistics.scores import PLACE, StudyResults, datasets, headline, metric_of
 from plait.study.statistics.scores import scores as scores_of

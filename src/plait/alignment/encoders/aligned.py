@@ -1,0 +1,168 @@
+"""A saved aligner as an encoder: cells of one of its modalities to vectors of its space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.base.encoder import KINDS, Encoder
+from plait.base.errors import ConfigError, nearest
+from plait.base.tokens import Tokens
+
+if TYPE_CHECKING:
+    from plait.alignment.network import AlignmentNetwork
+
+
+@dataclass(eq=False)
+class Aligned(Encoder):
+    """One modality of a ``ModalityAligner``, frozen; a model that uses it carries all it needs, without the folder.
+
+    Attributes:
+        folder: that ``ModalityAligner.save`` or ``plait align`` wrote.
+        modality: of the aligner; None takes the only one of ``kind``.
+        kind: of the cells; filled in where a folder is named as an encoder.
+
+    Formula: network(encoder(x)) / its length.
+    Shape: cells in, (n, 1, width of the space) out.
+    Source: Faye et al., Context-Based Multimodal Fusion, section IV.C (linear classification).
+    Use when: a space was learned from many pairs without labels, and the labelled table is small.
+    Not when: the table is large: the plain encoder keeps more than the space has room for.
+
+    Example:
+        >>> Aligned(folder="runs/flickr", modality="image").name()
+        'aligned'
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    licence: ClassVar[str] = "Apache-2.0; the encoder inside has its own"
+
+    folder: str = ""
+    modality: str | None = None
+    kind: str | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is read before it is needed."""
+        super().__post_init__()
+        self._parts: _Parts | None = None
+
+    def _loaded(self) -> _Parts:
+        if self._parts is None:
+            if not self.folder:
+                raise ConfigError("encoder aligned: name the folder of an aligner (option folder)")
+            self._parts = _Parts.read(self.folder, self.modality, self.kind)
+        return self._parts
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """As the encoder inside says."""
+        return self._loaded().encoder.lengths(cells)
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """As the encoder inside does."""
+        return self._loaded().encoder.prepare(cells)
+
+    def module(self) -> nn.Module:
+        """The encoder inside and the network behind it."""
+        parts = self._loaded()
+        inner = parts.encoder.module() if parts.stage.frozen else None
+        return _Both(inner, parts.network, parts.name)
+
+    @property
+    def dim(self) -> int:
+        """Width of the space."""
+        return self._loaded().network.out_dim
+
+    @property
+    def arithmetic(self) -> int:  # type: ignore[override]  # of the encoder inside, not of the class
+        """That of the encoder inside."""
+        return self._loaded().encoder.arithmetic
+
+    def weights_id(self) -> str:
+        """That of the encoder inside; the network's weights are part of the state."""
+        return self._loaded().encoder.weights_id()
+
+    def state(self) -> dict[str, Any]:
+        """The encoder inside, the stage, and the network's weights."""
+        if self._parts is None and not self.folder:
+            return {}
+        return self._loaded().state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back; the folder is not looked at."""
+        if state:
+            self._parts = _Parts.restore(state)
+
+
+class _Parts:
+    """What is left of an aligner for one of its modalities."""
+
+    def __init__(self, name: str, encoder: Encoder, stage: Any, network: AlignmentNetwork) -> None:
+        self.name, self.encoder, self.stage, self.network = name, encoder, stage, network.eval().requires_grad_(False)
+
+    @classmethod
+    def read(cls, folder: str, modality: str | None, kind: str | None) -> _Parts:
+        """From the aligner's folder."""
+        from plait.alignment.aligner import ModalityAligner
+
+        model = ModalityAligner.load(folder)
+        known = {m.name: m for m in model.schema_.modalities}
+        alike = [name for name, m in known.items() if kind is None or m.kind == kind]
+        if modality is None and len(alike) != 1:
+            raise ConfigError(
+                f"encoder aligned: {folder} has {len(alike)} modalities of kind {kind or 'any'} "
+                f"({', '.join(alike) or 'none'}); name one (option modality)"
+            )
+        name = modality if modality is not None else alike[0]
+        if name not in known:
+            raise ConfigError(f"encoder aligned: {folder} has no modality '{name}': {nearest(name, known)}")
+        if kind is not None and known[name].kind != kind:
+            raise ConfigError(f"encoder aligned: '{name}' of {folder} takes {known[name].kind}, not {kind}")
+        return cls(name, model.encoders_[name], model.stage_, model.network_)
+
+    def state(self) -> dict[str, Any]:
+        """JSON values and arrays."""
+        inner = self.encoder.state()
+        arrays = {f"encoder.{k}": v for k, v in inner.items() if isinstance(v, np.ndarray)}
+        own = f"encoders.{self.network.key[self.name]}."  # of encoders that were trained, the others are left behind
+        weights = self.network.state_dict()
+        kept = {k: v for k, v in weights.items() if not k.startswith("encoders.") or k.startswith(own)}
+        arrays |= {f"network.{k}": v.numpy() for k, v in kept.items()}
+        words = {k: v for k, v in inner.items() if not isinstance(v, np.ndarray)}
+        told = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        stage = {"name": self.stage.name(), **self.stage.options()}
+        return {"modality": self.name, "inner": told, "stage": stage, "dims": self.network.dims, **arrays}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> _Parts:
+        """From ``state``."""
+        from plait.alignment.make import make_stage
+        from plait.base import config, registry
+
+        told = state["inner"]
+        encoder: Encoder = config.build(registry.find("encoders", told["name"]), told["options"], "encoder aligned")
+        own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+        encoder.load_state({**told["state"], **own})
+        stage = make_stage(state["stage"])
+        network = stage.network_over({state["modality"]: encoder}, state["dims"])
+        weights = {k.removeprefix("network."): torch.tensor(v) for k, v in state.items() if k.startswith("network.")}
+        network.load_state_dict(weights)
+        return cls(state["modality"], encoder, stage, network)
+
+
+class _Both(nn.Module):
+    def __init__(self, inner: nn.Module | None, network: AlignmentNetwork, name: str) -> None:
+        super().__init__()
+        self.inner, self.network, self.name = inner, network, name
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        from plait.alignment.network import unit
+
+        if self.inner is None:
+            return Tokens.of_vectors(unit(self.network(self.name, batch)))
+        tokens: Tokens = self.inner(batch)
+        return Tokens.of_vectors(unit(self.network(self.name, {"x": tokens.pooled().float()})), tokens.present)

@@ -1,0 +1,230 @@
+"""What ``align`` asks of an estimator: modalities pulled towards their anchors before the networks see them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.alignment.hardest_negatives import HardestNegatives
+from plait.alignment.joint import Enhancement, JointEncoder, to_prepared
+from plait.alignment.network import AlignmentNetwork, FrozenNetwork
+from plait.alignment.pairs import Pairs
+from plait.base import checks, config
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, nearest
+from plait.base.inputs import Inputs
+from plait.base.precision import seeded
+from plait.base.tokens import Tokens
+from plait.data.modality import Schema
+from plait.encoders.featurize import Featurizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Enhancer:
+    """A fitted enhancement."""
+
+    told: Enhancement
+    network: AlignmentNetwork
+    record: Mapping[str, Any]
+
+    @property
+    def encoder(self) -> JointEncoder | None:
+        """What learns with the classifier, where the enhancement is joint."""
+        if self.told.joint is None:
+            return None
+        assert isinstance(self.network, FrozenNetwork)
+        return JointEncoder(self.told, self.network)
+
+    @torch.inference_mode()
+    def __call__(self, tokens: Tokens) -> Tokens:
+        """One token per row: the aligned vector, and with ``keep`` the features it was made of."""
+        x = tokens.pooled()
+        out: Tensor = self.network(self.told.modality, {"x": x})
+        return Tokens.of_vectors(torch.cat([x, out], 1) if self.told.keep else out, tokens.present)
+
+
+def parse(align: Mapping[str, Any] | None, schema: Schema) -> list[Enhancement]:
+    """What ``align`` says, checked against the modalities before anything is encoded.
+
+    Raises:
+        ConfigError: an unknown modality, anchor or option, an anchor that is the modality itself, or one that is not frozen.
+    """
+    if align is None:
+        return []
+    if not isinstance(align, Mapping):
+        raise ConfigError(f"align: expected modality -> anchors, as in {{tabular: [text, image]}}, found {align!r}")
+    names = [m.name for m in schema.modalities]
+    learning = {m.name for m in schema.modalities if m.learns}
+    config.check_fields(align, names, "align")
+    found = [_enhancement(modality, told, names, learning) for modality, told in align.items()]
+    for name in dropped(found):
+        if name in align:
+            raise ConfigError(
+                f"align.{name}: '{name}' is dropped once it has been an anchor; it cannot be pulled itself"
+            )
+    return found
+
+
+def dropped(told: Sequence[Enhancement]) -> set[str]:
+    """Modalities that the classifier does not see."""
+    return {name for enhancement in told for name in enhancement.drop}
+
+
+def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[str]) -> Enhancement:
+    where = f"align.{modality}"
+    options = dict(told) if isinstance(told, Mapping) else {"anchors": told}
+    anchors = options.get("anchors")
+    anchors = [anchors] if isinstance(anchors, str) else anchors
+    if not isinstance(anchors, list | tuple) or not anchors:
+        raise ConfigError(f"{where}: expected a list of anchors, as in [text, image], found {options.get('anchors')!r}")
+    for anchor in anchors:
+        if anchor == modality:
+            raise ConfigError(f"{where}: '{modality}' cannot be its own anchor; name another modality")
+        if anchor not in names:
+            raise ConfigError(f"{where}: unknown anchor '{anchor}': {nearest(str(anchor), names)}")
+    for name in (modality, *anchors):
+        if name in learning:
+            raise ConfigError(f"{where}: '{name}' has an encoder that learns; only frozen modalities are aligned")
+    stage = check_options(modality, told)
+    keep, joint, drop = options.get("keep", False), options.get("joint"), options.get("drop", False)
+    drop = list(anchors) if drop is True else [] if drop is False else [drop] if isinstance(drop, str) else drop
+    if not isinstance(drop, list | tuple) or not all(name in anchors for name in drop):
+        raise ConfigError(
+            f"{where}: drop must be true, false or some of the anchors {', '.join(anchors)}; found {drop!r}"
+        )
+    return Enhancement(modality, stage, keep, None if joint is None else float(joint), tuple(drop))
+
+
+def check_options(modality: str, told: Any) -> HardestNegatives:
+    """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked.
+
+    Raises:
+        ConfigError: an unknown option, or a value that is none.
+    """
+    where = f"align.{modality}"
+    options = dict(told) if isinstance(told, Mapping) else {"anchors": told}
+    own = {name: options.pop(name) for name in ("keep", "joint", "drop") if name in options}
+    checks.refuse(checks.problems(Enhancement, {k: v for k, v in own.items() if k != "drop"}), where)
+    anchors = options.get("anchors")
+    return config.build(HardestNegatives, {**options, "anchors": anchors if anchors is not None else ()}, where)
+
+
+def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:
+    """Train a projector for each modality; rows that lack it or an anchor are left out for that anchor.
+
+    Of a joint one only the statistics of the features are learned here.
+    """
+    found = {}
+    for enhancement in told:
+        start = time.perf_counter()
+        pairs = pairs_of(inputs, enhancement.names)
+        network = untrained(enhancement, pairs.dims, seed)
+        if enhancement.joint is not None:
+            pairs.check(enhancement.stage.pairs_of(enhancement.names))
+            network.learn_inputs(pairs)
+            anchors = list(enhancement.stage.anchors)
+            found[enhancement.modality] = Enhancer(
+                enhancement, network, {"anchors": anchors, "joint": enhancement.joint}
+            )
+            continue
+        history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress)
+        record = {
+            "anchors": list(enhancement.stage.anchors),
+            "trained_weights": sum(p.numel() for p in network.parameters()),
+            "epochs": len(history),
+            "train_loss": history[-1]["train_loss"],
+            "valid_loss": min((r["valid_loss"] for r in history if "valid_loss" in r), default=None),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        found[enhancement.modality] = Enhancer(enhancement, network, record)
+    return found
+
+
+def pairs_of(inputs: Inputs, names: Sequence[str]) -> Pairs:
+    """The pooled features of some modalities; rows that are equal in one are no negatives of each other."""
+    for name in names:
+        if name not in inputs.tokens:
+            raise ConfigError(f"align: '{name}' has no features before training; only frozen modalities are aligned")
+    x = {name: inputs.tokens[name].pooled().float() for name in names}
+    return Pairs.of(x, {name: inputs.present[name] for name in names})
+
+
+def untrained(enhancement: Enhancement, dims: Mapping[str, int], seed: int) -> AlignmentNetwork:
+    """The network, with weights drawn from the seed."""
+    with seeded(seed):
+        return enhancement.stage.network(dims)
+
+
+def apply(enhancers: Mapping[str, Enhancer], inputs: Inputs, *, training: bool = False) -> Inputs:
+    """The inputs with every enhanced modality replaced; anchors are as their encoders gave them.
+
+    A joint one is left to its learning encoder; in ``training`` that gets the anchors beside it.
+    """
+    ready = inputs
+    for name, enhancer in enhancers.items():
+        if enhancer.told.joint is None:
+            ready = dataclasses.replace(ready, tokens={**ready.tokens, name: enhancer(inputs.tokens[name])})
+        else:
+            ready = to_prepared(enhancer.told, ready, pairs_of(inputs, enhancer.told.names) if training else None)
+    return ready
+
+
+def without_dropped(
+    enhancers: Mapping[str, Enhancer], schema: Schema, features: Featurizer, inputs: Inputs
+) -> tuple[Schema, Featurizer, Inputs]:
+    """What is left for the classifier, and is asked for to predict."""
+    gone = dropped([enhancer.told for enhancer in enhancers.values()])
+    if not gone:
+        return schema, features, inputs
+    left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
+    fewer = copy.copy(features)
+    fewer.schema, fewer.encoders = left, {n: e for n, e in features.encoders.items() if n not in gone}
+    kept = Inputs(
+        {n: v for n, v in inputs.tokens.items() if n not in gone},
+        {n: v for n, v in inputs.prepared.items() if n not in gone},
+        {n: v for n, v in inputs.present.items() if n not in gone},
+    )
+    return left, fewer, kept
+
+
+def encoders(enhancers: Mapping[str, Enhancer]) -> dict[str, Encoder]:
+    """Those that learn with the classifier."""
+    return {name: enhancer.encoder for name, enhancer in enhancers.items() if enhancer.encoder is not None}
+
+
+def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """JSON values and arrays to save."""
+    words: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, found in enhancers.items():
+        words[name] = {
+            "options": found.told.stage.options(),
+            "keep": found.told.keep,
+            "joint": found.told.joint,
+            "drop": list(found.told.drop),
+            "dims": found.network.dims,
+            "record": dict(found.record),
+        }
+        arrays |= {f"align.{name}.{k}": v.numpy() for k, v in found.network.state_dict().items()}
+    return words, arrays
+
+
+def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Enhancer]:
+    """From what ``to_state`` gave."""
+    found = {}
+    for name, told in words.items():
+        stage = config.build(HardestNegatives, told["options"], f"align.{name}")
+        enhancement = Enhancement(name, stage, told["keep"], told.get("joint"), tuple(told.get("drop", ())))
+        network = untrained(enhancement, told["dims"], 0)
+        prefix = f"align.{name}."
+        state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
+        network.load_state_dict(state)
+        found[name] = Enhancer(enhancement, network.eval(), told["record"])
+    return found

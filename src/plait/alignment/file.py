@@ -1,0 +1,144 @@
+"""A fitted aligner to a folder and back: ``model.json`` and safetensors, checked before anything is used."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from plait.alignment.index import Index
+from plait.alignment.make import make_stage
+from plait.alignment.pairs import Pairs
+from plait.base.encoder import Encoder
+from plait.base.errors import ModelError
+from plait.base.markdown import cell, plain
+from plait.base.version import versions
+from plait.data import schema as schemas
+from plait.encoders.featurize import Featurizer
+from plait.store import model_files
+from plait.training import model_parts
+
+KIND = "ModalityAligner"
+
+
+def record(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What must be known to repeat the fit, and what it cost."""
+    losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
+    told = model.stage_.pairs_of(pairs.names)
+    return {
+        "seed": model.random_state,
+        "rows": given,
+        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in told},
+        "trained_weights": sum(p.numel() for p in model.network_.parameters() if p.requires_grad),
+        "epochs": sum("epoch" in r for r in model.history_),
+        "valid_loss": min(losses, default=None),
+        "seconds": dict(seconds),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "encoders": facts(model.encoders_),
+        "versions": versions(),
+    }
+
+
+def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
+    """Name, licence, width and fingerprint of each encoder."""
+    return {
+        name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}
+        for name, e in encoders.items()
+    }
+
+
+def save(model: Any, folder: str | Path) -> Path:
+    """Write the folder whole, or not at all."""
+    arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
+    encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
+    manifest: dict[str, Any] = {
+        "kind": KIND,
+        "settings": {k: v for k, v in model_parts.saved_settings(model).items() if k not in ("encoders", "stage")},
+        "schema": schemas.to_dict(model.schema_),
+        "encoders": encoders,
+        "stage": {"name": model.stage_.name(), "options": model.stage_.options()},
+        "dims": model.network_.dims,
+        "record": model.record_,
+        "history": model.history_,
+    }
+    if hasattr(model, "index_"):
+        manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
+        arrays["index.vectors"] = model.index_.vectors
+    with model_files.whole_folder(folder) as place:
+        model_files.write_model(place, model_parts.plain(manifest), arrays, _card(model))
+    return Path(folder)
+
+
+def load(cls: Any, folder: str | Path) -> Any:
+    """The aligner, of the class given, that was saved.
+
+    Raises:
+        ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
+    """
+
+    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+        if manifest["kind"] != KIND:
+            raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
+        return rebuild(cls, manifest, arrays)
+
+    return model_parts.read(folder, checked)
+
+
+def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """An aligner of the class given, from a manifest and arrays that were checked."""
+    found = schemas.from_dict(manifest["schema"], "model.json")
+    told = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
+    settings = model_parts.loaded_settings(manifest["settings"])
+    model = cls(**settings, modalities=found, stage=told)
+    model.schema_ = found
+    model.stage_ = make_stage(told)
+    model.encoders_ = model_parts.restored_features(found, manifest["encoders"], arrays).encoders
+    model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
+    model.network_.load_state_dict(_tensors(arrays, "network."))
+    model.network_.eval()
+    model.record_, model.history_ = manifest["record"], manifest["history"]
+    if "index" in manifest:
+        model.index_ = Index.restore(arrays["index.vectors"], **manifest["index"])
+    return model
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _card(model: Any) -> str:
+    """Markdown text of the folder's ``README.md``."""
+    told = model.record_
+    lines = [
+        f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
+        "",
+        f"A plait aligner (stage {model.stage_.name()}, {told['trained_weights']:,} trained weights, "
+        f"{model.network_.out_dim} wide).",
+        f"Fitted on {told['rows']:,} rows ({_counted(told['pairs'])}), seed {told['seed']}.",
+        "",
+        "| modality | kind | columns | encoder | licence |",
+        "|---|---|---|---|---|",
+    ]
+    for m in model.schema_.modalities:
+        encoder = told["encoders"][m.name]
+        columns = ", ".join(map(cell, m.columns))
+        lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
+    lines += [
+        "",
+        "```",
+        "plait search FOLDER table.csv --modality NAME --query NAME=CELL",
+        "```",
+        "",
+        "## Versions",
+        "",
+    ]
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in told["versions"].items())]) + "\n"
+
+
+def _counted(pairs: Mapping[str, int]) -> str:
+    shown: Sequence[str] = [f"{count:,} pairs of {name}" for name, count in pairs.items()]
+    return ", ".join(shown)

@@ -1,0 +1,316 @@
+"""What an option may be is declared once, in its annotation, and checked by the same code wherever the value comes from.
+
+An annotation says the type, and ``Annotated[int, Within(1)]`` the range: ``Count``, ``Share`` and the like below. ``Literal``
+names choices. ``check`` reads the fields of a dataclass, ``check_call`` the keyword arguments of a function; both tell all that
+is wrong in one line. Numbers must be finite unless ``Within(infinite=True)`` says otherwise; True is no number, and 3.0 no count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from plait.base.errors import ConfigError, nearest
+
+#: The greatest whole number that libraries below us take for a size or a count.
+MOST = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Bounds of a number, included unless ``above`` (the lower one) or ``below`` (the upper one) says otherwise."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    infinite: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number lies within."""
+        if not self.infinite and not isinstance(value, numbers.Integral) and not math.isfinite(value):
+            return False
+        inside = self.low <= value <= self.high  # False for NaN
+        return bool(inside and not (self.above and value == self.low) and not (self.below and value == self.high))
+
+    def __str__(self) -> str:
+        """As in ``from 0 to below 1``."""
+        words = []
+        if not math.isinf(self.low):
+            words.append(f"{'above' if self.above else 'from'} {_short(self.low)}")
+        if not math.isinf(self.high) and self.high != MOST:
+            words.append(f"{'to below' if self.below else 'to'} {_short(self.high)}")
+        return " ".join(words)
+
+
+Count = Annotated[int, Within(1, MOST)]
+Natural = Annotated[int, Within(0, MOST)]
+#: What numpy, torch and scikit-learn all take.
+Seed = Annotated[int, Within(0, 2**32 - 1)]
+Positive = Annotated[float, Within(0, above=True)]
+NonNegative = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+#: A share that leaves something: of rows held out, of units dropped.
+Part = Annotated[float, Within(0, 1, below=True)]
+#: Sizes that are multiplied into weights or memory.
+Layers = Annotated[int, Within(1, 1000)]
+Width = Annotated[int, Within(1, 1_000_000)]
+
+
+# -- asking ------------------------------------------------------------------------------------------------------------
+
+
+def check(instance: Any, where: str = "") -> None:
+    """Refuse fields of a dataclass that are not what their annotations say, all of them at once.
+
+    Raises:
+        ConfigError: the message names every field, what it must be and what was found.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Training:
+        ...     epochs: Count = 5
+        ...     dropout: Part = 0.1
+        >>> check(Training(epochs=0), "training")
+        Traceback (most recent call last):
+        plait.base.errors.ConfigError: training: epochs must be a whole number from 1, found 0
+    """
+    values = {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance) if f.init}
+    refuse(problems(type(instance), values), where)
+
+
+def check_call(function: Callable[..., Any], options: Mapping[str, Any], where: str = "") -> None:
+    """Refuse keyword arguments that are not what the function's annotations say.
+
+    Raises:
+        ConfigError: as ``check``.
+    """
+    refuse(problems(function, options), where)
+
+
+def problems(owner: Any, values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with values of a dataclass's fields or a function's arguments; unknown names are left to others."""
+    hints = hints_of(owner)
+    said = ((name, problem(value, hints[name])) for name, value in values.items() if name in hints)
+    return [f"{name} {text}" for name, text in said if text]
+
+
+def refuse(found: Iterable[str], where: str = "") -> None:
+    """Raise one error of all problems, if there are any.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if text := "; ".join(found):
+        raise ConfigError(f"{where}: {text}" if where else text)
+
+
+def problem(value: Any, hint: Any) -> str | None:
+    """What is wrong with a value; None if nothing is.
+
+    Example:
+        >>> problem(3, Count | None), problem("conct", Literal["concat", "mean"])
+        (None, "must be concat or mean, found 'conct' (did you mean 'concat'?)")
+    """
+    if _fits(value, hint):
+        return None
+    for part in _parts(hint):
+        if isinstance(value, Mapping) and _is_mapping(_bare(part)):
+            keys, inner = typing.get_args(_bare(part))
+            said = {key: problem(item, inner) for key, item in value.items()}
+            wrong = [f"of {key!r} {text}" for key, text in said.items() if text]
+            wrong += [f"of {key!r}: the name {problem(key, keys)}" for key in value if not _fits(key, keys)]
+            return "; ".join(wrong)
+    words = [
+        w for part in _parts(hint) if typing.get_origin(_bare(part)) is Literal for w in typing.get_args(_bare(part))
+    ]
+    meant = nearest(value, words) if isinstance(value, str) and all(isinstance(w, str) for w in words) and words else ""
+    guess = f" ({meant})" if meant.startswith("did") else ""
+    advice = "; YAML 1.2 has only true and false" if _is_flag(value) and bool in _parts(hint) else ""
+    return f"must be {describe(hint)}, found {shown(value)}{guess}{advice}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is written, not longer than fits into a line."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+
+
+@cache
+def hints_of(owner: Any) -> dict[str, Any]:
+    """Annotations by name; none where they name what is not there at run time (a plug-in's own types, say)."""
+    try:
+        return typing.get_type_hints(owner, include_extras=True)
+    except NameError:
+        return {}
+
+
+# -- one value, for options that are not fields ------------------------------------------------------------------------
+
+
+def whole(value: Any, what: str, low: int = 0, high: float = MOST) -> int:
+    """A whole number within bounds, both included.
+
+    Args:
+        value: to check.
+        what: where and which, as in ``encoder cnn: size``.
+        low: least.
+        high: greatest.
+
+    Raises:
+        ConfigError: it is none (True and 3.0 are none either).
+
+    Example:
+        >>> whole(0, "pretrain: epochs", 1)
+        Traceback (most recent call last):
+        plait.base.errors.ConfigError: pretrain: epochs must be a whole number from 1, found 0
+    """
+    _one(value, Annotated[int, Within(low, high)], what)
+    return int(value)
+
+
+def number(
+    value: Any,
+    what: str,
+    low: float = 0.0,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    infinite: bool = False,
+) -> float:
+    """A number within bounds, both included, or ``above`` the lower one, or ``below`` the upper one.
+
+    Raises:
+        ConfigError: it is none (True, NaN and, unless allowed, infinity are none either).
+
+    Example:
+        >>> number("much", "mlp: dropout", 0, 1)
+        Traceback (most recent call last):
+        plait.base.errors.ConfigError: mlp: dropout must be a number from 0 to 1, found 'much'
+    """
+    _one(value, Annotated[float, Within(low, high, above, below, infinite)], what)
+    return float(value)
+
+
+def _one(value: Any, hint: Any, what: str) -> None:
+    if said := problem(value, hint):
+        raise ConfigError(f"{what} {said}")
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+
+def describe(hint: Any) -> str:
+    """A type in words; that there may be nothing goes unsaid.
+
+    Example:
+        >>> describe(Share | Mapping[str, Share] | None)
+        'a number from 0 to 1 or a mapping of names to a number from 0 to 1'
+    """
+    parts = _parts(hint)
+    plain = [p for p in parts if _bare(p) is not type(None) and not _is_other(_bare(p))] or parts
+    words = list(dict.fromkeys(map(_described, plain)))
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _described(hint: Any) -> str:
+    kind, bounds = _bare(hint), _bounds(hint)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return describe_choices(inner)
+    if _is_mapping(kind):
+        key = "names" if not inner or inner[0] is str else "values"
+        return "a mapping" if not inner or inner[1] is Any else f"a mapping of {key} to {describe(inner[1])}"
+    if _is_sequence(kind):
+        return f"a list of {describe(inner[0])}" if inner else "a list"
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "none"}
+    word = words.get(kind) or str(getattr(kind, "__name__", kind))
+    return f"{word} {bounds}".strip() if bounds else word
+
+
+def describe_choices(choices: Sequence[Any]) -> str:
+    """As in ``a, b or c``."""
+    words = [str(c) for c in choices]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    return any(_fits_one(value, part) for part in _parts(hint))
+
+
+def _fits_one(value: Any, hint: Any) -> bool:
+    kind, bounds = _bare(hint), _bounds(hint)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in inner)
+    if _is_mapping(kind):
+        return isinstance(value, Mapping) and (not inner or all(_fits_item(item, inner) for item in value.items()))
+    if _is_sequence(kind):
+        plain = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return plain and (not inner or all(_fits(v, inner[0]) for v in value))
+    if kind in (int, float):
+        right = isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool)
+        return right and (bounds or Within()).holds(value)
+    if kind is bool:
+        return isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's too
+    if origin is not None:
+        kind = origin
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _fits_item(item: tuple[Any, Any], inner: tuple[Any, ...]) -> bool:
+    return _fits(item[0], inner[0]) and _fits(item[1], inner[1])
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return tuple(p for part in typing.get_args(hint) for p in _parts(part)) if union else (hint,)
+
+
+def _bare(hint: Any) -> Any:
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    return type(None) if bare is None else bare
+
+
+def _bounds(hint: Any) -> Within | None:
+    given = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    return next((g for g in given if isinstance(g, Within)), None)
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = typing.get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _is_sequence(kind: Any) -> bool:
+    origin = typing.get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Sequence) and origin not in (str, bytes)
+
+
+def _is_other(kind: Any) -> bool:
+    """A class of a library, which only Python can give."""
+    return (
+        isinstance(kind, type)
+        and kind not in (int, float, str, bool)
+        and not _is_mapping(kind)
+        and not _is_sequence(kind)
+    )
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n")
+
+
+def _short(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"

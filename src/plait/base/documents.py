@@ -1,0 +1,194 @@
+"""YAML and JSON that somebody wrote, read in bounded time and memory, and without surprises.
+
+YAML is read by the rules of its version 1.2: ``1e-4`` is a number; ``no``, ``on`` and ``1:30`` are text, as are dates. A key
+may stand there only once. No tag makes anything but plain values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from plait.base.errors import ConfigError
+
+#: Letters of a text, brackets within brackets, and values once every alias is written out.
+LETTERS, DEPTH, VALUES = 2_000_000, 40, 100_000
+
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_INT = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+_RESOLVERS = (
+    ("bool", _BOOL, "tTfF"),
+    ("int", _INT, "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+    ("null", _NULL, ["~", "n", "N", ""]),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader of YAML 1.2 that refuses a key given twice, which YAML itself lets the last one win."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as in yaml: shared by design
+    depth = 0
+    count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node and all that is in it, which is read by recursion."""
+        self.depth, self.count = self.depth + 1, self.count + 1
+        if self.depth > DEPTH:
+            raise ConfigError(f"line {self.line + 1}: nested more than {DEPTH} deep")
+        if self.count > VALUES:
+            raise ConfigError(f"line {self.line + 1}: more than {VALUES:,} values; settings hold fewer")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """A safe dumper that quotes what YAML 1.1 or 1.2 would take for anything but text."""
+
+
+for _name, _pattern, _first in _RESOLVERS:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list(_first))
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list(_first))
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, list | dict):
+            raise ConfigError(f"line {key_node.start_mark.line + 1}: a key must be a plain word")
+        if key in seen:
+            raise ConfigError(f"line {key_node.start_mark.line + 1}: the key '{key}' is given twice; keep one")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=deep)
+
+
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    word = str(loader.construct_scalar(node))
+    return int(word, 0 if word[:2] in ("0o", "0x") else 10)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    return float(str(loader.construct_scalar(node)).lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+for _name in ("binary", "set", "omap", "pairs"):
+    _Loader.yaml_constructors.pop(f"tag:yaml.org,2002:{_name}", None)
+
+
+def read_yaml_node(text: str, where: str) -> yaml.Node | None:
+    """The tree of a YAML text, with the place of everything in it; None where it holds nothing.
+
+    Raises:
+        ConfigError: not YAML, or larger or deeper than anything that is written by hand.
+    """
+    if len(text) > LETTERS:
+        raise ConfigError(f"{where}: {len(text):,} letters; settings are read up to {LETTERS:,}")
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _size(node, {}, set())
+    except ConfigError as error:
+        raise ConfigError(f"{where}, {error}") from None
+    except yaml.YAMLError as error:
+        raise _refusal(error, where) from None
+    return node
+
+
+def read_yaml_value(text: str, where: str) -> Any:
+    """The plain value of a YAML text.
+
+    Raises:
+        ConfigError: not YAML, a key given twice, or more than is read; the message names the line.
+
+    Example:
+        >>> read_yaml_value("[1e-4, 1:30, no, 2020-02-30, 08, 0x10, .inf]", "here")
+        [0.0001, '1:30', 'no', '2020-02-30', 8, 16, inf]
+    """
+    return value_of(read_yaml_node(text, where), where)
+
+
+def value_of(node: yaml.Node | None, where: str) -> Any:
+    """The plain value of a tree that ``read_yaml_node`` gave."""
+    if node is None:
+        return None
+    loader = _Loader("")
+    try:
+        return loader.construct_document(node)
+    except ConfigError as error:
+        raise ConfigError(f"{where}, {error}") from None
+    except yaml.YAMLError as error:
+        raise _refusal(error, where) from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # a number of 5,000 digits, a foreign tag
+        raise ConfigError(f"{where}: a value cannot be read ({str(error)[:100]})") from None
+    finally:
+        loader.dispose()
+
+
+def write_yaml(value: Any, **options: Any) -> str:
+    """YAML text of plain values, in the order given, that any version of YAML reads back as it was."""
+    told: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
+    return told
+
+
+def read_json(data: bytes | str) -> Any:
+    """The value of a JSON text by the letter of its standard: no NaN, nothing deeper than the reader can go.
+
+    Raises:
+        ValueError: it is none; the message says why in one line.
+    """
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """Values in a tree once every alias is written out, counted without doing so."""
+    if id(node) in above:
+        raise ConfigError(f"line {node.start_mark.line + 1}: an alias stands within what it names")
+    if id(node) not in known:
+        above.add(id(node))
+        known[id(node)] = 1 + sum(_size(inner, known, above) for inner in _inner(node))
+        above.discard(id(node))
+        if known[id(node)] > VALUES:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"line {line}: more than {VALUES:,} values (aliases written out); settings hold fewer")
+    return known[id(node)]
+
+
+def _inner(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _refusal(error: yaml.YAMLError, where: str) -> ConfigError:
+    mark = getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return ConfigError(f"{where}{place}: not valid YAML: {problem}")

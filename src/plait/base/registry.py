@@ -1,0 +1,187 @@
+"""A variant is a file: its name is the file's name, and nothing else mentions it. Other packages may bring their own.
+
+A class of one's own gets a name by ``register``, or by an entry point of the package that brings it::
+
+    [project.entry-points."plait.encoders"]
+    word_lengths = "my_package.encoders:WordLengths"
+
+From then on the name stands wherever a name of plait's own may stand, and a model that uses it is saved and loaded like any
+other, in every process that has registered the class or has the package installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import metadata
+from typing import Any, TypeVar, overload
+
+from plait.base.errors import ConfigError, nearest
+
+#: family -> name of the base class, which lives in the family's ``_base.py``.
+FAMILIES = {
+    "encoders": ("base.encoder", "Encoder"),
+    "fusion": ("base.fusion", "Fusion"),
+    "datasets": ("datasets.base", "Dataset"),
+    "networks": ("networks.base", "Network"),
+    "alignment": ("alignment.base", "Alignment"),
+    "conditions": ("conditions.base", "Condition"),
+    "advisers": ("base.adviser", "Adviser"),
+}
+#: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
+HOMES = {"encoders": ("encoders", "training.encoders", "alignment.encoders"), "advisers": ("study.advisers",)}
+
+V = TypeVar("V", bound=type[Any])
+#: (family, name) -> class, of those that were registered.
+_REGISTERED: dict[tuple[str, str], type[Any]] = {}
+
+
+@overload
+def register(family: str, variant: V, name: str | None = None) -> V: ...
+@overload
+def register(family: str, variant: None = None, name: str | None = None) -> Callable[[V], V]: ...
+def register(family: str, variant: Any = None, name: str | None = None) -> Any:
+    """Give a class of one's own a name in a family; also as a decorator, ``@register("encoders")``.
+
+    Args:
+        family: ``encoders``, ``fusion``, ``conditions``, ``networks``, ``alignment`` or ``datasets``.
+        variant: the class, which extends the family's base class.
+        name: by which it is found; None: the class's name in small letters with ``_`` between its words.
+
+    Raises:
+        ConfigError: an unknown family, a class that does not extend its base, or a name that is another variant's.
+
+    Example:
+        >>> from plait.encoders.hashed_ngrams import HashedNgrams
+        >>> class LetterPairs(HashedNgrams):
+        ...     "Pairs of letters."
+        >>> register("encoders", LetterPairs, "minilm")
+        Traceback (most recent call last):
+        plait.base.errors.ConfigError: register: the name 'minilm' in encoders is taken; give another one (name=...)
+    """
+    if variant is None:
+        return partial(register, family, name=name)
+    _known(family)
+    base = _base(family)
+    if not (inspect.isclass(variant) and issubclass(variant, base)) or inspect.isabstract(variant):
+        raise ConfigError(f"register: {variant!r} must be a class that extends {base.__name__} and lacks nothing of it")
+    name = name or _snake(variant.__name__)
+    there = _REGISTERED.get((family, name))
+    same = there is not None and (there.__module__, there.__qualname__) == (variant.__module__, variant.__qualname__)
+    if name in _own(family) or (there is not None and not same):
+        raise ConfigError(f"register: the name '{name}' in {family} is taken; give another one (name=...)")
+    _REGISTERED[family, name] = variant
+    return variant
+
+
+def names(family: str) -> list[str]:
+    """Names of all variants of a family, sorted, without importing any of them.
+
+    Example:
+        >>> "concat" in names("fusion")
+        True
+    """
+    _known(family)
+    registered = {name for kind, name in _REGISTERED if kind == family}
+    return sorted({*_own(family), *registered, *_entry_points(family)})
+
+
+def find(family: str, name: str) -> type[Any]:
+    """The class of the variant ``name``: the one public class of that file that extends the base, or what was registered.
+
+    Raises:
+        ConfigError: no such variant; the message names the nearest one.
+    """
+    if name not in names(family):
+        raise ConfigError(f"unknown name '{name}' in {family}: {nearest(name, names(family))}")
+    if (family, name) in _REGISTERED:
+        return _REGISTERED[family, name]
+    if name not in _own(family):
+        return _loaded(family, name)
+    base = _base(family)
+    module = importlib.import_module(_own(family)[name])
+    found = [
+        member
+        for label, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, base) and member.__module__ == module.__name__ and not label.startswith("_")
+    ]
+    if len(found) != 1:
+        raise ConfigError(f"{module.__file__}: expected one public {base.__name__}, found {len(found)}")
+    return found[0]
+
+
+def name_of(variant: type[Any]) -> str:
+    """By which name a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
+    for (_, name), known in _REGISTERED.items():
+        if known is variant:
+            return name
+    if variant.__module__.startswith("plait."):
+        return variant.__module__.rpartition(".")[2]
+    value = f"{variant.__module__}:{variant.__qualname__}"
+    named = (name for family in FAMILIES for name, told in _entry_points(family).items() if told.value == value)
+    return next(named, variant.__module__.rpartition(".")[2])
+
+
+def is_known(family: str, variant: type[Any]) -> bool:
+    """Whether a class is found by its name, as it must be to be loaded again."""
+    name = name_of(variant)
+    return name in names(family) and find(family, name) is variant
+
+
+def describe(family: str) -> list[dict[str, str]]:
+    """One record per variant: its name, the first line of its docstring and what its base says of it."""
+    records = []
+    for name in names(family):
+        variant = find(family, name)
+        summary = (inspect.getdoc(variant) or "").partition("\n")[0]
+        facts = variant.facts() if hasattr(variant, "facts") else {}
+        records.append({"name": name, "summary": summary, **facts})
+    return records
+
+
+def _known(family: str) -> None:
+    if family not in FAMILIES:
+        raise ConfigError(f"unknown family '{family}': {nearest(family, FAMILIES)}")
+
+
+def _base(family: str) -> type[Any]:
+    module, name = FAMILIES[family]
+    found: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
+    return found
+
+
+@cache
+def _own(family: str) -> dict[str, str]:
+    """Names of plait's own variants, each with its module."""
+    found = {}
+    for home in HOMES.get(family, (family,)):
+        package = importlib.import_module(f"plait.{home}")
+        shared = getattr(package, "SHARED", ())
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.ispkg and module.name not in shared and not module.name.startswith("_"):
+                found[module.name] = f"plait.{home}.{module.name}"
+    return found
+
+
+@cache
+def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
+    """What installed packages bring; plait's own names cannot be taken away from it."""
+    return {told.name: told for told in metadata.entry_points(group=f"plait.{family}") if told.name not in _own(family)}
+
+
+def _loaded(family: str, name: str) -> type[Any]:
+    told = _entry_points(family)[name]
+    try:
+        variant = told.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{family} '{name}' of entry point {told.value} cannot be imported ({error})") from error
+    registered: type[Any] = register(family, variant, name)
+    return registered
+
+
+def _snake(name: str) -> str:
+    """WordLengths -> word_lengths."""
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -1,0 +1,107 @@
+"""Several small networks over the same rows, and the encoders that learn with them: one member of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from plait.base import precision
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.networks.layers import Linear
+
+#: Rows that are answered at a time.
+ROWS = 4096
+
+
+class Branches(nn.Module):
+    """Several networks over the same rows, each over its own modalities, and the encoders that learn with them."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        sources: Mapping[str, tuple[str, ...]],
+        encoders: Mapping[str, nn.Module],
+    ) -> None:
+        """``sources`` names each network's modalities."""
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+        self.encoders = nn.ModuleDict(encoders)
+        self.sources = dict(sources)
+        #: Encoders that learn no more.
+        self.settled: set[str] = set()
+        #: Encoders, or layers of them, that do not learn now: they stay in evaluation mode.
+        self.resting: list[nn.Module] = []
+
+    def train(self, mode: bool = True) -> Branches:
+        """As of every module, but for what rests."""
+        super().train(mode)
+        for part in self.resting:
+            part.eval()
+        return self
+
+    def encode(self, inputs: Inputs) -> dict[str, Tokens]:
+        """Tokens of every modality, those of learning encoders computed now."""
+        tokens = dict(inputs.tokens)
+        for name, encoder in self.encoders.items():
+            if name in tokens:  # computed ahead, as it no longer learns
+                continue
+            tokens[name] = self._encoded(encoder, inputs.prepared[name]).absent_where(~inputs.present[name])
+        return tokens
+
+    def _encoded(self, encoder: nn.Module, prepared: Mapping[str, Tensor]) -> Tokens:
+        """On a GPU an encoder trains in bf16; on a CPU those that gain by it do so themselves."""
+        if not self.training or self.device.type == "cpu":
+            alone: Tokens = encoder(prepared)
+            return alone
+        with precision.autocast(self.device):
+            found = encoder(prepared)
+        return Tokens(found.x.float(), found.mask)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def branch(self, name: str, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Raw outputs (B, out_dim) of one branch."""
+        out: Tensor = self.networks[name]({m: tokens[m] for m in self.sources[name]})
+        return out
+
+    @torch.inference_mode()
+    def outputs(self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True) -> dict[str, Tensor]:
+        """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training.
+
+        The rows are moved to the weights' device batch by batch; what comes out lies where the rows do.
+        """
+        self.eval()
+        if not exact:
+            for part in self.modules():
+                if isinstance(part, Linear):
+                    part.train()
+        parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
+        for start in range(0, max(1, len(inputs)), rows):  # no rows are a batch, too: it has the shape of an answer
+            batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
+            tokens = self.encode(moved(batch, self.device))
+            for name in self.networks:
+                parts[name].append(self.branch(name, tokens).to(batch.device))
+        return {name: torch.cat(found) for name, found in parts.items()}
+
+    def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:
+        """(B,) bool: rows that a branch can say something about."""
+        return torch.stack([present[m] for m in self.sources[name]]).any(0)
+
+
+def moved(batch: Inputs, device: torch.device) -> Inputs:
+    """A batch on a device; of cells that rows share only those of the batch go there."""
+    if batch.device.type == device.type:
+        return batch
+    gathered = {k: {name: v[name] for name in v} for k, v in batch.prepared.items()}
+    return Inputs(batch.tokens, gathered, batch.present).to(device)
+
+
+def trained_weights(model: nn.Module) -> int:
+    """Parameters that learn."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

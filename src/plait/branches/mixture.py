@@ -1,0 +1,161 @@
+"""How the branches' outputs become one: weights learned on rows that the branches were not trained on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from plait.base import checks
+from plait.base.errors import ConfigError
+from plait.networks.tasks import Task
+
+Pattern = tuple[str, ...]
+
+
+def patterns(names: Sequence[str], limit: int = 5) -> list[Pattern]:
+    """Patterns of presence that get weights of their own, largest first.
+
+    All non-empty ones up to ``limit`` modalities; beyond that the full one, all but one, and each alone.
+
+    Example:
+        >>> patterns(["text", "image"])
+        [('text', 'image'), ('text',), ('image',)]
+    """
+    sizes = range(len(names), 0, -1) if len(names) <= limit else (len(names), len(names) - 1, 1)
+    return [found for size in sizes for found in itertools.combinations(names, size)]
+
+
+class Saved(Protocol):
+    """What a model's file says of a mixture."""
+
+    names: Sequence[str]
+    sources: Mapping[str, Sequence[str]]
+    weights: Sequence[Mapping[str, Any]]
+    prior: Sequence[float]
+
+
+class SavedWeights(Protocol):
+    """Of one pattern."""
+
+    pattern: Sequence[str]
+    weights: Mapping[str, float]
+
+
+class Mixture:
+    """A log-linear pool of branches, with weights for every pattern of present modalities.
+
+    Formula: out = sum over branches h of w_h(pattern) log p_h (logits for several labels, values for a number), w >= 0. The
+    weights minimise the task's loss on held-out predictions; since their sum is free they calibrate too (it is the
+    inverse of a temperature).
+
+    Source: stacked generalisation (Wolpert 1992); log-linear pooling (Heskes 1998); temperature scaling (Guo et al. 2017).
+    """
+
+    def __init__(self, names: Sequence[str], sources: Mapping[str, Pattern]) -> None:
+        """``names``: modalities in schema order; ``sources``: each branch's modalities."""
+        self.names = tuple(names)
+        self.sources = dict(sources)
+        self.weights: dict[Pattern, dict[str, float]] = {}
+        self.prior: list[float] = []
+        #: Of several labels: from where on one is answered when just these modalities are present.
+        self.thresholds: dict[Pattern, float] = {}
+
+    def available(self, pattern: Pattern) -> list[str]:
+        """Branches that can say something when only ``pattern`` is present."""
+        return [name for name, needs in self.sources.items() if set(needs) & set(pattern)]
+
+    def fit_pattern(
+        self, pattern: Pattern, outputs: Mapping[str, Tensor], task: Task, target: Tensor, weight: Tensor
+    ) -> None:
+        """Weights of one pattern from held-out outputs (n, out_dim) of its branches under that pattern."""
+        branches = self.available(pattern)
+        stacked = torch.stack([comparable(outputs[name], task) for name in branches]).double()  # (H, n, O)
+        target = target.double() if target.is_floating_point() else target
+        share = (weight / weight.sum().clamp_min(1e-12)).double()
+        start = np.full(len(branches), 1.0 / len(branches))
+        pull = 2.0 / max(1, len(weight))  # a gentle pull to the plain mean, gone with many rows
+
+        def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+            leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
+            mixed = torch.einsum("h,hno->no", leaf, stacked)
+            loss = (task.row_loss(mixed, target) * share).sum() + pull * (leaf - torch.from_numpy(start)).square().sum()
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            return float(loss.detach()), gradient.numpy()
+
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(branches))
+        self.weights[pattern] = {name: float(w) for name, w in zip(branches, found.x, strict=True)}
+
+    def set_equal(self) -> None:
+        """Equal weights for every pattern: what is left when there are no held-out rows."""
+        for pattern in patterns(self.names):
+            branches = self.available(pattern)
+            self.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
+
+    def weights_for(self, pattern: Pattern) -> dict[str, float]:
+        """Weights of a pattern; for one that has none, those of the largest known one within it."""
+        if pattern in self.weights:
+            return self.weights[pattern]
+        within = [known for known in self.weights if set(known) <= set(pattern)]
+        several = [known for known in within if len(known) > 1] or within
+        merged: dict[str, float] = {}
+        for known in several:
+            for name, w in self.weights[known].items():
+                merged[name] = merged.get(name, 0.0) + w / len(several)
+        return merged
+
+    def combine(self, outputs: Mapping[str, Tensor], present: Mapping[str, Tensor], task: Task) -> Tensor:
+        """Mixed raw outputs (n, out_dim); rows with nothing present get the prior."""
+        there = torch.stack([present[name] for name in self.names], 1)  # (n, M)
+        mixed = torch.tensor(self.prior, dtype=torch.float32).repeat(len(there), 1)
+        ready = {name: comparable(out, task) for name, out in outputs.items()}
+        for pattern_mask in torch.unique(there, dim=0):
+            pattern = tuple(name for name, on in zip(self.names, pattern_mask.tolist(), strict=True) if on)
+            if not pattern:
+                continue
+            rows = (there == pattern_mask).all(1)
+            weights = self.weights_for(pattern)
+            mixed[rows] = torch.stack([w * ready[name][rows] for name, w in weights.items()]).sum(0)
+        return mixed
+
+    def thresholds_at(self, present: np.ndarray, usual: np.ndarray) -> np.ndarray:
+        """Each row's threshold for every label (n, C): that of what is present in it (n, M), or the usual one (C,)."""
+        found = np.tile(np.asarray(usual, dtype=np.float64), (len(present), 1))
+        for pattern, threshold in self.thresholds.items():
+            found[(present == [name in pattern for name in self.names]).all(1)] = threshold
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """JSON values."""
+        weights = [{"pattern": list(p), "weights": w} for p, w in self.weights.items()]
+        return {
+            "names": list(self.names),
+            "sources": {k: list(v) for k, v in self.sources.items()},
+            "weights": weights,
+            "prior": self.prior,
+            "thresholds": [{"pattern": list(p), "threshold": t} for p, t in self.thresholds.items()],
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Mixture:
+        """From its saved state."""
+        checks.refuse(checks.problems(Saved, state), "mixture")
+        for entry in state["weights"]:
+            checks.refuse(checks.problems(SavedWeights, entry), "mixture")
+            if unknown := set(entry["weights"]) - set(state["sources"]):
+                raise ConfigError(f"mixture: weights of branches that there are not: {', '.join(sorted(unknown))}")
+        mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})
+        mixture.weights = {tuple(w["pattern"]): dict(w["weights"]) for w in state["weights"]}
+        mixture.prior = list(state["prior"])
+        mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
+        return mixture
+
+
+def comparable(out: Tensor, task: Task) -> Tensor:
+    """Outputs on a common scale: log-probabilities for one class of several, as they are otherwise."""
+    return out.log_softmax(-1) if task.name == "classification" else out.clamp(-30, 30)

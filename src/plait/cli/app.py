@@ -1,0 +1,133 @@
+"""The application that commands join: progress from the first moment on, and what a stopped command leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from plait.base import progress
+from plait.base.errors import ConfigError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_AGAIN = "the same command carries on from there"
+_STORED = "what was encoded is kept in the store"
+#: What is kept besides by a command that Ctrl-C stops; most write nothing before they end.
+_KEPT = {
+    "fit": "finished epochs are kept beside the model's folder",
+    "demo": "the table of cards, once written, is kept",
+    "study run": "finished runs are kept in the study's folder",
+    "study plan": "finished probes are kept in the study's folder",
+    "advise": "finished fits are kept in the folder of the advice",
+    "sensitivity": "finished trials are kept in the folder of the search",
+}
+#: Commands that fill the store themselves.
+_ENCODING = (
+    "fit",
+    "demo",
+    "pretrain",
+    "encode",
+    "predict",
+    "evaluate",
+    "explain",
+    "align",
+    "search",
+    "classify",
+    "inspect",
+)
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl-C, under a name that the argument parser does not swallow; says what is kept."""
+
+
+class Command(TyperCommand):
+    """A command that shows on a terminal that it works, from before its imports on, and says what Ctrl-C leaves behind."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        _refuse_own_input(ctx.params)
+        try:
+            with progress.session("loading libraries"), _cleared_before_output():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+            raise Interrupted(_kept(name, ctx.params)) from None
+
+
+def _refuse_own_input(options: dict[str, Any]) -> None:
+    """An answer never replaces the table or the file that it is made of."""
+    out = options.get("out")
+    if out is None or not Path(out).is_file():
+        return
+    for name in ("table", "schema", "file"):
+        source = options.get(name)
+        if source is not None and Path(source).exists() and Path(source).samefile(out):
+            raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
+class Typer(typer.Typer):
+    """An application whose commands are all of the kind above."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
+        """As typer has it."""
+        return super().command(name, cls=Command, **options)
+
+
+def _kept(command: str, options: dict[str, Any]) -> str:
+    """What a command that was stopped leaves behind, by its options."""
+    parts = [_STORED] * (command in _ENCODING and options.get("store") != "none")
+    if command in _KEPT and options.get("checkpoint") != "none":
+        parts.append(_KEPT[command])
+    written = ["nothing was written"] * (command not in ("fit", *_KEPT))
+    again = [_AGAIN] * bool(parts and command not in ("search", "classify"))
+    return "; ".join([*written, " and ".join(parts), *again] if parts else written or ["nothing was written"])
+
+
+class _Output:
+    """Standard output that has the lines about progress taken away before anything is written."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        progress.clear()
+        written: int = self._stream.write(text)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _cleared_before_output() -> Iterator[None]:
+    """Results on a terminal do not mix with the lines about progress."""
+    if sys.stdout is None or not sys.stdout.isatty() or not progress.wanted(None):
+        yield
+        return
+    with contextlib.redirect_stdout(_Output(sys.stdout)):
+        yield
+
+
+app = Typer(
+    name="plait",
+    cls=_Commands,
+    help="Light, honest, robust multimodal fusion: a table of mixed columns in, one small model out, with the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)

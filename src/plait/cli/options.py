@@ -1,0 +1,191 @@
+"""Options that several commands share, and how they become a schema and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.base.errors import ConfigError
+
+Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False),
+]
+Root = Annotated[
+    str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)
+]
+Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
+Store = Annotated[
+    str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)
+]
+Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schema", help="YAML as plait schema prints it, edited or not.", show_default=False)
+]
+Encoder = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder", help="modality=name (or a folder, or kind=name), as often as needed.", show_default=False
+    ),
+]
+Train = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--train",
+        help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed.",
+        show_default=False,
+    ),
+]
+Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.", show_default=False),
+]
+
+RecordEpochs = Annotated[
+    bool, typer.Option("--record-epochs", help="Score every epoch: epoch_metrics.json and .csv in the model folder.")
+]
+TensorBoard = Annotated[
+    str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
+]
+CheckpointFolder = Annotated[
+    str | None,
+    typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.", show_default=False),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
+
+
+def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings whose training is kept beside the model's folder, unless another place, or none, was told."""
+    told = settings.get("checkpoint")
+    place = folder.absolute() if folder.name else folder.resolve()
+    beside = str(place.with_name(f".{place.name}.checkpoint"))
+    return {**settings, "checkpoint": {None: beside, "none": None}.get(told, told)}
+
+
+def assignments(
+    pairs: Sequence[str] | None, option: str = "--encoder", expected: str = "modality=name"
+) -> dict[str, str]:
+    """``a=b`` pairs as a mapping."""
+    found = {}
+    for pair in pairs or ():
+        name, sign, value = pair.partition("=")
+        if not sign or not name or not value:
+            raise ConfigError(f"{option} '{pair}': expected {expected}")
+        found[name] = value
+    return found
+
+
+def read_schema(
+    frame: Any,
+    schema_file: Path | None,
+    target: str | None,
+    task: str | None,
+    root: str | None,
+    table: Path,
+    *,
+    tell_unused: bool = True,
+) -> tuple[Any, dict[str, Any]]:
+    """The schema from its file, or inferred; and the settings that stand in the file.
+
+    ``tell_unused``: of an inferred one, say which columns it leaves out.
+    """
+    from plait.base import config
+    from plait.data import schema
+
+    if schema_file is None:
+        inferred = schema.infer(frame, target=target, root=root or str(table.parent), task=task)
+        if tell_unused:
+            schema.tell_unused(inferred, frame)
+        return inferred, {}
+    settings = config.read_yaml(schema_file).get("settings") or {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
+    found = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
+    target, root = target or found.target, root or found.root or str(table.parent)
+    task = task or (found.task if found.target else None)
+    if task is None and target is not None:
+        task = schema.infer(frame, target=target, root=root).task
+    return dataclasses.replace(found, target=target, root=root, task=task or found.task), settings
+
+
+def settings_of(
+    from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **told: Any
+) -> dict[str, Any]:
+    """File, then flags, then ``--set``: the later ones win."""
+    from plait.base import config
+
+    merged = {**from_file, **{k: v for k, v in told.items() if v is not None}}
+    named = assignments(encoders)
+    if named:
+        merged["encoders"] = {**(merged.get("encoders") or {}), **named}
+    return config.override(merged, sets or ())
+
+
+def show_json(value: Any) -> None:
+    """One JSON document; a number that is none is null, for JSON has no word for it."""
+    typer.echo(json.dumps(_without_nan(value), indent=1, ensure_ascii=False, default=str))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def show_text(text: str) -> None:
+    """A sentence: on a terminal wrapped between words, elsewhere one line; commands are not broken."""
+    if not text:
+        return
+    if not sys.stdout.isatty() or re.search(r"\bplait \w", text):
+        typer.echo(text)
+        return
+    width = shutil.get_terminal_size().columns
+    typer.echo(textwrap.fill(text, max(20, width), subsequent_indent="  ", break_on_hyphens=False))
+
+
+def show_command(*parts: object, then: str = "") -> None:
+    """A command to run next, quoted so that a shell takes every name as it is."""
+    typer.echo(f"  {shlex.join(['plait', *map(str, parts)])} {then}".rstrip())
+
+
+def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Aligned columns: numbers to the right, the last column as wide as it is."""
+    if not records:
+        typer.echo("(nothing)")
+        return
+    columns = list(columns or records[0])
+    cells = [[_cell(record.get(c)) for c in columns] for record in records]
+    right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
+    widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
+    for row in [columns, *cells]:
+        parts = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, widths, right, strict=True)]
+        typer.echo("  ".join(parts).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value)

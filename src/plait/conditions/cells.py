@@ -1,0 +1,150 @@
+"""New columns, and the content of rows that randomness comes from."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import CellError, PlaitWarning
+from plait.conditions.base import Condition
+from plait.data.cells import MEDIA, _text_column, cells
+from plait.data.media.changed import Changed
+from plait.data.media.keys import cell_key
+from plait.data.values import texts
+
+if TYPE_CHECKING:
+    from plait.data.modality import Modality, Schema
+
+
+def column_of(cells: Iterable[Any]) -> np.ndarray:
+    """Cells of any type as one object array (n,)."""
+    listed = list(cells)
+    column = np.empty(len(listed), dtype=object)
+    for i, cell in enumerate(listed):  # at once, numpy would make one array of equal arrays
+        column[i] = cell
+    return column
+
+
+def row_keys(frame: pd.DataFrame, schema: Schema, root: str | None) -> list[bytes]:
+    """What each row holds in the modalities, as 16 bytes: never its place, its target, or where its files lie."""
+    digests = [blake2b(digest_size=16) for _ in range(len(frame))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
+        for modality in schema.modalities:
+            there = set(modality.columns) <= set(frame.columns)
+            for column in _contents(frame, modality, root) if there else ():
+                for digest, cell in zip(digests, column, strict=True):
+                    digest.update(b"-" if cell is None else b"+" + _key(cell))
+    return [digest.digest() for digest in digests]
+
+
+def _contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[list[Any]]:
+    if modality.kind in (*MEDIA, "vector"):
+        return cells(frame, modality, root)
+    return [list(texts(frame[column])) for column in modality.columns]
+
+
+def _key(cell: Any) -> bytes:
+    cell = cell.source if isinstance(cell, Changed) else cell
+    try:
+        return cell_key(cell)
+    except CellError:  # it has no content; what it is called will do
+        return cell_key(str(getattr(cell, "where", type(cell).__name__)))
+
+
+@dataclasses.dataclass(kw_only=True)
+class SignalCondition(Condition):
+    """A condition on pictures, films or sounds, as they come out of their files."""
+
+    def columns(
+        self, frame: pd.DataFrame, schema: Schema, chosen: list[Modality], root: str | None
+    ) -> Mapping[str, Any]:
+        """Every present cell as a ``Changed``; a file that is not there is absent."""
+        change = copy.copy(self)  # what is set on this one later must not reach the cells
+        change.fingerprint()  # fails now, not in the middle of encoding, when the clips that it needs are not there
+        found = {}
+        for modality in chosen:
+            for column, group in zip(modality.columns, cells(frame, modality, root), strict=True):
+                found[column] = column_of(None if cell is None else Changed(cell, change) for cell in group)
+        return found
+
+    @abstractmethod
+    def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
+        """The new signal, float32: of pictures (..., H, W, 3) in 0..1 without a rate, of a sound (n,) at ``rate`` Hz."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class TextCondition(Condition):
+    """A condition on written words. A text never loses its last sign: nothing at all would be absence."""
+
+    def columns(
+        self, frame: pd.DataFrame, schema: Schema, chosen: list[Modality], root: str | None
+    ) -> Mapping[str, Any]:
+        """Every present cell as its changed text; cells without one stay the very same."""
+        return {column: self._column(frame[column], modality) for modality in chosen for column in modality.columns}
+
+    def _column(self, series: pd.Series, modality: Modality) -> np.ndarray:
+        known: dict[str, str] = {}
+        found = _text_column(series, modality)
+        for text in found:
+            if text is not None and text not in known:
+                new = self.changed(text, self.generator(cell_key(text)))
+                known[text] = new if new.strip() else text
+        return column_of(cell if text is None else known[text] for cell, text in zip(series, found, strict=True))
+
+    @abstractmethod
+    def changed(self, text: str, generator: np.random.Generator) -> str:
+        """The new text of one cell."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class RowCondition(Condition):
+    """A condition on single values, which say too little to be the source of randomness: the whole row is."""
+
+    def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
+        """Learn what the columns of the training rows hold."""
+        self._learned = self._learn(frame, schema)
+        return self
+
+    def columns(
+        self, frame: pd.DataFrame, schema: Schema, chosen: list[Modality], root: str | None
+    ) -> Mapping[str, Any]:
+        """The columns with new values; without ``fit`` they are drawn after these rows, and a warning says so."""
+        learned = self._learned
+        if learned is None:
+            self.warn_unfitted(len(frame))
+            learned = self._learn(frame, schema)
+        generators = [self.generator(key) for key in row_keys(frame, schema, root)]
+        found = {}
+        for modality in chosen:
+            drawn = [self._drawn(generator, len(modality.columns)) for generator in generators]
+            for place, column in enumerate(modality.columns):
+                if column in learned:
+                    values = np.array([d[place] for d in drawn])
+                    found[column] = self._changed(frame[column], learned[column], values)
+        return found
+
+    def _learn(self, frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+        columns = [(m, c) for m in self.targets(schema) for c in m.columns if c in frame.columns]
+        learned = {c: self._learn_column(frame[c], schema.types_of(m).get(c)) for m, c in columns}
+        return {c: value for c, value in learned.items() if value is not None}
+
+    @abstractmethod
+    def _learn_column(self, series: pd.Series, told: str | None) -> Any:
+        """What is needed of one training column; None leaves it alone."""
+
+    @abstractmethod
+    def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Random numbers of one row, the first axis for the columns of a modality."""
+
+    @abstractmethod
+    def _changed(self, series: pd.Series, learned: Any, drawn: np.ndarray) -> Any:
+        """The new column (n cells)."""

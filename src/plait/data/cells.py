@@ -1,0 +1,228 @@
+"""Cells as encoders take them: one text per row, media as bytes wherever they lie, vectors as arrays."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import CellError, PlaitWarning, TableError
+from plait.data.archive import Place
+from plait.data.row_numbers import missing_files_of, row_numbers
+from plait.data.values import list_in, nulls, texts
+
+if TYPE_CHECKING:
+    from plait.data.modality import Modality
+
+MEDIA = ("image", "audio", "video")
+
+Cells = list[list[Any]]
+
+
+def cells(
+    frame: pd.DataFrame, modality: Modality, root: str | None = None, *, whole: bool = True, strict: bool = False
+) -> Cells:
+    """The cells of one modality, None where a row has none.
+
+    Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
+
+    Args:
+        frame: the rows.
+        modality: of any kind but ``tabular``, whose encoder takes the rows themselves.
+        root: folder or zip archive that relative paths start from, unless the modality has its own.
+        whole: the rows are a whole table, of which some files must be there; of a piece all may be missing.
+        strict: a file that is not there is a broken cell, not an absent one; a vector that cannot be read is an error.
+
+    Raises:
+        CellError: with ``strict``, a vector cannot be read.
+        TableError: a column holds nothing that its kind can be, or of a whole table not one of its files is there.
+    """
+    if modality.kind in ("text", "code"):
+        return [joined(frame, modality)]
+    if modality.kind == "vector":
+        return [_vectors(frame[c], Place(root, modality.root), whole=whole, strict=strict) for c in modality.columns]
+    if modality.kind in MEDIA:
+        place = Place(root, modality.root)
+        return [_media(frame[column], place, modality.kind, whole=whole, strict=strict) for column in modality.columns]
+    raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
+
+
+def joined(frame: pd.DataFrame, modality: Modality) -> list[str | None]:
+    """One text per row from all columns of a modality."""
+    columns = [_text_column(frame[column], modality) for column in modality.columns]
+    if len(columns) == 1:
+        return list(columns[0])
+    rows = ([part for part in row if part is not None] for row in zip(*columns, strict=True))
+    return ["\n".join(parts) if parts else None for parts in rows]
+
+
+def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
+    odd = next((v for v in series if isinstance(v, bytes | np.ndarray | Mapping)), None)
+    if odd is not None:
+        raise TableError(
+            f"column '{series.name}' of modality '{modality.name}': "
+            f"expected {modality.kind}, found {type(odd).__name__}"
+        )
+    return texts(series)
+
+
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
+    """Blobs and decoded arrays of one column.
+
+    Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
+    that cannot be read.
+    """
+    from plait.data.media.blob import Blob
+
+    found: list[Any] = []
+    named = refused = 0
+    missing: list[str] = []
+    gone = nulls(series)
+    for value, empty in zip(series, gone, strict=True):
+        cell, name = (None, None) if empty else _media_cell(value, place, kind, str(series.name))
+        if name is not None:
+            named += 1
+            if cell is None:
+                missing.append(name)
+                cell = (
+                    Blob.broken(f"column '{series.name}': {shown_path(name)}: there is no such file")
+                    if strict
+                    else None
+                )
+        elif isinstance(cell, Blob) and cell.problem is not None:
+            refused += 1
+        found.append(cell)
+    present = int((~gone).sum())
+    if whole and refused and 1 < refused + len(missing) == present:
+        first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
+        raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
+    if not strict or len(missing) == named:
+        example = f"e.g. {shown_path(missing[0])} under {place.base}" if missing else ""
+        missing_files_of(series, named, len(missing), example, refuse=whole)
+    return found
+
+
+def shown_path(name: str) -> str:
+    """A path in quotes; of a long one the end, which says more than its beginning.
+
+    Example:
+        >>> shown_path("a.png"), len(shown_path("folder/" * 20 + "a.png"))
+        ("'a.png'", 80)
+    """
+    return repr(name if len(name) <= 78 else f"…{name[-77:]}")
+
+
+def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+    """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
+    from plait.data.media.blob import Blob
+    from plait.data.media.given import given
+
+    try:
+        cell = given(value, kind)
+        return (place.find(cell), cell) if isinstance(cell, str) else (cell, None)
+    except CellError as error:
+        return Blob.broken(f"column '{column}': {error}"), None
+
+
+def is_media(value: Any) -> bool:
+    """Whether a cell holds media itself, not a name."""
+    if isinstance(value, str | int | float):
+        return False
+    is_image = hasattr(value, "convert") and hasattr(value, "getbands")
+    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
+    return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
+
+
+def vector_of(value: Any) -> np.ndarray | None:
+    """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
+    if isinstance(value, str):
+        value = list_in(value)
+    if hasattr(value, "detach"):  # a tensor
+        from plait.data.media.given import as_array
+
+        value = as_array(value)
+    if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+        return None
+    if isinstance(value, np.ndarray) and value.dtype == object:  # as Parquet gives lists of lists
+        value = [v.tolist() if isinstance(v, np.ndarray) else v for v in value]
+    try:
+        found = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    if found.dtype.kind not in "iuf" or found.ndim not in (1, 2) or found.size == 0:
+        return None
+    return found.astype(np.float32)
+
+
+def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> list[np.ndarray | None]:
+    """Vectors of one width; those that cannot be read, or hold NaN or infinity, are absent and counted."""
+    read: list[np.ndarray | None] = []
+    broken: dict[int, str] = {}
+    gone = nulls(series)
+    rows = row_numbers(series)
+    for row, (value, empty) in enumerate(zip(series, gone, strict=True)):
+        try:
+            read.append(None if empty else _vector_cell(value, place))
+        except CellError as error:
+            broken[row] = str(error)
+            read.append(None)
+    where = f"column '{series.name}'"
+    if whole and len(broken) == int((~gone).sum()) > 0:
+        row, reason = next(iter(broken.items()))
+        raise TableError(f"{where}, row {rows[row]}: {reason}")
+    widths = {v.shape[-1] for v in read if v is not None}
+    if len(widths) > 1:
+        raise TableError(f"{where}: vectors of different widths ({', '.join(map(str, sorted(widths)))})")
+    broken |= {i: "NaN or infinity" for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()}
+    if broken:
+        row = min(broken)
+        if strict:
+            raise CellError(f"{where}, row {rows[row]}: {broken[row]}")
+        said = f"{len(broken):,} vectors cannot be read, or hold NaN or infinity, and count as absent"
+        warnings.warn(f"{where}: {said} (e.g. row {rows[row]}: {broken[row]})", PlaitWarning, stacklevel=4)
+    return [None if row in broken else v for row, v in enumerate(read)]
+
+
+def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
+    if isinstance(value, str) and value.strip().lower().endswith(".npy"):
+        blob = place.find(value)
+        if blob is None:
+            raise CellError(f"no such file {value!r} under {place.base}; pass the folder that it lies in (--root)")
+        with blob.open() as file:
+            try:
+                value = np.load(file, allow_pickle=False)
+            except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as error:
+                raise CellError(f"{value} is not a readable .npy file ({error})") from None
+    found = vector_of(value)
+    if found is None:
+        raise CellError(f"expected a vector (D,) or a sequence (T, D) of numbers, found {value!r:.40}")
+    return found
+
+
+def missing_files(series: pd.Series, place: Place) -> np.ndarray:
+    """(n,) bool: cells that hold nothing, or name a file that is not there; nothing is decoded."""
+    gone = nulls(series)
+    return np.asarray([empty or _gone(v, place) for v, empty in zip(series, gone, strict=True)], dtype=bool)
+
+
+def _gone(value: Any, place: Place) -> bool:
+    if isinstance(value, Mapping):
+        value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
+    if not isinstance(value, str | os.PathLike):
+        return value is None
+    try:
+        return place.find(os.fspath(value)) is None
+    except CellError:
+        return True
+
+
+def absent_rows(frame: pd.DataFrame, modality: Modality, root: str | None) -> np.ndarray:
+    """(n,) bool: rows that have no cell of this modality."""
+    place = Place(root, modality.root) if modality.kind in MEDIA else None
+    columns = [missing_files(frame[c], place) if place else nulls(frame[c]) for c in modality.columns]
+    return np.asarray(np.logical_and.reduce(columns), dtype=bool)

@@ -1,0 +1,155 @@
+"""Tables in files: CSV, TSV, JSONL (each also ``.gz``) and Parquet, whole or in pieces."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import PlaitError, TableError, nearest, need
+from plait.base.limits import TABLE_ROWS
+from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
+
+#: Ending -> what separates cells, None for JSON.
+TEXT = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
+PARQUET = (".parquet", ".pq")
+ENDINGS = (*TEXT, *(f"{e}.gz" for e in TEXT), *PARQUET)
+
+_INDEX = re.compile(r"__index_level_\d+__")
+
+
+def ending_of(path: Path) -> str:
+    """The ending that says what a file is, without ``.gz``; an unknown one is an error."""
+    found = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    if found is None:
+        raise TableError(f"{path}: unknown kind of table '{path.suffix}'; expected one of {', '.join(ENDINGS)}")
+    return found.removesuffix(".gz")
+
+
+def pieces(
+    path: str | Path, rows: int, encoding: str | None = None, *, most: int | None = None, empty: bool = False
+) -> Iterator[pd.DataFrame]:
+    """The table in frames of at most ``rows`` rows, one after another; cells of text tables are ``object``.
+
+    ``empty``: a table that has columns but no rows is one frame without rows, not an error.
+
+    Raises:
+        TableError: the file is not what its ending says (the message names the line), or has more than ``most`` rows.
+    """
+    path = _existing(Path(path))
+    ending = ending_of(path)
+    found = 0
+    frames = _parquet(path, rows, most) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
+    for frame in frames:
+        found += len(frame)
+        _check_rows(path, found, most)
+        if len(frame) or empty:
+            yield frame
+    if not found and not empty:
+        raise TableError(f"{path}: the table has no rows")
+
+
+def _check_rows(path: Path, rows: int, most: int | None) -> None:
+    if most is not None and rows > most:
+        raise TableError(f"{path}: {rows:,} rows or more; {TABLE_ROWS.said} (plait predict reads piece by piece)")
+
+
+def _existing(path: Path) -> Path:
+    if path.is_dir():
+        raise TableError(f"{path}: is a folder; name the table in it")
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise TableError(f"{path}: no such file; there is no folder {path.parent}")
+        beside = [p.name for p in path.parent.iterdir()]
+        hint = nearest(path.name, beside)
+        raise TableError(f"{path}: no such file; {hint if len(hint) < 200 else f'{path.parent} holds other files'}")
+    if path.stat().st_size == 0:
+        raise TableError(f"{path}: the file is empty")
+    return path
+
+
+def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iterator[pd.DataFrame]:
+    told = encoding or "utf-8-sig"
+    _check_encoding(path, told)
+    blocks = json_blocks(path, told, rows) if mark is None else csv_blocks(path, told, rows, mark)
+    for names, block in _decoded(blocks, path, told):
+        columns = zip(*block, strict=True) if block else ([] for _ in names)
+        yield pd.DataFrame({name: _objects(cells) for name, cells in zip(names, columns, strict=True)})
+
+
+def _objects(cells: Sequence[Any]) -> pd.Series:
+    """A column that keeps its cells as they are: pandas would turn an empty one into another type."""
+    column = np.empty(len(cells), dtype=object)
+    for i, cell in enumerate(cells):  # lists of one length would otherwise become a matrix
+        column[i] = cell
+    return pd.Series(column, dtype=object)
+
+
+def _check_encoding(path: Path, encoding: str) -> None:
+    try:
+        codecs.lookup(encoding)
+    except (LookupError, ValueError):  # ValueError: a name that holds NUL, or half a character
+        raise TableError(f"{path}: unknown encoding '{encoding}'; expected one such as utf-8, cp1252, utf-16") from None
+
+
+def _decoded(blocks: Blocks, path: Path, encoding: str) -> Blocks:
+    """The blocks, with errors of decoding and unpacking said in one line."""
+    try:
+        yield from blocks
+    except UnicodeError:
+        line, start = _first_undecodable(path, encoding)
+        hint = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"
+        raise TableError(
+            f"{path}, line {line}: not readable as {encoding.removesuffix('-sig')}; "
+            f"pass the encoding that it was saved in, for instance encoding='{hint}'"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise TableError(f"{path}: cannot be read ({error})") from None
+
+
+def _first_undecodable(path: Path, encoding: str) -> tuple[int, bytes]:
+    """Number of the first line that does not decode, and the file's first two bytes."""
+    count, start = 0, b""
+    with open_bytes(path) as file:
+        for raw in file:
+            count, start = count + 1, start or raw[:2]
+            try:
+                raw.decode(encoding)
+            except UnicodeError:
+                break
+    return count, start
+
+
+def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
+    arrow = need("pyarrow", "parquet")
+    parquet = need("pyarrow.parquet", "parquet")
+    try:
+        file = parquet.ParquetFile(path)
+        with file:
+            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
+            names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
+            unique_names(names, path)
+            for batch in file.iter_batches(batch_size=rows, columns=names):
+                table = arrow.Table.from_batches([batch])
+                # An index kept by pandas is a column like any other; whole numbers of 64 bits stay exact beside nulls.
+                yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+            if not file.metadata.num_rows:
+                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
+    except PlaitError:
+        raise
+    except (
+        arrow.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
+        raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

@@ -1,0 +1,165 @@
+"""Media cells as people give them, brought to the few forms that decoders take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from plait.base.errors import CellError
+from plait.data.media.blob import Altered, Blob
+from plait.data.media.images import CHANNELS, channels_last, decoded
+
+#: More than this many channels no sound has; fewer samples than this none either.
+_SOUND_CHANNELS = 32
+
+
+def given(value: Any, kind: str) -> Any:
+    """One cell as decoders take it, or the name of the file that holds it.
+
+    Args:
+        value: bytes, a path, a Pillow image, an array, a tensor (channels first, as torch has them) or nested lists, a pair
+            of samples and rate, ``{"bytes", "path"}`` or ``{"array", "sampling_rate"}`` as Hugging Face has them, or a
+            decoder object of theirs.
+        kind: ``image``, ``audio`` or ``video``.
+
+    Returns:
+        A Blob, a Changed, an array, (array, rate), a name as ``str``, or None: there is nothing.
+
+    Raises:
+        CellError: it is none of these, or cannot be decoded.
+
+    Example:
+        >>> given({"bytes": b"abc", "path": "a.png"}, "image").size, given({"bytes": None, "path": "a.png"}, "image")
+        (3, 'a.png')
+    """
+    if value is None or isinstance(value, Blob | Altered):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Blob.of_bytes(bytes(value))
+    encoded = getattr(value, "_hf_encoded", None)  # datasets keeps the file beside its decoders
+    if isinstance(encoded if encoded is not None else value, Mapping):
+        return _of_mapping(encoded if encoded is not None else value, kind)
+    if is_picture(value):
+        return _of_picture(value)
+    pair = samples_and_rate(value) if kind == "audio" else None
+    if pair is not None:
+        return _sound(*pair)
+    array = as_array(value)
+    if array is None or array.ndim == 0:
+        raise CellError(f"expected {kind} (a path, bytes or an array), found {type(value).__name__} {value!r:.40}")
+    return array if isinstance(value, np.ndarray) else _arranged(array, kind, tensor=hasattr(value, "dtype"))
+
+
+def is_picture(value: Any) -> bool:
+    """Whether a value is a Pillow image, whether or not Pillow is imported."""
+    return hasattr(value, "convert") and hasattr(value, "getbands")
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """A tensor, an array or nested lists as a plain array; None for what is none, or has no common shape.
+
+    Example:
+        >>> as_array([[1, 2], [3, 4]]).shape, as_array("abc"), as_array([[1], [2, 3]])
+        ((2, 2), None, None)
+    """
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value
+    if isinstance(value, list | tuple | np.ndarray):
+        parts = [as_array(v) if isinstance(v, list | tuple) or hasattr(v, "shape") else v for v in value]
+        try:
+            array = np.asarray(parts)
+        except ValueError:  # ragged
+            return None
+        return array if array.dtype.kind in "biuf" else None
+    if hasattr(value, "detach"):  # a torch tensor; numpy knows no bfloat16
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    if hasattr(value, "__array__") and hasattr(value, "shape"):
+        array = np.asarray(value)
+        return array if array.dtype.kind in "biuf" else None
+    return None
+
+
+def content(value: Any) -> Any:
+    """What a cell is to be compared by: media by what it holds, never by where an object lies; all else as it is.
+
+    Raises:
+        CellError: a picture or a decoder that cannot be read.
+    """
+    if is_picture(value) or hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples") or _samples(value):
+        return given(value, "audio" if hasattr(value, "get_all_samples") or _samples(value) else "image")
+    return as_array(value) if hasattr(value, "detach") else value
+
+
+def _of_mapping(value: Mapping[str, Any], kind: str) -> Any:
+    if value.get("bytes") is not None:
+        return given(value["bytes"], kind)
+    rate = next((value[k] for k in ("sampling_rate", "sample_rate") if value.get(k) is not None), None)
+    samples = next((value[k] for k in ("array", "waveform") if value.get(k) is not None), None)
+    if samples is not None:
+        return given(samples, kind) if rate is None else _sound(samples, rate)
+    if "path" in value or "bytes" in value:
+        return None if value.get("path") is None else given(value["path"], kind)
+    raise CellError(f"expected {kind}, found a mapping with {', '.join(map(str, value))}; expected bytes and path")
+
+
+def _of_picture(picture: Any) -> Any:
+    """Its file's bytes while it is not decoded, as they are the same cell wherever they come from; then its pixels."""
+    stream = getattr(picture, "fp", None)
+    if getattr(picture, "tile", None) and stream is not None and picture.tell() == 0:
+        try:
+            place = stream.tell()
+            stream.seek(0)
+            data = stream.read()
+            stream.seek(place)
+        except (OSError, ValueError) as error:
+            raise CellError(f"an image of mode {picture.mode}: its file cannot be read ({error})") from error
+        return Blob.of_bytes(data)
+    return decoded(picture)
+
+
+def _samples(value: Any) -> bool:
+    return hasattr(value, "data") and hasattr(value, "sample_rate")
+
+
+def samples_and_rate(value: Any) -> tuple[Any, Any] | None:
+    """Samples and rate of what holds both, in either order; None for all else."""
+    if hasattr(value, "get_all_samples"):  # torchcodec's decoder
+        value = value.get_all_samples()
+    if _samples(value):
+        return value.data, value.sample_rate
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return None
+    first, second = value
+    if np.isscalar(first):  # as scipy reads a wav
+        first, second = second, first
+    held = isinstance(first, list | tuple | np.ndarray) or hasattr(first, "detach")
+    return (first, second) if held and isinstance(second, int | float | np.number) else None
+
+
+def _sound(samples: Any, rate: Any) -> tuple[np.ndarray, int]:
+    array = as_array(samples)
+    if array is None or array.ndim not in (1, 2):
+        raise CellError(f"a sound of {type(samples).__name__}; expected an array (n,) or (n, channels)")
+    try:
+        whole = int(rate)
+    except (TypeError, ValueError, OverflowError):
+        raise CellError(f"a sound with rate {rate!r:.40}; expected samples per second, such as 16000") from None
+    return _arranged(array, "audio", tensor=True), whole
+
+
+def _arranged(array: np.ndarray, kind: str, *, tensor: bool) -> np.ndarray:
+    """Channels at the end: tensors have them first, also where both ends could be channels."""
+    if kind == "audio" and tensor and array.ndim == 2 and array.shape[0] <= _SOUND_CHANNELS < array.shape[1]:
+        return np.ascontiguousarray(array.T)
+    if kind == "image" and array.ndim == 4 and len(array) == 1:  # a batch of one
+        array = array[0]
+    axis = 1 if kind == "video" else 0
+    if kind != "audio" and tensor and array.ndim == 3 + axis and array.shape[axis] in CHANNELS:
+        return np.ascontiguousarray(np.moveaxis(array, axis, -1))
+    return channels_last(array, axis) if kind != "audio" else array

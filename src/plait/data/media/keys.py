@@ -1,0 +1,75 @@
+"""The key of a cell: 16 bytes of its content, never of its path or time."""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from plait.base.errors import CellError
+from plait.data.media.blob import Altered, Blob
+from plait.data.media.given import content, is_picture
+
+
+def cell_key(cell: Any) -> bytes:
+    """The content key of a cell: text, bytes, a ``Blob``, an array, (array, rate), a PIL image, a number.
+
+    Cells of different types never share a key, nor do arrays of different shape or dtype.
+
+    Raises:
+        CellError: the bytes of the cell cannot be read, or its type has no key.
+
+    Example:
+        >>> cell_key("a") == cell_key("a"), cell_key("a") == cell_key(b"a"), len(cell_key("a"))
+        (True, False, 16)
+    """
+    digest = blake2b(digest_size=16)
+    if isinstance(cell, str):
+        digest.update(b"text ")
+        digest.update(cell.encode("utf-8", "surrogatepass"))
+    elif isinstance(cell, bytes | bytearray | memoryview):
+        digest.update(b"bytes ")
+        digest.update(cell)
+    elif isinstance(cell, np.ndarray):
+        _add_array(digest, cell)
+    elif isinstance(cell, tuple | list):
+        digest.update(f"tuple {len(cell)} ".encode())
+        for part in cell:
+            digest.update(cell_key(part))
+    elif isinstance(cell, bool | int | float | np.number | np.bool_):
+        digest.update(f"number {type(cell).__name__} {cell!r}".encode())
+    elif isinstance(cell, Blob):
+        digest.update(b"blob " + cell.digest())
+    elif isinstance(cell, Altered):
+        digest.update(b"changed " + cell.digest())
+    elif is_picture(cell):
+        _add_image(digest, cell)
+    elif (held := content(cell)) is not cell:  # a tensor, a decoder
+        return cell_key(held)
+    else:
+        raise CellError(
+            f"a cell of type {type(cell).__name__} cannot be used, "
+            "expected text, bytes, a Blob, an array, (array, rate) or an image"
+        )
+    return digest.digest()
+
+
+def _add_array(digest: blake2b, array: np.ndarray) -> None:
+    """Type, shape and numbers; an array of Python objects has only addresses to offer, which say nothing."""
+    if array.dtype.hasobject or isinstance(array, np.ma.MaskedArray):
+        raise CellError(f"an array of type {type(array).__name__} {array.dtype} cannot be used, expected plain numbers")
+    digest.update(f"array {array.dtype.str} {array.dtype.descr} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+
+
+def _add_image(digest: blake2b, cell: Any) -> None:
+    """A PIL image: pixels and all that decides how they are shown."""
+    try:
+        mode, size, palette = cell.mode, cell.size, cell.getpalette()
+        about = (mode, size, palette, sorted(dict(cell.getexif()).items()), repr(cell.info.get("transparency")))
+        digest.update(f"image {about} ".encode())
+        digest.update(struct.pack("<II", *size) + cell.tobytes())
+    except (OSError, SyntaxError) as error:
+        raise CellError(f"the image cannot be read: {error}") from error

@@ -1,0 +1,252 @@
+"""The rules for columns of media and vectors: by their bytes, their arrays, or the endings of the files they name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import CellError
+from plait.data.archive import Place
+from plait.data.cells import shown_path, vector_of
+from plait.data.column import Column, Verdict
+
+#: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
+_NAMED, _HELD = 0.95, 0.9
+#: Cells that are looked for on the disk, or decoded, before a column is believed.
+_TRIED = 20
+#: Cells whose bytes are compared before a column is taken for a copy of another.
+_COMPARED = 5
+
+
+def media(column: Column) -> Verdict | None:
+    """Images, sound or video: by the bytes, by the array, or by the endings of the paths."""
+    votes: Counter[tuple[str, bool]] = Counter()
+    forms: Counter[str] = Counter()
+    count = len(column.values)
+    for seen, value in enumerate(column.values):
+        vote = _vote(value)
+        if vote is not None:
+            votes[vote[:2]] += 1
+            forms[vote[2]] += 1
+        elif seen - votes.total() > (1 - _HELD) * count:  # a column of something else
+            return None
+    if not votes:
+        return None
+    (kind, read), most = votes.most_common(1)[0]
+    if most < (_NAMED if set(forms) == {"name"} else _HELD) * count:
+        return None
+    return _verdict(column, kind, read, forms)
+
+
+def _vote(value: object) -> tuple[str, bool, str] | None:
+    """Kind of one cell, whether it is decoded here, and the form that it comes in."""
+    from plait.data.media import formats
+    from plait.data.media.given import is_picture  # late: decoders are heavy
+
+    if isinstance(value, Mapping):
+        if value.get("bytes") is not None:
+            return _vote(value["bytes"])
+        if {"array", "waveform"} & value.keys() and {"sampling_rate", "sample_rate"} & value.keys():
+            return "audio", True, "pairs"
+        return _vote(value["path"]) if value.get("path") is not None else None
+    if isinstance(value, bytes | bytearray | memoryview):
+        kind = formats.kind_of_bytes(bytes(value[: formats.HEAD]))
+        return None if kind is None else (*kind, "bytes")
+    if isinstance(value, str | os.PathLike):
+        name = os.fsdecode(value).strip()
+        kind = ("vector", True) if name.lower().endswith(".npy") else formats.kind_of_name(name)
+        return None if kind is None else (*kind, "name")
+    if is_picture(value):
+        return "image", True, "images"
+    if isinstance(getattr(value, "_hf_encoded", None), Mapping):
+        return _vote(value._hf_encoded)  # type: ignore[attr-defined]
+    return _vote_array(value)
+
+
+def _vote_array(value: object) -> tuple[str, bool, str] | None:
+    from plait.data.media.given import as_array, samples_and_rate
+    from plait.data.media.images import CHANNELS
+
+    if isinstance(value, int | float | np.generic):
+        return None
+    pair = samples_and_rate(value)
+    if pair is not None and not isinstance(value, list) and not isinstance(pair[0], list | tuple):
+        return "audio", True, "pairs"
+    flat = isinstance(value, list | tuple) and not (value and isinstance(value[0], list | tuple | np.ndarray))
+    array = None if flat else as_array(value)
+    if array is None or array.ndim < 2:
+        return None
+    channels = array.shape[-1] in CHANNELS or array.shape[max(0, array.ndim - 3)] in CHANNELS
+    if array.ndim == 4 and (channels or array.dtype == np.uint8):
+        return "video", True, "arrays"
+    if array.ndim == 2:  # other numbers are a sequence of vectors
+        channels = array.dtype in (np.uint8, np.uint16, np.bool_) and not isinstance(value, list)
+    return ("image", True, "arrays") if array.ndim < 4 and channels else None
+
+
+def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verdict | None:
+    """What the column is taken for: ``kind``, or nothing that can be used."""
+    named = set(forms) == {"name"}
+    if not read:
+        what = f"names of {kind} files, as {_first_name(column)}," if named else f"{kind} bytes"
+        said = f"{what} of a format that nothing installed here decodes"
+        return Verdict("ignored", said, doubt=f"{said}; convert them (to png, wav, mp4)", named=named)
+    if named:
+        return _of_names(column, kind)
+    if forms["arrays"] and (problem := _unlike_pictures(column, kind)):
+        return Verdict("ignored", problem, doubt=problem)
+    words = {
+        "bytes": f"{kind} bytes",
+        "images": "images",
+        "pairs": "pairs of samples and rate",
+        "name": f"{kind} files",
+    }
+    arrays = "arrays of frames" if kind == "video" else "arrays of pixels"
+    return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))
+
+
+def _first_name(column: Column) -> str:
+    return next((str(v)[:60] for v in column.values if isinstance(v, str | os.PathLike)), "")
+
+
+def _of_names(column: Column, kind: str) -> Verdict | None:
+    from plait.data.media.formats import AMBIGUOUS
+
+    names = [str(v) for v in column.values[:_TRIED]]
+    other_names = all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names)
+    if other_names and lost(column, Place(column.root)):
+        return None
+    reason = f"names of {kind} files, as {_first_name(column)}"
+    return Verdict(kind, reason, doubt=_said_lost(names, column.root), named=True)
+
+
+def _unlike_pictures(column: Column, kind: str) -> str | None:
+    """Why none of the first arrays can be pictures; None when one can."""
+    from plait.data.media.given import given
+    from plait.data.media.images import image
+    from plait.data.media.videos import video
+
+    problem = None
+    for value in column.values[:_TRIED]:
+        try:
+            cell = given(value, kind)
+            if isinstance(cell, np.ndarray):
+                image(cell) if kind == "image" else video(cell, 1)
+            return None
+        except CellError as error:
+            problem = str(error)
+    return problem
+
+
+def lost(column: Column, place: Place) -> bool:
+    """Whether none of the first files that a column names is there."""
+    return not any(_there(value, place) for value in column.values[:_TRIED])
+
+
+def _there(value: object, place: Place) -> bool:
+    try:
+        return not isinstance(value, str | os.PathLike) or place.find(os.fsdecode(value)) is not None
+    except CellError:
+        return False
+
+
+def _said_lost(names: list[str], root: str | None) -> str | None:
+    """What to say when none of these files is found."""
+    if root is None:
+        return None
+    place = Place(root)
+    problem = None
+    for name in names:
+        try:
+            if place.find(name) is not None:
+                return None
+        except CellError as error:
+            problem = str(error)
+    return problem or (
+        f"none of its first {len(names)} files is there, as {shown_path(names[0])} under {place.base}; pass --root"
+    )
+
+
+def repeated(frame: pd.DataFrame, found: Mapping[str, Verdict], root: str | None) -> dict[str, Verdict]:
+    """Columns of file names that are no media of their own, now ignored: another column holds the same, or better.
+
+    A column is left out when its files are those of another one, or when none of them is there while another column of its
+    kind holds media that are.
+    """
+    columns = {name: Column(frame[name], root) for name, v in found.items() if v.kind in ("image", "audio", "video")}
+    place = Place(root) if columns else None
+    empty = {n: place is not None and found[n].named and lost(c, place) for n, c in columns.items()}
+    out: dict[str, Verdict] = {}
+    for name, column in columns.items():
+        others = [
+            o for o in columns if o != name and o not in out and found[o].kind == found[name].kind and not empty[o]
+        ]
+        if not found[name].named or not others:
+            continue
+        twin = next((o for o in others if place is not None and _same_files(column, columns[o], place)), None)
+        first = next((o for o in others if not found[o].named), others[0])
+        if twin is not None:
+            reason = f"names the very files that '{twin}' holds"
+        elif empty[name]:
+            reason = f"names {found[name].kind} files that are not there, beside '{first}', which holds them"
+        else:
+            continue
+        out[name] = Verdict("ignored", reason, doubt=f"{reason}; name it in a schema if it is to be used", named=True)
+    return out
+
+
+def _same_files(column: Column, other: Column, place: Place) -> bool:
+    """Whether the first rows of two columns hold the same media, to the byte."""
+    tried = np.flatnonzero(~column.gone & ~other.gone)[:_COMPARED].tolist()
+    pairs = [(_digest(column.series.iloc[i], place), _digest(other.series.iloc[i], place)) for i in tried]
+    return len(pairs) > 0 and all(a is not None and a == b for a, b in pairs)
+
+
+def _digest(value: object, place: Place) -> bytes | None:
+    from plait.data.media.blob import Blob
+    from plait.data.media.given import given
+
+    try:
+        cell = given(value, "image")
+        cell = place.find(cell) if isinstance(cell, str) else cell
+        return cell.digest() if isinstance(cell, Blob) else None
+    except CellError:
+        return None
+
+
+def vector(column: Column) -> Verdict | None:
+    """Arrays or lists of numbers, all of one width."""
+    if not all(
+        isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[")
+        for v in column.values
+    ):
+        return None
+    found = [vector_of(v) for v in column.values]
+    shapes = {v.shape for v in found if v is not None}
+    if not all(v is not None for v in found) or len({s[-1] for s in shapes}) > 1 or len({len(s) for s in shapes}) > 1:
+        return None
+    shape = next(iter(shapes))
+    if len(shape) == 1 and shape[0] < 2:
+        return None
+    return Verdict(
+        "vector", f"vectors of {shape[-1]} numbers" if len(shape) == 1 else f"sequences of {shape[-1]} numbers a step"
+    )
+
+
+def unusable(column: Column) -> Verdict | None:
+    """Cells of a kind that no encoder takes."""
+    odd = next(
+        (v for v in column.values if isinstance(v, bytes | bytearray | Mapping) or getattr(v, "ndim", 0) > 1), None
+    )
+    if odd is not None:
+        return Verdict("ignored", f"cells are {type(odd).__name__}, of no kind that is known")
+    numeric = [v for v in column.values if isinstance(v, list | np.ndarray) and vector_of(v) is not None]
+    if numeric and any(vector.dtype.kind == "f" for vector in map(np.asarray, numeric)):
+        return Verdict(
+            "ignored", "lists of numbers of different lengths; make them equally long, or name its kind (vector, audio)"
+        )
+    return None

@@ -1,0 +1,166 @@
+"""Names of modalities: which can be keys everywhere, and how a usable one is made of a column's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from plait.base.encoder import KINDS
+from plait.base.errors import ConfigError, nearest
+
+#: What a name may be: it stands in dotted options (``encoders.NAME.width``), in lists joined by ``+`` and in paths.
+_NAME = re.compile(r"\w(?:[\w -]*\w)?")
+_EXPECTED = "expected letters, digits, '_', '-' and spaces between them"
+#: Networks are kept in dictionaries of torch, whose own attributes are no keys.
+_TORCH = nn.ModuleDict()
+
+
+def name_problem(name: object, kind: object = "") -> str | None:
+    """What is wrong with a modality's name, in words that end with what to do; None where nothing is.
+
+    Example:
+        >>> name_problem("front.image")
+        "its name holds '.'; expected letters, digits, '_', '-' and spaces between them; name it 'front_image'"
+    """
+    if not isinstance(name, str):
+        return f"its name must be text, found {name!r}; quote it"
+    if _NAME.fullmatch(name):
+        told = f"its name is one that torch keeps for itself; name it '{usable(name, str(kind))}'"
+        return told if hasattr(_TORCH, name) else None
+    odd = sorted({c for c in name if not re.match(r"[\w -]", c)})
+    held = "holds " + ", ".join(map(repr, odd)) if odd else f"is {name!r}"
+    return f"its name {held}; {_EXPECTED}; name it '{usable(name, str(kind))}'"
+
+
+def usable(name: str, kind: str) -> str:
+    """The name nearest to one that cannot be used.
+
+    Example:
+        >>> usable("front/image", "image"), usable("type", "image"), usable("...", "image")
+        ('front_image', 'type_image', 'image')
+    """
+    found = re.sub(r"[^\w-]+", "_", name).strip("_-") or kind or "modality"
+    return f"{found}_{kind or 1}" if hasattr(_TORCH, found) else found
+
+
+def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
+    """A usable name for each wanted one and its kind, no two alike; those that are usable and wanted first stay.
+
+    Example:
+        >>> distinct_names([("a.b", "image"), ("a_b", "audio"), ("a/b", "image")])
+        ['a_b_2', 'a_b', 'a_b_3']
+    """
+    taken = {name for name, kind in wanted if name_problem(name, kind) is None}
+    kept: set[str] = set()
+    found = []
+    for name, kind in wanted:
+        if name not in taken or name in kept:
+            first = usable(name, kind)
+            numbered = (f"{first}_{number}" for number in range(2, len(wanted) + len(taken) + 2))
+            name = next(n for n in (first, *numbered) if n not in taken)
+            taken.add(name)
+        kept.add(name)
+        found.append(name)
+    return found
+
+
+#: How an encoder comes by its weights.
+TRAIN = ("frozen", "pretrain", "scratch", "tuned")
+TASKS = ("classification", "multilabel", "regression")
+#: What a tabular column may be; ``date`` may carry its format, as in ``date %d/%m/%Y``.
+TYPES = ("number", "category", "boolean", "date", "list")
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One column, or a group of columns, of one kind.
+
+    Attributes:
+        name: what the modality is called everywhere: letters, digits, ``_``, ``-`` and spaces between them.
+        kind: one of ``KINDS``.
+        columns: the table's columns; text and code columns are joined into one string per row, media columns give a
+            token each.
+        encoder: a name, or a mapping ``{name: ..., option: ...}``; None takes the best installed one for the kind.
+        train: ``frozen``, ``scratch``, ``pretrain`` (alone on the same task first, then with the others), or ``tuned`` (the last
+            layers of a pretrained one adapted to the task, then frozen).
+        root: folder or zip archive that relative paths of this modality start from; None takes the table's.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    encoder: str | Mapping[str, Any] | None = None
+    train: str = "frozen"
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no table could satisfy, and names that are no keys."""
+        if said := name_problem(self.name, self.kind):
+            raise ConfigError(f"modality {self.name!r}: {said}")
+        if self.kind not in KINDS:
+            raise ConfigError(f"modality '{self.name}': unknown kind '{self.kind}': {nearest(self.kind, KINDS)}")
+        if self.train not in TRAIN:
+            raise ConfigError(f"modality '{self.name}': unknown train '{self.train}': {nearest(self.train, TRAIN)}")
+        if not self.columns:
+            raise ConfigError(f"modality '{self.name}': it has no columns; name at least one")
+        twice = sorted({c for c in self.columns if self.columns.count(c) > 1})
+        if twice:
+            raise ConfigError(f"modality '{self.name}': columns named twice: {', '.join(twice)}")
+
+    @property
+    def learns(self) -> bool:
+        """Its encoder learns with the networks; a tuned one has learned before them."""
+        return self.train not in ("frozen", "tuned")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The modalities of a table, its target, and why the other columns are left out.
+
+    Attributes:
+        modalities: in the order of the table.
+        target: the column to predict, or None.
+        task: ``classification``, ``multilabel`` or ``regression``.
+        ignored: column -> reason.
+        types: tabular column -> one of ``TYPES``; a column without one is looked at when the encoder is fitted.
+        root: folder or zip archive that relative paths start from, unless a modality has its own.
+        notes: column -> what it was taken for and why.
+        doubts: column -> what was seen and not guessed at.
+    """
+
+    modalities: tuple[Modality, ...]
+    target: str | None = None
+    task: str = "classification"
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+    root: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    doubts: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse names given twice, unknown types and tasks, and a target among the inputs."""
+        names = [m.name for m in self.modalities]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ConfigError(f"modalities named twice: {', '.join(twice)}")
+        if self.task not in TASKS:
+            raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
+        for column, told in self.types.items():
+            if told.partition(" ")[0] not in TYPES or (" " in told and not told.startswith("date %")):
+                raise ConfigError(f"column '{column}': unknown type '{told}': {nearest(told.partition(' ')[0], TYPES)}")
+        for modality in self.modalities:
+            if self.target in modality.columns:
+                raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a modality has, once, also where it serves in several."""
+        return tuple(dict.fromkeys(c for m in self.modalities for c in m.columns))
+
+    def types_of(self, modality: Modality) -> dict[str, str]:
+        """The types of the columns of a tabular modality, as far as they are told."""
+        return {c: self.types[c] for c in modality.columns if c in self.types}

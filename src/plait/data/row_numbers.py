@@ -1,0 +1,102 @@
+"""Which row of the user's table a message is about, and what is said of a table that comes in pieces.
+
+Row numbers count data rows from 0, as ``frame.iloc`` does; a header is no row. They travel as the frame's index, under a name
+of ours, so that rows may be left out, merged, split or reordered on the way: messages name what the user gave.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import PlaitWarning, TableError
+
+#: Name of an index that holds row numbers.
+_NAME = "plait: row of the table given"
+
+
+def numbered(frame: pd.DataFrame, first: int = 0) -> pd.DataFrame:
+    """The same rows with their numbers as index; a frame that has them keeps them.
+
+    Example:
+        >>> row_numbers(numbered(pd.DataFrame({"a": [5, 6, 7]}, index=[9, 9, 9])).iloc[[2, 0]]).tolist()
+        [2, 0]
+    """
+    if frame.index.name == _NAME:
+        return frame
+    return frame.set_axis(pd.RangeIndex(first, first + len(frame), name=_NAME), axis=0)
+
+
+def row_numbers(rows: pd.DataFrame | pd.Series) -> np.ndarray:
+    """The number of each row (n,); of rows that were never numbered, their positions."""
+    if rows.index.name == _NAME:
+        return rows.index.to_numpy(dtype=np.int64)
+    return np.arange(len(rows))
+
+
+@dataclass
+class _Files:
+    """Files that the pieces of a table name, by column and first row of the piece: (named, not there, example)."""
+
+    pieces: dict[str, dict[int, tuple[int, int, str]]] = field(default_factory=dict)
+
+    def add(self, column: str, first: int, named: int, missing: int, example: str) -> None:
+        self.pieces.setdefault(column, {})[first] = (named, missing, example)
+
+    def tell(self) -> None:
+        for column, pieces in self.pieces.items():
+            named = sum(piece[0] for piece in pieces.values())
+            missing = sum(piece[1] for piece in pieces.values())
+            if missing:
+                example = next(piece[2] for piece in pieces.values() if piece[1])
+                tell_missing(column, named, missing, example, refuse=True)
+
+
+_FILES: ContextVar[_Files | None] = ContextVar("_FILES", default=None)
+
+
+@contextmanager
+def whole_table() -> Iterator[None]:
+    """Within the block pieces of one table are read: missing files are counted, and told of or refused once, at its end.
+
+    Raises:
+        TableError: at the end, when not one of a column's files was there.
+    """
+    files = _Files()
+    before = _FILES.set(files)
+    try:
+        yield
+    finally:
+        _FILES.reset(before)
+    files.tell()
+
+
+def missing_files_of(series: pd.Series, named: int, missing: int, example: str, *, refuse: bool) -> None:
+    """Say that files of a column are not there; ``refuse``: the column is the whole table's, so all missing is an error."""
+    files = _FILES.get()
+    if files is not None:
+        numbers = row_numbers(series)
+        files.add(str(series.name), int(numbers[0]) if len(numbers) else 0, named, missing, example)
+    elif missing:
+        tell_missing(str(series.name), named, missing, example, refuse=refuse)
+
+
+def tell_missing(column: str, named: int, missing: int, example: str, *, refuse: bool) -> None:
+    """One warning that counts a column's missing files, or an error where none is there.
+
+    Raises:
+        TableError: with ``refuse``, none of several is there.
+    """
+    if refuse and 1 < named == missing:
+        raise TableError(
+            f"column '{column}': none of its {named:,} files is there ({example}); "
+            "pass the folder or zip archive that they lie in (--root)"
+        )
+    message = f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})"
+    warnings.warn(message, PlaitWarning, stacklevel=5)

@@ -1,0 +1,216 @@
+"""Rows before anything is learned: arrays as tables, targets checked, equal rows made one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import type_of_target
+
+from plait.base.errors import CellError, PlaitError, TableError
+from plait.data.cells import vector_of
+from plait.data.dates import ISO
+from plait.data.labels import codes_of, label_array, label_text, object_array
+from plait.data.media.blob import Blob
+from plait.data.media.changed import Changed
+from plait.data.media.given import as_array, content
+from plait.data.media.keys import cell_key
+from plait.data.numbers import number_style
+from plait.data.parse import booleans, date_format, dates, numbers
+from plait.data.values import distinct, items_of, text_of
+
+
+def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
+    """A 64-bit key per cell (n,): equal for cells that an encoder could not tell apart, the same in every process.
+
+    It hangs on what a cell says, not on the type that it is kept in, so that a table in three formats is one table.
+
+    Args:
+        column: cells of any type.
+        type: how the column is read (``number``, ``boolean``, ``date %d/%m/%Y``, ``list``, ``vector``); None: as it stands.
+    """
+    word, _, form = (type or "").partition(" ")
+    if word in ("number", "boolean", "date"):
+        return _number_keys(_read(column, word, form))
+    make = {"list": items_of, "vector": _vector}.get(word, lambda cell: cell)
+    codes, values = distinct(column)
+    digests = [_cell_digest(make(value)) for value in values]
+    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, _NOTHING)]
+    return np.array(keys, dtype=np.uint64)[codes]
+
+
+_NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
+
+
+def _vector(cell: Any) -> Any:
+    found = vector_of(cell)
+    return cell if found is None else found
+
+
+def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
+    if word == "number":
+        return numbers(column, number_style(column)).values
+    return booleans(column).values if word == "boolean" else dates(column, form or date_format(column) or ISO).values
+
+
+def _number_keys(values: np.ndarray) -> np.ndarray:
+    values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, and no minus zero
+    return np.asarray(pd.util.hash_array(values))
+
+
+def _cell_digest(cell: Any) -> bytes:
+    """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
+    if isinstance(cell, Mapping):
+        cell = ["mapping", *(part for key in sorted(cell, key=str) for part in (str(key), cell[key]))]
+    if isinstance(cell, set | frozenset):
+        cell = ["set", *sorted(map(text_of, cell))]
+    if isinstance(cell, np.ndarray) and cell.dtype.hasobject:
+        cell = cell.tolist()  # as Parquet gives lists of lists
+    if isinstance(cell, list) and cell and isinstance(cell[0], list) and (array := as_array(cell)) is not None:
+        return cell_key(array)
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        parts = b"".join(_cell_digest(part) for part in cell)
+        return hashlib.blake2b(f"list {len(cell)} ".encode() + parts, digest_size=16).digest()
+    if isinstance(cell, Blob) and cell.path is not None:
+        return cell_key(repr(cell))  # its file need not be read for an order of rows
+    if isinstance(cell, bytes | bytearray | memoryview | np.ndarray | Blob | Changed):
+        return cell_key(cell)
+    try:
+        held = content(cell)
+    except CellError as error:  # it counts as absent, for this reason
+        held = f"broken {error}"
+    if held is not cell:
+        return _cell_digest(held)
+    said_by: Any = type(cell)
+    if said_by.__repr__ is object.__repr__ and said_by.__str__ is object.__str__:
+        raise TableError(
+            f"cells of type {type(cell).__name__} cannot be told apart by what they hold; give plain values"
+        )
+    return _NOTHING if cell is None or pd.isna(cell) else cell_key(text_of(cell))
+
+
+def merge_equal(
+    frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray, types: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows without weight dropped, equal rows with equal targets made one with the sum of their weights, in an order of content.
+
+    So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
+    both trained on and held out.
+
+    Args:
+        frame: the rows.
+        y: targets (n,) or (n, C).
+        weight: (n,).
+        types: how columns are read, as ``column_keys`` takes them.
+
+    Returns:
+        Rows, targets, weights, and where each given row went (n,); -1: nowhere.
+    """
+    kept = weight > 0
+    if not kept.any():
+        raise TableError("every sample_weight is zero; at least one row must count")
+    if not kept.all():
+        frame, y, weight = frame[kept], y[kept], weight[kept]
+    read_as = types or {}
+    keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
+    targets = y[:, None] if y.ndim == 1 else y
+    kind = object if targets.dtype.kind in "OU" else None  # pandas' own type of text cannot hold half a surrogate pair
+    keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
+    digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    went = np.full(len(kept), -1)
+    went[kept] = group
+    return frame.iloc[first], y[first], np.bincount(group, weights=weight), went
+
+
+def infer_task(y: np.ndarray, regressor: bool) -> str:
+    """The task that a target asks for: labels (n,) or a matrix (n, C)."""
+    if regressor:
+        return "regression"
+    if y.ndim == 1 and y.dtype.kind in "OM":
+        return "classification"  # dates, tuples and such, which scikit-learn has no name for
+    kind = type_of_target(y, input_name="y")
+    if kind in ("binary", "multiclass"):
+        return "classification"
+    if kind == "multilabel-indicator":
+        return "multilabel"
+    raise TableError(f"Unknown label type: {kind}; expected one class per row, or an indicator matrix of classes")
+
+
+def checked_number(y: Any) -> np.ndarray:
+    """A target of numbers (n,) as float, finite."""
+    try:
+        values = np.asarray(y, dtype=np.float64)
+        values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
+    except (TypeError, ValueError):
+        raise TableError("the target of a regression must be numbers; found text") from None
+    except OverflowError:
+        raise TableError("the target of a regression holds a number beyond what a float can be (1.8e308)") from None
+    if values.ndim != 1:
+        raise TableError(f"the target of a regression must be one number per row; found shape {values.shape}")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise TableError(f"the target y contains NaN or infinity in {_where(bad)}; leave those rows out")
+    return values
+
+
+def checked_classes(y: Any) -> np.ndarray:
+    """A target of classes: labels (n,) without holes, or a matrix (n, C)."""
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        column_or_1d(np.empty((len(y), 1)), warn=True)
+        y = y.iloc[:, 0]
+    elif isinstance(y, list | tuple):
+        y = np.asarray(y) if _is_matrix(y) else object_array(y)
+    elif not isinstance(y, pd.Series):
+        y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    holes = np.asarray(pd.isna(y))
+    if holes.any():
+        raise TableError(f"the target y contains NaN or nothing in {_where(holes)}; leave those rows out")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise TableError("the target y contains infinity; leave those rows out")
+    return label_array(y) if y.ndim == 1 else np.asarray(y)
+
+
+def _where(bad: np.ndarray) -> str:
+    return f"{int(bad.sum())} rows (the first is row {int(np.flatnonzero(bad)[0])})"
+
+
+def _is_matrix(cells: Sequence[Any]) -> bool:
+    """Rows of numbers of one width; tuples of 0 and 1 only, since other tuples are labels."""
+    if not len(cells) or not all(isinstance(cell, list | tuple | np.ndarray) for cell in cells):
+        return False
+    numbers = all(isinstance(v, bool | int | float | np.generic) for cell in cells for v in cell)
+    flags = all(isinstance(cell, list | np.ndarray) or set(cell) <= {0, 1} for cell in cells) if numbers else False
+    return flags and len({len(cell) for cell in cells}) == 1
+
+
+def class_weights(
+    codes: np.ndarray, told: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
+) -> np.ndarray:
+    """Weight of each row (n,) from its class, a place among ``classes``."""
+    if told is None:
+        return np.ones(len(codes))
+    if task != "classification":
+        raise PlaitError(f"class_weight is for one class of several; the task is {task}")
+    table: Any = told
+    if isinstance(told, Mapping):
+        names = list(told)
+        places = codes_of(names, classes)
+        unknown = [name for name, place in zip(names, places, strict=True) if place < 0]
+        if unknown:
+            known = ", ".join(label_text(label) for label in classes[:20])
+            raise PlaitError(f"class_weight: {unknown[0]!r} is no class of the target; it has: {known}")
+        table = {int(place): told[name] for place, name in zip(places, names, strict=True)}
+    present = np.unique(codes)
+    try:
+        per_class = compute_class_weight(table, classes=present, y=codes)
+    except ValueError as error:
+        raise PlaitError(f"class_weight: {error}") from None
+    return np.asarray(per_class)[np.searchsorted(present, codes)]

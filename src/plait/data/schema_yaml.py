@@ -1,0 +1,224 @@
+"""A schema as plain values and as YAML with comments, there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from plait.base.config import fields_of, mapping_of
+from plait.base.documents import read_yaml_node, value_of, write_yaml
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, PlaitError, nearest
+from plait.data.modality import Modality, Schema, name_problem
+
+_FIELDS = ("target", "task", "root", "modalities", "ignored")
+_MODALITY = tuple(f for f in fields_of(Modality) if f != "name")
+
+#: Where a problem is: the keys that lead to it, and what it is.
+Problem = tuple[tuple[str, ...], str]
+
+
+def schema_to_dict(schema: Schema) -> dict[str, Any]:
+    """Plain values that ``schema_from_dict`` takes back."""
+    told: dict[str, Any] = {
+        "target": schema.target,
+        "task": schema.task if schema.target else None,
+        "root": schema.root,
+    }
+    told["modalities"] = {m.name: _modality_dict(m, schema) for m in schema.modalities}
+    told["ignored"] = dict(schema.ignored)
+    return {k: v for k, v in told.items() if v or k == "modalities"}
+
+
+def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
+    encoder = modality.encoder
+    if isinstance(encoder, Encoder):
+        encoder = {"name": encoder.name(), **encoder.options()}
+    told = {
+        "kind": modality.kind,
+        "columns": list(modality.columns),
+        "types": schema.types_of(modality) if modality.kind == "tabular" else {},
+        "encoder": dict(encoder) if isinstance(encoder, Mapping) else encoder,
+        "train": None if modality.train == "frozen" else modality.train,
+        "root": modality.root,
+    }
+    return {k: v for k, v in told.items() if v}
+
+
+def schema_from_dict(told: Mapping[str, Any], where: str) -> Schema:
+    """A schema, or all that is wrong with it."""
+    return _built(told, where, {})
+
+
+def schema_from_yaml(text: str, where: str) -> Schema:
+    """A schema from YAML, its problems with their lines."""
+    node = read_yaml_node(text, where)
+    told = mapping_of(value_of(node, where), where)
+    told.pop("settings", None)  # the estimator's fields may stand in the same file
+    return _built(told, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
+
+
+def _lines(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    for key, value in node.value:
+        place = (*path, str(key.value))
+        yield place, key.start_mark.line + 1
+        if isinstance(value, yaml.MappingNode):
+            yield from _lines(value, place)
+
+
+def _built(told: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int]) -> Schema:
+    found = list(_problems(told))
+    if found:
+        said = (f"line {lines[path]}: {text}" if path in lines else text for path, text in found)
+        raise ConfigError(f"{where}: " + "; ".join(said))
+    modalities = dict(told["modalities"])
+    types = _types(modalities, where)
+    try:
+        return Schema(
+            tuple(_modality(name, m) for name, m in modalities.items()),
+            told.get("target"),
+            told.get("task") or "classification",
+            {str(k): str(v) for k, v in (told.get("ignored") or {}).items()},
+            types,
+            told.get("root"),
+        )
+    except PlaitError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _types(modalities: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Column -> type; a column that serves in several modalities has one."""
+    types: dict[str, str] = {}
+    for name, modality in modalities.items():
+        for column, told in (modality.get("types") or {}).items():
+            if types.setdefault(column, told) != told:
+                raise ConfigError(
+                    f"{where}: {name}: column '{column}' is {told} here and {types[column]} in another modality; "
+                    "a column has one type"
+                )
+    return types
+
+
+def _modality(name: str, told: Mapping[str, Any]) -> Modality:
+    columns = told["columns"]
+    given = {k: v for k, v in told.items() if k in ("kind", "encoder", "train", "root") and v is not None}
+    return Modality(name, columns=(columns,) if isinstance(columns, str) else tuple(columns), **given)
+
+
+def _problems(told: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in told:
+        if key not in _FIELDS:
+            yield (str(key),), f"unknown field '{key}' ({nearest(str(key), _FIELDS)})"
+    for key in ("target", "task", "root"):
+        if told.get(key) is not None and not isinstance(told[key], str):
+            yield (key,), f"{key}: expected text, found {told[key]!r}; quote it"
+    ignored = told.get("ignored") or {}
+    if not isinstance(ignored, Mapping):
+        yield ("ignored",), f"ignored: expected a mapping of column to reason, found {type(ignored).__name__}"
+    modalities = told.get("modalities")
+    if not isinstance(modalities, Mapping) or not modalities:
+        yield (
+            ("modalities",),
+            "modalities: expected a mapping of name to {kind, columns, ...}, found nothing of that kind",
+        )
+        return
+    for name, modality in modalities.items():
+        yield from _modality_problems(name, modality)
+
+
+def _modality_problems(name: Any, told: Any) -> Iterator[Problem]:
+    path = ("modalities", str(name))
+    if said := name_problem(name, told.get("kind", "") if isinstance(told, Mapping) else ""):
+        yield path, f"modality {name!r}: {said}"
+    if not isinstance(told, Mapping):
+        yield path, f"modality '{name}': expected {{kind, columns, ...}}, found {told!r:.40}"
+        return
+    for key in told:
+        if key not in (*_MODALITY, "types"):
+            yield (
+                (*path, str(key)),
+                f"modality '{name}': unknown field '{key}' ({nearest(str(key), (*_MODALITY, 'types'))})",
+            )
+    for key in ("kind", "columns"):
+        if key not in told:
+            yield path, f"modality '{name}': '{key}' is missing"
+    yield from _value_problems(name, told, path)
+
+
+def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Problem]:
+    columns = told.get("columns")
+    columns = [columns] if isinstance(columns, str) else columns
+    if columns is not None and not (isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)):
+        yield (
+            (*path, "columns"),
+            f"modality '{name}': columns must be a list of names, found {columns!r:.60}; quote numbers",
+        )
+        return
+    for key in ("kind", "train", "root"):
+        if told.get(key) is not None and not isinstance(told[key], str):
+            yield (*path, key), f"modality '{name}': {key} must be text, found {told[key]!r}"
+    if not isinstance(told.get("encoder"), str | Mapping | Encoder | None):
+        yield (*path, "encoder"), f"modality '{name}': encoder must be a name or {{name: ..., option: ...}}"
+    types = told.get("types") or {}
+    if not isinstance(types, Mapping) or not all(isinstance(t, str) for t in types.values()):
+        yield (
+            (*path, "types"),
+            f"modality '{name}': types must map columns to words such as number, found {types!r:.60}",
+        )
+    elif types and told.get("kind") != "tabular":
+        yield (*path, "types"), f"modality '{name}': types are for tabular columns, its kind is {told.get('kind')}"
+    else:
+        for column in types:
+            if column not in (columns or ()):
+                yield (
+                    (*path, "types", str(column)),
+                    f"modality '{name}': types names '{column}', which is not among its columns",
+                )
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def schema_to_yaml(schema: Schema) -> str:
+    """YAML with a comment for every column that has a note or a doubt."""
+    told = schema_to_dict(schema)
+    lines = [f"{key}: {_scalar(told[key])}" for key in ("target", "task", "root") if key in told]
+    if schema.target in schema.notes:
+        lines[0] += _comment(schema, schema.target)
+    lines.append("modalities:" if schema.modalities else "modalities: {}")
+    for modality in schema.modalities:
+        lines += _modality_lines(modality, told["modalities"][modality.name], schema)
+    if schema.ignored:
+        lines.append("ignored:  # column: why it is left out")
+        lines += [f"  {_scalar(c)}: {_scalar(reason)}{_comment(schema, c)}" for c, reason in schema.ignored.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _modality_lines(modality: Modality, told: Mapping[str, Any], schema: Schema) -> list[str]:
+    lines = [f"  {_scalar(modality.name)}:", f"    kind: {modality.kind}"]
+    if "types" in told:
+        lines.append(f"    columns: [{', '.join(_scalar(c) for c in modality.columns)}]")
+        lines.append("    types:")
+        lines += [f"      {_scalar(c)}: {_scalar(t)}{_comment(schema, c)}" for c, t in told["types"].items()]
+    else:
+        lines.append("    columns:")
+        lines += [f"      - {_scalar(c)}{_comment(schema, c)}" for c in modality.columns]
+    rest = {k: v for k, v in told.items() if k in ("encoder", "train", "root")}
+    return lines + [f"    {k}: {_scalar(v)}" for k, v in rest.items()]
+
+
+def _comment(schema: Schema, column: str | None) -> str:
+    said = [schema.notes.get(str(column), "")]
+    if column is not None and column in schema.doubts:
+        said.append(f"CHECK: {schema.doubts[column]}")
+    text = "; ".join(" ".join(s.split()) for s in said if s)
+    return f"  # {text}" if text else ""
+
+
+def _scalar(value: Any) -> str:
+    """One value on one line; a list of one shows what needs quotes inside brackets."""
+    style = '"' if isinstance(value, str) and "\n" in value else None
+    dumped = write_yaml([value], default_flow_style=True, default_style=style, width=10**9)
+    return dumped.strip()[1:-1]

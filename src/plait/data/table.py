@@ -1,0 +1,122 @@
+"""Tables: read, write, split, and their cells handed to encoders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.limits import TABLE_ROWS
+from plait.base.progress import step
+from plait.data.cells import cells, is_media
+from plait.data.files import pieces
+from plait.data.frames import frame_of
+from plait.data.row_numbers import numbered, row_numbers, whole_table
+from plait.data.split import split
+from plait.data.values import each_once, text_of
+from plait.data.values import items as parse_labels
+from plait.data.write import printable, table_writer, write_table
+
+__all__ = [
+    "cells",
+    "data_hash",
+    "frame_of",
+    "numbered",
+    "parse_labels",
+    "printable",
+    "read_chunks",
+    "read_table",
+    "row_numbers",
+    "split",
+    "table_writer",
+    "whole_table",
+    "write_chunks",
+    "write_table",
+]
+
+_PIECE = 50_000  # rows; bounds what lies in memory twice while a file is read
+
+
+def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
+    """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, or Parquet (cells keep their types).
+
+    Args:
+        path: ``.csv``, ``.tsv``, ``.jsonl``, each also ``.gz``, or ``.parquet``.
+        encoding: of a text table; None is UTF-8.
+
+    Raises:
+        TableError: the file is not there, empty, larger than ``plait.base.limits`` allows, or not what its
+            ending says; the message names the line.
+    """
+    step(f"read {Path(path).name}")
+    frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def read_chunks(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
+    """The same table in pieces of at most ``rows`` rows: it need not fit into memory; one without rows is one empty piece.
+
+    Each piece carries the row numbers of the whole (see ``row_numbers``).
+    """
+    first = 0
+    for piece in pieces(path, rows, encoding, empty=True):
+        yield numbered(piece, first)
+        first += len(piece)
+
+
+def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:
+    """Write a table piece by piece, whole or not at all; the number of rows comes back."""
+    count = 0
+    with table_writer(path) as write:
+        for frame in frames:
+            write(frame)
+            count += len(frame)
+    return count
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Hex digest of the names and cells of a table, whatever types the cells are kept in.
+
+    Example:
+        >>> data_hash(pd.DataFrame({"a": ["1", None]})) == data_hash(pd.DataFrame({"a": [1.0, float("nan")]}))
+        True
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in frame.columns:
+        digest.update(f"\x1d{name}\x1d".encode())
+        for found in each_once(frame[name], _cell_bytes):
+            digest.update(found + b"\x1e")
+    return digest.hexdigest()
+
+
+def _cell_bytes(cell: Any) -> bytes:
+    if isinstance(cell, str):
+        return text_of(cell).encode("utf-8", "surrogatepass")
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
+    if isinstance(cell, np.ndarray):
+        return f"{cell.dtype}{cell.shape}".encode() + (
+            repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
+        )
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
+    if isinstance(cell, dict | set):
+        return repr(_contents(cell)).encode()
+    if is_media(cell):  # what they print as holds an address
+        from plait.data.media.keys import cell_key  # late: it needs this package
+
+        return cell_key(cell)
+    return b"" if pd.isna(cell) else text_of(cell).encode()
+
+
+def _contents(cell: Any) -> Any:
+    """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
+    if isinstance(cell, dict):
+        return {key: _contents(value) for key, value in cell.items()}
+    if isinstance(cell, set):
+        return sorted(cell, key=str)
+    return _cell_bytes(cell) if isinstance(cell, np.ndarray) or is_media(cell) else cell

@@ -1,0 +1,157 @@
+"""What every data set tells of itself, and how it is read from a folder."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pandas as pd
+
+from plait.base import checks, registry
+from plait.base.errors import ConfigError, TableError, nearest
+from plait.data.modality import Modality, Schema
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set in memory.
+
+    Attributes:
+        frame: one row per sample; media cells are ``zip:///archive.zip!member`` paths, bytes or arrays.
+        schemas: one per target (``pairs`` where there is none); each says why the other columns are left out.
+        split: column that names the official part of a row (``train``, ``valid``, ``test``), if there is one.
+        folds: column that names the official fold of a row, if there is one.
+        groups: column whose equal values belong on one side of any split (same recording, same video, reprint).
+    """
+
+    frame: pd.DataFrame
+    schemas: Mapping[str, Schema]
+    split: str | None = None
+    folds: str | None = None
+    groups: str | None = None
+
+    def of(self, task: str) -> tuple[pd.DataFrame, Schema]:
+        """The rows that have this target, and its schema.
+
+        Raises:
+            ConfigError: no such target; the message names the nearest one.
+        """
+        if task not in self.schemas:
+            raise ConfigError(f"unknown target '{task}': {nearest(task, self.schemas)}")
+        schema = self.schemas[task]
+        if schema.target is None:
+            return self.frame, schema
+        return self.frame[self.frame[schema.target].notna()].reset_index(drop=True), schema
+
+
+class Dataset(ABC):
+    """One data set: where it comes from, what it may be used for, and how its files become a table.
+
+    The files are never part of plait: they lie in a folder of the user's (argument ``root`` or ``$PLAIT_DATA``).
+    """
+
+    #: Name to print beside results, without ``(rebuilt)``.
+    title: ClassVar[str]
+    #: Public source, where a user can get the data.
+    url: ClassVar[str]
+    #: Licence of the data, as stated by the source.
+    licence: ClassVar[str]
+    #: Whom to cite.
+    citation: ClassVar[str]
+    #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
+    tasks: ClassVar[Mapping[str, str]]
+    #: Target -> the metric to report first.
+    metrics: ClassVar[Mapping[str, str]]
+    #: A stand-in for a published data set: results are no numbers on the original.
+    rebuilt: ClassVar[bool] = False
+    #: Rows may be split anew. False: only the official parts keep training and test apart.
+    resplit: ClassVar[bool] = True
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuse options that are not what the annotations of ``__init__`` say."""
+        given = inspect.signature(cls).bind_partial(*arguments, **options).arguments
+        checks.check_call(cls.__init__, given, f"data set '{cls.__module__.rpartition('.')[2]}'")
+        return super().__new__(cls)
+
+    @abstractmethod
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read the files below ``root`` (default ``$PLAIT_DATA``).
+
+        Raises:
+            TableError: no folder is given, or a file is not there; the message names the public source.
+        """
+
+    @classmethod
+    def name(cls) -> str:
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
+
+    @classmethod
+    def label(cls) -> str:
+        """The name to print beside results: a stand-in says that it is one."""
+        return f"{cls.title} (rebuilt)" if cls.rebuilt else cls.title
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list datasets`` shows beside name and summary."""
+        targets = [f"{target} ({task}, {cls.metrics[target]})" for target, task in cls.tasks.items()]
+        return {
+            "label": cls.label(),
+            "targets": ", ".join(targets) or "none (pairs)",
+            "licence": cls.licence,
+            "source": cls.url,
+        }
+
+    @classmethod
+    def file(cls, root: str | Path | None, *parts: str) -> Path:
+        """Absolute path of one file of the data set."""
+        base = root if root is not None else os.environ.get("PLAIT_DATA")
+        source = f"{cls.label()} comes from {cls.url}"
+        if not base:
+            raise TableError(
+                f"data set '{cls.name()}': no folder given; set PLAIT_DATA to the folder that holds "
+                f"{'/'.join(parts)}, or pass root ({source})"
+            )
+        path = Path(base).expanduser().absolute().joinpath(*parts)
+        if not path.is_file():
+            raise TableError(f"data set '{cls.name()}': {path} is not there ({source})")
+        return path
+
+
+def in_archive(archive: Path, members: Iterable[str]) -> list[str]:
+    """Cells that name members of a zip archive.
+
+    Example:
+        >>> in_archive(Path("/data/images.zip"), ["001.jpg"])
+        ['zip:///data/images.zip!001.jpg']
+    """
+    return [f"zip://{archive}!{member}" for member in members]
+
+
+def make_schema(
+    frame: pd.DataFrame,
+    modalities: Iterable[Modality],
+    target: str | None,
+    task: str,
+    reasons: Mapping[str, str],
+    types: Mapping[str, str] | None = None,
+) -> Schema:
+    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
+
+    Raises:
+        ConfigError: a column is neither used nor explained, or one is used twice.
+    """
+    modalities = tuple(modalities)
+    used = [column for modality in modalities for column in modality.columns]
+    left = [str(column) for column in frame.columns if column not in used and column != target]
+    silent = [column for column in left if column not in reasons]
+    twice = sorted({column for column in used if used.count(column) > 1 or column == target})
+    if silent or twice:
+        raise ConfigError(f"schema for '{target}': columns without a reason: {silent}; columns used twice: {twice}")
+    kept = {column: kind for column, kind in (types or {}).items() if column in used}
+    return Schema(modalities, target, task, {column: reasons[column] for column in left}, kept)

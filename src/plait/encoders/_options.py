@@ -1,0 +1,57 @@
+"""The network of encoders whose ``prepare`` already computes the vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from plait.base.errors import MissingDependencyError, PlaitError
+from plait.base.tokens import Tokens
+
+
+class Given(nn.Module):
+    """Passes vectors on: ``x`` (B, D) -> one token per row."""
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(batch["x"].float())
+
+
+_CHUNK = 2**20
+
+
+def package_file(package: str, file: str, sha256: str, install: str) -> Path:
+    """The ``file`` inside the installed ``package``.
+
+    Args:
+        package: top-level name; it is not imported, so what it would drag in does not matter.
+        file: path inside the package.
+        sha256: hex digest of the content that plait knows.
+        install: what to tell pip to get it.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+        PlaitError: the file is not there, or is another one.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(f"the package '{package}' is needed and not installed; run: pip install {install}")
+    path = Path(spec.submodule_search_locations[0]) / file
+    if not path.is_file():
+        raise PlaitError(f"{path}: not there; another version of '{package}'? run: pip install {install}")
+    with path.open("rb") as stream:
+        check_content(hashlib.file_digest(stream, "sha256").hexdigest(), sha256, str(path), install)
+    return path
+
+
+def check_content(found: str, expected: str, where: str, install: str) -> None:
+    """Refuse content with another digest."""
+    if found != expected:
+        raise PlaitError(
+            f"{where}: not the file that plait knows (sha256 {found[:12]}..., expected {expected[:12]}...); "
+            f"run: pip install --force-reinstall {install}"
+        )

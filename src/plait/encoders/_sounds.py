@@ -1,0 +1,115 @@
+"""Sound cells as the frozen encoders take them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy import fft
+from scipy.fft import dct
+
+from plait.base.encoder import Encoder
+from plait.base.errors import PlaitWarning
+from plait.data.media.sounds import audio, seconds
+
+RATE = 16_000
+
+
+def milliseconds(encoder: Encoder, cells: Sequence[Any], max_seconds: float) -> np.ndarray:
+    """Length of each sound, from the headers (n,); those that are cut are counted and told of, once."""
+    found = np.array([seconds(cell) for cell in cells])
+    cut = int((found > max_seconds).sum())
+    if cut:
+        warnings.warn(
+            f"{cut:,} of {len(cells):,} sounds are longer than {max_seconds:g} s: only that much of their beginning "
+            f"is heard (max_seconds of the encoder '{encoder.name()}')",
+            PlaitWarning,
+            stacklevel=2,
+        )
+    return np.asarray(np.round(1000 * np.minimum(found, max_seconds)), dtype=np.int64)
+
+
+def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:
+    """``wave`` int16 (n, samples), each with ``silence`` (seconds) on both sides, and ``length`` (n, 1) with it."""
+    margin = round(RATE * silence)
+    found = [np.pad(audio(cell, RATE, max_seconds), margin) for cell in cells]
+    length = np.array([[len(sound)] for sound in found], dtype=np.int32)
+    wave = np.zeros((len(found), length.max(initial=0)), dtype=np.int16)
+    for row, sound in enumerate(found):
+        wave[row, : len(sound)] = np.clip(sound * 32767, -32768, 32767)
+    return {"wave": wave, "length": length}
+
+
+#: Hz; frequencies above 8 kHz tell little and cost half the time.
+SCRATCH_RATE = 16_000
+#: Samples of a window (25 ms in a transform of 512) and between two (16 ms).
+_WINDOW, _TRANSFORM, HOP = 400, 512, 256
+#: Hz: below it is hum.
+_LOWEST = 30.0
+#: Added before the logarithm: about the noise of 16 bits.
+_FLOOR = 1e-6
+
+
+def frames_in(seconds: float) -> int:
+    """Frames of a sound of that length."""
+    return 1 + max(0, int(seconds * SCRATCH_RATE) - _WINDOW) // HOP
+
+
+def log_spectrogram(cell: Any, bins: int, max_seconds: float) -> np.ndarray:
+    """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale.
+
+    Raises:
+        CellError: it cannot be read.
+    """
+    wave = audio(cell, SCRATCH_RATE, max_seconds)
+    if len(wave) < _WINDOW:
+        wave = np.pad(wave, (0, _WINDOW - len(wave)))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, _WINDOW)[::HOP]  # (F, window)
+    window = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
+    energy = np.abs(fft.rfft(frames * window, _TRANSFORM, axis=1)) ** 2  # (F, 257)
+    return np.asarray(np.log(energy @ _mel(bins) + _FLOOR), dtype=np.float16)
+
+
+@cache
+def _mel(bins: int) -> np.ndarray:
+    """Triangles on the mel scale of O'Shaughnessy, (257, bins); each sums to one."""
+    hertz = np.linspace(0.0, SCRATCH_RATE / 2, _TRANSFORM // 2 + 1)
+    low, high = (2595 * np.log10(1 + f / 700) for f in (_LOWEST, SCRATCH_RATE / 2))
+    edges = 700 * (10 ** (np.linspace(low, high, bins + 2) / 2595) - 1)
+    left, middle, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (hertz[:, None] - left) / (middle - left)
+    falling = (right - hertz[:, None]) / (right - middle)
+    triangles = np.clip(np.minimum(rising, falling), 0.0, None)
+    # A triangle narrower than a step of the transform may miss every frequency: it then takes the nearest.
+    empty = np.flatnonzero(triangles.sum(0) == 0)
+    triangles[np.abs(hertz[:, None] - middle[empty]).argmin(0), empty] = 1.0
+    return np.asarray(triangles / triangles.sum(0), dtype=np.float32)
+
+
+_BINS = 64
+#: Coefficients: 20 of 64 hold the rough shape of the spectrum; with 32 the probes got worse.
+COEFFICIENTS = 20
+_PARTS = 4
+
+
+def cepstrum(cell: Any, max_seconds: float) -> np.ndarray:
+    """Coefficients over time (frames, 20)."""
+    frames = log_spectrogram(cell, _BINS, max_seconds).astype(np.float32)
+    return np.asarray(dct(frames, norm="ortho", axis=1)[:, :COEFFICIENTS], dtype=np.float32)
+
+
+def statistics(frames: np.ndarray) -> np.ndarray:
+    """Mean, deviation, largest, and deviation of the change from frame to frame: (80,)."""
+    change = np.diff(frames, axis=0) if len(frames) > 1 else np.zeros_like(frames)
+    return np.concatenate([frames.mean(0), frames.std(0), frames.max(0), change.std(0)])
+
+
+def course(frames: np.ndarray) -> np.ndarray:
+    """Means of four equal parts in order: (80,)."""
+    edges = np.arange(_PARTS + 1) * len(frames) // _PARTS
+    starts = np.minimum(edges[:-1], len(frames) - 1)
+    stops = np.maximum(edges[1:], starts + 1)
+    return np.concatenate([frames[a:b].mean(0) for a, b in zip(starts, stops, strict=True)])

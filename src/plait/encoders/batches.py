@@ -1,0 +1,227 @@
+"""Encode what is missing: in batches, prepared ahead, shared with other processes, stored batch by batch."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, PlaitWarning
+from plait.data.media.blob import Blob
+from plait.data.media.changed import Changed
+from plait.data.media.keys import cell_key
+from plait.store.claims import Claims
+from plait.store.record import halved
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+#: Cells of the first batch at most.
+FIRST = 16
+#: Batches that are prepared while one is computed.
+AHEAD = 1
+#: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
+POLL, PATIENCE = 0.05, 60.0
+#: Seconds of waiting after which it is said.
+SILENCE = 5.0
+
+
+class Keep(Protocol):
+    """Where results are kept: ``Store``, or ``Memory`` without one."""
+
+    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """What is kept, else None."""
+
+    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
+        """Tokens of what is kept, else None."""
+
+    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
+        """Keep arrays (T, D)."""
+
+    def claims(self, fingerprint: str) -> Claims:
+        """Who encodes what."""
+
+
+class Memory:
+    """Keeps results of one call; as the store would give them back, so that a store never changes a number."""
+
+    def __init__(self, exact: bool) -> None:
+        """``exact`` keeps float32: for encoders whose output is never stored."""
+        self._exact = exact
+        self._kept: dict[bytes, np.ndarray] = {}
+
+    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """What is kept, else None."""
+        return [self._kept.get(key) for key in keys]
+
+    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
+        """Tokens of what is kept, else None."""
+        return [len(self._kept[key]) if key in self._kept else None for key in keys]
+
+    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
+        """Keep arrays (T, D)."""
+        kept = {key: array if self._exact else halved(array) for key, array in items.items()}
+        self._kept.update(kept)
+        return kept
+
+    def claims(self, fingerprint: str) -> Claims:
+        """Everything is ours."""
+        return Claims(None, fingerprint)
+
+
+class Prepared(NamedTuple):
+    """A batch after ``prepare``: the readable cells' keys and arrays, and why the others are broken."""
+
+    keys: list[bytes]
+    arrays: dict[str, np.ndarray]
+    broken: dict[bytes, str]
+
+
+@dataclass
+class Encoding:
+    """One run over the cells that are missing.
+
+    Attributes:
+        finish: prepared arrays of a batch -> one array (T, D) per cell.
+        on_broken: called with the cells of a batch that cannot be read; it may raise.
+        advance: called with the number of cells that are done, and the share of the whole work that they were.
+    """
+
+    encoder: Encoder
+    keep: Keep
+    fingerprint: str
+    label: str
+    cells: Mapping[bytes, Any]
+    finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]]
+    on_broken: Callable[[dict[bytes, str]], None]
+    advance: Callable[[int, float], None]
+    _shares: dict[bytes, float] = field(init=False)
+    _claims: Claims = field(init=False)
+
+    def run(self) -> None:
+        """Encode, cells of like length together, until each is stored or broken."""
+        left, news, said = self._longest_first(), time.monotonic(), False
+        with self.keep.claims(self.fingerprint) as self._claims:
+            while left:
+                elsewhere = self._encode(left)
+                waited = time.monotonic() - news
+                if len(elsewhere) < len(left):
+                    news = time.monotonic()
+                elif waited > PATIENCE:  # the other process is stuck: doing its work twice is harmless
+                    self._claims = Claims(None, self.fingerprint)
+                else:
+                    said = said or (waited > SILENCE and self._say_waiting(len(elsewhere)))
+                    time.sleep(POLL)
+                left = elsewhere
+
+    def _say_waiting(self, cells: int) -> bool:
+        warnings.warn(
+            f"{self.label}: waiting for {cells:,} cells that another process is encoding into the same store; "
+            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)",
+            PlaitWarning,
+            stacklevel=2,
+        )
+        return True
+
+    def _encode(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Encode ``keys``; those that another process or thread is encoding come back."""
+        elsewhere: list[bytes] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
+            try:
+                for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
+                    if prepared.keys:
+                        results = self.finish(prepared.arrays)
+                        kept = dict(zip(prepared.keys, results, strict=True))
+                        self.keep.put_many(self.fingerprint, kept, self.label)
+                    self._claims.give_back([*prepared.keys, *prepared.broken])
+                    self._advance([*prepared.keys, *prepared.broken])
+                    if prepared.broken:
+                        self.on_broken(prepared.broken)
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return elsewhere
+
+    def _claimed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Iterator[list[bytes]]:
+        """Batches of cells that are ours to encode; what is somebody else's goes to ``elsewhere``."""
+        for batch in _growing(keys, max(1, self.encoder.batch_size)):
+            ours = set(self._claims.take(batch))
+            # Only now: whoever had claimed a cell before may have stored it meanwhile.
+            missing = {k for k, t in zip(batch, self.keep.lengths(self.fingerprint, batch), strict=True) if t is None}
+            self._claims.give_back(ours - missing)
+            self._advance([key for key in batch if key not in missing])
+            elsewhere += [key for key in batch if key in missing - ours]
+            todo = [key for key in batch if key in missing & ours]
+            if todo:
+                yield todo
+
+    def _advance(self, keys: Sequence[bytes]) -> None:
+        self.advance(len(keys), sum(self._shares[key] for key in keys))
+
+    def _prepare(self, keys: list[bytes]) -> Prepared:
+        """Prepare a batch; when a cell of it is broken, find out which by asking one at a time."""
+        try:
+            return Prepared(keys, self._read(keys), {})
+        except CellError as error:
+            if len(keys) == 1:
+                return Prepared([], {}, {keys[0]: str(error)})
+        broken: dict[bytes, str] = {}
+        for key in keys:
+            try:
+                self._read([key])
+            except CellError as error:
+                broken[key] = str(error)
+        good = [key for key in keys if key not in broken]
+        return Prepared(good, self._read(good) if good else {}, broken)
+
+    def _read(self, keys: list[bytes]) -> dict[str, np.ndarray]:
+        cells = [self.cells[key] for key in keys]
+        arrays = self.encoder.prepare(cells)
+        for key, cell in zip(keys, cells, strict=True):
+            # A file may change after its key was computed: under the old key its new content would lie there for ever.
+            if isinstance(cell, Blob | Changed) and cell.path is not None and cell_key(cell) != key:
+                raise CellError(f"{cell.where}: it was changed while it was read; run again")
+        return arrays
+
+    def _longest_first(self) -> list[bytes]:
+        """Cells of like length belong into one batch; the longest come first so that too little memory shows early."""
+        keys = list(self.cells)
+        lengths = _lengths(self.encoder, [self.cells[key] for key in keys])
+        # The shortest cell costs something, too; without lengths all cost the same.
+        costs = np.maximum(lengths, max(1.0, lengths.mean() / 10))
+        self._shares = dict(zip(keys, (costs / costs.sum()).tolist(), strict=True))
+        return [keys[i] for i in np.argsort(-lengths, kind="stable")]
+
+
+def _growing(keys: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
+    """Batches, the first ones smaller, so that there is something to show, and to keep, soon."""
+    start, size = 0, min(FIRST, most)
+    while start < len(keys):
+        yield keys[start : start + size]
+        start, size = start + size, min(2 * size, most)
+
+
+def _lengths(encoder: Encoder, cells: list[Any]) -> np.ndarray:
+    try:
+        return np.asarray(encoder.lengths(cells), dtype=np.int64)
+    except CellError:
+        if len(cells) == 1:
+            return np.zeros(1, dtype=np.int64)  # ``prepare`` will say what is wrong with it
+    return np.concatenate([_lengths(encoder, [cell]) for cell in cells])
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
+    """``work`` of every item in order, computed in ``pool`` while the previous result is used."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,309 @@
+"""Cells in, embeddings out: each distinct cell is encoded once, and never again while the store has it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import numpy as safetensors
+from torch import nn
+
+from plait.base.encoder import Encoder
+from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.progress import track
+from plait.base.tokens import Tokens
+from plait.data.media.keys import cell_key
+from plait.data.row_numbers import row_numbers
+from plait.encoders.batches import Encoding, Keep, Memory
+from plait.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+#: Cells that are read from the store at a time.
+CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embeddings of one column.
+
+    Attributes:
+        unreadable: (row, reason) of the cells that count as absent because they could not be read.
+
+    Shape:
+        x: (n, T, D) float32, zeros where the mask is False.
+        mask: (n, T) bool; False everywhere in absent rows.
+    """
+
+    x: np.ndarray
+    mask: np.ndarray
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+
+    def tokens(self) -> Tokens:
+        """As tensors, without a copy."""
+        return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
+
+
+def embed(
+    encoder: Encoder,
+    cells: Sequence[Any],
+    store: Store | None,
+    *,
+    name: str,
+    strict: bool = False,
+    progress: bool | None = None,
+    rows: np.ndarray | None = None,
+) -> Embedded:
+    """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
+
+    Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
+    come from the encoder, from the store, or were never stored.
+
+    Raises:
+        CellError: with ``strict``, a cell cannot be read.
+        StoreError: the store cannot be read or written.
+    """
+    column = Column(cells, name, strict, rows)
+    keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
+    fingerprint = encoder.store_key()
+    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
+    embedded = _gather(column, keep, fingerprint, lengths, encoder)
+    column.warn()
+    return embedded
+
+
+def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> Embedded:
+    """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store."""
+    if len(frame) == 0:
+        return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool))
+    rows = Forward(encoder)(encoder.prepare(frame))  # type: ignore[arg-type]  # rows, not a sequence of cells
+    x, mask = _empty(len(rows), max(map(len, rows)), rows[0].shape[1])
+    for i, row in enumerate(rows):
+        x[i, : len(row)], mask[i, : len(row)] = row, True
+    bad = _blank(x, mask)
+    if len(bad):
+        raise PlaitError(
+            f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
+        )
+    return Embedded(x, mask)
+
+
+class Forward:
+    """An encoder's network, built when the first batch needs it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Nothing is loaded yet."""
+        self._encoder = encoder
+        self._module: nn.Module | None = None
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Prepared arrays of a batch -> the tokens (T, D) of each cell, float32."""
+        if self._module is None:
+            self._module = self._encoder.module().eval()
+        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
+        tensors = {
+            key: torch.from_numpy(np.require(a, requirements=["C", "W"])).to(device) for key, a in arrays.items()
+        }
+        with torch.inference_mode():
+            tokens: Tokens = self._module(tensors)
+        x, mask = tokens.x.float().cpu().numpy(), tokens.mask.cpu().numpy()
+        return [row[there] for row, there in zip(x, mask, strict=True)]
+
+
+def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder) -> Embedded:
+    """Read everything into one array, a chunk at a time."""
+    keys = list(column.rows)
+    first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
+    width = encoder.dim if first is None else first.shape[1]
+    x, mask = _empty(column.n, max(lengths.values(), default=1), width)
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
+            if array is None:
+                raise column.lost()
+            if array.shape[1] != width:
+                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
+            for row in column.rows[key]:
+                x[row, : len(array)], mask[row, : len(array)] = array, True
+    for row in _blank(x, mask):
+        column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
+    return Embedded(x, mask, sorted(column.unreadable.items()))
+
+
+def _empty(n: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    shape = (n, max(1, tokens))
+    return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
+
+
+def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Make rows with a number that is not finite absent; which they were."""
+    step = max(1, (1 << 24) // max(1, x[:1].size))  # rows: the test needs a byte per number
+    bad = [
+        start + np.flatnonzero(~np.isfinite(x[start : start + step]).all((1, 2))) for start in range(0, len(x), step)
+    ]
+    rows = np.concatenate(bad) if bad else np.zeros(0, np.int64)
+    x[rows], mask[rows] = 0.0, False
+    return rows
+
+
+#: Times that cells are encoded because another process removed them from the store meanwhile.
+ATTEMPTS = 3
+
+
+class Column:
+    """Cells of the modality ``name``, by their keys.
+
+    Attributes:
+        n: rows; ``present`` of them have a cell.
+        rows: key -> rows that hold this cell.
+        unreadable: row -> why its cell cannot be read.
+    """
+
+    def __init__(self, cells: Sequence[Any], name: str, strict: bool, numbers: np.ndarray | None = None) -> None:
+        """Compute the keys of all present cells; messages call the rows by ``numbers`` (n,), else by position.
+
+        Raises:
+            CellError: with ``strict``, one cannot be read.
+        """
+        self.name, self.strict = name, strict
+        self.n, self.present = len(cells), 0
+        self.rows: dict[bytes, list[int]] = {}
+        self.unreadable: dict[int, str] = {}
+        self._cells = cells
+        self._numbers = np.arange(self.n) if numbers is None else numbers
+        for row, cell in enumerate(cells):
+            if cell is None:
+                continue
+            self.present += 1
+            try:
+                self.rows.setdefault(cell_key(cell), []).append(row)
+            except CellError as error:
+                self.refuse([row], str(error))
+
+    def encode(
+        self,
+        encoder: Encoder,
+        keep: Keep,
+        fingerprint: str,
+        finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
+        progress: bool | None,
+        label: str,
+    ) -> dict[bytes, int]:
+        """Encode what ``keep`` lacks; then the number of tokens of every readable cell."""
+        for _ in range(ATTEMPTS):
+            keys = list(self.rows)
+            found = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
+            missing = {key: self._cells[self.rows[key][0]] for key, length in found.items() if length is None}
+            if not missing:
+                return {key: length for key, length in found.items() if length is not None}
+            with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
+                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, bar.advance).run()
+        raise self.lost()
+
+    def lost(self) -> StoreError:
+        """The error to raise when what was just stored is gone."""
+        return StoreError(
+            f"embeddings of '{self.name}' vanish from the store as fast as they are made: "
+            "another process prunes it; prune to a larger limit, or run again later"
+        )
+
+    def drop(self, broken: dict[bytes, str]) -> None:
+        """These cells count as absent."""
+        for key, reason in sorted(broken.items(), key=lambda item: self.rows[item[0]][0]):
+            self.refuse(self.rows.pop(key), reason)
+
+    def refuse(self, rows: Sequence[int], reason: str) -> None:
+        """These rows cannot be read; with ``strict`` that is an error."""
+        if self.strict:
+            raise CellError(f"row {self._numbers[rows[0]]} of '{self.name}': {reason}")
+        self.unreadable.update(dict.fromkeys(rows, reason))
+
+    def warn(self) -> None:
+        """One warning for all unreadable cells of the call."""
+        if self.unreadable:
+            row = min(self.unreadable, key=lambda row: self._numbers[row])
+            warnings.warn(
+                f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
+                f"e.g. row {self._numbers[row]}: {self.unreadable[row]}",
+                PlaitWarning,
+                stacklevel=3,
+            )
+
+
+#: Cells that are read from the store at a time.
+PREPARED_CHUNK = 512
+
+
+def prepare_distinct(
+    encoder: Encoder,
+    cells: Sequence[Any],
+    store: Store | None,
+    *,
+    name: str,
+    strict: bool = False,
+    progress: bool | None = None,
+    rows: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
+
+    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position.
+
+    Arrays of different shape are filled with zeros at the end, up to the largest.
+
+    Shape:
+        arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.
+        place: (n,) where each row's cell is; m for absent rows.
+
+    Raises:
+        CellError: with ``strict``, a cell cannot be read.
+        StoreError: the store cannot be read or written.
+    """
+    column = Column(cells, name, strict, rows)
+    keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
+    fingerprint = f"{encoder.fingerprint()} prepared"
+    column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared")
+    found = _gather_prepared(column, keep, fingerprint)
+    column.warn()
+    return found
+
+
+def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """One row of bytes (1, N) per cell: its arrays in the safetensors format."""
+    n = len(next(iter(arrays.values())))
+    cells = ({key: np.array(array[i], order="C") for key, array in arrays.items()} for i in range(n))
+    return [np.frombuffer(safetensors.save(cell), dtype=np.uint8)[None] for cell in cells]
+
+
+def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Read everything twice, first the shapes, so that nothing is in memory twice."""
+    keys = list(column.rows)
+    chunks = [keys[start : start + PREPARED_CHUNK] for start in range(0, len(keys), PREPARED_CHUNK)]
+    shapes: dict[str, tuple[int, ...]] = {}
+    types: dict[str, np.dtype[Any]] = {}
+    for chunk in chunks:
+        for cell in _read(column, keep, fingerprint, chunk):
+            for name, array in cell.items():
+                shapes[name] = tuple(np.maximum(shapes.get(name, array.shape), array.shape).tolist())
+                types[name] = array.dtype
+    arrays = {name: np.zeros((len(keys) + 1, *shape), types[name]) for name, shape in shapes.items()}
+    place = np.full(column.n, len(keys), np.int64)
+    for number, chunk in enumerate(chunks):
+        for row, cell in enumerate(_read(column, keep, fingerprint, chunk), number * PREPARED_CHUNK):
+            place[column.rows[keys[row]]] = row
+            for name, array in cell.items():
+                filled: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
+                arrays[name][(row, *filled)] = array
+    return arrays, place
+
+
+def _read(column: Column, keep: Keep, fingerprint: str, keys: list[bytes]) -> list[dict[str, np.ndarray]]:
+    found = keep.get_many(fingerprint, keys)
+    if any(record is None for record in found):
+        raise column.lost()
+    return [safetensors.load(record.tobytes()) for record in found if record is not None]

@@ -1,0 +1,294 @@
+"""From rows of a table to what a network takes: encoders resolved, fitted, run, and kept in memory."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from plait.base import config, registry
+from plait.base.documents import read_json
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, ModelError, PlaitError
+from plait.base.inputs import Inputs, SharedCells
+from plait.base.progress import step
+from plait.base.tokens import Tokens
+from plait.data.cells import cells
+from plait.data.modality import Modality, Schema
+from plait.data.row_numbers import row_numbers
+from plait.encoders.defaults import default_encoder, trainable_encoder
+from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
+from plait.store import Store
+
+
+def make_encoder(
+    modality: Modality, override: str | Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+) -> Encoder:
+    """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
+    told = override if override is not None else modality.encoder
+    if isinstance(told, Encoder):
+        return _suited(told, modality)
+    usual = trainable_encoder if modality.learns else default_encoder
+    told = usual(modality.kind) if told is None else told
+    if isinstance(told, str) and is_folder(told):
+        told = encoder_of_folder(told)
+    options: dict[str, Any] = {"name": told} if isinstance(told, str) else dict(told)
+    where = f"encoder of modality '{modality.name}'"
+    if "name" not in options:
+        options["name"] = usual(modality.kind)
+    if options["name"] in FOLDERS.values():
+        options.setdefault("kind", modality.kind)
+    variant = encoder_class(str(options.pop("name")), modality.kind, where)
+    if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
+        options["types"] = {**types, **(options.get("types") or {})}
+    return _suited(config.build(variant, options, where), modality)
+
+
+def _suited(encoder: Encoder, modality: Modality) -> Encoder:
+    """The encoder, if it takes the modality's kind and may be trained as that says."""
+    where = f"encoder of modality '{modality.name}'"
+    if modality.kind not in encoder.kinds:
+        raise ConfigError(f"{where}: '{encoder.name()}' takes {', '.join(encoder.kinds)}, not {modality.kind}")
+    if modality.train == "tuned" and not encoder.tunable:
+        raise ConfigError(f"{where}: '{encoder.name()}' cannot be tuned; set train: frozen")
+    if modality.learns and not (encoder.trainable or (encoder.raw and modality.train == "scratch")):
+        raise ConfigError(
+            f"{where}: '{encoder.name()}' has nothing to train; set train: {'scratch' if encoder.raw else 'frozen'}"
+        )
+    if modality.train == "frozen" and not encoder.frozen:
+        raise ConfigError(f"{where}: '{encoder.name()}' has no weights of its own; set train: scratch")
+    return encoder
+
+
+def check_found_again(encoders: Mapping[str, Encoder]) -> None:
+    """Refuse, before anything is trained, encoders that a saved model could not be loaded with.
+
+    Raises:
+        ConfigError: a class that has no name in the registry, or options that cannot be written down.
+    """
+    for name, encoder in encoders.items():
+        kind = type(encoder)
+        where = f"encoder of modality '{name}'"
+        if not registry.is_known("encoders", kind):
+            raise ConfigError(
+                f"{where}: {kind.__module__}.{kind.__qualname__} has no name in plait, and without one a saved model could "
+                f"not be loaded; name it: plait.register('encoders', {kind.__name__}), or an entry point plait.encoders"
+            )
+        if kind.__module__.startswith("plait."):  # its contract is tested
+            continue
+        try:
+            options = json.loads(json.dumps(encoder.options()))
+            same = config.build(kind, options, where).fingerprint() == encoder.fingerprint() or encoder.state()
+        except PlaitError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: its options cannot be written down and read back ({error})") from None
+        if not same:
+            raise ConfigError(f"{where}: its options do not say all that it was made with; a loaded model would differ")
+
+
+#: Encoders that take any model of a hub, by kind.
+_HUB = {
+    "text": "transformers_text",
+    "code": "transformers_text",
+    "image": "timm_image",
+    "audio": "transformers_audio",
+}
+
+
+def encoder_class(name: str, kind: str, where: str) -> type[Encoder]:
+    """The encoder of a name; of an unknown one, those of the same kind are named."""
+    if name in registry.names("encoders"):
+        return cast(type[Encoder], registry.find("encoders", name))
+    known = sorted(n for n in registry.names("encoders") if kind in registry.find("encoders", n).kinds)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    hub = f"; any model of a hub: {{name: {_HUB[kind]}, model: {name}}}" if kind in _HUB else ""
+    raise ConfigError(
+        f"{where}: unknown name '{name}' in encoders: "
+        + (f"did you mean '{close[0]}'?" if close else f"of the kind {kind} there are {', '.join(known)}{hub}")
+    )
+
+
+class Featurizer:
+    """The encoders of a schema, in its order, and what they make of a table."""
+
+    def __init__(
+        self, schema: Schema, overrides: Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+    ) -> None:
+        """Resolve every encoder; names and options are checked here, weights are not loaded.
+
+        Args:
+            schema: the modalities.
+            overrides: modality or kind -> encoder.
+            types: of tabular columns that the schema names none for.
+        """
+        self.schema = schema
+        overrides = dict(overrides or {})
+        known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
+        config.check_fields(overrides, known, "encoders")
+        self.encoders = {
+            m.name: make_encoder(
+                m,
+                overrides.get(m.name, overrides.get(m.kind)),
+                {**{c: t for c, t in (types or {}).items() if c in m.columns}, **schema.types_of(m)},
+            )
+            for m in schema.modalities
+        }
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """How each column is read: the type of a tabular one, else the kind of its modality."""
+        found: dict[str, str] = {}
+        for modality in self.schema.modalities:
+            told = getattr(self.encoders[modality.name], "types", {}) if modality.kind == "tabular" else {}
+            for column in modality.columns:
+                kind = told.get(column, "" if modality.kind == "tabular" else modality.kind)
+                found[column] = kind if found.get(column, kind) == kind else ""  # in two modalities: as it stands
+        return found
+
+    def fit(self, frame: pd.DataFrame, root: str | None) -> None:
+        """Let the encoders learn statistics and vocabularies from the training rows."""
+        for modality in self.schema.modalities:
+            encoder = self.encoders[modality.name]
+            if modality.kind == "tabular":
+                encoder.fit(frame[list(modality.columns)])  # type: ignore[arg-type]  # rows, not a sequence of cells
+            elif type(encoder).fit is not Encoder.fit:  # most learn nothing: their cells need not be read
+                groups = cells(frame, modality, root)
+                encoder.fit([cell for group in groups for cell in group if cell is not None])
+
+    def transform(
+        self,
+        frame: pd.DataFrame,
+        root: str | None,
+        store: Store | None,
+        *,
+        strict: bool,
+        progress: bool | None,
+        ready: Mapping[str, Tokens] | None = None,
+        whole: bool = True,
+    ) -> Inputs:
+        """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``.
+
+        What is ``ready`` (modality -> tokens of these rows) is taken as it is. ``whole``: as ``cells`` has it.
+        """
+        numbers = row_numbers(frame)
+        tokens: dict[str, Tokens] = {}
+        prepared: dict[str, Mapping[str, Tensor]] = {}
+        present: dict[str, Tensor] = {}
+        for modality in self.schema.modalities:
+            encoder = self.encoders[modality.name]
+            if modality.kind != "tabular":
+                step(f"encode {modality.name}", progress)
+            if modality.kind == "tabular":
+                tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
+            elif modality.name in (ready or {}):
+                tokens[modality.name] = (ready or {})[modality.name]
+            elif not modality.learns:
+                parts = [
+                    embed(encoder, group, store, name=modality.name, strict=strict, progress=progress, rows=numbers)
+                    for group in cells(frame, modality, root, whole=whole, strict=strict)
+                ]
+                tokens[modality.name] = _side_by_side(parts)
+            else:
+                groups = cells(frame, modality, root, whole=whole, strict=strict)
+                if len(groups) != 1:
+                    raise ConfigError(
+                        f"modality '{modality.name}': train: {modality.train} takes one column, found {len(groups)}"
+                    )
+                arrays, place = prepare_distinct(
+                    encoder, groups[0], store, name=modality.name, strict=strict, rows=numbers
+                )
+                if not arrays:  # not one cell is present: the encoder says what its arrays would look like
+                    empty = encoder.prepare([])
+                    arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in empty.items()}
+                shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
+                prepared[modality.name], present[modality.name] = shared, shared.present
+            if modality.name in tokens:
+                present[modality.name] = tokens[modality.name].present
+        return Inputs(tokens, prepared, present)
+
+    def state(self) -> dict[str, Any]:
+        """Per modality: the encoder's name, options, fingerprint and fitted state."""
+        return {
+            name: {
+                "name": encoder.name(),
+                "options": encoder.options(),
+                "fingerprint": encoder.fingerprint(),
+                "state": encoder.state(),
+            }
+            for name, encoder in self.encoders.items()
+        }
+
+
+def _side_by_side(parts: list[Embedded]) -> Tokens:
+    """Tokens of several columns of one modality, one after another along T."""
+    if len(parts) == 1:
+        return parts[0].tokens()
+    x = np.concatenate([p.x for p in parts], axis=1)
+    mask = np.concatenate([p.mask for p in parts], axis=1)
+    return Tokens(torch.from_numpy(x), torch.from_numpy(mask))
+
+
+#: ``kind`` in a folder's model.json -> the encoder that takes it.
+FOLDERS = {"ModalityAligner": "aligned", "PretrainedEncoder": "pretrained"}
+
+
+def is_folder(told: str) -> bool:
+    """Whether a word names a folder rather than an encoder: it has a slash, or a model lies there.
+
+    Example:
+        >>> is_folder("runs/audio"), is_folder("cnn")
+        (True, False)
+    """
+    return "/" in told or os.sep in told or Path(told, "model.json").is_file()
+
+
+def encoder_of_folder(folder: str) -> dict[str, Any]:
+    """``{name, folder}`` of the encoder that reads a folder; its content is checked when it is read.
+
+    Raises:
+        ModelError: there is no model.
+        ConfigError: it holds a model that is no encoder.
+    """
+    path = Path(folder, "model.json")
+    try:
+        found = read_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind not in FOLDERS:
+        raise ConfigError(f"{folder}: holds a {kind}, not an encoder; plait pretrain and plait align write encoders")
+    return {"name": FOLDERS[kind], "folder": folder}
+
+
+def encoder_of(told: str | Mapping[str, Any], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
+    """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
+
+    Returns:
+        The name, or name and options: enough to make it again where the folder is gone; and the encoder.
+
+    Raises:
+        ConfigError: no such encoder, or an option that it does not have.
+    """
+    options = {"name": told} if isinstance(told, str) and not is_folder(told) else told
+    options = encoder_of_folder(options) if isinstance(options, str) else dict(options)
+    if "name" not in options and "folder" not in options:
+        raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
+    options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options
+    if options["name"] in FOLDERS.values():
+        options.setdefault("kind", kind)
+    rest = {key: value for key, value in options.items() if key != "name"}
+    variant = cast("type[Encoder]", registry.find("encoders", str(options["name"])))
+    return (options if rest else options["name"]), config.build(variant, rest, where)

@@ -1,0 +1,91 @@
+"""Fixed statistics between encoders and network: every modality enters with the same weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from scipy import linalg
+from torch import Tensor
+
+from plait.base.errors import ModelError
+from plait.base.tokens import Tokens
+
+#: Rows, evenly spread, from which directions are found: covariances need no more, and a fit waits for them.
+_AXES_ROWS = 4096
+
+
+class Scaler:
+    """Standardises one frozen modality, and beyond ``components`` features keeps the directions of most variance.
+
+    Without it a concatenation listens to whoever has most features: 1,280 image features outshout 200 flags of a table
+    (measured in ``docs/early_fusion.md``). Nothing here is trained by gradient.
+
+    Shape: (B, T, D) in, (B, T, min(D, components)) out.
+    """
+
+    def __init__(self, components: int) -> None:
+        """Keep at most ``components`` features."""
+        self.components = components
+        self.mean = torch.zeros(0)
+        self.scale = torch.zeros(0)
+        self.axes: Tensor | None = None
+
+    def fit(self, tokens: Tokens, weight: Tensor) -> Scaler:
+        """Learn from the present tokens of the training rows, weighted (B,)."""
+        x = tokens.x[tokens.mask].double() if len(tokens) * tokens.dim < 1_000_000 else tokens.x[tokens.mask]
+        w = weight[:, None].expand(tokens.mask.shape)[tokens.mask].to(x.dtype)[:, None]  # (N, 1)
+        total = w.sum().clamp_min(1e-12)
+        self.mean = (x * w).sum(0) / total if len(x) else torch.zeros(tokens.dim, dtype=x.dtype)
+        centred = x - self.mean
+        variance = (centred.square() * w).sum(0) / total
+        still = variance <= 1e-10 * (1 + self.mean.square())
+        self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
+        if tokens.dim > self.components:
+            step = -(-len(x) // _AXES_ROWS) or 1
+            self.axes = _principal(centred[::step] * self.scale, w[::step], self.components)
+        self.mean, self.scale = self.mean.float(), self.scale.float()
+        return self
+
+    @property
+    def dim(self) -> int:
+        """Features that come out."""
+        return len(self.mean) if self.axes is None else self.axes.shape[1]
+
+    def __call__(self, tokens: Tokens) -> Tokens:
+        """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
+        x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10)
+        return Tokens(x if self.axes is None else x @ self.axes, tokens.mask)
+
+    def state(self) -> dict[str, Tensor]:
+        """Arrays to save."""
+        axes = {} if self.axes is None else {"axes": self.axes}
+        return {"mean": self.mean, "scale": self.scale, **axes}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Scaler:
+        """From saved arrays."""
+        axes, mean, scale = state.get("axes"), state["mean"], state["scale"]
+        if mean.ndim != 1 or scale.shape != mean.shape or (axes is not None and axes.shape[:1] != mean.shape):
+            raise ModelError(f"scaler: mean {tuple(mean.shape)} and scale {tuple(scale.shape)} do not belong together")
+        scaler = cls(len(state["mean"]) if axes is None else axes.shape[1])
+        scaler.mean, scaler.scale, scaler.axes = state["mean"], state["scale"], axes
+        return scaler
+
+
+def _principal(x: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Directions of most weighted variance of x (n, D), each with the sign of its largest entry: (D, count).
+
+    They are scaled together, so that what comes out has a mean variance of one.
+    """
+    covariance = (x * weight).T @ x / weight.sum().clamp_min(1e-12)
+    first = len(covariance) - count
+    # LAPACK's own threads: torch's spin where a machine is shared, ten times slower.
+    values, vectors = linalg.eigh(
+        covariance.numpy(), subset_by_index=[first, len(covariance) - 1], driver="evr", check_finite=False
+    )
+    top = torch.from_numpy(values).flip(0).clamp_min(0)
+    axes = torch.from_numpy(vectors).flip(1)  # (D, count)
+    sign = torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))  # eigenvectors have no sign of their own
+    return (axes * sign / top.mean().clamp_min(1e-12).sqrt()).float()

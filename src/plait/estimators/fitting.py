@@ -1,0 +1,175 @@
+"""What an estimator does when it is fitted, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.alignment import enhancement
+from plait.base import precision
+from plait.base.errors import ConfigError
+from plait.base.fusion import resolve
+from plait.base.inputs import Inputs
+from plait.base.progress import step, track
+from plait.data.modality import Schema
+from plait.encoders.featurize import Featurizer
+from plait.encoders.scale import Scaler
+from plait.estimators import regime
+from plait.estimators.fit_settings import FitSettings
+from plait.estimators.listeners import following, listeners, watching
+from plait.estimators.prepared import SHARING, GivenRows, Prepared
+from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
+from plait.estimators.record import Clock, record_of
+from plait.networks import choice
+from plait.networks.fusion import depth_number
+from plait.networks.tasks import Multilabel, Task
+from plait.training import schedule as pace
+from plait.training.checkpoint import Checkpoints
+from plait.training.crossfit import Members, crossfit
+from plait.training.design import Design, dropouts, maker, member_count, schedule
+from plait.training.hiding import hiding
+from plait.training.loop import Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """All that fitting gives; ``inputs`` are the distinct rows as the networks saw them, ``went`` each given row's place."""
+
+    schema: Schema
+    features: Featurizer
+    enhancers: Mapping[str, enhancement.Enhancer]
+    scalers: dict[str, Scaler]
+    members: Members
+    record: dict[str, Any]
+    inputs: Inputs
+    went: np.ndarray
+    checkpoints: Checkpoints | None = None
+    pretrain_history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    leaks: Sequence[Mapping[str, Any]] = ()
+
+
+def fit(
+    settings: FitSettings,
+    given: GivenRows,
+    test: tuple[pd.DataFrame, Any] | None = None,
+) -> Fitted:
+    """Everything from rows to trained members; rows of one group (n,) are held out together.
+
+    ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
+    """
+    precision.device_of(settings.device)  # refused before anything is encoded
+    _check_design(settings)
+    pace.check_warmup(settings.warmup)
+    seed = seed_of(settings.random_state)
+    ready = _ready(settings, given)
+    found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
+    task = _with_threshold(task, settings.threshold)
+    inputs, target, row_weight = ready.inputs, ready.target, ready.weight
+    clock = Clock(ready.seconds, ready.peak_mb)
+    learning = {m.name: features.encoders[m.name] for m in found.modalities if m.learns}
+    members = member_count(settings.members, len(inputs), bool(learning))
+    learning |= enhancement.encoders(ready.enhancers)
+    dropout, input_dropout = dropouts(len(inputs), settings.dropout, settings.input_dropout)
+    design = Design(
+        fusion=settings.fusion,
+        depth=settings.depth,
+        layers=settings.layers,
+        width=settings.width,
+        dropout=dropout,
+        branches=tuple(settings.branches),
+        max_weights=settings.max_weights,
+        members=members,
+        network=settings.network,
+    )
+    names = [m.name for m in found.modalities]
+    dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
+    design, make = maker(design, dims, task.out_dim, learning)
+    training = schedule(
+        regime.paced(settings, ready, training_of(settings, names, input_dropout)),
+        len(inputs),
+        settings.epochs,
+        settings.batch_size,
+    )
+    step("train", settings.progress)
+    with clock.stage("train"), track(members * training.epochs, "training", "epochs", settings.progress) as bar:
+        row_weight = row_weight / row_weight.mean()
+        alone = regime.stage(settings, ready, row_weight, training, seed)
+        seen = None
+        if settings.record_epochs and test is not None:
+            seen = (scaled(settings, test[0], found, features, scalers, ready.enhancers), test[1])
+        score, tell = listeners(settings, ready, row_weight, seen)
+        alone.watching = watching(ready, score, tell)
+        follow = following(settings, design, score, tell)
+        result = crossfit(
+            make,
+            task,
+            inputs,
+            task.encode(target),
+            row_weight,
+            task.strata(target),
+            names,
+            training,
+            members,
+            seed,
+            bar.advance,
+            None if given.groups is None else groups_of(given.groups, ready.went),
+            alone,
+            follow,
+        )
+        bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
+    regime.tell(alone, clock)
+    record = record_of(settings, seed, ready, clock, result, design, training)
+    record["pretrain"] = alone.record()
+    record["tuned"] = ready.tuned
+    follow.close()
+    kept = follow.checkpoints
+    return Fitted(
+        found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks
+    )
+
+
+def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
+    """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
+
+    def make() -> Prepared:
+        return prepare(settings, given)
+
+    return make() if settings.align else SHARING.get()(settings, make)
+
+
+def _with_threshold(task: Task, threshold: float | None) -> Task:
+    """The task with the threshold that was given for several labels.
+
+    Raises:
+        ConfigError: the task has none.
+    """
+    if threshold is None:
+        return task
+    if not isinstance(task, Multilabel):
+        raise ConfigError(f"threshold {threshold}: is for several labels; the task is {task.name}")
+    return dataclasses.replace(task, thresholds=(float(threshold),) * task.out_dim)
+
+
+def _check_design(settings: FitSettings) -> None:
+    """Refuse a fusion or a depth that there is not before anything is encoded."""
+    resolve(settings.fusion)
+    depth_number(settings.depth, settings.layers)
+    choice.check_depth(settings.network, settings.depth, settings.layers)
+
+
+def training_of(settings: FitSettings, names: Sequence[str], input_dropout: float) -> Training:
+    """What the estimator's fields say of training; epochs and batch size are settled later."""
+    return Training(
+        epochs=0,
+        batch_size=0,
+        learning_rate=settings.learning_rate or 0.0,
+        weight_decay=settings.weight_decay,
+        patience=settings.patience,
+        smoothing=settings.smoothing,
+        input_dropout=input_dropout,
+        modality_dropout=hiding(settings.modality_dropout, names),
+    )

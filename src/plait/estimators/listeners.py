@@ -1,0 +1,79 @@
+"""What an estimator's fields ask of its fit beside the members: records, events, a checkpoint, a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from plait.base.encoder import Encoder
+from plait.base.inputs import Inputs
+from plait.base.precision import device_of
+from plait.branches.branches import Branches
+from plait.data.modality import Schema
+from plait.estimators.fit_settings import FitSettings
+from plait.estimators.prepared import Prepared
+from plait.training.crossfit import prior
+from plait.training.design import Design
+from plait.training.history.alone import Watching
+from plait.training.history.follow import Follow
+from plait.training.history.scorer import Scorer, truth_given
+
+if TYPE_CHECKING:
+    from plait.training.history.tensorboard import Events
+
+#: Fields that change no number of a fit.
+_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "modalities", "device")
+
+
+def listeners(
+    settings: FitSettings, ready: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+) -> tuple[Scorer | None, Events | None]:
+    """What the fields ``record_epochs`` and ``tensorboard`` ask for.
+
+    Args:
+        settings: the estimator.
+        ready: its rows.
+        weight: of these, normalised.
+        test: rows to be scored after every epoch, and their targets.
+    """
+    score = events = None
+    if settings.record_epochs:
+        target = ready.task.encode(ready.target)
+        names = [m.name for m in ready.schema.modalities]
+        judged = None if test is None else (test[0], truth_given(ready.task, test[1]))
+        score = Scorer(ready.task, ready.inputs, target, names, prior(ready.task, target, weight), judged)
+    if settings.tensorboard is not None:
+        from plait.training.history.tensorboard import Events
+
+        events = Events(settings.tensorboard)
+    return score, events
+
+
+def watching(ready: Prepared, score: Scorer | None, tell: Events | None) -> Watching | None:
+    """What the listeners hear of encoders that are trained alone; None where there is no listener."""
+    names = [m.name for m in ready.schema.modalities]
+    return None if score is None and tell is None else Watching(names, score, tell)
+
+
+def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> Follow:
+    """What the fields ``device`` and ``checkpoint`` ask for, beside the listeners; ``design``: of the members."""
+    identity = {k: v for k, v in vars(settings).items() if k not in _BESIDE} | {"design": vars(design)}
+    return Follow(device_of(settings.device), score, tell, settings.checkpoint, identity)
+
+
+def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Sequence[Branches] = ()) -> int | None:
+    """Weights of the encoders that do not learn with the model, each encoder once; None where one does not say.
+
+    Those that stay frozen after they were pretrained count for each of the ``members``, which have one each.
+    """
+    found: dict[tuple[str, str], int | None] = {}
+    for modality in schema.modalities:
+        encoder = encoders[modality.name]
+        if not modality.learns and encoder.weights_id():
+            found[encoder.name(), encoder.weights_id()] = encoder.frozen_weights
+    known = [count for count in found.values() if count is not None]
+    settled = [member.encoders[name] for member in members for name in member.settled]
+    own = sum(p.numel() for encoder in settled for p in encoder.parameters())
+    return sum(known) + own if len(known) == len(found) else None

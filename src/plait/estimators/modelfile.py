@@ -1,0 +1,131 @@
+"""A fitted estimator to a model folder and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from plait.alignment import enhancement
+from plait.base.encoder import Encoder
+from plait.base.errors import ModelError
+from plait.branches.mixture import Mixture
+from plait.data import schema as schemas
+from plait.data.labels import label_array
+from plait.encoders.scale import Scaler
+from plait.estimators.card import card
+from plait.networks import tasks
+from plait.store import model_files
+from plait.training import history
+from plait.training.crossfit import Members
+from plait.training.design import Design, maker
+from plait.training.history.stages import pretrain_history
+from plait.training.model_parts import loaded_settings, plain, restored_features, saved_settings, split_states, under
+
+
+def save(model: Any, folder: str | Path) -> Path:
+    """Write the folder whole, or not at all."""
+    with model_files.whole_folder(folder) as place:
+        write(model, place)
+    return Path(folder)
+
+
+def write(model: Any, place: Path) -> None:
+    """Write the model's files into a folder that exists."""
+    arrays: dict[str, np.ndarray] = {}
+    encoders = split_states(model.features_, arrays)
+    for name, scaler in model.scalers_.items():
+        arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
+    align, aligned = enhancement.to_state(model.enhancers_)
+    arrays |= aligned
+    for number, member in enumerate(model.members_.members):
+        arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
+    settings = saved_settings(model) | model.advised_
+    settings["encoders"] = _named(settings["encoders"])
+    manifest = {
+        "kind": type(model).__name__,
+        "settings": plain(settings),
+        "schema": schemas.to_dict(model.schema_),
+        "columns": list(getattr(model, "feature_names_in_", [])),
+        "width_of_input": model.n_features_in_,
+        "task": {"name": model.members_.task.name, "state": model.members_.task.state()},
+        "classes_dtype": str(getattr(model, "classes_", np.zeros(0)).dtype),
+        "encoders": encoders,
+        "align": align,
+        "mixture": model.members_.mixture.state(),
+        "record": model.record_,
+        "history": history.slim(model.history_),
+    }
+    model_files.write_model(place, plain(manifest), arrays, card(model))
+    history.write(place, [*model.pretrain_history_, *model.history_])
+
+
+def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """The model of one of these classes, from a manifest and arrays that were checked."""
+    named = {kind.__name__: kind for kind in kinds}
+    if manifest["kind"] not in named:
+        raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
+    settings = {k: tuple(v) if k == "branches" else v for k, v in loaded_settings(manifest["settings"]).items()}
+    model = named[manifest["kind"]](**settings)
+    model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
+    model.modalities = model.schema_
+    model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
+    model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
+    model.scalers_ = {
+        m.name: Scaler.restore(found)
+        for m in model.schema_.modalities
+        if (found := {k: torch.from_numpy(v) for k, v in under(arrays, f"scaler.{m.name}.").items()})
+    }
+    task = tasks.restore(manifest["task"]["name"], manifest["task"]["state"])
+    if manifest["columns"]:
+        model.feature_names_in_ = np.asarray(manifest["columns"], dtype=object)
+    model.n_features_in_ = manifest["width_of_input"]
+    if task.name != "regression":
+        model.classes_ = label_array(list(task.classes))  # type: ignore[attr-defined]
+        if model.classes_.dtype != object and manifest["classes_dtype"] != "object":
+            model.classes_ = model.classes_.astype(manifest["classes_dtype"])
+    model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
+    model.pretrain_history_ = pretrain_history(model.record_)
+    mixture = Mixture.restore(manifest["mixture"])
+    if len(mixture.prior) != task.out_dim:
+        raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
+    model.advised_ = {}
+    model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
+    return model
+
+
+def _named(encoders: Any) -> Any:
+    """Encoders that were given as they are, by their names and options."""
+    if not isinstance(encoders, Mapping):
+        return encoders
+    return {k: {"name": e.name(), **e.options()} if isinstance(e, Encoder) else e for k, e in encoders.items()}
+
+
+def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    names = [m.name for m in model.schema_.modalities]
+    learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
+    learning |= enhancement.encoders(model.enhancers_)
+    dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
+    count = model.record_["members"]
+    design = Design(
+        model.fusion,
+        model.depth,
+        model.layers,
+        model.record_["width"],
+        0.0,  # nothing is dropped in prediction
+        tuple(model.branches),
+        model.max_weights,
+        count,
+        model.network,
+    )
+    _, make = maker(design, dims, task.out_dim, learning)
+    members = []
+    for number in range(count):
+        member = make()
+        state = {k: torch.from_numpy(v) for k, v in under(arrays, f"member.{number}.").items()}
+        member.load_state_dict(state)
+        members.append(member.eval())
+    return members

@@ -1,0 +1,88 @@
+"""Rows made ready for networks: encoded and scaled. Models that differ only beyond that may share them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from plait.alignment.enhancement import Enhancer
+from plait.base.inputs import Inputs
+from plait.data.modality import Schema
+from plait.encoders.featurize import Featurizer
+from plait.encoders.scale import Scaler
+from plait.estimators.fit_settings import FitSettings
+from plait.networks.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenRows:
+    """The rows of a fit as an estimator took them.
+
+    Attributes:
+        target: places among ``classes`` (n,), indicators (n, C), or values (n,).
+        weight: (n,).
+        groups: (n,), or None.
+        classes: labels of the target, in order.
+        regressor: the target is a number whatever it looks like.
+        named: the columns have names of their own; else it is a plain array, all of it one table of numbers.
+    """
+
+    frame: pd.DataFrame
+    target: np.ndarray
+    weight: np.ndarray
+    groups: np.ndarray | None = None
+    classes: tuple[Any, ...] = ()
+    regressor: bool = False
+    named: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """All that comes before a network.
+
+    Attributes:
+        target: of the distinct rows, as the estimator takes it.
+        inputs: the distinct rows, scaled.
+        weight: (n,) of the distinct rows, not yet normalised.
+        went: where each given row is among them (-1: nowhere).
+        digest: of the table given, with ``given`` rows.
+        seconds: of each stage.
+        enhancers: what ``align`` asked for, fitted.
+        tuned: modality with ``train: tuned`` -> what its tuning cost.
+        peak_mb: greatest memory of each stage.
+        leaks: what looks like the target in disguise.
+    """
+
+    schema: Schema
+    task: Task
+    target: np.ndarray
+    features: Featurizer
+    scalers: dict[str, Scaler]
+    inputs: Inputs
+    weight: Tensor
+    went: np.ndarray
+    digest: str
+    given: int
+    seconds: Mapping[str, float]
+    enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
+    tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    leaks: Sequence[Mapping[str, Any]] = ()
+
+
+Make = Callable[[], Prepared]
+
+
+def _made(told: Any, make: Make) -> Prepared:
+    return make()
+
+
+#: What gives a fit its rows: called with the estimator and with what makes them, it may give back what it made before.
+#: Whoever sets it answers for that the two estimators differ in nothing that comes before a network.
+SHARING: ContextVar[Callable[[FitSettings, Make], Prepared]] = ContextVar("SHARING", default=_made)

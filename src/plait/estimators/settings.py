@@ -1,0 +1,193 @@
+"""Whether the settings of an estimator can be meant: one check for Python, YAML, ``--set``, command line and studies.
+
+What a field may be stands in its annotation (``plait.base.checks``); fields that name a variant, or are a mapping of options, are
+asked of the family that they belong to. Nothing is read or encoded; what needs the table is checked with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from plait.base import checks, config, registry
+from plait.base.encoder import KINDS, Encoder
+from plait.base.errors import PlaitError, nearest
+from plait.data.modality import Schema
+from plait.encoders.featurize import encoder_class, encoder_of_folder, is_folder
+
+
+def check_settings(estimator: Any) -> None:
+    """Refuse settings that no fit could take, all of them at once, before any work.
+
+    Raises:
+        ConfigError: the message names every field, what it must be and what was found.
+    """
+    settings = estimator.get_params(deep=False)
+    found = {name: text for name, value in settings.items() if (text := check_value(name, value))}
+    if list(found) == ["encoders"] and isinstance(settings["encoders"], Mapping):
+        _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
+    checks.refuse(found.values())
+
+
+def check_value(name: str, value: Any) -> str | None:
+    """What is wrong with the value of a dotted field of the estimator; None if nothing is.
+
+    Example:
+        >>> check_value("epochs", "many")
+        "epochs must be a whole number from 1, found 'many'"
+        >>> check_value("fusion", "concatt")
+        "unknown name 'concatt' in fusion: did you mean 'concat'?"
+    """
+    root, _, rest = name.partition(".")
+    hint = _hints()[root]
+    if not rest and (said := checks.problem(value, hint)):
+        return f"{root} {said}"
+    if rest and not _takes_mapping(hint):
+        return f"'{root}' has no parts; found '{name}'"
+    if value is None and not rest:
+        return None
+    try:
+        return _FAMILIES[root](rest, value) if root in _FAMILIES else None
+    except PlaitError as error:
+        return str(error)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    from plait.estimators.fit_settings import FitSettings
+
+    return checks.hints_of(FitSettings)
+
+
+def _takes_mapping(hint: Any) -> bool:
+    return checks.problem({}, hint) is None
+
+
+def _kinds(modalities: Any) -> dict[str, str]:
+    """Kind of each modality that the settings name themselves."""
+    if isinstance(modalities, Schema):
+        return {m.name: m.kind for m in modalities.modalities}
+    told = modalities if isinstance(modalities, Mapping) else {}
+    return {str(name): str(one.get("kind")) for name, one in told.items() if isinstance(one, Mapping)}
+
+
+def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) -> str | None:
+    if not modality:
+        return next(filter(None, (_encoder(str(k), v, kinds) for k, v in value.items())), None)
+    if "." in modality or isinstance(value, Encoder):  # an option of an encoder that is named elsewhere
+        return None
+    options = {"name": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping):
+        return f"encoders.{modality}: expected a name, or {{name: ..., option: ...}}, found {value!r:.60}"
+    if is_folder(str(options.get("name"))):
+        encoder_of_folder(str(options["name"]))  # a ModelError
+    elif "name" in options:
+        variant = _encoder_class(str(options["name"]), modality, (kinds or {}).get(modality, modality))
+        given = {k: v for k, v in options.items() if k != "name"}
+        config.check_fields(given, config.fields_of(variant), f"encoder '{options['name']}'")
+        checks.refuse(checks.problems(variant, given), f"encoder {options['name']}")
+    return None
+
+
+def _encoder_class(name: str, modality: str, kind: str) -> type[Any]:
+    if kind in KINDS:  # of an unknown name those of the kind are told
+        return encoder_class(name, kind, f"encoder of modality '{modality}'")
+    return registry.find("encoders", name)
+
+
+def _train(modality: str, value: Any) -> str | None:
+    from plait.data.modality import TRAIN
+
+    regimes = {modality: value} if modality else value
+    wrong = [word for word in regimes.values() if word not in TRAIN]
+    return f"train: unknown regime {wrong[0]!r} ({nearest(str(wrong[0]), TRAIN)})" if wrong else None
+
+
+def _options(field: str) -> Callable[[str, Any], str | None]:
+    """A check of options that hold for every modality, or of those of one."""
+
+    def check(rest: str, value: Any) -> str | None:
+        kind = _kind(field)
+        known = config.fields_of(kind)
+        if rest:  # field.option, or field.modality.option, or field.modality
+            option = rest.rpartition(".")[2]
+            if option in known:
+                config.build(kind, {option: value}, field)
+            elif isinstance(value, Mapping):
+                config.build(kind, value, f"{field}.{rest}")
+            return None
+        if not isinstance(value, Mapping):
+            kind(value)
+            return None
+        config.build(kind, {k: v for k, v in value.items() if k in known}, field)
+        for name, inner in value.items():
+            if name not in known and isinstance(inner, Mapping):
+                config.build(kind, inner, f"{field}.{name}")
+        return None
+
+    return check
+
+
+def _kind(field: str) -> type[Any]:
+    from plait.training.finetuning.settings import Tuning
+    from plait.training.pretraining.settings import Pretraining
+    from plait.training.schedule import Thawing
+
+    return {"pretrain": Pretraining, "thaw": Thawing, "tune": Tuning}[field]
+
+
+def _fusion(rest: str, value: Any) -> str | None:
+    from plait.base.adviser import adviser
+    from plait.base.fusion import resolve
+
+    if (not rest or rest == "name") and adviser(value) is None:
+        resolve(value if not rest else str(value))
+    return None
+
+
+def _network(rest: str, value: Any) -> str | None:
+    from plait.networks import choice
+
+    if not rest:
+        choice.parse(value)
+    return None
+
+
+def _depth(rest: str, value: Any) -> str | None:
+    from plait.networks.fusion import depth_number
+
+    if isinstance(value, str):
+        depth_number(value, 2)
+    return None
+
+
+def _branches(rest: str, value: Any) -> str | None:
+    from plait.training.design import BRANCHES
+
+    wrong = [b for b in value if b not in BRANCHES]
+    if wrong:
+        return f"branches: unknown branch {wrong[0]!r} ({nearest(str(wrong[0]), BRANCHES)})"
+    return None if {"joint", "linear"} & set(value) else "branches: one of 'joint' and 'linear' is needed"
+
+
+def _align(rest: str, value: Any) -> str | None:
+    from plait.alignment.enhancement import check_options
+
+    for modality, told in ({rest: value} if rest else value).items():
+        check_options(str(modality), told)
+    return None
+
+
+_FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
+    "encoders": _encoder,
+    "train": _train,
+    "pretrain": _options("pretrain"),
+    "tune": _options("tune"),
+    "thaw": _options("thaw"),
+    "fusion": _fusion,
+    "network": _network,
+    "depth": _depth,
+    "branches": _branches,
+    "align": _align,
+}

@@ -1,0 +1,95 @@
+"""The stage of a fit in which encoders are tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from plait.base.errors import ConfigError, need
+from plait.base.memory import give_back
+from plait.base.tokens import Tokens
+from plait.data.cells import cells
+from plait.data.modality import Schema
+from plait.data.row_numbers import row_numbers
+from plait.encoders.embed import Column
+from plait.encoders.featurize import Featurizer
+from plait.estimators.fit_settings import FitSettings
+from plait.networks.tasks import Task
+from plait.training.finetuning import single
+from plait.training.finetuning.settings import Tuning, tunings
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What encoders are tuned on.
+
+    Shape: target as the estimator takes it (n, ...); weight (n,); groups (n,) integers, or None.
+    """
+
+    task: Task
+    target: np.ndarray
+    weight: np.ndarray
+    groups: np.ndarray | None
+    seed: int
+
+
+def tune(
+    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, lesson: Lesson
+) -> tuple[dict[str, Any], dict[str, Tokens]]:
+    """Tune the encoders of the modalities with ``train: tuned``, which are replaced in ``features``.
+
+    Returns:
+        Of each: what it cost, and the tokens of these rows, made by encoders that did not know their labels.
+
+    Raises:
+        ConfigError: an option that there is not, or more layers than the network has; before anything is computed.
+    """
+    wanted = checked(features, settings.tune)
+    records: dict[str, Any] = {}
+    tokens: dict[str, Tokens] = {}
+    if not wanted:
+        return records, tokens
+    store = settings.opened_store()
+    try:
+        for modality in features.schema.modalities:
+            if modality.name not in wanted:
+                continue
+            parts = cells(frame, modality, settings.root, strict=settings.strict)
+            if len(parts) != 1:
+                raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
+            column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
+            encoder = features.encoders[modality.name]
+            one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, settings.progress)
+            features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
+            give_back()
+    finally:
+        if store is not None:
+            store.close()
+    return records, tokens
+
+
+def _known(lesson: Lesson) -> single.Known:
+    task, weight = lesson.task, torch.from_numpy(lesson.weight).float()
+    strata = task.strata(lesson.target)
+    return single.Known(task, task.encode(lesson.target), weight / weight.mean(), strata, lesson.groups, lesson.seed)
+
+
+def checked(features: Featurizer, told: Mapping[str, Any] | None) -> dict[str, Tuning]:
+    """How each modality is tuned, after a look at what its encoder has."""
+    schema: Schema = features.schema
+    wanted = tunings(schema, told)
+    for name, tuning in wanted.items():
+        encoder = features.encoders[name]
+        if tuning.layers > encoder.tunable:
+            raise ConfigError(
+                f"modality '{name}': tune.layers is {tuning.layers}, "
+                f"but '{encoder.name()}' has only {encoder.tunable} that can be tuned"
+            )
+    if wanted:
+        need("peft", "tune")
+    return wanted

@@ -1,0 +1,266 @@
+"""How good a model is on unseen rows: every metric with its interval, and what each subset of modalities gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypedDict, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plait.base.errors import ConfigError
+from plait.evaluation import breakdown
+from plait.evaluation.breakdown import Confusion
+from plait.evaluation.case import Case, Subset, all_subsets, gather
+from plait.metrics.base import MAIN, Metric, metrics
+from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
+
+Array = NDArray[Any]
+#: Modalities up to which every subset is scored; beyond it: none, each alone, all but one, all.
+EVERY_SUBSET = 8
+#: Of the dictionary that an evaluation becomes.
+FORMAT = 1
+
+
+class Estimate(TypedDict):
+    """A metric's value and its 95 % percentile bootstrap interval over rows.
+
+    Attributes:
+        value: on the rows as they are; NaN where undefined.
+        low: lower bound.
+        high: upper bound.
+        note: why it is undefined, or what it leaves out.
+        resamples: how many resamples the interval comes from.
+    """
+
+    value: float
+    low: float
+    high: float
+    note: str
+    resamples: int
+
+
+class SubsetScore(Estimate):
+    """The main metric with only some modalities present, and its paired difference to the full input.
+
+    Attributes:
+        modalities: those present, in the schema's order.
+        difference: value minus that of the full input.
+        difference_low: lower bound, both scored on the same resamples.
+        difference_high: upper bound.
+    """
+
+    modalities: list[str]
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores of one model on one table.
+
+    Attributes:
+        task: the task's name.
+        target: the predicted column.
+        rows: rows scored.
+        main_metric: name of the metric that leads.
+        classes: labels as text; empty for a number.
+        metrics: name -> estimate.
+        per_class: one record per class: label, support, predicted, precision, recall, f1, auc.
+        confusion: of a classification; None otherwise.
+        reliability: one record per bin that holds rows: low, high, rows, confidence, hit_rate; empty for a number.
+        distribution: rows per class, label or range of the target.
+        points: of a regression: pairs of true and predicted value.
+        subsets: one per subset of modalities, the full input last.
+        absences: modality -> rows that lack it.
+        seed: of the resamples.
+    """
+
+    task: str
+    target: str
+    rows: int
+    main_metric: str
+    classes: list[str]
+    metrics: dict[str, Estimate]
+    per_class: list[dict[str, Any]]
+    confusion: Confusion | None
+    reliability: list[dict[str, float]]
+    distribution: list[dict[str, Any]]
+    points: list[list[float]]
+    subsets: list[SubsetScore]
+    absences: dict[str, int]
+    seed: int
+
+    @property
+    def score(self) -> Estimate:
+        """The main metric's estimate."""
+        return self.metrics[self.main_metric]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Every metric with its value, its interval and what is to be noted, the one that leads first."""
+        known = metrics(self.task)
+        rows = {
+            known[name].label: {k: v for k, v in found.items() if k != "resamples"}
+            for name, found in self.metrics.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+    @property
+    def subset_frame(self) -> pd.DataFrame:
+        """The main metric with only some modalities present, everything last."""
+        most = max((len(s["modalities"]) for s in self.subsets), default=0)
+        names = [" + ".join(s["modalities"]) or "(none)" for s in self.subsets]
+        rows = [
+            {**s, "modalities": f"everything: {name}" if len(s["modalities"]) == most > 1 else name}
+            for s, name in zip(self.subsets, names, strict=True)
+        ]
+        kept = ["modalities", "value", "low", "high", "difference", "difference_low", "difference_high"]
+        return pd.DataFrame(rows, columns=kept).set_index("modalities")
+
+    def __repr__(self) -> str:
+        """Tables of the metrics and of the subsets."""
+        titles = [f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"]
+        told = [self.frame.drop(columns="note").to_string(float_format="{:,.3f}".format)]
+        if len(self.subsets) > 1:
+            titles.append(f"{metrics(self.task)[self.main_metric].label} with only these modalities present")
+            told.append(self.subset_frame.to_string(float_format="{:,.3f}".format))
+        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, told, strict=True))
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        shown = [self.frame.drop(columns="note"), *[self.subset_frame] * (len(self.subsets) > 1)]
+        return "".join(table.to_html(float_format="{:,.3f}".format) for table in shown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes None."""
+        plain = plain_values({"format": FORMAT, **dataclasses.asdict(self)})
+        assert isinstance(plain, dict)
+        return plain
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What ``to_dict`` gave."""
+        if told.get("format") != FORMAT:
+            raise ConfigError(f"an evaluation of format {told.get('format')!r}; this version of plait reads {FORMAT}")
+        values = {f.name: told[f.name] for f in dataclasses.fields(cls)}
+        values["metrics"] = {name: _revived(record) for name, record in told["metrics"].items()}
+        for part in ("per_class", "subsets"):
+            values[part] = [_revived(record) for record in told[part]]
+        return cls(**values)
+
+
+def evaluate(
+    model: Any,
+    frame: pd.DataFrame,
+    *,
+    y: Any = None,
+    subsets: bool = True,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    partial: bool = False,
+    outputs: Mapping[Subset, Array] | None = None,
+) -> Evaluation:
+    """Score a fitted model on the rows of a table.
+
+    Args:
+        model: a fitted estimator.
+        frame: rows that the model has not seen, with the target.
+        y: the target where it is not a column of the frame.
+        subsets: score every subset of modalities too.
+        bootstrap: resamples of the rows; fewer are drawn where rows and classes are very many. 0: no intervals.
+        seed: of the resamples.
+        partial: columns that the frame lacks make their modality absent instead of being an error.
+        outputs: what ``model.predict_subsets`` gave already for these rows.
+    """
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    wanted = _subsets(modalities) if subsets else [modalities]
+    case = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
+    truth, given = case.truth, case.inputs()
+    by_class = case.task != "regression"
+    return Evaluation(
+        task=case.task,
+        target=str(model.schema_.target if model.schema_.target is not None else "y"),
+        rows=len(truth),
+        main_metric=MAIN[case.task],
+        classes=case.classes,
+        metrics=estimates(case.task, truth, given, bootstrap, seed),
+        per_class=breakdown.per_class(case.classes, truth, given["labels"], given["probabilities"]) if by_class else [],
+        confusion=breakdown.confusion(case.classes, truth, given["labels"]) if case.task == "classification" else None,
+        reliability=_reliability(case, given),
+        distribution=breakdown.distribution(case.classes, truth),
+        points=[] if by_class else breakdown.points(truth, given["values"], seed),
+        subsets=_subset_scores(case, [s for s in wanted if s], bootstrap, seed) if subsets else [],
+        absences={name: int(k) for name, k in zip(modalities, case.absent.sum(0), strict=True)},
+        seed=seed,
+    )
+
+
+def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, seed: int) -> dict[str, Estimate]:
+    """Every metric that the inputs (see ``plait.metrics.inputs``) allow, with its interval."""
+    drawn = resample_metrics(task, y, given, bootstrap, seed) if bootstrap else {}
+    found = {}
+    for name, metric in metrics(task).items():
+        if metric.input in given:
+            score = metric.score(y, given[metric.input])
+            found[name] = _bounded(metric, score.value, drawn.get(name), score.note)
+    return found
+
+
+def _bounded(metric: Metric, value: float, drawn: Array | None, note: str = "") -> Estimate:
+    if drawn is None or math.isnan(value):
+        return {"value": value, "low": math.nan, "high": math.nan, "note": note, "resamples": 0}
+    low, high = interval(drawn, centre=value if metric.biased else None, limits=metric.range)
+    return {"value": value, "low": low, "high": high, "note": note, "resamples": len(drawn)}
+
+
+def _subsets(modalities: Subset) -> list[Subset]:
+    if len(modalities) <= EVERY_SUBSET:
+        return all_subsets(modalities)
+    single = [(name,) for name in modalities]
+    without = [tuple(other for other in modalities if other != name) for name in modalities]
+    return [(), *single, *without, modalities]
+
+
+def _reliability(case: Case, given: Mapping[str, Array]) -> list[dict[str, float]]:
+    if case.task == "regression":
+        return []
+    p = given["probabilities"]
+    if case.task == "multilabel":
+        return breakdown.reliability(p.ravel(), case.truth.ravel().astype(float))
+    return breakdown.reliability(p.max(1), (case.truth == given["labels"]).astype(float))
+
+
+def _subset_scores(case: Case, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
+    metric = metrics(case.task)[MAIN[case.task]]
+    outputs = [case.inputs(s)[metric.input] for s in subsets]
+    values = [metric.score(case.truth, o) for o in outputs]
+    full = list(subsets).index(case.modalities)
+    drawn = resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None  # (R, subsets)
+    scores: list[SubsetScore] = []
+    for i, subset in enumerate(subsets):
+        score = _bounded(metric, values[i].value, None if drawn is None else drawn[:, i], values[i].note)
+        low, high = (math.nan, math.nan) if drawn is None else interval(drawn[:, i] - drawn[:, full])
+        apart = {"difference": values[i].value - values[full].value, "difference_low": low, "difference_high": high}
+        scores.append(cast(SubsetScore, {"modalities": list(subset), **score, **apart}))
+    return scores
+
+
+def plain_values(value: Any) -> Any:
+    """JSON values: tuples become lists, numpy scalars Python ones, NaN and infinity None."""
+    if isinstance(value, Mapping):
+        return {str(k): plain_values(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain_values(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _revived(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: math.nan if v is None else v for k, v in record.items()}

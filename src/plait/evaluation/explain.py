@@ -1,0 +1,295 @@
+"""What each modality is worth: exact Shapley values over all subsets, through absence.
+
+Per row the game is the *probability* of the class that the model predicts from everything (and, beside it, of the true
+class): bounded, and the parts add up to a number that the user sees. (The logarithm, which adds up to the loss, is told
+overall.) Of a multi-label row it is the mean over the labels of the probability of what is decided; of a number it is
+the prediction itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plait.base.errors import ConfigError
+from plait.evaluation import shapley
+from plait.evaluation.case import Case, Subset, all_subsets, gather
+from plait.evaluation.evaluate import plain_values
+from plait.metrics.base import MAIN, Metric, metrics
+from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
+from plait.metrics.classification import true_probability
+
+Array = NDArray[Any]
+#: Modalities up to which all subsets are computed: 1,024 of them.
+MOST = 10
+#: Beside the main metric, the one whose worth is told too: it also sees changes that turn no answer.
+SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
+
+
+class Worth(TypedDict):
+    """What a modality adds (its Shapley value), with a 95 % bootstrap interval over rows.
+
+    Attributes:
+        modality: its name; of an interaction two, joined by ``&``.
+        modalities: the one name, or the two.
+        value: the same unit as the score; what lowers a loss is above 0.
+        low: lower bound.
+        high: upper bound.
+    """
+
+    modality: str
+    modalities: list[str]
+    value: float
+    low: float
+    high: float
+
+
+class Game(TypedDict):
+    """One score shared out among the modalities: base + sum of values = full.
+
+    Attributes:
+        name: a metric's name, or ``confidence``: the mean of the rows' games, which needs no target.
+        label: as a heading shows it.
+        base: score with every modality absent.
+        full: score with everything.
+        values: of each modality, in the schema's order.
+        interactions: of each pair.
+    """
+
+    name: str
+    label: str
+    base: float
+    full: float
+    values: list[Worth]
+    interactions: list[Worth]
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Worth of the modalities, overall and per row.
+
+    Attributes:
+        task: the task's name.
+        modalities: names in the schema's order.
+        games: the main metric, a second one, and ``confidence``; only the last without a target.
+        rows: per row, in the frame's index: ``predicted``, ``base``, ``full``, ``value_<modality>`` of the predicted
+            class; with a target ``true``, ``true_base``, ``true_full``, ``true_value_<modality>`` of the true class.
+        resamples: how many resamples the intervals come from.
+        seed: of the resamples.
+        note: that the model is no better than a constant answer, so that its modalities' values say nothing; else empty.
+    """
+
+    task: str
+    modalities: Subset
+    games: list[Game]
+    rows: pd.DataFrame
+    resamples: int
+    seed: int
+    note: str = ""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Worth of each modality in every score, with its interval: columns (score, ``value``, ``low`` or ``high``)."""
+        by_game = {
+            game["label"]: pd.DataFrame(game["values"]).set_index("modality")[["value", "low", "high"]]
+            for game in self.games
+        }
+        return pd.concat(by_game, axis=1)
+
+    def __repr__(self) -> str:
+        """A table of the modalities' worths."""
+        return f"worth of each modality; low and high: 95 % intervals\n{self.frame.to_string(float_format='{:,.3f}'.format)}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return str(self.frame.to_html(float_format="{:,.3f}".format))
+
+    @property
+    def overall(self) -> list[Worth]:
+        """Worth of each modality in the main metric (without a target: in the answers)."""
+        return self.games[0]["values"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values of all but the rows (``rows`` is a table of its own); NaN becomes None."""
+        told = {"task": self.task, "modalities": list(self.modalities), "overall": self.overall, "games": self.games}
+        plain = plain_values(
+            told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed, "note": self.note}
+        )
+        assert isinstance(plain, dict)
+        return plain
+
+
+def explain(
+    model: Any,
+    frame: pd.DataFrame,
+    *,
+    y: Any = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    partial: bool = False,
+    outputs: Mapping[Subset, Array] | None = None,
+) -> Explanation:
+    """Share the model's score, and every row's answer, out among the modalities.
+
+    Args:
+        model: a fitted estimator of at most 10 modalities.
+        frame: rows; with the target their score is shared out, without it only the answers are.
+        y: the target where it is not a column of the frame.
+        bootstrap: resamples of the rows for the intervals; 0: none.
+        seed: of the resamples.
+        partial: columns that the frame lacks make their modality absent instead of being an error.
+        outputs: what ``model.predict_subsets(frame, None)`` gave already for these rows.
+    """
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    if len(modalities) > MOST:
+        raise ConfigError(
+            f"{len(modalities)} modalities have {2 ** len(modalities):,} subsets; exact values are told for at most "
+            f"{MOST}: put columns of one kind together in the schema"
+        )
+    case = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
+    subsets = sorted(all_subsets(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
+    rows, confidence = _rows(case, subsets, frame.index)
+    games = [] if case.y is None else [_scored(case, name, subsets, bootstrap, seed) for name in _names(case.task)]
+    games.append(_confidence(case, confidence, bootstrap, seed))
+    note = "" if case.y is None else _no_better_than_constant(case, bootstrap, seed)
+    return Explanation(case.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed, note)
+
+
+def _no_better_than_constant(case: Case, bootstrap: int, seed: int) -> str:
+    """What to say where no score lies certainly above that of the best constant answer; else nothing."""
+    shown = []
+    for name in _names(case.task):
+        metric = metrics(case.task)[name]
+        sign = -1.0 if metric.direction == "lower" else 1.0
+        outputs = [case.inputs()[metric.input], case.inputs(())[metric.input], _constant(case, metric)]
+        values = sign * np.array([metric.score(case.truth, output).value for output in outputs])
+        best = 1 + int(np.nanargmax(values[1:])) if np.isfinite(values[1:]).any() else 1
+        low = values[0] - values[best]
+        if bootstrap:
+            drawn = sign * resample_outputs(metric, case.truth, [outputs[0], outputs[best]], bootstrap, seed)
+            low = min(low, interval(drawn[:, 0] - drawn[:, 1])[0])
+        if low > 0:
+            return ""
+        shown.append(f"{metric.label} {sign * values[0]:.3f} against {sign * values[best]:.3f}")
+    return (
+        f"The model is not certainly better than the best constant answer on these {len(case.truth):,} rows "
+        f"({'; '.join(shown)}): what its modalities are worth is not decided."
+    )
+
+
+def _constant(case: Case, metric: Metric) -> Array:
+    """The answer, the same for every row, that scores best on the rows as they are."""
+    y = case.truth
+    if case.task == "regression":
+        return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
+    if case.task == "classification":
+        share = np.bincount(y[y >= 0], minlength=len(case.classes)) / max(1, int((y >= 0).sum()))
+        return np.full(len(y), share.argmax()) if metric.input == "labels" else np.tile(share, (len(y), 1))
+    share = y.mean(0)
+    if metric.input != "labels":
+        return np.tile(share, (len(y), 1))
+    tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
+    return max(tried, key=lambda labels: metric.score(y, labels).value)
+
+
+def _names(task: str) -> tuple[str, str]:
+    return MAIN[task], SECOND[task]
+
+
+def _rows(case: Case, subsets: list[Subset], index: pd.Index[Any]) -> tuple[pd.DataFrame, Array]:
+    """The table per row, and the rows' games for what is predicted (n, 2^M)."""
+    answer = case.inputs().get("labels", case.full)
+    game = _row_game(case, subsets, answer)
+    columns = {"predicted": _told(case, answer)} | _columns(case.modalities, game, "")
+    if case.y is not None:
+        columns["true"] = _told(case, case.y)
+        if case.task != "regression":
+            columns |= _columns(case.modalities, _row_game(case, subsets, case.y), "true_")
+    return pd.DataFrame(columns, index=index), game
+
+
+def _columns(modalities: Subset, game: Array, prefix: str) -> dict[str, Array]:
+    shares = shapley.values(game)
+    named = {f"{prefix}value_{name}": shares[:, i] for i, name in enumerate(modalities)}
+    return {f"{prefix}base": game[:, 0], f"{prefix}full": game[:, -1]} | named
+
+
+def _row_game(case: Case, subsets: list[Subset], decided: Array) -> Array:
+    """Each row's game (n, 2^M): the probability of what is decided, or the number that is predicted."""
+    game = np.stack(
+        [_probability(case.task, np.asarray(case.outputs[s], np.float64), decided) for s in subsets], axis=1
+    )
+    # Each subset without the row's absent modalities: what is not there gets exactly 0, not a rounding error.
+    present = (~case.absent) @ (1 << np.arange(len(case.modalities)))  # (n,) bits
+    own = np.arange(game.shape[1])[None, :] & present[:, None]
+    return np.asarray(np.take_along_axis(game, own, axis=1))
+
+
+def _probability(task: str, output: Array, decided: Array) -> Array:
+    if task == "regression":
+        return output
+    if task == "classification":
+        return np.asarray(true_probability(decided, output))
+    return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))
+
+
+def _told(case: Case, y: Array) -> Any:
+    """Answers as a user reads them: labels, labels joined by a bar, or numbers."""
+    if case.task == "classification":
+        return [case.classes[c] if c >= 0 else None for c in y]
+    if case.task == "multilabel":
+        return ["|".join(name for name, there in zip(case.classes, row, strict=True) if there) for row in y]
+    return y
+
+
+def _scored(case: Case, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
+    """A metric shared out, its sign turned where lower is better."""
+    metric = metrics(case.task)[name]
+    sign = -1.0 if metric.direction == "lower" else 1.0
+    outputs = [case.inputs(s)[metric.input] for s in subsets]
+    game = sign * np.array([metric.score(case.truth, o).value for o in outputs])
+    drawn = sign * resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None
+    label = "log-likelihood" if name == "log_loss" else f"minus {metric.label}" if sign < 0 else metric.label
+    return _game(case.modalities, name, label, game, drawn)
+
+
+def _confidence(case: Case, game: Array, bootstrap: int, seed: int) -> Game:
+    """The mean of the rows' games: what moves the answers, right or wrong."""
+    label = "prediction" if case.task == "regression" else "probability of the answer"
+    drawn = resample_means(game.T, bootstrap, seed) if bootstrap else None
+    return _game(case.modalities, "confidence", label, game.mean(0), drawn)
+
+
+def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array | None) -> Game:
+    singles = [[m] for m in modalities]
+    doubles = [[modalities[i], modalities[j]] for i, j in shapley.pairs(len(modalities))]
+    return {
+        "name": name,
+        "label": label,
+        "base": float(game[0]),
+        "full": float(game[-1]),
+        "values": _worths(singles, shapley.values, game, drawn),
+        "interactions": _worths(doubles, shapley.interactions, game, drawn),
+    }
+
+
+def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array, drawn: Array | None) -> list[Worth]:
+    values, resampled = share(game), None if drawn is None else share(drawn)
+    found: list[Worth] = []
+    for i, name in enumerate(names):
+        low, high = (math.nan, math.nan) if resampled is None else interval(resampled[:, i])
+        told: Worth = {
+            "modality": " & ".join(name),
+            "modalities": name,
+            "value": float(values[i]),
+            "low": low,
+            "high": high,
+        }
+        found.append(told)
+    return found

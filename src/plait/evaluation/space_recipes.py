@@ -1,0 +1,238 @@
+"""An aligner on the data sets of the paper: what is compared, and how. Studies name these as ``evaluations``."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from plait.alignment.aligner import ModalityAligner
+from plait.alignment.cells import Cells, exploded
+from plait.alignment.network import unit
+from plait.base import registry
+from plait.base.errors import ConfigError, nearest
+from plait.datasets.flickr8k import Flickr8k
+from plait.evaluation.probe import LOOKS, fine_tuning, linear_probe
+from plait.evaluation.retrieval import Retrieval, both_ways, top_k
+
+#: The classes of CIFAR-10 in the order of their numbers.
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+#: How their names are read.
+TEMPLATES = ("{}", "a photo of a {}.")
+#: What ``probes`` calls the vectors of the space, and those of the encoder without any alignment.
+SPACE, ENCODER = "aligned", "encoder alone"
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------------
+
+
+def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str]) -> dict[str, np.ndarray]:
+    """Cosines (n,) of sentence pairs, one way per key, for an aligner of text encoders.
+
+    ``NAME alone``: the frozen encoder; ``NAME aligned``: its vectors in the space; ``across``: the first sentence by one encoder
+    and the second by the other, the mean over both ways; ``joined``: each sentence as the mean of its aligned vectors;
+    ``concatenated``: the frozen encoders' vectors beside each other, the fusion that costs nothing. NAME is the encoder's, or
+    the modality's where two have the same encoder.
+
+    Raises:
+        ConfigError: a modality is not text.
+    """
+    other = [m.name for m in aligner.schema_.modalities if m.kind != "text"]
+    if other:
+        raise ConfigError(f"sentences are read by text modalities only; '{other[0]}' is none")
+    names = list(aligner.modality_names_)
+    said = [aligner.encoders_[n].name() for n in names]
+    told = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
+    sides: list[dict[str, Cells]] = [{n: list(part) for n in names} for part in (a, b)]
+    raw = [{n: _units(v) for n, v in aligner.features(side).items()} for side in sides]
+    moved = [aligner.transform(side) for side in sides]
+    found = {f"{told[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
+    found["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
+    found |= {f"{told[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
+    across = [_rowwise(moved[0][m], moved[1][n]) for m, n in itertools.permutations(names, 2)]
+    joined = [_units(np.sum([side[n] for n in names], axis=0)) for side in moved]
+    return {**found, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
+
+
+def is_frozen(way: str) -> bool:
+    """Whether a way of ``sentence_cosines`` has no alignment in it."""
+    return way.endswith(" alone") or way == "concatenated"
+
+
+def part_of_stsb(root: str | Path | None = None, rows: int | None = None) -> pd.DataFrame:
+    """So many rows of STS-B's test part (None: all 1,379)."""
+    return _sample(_part(_frame("stsb", root), "test"), rows)
+
+
+def parts_of_mrpc(
+    root: str | Path | None = None, train_rows: int | None = None, rows: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """So many training rows of MRPC, for the threshold, and so many of its test part (None: all)."""
+    frame = _frame("mrpc", root)
+    return _sample(_part(frame, "train"), train_rows), _sample(_part(frame, "test"), rows)
+
+
+# -- retrieval ---------------------------------------------------------------------------------------------------------
+
+
+def retrieved(
+    aligner: ModalityAligner, frame: pd.DataFrame, group: str | None, others: Sequence[str] = ()
+) -> dict[str, Retrieval]:
+    """Retrieval between every two modalities, both ways, among rows that the aligner has not seen.
+
+    Rows with equal values in the column ``group`` show one thing; a cell that a thing has in several rows (the photograph of
+    five captions) is searched and asked for once. ``others`` are texts about other things, which are searched too.
+    """
+    frame, found = exploded(frame, aligner.schema_, group)
+    thing = found.numpy()
+    vectors, things = {}, {}
+    for modality in aligner.schema_.modalities:
+        once = _first_of_each(frame, list(modality.columns), thing)
+        vectors[modality.name] = aligner.transform({modality.name: frame.loc[once]})[modality.name]
+        things[modality.name] = thing[once]
+    if others:
+        name = aligner.reader().name
+        vectors[name] = np.concatenate([vectors[name], aligner.transform({name: list(others)})[name]])
+        things[name] = np.concatenate([things[name], -1 - np.arange(len(others))])  # nobody asks for them
+    judged: dict[str, Retrieval] = {}
+    for a, b in itertools.combinations(vectors, 2):
+        judged |= both_ways(vectors[a], vectors[b], things[a], things[b], (a, b))
+    return judged
+
+
+def other_captions(root: str | Path | None, count: int) -> list[str]:
+    """So many captions of the photographs of Flickr8k that are not among its first 1,000: of no picture that there is."""
+    told = [pd.read_csv(Flickr8k.file(root, "flickr8k_1k", name)) for name in _CAPTIONS]
+    found = told[1][~told[1]["image"].isin(told[0]["image"])].reset_index(drop=True)
+    return [str(caption) for caption in _sample(found, count)["caption"]]
+
+
+_CAPTIONS = ("captions.csv", "flickr8k_all_captions.csv")
+
+
+def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -> np.ndarray:
+    seen = set()
+    kept = np.zeros(len(frame), dtype=bool)
+    for place, cells in enumerate(zip(thing.tolist(), *(frame[c] for c in columns), strict=True)):
+        key = tuple(c if isinstance(c, str | int | float) else id(c) for c in cells)
+        kept[place] = key not in seen
+        seen.add(key)
+    return kept
+
+
+# -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
+
+
+def zero_shot(
+    aligner: ModalityAligner,
+    root: str | Path | None = None,
+    rows: int | None = None,
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    image: str = "image",
+) -> tuple[dict[int, float], np.ndarray]:
+    """Top-k accuracy on CIFAR-10's test part by the names of its classes, and which rows are right at once (n,)."""
+    x, y = _cifar10(aligner, root, "test", rows, image)
+    probabilities = aligner.classify(x, CIFAR10, templates)
+    right = (np.nan_to_num(probabilities).argmax(1) == y) & ~np.isnan(probabilities).any(1)
+    return top_k(probabilities, y), right.astype(np.float64)
+
+
+def probes(
+    aligner: ModalityAligner,
+    root: str | Path | None = None,
+    train_rows: int | None = None,
+    rows: int | None = None,
+    *,
+    looks: Sequence[int] = LOOKS,
+    image: str = "image",
+) -> dict[str, dict[int, float]]:
+    """Linear probes on CIFAR-10 over epochs: of the space, and of what the encoder gives before it."""
+    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
+    given = {SPACE: [aligner.transform(x)[image] for x in (a, b)]}
+    given[ENCODER] = [aligner.features(x)[image] for x in (a, b)]
+    return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
+
+
+def tuned(
+    aligner: ModalityAligner,
+    root: str | Path | None = None,
+    train_rows: int | None = None,
+    rows: int | None = None,
+    *,
+    looks: Sequence[int] = LOOKS,
+    image: str = "image",
+) -> dict[int, float]:
+    """Fine-tuning on CIFAR-10 over epochs: the aligned network learns with a classifier; the encoder stays as it is.
+
+    Empty for a stage in closed form, which has no weights that learn, and for one that trains its encoders.
+    """
+    if not aligner.stage_.frozen or not any(p.requires_grad for p in aligner.network_.parameters()):
+        return {}
+    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
+    batches = [{"x": torch.from_numpy(aligner.features(x)[image])} for x in (a, b)]
+    return fine_tuning(aligner.network_, image, batches[0], classes, batches[1], truth, looks=looks)
+
+
+def _both_of_cifar10(
+    aligner: ModalityAligner, root: str | Path | None, train_rows: int | None, rows: int | None, image: str
+) -> tuple[tuple[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]]:
+    """Cells and classes of so many rows of the training and of the test part."""
+    return _cifar10(aligner, root, "train", train_rows, image), _cifar10(aligner, root, "test", rows, image)
+
+
+def _cifar10(
+    aligner: ModalityAligner, root: str | Path | None, part: str, rows: int | None, image: str
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Cells and classes of so many rows of a part."""
+    kinds = {m.name: m.kind for m in aligner.schema_.modalities}
+    if kinds.get(image) != "image":
+        pictures = [name for name, kind in kinds.items() if kind == "image"]
+        raise ConfigError(f"CIFAR-10 needs an image modality; '{image}' is none ({nearest(image, pictures)})")
+    frame = _sample(_part(_frame("cifar10", root), part), rows)
+    labels = frame["label"]
+    if not pd.api.types.is_numeric_dtype(labels):
+        labels = labels.map({name: place for place, name in enumerate(CIFAR10)})
+    return {image: list(frame["image"])}, labels.to_numpy().astype(np.int64)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _frame(name: str, root: str | Path | None) -> pd.DataFrame:
+    return _read(name, None if root is None else str(root), os.environ.get("PLAIT_DATA"))
+
+
+@lru_cache(maxsize=3)
+def _read(name: str, root: str | None, place: str | None) -> pd.DataFrame:
+    """A data set, read once for all fits of a process; ``place`` is where the environment says it lies."""
+    found: pd.DataFrame = registry.find("datasets", name)().load(root).frame
+    return found
+
+
+def _part(frame: pd.DataFrame, part: str) -> pd.DataFrame:
+    return frame[frame["split"] == part].reset_index(drop=True)
+
+
+def _sample(frame: pd.DataFrame, rows: int | None) -> pd.DataFrame:
+    """So many rows, drawn with a fixed seed (files are in the order of their sources); None: all."""
+    if rows is None or rows >= len(frame):
+        return frame
+    return frame.iloc[np.sort(np.random.default_rng(0).permutation(len(frame))[:rows])].reset_index(drop=True)
+
+
+def _units(vectors: np.ndarray) -> np.ndarray:
+    found: np.ndarray = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
+    return found
+
+
+def _rowwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    found: np.ndarray = (a * b).sum(1)
+    return found

@@ -1,0 +1,217 @@
+"""What a space can be judged by, each with its options: the evaluations that a study names."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.alignment.aligner import ModalityAligner
+from plait.base.config import check_fields
+from plait.base.errors import ConfigError, TableError, nearest
+from plait.evaluation import space_recipes
+from plait.evaluation.probe import LOOKS
+from plait.evaluation.sentences import TOP, OfClass, paraphrase, sentence_similarity
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One part of an evaluation: a direction of a search, a way to compare two sentences.
+
+    Attributes:
+        name: of the part.
+        metrics: by name; the first is what spaces are compared by.
+        frozen: no alignment is in it, so that it is the same for every stage.
+        curves: name -> {place: value}.
+        rows: of each test row (n,): a cosine where there is ``truth``, else 1 where the answer is right and 0 where it is not.
+        truth: of each test row (n,): the score that cosines should follow.
+    """
+
+    name: str
+    metrics: Mapping[str, float]
+    frozen: bool = False
+    curves: Mapping[str, Mapping[Any, float]] = dataclasses.field(default_factory=dict)
+    rows: np.ndarray | None = None
+    truth: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What an evaluation is given.
+
+    Attributes:
+        aligner: fitted.
+        held: rows that it has not seen; None where it has seen all.
+        groups: their column whose equal values are about one thing; None: each row is a thing.
+        root: folder of the data sets; None: ``$PLAIT_DATA``.
+    """
+
+    aligner: ModalityAligner
+    held: pd.DataFrame | None = None
+    groups: str | None = None
+    root: str | None = None
+
+
+def retrieved(asked: Asked, *, distractors: int = 0) -> list[Part]:
+    """Retrieval among held-out rows, between every two modalities in both directions.
+
+    ``distractors``: once more with so many captions of other photographs of Flickr8k among the texts that are searched, for
+    curves that run as far as the paper's.
+    """
+    if asked.held is None:
+        raise TableError("retrieval: no rows are held out; take split: kfold or holdout")
+    found = space_recipes.retrieved(asked.aligner, asked.held, asked.groups)
+    if distractors:
+        text = asked.aligner.reader().name
+        others = space_recipes.other_captions(asked.root, distractors)
+        more = space_recipes.retrieved(asked.aligner, asked.held, asked.groups, others)
+        found |= {
+            f"{way} among {distractors:,} others": one for way, one in more.items() if way.endswith(f" to {text}")
+        }
+    return [
+        Part(
+            way,
+            {
+                **{f"R@{k}": share for k, share in one.recall.items()},
+                "median rank": one.median_rank,
+                "gallery": one.gallery,
+            },
+            curves={"found": one.found, "precision": one.precision},
+        )
+        for way, one in found.items()
+    ]
+
+
+def sentences(asked: Asked, *, rows: int | None = None) -> list[Part]:
+    """Sentence similarity on the test part of STS-B, one part per way to compare two sentences."""
+    frame = space_recipes.part_of_stsb(asked.root, rows)
+    truth = frame["score"].to_numpy(np.float64)
+    parts = []
+    for way, cosines in space_recipes.sentence_cosines(asked.aligner, frame["a"], frame["b"]).items():
+        one = sentence_similarity(cosines, truth)
+        found = {"pearson": one.pearson, "spearman": one.spearman, "within 0.1": float(one.overall[0])}
+        found |= {f"within 0.1, {i} to {i + 1}": share for i, share in zip(range(TOP), one.at(0.1), strict=True)}
+        parts.append(Part(way, found, space_recipes.is_frozen(way), rows=cosines, truth=truth))
+    return parts
+
+
+def paraphrases(asked: Asked, *, rows: int | None = None, train_rows: int | None = None) -> list[Part]:
+    """Paraphrase on the test part of MRPC, one part per way; ``train_rows`` of the training part choose the threshold."""
+    train, test = space_recipes.parts_of_mrpc(asked.root, train_rows, rows)
+    moved = [space_recipes.sentence_cosines(asked.aligner, p["a"], p["b"]) for p in (train, test)]
+    same = [(p["paraphrase"] == "yes").to_numpy() for p in (train, test)]
+    parts = []
+    for way in moved[0]:
+        one = paraphrase(moved[0][way], same[0], moved[1][way], same[1])
+        right = ((moved[1][way] > one.threshold) == same[1]).astype(np.float64)
+        learned = float(((moved[0][way] > one.threshold) == same[0]).mean())
+        found = {"accuracy": one.accuracy, **_of("different", one.different), **_of("same", one.same)}
+        found |= {"threshold": one.threshold, "accuracy, training part": learned}
+        parts.append(Part(way, found, space_recipes.is_frozen(way), rows=right))
+    return parts
+
+
+def _of(name: str, told: OfClass) -> dict[str, float]:
+    return {f"{name}, {key}": value for key, value in vars(told).items()}
+
+
+def named(
+    asked: Asked, *, rows: int | None = None, templates: Sequence[str] = space_recipes.TEMPLATES, image: str = "image"
+) -> list[Part]:
+    """Zero-shot classes of the test part of CIFAR-10, top-1 to top-5."""
+    shares, right = space_recipes.zero_shot(asked.aligner, asked.root, rows, templates=templates, image=image)
+    return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right)]
+
+
+def probed(
+    asked: Asked,
+    *,
+    rows: int | None = None,
+    train_rows: int | None = None,
+    epochs: Sequence[int] = LOOKS,
+    image: str = "image",
+) -> list[Part]:
+    """Linear probes over epochs on CIFAR-10: of the aligned vectors, and of what the encoder gives without alignment."""
+    found = space_recipes.probes(asked.aligner, asked.root, train_rows, rows, looks=epochs, image=image)
+    still = asked.aligner.stage_.frozen
+    return [
+        Part(name, _last_first(over), frozen=still and name == space_recipes.ENCODER, curves={"accuracy": over})
+        for name, over in found.items()
+    ]
+
+
+def tuned(
+    asked: Asked,
+    *,
+    rows: int | None = None,
+    train_rows: int | None = None,
+    epochs: Sequence[int] = LOOKS,
+    image: str = "image",
+) -> list[Part]:
+    """Fine-tuning over epochs on CIFAR-10: what was aligned learns on with the classifier; nothing where it cannot learn."""
+    over = space_recipes.tuned(asked.aligner, asked.root, train_rows, rows, looks=epochs, image=image)
+    return [Part("fine-tuned", _last_first(over), curves={"accuracy": over})] if over else []
+
+
+def _last_first(over: Mapping[int, float]) -> dict[str, float]:
+    """Accuracy after the most epochs is what is compared; the others follow."""
+    last = max(over)
+    return {f"{n} epochs": over[n] for n in (last, *(n for n in over if n != last))}
+
+
+#: Name in a study file -> what it does; its keywords are its options.
+EVALUATIONS: dict[str, Callable[..., list[Part]]] = {
+    "retrieval": retrieved,
+    "sentence_similarity": sentences,
+    "paraphrase": paraphrases,
+    "zero_shot": named,
+    "linear_probe": probed,
+    "fine_tuning": tuned,
+}
+
+
+def check_evaluation(told: Mapping[str, Any]) -> None:
+    """Refuse an evaluation that there is not, and options that it does not have.
+
+    Raises:
+        ConfigError: the message names the nearest.
+    """
+    name = str(told.get("name"))
+    if name not in EVALUATIONS:
+        raise ConfigError(f"unknown evaluation '{name}': {nearest(name, EVALUATIONS)}")
+    options = {k: v for k, v in told.items() if k != "name"}
+    known = [key for key in inspect.signature(EVALUATIONS[name]).parameters if key != "asked"]
+    check_fields(options, known, f"evaluation '{name}'")
+    for key, value in options.items():
+        _check_option(f"evaluation '{name}': {key}", key, value)
+
+
+def _check_option(where: str, key: str, value: Any) -> None:
+    if key == "distractors":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigError(f"{where}: expected a whole number from 0, found {value!r}")
+    elif key in ("rows", "train_rows"):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 10):
+            raise ConfigError(f"{where}: expected a whole number from 10, found {value!r}")
+    elif key == "epochs":
+        whole = isinstance(value, list | tuple) and all(isinstance(n, int) and n > 0 for n in value)
+        if not whole or not value:
+            raise ConfigError(f"{where}: expected a list of numbers of epochs, found {value!r}")
+    elif key == "templates":
+        if not isinstance(value, list | tuple) or not value or not all("{}" in str(t) for t in value):
+            raise ConfigError(f"{where}: expected a list of texts with {{}} where the name goes, found {value!r}")
+    elif not isinstance(value, str):
+        raise ConfigError(f"{where}: expected the name of a modality, found {value!r}")
+
+
+def judged(told: Mapping[str, Any], asked: Asked) -> list[Part]:
+    """The parts of one evaluation.
+
+    Raises:
+        PlaitError: it cannot be done with this space or these data.
+    """
+    return EVALUATIONS[str(told["name"])](asked, **{k: v for k, v in told.items() if k != "name"})

@@ -1,0 +1,245 @@
+"""What is predicted: one class, several classes, or a number; each with its loss and how its output is read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from plait.base.errors import TableError, nearest
+from plait.data.labels import from_plain, label_array, to_plain
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """How a target becomes a tensor, how outputs are judged, and how they become answers.
+
+    Shape:
+        out: (B, out_dim) raw outputs of a network.
+        decoded: (B, C) probabilities, or (B,) values.
+    """
+
+    name: ClassVar[str]
+    main_metric: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def out_dim(self) -> int:
+        """Raw outputs per row."""
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, y: np.ndarray, weight: np.ndarray) -> Task:
+        """The task for this target (n,) or (n, C) and these row weights (n,)."""
+
+    @abstractmethod
+    def encode(self, y: np.ndarray) -> Tensor:
+        """The target as the loss takes it; ``y`` are places among the classes (n,), indicators (n, C), or values (n,)."""
+
+    @abstractmethod
+    def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Loss of each row (B,)."""
+
+    @abstractmethod
+    def decode(self, out: Tensor) -> Tensor:
+        """Raw outputs to probabilities or values."""
+
+    @abstractmethod
+    def answer(self, decoded: np.ndarray) -> np.ndarray:
+        """Probabilities or values to what ``predict`` gives."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What ``learn`` found, as JSON values."""
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """A label (n,) by which folds are kept alike."""
+        return np.zeros(len(y), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """One class of several: softmax and cross-entropy.
+
+    Attributes:
+        classes: in the order of the outputs.
+        unlearned: places of classes that no row of a weight above 0 has; their probability is 0.
+    """
+
+    name: ClassVar[str] = "classification"
+    main_metric: ClassVar[str] = "accuracy"
+    classes: tuple[Any, ...]
+    unlearned: tuple[int, ...] = ()
+
+    @property
+    def out_dim(self) -> int:
+        """One output per class."""
+        return len(self.classes)
+
+    @classmethod
+    def learn(cls, y: np.ndarray, weight: np.ndarray) -> Classification:
+        """As many classes as there are codes; the estimator names them."""
+        codes = np.unique(y)
+        if len(codes) < 2:
+            raise TableError(f"the target holds one class only ({codes[0]!r}); at least two are needed")
+        return cls(tuple(range(len(codes))))
+
+    def encode(self, y: np.ndarray) -> Tensor:
+        """The place of each row's class (n,)."""
+        return torch.from_numpy(np.asarray(y, dtype=np.int64))
+
+    def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy (B,)."""
+        # By logsumexp: torch's softmax over a short last axis is four times slower on a CPU.
+        learned = self._learned(out)
+        total = learned.logsumexp(1)
+        chosen = total - out.gather(1, target[:, None])[:, 0]
+        return chosen if smoothing <= 0 else (1 - smoothing) * chosen + smoothing * (total - learned.mean(1))
+
+    def decode(self, out: Tensor) -> Tensor:
+        """Softmax (B, C) over the learned classes."""
+        if not self.unlearned:
+            return out.softmax(-1)
+        return out.index_fill(-1, torch.tensor(self.unlearned, device=out.device), -torch.inf).softmax(-1)
+
+    def _learned(self, out: Tensor) -> Tensor:
+        places = [i for i in range(len(self.classes)) if i not in self.unlearned]
+        return out[..., places] if self.unlearned else out
+
+    def answer(self, decoded: np.ndarray) -> np.ndarray:
+        """The most probable class (n,)."""
+        found: np.ndarray = label_array(list(self.classes))[decoded.argmax(1)]
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """The classes, and the kind of label they are."""
+        unlearned = {"unlearned": list(self.unlearned)} if self.unlearned else {}
+        return {"classes": to_plain(self.classes), **unlearned}
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """The class itself."""
+        return np.asarray(y, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Multilabel(Task):
+    """Any number of classes at once: one sigmoid and binary cross-entropy each.
+
+    The target is an indicator matrix (n, C).
+    """
+
+    name: ClassVar[str] = "multilabel"
+    main_metric: ClassVar[str] = "f1_samples"
+    classes: tuple[Any, ...]
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def out_dim(self) -> int:
+        """One output per class."""
+        return len(self.classes)
+
+    @classmethod
+    def learn(cls, y: np.ndarray, weight: np.ndarray) -> Multilabel:
+        """As many classes as columns; the estimator names them."""
+        return cls(tuple(range(y.shape[1])))
+
+    def encode(self, y: np.ndarray) -> Tensor:
+        """The indicators as float (n, C)."""
+        if y.ndim != 2 or y.shape[1] != len(self.classes):
+            raise TableError(f"a multi-label target needs {len(self.classes)} indicator columns, found shape {y.shape}")
+        return torch.tensor(y, dtype=torch.float32)
+
+    def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Mean binary cross-entropy over the classes (B,)."""
+        soft = target * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(out, soft, reduction="none").mean(-1)
+
+    def decode(self, out: Tensor) -> Tensor:
+        """Sigmoid (B, C)."""
+        return out.sigmoid()
+
+    def answer(self, decoded: np.ndarray) -> np.ndarray:
+        """Indicators (n, C): probabilities over the class's threshold (0.5 unless chosen on held-out rows)."""
+        thresholds = np.asarray(self.thresholds or [0.5] * self.out_dim)
+        return (decoded >= thresholds).astype(np.int64)
+
+    def state(self) -> dict[str, Any]:
+        """Classes and thresholds."""
+        return {"classes": to_plain(self.classes), "thresholds": list(self.thresholds)}
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """The rarest class that a row holds: folds keep rare classes apart."""
+        order = np.argsort(y.sum(0), kind="stable")
+        return np.where(y.any(1), np.argmax(y[:, order], axis=1), len(order))
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number: smooth L1 on the standardised target, which a few wild values do not rule."""
+
+    name: ClassVar[str] = "regression"
+    main_metric: ClassVar[str] = "r2"
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def out_dim(self) -> int:
+        """One."""
+        return 1
+
+    @classmethod
+    def learn(cls, y: np.ndarray, weight: np.ndarray) -> Regression:
+        """Weighted mean and standard deviation."""
+        mean = float(np.average(y, weights=weight))
+        scale = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
+        return cls(mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0)
+
+    def encode(self, y: np.ndarray) -> Tensor:
+        """Standardised (n, 1)."""
+        return torch.tensor((np.asarray(y, dtype=np.float64) - self.mean) / self.scale, dtype=torch.float32)[:, None]
+
+    def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Smooth L1 (B,)."""
+        return functional.smooth_l1_loss(out, target, reduction="none").mean(-1)
+
+    def decode(self, out: Tensor) -> Tensor:
+        """Back to the target's own unit (B,)."""
+        return out[..., 0] * self.scale + self.mean
+
+    def answer(self, decoded: np.ndarray) -> np.ndarray:
+        """The value itself."""
+        return decoded
+
+    def state(self) -> dict[str, Any]:
+        """Mean and scale."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Quintiles of the target."""
+        edges = np.quantile(y, [0.2, 0.4, 0.6, 0.8])
+        return np.searchsorted(edges, y).astype(np.int64)
+
+
+TASKS: dict[str, type[Task]] = {t.name: t for t in (Classification, Multilabel, Regression)}
+
+
+def task_class(name: str) -> type[Task]:
+    """The task of that name."""
+    if name not in TASKS:
+        raise TableError(f"unknown task '{name}': {nearest(name, TASKS)}")
+    return TASKS[name]
+
+
+def restore(name: str, state: Mapping[str, Any]) -> Task:
+    """A task from its saved state."""
+    kind = task_class(name)
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+    if "classes" in settings:
+        settings["classes"] = tuple(from_plain(settings["classes"]))
+    return kind(**settings)

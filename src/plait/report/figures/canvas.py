@@ -1,0 +1,190 @@
+"""One look for all figures: sizes, colours that a page can turn dark, text that cannot break a drawing."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from plait.base.errors import need
+
+#: Role -> colour on white. Okabe and Ito's palette (2008) where colours tell things apart; in a page each becomes a CSS
+#: variable of the role's name, so every value must be unique.
+COLOURS = {
+    "ink": "#1f2328",
+    "muted": "#59636e",
+    "rule": "#d1d9e0",
+    "blue": "#0072b2",
+    "orange": "#d55e00",
+    "green": "#009e73",
+    "pink": "#cc79a7",
+    "sky": "#56b4e9",
+    "amber": "#e69f00",
+    "on-blue": "#fefefe",
+}
+#: Colours of several lines in one figure, in order.
+LINES = ("blue", "orange", "green", "pink", "sky", "amber")
+#: Width of a small figure in points: on a phone it is shown at about its own size, so text stays readable.
+WIDTH = 310.0
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: small, selectable, in the page's font
+    "svg.hashsalt": "plait",  # the same figure is the same bytes
+    "text.parse_math": False,  # a class may be called $x$
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.titlecolor": COLOURS["ink"],
+    "axes.titlelocation": "left",
+    "xtick.color": COLOURS["rule"],
+    "ytick.color": COLOURS["rule"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 0.6,
+    "axes.unicode_minus": True,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Draw and save within this: matplotlib reads its settings at both times. No pyplot, no window, nothing is left."""
+    matplotlib = need("matplotlib", "report")
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the reader's browser has the glyph
+        yield
+
+
+def axes(
+    width: float, height: float, *, left: float, bottom: float = 30.0, right: float = 10.0, top: float = 8.0
+) -> Any:
+    """Figure and one pair of axes of a size in points, with margins in points."""
+    figure = need("matplotlib.figure", "report").Figure(figsize=(width / 72, height / 72))
+    box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    found = figure.add_axes(box)
+    for axis in (found.xaxis, found.yaxis):
+        axis.set_major_formatter(need("matplotlib.ticker", "report").FuncFormatter(lambda value, _: tick(value)))
+    return figure, found
+
+
+def tick(value: float) -> str:
+    """A number at an axis: plain, with thousands separated, never as a part of a power of ten in the corner.
+
+    Example:
+        >>> tick(1250000.0), tick(0.1 + 0.2), tick(-12.5), tick(0.0)
+        ('1,250,000', '0.3', '−12.5', '0')
+    """
+    return f"{value:,.12g}".replace("-", "−") if abs(value) < 1e12 else f"{value:.3g}"
+
+
+def rows_axes(
+    labels: list[str], *, per_row: float = 20.0, bottom: float = 34.0, top: float = 8.0, most: int = 26
+) -> Any:
+    """Axes for one horizontal line per label, the first on top, names on the left.
+
+    Returns:
+        Figure, axes and the y positions of the labels.
+    """
+    named = distinct(labels, most)
+    left = min(0.52 * WIDTH, 12.0 + 5.1 * max(map(width_of, named)))
+    height = bottom + top + per_row * len(labels)
+    figure, ax = axes(WIDTH, height, left=left, bottom=bottom, right=16.0, top=top)  # half of a number at the edge
+    places = [float(len(labels) - 1 - i) for i in range(len(labels))]
+    ax.set_yticks(places, named)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", length=3)
+    ax.spines["left"].set_visible(False)
+    ax.xaxis.grid(True)
+    ax.xaxis.set_major_locator(need("matplotlib.ticker", "report").MaxNLocator(5))
+    return figure, ax, places
+
+
+def width_of(text: str) -> float:
+    """Characters, wide ones counted twice."""
+    return sum(2.0 if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in text)
+
+
+def clean(text: object) -> str:
+    """One line without control characters, which no SVG may hold."""
+    told = "".join(c if c.isprintable() or c == " " else " " for c in str(text))
+    return " ".join(told.split()) or "(empty)"
+
+
+def short(text: object, most: int = 26) -> str:
+    """One clean line of at most so many characters.
+
+    Example:
+        >>> short("a very long class name", 10)
+        'a very lo…'
+    """
+    told = clean(text)
+    return told if len(told) <= most else told[: most - 1].rstrip() + "…"
+
+
+def distinct(labels: Sequence[object], most: int) -> list[str]:
+    """Short labels that still differ: where their beginnings are the same, their ends are kept too.
+
+    Example:
+        >>> distinct(["volume number one", "volume number two"], 10)
+        ['volum… one', 'volum… two']
+    """
+    told = [short(label, most) for label in labels]
+    if len(set(told)) == len(told):
+        return told
+    full = [clean(label) for label in labels]
+    tail = (most - 1) // 2
+    return [t if len(t) <= most else t[: most - 1 - tail] + "…" + t[-tail:] for t in full]
+
+
+def svg(figure: Any) -> str:
+    """The figure as an SVG document: no date, no metadata, the same bytes each time."""
+    buffer = io.StringIO()
+    with settings():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    return re.sub(r"font: ([^;\"']*px)[^;\"]*", rf"font: \1 {FONTS}", text)
+
+
+def inline(document: str, name: str, label: str) -> str:
+    """An SVG document as part of a page: no prologue, ids of its own, colours as the page's variables.
+
+    Args:
+        document: what ``svg`` gave.
+        name: unique within the page; letters, digits and dashes.
+        label: what a screen reader says; it must be escaped already.
+    """
+    body = document[document.index("<svg") :]
+    opening, _, rest = body.partition(">")
+    box = re.search(r'viewBox="([^"]*)"', opening)
+    size = box.group(1) if box else f"0 0 {WIDTH} {WIDTH}"
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', rest))
+    rest = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", rest)
+    rest = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", rest)
+    rest = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', rest)
+    for role, colour in COLOURS.items():
+        rest = rest.replace(colour, f"var(--{role})")
+    rest = rest.replace(FONTS, "var(--sans)")
+    width = float(size.split()[2])
+    style = f"max-width:{width * 4 / 3:.0f}px"
+    return f'<svg viewBox="{size}" role="img" aria-label="{label}" style="{style}">{rest}'

@@ -1,0 +1,253 @@
+"""One LMDB environment per folder and process: it grows on demand, survives forks and says its errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+
+from plait.base.errors import StoreError
+from plait.store.claims import Claimed, lock_whole
+
+T = TypeVar("T")
+
+#: Bytes of address space that a store begins with; doubled whenever they are used up.
+INITIAL_MAP = 1 << 28
+#: Read transactions of all threads of all processes together.
+MAX_READERS = 512
+#: Disk that LMDB's lock file and first pages need; on a full disk their mapping would end the process with a bus error.
+FIRST_PAGES = 1 << 20
+
+_DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)  # a short write is reported as EIO by LMDB
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_shared: dict[str, Environment] = {}
+_registry = threading.RLock()
+
+
+class Environment:
+    """What the stores of one folder share in this process, since LMDB may open a folder only once per process.
+
+    Every operation holds ``lock``: a growing map ends the transactions of all other threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``open_shared`` instead."""
+        self.folder = folder
+        self.data = folder / "data.mdb"
+        self.lock = threading.RLock()
+        self.users = 0
+        self.claimed = Claimed(folder / "claims.lock")
+        self._opened: lmdb.Environment | None = None
+        self._presence: int | None = None
+
+    def read(self, work: Callable[[lmdb.Transaction], T], buffers: bool = False) -> T:
+        """Run ``work`` in a read transaction; what it returns must not point into the map."""
+        return self._run(work, write=False, buffers=buffers)
+
+    def write(self, work: Callable[[lmdb.Transaction], T]) -> T:
+        """Run ``work`` in a write transaction and commit; it may be run again from the start when the map grows."""
+        return self._run(work, write=True, buffers=False)
+
+    def _run(self, work: Callable[[lmdb.Transaction], T], *, write: bool, buffers: bool) -> T:
+        with self.lock, self._named("written" if write else "read"):
+            crowded = False
+            while True:
+                opened = self._open()
+                try:
+                    with opened.begin(buffers=True) if buffers else opened.begin(write=write) as txn:
+                        return work(txn)
+                except lmdb.MapFullError:
+                    opened.set_mapsize(2 * opened.info()["map_size"])
+                except lmdb.MapResizedError:  # another process has grown it
+                    opened.set_mapsize(0)
+                except lmdb.ReadersFullError:
+                    if crowded or not opened.reader_check():
+                        raise
+                    crowded = True
+
+    def live_bytes(self) -> int:
+        """Bytes of the pages in use: what the data file would have after ``compact``."""
+        with self.lock, self._named("read"):
+            stat = self._open().stat()
+            return stat["psize"] * (2 + stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
+    def disk_bytes(self) -> int:
+        """Size of the data file."""
+        return self.data.stat().st_size if self.data.exists() else 0
+
+    def compact(self) -> bool:
+        """Give the space of removed entries back to the disk; False when another process has the store open."""
+        with self.lock, self._named("written"):
+            if shutil.disk_usage(self.folder).free < self.live_bytes() + FIRST_PAGES:
+                return False
+            self._open()
+            self.close()
+            if self._presence is None or not lock_whole(self._presence, alone=True):
+                return False
+            try:
+                self._replace_by_copy()
+            finally:
+                self.close()
+                lock_whole(self._presence)
+            return True
+
+    def _replace_by_copy(self) -> None:
+        copy = self.folder / "compacted"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        self._open().copy(str(copy), compact=True)
+        self.close()
+        with (copy / "data.mdb").open("rb") as file:
+            os.fsync(file.fileno())
+        (copy / "data.mdb").replace(self.data)
+        shutil.rmtree(copy, ignore_errors=True)
+
+    def _open(self) -> lmdb.Environment:
+        if self._opened is None and self._read_only():
+            # Nobody can write there, so there is nothing to lock, and no file to lock it by.
+            opened = lmdb.open(str(self.folder), readonly=True, lock=False, create=False)
+            if self.disk_bytes() < (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]:
+                opened.close()
+                raise self.damaged("its file was cut short")
+            self._opened = opened
+        elif self._opened is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "lock.mdb").exists() and shutil.disk_usage(self.folder).free < FIRST_PAGES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._presence is None:
+                self._presence = os.open(self.folder / "open.lock", os.O_RDWR | os.O_CREAT, 0o644)
+                lock_whole(self._presence)
+            self._opened = self._opened_whole()
+            self._opened.reader_check()  # frees what killed processes left
+            self._reach_end(self._opened)
+        return self._opened
+
+    def _read_only(self) -> bool:
+        """Whether it is filled and lies where we may not write: on a read-only mount, in another user's folder."""
+        return self.data.is_file() and not (os.access(self.folder, os.W_OK) and os.access(self.data, os.W_OK))
+
+    def _opened_whole(self) -> lmdb.Environment:
+        """Open it; another process may make it grow between LMDB's look at its size and its first transaction."""
+        for _ in range(100):
+            try:
+                # Without metasync a power cut may undo the last commit, nothing worse.
+                return lmdb.open(str(self.folder), map_size=INITIAL_MAP, metasync=False, max_readers=MAX_READERS)
+            except lmdb.MapResizedError:
+                continue
+        raise StoreError(f"the store in {self.folder} grows faster than it can be opened; try again")
+
+    def _reach_end(self, opened: lmdb.Environment) -> None:
+        """Make the file as long as LMDB believes: reading behind the end of a truncated one would end the process."""
+        last = opened.info()["last_pgno"]
+        if self.disk_bytes() >= (last + 1) * opened.stat()["psize"]:
+            return
+        with opened.begin(write=True):  # nobody else makes it longer meanwhile
+            needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
+            if self.disk_bytes() < needed:
+                os.truncate(self.data, needed)  # zeros: LMDB or the record's checksum finds them damaged
+
+    def close(self) -> None:
+        """Close LMDB's environment; the next operation opens it again."""
+        with self.lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def leave(self) -> None:
+        """Close everything, the files that tell other processes of this one too."""
+        with self.lock:
+            self.close()
+            self.claimed.close()
+            if self._presence is not None:
+                os.close(self._presence)
+                self._presence = None
+
+    def after_fork(self) -> None:
+        """In a child: drop what the parent opened; it held ``lock`` while it forked, so nothing was under way."""
+        self.leave()
+        self.lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def _named(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except (*_DAMAGED, ValueError) as error:
+            self.close()
+            raise self.damaged(str(error)) from error
+        except (lmdb.Error, OSError) as error:
+            self.close()  # after a failed write LMDB refuses everything until it is opened again
+            raise StoreError(f"the store in {self.folder} cannot be {verb}: {_advice(error)}") from error
+
+    def damaged(self, found: str) -> StoreError:
+        """The error to raise when something was read that plait cannot have written."""
+        return StoreError(
+            f"the store in {self.folder} is damaged ({found}): it only saves time, so delete {self.data} "
+            "and the next run fills it again"
+        )
+
+
+def _advice(error: Exception) -> str:
+    code: int = getattr(error, "errno", None) or getattr(error, "code", None) or 0
+    reason = os.strerror(code) if code > 0 else str(error)
+    if code in _FULL:
+        return (
+            f"{reason}, the disk is full or failing; make room there or set PLAIT_STORE to a folder on another disk, "
+            "and run again: it continues where it stopped"
+        )
+    if code in _FORBIDDEN:
+        return f"{reason}; set PLAIT_STORE to a folder that you may write to"
+    return f"{reason}; check that folder or set PLAIT_STORE to another one"
+
+
+def open_shared(folder: Path) -> Environment:
+    """The environment of ``folder`` in this process; give it back with ``release``."""
+    try:
+        real = folder.resolve()
+    except (OSError, RuntimeError) as error:  # a circle of links
+        raise StoreError(f"the store in {folder} cannot be followed ({error}); name another folder") from None
+    with _registry:
+        environment = _shared.setdefault(str(real), Environment(real))
+        environment.users += 1
+        return environment
+
+
+def release(environment: Environment) -> None:
+    """One user less; the last one closes it."""
+    with _registry:
+        environment.users -= 1
+        if environment.users == 0:
+            environment.leave()
+            _shared.pop(str(environment.folder), None)
+
+
+def _before_fork() -> None:
+    _registry.acquire()
+    for environment in _shared.values():
+        environment.lock.acquire()
+
+
+def _after_in_parent() -> None:
+    for environment in _shared.values():
+        environment.lock.release()
+    _registry.release()
+
+
+def _after_in_child() -> None:
+    global _registry
+    for environment in _shared.values():
+        environment.after_fork()
+    _registry = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -1,0 +1,90 @@
+"""A model folder: ``model.json`` (settings, words, numbers), ``weights.safetensors`` (arrays), ``README.md`` (the card).
+
+No pickle: nothing in a folder can run code. A folder is there whole or not at all (see ``plait.base.folders``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from plait.base.documents import read_json
+from plait.base.errors import ModelError
+from plait.base.folders import check_folder, checksum, is_manifest, whole_folder, write_file
+
+__all__ = ["check_folder", "is_manifest", "read_model", "whole_folder", "write_file", "write_model"]
+
+#: Raised whenever an older plait could not read what this one writes; every format ever written stays readable.
+FORMAT = 1
+MANIFEST, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], card: str) -> None:
+    """Write the three files into a folder that exists (see ``whole_folder``)."""
+    weights = save({k: np.asarray(v, order="C") for k, v in arrays.items()})
+    write_file(folder / WEIGHTS, weights)
+    told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
+    told = json.loads(json.dumps(told, allow_nan=False))
+    told["checksum"] = checksum(told)
+    write_file(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
+
+
+def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The manifest and arrays of a model folder, checked before anything is used.
+
+    Raises:
+        ModelError: not a model folder, a missing or altered file, or a format that this plait does not know.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise ModelError(f"{folder}: no such folder; expected a model folder written by plait fit")
+    manifest = _read_manifest(place)
+    try:
+        weights = (place / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{place / WEIGHTS}: cannot be read ({error.strerror}); the model folder is incomplete"
+        ) from None
+    expected = manifest.get("weights")
+    if not isinstance(expected, dict) or not {"bytes", "digest"} <= set(expected):
+        raise ModelError(f"{place / MANIFEST}: does not say which weights are its own; copy the folder again")
+    if len(weights) != expected["bytes"]:
+        raise ModelError(
+            f"{place / WEIGHTS}: {len(weights)} bytes, expected {expected['bytes']}; copy the folder again"
+        )
+    if _digest(weights) != expected["digest"]:
+        raise ModelError(f"{place / WEIGHTS}: its content was altered (digest differs); copy the folder again")
+    try:
+        arrays = load(weights)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{place / WEIGHTS}: not a safetensors file ({error})") from None
+    return manifest, arrays
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    path = place / MANIFEST
+    try:
+        manifest = read_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{place}: has no {MANIFEST}; it is not a model folder") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
+        raise ModelError(f"{path}: has no format number; it is not a plait model")
+    if manifest["format"] > FORMAT:
+        raise ModelError(f"{path}: format {manifest['format']}, this plait reads up to {FORMAT}; upgrade plait")
+    if manifest.get("checksum") != checksum(manifest):
+        raise ModelError(f"{path}: its content was altered (checksum differs); copy the folder again")
+    return manifest

@@ -1,0 +1,68 @@
+"""Critical differences: mean ranks on a line, bars join what is not told apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.report.figures.canvas import COLOURS, axes, distinct, settings, width_of
+from plait.study.statistics.ranks import Ranks
+
+#: Width of the line of ranks, in points.
+LINE = 250.0
+STEP = 13.0
+
+
+def ranks_figure(told: Ranks, names: list[str]) -> Any:
+    """The diagram of Demsar (2006, section 3.2.4): rank 1, the best, on the left.
+
+    Args:
+        told: ranks, best first.
+        names: of the variants, in the same order.
+    """
+    shown = distinct(names, 30)
+    half = (len(shown) + 1) // 2
+    sides = (shown[:half], shown[half:])
+    rooms = [10.0 + 5.1 * max((width_of(n) for n in side), default=0.0) + 28.0 for side in sides]
+    bars, below = told.level, 5.0 * len(told.level) + 12.0
+    top, height = 46.0, 46.0 + below + STEP * half + 8.0
+    k = len(shown)
+    with settings():
+        figure, ax = axes(rooms[0] + LINE + rooms[1], height, left=rooms[0], bottom=0, right=rooms[1], top=top)
+        ax.set_xlim(1, k)
+        ax.set_ylim(-(height - top), 0)
+        ax.axis("off")
+        _scale(ax, k, told.critical)
+        for i, (name, rank) in enumerate(zip(shown, told.mean, strict=True)):
+            left = i < half
+            y = -below - STEP * (i if left else k - 1 - i)
+            _leader(ax, rank, y, name, left=left, k=k)
+        for level, (first, last) in enumerate(bars):
+            y = -8.0 - 5.0 * level
+            x = [told.mean[first] - 0.012 * (k - 1), told.mean[last] + 0.012 * (k - 1)]
+            ax.plot(x, [y, y], color=COLOURS["blue"], lw=2.6, solid_capstyle="butt", clip_on=False)
+    return figure
+
+
+def _scale(ax: Any, k: int, critical: float) -> None:
+    """The line of ranks, and the critical difference above it."""
+    ax.plot([1, k], [0, 0], color=COLOURS["ink"], lw=0.9, clip_on=False)
+    step = max(1, round((k - 1) / 8))
+    for rank in range(1, k + 1, step):
+        ax.plot([rank, rank], [0, 4], color=COLOURS["ink"], lw=0.9, clip_on=False)
+        ax.text(rank, 7, str(rank), ha="center", va="bottom", color=COLOURS["muted"], fontsize=8)
+    long = min(critical, k - 1.0)
+    ax.plot([1, 1 + long], [27, 27], color=COLOURS["blue"], lw=2.6, solid_capstyle="butt", clip_on=False)
+    beyond = " (more than the whole scale)" if critical > k - 1 else ""
+    text = f"critical difference {critical:.2f}{beyond}"
+    ax.text(1, 31, text, ha="left", va="bottom", color=COLOURS["ink"], fontsize=8.5)
+
+
+def _leader(ax: Any, rank: float, y: float, name: str, *, left: bool, k: int) -> None:
+    """From the rank down and out to the name."""
+    edge = 1 - 0.03 * (k - 1) if left else k + 0.03 * (k - 1)
+    ax.plot([rank, rank, edge], [0, y, y], color=COLOURS["muted"], lw=0.7, clip_on=False)
+    told = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+    gap = -0.012 * (k - 1) if left else 0.012 * (k - 1)
+    ax.text(
+        edge + gap, y, told, ha="right" if left else "left", va="center_baseline", color=COLOURS["ink"], fontsize=8.5
+    )

@@ -1,0 +1,79 @@
+"""The curves of a study of spaces, averaged over its runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from plait.evaluation.sentences import TOLERANCES, sentence_similarity
+from plait.report.names import slug
+from plait.report.sections import Section, picture
+from plait.study.folder import RUNS
+from plait.study.lines_file import read_arrays
+from plait.study.report.space_figure import lines_figure, tolerance_figure
+from plait.study.results import Results
+
+#: Evaluation and curve -> axes, whether x is logarithmic, and what is seen.
+LOOKS = {
+    ("retrieval", "found"): ("k", "share of queries", True, "share of queries with one of their own among the first k"),
+    ("retrieval", "precision"): ("k", "precision", True, "precision: share of the first k that are the query's own"),
+    ("linear_probe", "accuracy"): ("epochs", "accuracy", False, "accuracy of the linear probe over epochs"),
+    ("fine_tuning", "accuracy"): ("epochs", "accuracy", False, "accuracy over epochs of fine-tuning"),
+}
+#: Of the ways that an alignment gives, the one that the figure of tolerances shows.
+JOINED = "joined"
+
+
+def add_curves(section: Section, results: Results, evaluation: str, dataset: str, at: str) -> None:
+    """All figures of one evaluation of a data set; nothing where runs kept no curves."""
+    if evaluation == "sentence_similarity":
+        shares = _tolerances(results, dataset)
+        text = "share of pairs whose cosine is nearer to score / 5 than the tolerance, by class of similarity"
+        section.add_row(picture(f"{at}-tolerance", text, tolerance_figure(shares, TOLERANCES)))
+        return
+    for (name, part), curves in _curves(results, evaluation, dataset).items():
+        across, up, log, text = LOOKS[evaluation, name]
+        drawn = lines_figure(curves, across, up, log=log)
+        told = "-".join(filter(None, [at, part and slug(part), name]))
+        section.add_row(picture(told, f"{part}: {text}" if part else text, drawn))
+
+
+def _curves(results: Results, evaluation: str, dataset: str) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
+    """(curve, part) -> variant -> place -> mean."""
+    found: dict[tuple[str, str], dict[str, list[Mapping[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for line in results.lines:
+        if line["status"] != "done" or line["dataset"] != dataset:
+            continue
+        for told in line["evaluations"]:
+            name, _, part = told["condition"].partition(": ")
+            for curve, values in told.get("curves", {}).items() if name == evaluation else ():
+                label = part if told["frozen"] else line["variant"]
+                whole = {float(x): y for x, y in values.items()}
+                found[curve, "" if evaluation == "linear_probe" else part][label].append(whole)
+    return {key: {label: _mean(curves) for label, curves in lines.items()} for key, lines in found.items()}
+
+
+def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
+    """Of the places that all have."""
+    shared = set.intersection(*(set(c) for c in curves))
+    return {x: float(np.mean([c[x] for c in curves])) for x in sorted(shared)}
+
+
+def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
+    """Way -> (classes, tolerances), the mean over runs: what has no alignment, and the joined vectors of every space."""
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for line in results.lines:
+        path = results.folder / RUNS / str(line["run"]) / "predictions.npz"
+        if line["status"] != "done" or line["dataset"] != dataset or not path.is_file():
+            continue
+        arrays = read_arrays(path)
+        for place, told in enumerate(line["evaluations"]):
+            name, _, part = told["condition"].partition(": ")
+            if name != "sentence_similarity" or not (told["frozen"] or part == JOINED):
+                continue
+            label = part if told["frozen"] else f"{line['variant']}: {part}"
+            judged = sentence_similarity(arrays[f"rows_{place}"], arrays[f"truth_{place}"])
+            found[label].append(judged.accuracy)
+    return {label: np.mean(shares, axis=0) for label, shares in found.items()}

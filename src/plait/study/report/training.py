@@ -1,0 +1,180 @@
+"""The sections of training: how losses fell, and what a score costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.report.figures import lines as study_curves
+from plait.report.figures.map import fenced
+from plait.report.names import counted
+from plait.report.sections import Heading, Section, Sheet, picture
+from plait.report.sentences import number
+from plait.report.tables import Table
+from plait.study.report import cost_figure
+from plait.study.report.evidence import Evidence
+from plait.study.report.scores import suffix
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Column of ``runs`` -> what it is.
+COSTS = {"trained_weights": "trained weights", "fit_seconds": "seconds of one fit", "peak_mb": "peak memory, MB"}
+
+
+def learning_section(evidence: Sequence[Evidence]) -> Section | None:
+    """Losses of the best variants over the epochs; None where no history was kept."""
+    found = [(e, told) for e in evidence if (told := _histories(e))]
+    if not found:
+        return None
+    section = Section("learning", "Learning curves", " ".join(_sentence(e, t, len(evidence)) for e, t in found[:3]))
+    drawn = []
+    for e, told in found:
+        across = f"Loss on held-out rows, mean over seeds and members, of the best variants on {e.dataset}"
+        curves = [_curve(e, label, history, len(told)) for label, history in told.items()]
+        across += "; band: from the least to the greatest run" if len(told) <= 3 else ""
+        drawn.append(
+            picture(
+                f"learning{suffix(e, evidence)}",
+                across,
+                study_curves.curves_figure(curves, "epoch", "validation loss", markers=False, whole=True),
+            )
+        )
+    section.add_row(*drawn)
+    return section
+
+
+def _histories(evidence: Evidence) -> dict[str, DataFrame]:
+    """Label -> epochs of all its runs, each with its run; of the best variants."""
+    import pandas as pd
+
+    found = {}
+    for label in evidence.ranked[: study_curves.NAMED]:
+        runs = evidence.headline.loc[evidence.headline["label"] == label, "run"]
+        told = [evidence.results.epochs(str(run)).assign(run=run) for run in runs]
+        kept = [t for t in told if {"epoch", "valid_loss"} <= set(t)]
+        if kept:
+            found[label] = pd.concat(kept, ignore_index=True)
+    return found
+
+
+def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> study_curves.Curve:
+    by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
+    xs = [float(x) + 1 for x in by_run.index]
+    ends: list[Any] = (
+        [[float(v) for v in by_run.min(axis=1)], [float(v) for v in by_run.max(axis=1)]] if lines <= 3 else []
+    )
+    return study_curves.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
+
+
+def _sentence(evidence: Evidence, told: dict[str, DataFrame], several: int) -> str:
+    label, history = next(iter(told.items()))
+    keys = ["run", "member"] if "member" in history else ["run"]
+    least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1
+    last = int(history["epoch"].max()) + 1
+    on = f" on {evidence.dataset}" if several > 1 else ""
+    return (
+        f"The held-out loss of {evidence.said(label)}{on} is least at epoch {least.median():.0f} "
+        f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}); no training ran longer than "
+        f"{counted(last, 'epoch')}. Each keeps the state of its best epoch."
+    )
+
+
+def cost_section(evidence: Sequence[Evidence]) -> Section | None:
+    """Score against trained weights, seconds and memory; None with one variant, or costs that are not known."""
+    found = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
+    if not found:
+        return None
+    section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in found[:3]))
+    for e, points in found:
+        if len(evidence) > 1:
+            section.add(Heading(e.dataset))
+        at = suffix(e, evidence)
+        drawn = []
+        for column, label in COSTS.items():
+            told = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
+            figure = cost_figure.cost_figure(told, label, e.label(), higher=e.higher) if len(told) > 1 else None
+            drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, told, label), figure))
+        section.add_row(*drawn)
+        section.add(_sheet(e, points, at))
+    return section
+
+
+def _points(evidence: Evidence) -> list[dict[str, Any]]:
+    """Score and mean costs of every variant, best first."""
+    runs = evidence.results.runs.set_index("run")[list(COSTS)].astype(float)
+    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
+    found = []
+    for label in evidence.ranked:
+        s = evidence.summary_of(label)
+        costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
+        if costs.notna().any():
+            told = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
+            found.append(told | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})
+    return found
+
+
+def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> str:
+    """The caption: who is on the front, by number."""
+    if len(points) < 2:
+        return label
+    sign = 1 if evidence.higher else -1
+    on = cost_figure.front([p["cost"] for p in points], [sign * p["score"] for p in points])
+    told = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
+    low, high = fenced([p["score"] for p in points])
+    away = "; triangles: beyond the edge" if any(not low <= p["score"] <= high for p in points) else ""
+    return f"{label}. Numbered: variants that no cheaper one reaches: {told}{away}"
+
+
+def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:
+    """The cheapest variant that is not proven worse than the best."""
+    column = next(
+        (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points)), None
+    )
+    on = f"On {evidence.dataset}, " if several > 1 else ""
+    if column is None:
+        return f"{on}all variants cost the same.".capitalize() if not on else f"{on}all variants cost the same."
+    if evidence.at_chance:
+        return f"{on}{'n' if on else 'N'}o variant is better than the {evidence.constant}, whatever it costs."
+    level = [p for p in points if p["verdict"] != "worse"]
+    least = min(level, key=lambda p: p[column])
+    best = next(p for p in points if p["verdict"] == "best")
+    what = f"({_amount(least[column])} {COSTS[column]})"
+    if least is best:
+        others = (
+            counted(len(level) - 1, "other variant") + f" not proven worse cost{'s' if len(level) == 2 else ''} more"
+        )
+        tail = others if len(level) > 1 else "all cheaper ones are proven worse"
+        return f"{on}{'t' if on else 'T'}he best variant {what} is also the cheapest of its level: {tail}."
+    proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
+    times = best[column] / least[column] if least[column] else math.inf
+    return (
+        f"{on}{'t' if on else 'T'}he cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
+        f"{_ratio(times)} the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
+    )
+
+
+def _column(points: Sequence[dict[str, Any]]) -> str | None:
+    """The first cost that is known of all and not the same for all."""
+    told = (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points))
+    return next(told, None)
+
+
+def _ratio(times: float) -> str:
+    return f"1/{times:.0f} of" if times >= 10 else f"1/{times:.1f} of"
+
+
+def _amount(value: float) -> str:
+    return number(round(value)) if value >= 100 else f"{value:.3g}" if math.isfinite(value) else "–"
+
+
+def _sheet(evidence: Evidence, points: Sequence[dict[str, Any]], at: str) -> Sheet:
+    full = [[p["label"], p["score"], *[p[c] for c in COSTS], p["verdict"]] for p in points]
+    rows = [[p["name"], evidence.number(p["score"]), *[_amount(p[c]) for c in COSTS]] for p in points]
+    columns = ["variant", "mean", *COSTS, "verdict"]
+    shown = [evidence.named_by, evidence.label(), *COSTS.values()]
+    marks = [p["verdict"] for p in points]
+    note = "Means over the runs, as measured while this study ran."
+    numeric = tuple(range(1, len(shown)))
+    return Sheet(Table(f"cost{at}", columns, full), "Costs of every variant", shown, rows, numeric, marks, note, True)

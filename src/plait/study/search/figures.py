@@ -1,0 +1,115 @@
+"""Pictures of a search: the score over each field, the best so far, and which field matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plait.report.figures.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, short
+from plait.report.figures.lines import MARKERS
+
+#: Dots over which the line of a response is averaged, as a share of all.
+_PARTS = 4
+
+
+def response_figure(
+    points: Mapping[str, tuple[Sequence[Any], Sequence[float]]],
+    field: str,
+    label: str,
+    *,
+    log: bool = False,
+    top: float | None = None,
+) -> Any:
+    """Dots of every trial and a line of their means over quarters of the range, per regime; None without a trial.
+
+    Args:
+        points: regime -> values of the field, scores.
+        field: of the estimator.
+        label: of the score.
+        log: logarithmic axis.
+        top: the lowest score that is shown, where failures would flatten the rest.
+    """
+    there = {name: p for name, p in points.items() if len(p[0])}
+    if not there:
+        return None
+    words = _words(there)
+    head = 8.0 + 13.0 * len(there)
+    with settings():
+        figure, ax = axes(WIDTH, 176.0 + head, left=48, bottom=34, right=12, top=head)
+        for place, (name, (values, scores)) in enumerate(there.items()):
+            colour, marker = COLOURS[LINES[place % len(LINES)]], MARKERS[place % len(MARKERS)]
+            x = np.asarray([words.index(str(v)) for v in values] if words else values, dtype=float)
+            y = np.asarray(scores, dtype=float)
+            shift = 0.08 * (place - (len(there) - 1) / 2) if words else 0.0
+            ax.plot(x + shift, y, marker, ms=3.8, mew=0, color=colour, alpha=0.55)
+            ax.plot(*_means(x, y, log and not words, bool(words)), color=colour, lw=1.5, label=short(name, 44))
+        if log and not words:
+            _log_axis(ax)
+        if words:
+            ax.set_xticks(range(len(words)), distinct(words, 14))
+            ax.set_xlim(-0.5, len(words) - 0.5)
+        if top is not None:
+            ax.set_ylim(bottom=top)
+        ax.tick_params(labelcolor=COLOURS["muted"])
+        ax.grid(True, axis="y")
+        ax.set_xlabel(field)
+        ax.set_ylabel(label)
+        figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.8)
+    return figure
+
+
+def _log_axis(ax: Any) -> None:
+    """Powers of ten, or over less than two of them 1, 2 and 5 too, as plain numbers: text of formulas is off."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    digits = (1,) if high / low >= 100 else (1, 2, 5)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [t for power in powers for d in digits if low <= (t := d * 10.0**power) <= high]
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(low, high)
+
+
+def _words(points: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> list[str]:
+    """The values as text, where one of them is no number."""
+    values = [v for found, _ in points.values() for v in found]
+    if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
+        return []
+    return sorted({str(v) for v in values})
+
+
+def _means(x: np.ndarray, y: np.ndarray, log: bool, each: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Means of x and y over parts of like many dots, by x; of words over each word."""
+    kept = np.isfinite(x) & np.isfinite(y)
+    x, y = x[kept], y[kept]
+    order = np.argsort(x, kind="stable")
+    if each:
+        parts = [order[x[order] == value] for value in np.unique(x)]
+    else:
+        parts = [p for p in np.array_split(order, min(_PARTS, max(1, len(x) // 2))) if len(p)]
+    middle = [math.exp(float(np.log(x[p]).mean())) if log else float(x[p].mean()) for p in parts]
+    return np.asarray(middle), np.asarray([float(y[p].mean()) for p in parts])
+
+
+def importance_figure(records: Sequence[Mapping[str, Any]], regimes: Sequence[str]) -> Any:
+    """Bars: the share of the score's variance that each field explains, per regime; None without records."""
+    if not records:
+        return None
+    fields = list(dict.fromkeys(r["field"] for r in sorted(records, key=lambda r: -r["share"])))
+    with settings():
+        figure, ax, places = rows_axes(
+            fields, per_row=14.0 + 9.0 * len(regimes), top=8.0 + 13.0 * len(regimes), most=30
+        )
+        thick = 0.75 / len(regimes)
+        for number, regime in enumerate(regimes):
+            shares = {r["field"]: r["share"] for r in records if r["regime"] == regime}
+            at = [y + thick * (0.5 * (len(regimes) - 1) - number) for y in places]
+            widths = [shares.get(f, 0.0) for f in fields]
+            ax.barh(at, widths, height=0.85 * thick, color=COLOURS[LINES[number % len(LINES)]], label=short(regime, 44))
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("share of the score's variance")
+        figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.2)
+    return figure

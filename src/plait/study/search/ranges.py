@@ -1,0 +1,150 @@
+"""Ranges of the estimator's fields: what a search may set them to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plait.base import config
+from plait.base.documents import read_yaml_value
+from plait.base.errors import ConfigError
+
+#: What is searched where nothing is told.
+USUAL: Mapping[str, Any] = {
+    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    "batch_size": {"low": 16, "high": 256, "log": True},
+    "dropout": {"low": 0.0, "high": 0.7},
+}
+_FIELDS = ("low", "high", "log", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """What one field may be.
+
+    Attributes:
+        field: of the estimator; dotted names reach inside (``encoders.image.width``).
+        low: least value; unused with ``choices``.
+        high: greatest value.
+        log: as many values between 1 and 10 as between 10 and 100.
+        whole: whole numbers only.
+        choices: instead of low and high: these values.
+    """
+
+    field: str
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        if self.choices:
+            return {"choices": list(self.choices)}
+        return {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
+
+    def suggest(self, trial: Any) -> Any:
+        """A value for this trial of Optuna."""
+        if self.choices:  # by place: a choice may be a mapping, which Optuna does not keep
+            return self.choices[trial.suggest_categorical(self.field, list(range(len(self.choices))))]
+        if self.whole:
+            return trial.suggest_int(self.field, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.field, self.low, self.high, log=self.log)
+
+    def value_of(self, kept: Any) -> Any:
+        """The value behind what Optuna keeps of it."""
+        return self.choices[kept] if self.choices else kept
+
+
+def read_ranges(told: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
+    """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
+
+    Raises:
+        ConfigError: an unknown field, a range upside down, a logarithmic one that touches zero.
+
+    Example:
+        >>> read_ranges(["learning_rate=1e-4..1e-1,log"])[0].high
+        0.1
+    """
+    if told is None:
+        told = USUAL
+    if not isinstance(told, Mapping):
+        pairs = [text.partition("=") for text in told]
+        bad = [field for field, sign, value in pairs if not sign or not value]
+        if bad:
+            raise ConfigError(f"range '{bad[0]}': expected field=low..high, field=low..high,log or field=[a, b]")
+        twice = [p[0] for p in pairs if [q[0] for q in pairs].count(p[0]) > 1]
+        if twice:
+            raise ConfigError(f"range of '{twice[0]}': given twice; keep one")
+        told = {field.strip(): value for field, _, value in pairs}
+    if not told:
+        raise ConfigError("ranges: nothing to vary; give at least one field, as learning_rate: 1e-4..1e-1 log")
+    from plait.estimators.estimators import FusionClassifier
+
+    known = [f for f in config.fields_of(FusionClassifier) if f not in _NOT_VARIED]
+    config.check_fields({field.partition(".")[0]: 0 for field in told}, known, "ranges")
+    return tuple(_range(field, value, _kind(field)) for field, value in told.items())
+
+
+#: Fields that say what the rows are, not how a model is trained.
+_NOT_VARIED = ("modalities", "task", "root", "store", "progress", "random_state", "strict", "partial")
+
+
+def _kind(field: str) -> str:
+    """``int``, ``float`` or nothing, as the estimator's signature says."""
+    from plait.estimators.estimators import FusionClassifier
+
+    found = {f.name: str(f.type) for f in dataclasses.fields(FusionClassifier)}.get(field, "")
+    return "float" if "float" in found else "int" if "int" in found else ""
+
+
+def _range(field: str, told: Any, kind: str) -> Range:
+    where = f"range of '{field}'"
+    if isinstance(told, str):
+        told = _parsed(told, where)
+    if isinstance(told, list | tuple):
+        if len(told) < 2:
+            raise ConfigError(f"{where}: {list(told)!r} is no choice; give two values or more")
+        return Range(field, choices=tuple(tuple(v) if isinstance(v, list) else v for v in told))
+    if not isinstance(told, Mapping):
+        raise ConfigError(f"{where}: {told!r}; expected low..high, [a, b] or {{low: ..., high: ..., log: true}}")
+    config.check_fields(told, (*_FIELDS, "whole"), where)
+    low, high = (_number(told.get(key), f"{where}, {key}") for key in ("low", "high"))
+    log = bool(told.get("log", False))
+    whole = kind == "int" or (not kind and all(isinstance(told[k], int) for k in ("low", "high")))
+    if low >= high:
+        raise ConfigError(f"{where}: from {low:g} to {high:g} is upside down or empty; the lower end comes first")
+    if log and low <= 0:
+        raise ConfigError(f"{where}: a logarithmic range starts above 0, found {low:g}; raise it, or leave out log")
+    if whole and (low != int(low) or high != int(high)):
+        raise ConfigError(f"{where}: takes whole numbers, found {low:g} to {high:g}")
+    return Range(field, low, high, log, whole)
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, str):  # an end of low..high
+        try:
+            value = float(value)
+        except ValueError:
+            raise ConfigError(f"{where}: {value!r} is not a number") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{where}: {value!r}; expected a number")
+    return float(value)
+
+
+def _parsed(text: str, where: str) -> Any:
+    """``1e-4..1e-1,log`` or ``[a, b]`` as plain values."""
+    low, sign, rest = text.partition("..")
+    if not sign:
+        try:
+            return read_yaml_value(text, where)
+        except ConfigError:
+            raise ConfigError(f"{where}: {text!r}; expected low..high or [a, b]") from None
+    high, *words = rest.replace(",", " ").split() or [""]
+    if any(word != "log" for word in words):
+        raise ConfigError(f"{where}: {text!r}; after low..high only 'log' may follow")
+    ends = [int(t) if t.strip().lstrip("-").isdigit() else t.strip() for t in (low, high)]
+    return {"low": ends[0], "high": ends[1], "log": bool(words)}

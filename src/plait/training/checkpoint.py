@@ -1,0 +1,212 @@
+"""A training kept on the disk while it runs, so that one that was killed goes on to the same numbers.
+
+A fit trains *units* (a member, or a stack of members). Each has a file ``unit-N.safetensors`` in a folder named by what
+defines the fit: weights, optimiser, states of generators, best state, history. No pickle; written beside its place and
+renamed; not more often than costs a fiftieth of the time. The folder vanishes when the fit is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
+
+from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.folders import write_file
+from plait.networks.layers import Masks
+from plait.training.optimiser import AdamW
+
+#: Raise it when older checkpoints cannot be gone on with.
+FORMAT = 2
+#: Seconds between two writings of a unit, and how many times the last writing's own seconds, whichever is more.
+LEAST, TIMES = 2.0, 50.0
+
+
+class Kept(Protocol):
+    """A part of a training that can be written down: the weights, or the best of them so far."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Arrays, and JSON values."""
+
+    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Take both back."""
+
+
+@dataclass
+class Checkpoint:
+    """The file of one unit."""
+
+    path: Path
+    _written: float = field(default_factory=lambda: time.monotonic())
+    _pause: float = LEAST
+
+    def due(self, *, ended: bool = False) -> bool:
+        """Whether writing now costs little; what ended is worth a writing that comes earlier, but not one of seconds' work."""
+        return time.monotonic() - self._written >= (LEAST if ended else self._pause)
+
+    def write(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write all of it, or leave what was there."""
+        start = time.monotonic()
+        held = {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in arrays.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        told = json.dumps({"format": FORMAT, **facts})
+        write_file(self.path, save(held, {"plait": told, "digest": _digest(told, held)}))
+        self._written = time.monotonic()
+        self._pause = max(LEAST, TIMES * (self._written - start))
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What was written; None where there is nothing, or (with a warning) nothing that can be read."""
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                words = file.metadata()
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(words["plait"])  # losses may be infinite
+            if facts["format"] != FORMAT:
+                return None
+            if words["digest"] != _digest(words["plait"], held):
+                raise ValueError("its content was altered: the digest differs")
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            self.refuse(error)
+            return None
+        return {name: torch.from_numpy(array) for name, array in held.items()}, facts
+
+    def refuse(self, error: Exception) -> None:
+        """Say that it is not gone on with, and why."""
+        said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+        warnings.warn(f"{self.path}: cannot be read ({said}); trained anew", PlaitWarning, stacklevel=3)
+
+
+class Checkpoints:
+    """The folder of one fit's units."""
+
+    def __init__(self, folder: str | Path, digest: str) -> None:
+        """``folder`` may hold those of other fits too: they are left alone, with a warning."""
+        self.root, self.folder = Path(folder), Path(folder) / digest
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(f"checkpoint: {folder} is not a folder; name another place")
+        above = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
+        if not os.access(above, os.W_OK):  # nothing is written before there is something to keep
+            raise ConfigError(f"checkpoint: {folder} cannot be written; name another place")
+        others = [p for p in self.root.glob("*/unit-*") if p.parent != self.folder]
+        if others and not any(self.folder.glob("unit-*")):
+            warnings.warn(
+                f"{folder}: holds the checkpoint of another fit (other rows, settings or versions): not used; "
+                f"this fit begins at its first epoch",
+                PlaitWarning,
+                stacklevel=2,
+            )
+
+    def unit(self, number: int) -> Checkpoint:
+        """The file of one unit."""
+        return Checkpoint(self.folder / f"unit-{number}.safetensors")
+
+    def remove(self) -> None:
+        """The fit is done; the folder itself goes too, unless something else is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.root.is_dir() and not any(self.root.iterdir()):
+            self.root.rmdir()
+
+
+@dataclass
+class Training:
+    """One unit while it learns: everything that must be the same for the next epoch to be the same."""
+
+    parts: Mapping[str, Kept]
+    optimiser: AdamW
+    generator: torch.Generator
+    masks: Masks
+    history: list[dict[str, Any]]
+    checkpoint: Checkpoint | None = None
+
+    def resume(self) -> bool:
+        """Take back what was written; True where the unit had ended. What does not fit leaves all as it was."""
+        found = None if self.checkpoint is None else self.checkpoint.read()
+        if found is None or self.checkpoint is None:
+            return False
+        arrays, facts = self._state(ended=False)
+        before = {name: array.clone() for name, array in arrays.items()}, {**facts, "history": list(self.history)}
+        try:
+            return self._take(*found)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            self._take(*before)
+            self.checkpoint.refuse(error)
+            return False
+
+    def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
+        for name, part in self.parts.items():
+            part.load_state(_under(arrays, f"{name}."), facts[name])
+        for name in ("mean", "square", "count"):
+            for i, tensor in enumerate(getattr(self.optimiser, name)):
+                tensor.copy_(arrays[f"optimiser.{name}.{i}"])
+        self.optimiser.done = facts["done"]
+        self.generator.set_state(arrays["generator"])
+        torch.set_rng_state(arrays["generator.torch"])
+        self.masks.load_state([(c, n, left, arrays[f"masks.{i}"]) for i, (c, n, left) in enumerate(facts["masks"])])
+        self.history[:] = facts["history"]
+        return bool(facts["ended"])
+
+    def keep(self, *, ended: bool = False) -> None:
+        """Write it down, if that is asked for, and due or the end."""
+        if self.checkpoint is None or not self.checkpoint.due(ended=ended):
+            return
+        self.checkpoint.write(*self._state(ended=ended))
+
+    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        arrays: dict[str, Tensor] = {
+            "generator": self.generator.get_state(),
+            "generator.torch": torch.get_rng_state(),
+        }
+        facts: dict[str, Any] = {"ended": ended, "history": self.history, "done": self.optimiser.done}
+        for name, part in self.parts.items():
+            held, facts[name] = part.state()
+            arrays |= {f"{name}.{k}": v for k, v in held.items()}
+        for name in ("mean", "square", "count"):
+            arrays |= {f"optimiser.{name}.{i}": t for i, t in enumerate(getattr(self.optimiser, name))}
+        masks = self.masks.state()
+        facts["masks"] = [(chance, size, left) for chance, size, left, _ in masks]
+        arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(masks)}
+        return arrays, facts
+
+
+def _digest(told: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of all that a checkpoint holds: a flipped bit must not become other weights."""
+    digest = hashlib.blake2b(told.encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _under(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def digest_of(told: Any, tensors: Sequence[Tensor]) -> str:
+    """Hex digest of JSON values and of tensors: the name of a fit.
+
+    Example:
+        >>> digest_of({"a": 1}, [torch.zeros(2)]) == digest_of({"a": 1}, [torch.zeros(2)])
+        True
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+    for tensor in tensors:
+        array = np.asarray(tensor.detach().cpu().numpy(), order="C")
+        digest.update(str((array.dtype, array.shape)).encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()

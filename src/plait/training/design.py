@@ -1,0 +1,205 @@
+"""Which networks are trained for a set of modalities, how wide, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, nearest
+from plait.branches.branches import Branches, trained_weights
+from plait.networks.base import Network
+from plait.networks.choice import parse
+from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.fusion import FusionNetwork
+from plait.networks.linear import LinearNetwork
+from plait.training.loop import Training
+
+BRANCHES = ("joint", "linear", "own")
+WIDTHS = (128, 96, 64, 48, 32, 24, 16)
+#: Rows from which a table is large: two members, few epochs, little dropout.
+LARGE = 8000
+#: Designs whose numbers of weights differ by no more than this share are compared as equals.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is trained.
+
+    Attributes:
+        branches: any of ``joint`` (the network over all modalities), ``linear`` (one linear map over all) and ``own`` (a
+            small network for each modality).
+        network: of the branches ``joint`` and ``own``: a name, or ``{name: ..., option: ...}``.
+        fusion: an operator's name, or ``{name: ..., absence: ..., option: ...}``.
+        width: None takes the widest of ``WIDTHS`` whose members together stay under ``max_weights``; ``match`` the one
+            that comes nearest to ``max_weights``. Encoders that learn are not counted: they are the same in every design.
+    """
+
+    fusion: str | Mapping[str, Any]
+    depth: str | int
+    layers: int
+    width: int | str | None
+    dropout: float
+    branches: tuple[str, ...]
+    max_weights: int
+    members: int
+    network: str | Mapping[str, Any] = "fusion"
+
+    def __post_init__(self) -> None:
+        """Refuse branches that there are not."""
+        for name in self.branches:
+            if name not in BRANCHES:
+                raise ConfigError(f"unknown branch '{name}': {nearest(name, BRANCHES)}")
+        if "joint" not in self.branches and "linear" not in self.branches:
+            raise ConfigError("branches: one of 'joint' and 'linear' is needed")
+        if self.width not in (None, "match") and (not isinstance(self.width, int) or self.width < 1):
+            raise ConfigError(f"width {self.width!r}: expected a number from 1, 'match' or nothing")
+
+
+def sources_of(design: Design, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Each branch's modalities; an own branch is called by its modality."""
+    everything = tuple(names)
+    found: dict[str, tuple[str, ...]] = {n: everything for n in ("joint", "linear") if n in design.branches}
+    if "own" in design.branches and len(names) > 1:
+        found |= {f"own:{name}": (name,) for name in names}
+    return found
+
+
+def maker(
+    design: Design, dims: Mapping[str, int], out_dim: int, learning: Mapping[str, Encoder]
+) -> tuple[Design, Callable[[], Branches]]:
+    """The design with its width settled, and what makes one untrained member of it."""
+    sources = sources_of(design, list(dims))
+    pictures = {name: encoder.picture for name, encoder in learning.items() if encoder.picture is not None}
+
+    def weights(width: int) -> int:
+        with torch.device("meta"):  # counted, not filled
+            return trained_weights(_build(design, width, sources, dims, out_dim, pictures, {})) * design.members
+
+    if isinstance(design.width, int):
+        width = design.width
+    elif design.width is None:
+        width = next((w for w in WIDTHS if weights(w) <= design.max_weights), WIDTHS[-1])
+    else:
+        width = matched_width(weights, design.max_weights)
+    return replace(design, width=width), lambda: _build(design, width, sources, dims, out_dim, pictures, learning)
+
+
+def matched_width(weights: Callable[[int], int], target: int) -> int:
+    """The width at which ``weights`` comes nearest to ``target``.
+
+    Raises:
+        ConfigError: it stays more than 5 % away, so that comparing would not be fair.
+
+    Example:
+        >>> matched_width(lambda width: 10 * width + width**2, 1000)
+        27
+    """
+    weights = cache(weights)
+    if weights(1) == weights(2):
+        raise ConfigError("width 'match': nothing that is trained has a width; add the branch 'joint'")
+    low, high = 0, 1
+    while weights(high) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if weights(middle) < target else (low, middle)
+    best = min((w for w in (low, high) if w > 0), key=lambda w: abs(weights(w) - target))
+    if abs(weights(best) - target) > TOLERANCE * target:
+        raise ConfigError(
+            f"width 'match': nearest to {target:,} weights comes width {best} with {weights(best):,}; "
+            f"raise max_weights, or train fewer members or branches"
+        )
+    return best
+
+
+def _build(
+    design: Design,
+    width: int,
+    sources: Mapping[str, tuple[str, ...]],
+    dims: Mapping[str, int],
+    out_dim: int,
+    pictures: Mapping[str, tuple[int, int]],
+    learning: Mapping[str, Encoder],
+) -> Branches:
+    networks: dict[str, nn.Module] = {}
+    for name, needs in sources.items():
+        part = {m: dims[m] for m in needs}
+        if name == "linear":
+            networks[name] = LinearNetwork(part, out_dim)
+        else:
+            networks[name] = make_network(design, width, part, out_dim, pictures)
+    return Branches(networks, sources, {name: encoder.module() for name, encoder in learning.items()})
+
+
+def make_network(
+    design: Design, width: int, dims: Mapping[str, int], out_dim: int, pictures: Mapping[str, tuple[int, int]]
+) -> Network:
+    """One untrained network over the modalities ``dims``, of which ``pictures`` have height and width.
+
+    Raises:
+        ConfigError: the network cannot take such modalities, has no such depth, or no such option.
+    """
+    variant, options = parse(design.network)
+    single = len(dims) == 1
+    if issubclass(variant, LinearNetwork):
+        return LinearNetwork(dims, out_dim)
+    if issubclass(variant, ConvLSTM):
+        return ConvLSTM(
+            dims,
+            out_dim,
+            pictures={name: size for name, size in pictures.items() if name in dims},
+            depth=design.depth,
+            layers=design.layers,
+            width=width,
+            options=options,
+        )
+    if issubclass(variant, FusionNetwork):
+        return FusionNetwork(
+            dims,
+            out_dim,
+            fusion="concat" if single else design.fusion,
+            depth="early" if single else design.depth,
+            layers=design.layers,
+            width=width,
+            dropout=design.dropout,
+        )
+    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")
+
+
+def member_count(told: int | None, rows: int, learning: bool) -> int:
+    """Members: five on small tables, two on large ones, one where encoders learn too."""
+    if told is not None:
+        if told < 1:
+            raise ConfigError(f"members: {told}; at least one is needed")
+        return told
+    if learning:
+        return 1
+    return 5 if rows < 4000 else 3 if rows < LARGE else 2
+
+
+def dropouts(rows: int, dropout: float | None, input_dropout: float | None) -> tuple[float, float]:
+    """Dropout of blocks and of single features for so many rows, where they are not given.
+
+    What keeps a small table from being learned by heart only slows a large one down: on the Hearthstone table 9 epochs
+    with (0.2, 0.1) came where 15 with (0.3, 0.3) had come (validation rows, 3 seeds; ``docs/early_fusion.md``).
+    """
+    of_blocks, of_features = (0.2, 0.1) if rows >= LARGE else (0.3, 0.3)
+    return of_blocks if dropout is None else dropout, of_features if input_dropout is None else input_dropout
+
+
+def schedule(settings: Training, rows: int, epochs: int | None, batch_size: int | None) -> Training:
+    """Epochs, batch size and learning rate (with the root of the batch size) for so many rows, where they are not given."""
+    size = batch_size or next(
+        (s for limit, s in ((500, 32), (1500, 64), (4000, 128), (8000, 256)) if rows < limit), 512
+    )
+    steps = max(1, rows // size)
+    auto = 9 if rows >= LARGE else 20 if rows >= 4000 else max(30, min(150, 400 // steps))  # few rows, more passes
+    rate = settings.learning_rate or 5e-3 * (size / 128) ** 0.5
+    return replace(settings, epochs=epochs or auto, batch_size=size, learning_rate=rate)

@@ -1,0 +1,1 @@
+"""The last layers of a pretrained encoder adapted to the task by LoRA, then frozen."""

@@ -1,0 +1,105 @@
+"""Modalities hidden from training rows: each at a rate of its own, or after patterns of what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+
+from plait.base import config
+from plait.base.errors import ConfigError
+
+#: The key of the estimator's ``modality_dropout`` under which patterns stand.
+PATTERNS = "patterns"
+_WHAT = "modality_dropout"
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What is hidden from a row in a step of training, drawn anew in each step.
+
+    Attributes:
+        rates: modality -> chance that it is hidden, each independently; those not named never are.
+        patterns: what is shown, joined by ``+`` -> share of the rows that are shown no more than that; the rest see all.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    patterns: Mapping[str, float] = field(default_factory=dict)
+
+    def hides(self, names: Sequence[str]) -> bool:
+        """Whether any of these modalities is ever hidden. One alone never is."""
+        return len(names) > 1 and (any(self.rates.get(name, 0.0) for name in names) or any(self.patterns.values()))
+
+    def shown(self, names: Sequence[str], rows: Sequence[int], generator: torch.Generator) -> Tensor:
+        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``."""
+        if not self.patterns:
+            rates = torch.tensor([self.rates.get(name, 0.0) for name in names])
+            return torch.rand((*rows, len(names)), generator=generator) >= rates
+        shares = torch.tensor([*self.patterns.values()], dtype=torch.float64).cumsum(0)
+        table = torch.tensor([[name in pattern.split("+") for name in names] for pattern in self.patterns])
+        table = torch.cat([table, torch.ones(1, len(names), dtype=torch.bool)])
+        drawn = torch.rand(tuple(rows), generator=generator, dtype=torch.float64)
+        return table[torch.searchsorted(shares, drawn, right=True)]
+
+
+def _has_patterns(told: object, names: Sequence[str]) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(told, Mapping) and PATTERNS in told and PATTERNS not in names
+
+
+def hiding(told: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
+    """From the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
+
+    Raises:
+        ConfigError: an unknown modality, a number outside 0..1, shares of more than 1 together.
+
+    Example:
+        >>> hiding(0.2, ["text", "image"]).rates, hiding({"image": 0.5}, ["text", "image"]).rates
+        ({'text': 0.2, 'image': 0.2}, {'image': 0.5})
+        >>> hiding({"patterns": {"text": 0.2, "image": 0.3}}, ["text", "image"]).patterns
+        {'text': 0.2, 'image': 0.3}
+    """
+    if _has_patterns(told, names):
+        return Hiding(patterns=_patterns(told, names))
+    rates = dict(told) if isinstance(told, Mapping) else dict.fromkeys(names, told)
+    config.check_fields(rates, names, _WHAT)
+    return Hiding({name: _share(f"{_WHAT} of '{name}'", rate) for name, rate in rates.items()})
+
+
+def _patterns(told: Mapping[str, object], names: Sequence[str]) -> dict[str, float]:
+    if others := [str(key) for key in told if key != PATTERNS]:
+        raise ConfigError(f"{_WHAT}: {PATTERNS} and rates ({', '.join(others)}) are given; keep one")
+    patterns = told[PATTERNS]
+    if not isinstance(patterns, Mapping):
+        raise ConfigError(
+            f"{_WHAT}.{PATTERNS}: {patterns!r}; expected what is shown and a share, as in {{text+image: 0.5, text: 0.2}}"
+        )
+    for pattern in patterns:
+        config.check_fields(dict.fromkeys(str(pattern).split("+")), names, f"{_WHAT}.{PATTERNS} '{pattern}'")
+    found = {str(k): _share(f"{_WHAT}.{PATTERNS}: share of '{k}'", share) for k, share in patterns.items()}
+    if sum(found.values()) > 1 + 1e-9:
+        raise ConfigError(f"{_WHAT}.{PATTERNS}: shares of {sum(found.values()):g} together; expected at most 1")
+    return found
+
+
+def _share(where: str, told: object) -> float:
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told <= 1:
+        raise ConfigError(f"{where}: {told!r}; expected a chance from 0 to 1")
+    return float(told)
+
+
+def for_modalities(told: object, names: Sequence[str]) -> object:
+    """``modality_dropout`` for a model of some of the modalities: patterns that show none of these are left out."""
+    if not _has_patterns(told, names):
+        return {k: v for k, v in told.items() if k in names} if isinstance(told, Mapping) else told
+    patterns = told[PATTERNS]
+    if not isinstance(patterns, Mapping) or len(told) > 1:
+        return told  # the estimator says what is wrong with it
+    found: dict[str, float] = {}
+    for pattern, share in patterns.items():
+        left = "+".join(name for name in str(pattern).split("+") if name in names)
+        if left:
+            found[left] = found.get(left, 0.0) + share
+    return {PATTERNS: found} if found else {}

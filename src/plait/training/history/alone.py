@@ -1,0 +1,101 @@
+"""The epochs of encoders that are trained alone: scored as a member's are, and told apart from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from plait.base.inputs import Inputs
+from plait.branches.branches import Branches
+from plait.training.history.patterns import codes, pattern_codes
+from plait.training.history.scorer import Scorer
+from plait.training.history.stages import of_encoder
+from plait.training.loop import Watch
+from plait.training.pretraining.alone import ONLY, Alone, content_of
+
+#: The code of the only pattern while an encoder is alone: what is kept in the store says nothing of other modalities.
+(_CODE,) = pattern_codes([ONLY])
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class Watching:
+    """Scores and tells the epochs of every encoder of a fit that is trained alone.
+
+    The rows are those of the member that the encoder is for: what it learns from, what is held out from it, and test rows. A row
+    without the modality is answered by what is known without it, as under the same pattern of the whole model.
+    """
+
+    def __init__(self, names: Sequence[str], score: Scorer | None, tell: Tell | None) -> None:
+        """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
+        self.letters, self.score, self.tell = codes(names), score, tell
+
+    def watch(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Watch:
+        """For the training of one encoder, for the member ``number``."""
+        scorer, tell = self._scorer(name), self.tell
+
+        def score(_: int, model: Branches) -> dict[str, Any]:
+            assert scorer is not None
+            return scorer(model, fold, valid)
+
+        def told(record: Mapping[str, Any]) -> None:
+            assert tell is not None
+            tell(self._told(name, number, False, record))
+
+        return Watch(None if scorer is None else score, None if tell is None else told)
+
+    def test_rows(self, name: str) -> str:
+        """Hex digest of the test rows, as this modality has them; empty where there are none."""
+        test = None if self.score is None else self.score.test
+        if test is None:
+            return ""
+        digest = blake2b(content_of(test[0].prepared[name], test[0].present[name]), digest_size=16)
+        digest.update(np.ascontiguousarray(test[1]).tobytes())
+        return digest.hexdigest()
+
+    def history(self, name: str, number: int, found: Alone) -> list[dict[str, Any]]:
+        """The records of an encoder; of one from the store as they were kept, without scores on other test rows."""
+        same = found.test_rows == self.test_rows(name)
+        told = [self._told(name, number, found.stored, _without_test(r, keep=same)) for r in found.history]
+        if found.stored and self.tell is not None:
+            for record in told:
+                self.tell(record)
+        return told
+
+    def _told(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+        found = {**of_encoder(name, number, stored), **record}
+        scored = found.pop("metrics", None)
+        if scored is not None and self.score is not None:
+            letter = self.letters[name]
+            found["metrics"] = {p: {letter if k == _CODE else k: v for k, v in s.items()} for p, s in scored.items()}
+        return found
+
+    def _scorer(self, name: str) -> Scorer | None:
+        whole = self.score
+        if whole is None:
+            return None
+        test = None if whole.test is None else (_only(whole.test[0], name), whole.test[1])
+        return Scorer(whole.task, _only(whole.inputs, name), whole.target, (ONLY,), whole.prior, test)
+
+
+def shown(found: Alone, name: str, number: int, watching: Watching | None) -> list[dict[str, Any]]:
+    """The records of an encoder; where nobody watches without scores, be they kept in the store or not."""
+    if watching is not None:
+        return watching.history(name, number, found)
+    told = of_encoder(name, number, found.stored)
+    return [{**told, **{k: v for k, v in record.items() if k != "metrics"}} for record in found.history]
+
+
+def _only(inputs: Inputs, name: str) -> Inputs:
+    return Inputs({}, {ONLY: inputs.prepared[name]}, {ONLY: inputs.present[name]})
+
+
+def _without_test(record: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
+    scored = record.get("metrics")
+    if keep or scored is None:
+        return dict(record)
+    return {**record, "metrics": {part: told for part, told in scored.items() if part != "test"}}

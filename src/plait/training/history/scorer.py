@@ -1,0 +1,211 @@
+"""A member judged after every epoch: training, held-out and test rows, under every pattern of present modalities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.base.inputs import Inputs
+from plait.branches.branches import ROWS, Branches, moved
+from plait.branches.mixture import Mixture
+from plait.data.labels import codes_of
+from plait.networks.tasks import Task
+from plait.training.history.patterns import pattern_codes
+
+#: Training rows that are judged, drawn once: more would cost more than the training.
+TRAIN_ROWS = 4096
+
+
+class Scorer:
+    """Scores of a member as it is: its branches weigh the same, since their mixture is learned only at the end.
+
+    With one branch (``branches: [joint]``) that is the network itself. It takes nothing from a generator and changes no weight,
+    so training gives the same numbers with and without it.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        inputs: Inputs,
+        target: Tensor,
+        names: Sequence[str],
+        prior: Sequence[float],
+        test: tuple[Inputs, np.ndarray] | None = None,
+    ) -> None:
+        """Rows of the fit, and rows to be tested on.
+
+        Args:
+            task: learned.
+            inputs: all rows of the fit.
+            target: of these, encoded.
+            names: modalities in schema order.
+            prior: raw outputs where nothing is present.
+            test: rows, and codes (-1: a class never seen), indicators or values.
+        """
+        self.task, self.inputs, self.target, self.names = task, inputs, target, tuple(names)
+        self.prior, self.test = list(prior), test
+        self.patterns = pattern_codes(names)
+        self._truth = truth_of(task, target)
+
+    def __call__(self, model: Branches, fold: Tensor, valid: Tensor) -> dict[str, Any]:
+        """Part -> ``loss`` (test only; of the others the record has it), code of a pattern -> scores, and ``timing``."""
+        drawn = torch.Generator().manual_seed(0)
+        kept = fold[torch.randperm(len(fold), generator=drawn)[:TRAIN_ROWS]] if len(fold) > TRAIN_ROWS else fold
+        found = {"train": self._part(model, self.inputs.take(kept), self._truth[kept.numpy()])}
+        if len(valid):
+            found["validation"] = self._part(model, self.inputs.take(valid), self._truth[valid.numpy()])
+        if self.test is not None:
+            found["test"] = self._part(model, *self.test, with_loss=True)
+        return found
+
+    def _part(self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False) -> dict[str, Any]:
+        mixture = Mixture(self.names, model.sources)
+        mixture.prior = self.prior
+        mixture.set_equal()
+        outputs, seconds = self._outputs(model, inputs)
+        found: dict[str, Any] = {"timing": {"total_time": seconds, "avg_batch_time": seconds * ROWS / _whole(inputs)}}
+        for code, pattern in self.patterns.items():
+            gone = {k: torch.zeros_like(v) for k, v in inputs.present.items() if k not in pattern}
+            mixed = mixture.combine(outputs[code], {**inputs.present, **gone}, self.task)
+            found[code] = scores(self.task.name, truth, self._answers(mixed))
+        if with_loss:
+            found["loss"] = self._loss(next(iter(outputs.values())), truth)
+        return found
+
+    def _outputs(self, model: Branches, inputs: Inputs) -> tuple[dict[str, dict[str, Tensor]], float]:
+        """Code of a pattern -> branch -> outputs; and the seconds that the full pattern took. Cells are encoded once."""
+        several = any(len(sources) > 1 for sources in model.sources.values())
+        parts: dict[str, dict[str, list[Tensor]]] = {
+            code: {name: [] for name in model.networks} for code in self.patterns
+        }
+        seconds = 0.0
+        for start in range(0, len(inputs), ROWS):
+            clock = time.perf_counter()
+            batch = ahead(model, inputs.take(torch.arange(start, min(start + ROWS, len(inputs)))))
+            full = out = {name: found.cpu() for name, found in model.outputs(batch).items()}
+            seconds += time.perf_counter() - clock
+            for code, pattern in self.patterns.items():
+                if len(pattern) < len(self.names):  # a branch over one modality says what it said where that is there
+                    out = {n: o.cpu() for n, o in model.outputs(batch.only(pattern)).items()} if several else full
+                for name in model.networks:
+                    parts[code][name].append((out if len(model.sources[name]) > 1 else full)[name])
+        return {code: {n: torch.cat(o) for n, o in found.items()} for code, found in parts.items()}, seconds
+
+    def _answers(self, mixed: Tensor) -> np.ndarray:
+        decoded = self.task.decode(mixed).numpy()
+        if self.task.name == "classification":
+            return np.asarray(decoded.argmax(1))
+        return np.asarray(decoded >= 0.5) if self.task.name == "multilabel" else decoded.astype(np.float64)
+
+    def _loss(self, out: Mapping[str, Tensor], truth: np.ndarray) -> float | None:
+        """Mean over branches and rows of a known class."""
+        known = truth >= 0 if self.task.name == "classification" else np.ones(len(truth), dtype=bool)
+        if not known.any():
+            return None
+        target = (
+            torch.from_numpy(truth[known]) if self.task.name == "classification" else self.task.encode(truth[known])
+        )
+        rows = torch.from_numpy(np.flatnonzero(known))
+        return float(torch.stack([self.task.row_loss(o[rows], target).mean() for o in out.values()]).mean())
+
+
+def _whole(inputs: Inputs) -> int:
+    """Rows, the last batch counted whole."""
+    return max(1, -(-len(inputs) // ROWS)) * ROWS
+
+
+@torch.inference_mode()
+def ahead(model: Branches, inputs: Inputs) -> Inputs:
+    """The rows on the model's device with the tokens of learning encoders computed, as they are in evaluation."""
+    model.eval()
+    batch = moved(inputs, model.device)
+    return Inputs(model.encode(batch), {}, batch.present)
+
+
+def truth_of(task: Task, target: Tensor) -> np.ndarray:
+    """An encoded target as scores take it: codes, indicators, or values in the target's own unit."""
+    return target.numpy() if task.name != "regression" else task.decode(target).numpy().astype(np.float64)
+
+
+def truth_given(task: Task, y: Any) -> np.ndarray:
+    """Targets of test rows as the estimator is given them; a class never seen is -1."""
+    if task.name == "classification":
+        return codes_of(y, task.classes)  # type: ignore[attr-defined]
+    values = np.asarray(getattr(y, "indicator", y))
+    return values.astype(np.int64 if task.name == "multilabel" else np.float64)
+
+
+Array = np.ndarray
+
+#: Task -> what is recorded of each pattern.
+METRICS = {
+    "classification": ("accuracy", "f1_macro", "f1_micro", "f1_weighted"),
+    "multilabel": ("accuracy", "f1_samples", "f1_macro", "f1_micro", "f1_weighted"),
+    "regression": ("mae", "rmse", "r2"),
+}
+
+
+def scores(task: str, y: Array, found: Array) -> dict[str, float]:
+    """Scores of answers.
+
+    Shape:
+        classification: y and found are codes (n,), -1 a class never seen; multilabel: indicators (n, C); regression:
+        values (n,).
+
+    Example:
+        >>> scores("classification", np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))["accuracy"]
+        0.75
+    """
+    if not len(y):
+        return {}
+    return {"classification": _classes, "multilabel": _labels, "regression": _numbers}[task](y, found)
+
+
+def _f1(both: Array, either: Array) -> Array:
+    """F1 of each class; NaN for one that is neither true nor said."""
+    return np.where(either > 0, 2.0 * both / np.maximum(either, 1), np.nan)
+
+
+def _classes(y: Array, found: Array) -> dict[str, float]:
+    count = int(max(y.max(), found.max())) + 1
+    true, said = np.bincount(y + 1, minlength=count + 1), np.bincount(found + 1, minlength=count + 1)
+    both = np.bincount(y[y == found] + 1, minlength=count + 1)
+    of_each = _f1(both, true + said)
+    accuracy = float(np.mean(y == found))
+    return {
+        "accuracy": accuracy,
+        "f1_macro": float(np.nanmean(of_each)),
+        "f1_micro": accuracy,  # each row has one class and gets one
+        "f1_weighted": float(np.nansum(np.nan_to_num(of_each) * true) / len(y)),
+    }
+
+
+def _labels(y: Array, found: Array) -> dict[str, float]:
+    y, found = y.astype(bool), found.astype(bool)
+    both, size = y & found, y.sum(1) + found.sum(1)
+    rows = np.where(size > 0, 2.0 * both.sum(1) / np.maximum(size, 1), 1.0)  # rightly left without labels: 1
+    true = y.sum(0)
+    of_each = _f1(both.sum(0), true + found.sum(0))
+    whole = int(true.sum() + found.sum())
+    return {
+        "accuracy": float((y == found).all(1).mean()),
+        "f1_samples": float(rows.mean()),
+        "f1_macro": float(np.nanmean(of_each)) if whole else float("nan"),
+        "f1_micro": float(2.0 * both.sum() / whole) if whole else float("nan"),
+        "f1_weighted": float(np.nansum(np.nan_to_num(of_each) * true) / true.sum()) if true.sum() else float("nan"),
+    }
+
+
+def _numbers(y: Array, found: Array) -> dict[str, float]:
+    error = found - y
+    spread = float(np.square(y - y.mean()).sum())
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt(np.square(error).mean())),
+        "r2": 1.0 - float(np.square(error).sum()) / spread if spread > 0 else float("nan"),
+    }

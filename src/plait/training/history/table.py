@@ -1,0 +1,161 @@
+"""The record of every epoch as a long table, and what is read from it: the best epoch, epochs to a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.base.errors import ConfigError, nearest
+from plait.training.history.patterns import codes
+from plait.training.history.stages import TRAIN, of_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns that say which training a row is of, and what they hold for the members' own.
+BESIDE: Mapping[str, str | bool] = {"stage": TRAIN, "modality": "", "from_store": False}
+COLUMNS = (*BESIDE, "member", "epoch", "part", "pattern", "metric", "value")
+PARTS = ("train", "validation", "test")
+#: What history calls the parts.
+_SHORT = {"train": "train", "validation": "valid"}
+#: Metrics that are better when they are less.
+LOWER = ("loss", "mae", "rmse", "total_time", "avg_batch_time")
+
+
+def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per training, epoch (from 1), part, pattern and metric; ``pattern`` is empty for losses and times.
+
+    A training is one of a member (``stage`` train), or of an encoder alone for it (``stage`` pretrain, with its ``modality``).
+
+    Args:
+        history: a fitted model's ``history_``, its ``pretrain_history_``, or both.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([row for record in history for row in _rows(record)], columns=list(COLUMNS))
+
+
+def _rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    about = (*of_record(record).values(), int(record["epoch"]) + 1)
+    for part, told in parts(record).items():
+        for key, value in told.items():
+            if key == "timing":
+                yield from ((*about, part, "", name, seconds) for name, seconds in value.items())
+            elif isinstance(value, Mapping):
+                yield from ((*about, part, key, name, score) for name, score in value.items())
+            else:
+                yield (*about, part, "", key, value)
+
+
+def parts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Part -> ``loss``, scores by pattern, ``timing``: an epoch of the paper's file, from a record of history."""
+    scored: Mapping[str, Any] = record.get("metrics", {})
+    found: dict[str, dict[str, Any]] = {}
+    for part in PARTS:
+        short, told = _SHORT.get(part), scored.get(part, {})
+        loss = record.get(f"{short}_loss") if short else told.get("loss")
+        if loss is None and not told:
+            continue
+        patterns = {k: dict(v) for k, v in told.items() if k not in ("loss", "timing")}
+        seconds, batches = record.get("seconds", {}).get(short), record.get("batches", {}).get(short)
+        timing = {} if seconds is None else {"total_time": seconds, "avg_batch_time": seconds / max(1, batches or 1)}
+        found[part] = {"loss": loss, **patterns, "timing": timing or dict(told.get("timing", {}))}
+    return found
+
+
+def epochs_to(
+    found: pd.DataFrame,
+    threshold: float,
+    metric: str,
+    part: str = "validation",
+    pattern: str | None = None,
+    stage: str | None = TRAIN,
+) -> pd.DataFrame:
+    """The first epoch of each training in which a metric reached a threshold, and the training seconds until then.
+
+    Args:
+        found: what ``table`` or ``read`` gave.
+        threshold: to be reached from below, or from above where less is better.
+        metric: name.
+        part: ``train``, ``validation`` or ``test``.
+        pattern: code; None: the full one, or none for losses.
+        stage: ``train``, ``pretrain``, or None: all trainings of the table.
+
+    Returns:
+        One row per training with ``first`` (value after the first epoch), ``best``, ``best_epoch``, ``last``, ``epochs``,
+        ``epochs_to`` and ``seconds_to`` (missing where it was never reached).
+    """
+    import numpy as np
+    import pandas as pd
+
+    chosen = select(found, metric, part, pattern, stage)
+    keys = [c for c in found.columns if c not in ("epoch", "part", "pattern", "metric", "value")]
+    lower = metric in LOWER
+    rows = []
+    for names, one in chosen.groupby(keys, sort=False, dropna=False):
+        one = one.sort_values("epoch")
+        values, epochs = one["value"].to_numpy(float), one["epoch"].to_numpy()
+        reached = np.flatnonzero(values <= threshold if lower else values >= threshold)
+        usable = np.where(np.isfinite(values), values, np.inf if lower else -np.inf)
+        best = int(usable.argmin() if lower else usable.argmax())
+        about = dict(zip(keys, names if isinstance(names, tuple) else (names,), strict=True))
+        until = int(epochs[reached[0]]) if len(reached) else None
+        rows.append(
+            about
+            | {"first": values[0], "best": values[best], "best_epoch": int(epochs[best]), "last": values[-1]}
+            | {"epochs": len(values), "epochs_to": until, "seconds_to": _seconds(found, about, until)}
+        )
+    return pd.DataFrame(rows).astype({"epochs_to": "Int64"} if rows else {})
+
+
+def _seconds(found: pd.DataFrame, about: Mapping[str, Any], until: int | None) -> float | None:
+    import pandas as pd
+
+    if until is None:
+        return None
+    told = found[(found["part"] == "train") & (found["metric"] == "total_time") & (found["epoch"] <= until)]
+    for key, value in about.items():
+        told = told if pd.isna(value) else told[told[key] == value]
+    return float(told["value"].sum())
+
+
+def select(
+    found: pd.DataFrame, metric: str, part: str, pattern: str | None = None, stage: str | None = TRAIN
+) -> pd.DataFrame:
+    """The rows of one metric, part, pattern and stage (None: all); what is not there is an error that names what is.
+
+    Raises:
+        ConfigError: an unknown metric, part, pattern or stage.
+    """
+    found = found if stage is None else of_stage(found, stage)
+    for column, value in (("part", part), ("metric", metric)):
+        known = sorted(set(found[column]))
+        if value not in known:
+            raise ConfigError(
+                f"no {column} '{value}' was recorded: {nearest(value, known)} (scores are recorded with record_epochs)"
+            )
+    chosen = found[(found["part"] == part) & (found["metric"] == metric)]
+    known = list(dict.fromkeys(chosen["pattern"]))
+    if not known:
+        raise ConfigError(f"no '{metric}' of part '{part}' was recorded")
+    code = known[0] if pattern is None else pattern
+    if code not in known:
+        raise ConfigError(f"no pattern '{code}' of '{metric}' was recorded: {nearest(code, known)}")
+    return chosen[chosen["pattern"] == code]
+
+
+def of_stage(found: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """The rows of one stage.
+
+    Raises:
+        ConfigError: nothing of it was recorded.
+    """
+    known = sorted(set(found["stage"]))
+    if stage not in known:
+        raise ConfigError(f"no stage '{stage}' was recorded: {nearest(stage, known)}")
+    return found[found["stage"] == stage]
+
+
+def meanings(names: Sequence[str]) -> dict[str, str]:
+    """Letter of a pattern -> modality."""
+    return {code: name for name, code in codes(names).items()}

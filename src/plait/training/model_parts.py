@@ -1,0 +1,127 @@
+"""What every kind of model folder has: settings, encoders with their states, and how a folder is read without trust."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from plait.base import registry
+from plait.base.errors import ModelError, PlaitError
+from plait.base.precision import seeded
+from plait.encoders.featurize import Featurizer
+from plait.encoders.hub_files import named_by_a_file
+from plait.store import model_files
+from plait.training.finetuning import tuned as tuning
+
+_Model = TypeVar("_Model")
+#: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places
+#: that somebody else named.
+PASSING = ("modalities", "checkpoint", "tensorboard", "store")
+
+
+def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model]) -> _Model:
+    """The model that ``rebuild`` makes of the checked manifest and arrays of a folder.
+
+    Raises:
+        ModelError: the folder is broken, or was written by a newer plait.
+    """
+    manifest, arrays = model_files.read_model(folder)
+    try:
+        _check_finite(arrays)
+        with named_by_a_file(), seeded(0):  # networks are made before their weights are put in
+            return rebuild(manifest, arrays)
+    except PlaitError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except Warning:  # one that the user has made an error
+        raise
+    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
+        raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+
+
+def saved_settings(model: Any) -> dict[str, Any]:
+    """The settings that are of the model; that it keeps nothing in a store is one."""
+    given = model.get_params(deep=False)
+    kept = {"store": given["store"]} if given["store"] == "none" else {}
+    return {k: v for k, v in given.items() if k not in PASSING} | kept
+
+
+def loaded_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a manifest; older ones name the store, too, of whoever fitted the model."""
+    kept = {"store": "none"} if saved.get("store") == "none" else {}
+    return {k: v for k, v in saved.items() if k not in PASSING} | kept
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
+            raise ModelError(f"'{name}' holds what is no number; fit it again")
+
+
+def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+    """The encoders as they were when the model was fitted.
+
+    Raises:
+        ModelError: one has another version, other options or other weights now.
+    """
+    names = {name: tuning.inside(facts) for name, facts in encoders.items()}
+    for name, told in names.items():
+        if told["name"] not in registry.names("encoders"):
+            raise ModelError(
+                f"the encoder '{told['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
+                "or give the class its name (plait.register) before loading"
+            )
+    features = Featurizer(found, names)
+    tuning.put_back(features, encoders)
+    for name, facts in encoders.items():
+        state = {k: v for k, v in facts["state"].items() if k != "arrays"}
+        state |= under(arrays, f"encoder.{name}.")
+        features.encoders[name].load_state(state)
+        if not features.encoders[name].made(facts["fingerprint"]):
+            raise ModelError(
+                f"the encoder '{facts['name']}' of modality '{name}' is another one than the model was fitted with "
+                f"(version, options or weights differ); install the version in the model's README or fit again"
+            )
+    return features
+
+
+def under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def split_states(features: Featurizer, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What the manifest says of every encoder; ``arrays`` are given theirs."""
+    return {
+        name: {**facts, "state": _split(facts["state"], f"encoder.{name}", arrays)}
+        for name, facts in features.state().items()
+    }
+
+
+def _split(state: Mapping[str, Any], prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays go to the weights file, the rest stays in the manifest."""
+    words = {}
+    for key, value in state.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
+            arrays[f"{prefix}.{key}"] = value
+        else:
+            words[key] = value.tolist() if isinstance(value, np.ndarray) else value
+    return words
+
+
+def plain(value: Any) -> Any:
+    """JSON values of settings and records."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

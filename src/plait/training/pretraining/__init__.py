@@ -1,0 +1,1 @@
+"""Encoders trained alone on the task before they join."""

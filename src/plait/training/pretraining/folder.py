@@ -1,0 +1,156 @@
+"""A pretrained encoder as a folder: ``model.json`` and safetensors, checked before anything is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from plait.base import config, registry
+from plait.base.encoder import Encoder
+from plait.base.errors import ModelError, PlaitError
+from plait.base.markdown import plain
+from plait.encoders.hub_files import named_by_a_file
+from plait.store import model_files
+from plait.training import history
+from plait.training.pretraining.stage import load, shapes
+
+KIND = "PretrainedEncoder"
+_STATE, _WEIGHTS = "encoder.", "weights."
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An encoder and its trained weights.
+
+    Attributes:
+        encoder: fitted.
+        kind: of the cells that it was trained on.
+        weights: name -> array, of its module.
+        facts: what else is known: ``task``, ``record``, ``columns``, ``history``.
+    """
+
+    encoder: Encoder
+    kind: str
+    weights: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def module(self) -> nn.Module:
+        """The encoder's network with these weights; it may learn on."""
+        module = self.encoder.module()
+        load(module, self.weights, f"the pretrained encoder '{self.encoder.name()}'")
+        return module
+
+    def state(self) -> dict[str, Any]:
+        """JSON values and arrays."""
+        inner = self.encoder.state()
+        arrays = {f"{_STATE}{k}": v for k, v in inner.items() if _numeric(v)}
+        words = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in inner.items() if not _numeric(v)}
+        told = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        return {"inner": told, "kind": self.kind, **arrays, **{f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Saved:
+        """From ``state``."""
+        told = state["inner"]
+        encoder: Encoder = config.build(registry.find("encoders", told["name"]), told["options"], "encoder pretrained")
+        encoder.load_state({**told["state"], **_under(state, _STATE)})
+        return cls(encoder, state["kind"], _under(state, _WEIGHTS), facts or {})
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+
+
+def _under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the folder whole, or not at all; an existing model folder is replaced, anything else is refused.
+
+    ``epochs``: records with scores, for ``epoch_metrics.json`` and ``.csv``.
+    """
+    state = saved.state()
+    arrays = {k: v for k, v in state.items() if _numeric(v)}
+    manifest = {
+        "kind": KIND,
+        "inner": state["inner"],
+        "cells": saved.kind,
+        "fingerprint": saved.encoder.fingerprint(),
+        "dim": saved.encoder.dim,
+        **saved.facts,
+    }
+    with model_files.whole_folder(folder) as place:
+        model_files.write_model(place, manifest, arrays, _card(saved))
+        history.write(place, epochs)
+    return Path(folder)
+
+
+def read(folder: str | Path) -> Saved:
+    """A pretrained encoder from its folder.
+
+    Raises:
+        ModelError: not such a folder, a missing or altered file, weights that are not of that encoder, a newer format, or
+            another version of the encoder.
+    """
+    with named_by_a_file():
+        return _read(folder)
+
+
+def _read(folder: str | Path) -> Saved:
+    manifest, arrays = model_files.read_model(folder)
+    if manifest.get("kind") != KIND:
+        raise ModelError(
+            f"{folder}: holds a {manifest.get('kind')}, not a pretrained encoder; plait pretrain writes one"
+        )
+    try:
+        facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
+        saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
+        expected = shapes(saved.encoder.module().state_dict())
+        same = saved.encoder.made(manifest["fingerprint"])
+    except PlaitError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
+        raise ModelError(
+            f"{folder}: does not hold together ({type(error).__name__}: {error}); pretrain it again"
+        ) from error
+    if not same:
+        raise ModelError(
+            f"{folder}: the encoder '{saved.encoder.name()}' is another one than was trained (version or options differ); "
+            "install the version in the folder's README or pretrain it again"
+        )
+    found = shapes(saved.weights)
+    if found != expected or manifest["dim"] != saved.encoder.dim:
+        wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        said = f"{wrong[0]} is {found.get(wrong[0])}, expected {expected.get(wrong[0])}" if wrong else "another width"
+        raise ModelError(f"{folder}: the weights are not of its encoder ({said}); pretrain it again")
+    return saved
+
+
+def _card(saved: Saved) -> str:
+    """Markdown text of the folder's ``README.md``."""
+    record = saved.facts.get("record", {})
+    task = saved.facts.get("task", {})
+    lines = [
+        f"# {saved.encoder.name()}, pretrained for {plain(task.get('target') or 'y')}",
+        "",
+        f"An encoder of {saved.kind} ({record.get('trained_weights', 0):,} weights, {saved.encoder.dim} wide), trained alone "
+        f"on {record.get('rows', 0):,} rows (data hash `{record.get('data_hash')}`), task: {task.get('name')}, "
+        f"seed {record.get('seed')}.",
+        "",
+        f"Licence of the encoder: {saved.encoder.licence}.",
+        "",
+        "```",
+        "plait fit table.csv --target T --encoder MODALITY=THIS_FOLDER                            # frozen",
+        "plait fit table.csv --target T --encoder MODALITY=THIS_FOLDER --train MODALITY=scratch   # learns on",
+        "```",
+        "",
+        "## Versions",
+        "",
+    ]
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in record.get("versions", {}).items())]) + "\n"

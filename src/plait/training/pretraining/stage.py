@@ -1,0 +1,167 @@
+"""The stage before a model is trained: encoders that are to be trained alone first, for each member on its own rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from plait.base import memory
+from plait.base.encoder import Encoder
+from plait.base.errors import ModelError
+from plait.base.inputs import Inputs
+from plait.base.tokens import concatenate
+from plait.branches.branches import Branches, moved
+from plait.networks.tasks import Task
+from plait.training.history.alone import Watching, shown
+from plait.training.loop import Training
+from plait.training.pretraining import alone
+from plait.training.pretraining.alone import Alone, Rows, train_alone
+from plait.training.pretraining.settings import Pretraining
+
+if TYPE_CHECKING:
+    from plait.store import Store
+
+
+class Stage:
+    """Trains the encoders of one fit alone, or takes them from the store, and puts them into the members."""
+
+    def __init__(
+        self,
+        told: Mapping[str, Pretraining],
+        encoders: Mapping[str, Encoder],
+        task: Task,
+        inputs: Inputs,
+        target: Tensor,
+        weight: Tensor,
+        settings: Mapping[str, Training],
+        seed: int,
+        opened: Callable[[], Store | None],
+    ) -> None:
+        """Nothing is trained yet.
+
+        Args:
+            told: modality -> how; none at all makes the stage do nothing.
+            encoders: fitted, of these modalities at least.
+            task: of the model.
+            inputs: all training rows.
+            target: (n, ...) encoded.
+            weight: (n,).
+            settings: modality -> of its training alone.
+            seed: of the first member; the others count up from it.
+            opened: gives the store that keeps what was trained; None keeps nothing.
+        """
+        self.told, self.encoders, self.task, self.inputs = told, encoders, task, inputs
+        self.target, self.weight, self.settings, self.seed, self.opened = target, weight, settings, seed, opened
+        self.seconds = self.peak_mb = 0.0
+        #: Scores and tells every epoch, where that is asked for.
+        self.watching: Watching | None = None
+        #: Records of all epochs of all encoders, told apart from those of the members.
+        self.history: list[dict[str, Any]] = []
+        self._found: dict[str, list[Alone]] = {name: [] for name in told}
+        self._content: dict[str, bytes] = {}
+
+    def __call__(self, member: Branches, number: int, fold: Tensor, valid: Tensor) -> None:
+        """Give a member encoders that have learned from the rows ``fold`` alone."""
+        if not self.told:
+            return
+        start = time.perf_counter()
+        for name, how in self.told.items():
+            found = self.trained(name, number, fold, valid, member.encoders[name])
+            self._found[name].append(found)
+            load(member.encoders[name], found.weights, f"the pretrained encoder of '{name}'")
+            if how.frozen:
+                member.encoders[name].requires_grad_(False)
+                member.settled.add(name)
+                member.resting.append(member.encoders[name])
+        self.seconds += time.perf_counter() - start
+
+    def trained(self, name: str, number: int, fold: Tensor, valid: Tensor, module: nn.Module) -> Alone:
+        """The encoder of a modality, trained alone on the rows ``fold``; ``module`` says what weights it has."""
+        encoder, settings, seed = self.encoders[name], self.settings[name], self.seed + number
+        prepared, present = self.inputs.prepared[name], self.inputs.present[name]
+        rows = Rows(prepared, present, self.target, self.weight, fold, valid)
+        if name not in self._content:
+            self._content[name] = alone.content_of(prepared, present)
+        key = alone.key_of(encoder, self._content[name], rows, self.task, settings, seed)
+        watching = self.watching
+
+        def make() -> Alone:
+            if watching is None:
+                return train_alone(encoder, self.task, rows, settings, seed, name)
+            watch = watching.watch(name, number, fold, valid)
+            made = train_alone(encoder, self.task, rows, settings, seed, name, watch)
+            return dataclasses.replace(made, test_rows=watching.test_rows(name))
+
+        def fits(weights: Mapping[str, Any]) -> bool:
+            return shapes(weights) == shapes(module.state_dict())
+
+        memory.begin_stage()
+        with self.opened() or nullcontext() as store:
+            found = alone.found_or_made(store, encoder, key, make, fits)
+        self.peak_mb = max(self.peak_mb, memory.stage_mb())
+        memory.begin_stage()  # for what comes after it
+        self.history += shown(found, name, number, watching)
+        plain = [{k: v for k, v in record.items() if k != "metrics"} for record in found.history]
+        return dataclasses.replace(found, history=plain)
+
+    def record(self) -> dict[str, Any]:
+        """Per modality: what it cost when it was trained, and whether that was now."""
+        return {
+            name: {
+                "encoder": self.encoders[name].name(),
+                "seconds": round(sum(one.seconds for one in found), 3),
+                "epochs": [len(one.history) for one in found],
+                "trained_weights": sum(one.trained_weights for one in found),
+                "valid_loss": [
+                    min((r["valid_loss"] for r in one.history if "valid_loss" in r), default=None) for one in found
+                ],
+                "from_store": all(one.stored for one in found),
+                "frozen": self.told[name].frozen,
+                "settings": dataclasses.asdict(self.told[name]),
+                "history": [{"member": i, **r} for i, one in enumerate(found) for r in one.history],
+            }
+            for name, found in self._found.items()
+            if found
+        }
+
+
+def shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of weights."""
+    return {name: tuple(array.shape) for name, array in weights.items()}
+
+
+def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
+    """Put weights into a module.
+
+    Raises:
+        ModelError: they are of another one.
+    """
+    try:
+        module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{where}: its weights do not fit ({first}); pretrain it again") from None
+
+
+@torch.no_grad()
+def settled(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
+    """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
+    if not member.settled:
+        return inputs
+    tokens = dict(inputs.tokens)
+    for name in sorted(member.settled):
+        encoder = member.encoders[name].eval()
+        only = Inputs({}, {name: inputs.prepared[name]}, {name: inputs.present[name]})
+        parts = []
+        for start in range(0, len(inputs), rows):
+            batch = moved(only.take(torch.arange(start, min(start + rows, len(inputs)))), member.device)
+            parts.append(encoder(batch.prepared[name]).absent_where(~batch.present[name]).to("cpu"))
+        tokens[name] = concatenate(parts)
+    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.settled}
+    return dataclasses.replace(inputs, tokens=tokens, prepared=left)

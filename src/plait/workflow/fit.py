@@ -1,0 +1,246 @@
+"""The main job in one call: split, fit, evaluate on rows never seen, explain, save, report."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base import checks, config, memory, progress
+from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
+from plait.data import schema, table
+from plait.data.modality import Schema
+from plait.data.targets import Labels, target_values, with_target
+from plait.estimators.estimators import FusionClassifier, FusionEstimator, FusionRegressor
+from plait.estimators.settings import check_settings
+from plait.evaluation.baselines import baselines
+from plait.evaluation.evaluate import Evaluation, evaluate
+from plait.evaluation.explain import Explanation, explain
+from plait.evaluation.plain_features import seen_by_baselines, table_of
+from plait.store import model_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What ``fit_table`` gives.
+
+    Attributes:
+        folder: where model and report lie, or None when nothing was saved.
+        report: the page, or None.
+        baselines: name -> metric -> value on the same test rows.
+        leaks: what looks like the target in disguise.
+    """
+
+    model: FusionEstimator
+    evaluation: Evaluation
+    explanation: Explanation
+    baselines: Mapping[str, Mapping[str, float]]
+    leaks: Sequence[Mapping[str, Any]]
+    folder: Path | None
+    report: Path | None
+
+
+def make_model(found: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
+    """The estimator for a schema's task; unknown settings are refused with the nearest name."""
+    kind = FusionRegressor if found.task == "regression" else FusionClassifier
+    told = {"modalities": found, "task": found.task, "root": found.root, **settings}
+    if isinstance(told.get("branches"), list):
+        told["branches"] = tuple(told["branches"])
+    return config.build(kind, told, "settings")
+
+
+def fit_table(
+    frame: pd.DataFrame,
+    found: Schema,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    test_fraction: float = 0.15,
+    split_column: str | None = None,
+    group: str | None = None,
+    report: bool = True,
+    command: str = "",
+) -> Outcome:
+    """Fit on a part of the table, judge on the rest, say what each modality is worth, and save it all.
+
+    Args:
+        frame: the table, target included.
+        found: its schema, with a target (``schema.infer``).
+        settings: fields of the estimator.
+        out: folder for the model and the report; None saves nothing.
+        test_fraction: share of rows held out, spread over the classes.
+        split_column: a column that says ``train`` or ``test`` instead.
+        group: a column whose equal values stay on one side.
+        report: write the page (extra ``report``).
+        command: what to run to do it again, for the page.
+    """
+    settings = dict(settings or {})
+    if found.target is None:
+        raise ConfigError("the schema names no target; say which column to predict (--target)")
+    model = make_model(found, settings)
+    check_settings(model)
+    if split_column is None:
+        checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
+    if out is not None:
+        model_files.check_folder(out)
+    frame = with_target(frame, found.target)
+    schema.validate(found, frame)
+    schema.tell_unused(found, frame, (split_column, group))
+    target = target_values(frame[found.target], found.task)  # refuses labels that no file can hold
+    train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
+    progress.plan(_steps(model, found), model.progress)
+    used = {column for modality in found.modalities for column in modality.columns}
+    cells = frame if found.target in used else frame.drop(columns=found.target)
+    seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
+    groups = None if group is None else seen[group].to_numpy()
+    truth = _part(target, test)
+    told = (held_out, truth) if model.record_epochs else None
+    with contextlib.ExitStack() as kept:
+        kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
+        kept.enter_context(model.remembering())
+        model.fit(seen, _part(target, train), groups=groups, test=told)
+        warned = model.leaks_
+        progress.step("judge on held-out rows", model.progress)
+        with _test_stage(model.record_):
+            outputs = model.predict_subsets(held_out)
+            y = truth.indicator if isinstance(truth, Labels) else truth
+            judged = evaluate(model, held_out, y=y, outputs=outputs)
+        explained = explain(model, held_out, y=y, outputs=outputs)
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth))
+        model.record_["command"] = command
+        model.record_["test_rows"] = len(test)
+        about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
+        model.record_["held_out"] = {**about, "seed": int(settings.get("random_state") or 0)}
+        folder = page = None
+        if out is not None:
+            progress.step("write model and report", model.progress)
+            folder = Path(out)
+            page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
+    return Outcome(model, judged, explained, simple, warned, folder, page)
+
+
+def _steps(model: FusionEstimator, found: Schema) -> list[str]:
+    """What a fit goes through, as the terminal shows it."""
+    encoded = [f"encode {m.name}" for m in found.modalities if m.kind != "tabular"]
+    aligned = ["align"] if model.align else []
+    return [*encoded, *aligned, "train", "judge on held-out rows", "write model and report"]
+
+
+@contextlib.contextmanager
+def _test_stage(record: dict[str, Any]) -> Iterator[None]:
+    """Seconds and peak memory of answering the held-out rows, beside those of the other stages."""
+    clock = time.perf_counter()
+    memory.begin_stage()
+    yield
+    record["seconds"]["test"] = round(time.perf_counter() - clock, 3)
+    record["stage_peak_mb"]["test"] = memory.stage_mb()
+
+
+def save_outcome(
+    model: FusionEstimator,
+    judged: Evaluation,
+    explained: Explanation,
+    simple: Mapping[str, Mapping[str, float]],
+    warned: Sequence[Mapping[str, Any]],
+    folder: Path,
+    *,
+    report: bool,
+    command: str,
+) -> Path | None:
+    """The model folder with its evaluation, explanation and page, whole or not at all."""
+    from plait.estimators import modelfile
+    from plait.training import model_parts
+
+    written = False
+    with model_files.whole_folder(folder) as place:
+        modelfile.write(model, place)
+        results = {
+            "evaluation": judged.to_dict(),
+            "explanation": explained.to_dict(),
+            "baselines": {k: dict(v) for k, v in simple.items()},
+            "leaks": [dict(leak) for leak in warned],
+        }
+        text = json.dumps(model_parts.plain(results), indent=1, ensure_ascii=False)
+        model_files.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
+        if report:
+            written = _write_page(place, model, judged, explained, simple, warned, command)
+    return folder / "report.html" if written else None
+
+
+def _write_page(
+    place: Path,
+    model: FusionEstimator,
+    judged: Evaluation,
+    explained: Explanation,
+    simple: Mapping[str, Mapping[str, float]],
+    warned: Sequence[Mapping[str, Any]],
+    command: str,
+) -> bool:
+    try:
+        from plait.report.page import write_report
+
+        write_report(
+            place,
+            model=model,
+            evaluation=judged,
+            explanation=explained,
+            baselines=simple,
+            schema=model.schema_,
+            record={**model.record_, "leaks": warned},
+            command=command,
+        )
+    except MissingDependencyError as error:
+        warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
+        return False
+    return True
+
+
+def split_rows(
+    frame: pd.DataFrame, found: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of training and test rows."""
+    groups = None if group is None else group_column(frame, group)
+    if split_column is not None:
+        if split_column not in frame.columns:
+            raise TableError(
+                f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}"
+            )
+        told = frame[split_column].astype(str).str.lower()
+        train, test = np.flatnonzero(told != "test"), np.flatnonzero(told == "test")
+        if not len(train) or not len(test):
+            raise TableError(
+                f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}"
+            )
+        return train, test
+    checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
+    stratify = frame[found.target] if found.task == "classification" and group is None else None
+    train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
+    return train, test
+
+
+def group_column(frame: pd.DataFrame, group: str) -> pd.Series:
+    """The column to group by, if the table has it."""
+    if group not in frame.columns:
+        raise TableError(f"no column '{group}' to group by; the table has: {', '.join(map(str, frame.columns))}")
+    return frame[group]
+
+
+def _part(target: Any, rows: np.ndarray) -> Any:
+    return target.take(rows) if isinstance(target, Labels) else target[rows]
+
+
+def _baselines(
+    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any]
+) -> dict[str, dict[str, float]]:
+    """Majority and a linear model on the same rows: what the fusion must be better than."""
+    seen = seen_by_baselines(model, train[0], test[0])
+    y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
+    return baselines(model.task_, seen[0], y[0], seen[1], y[1], table=table_of(model.schema_))

@@ -1,0 +1,154 @@
+"""What a fitted model makes of rows, before and after its modalities are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from plait.base.errors import ConfigError
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches.branches import Branches
+from plait.networks.fusion import FusionNetwork
+
+#: Stands for the modality where all of them are joined.
+ALL = "(all)"
+#: Where a representation stands, in order.
+PLACES = ("encoder", "own", "fused", "joint")
+ABOUT = {
+    "encoder": "what the encoder gives, pooled over tokens, as it enters the network (frozen: standardised, and beyond "
+    "`components` features their directions of most variance)",
+    "own": "after the modality's own layers, before it is joined",
+    "fused": "what the fusion operator gives",
+    "joint": "after the joint layers, before the last linear layer; of one modality: with only that one present",
+}
+#: Raw encoders' tokens are laid side by side up to so many numbers; beyond it their mean is taken.
+_FLAT = 4096
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One representation of all rows.
+
+    Attributes:
+        modality: its name, or ``(all)``.
+        place: of ``PLACES``.
+        x: (n, D) float32, zeros where absent.
+        present: (n,) bool: the row has what this is made of.
+    """
+
+    modality: str
+    place: str
+    x: np.ndarray
+    present: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """As tables and files call it."""
+        return f"{self.modality} · {self.place}"
+
+
+def embeddings(model: Any, frame: pd.DataFrame, *, member: int = 0) -> list[Embedding]:
+    """Every representation that a fitted estimator has of the rows: per modality, and of all together.
+
+    Works alike for frozen encoders and for those that learned. Of several members one is looked at: their joint spaces are
+    rotations of nothing common, so that a mean over them would mean nothing.
+
+    Args:
+        model: a fitted ``FusionClassifier`` or ``FusionRegressor``.
+        frame: rows.
+        member: which of its networks.
+
+    Raises:
+        ConfigError: there is no such member.
+    """
+    trained = model.members_.members
+    if not 0 <= member < len(trained):
+        raise ConfigError(f"member {member}: the model has {len(trained)}, counted from 0")
+    branches: Branches = trained[member]
+    inputs: Inputs = model._inputs(frame)
+    names = model.modality_names_
+    raw = {name for name, encoder in model.features_.encoders.items() if encoder.raw}
+    found: dict[tuple[str, str], list[Tensor]] = {}
+    for part in _batches(inputs):
+        for key, x in _one_batch(branches, part, names, raw).items():
+            found.setdefault(key, []).append(x.float())
+    present = {name: there.numpy().astype(bool) for name, there in inputs.present.items()}
+    present[ALL] = np.asarray(np.stack(list(present.values())).any(axis=0))
+    ordered = sorted(found, key=lambda key: ([*names, ALL].index(key[0]), PLACES.index(key[1])))
+    return [
+        Embedding(m, place, torch.cat(found[m, place]).numpy() * present[m][:, None], present[m])
+        for m, place in ordered
+    ]
+
+
+def _batches(inputs: Inputs) -> Iterator[Inputs]:
+    for start in range(0, len(inputs), _ROWS):
+        yield inputs.take(torch.arange(start, min(start + _ROWS, len(inputs))))
+
+
+@torch.inference_mode()
+def _one_batch(
+    branches: Branches, inputs: Inputs, names: tuple[str, ...], raw: set[str]
+) -> dict[tuple[str, str], Tensor]:
+    branches.eval()
+    tokens = branches.encode(inputs)
+    found = {(name, "encoder"): _vector(tokens[name], name in raw) for name in names}
+    if "joint" not in branches.networks:
+        return found
+    network = branches.networks["joint"]
+    if isinstance(network, FusionNetwork):
+        alone = network.alone(tokens)
+        if any(len(own) for own in network.own.values()):  # type: ignore[arg-type]  # Sequential has a length
+            found |= {(name, "own"): alone[name].pooled() for name in names}
+        if len(names) > 1:
+            found[ALL, "fused"] = network.fusion(alone)
+    if isinstance(network.head, nn.Identity):  # decisions are joined: there is nothing after that
+        return found
+    with _without_head(network):
+        found[ALL, "joint"] = network(tokens)
+        for name in names if len(names) > 1 else ():
+            found[name, "joint"] = network(_only(tokens, name))
+    return found
+
+
+def _vector(tokens: Tokens, raw: bool) -> Tensor:
+    """(B, D): the mean token; of raw cells all of them, in their places."""
+    rows, count, width = tokens.x.shape
+    if raw and count * width <= _FLAT:
+        return tokens.x.masked_fill(~tokens.mask.unsqueeze(-1), 0.0).reshape(rows, count * width)
+    return tokens.pooled()
+
+
+def _only(tokens: Mapping[str, Tokens], kept: str) -> dict[str, Tokens]:
+    nothing = torch.ones(len(tokens[kept]), dtype=torch.bool, device=tokens[kept].x.device)
+    return {name: t if name == kept else t.absent_where(nothing) for name, t in tokens.items()}
+
+
+class _Through(nn.Module):
+    """In the place of the last linear layer: lets what enters it out; networks ask its weight for the device."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.weight, self.out_features = head.weight, head.in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@contextmanager
+def _without_head(network: Any) -> Iterator[None]:
+    head = network.head
+    network.head = _Through(head)
+    try:
+        yield
+    finally:
+        network.head = head

@@ -1,0 +1,166 @@
+"""One encoder of a table, trained alone and saved: ``plait pretrain``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import ConfigError, nearest
+from plait.base.folders import check_folder
+from plait.base.inputs import Inputs
+from plait.base.precision import seeded
+from plait.base.progress import step
+from plait.base.version import versions
+from plait.data import schema
+from plait.data.modality import Modality, Schema
+from plait.data.targets import Labels, target_values, with_target
+from plait.estimators import fitting, preparing, regime
+from plait.estimators.estimators import FusionEstimator
+from plait.estimators.listeners import listeners, watching
+from plait.estimators.prepared import GivenRows, Prepared
+from plait.estimators.settings import check_settings
+from plait.training import history
+from plait.training.crossfit import folds_of
+from plait.training.encoders.pretrained import Pretrained
+from plait.training.model_parts import plain
+from plait.training.pretraining.folder import Saved, write
+from plait.workflow.fit import group_column, make_model, split_rows
+
+
+def pretrain(
+    frame: pd.DataFrame,
+    found: Schema,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    modality: str | None = None,
+    out: str | Path | None = None,
+    test_fraction: float = 0.15,
+    split_column: str | None = None,
+    group: str | None = None,
+) -> Saved:
+    """Train the encoder of one modality alone on a table's target, and save it.
+
+    The rows that ``plait fit`` would hold out with the same seed and options are left out here too, so that a model which takes
+    the encoder back is judged on rows that neither has seen. A fifth of the others chooses the checkpoint.
+
+    Args:
+        frame: the table, target included.
+        found: its schema, with a target.
+        settings: fields of the estimator (``encoders``, ``pretrain``, ``random_state``, ``store``, ...).
+        modality: which one; None where there is only one.
+        out: folder to write; None writes nothing.
+        test_fraction: share of rows left out; 0: none.
+        split_column: a column that says ``train`` or ``test`` instead.
+        group: a column whose equal values stay on one side.
+
+    Raises:
+        PlaitError: the table, the modality or a setting cannot be used; the message says what to do.
+    """
+    settings = dict(settings or {})
+    if found.target is None:
+        raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
+    one = _only(found, modality)
+    model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {one.modalities[0].name: "pretrain"}})
+    check_settings(model)
+    if out is not None:
+        check_folder(out)
+    frame = with_target(frame, found.target)
+    schema.validate(one, frame)
+    if test_fraction or split_column is not None:
+        seed = int(settings.get("random_state") or 0)
+        kept, left = split_rows(frame, found, test_fraction, split_column, group, seed)
+        target = target_values(frame[found.target], found.task)
+        held_out = frame.iloc[left], _part(target, left)
+        target, frame = _part(target, kept), frame.iloc[kept]
+    else:
+        target, held_out = target_values(frame[found.target], found.task), None
+    groups = None if group is None else group_column(frame, group).to_numpy()
+    with seeded(0):  # networks are made in several places; what they draw is never the user's
+        saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
+    if out is not None:
+        write(saved, out, epochs)
+    return saved
+
+
+def _part(target: Any, rows: np.ndarray) -> Any:
+    return target.take(rows) if isinstance(target, Labels) else target[rows]
+
+
+def _only(found: Schema, told: str | None) -> Schema:
+    names = [m.name for m in found.modalities]
+    if told is None and len(names) != 1:
+        raise ConfigError(f"--modality: say which one to pretrain; the table has {', '.join(names)}")
+    chosen = [m for m in found.modalities if told is None or m.name == told]
+    if not chosen:
+        raise ConfigError(f"--modality {told}: the table has no such modality: {nearest(str(told), names)}")
+    return dataclasses.replace(found, modalities=tuple(dataclasses.replace(m, train="pretrain") for m in chosen))
+
+
+def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
+    """The fields that say something of this modality alone; those of fusion are for others."""
+    told = dict(settings)
+    for field in ("align", "thaw", "encoder_learning_rate", "modality_dropout"):
+        told.pop(field, None)
+    if isinstance(told.get("encoders"), Mapping):
+        told["encoders"] = {k: v for k, v in told["encoders"].items() if k in (modality.name, modality.kind)}
+    return told
+
+
+def _trained(
+    model: FusionEstimator,
+    frame: pd.DataFrame,
+    target: Any,
+    groups: np.ndarray | None,
+    one: Schema,
+    held_out: tuple[pd.DataFrame, Any] | None,
+) -> tuple[Saved, list[dict[str, Any]]]:
+    """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
+    table = model._frame(frame, target, reset=True)
+    settings, codes = model.settings(), model._target(target)
+    given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
+    ready = preparing.prepare(settings, given)
+    seed, modality = preparing.seed_of(settings.random_state), ready.schema.modalities[0]
+    together = None if groups is None else preparing.groups_of(groups, ready.went)
+    fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
+    training = regime.paced(settings, ready, fitting.training_of(settings, [modality.name], 0.0))
+    weight = ready.weight / ready.weight.mean()
+    stage = regime.stage(settings, ready, weight, training, seed)
+    test = None if held_out is None else (_inputs(model, ready, held_out[0]), held_out[1])
+    score, tell = listeners(settings, ready, weight, test)
+    stage.watching = watching(ready, score, tell)
+    encoder = ready.features.encoders[modality.name]
+    step(f"pretrain {modality.name}", model.progress)
+    found = stage.trained(modality.name, 0, fold, valid, encoder.module())
+    if tell is not None:
+        tell.close()
+    record = {
+        "seed": seed,
+        "rows": len(fold),
+        "held_out_rows": len(valid),
+        "data_hash": ready.digest,
+        "seconds": found.seconds,
+        "epochs": len(found.history),
+        "trained_weights": found.trained_weights,
+        "valid_loss": min((r["valid_loss"] for r in found.history if "valid_loss" in r), default=None),
+        "from_store": found.stored,
+        "peak_mb": stage.peak_mb,
+        "settings": dataclasses.asdict(stage.told[modality.name]),
+        "versions": versions(),
+    }
+    facts = {
+        "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
+        "columns": list(modality.columns),
+        "record": record,
+        "history": history.slim(stage.history),
+    }
+    inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
+    return Saved(inner, modality.kind, found.weights, plain(facts)), stage.history
+
+
+def _inputs(model: FusionEstimator, ready: Prepared, frame: pd.DataFrame) -> Inputs:
+    return preparing.scaled(model.settings(), frame, ready.schema, ready.features, ready.scalers, ready.enhancers)
