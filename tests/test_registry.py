@@ -28,7 +28,7 @@ import numpy as np
 from torch import nn
 
 from plait import Condition, Encoder, Fusion
-from plait.tokens import Tokens
+from plait.base.tokens import Tokens
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from plait.base.errors import ConfigError
 #: Every kind of modality.
 KINDS = ("text", "image", "audio", "video", "code", "tabular", "vector")
 
-#: What encoders are given, by kind: text and code ``str``; image, audio and video ``plait.media.Blob`` or an array that is
+#: What encoders are given, by kind: text and code ``str``; image, audio and video ``plait.data.media.Blob`` or an array that is
 #: already decoded; vector an array (D,) or (T, D); tabular the rows themselves as a DataFrame.
 Cells = Sequence[Any]
 

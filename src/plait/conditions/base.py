@@ -143,7 +143,7 @@ class Condition(ABC):
     def apply(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> pd.DataFrame:
         """A new table in which the cells of ``targets`` are changed; ``frame`` stays as it is.
 
-        Media cells become ``plait.media.Changed``: nothing is decoded here.
+        Media cells become ``plait.data.media.Changed``: nothing is decoded here.
 
         Args:
             frame: the rows.

@@ -237,7 +237,7 @@ def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
     """The ``plait fit`` line for a table with these settings.
 
     Example:
-        >>> from plait.schema import Modality
+        >>> from plait.data.schema import Modality
         >>> told = Schema((Modality("text", "text", ("a",)),), target="y")
         >>> fit_command("cards.csv", told, {"depth": "late", "encoders": {"text": "hashed_ngrams"}})
         'plait fit cards.csv --target y --encoder text=hashed_ngrams --set depth=late'

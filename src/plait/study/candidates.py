@@ -46,7 +46,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
     ``settings`` hold for all designs: an encoder that they name is not tried against a lighter one.
 
     Example:
-        >>> from plait.schema import Modality
+        >>> from plait.data.schema import Modality
         >>> [c.name for c in candidates(Schema((Modality("text", "text", ("a",)),)))][:3]
         ['default', 'joint network only', 'linear map only']
     """

@@ -2,7 +2,7 @@
 
 A step on 64 rows costs a CPU more in calls than in arithmetic, so five members cost five times the calls. Stacked they
 cost them once: on Pokemon (five members of five networks) training takes a third of the processor's time. It is the training of
-``plait.train`` otherwise: a batch of each member's own rows, its own norm of gradients, its own best epoch per branch.
+``plait.training.loop`` otherwise: a batch of each member's own rows, its own norm of gradients, its own best epoch per branch.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def _mean_of(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
-    """One record per member, in the words of ``plait.train``."""
+    """One record per member, in the words of ``plait.training.loop``."""
     found = []
     for member in range(members):
         one: dict[str, Any] = {"member": member, "epoch": record["epoch"]}

@@ -70,7 +70,7 @@ def tunings(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Tuning]
         ConfigError: an unknown modality or option, or a value that is none.
 
     Example:
-        >>> from plait.schema import Modality
+        >>> from plait.data.schema import Modality
         >>> schema = Schema((Modality("story", "text", ("words",), train="tuned"),))
         >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
         2

@@ -1,0 +1,78 @@
+"""The house: no circles, nothing private across packages, variants apart, only two files at the root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grimp
+import pytest
+
+import plait
+from plait.base import registry
+
+#: Lazy imports and imports for types count as well.
+GRAPH = grimp.build_graph("plait", exclude_type_checking_imports=False, cache_dir=None)
+IMPORTS = {module: GRAPH.find_modules_directly_imported_by(module) for module in GRAPH.modules}
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """Sets of modules that reach each other (Tarjan's strongly connected components of more than one module)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_: list[str] = []
+    result: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        open_.append(module)
+        for other in imports[module]:
+            if other not in number:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in open_:
+                low[module] = min(low[module], number[other])
+        if low[module] == number[module]:
+            start = open_.index(module)
+            result.append(set(open_[start:]))
+            del open_[start:]
+
+    for module in imports:
+        if module not in number:
+            visit(module)
+    return [circle for circle in result if len(circle) > 1]
+
+
+def test_circles_are_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [{"a", "b", "c"}]
+
+
+def test_there_is_no_circle() -> None:
+    assert len(IMPORTS) > 100
+    assert circles(IMPORTS) == []
+
+
+def test_nothing_imports_the_public_face() -> None:
+    assert [module for module, found in IMPORTS.items() if "plait" in found and module != "plait.__main__"] == []
+
+
+def test_no_private_module_is_imported_from_another_package() -> None:
+    wrong = []
+    for module, found in IMPORTS.items():
+        for other in found:
+            parts = other.split(".")
+            private = next((i for i, part in enumerate(parts) if part.startswith("_")), None)
+            if private is not None and not f"{module}.".startswith(".".join(parts[:private]) + "."):
+                wrong.append((module, other))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("family", registry.FAMILIES)
+def test_variants_do_not_import_each_other(family: str) -> None:
+    modules = {registry.find(family, name).__module__ for name in registry.names(family)}
+    assert modules
+    assert [(m, other) for m in modules if m in IMPORTS for other in IMPORTS[m] & modules] == []
+
+
+def test_only_two_files_stand_at_the_root() -> None:
+    root = Path(plait.__file__).parent
+    assert {p.name for p in root.iterdir() if p.suffix == ".py"} == {"__init__.py", "__main__.py"}

@@ -1,0 +1,79 @@
+"""Figures of the code's layout: ``python tools/layout.py [SRC]``.
+
+Files, lines, the lines of the median file, the longest 5 % of functions, functions with more than eight parameters outside the
+command line, and the largest set of files that import each other (imports for types and late imports count).
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PARAMETERS = 8
+
+
+def modules(source: Path) -> dict[str, Path]:
+    """Dotted name of every module below a folder."""
+    found = {}
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(tree: ast.Module, known: dict[str, Path]) -> set[str]:
+    """Modules of the same tree that one names, wherever the import stands."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in known}
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in known else str(node.module) for name in names}
+    return found
+
+
+def largest_circle(graph: dict[str, set[str]]) -> int:
+    """Size of the largest set of modules that all reach each other; 1 where there is no circle."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen, open_ = {start}, [start]
+        while open_:
+            for other in graph[open_.pop()] - seen:
+                seen.add(other)
+                open_.append(other)
+        reach[start] = seen
+    return max(sum(a in reach[b] for b in reach[a]) for a in graph)
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """Lines and parameters of every function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            count = len([name for name in names if name not in ("self", "cls")])
+            yield (node.end_lineno or node.lineno) - node.lineno + 1, count
+
+
+def main(source: Path) -> None:
+    """Print the figures of the package below a folder."""
+    known = modules(source)
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in known.items()}
+    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in known.values()]
+    every = [(name, *each) for name, tree in trees.items() for each in functions(tree)]
+    lines = sorted(each[1] for each in every)
+    many = [each for each in every if each[2] > PARAMETERS and ".cli" not in each[0]]
+    graph = {name: imports(tree, known) - {name} for name, tree in trees.items()}
+    print(f"files {len(known):,}")
+    print(f"lines {sum(lengths):,}")
+    print(f"median file {statistics.median(lengths):.0f} lines")
+    print(f"functions {len(lines):,}, 95 % of them up to {lines[int(0.95 * len(lines))]} lines")
+    print(f"functions with more than {PARAMETERS} parameters outside the command line {len(many)}")
+    print(f"largest circle {largest_circle(graph)} files")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "src"))
