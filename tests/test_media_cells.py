@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import functools
 import io
 import os
 import stat
@@ -65,10 +66,16 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 PNGS = [saved(Image.fromarray(pixels)) for pixels in PICTURES]
 
 
-def wav(samples: np.ndarray) -> bytes:
+@functools.cache
+def _wav(samples: bytes) -> bytes:
     stream = io.BytesIO()
-    soundfile.write(stream, samples, 16_000, format="WAV", subtype="FLOAT")
+    soundfile.write(stream, np.frombuffer(samples, np.float32), 16_000, format="WAV", subtype="FLOAT")
     return stream.getvalue()
+
+
+def wav(samples: np.ndarray) -> bytes:
+    """A file; each is made once, for it holds the second in which it was written."""
+    return _wav(samples.astype(np.float32).tobytes())
 
 
 @pytest.fixture
