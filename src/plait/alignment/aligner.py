@@ -160,13 +160,13 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     @torch.inference_mode()
     def _vectors(self, name: str, batch: Batch, there: torch.Tensor) -> np.ndarray:
-        found = torch.zeros(len(there), self.network_.out_dim)
+        result = torch.zeros(len(there), self.network_.out_dim)
         rows = there.nonzero()[:, 0]
         piece = PIECE if self.stage_.frozen else 64
         for start in range(0, len(rows), piece):
             part = rows[start : start + piece]
-            found[part] = unit(self.network_(name, {k: t[part] for k, t in batch.items()})).float()
-        return found.numpy()
+            result[part] = unit(self.network_(name, {k: t[part] for k, t in batch.items()})).float()
+        return result.numpy()
 
     def features(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, np.ndarray]:
         """What the frozen encoders give, before any alignment: (n, D) each, zeros where a cell is absent."""
@@ -183,8 +183,8 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def similarity(self, a: Mapping[str, Cells] | pd.DataFrame, b: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """Cosine similarities (n, m) of the rows of ``a`` and of ``b``; zero where one is absent."""
-        found: np.ndarray = self.joined(a) @ self.joined(b).T
-        return found
+        result: np.ndarray = self.joined(a) @ self.joined(b).T
+        return result
 
     def index(
         self, cells: Mapping[str, Cells] | pd.DataFrame, labels: Sequence[Any] | None = None, *, how: str = "exact"
@@ -237,19 +237,19 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         temperature = self.network_.temperature
         heat = prompts.HEAT if temperature is None else float(temperature().detach())
         rows = torch.from_numpy(self.joined(cells))
-        found: np.ndarray = (rows @ classes.T / heat).softmax(1).numpy()
+        result: np.ndarray = (rows @ classes.T / heat).softmax(1).numpy()
         absent = ~rows.any(1).numpy()
-        found[absent] = np.nan
+        result[absent] = np.nan
         if absent.any():
-            told = "its cell is" if absent.sum() == 1 else "their cells are"
+            value = "its cell is" if absent.sum() == 1 else "their cells are"
             shown = ", ".join(str(row) for row in np.flatnonzero(absent)[:5])
             more = ", ..." if absent.sum() > 5 else ""
             warnings.warn(
-                f"{absent.sum():,} of {len(rows):,} rows get no name, for {told} absent or unreadable (row {shown}{more})",
+                f"{absent.sum():,} of {len(rows):,} rows get no name, for {value} absent or unreadable (row {shown}{more})",
                 PlaitWarning,
                 stacklevel=2,
             )
-        return found
+        return result
 
     def reader(self, by: str | None = None) -> Modality:
         """The text modality that reads names: the one told, or the only one."""
@@ -276,7 +276,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Raises:
             ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
         """
-        found = file.load(cls, folder)
-        if not isinstance(found, cls):
-            raise ModelError(f"{folder}: holds a {type(found).__name__}, not a {cls.__name__}")
-        return found
+        result = file.load(cls, folder)
+        if not isinstance(result, cls):
+            raise ModelError(f"{folder}: holds a {type(result).__name__}, not a {cls.__name__}")
+        return result

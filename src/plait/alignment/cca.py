@@ -64,7 +64,7 @@ class Cca(Solved):
         if int(rows.sum()) < 2:
             raise TableError(f"alignment cca: {int(rows.sum())} rows have all of {', '.join(names)}; two are needed")
         x = {name: pairs.x[name]["x"][rows].double() for name in names}
-        means = {name: found.mean(0) for name, found in x.items()}
+        means = {name: result.mean(0) for name, result in x.items()}
         most = MOST // len(names) if len(names) > 2 else None
         spectra = {name: _spectrum(x[name] - means[name], most) for name in names}
         turned = torch.cat([(x[name] - means[name]) @ spectra[name].directions for name in names], 1)
@@ -92,8 +92,8 @@ def _leading(white: Tensor, parts: Sequence[slice], count: int) -> tuple[Tensor,
     from scipy.linalg import eigh
 
     last = len(white) - 1
-    found = eigh(white.numpy(), subset_by_index=(max(0, last + 1 - count), last), check_finite=False)  # ascending
-    return torch.from_numpy(found[0].copy()).flip(0), torch.from_numpy(found[1].copy()).flip(1)
+    result = eigh(white.numpy(), subset_by_index=(max(0, last + 1 - count), last), check_finite=False)  # ascending
+    return torch.from_numpy(result[0].copy()).flip(0), torch.from_numpy(result[1].copy()).flip(1)
 
 
 class _Spectrum(NamedTuple):

@@ -24,7 +24,7 @@ Cells = pd.DataFrame | Sequence[Any] | str
 
 
 def schema_of(
-    told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
+    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
 ) -> Schema:
     """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
 
@@ -33,19 +33,19 @@ def schema_of(
     Raises:
         ConfigError: a modality whose encoder would have to be trained from scratch.
     """
-    if isinstance(told, Schema):
-        found = told
-    elif told is not None:
-        found = schema.from_dict({"modalities": told}, "modalities")
+    if isinstance(schema_given, Schema):
+        result = schema_given
+    elif schema_given is not None:
+        result = schema.from_dict({"modalities": schema_given}, "modalities")
     else:
-        found = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
-        if group in frame.columns and len(found.modalities) < 2:
-            found = schema.infer(frame, root=root)
-        schema.tell_unused(found, frame, (group,))
-    learning = [m.name for m in found.modalities if m.train != "frozen"]
+        result = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
+        if group in frame.columns and len(result.modalities) < 2:
+            result = schema.infer(frame, root=root)
+        schema.tell_unused(result, frame, (group,))
+    learning = [m.name for m in result.modalities if m.train != "frozen"]
     if learning:
         raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")
-    return found
+    return result
 
 
 def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def by_modality(schema: Schema, cells: Mapping[str, Cells] | pd.DataFrame) -> di
     for name in cells:
         if name not in known:
             raise ConfigError(f"the aligner has no modality '{name}': {nearest(str(name), known)}")
-    tables = {name: table_of(known[name], found) for name, found in cells.items()}
+    tables = {name: table_of(known[name], result) for name, result in cells.items()}
     lengths = {name: len(table) for name, table in tables.items()}
     if len(set(lengths.values())) > 1:
         raise TableError("modalities of different length: " + ", ".join(f"{n} {k}" for n, k in lengths.items()))

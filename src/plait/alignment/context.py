@@ -69,16 +69,19 @@ class ContextFusion(Shared):
 
 
 class _Contexts(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], told: ContextFusion) -> None:
-        super().__init__(dims, told.input_dropout)
-        self.width = told.width
-        self.slots = told.slots or (_ATTENTION_SLOTS if told.operation in ATTENDING else 1)
-        self.temperature = Temperature(told.temperature, learned=True)
+    def __init__(self, dims: Mapping[str, int], context_fusion: ContextFusion) -> None:
+        super().__init__(dims, context_fusion.input_dropout)
+        self.width = context_fusion.width
+        self.slots = context_fusion.slots or (_ATTENTION_SLOTS if context_fusion.operation in ATTENDING else 1)
+        self.temperature = Temperature(context_fusion.temperature, learned=True)
         self.projections = nn.ModuleDict(
-            {self.key[n]: head(d, told.width, self.slots * told.width) for n, d in self.dims.items()}
+            {
+                self.key[n]: head(d, context_fusion.width, self.slots * context_fusion.width)
+                for n, d in self.dims.items()
+            }
         )
-        self.contexts = Context(len(self.dims), told.width)
-        self.encoder = DeepFusionEncoder(told.operation, told.width, told.dropout)
+        self.contexts = Context(len(self.dims), context_fusion.width)
+        self.encoder = DeepFusionEncoder(context_fusion.operation, context_fusion.width, context_fusion.dropout)
 
     @property
     def out_dim(self) -> int:
@@ -153,8 +156,8 @@ class Dot(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T)."""
-        found: Tensor = (x @ context) * x.shape[-1] ** -0.5
-        return found
+        result: Tensor = (x @ context) * x.shape[-1] ** -0.5
+        return result
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T, D) and (D,) -> (B, 1, D)."""
@@ -186,8 +189,8 @@ class Additive(Dot):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T)."""
-        found: Tensor = self.score((self.query(context) + self.key(x)).tanh())
-        return found[..., 0]
+        result: Tensor = self.score((self.query(context) + self.key(x)).tanh())
+        return result[..., 0]
 
 
 #: What the option ``operation`` of the stage may say.

@@ -63,23 +63,23 @@ def parse(align: Mapping[str, Any] | None, schema: Schema) -> list[Enhancement]:
     names = [m.name for m in schema.modalities]
     learning = {m.name for m in schema.modalities if m.learns}
     config.check_fields(align, names, "align")
-    found = [_enhancement(modality, told, names, learning) for modality, told in align.items()]
-    for name in dropped(found):
+    result = [_enhancement(modality, value, names, learning) for modality, value in align.items()]
+    for name in dropped(result):
         if name in align:
             raise ConfigError(
                 f"align.{name}: '{name}' is dropped once it has been an anchor; it cannot be pulled itself"
             )
-    return found
+    return result
 
 
-def dropped(told: Sequence[Enhancement]) -> set[str]:
+def dropped(values: Sequence[Enhancement]) -> set[str]:
     """Modalities that the classifier does not see."""
-    return {name for enhancement in told for name in enhancement.drop}
+    return {name for enhancement in values for name in enhancement.drop}
 
 
-def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[str]) -> Enhancement:
+def _enhancement(modality: str, value: Any, names: Sequence[str], learning: set[str]) -> Enhancement:
     where = f"align.{modality}"
-    options = dict(told) if isinstance(told, Mapping) else {"anchors": told}
+    options = dict(value) if isinstance(value, Mapping) else {"anchors": value}
     anchors = options.get("anchors")
     anchors = [anchors] if isinstance(anchors, str) else anchors
     if not isinstance(anchors, list | tuple) or not anchors:
@@ -92,7 +92,7 @@ def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[s
     for name in (modality, *anchors):
         if name in learning:
             raise ConfigError(f"{where}: '{name}' has an encoder that learns; only frozen modalities are aligned")
-    stage = check_options(modality, told)
+    stage = check_options(modality, value)
     keep, joint, drop = options.get("keep", False), options.get("joint"), options.get("drop", False)
     drop = list(anchors) if drop is True else [] if drop is False else [drop] if isinstance(drop, str) else drop
     if not isinstance(drop, list | tuple) or not all(name in anchors for name in drop):
@@ -102,27 +102,27 @@ def _enhancement(modality: str, told: Any, names: Sequence[str], learning: set[s
     return Enhancement(modality, stage, keep, None if joint is None else float(joint), tuple(drop))
 
 
-def check_options(modality: str, told: Any) -> HardestNegatives:
+def check_options(modality: str, value: Any) -> HardestNegatives:
     """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked.
 
     Raises:
         ConfigError: an unknown option, or a value that is none.
     """
     where = f"align.{modality}"
-    options = dict(told) if isinstance(told, Mapping) else {"anchors": told}
+    options = dict(value) if isinstance(value, Mapping) else {"anchors": value}
     own = {name: options.pop(name) for name in ("keep", "joint", "drop") if name in options}
     checks.refuse(checks.problems(Enhancement, {k: v for k, v in own.items() if k != "drop"}), where)
     anchors = options.get("anchors")
     return config.build(HardestNegatives, {**options, "anchors": anchors if anchors is not None else ()}, where)
 
 
-def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:
+def fit(values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:
     """Train a projector for each modality; rows that lack it or an anchor are left out for that anchor.
 
     Of a joint one only the statistics of the features are learned here.
     """
-    found = {}
-    for enhancement in told:
+    result = {}
+    for enhancement in values:
         start = time.perf_counter()
         pairs = pairs_of(inputs, enhancement.names)
         network = untrained(enhancement, pairs.dims, seed)
@@ -130,7 +130,7 @@ def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool |
             pairs.check(enhancement.stage.pairs_of(enhancement.names))
             network.learn_inputs(pairs)
             anchors = list(enhancement.stage.anchors)
-            found[enhancement.modality] = Enhancer(
+            result[enhancement.modality] = Enhancer(
                 enhancement, network, {"anchors": anchors, "joint": enhancement.joint}
             )
             continue
@@ -143,8 +143,8 @@ def fit(told: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool |
             "valid_loss": min((r["valid_loss"] for r in history if "valid_loss" in r), default=None),
             "seconds": round(time.perf_counter() - start, 3),
         }
-        found[enhancement.modality] = Enhancer(enhancement, network, record)
-    return found
+        result[enhancement.modality] = Enhancer(enhancement, network, record)
+    return result
 
 
 def pairs_of(inputs: Inputs, names: Sequence[str]) -> Pairs:
@@ -167,13 +167,13 @@ def apply(enhancers: Mapping[str, Enhancer], inputs: Inputs, *, training: bool =
 
     A joint one is left to its learning encoder; in ``training`` that gets the anchors beside it.
     """
-    ready = inputs
+    prepared = inputs
     for name, enhancer in enhancers.items():
         if enhancer.told.joint is None:
-            ready = dataclasses.replace(ready, tokens={**ready.tokens, name: enhancer(inputs.tokens[name])})
+            prepared = dataclasses.replace(prepared, tokens={**prepared.tokens, name: enhancer(inputs.tokens[name])})
         else:
-            ready = to_prepared(enhancer.told, ready, pairs_of(inputs, enhancer.told.names) if training else None)
-    return ready
+            prepared = to_prepared(enhancer.told, prepared, pairs_of(inputs, enhancer.told.names) if training else None)
+    return prepared
 
 
 def without_dropped(
@@ -203,28 +203,28 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
     """JSON values and arrays to save."""
     words: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
-    for name, found in enhancers.items():
+    for name, result in enhancers.items():
         words[name] = {
-            "options": found.told.stage.options(),
-            "keep": found.told.keep,
-            "joint": found.told.joint,
-            "drop": list(found.told.drop),
-            "dims": found.network.dims,
-            "record": dict(found.record),
+            "options": result.told.stage.options(),
+            "keep": result.told.keep,
+            "joint": result.told.joint,
+            "drop": list(result.told.drop),
+            "dims": result.network.dims,
+            "record": dict(result.record),
         }
-        arrays |= {f"align.{name}.{k}": v.numpy() for k, v in found.network.state_dict().items()}
+        arrays |= {f"align.{name}.{k}": v.numpy() for k, v in result.network.state_dict().items()}
     return words, arrays
 
 
 def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Enhancer]:
     """From what ``to_state`` gave."""
-    found = {}
-    for name, told in words.items():
-        stage = config.build(HardestNegatives, told["options"], f"align.{name}")
-        enhancement = Enhancement(name, stage, told["keep"], told.get("joint"), tuple(told.get("drop", ())))
-        network = untrained(enhancement, told["dims"], 0)
+    result = {}
+    for name, value in words.items():
+        stage = config.build(HardestNegatives, value["options"], f"align.{name}")
+        enhancement = Enhancement(name, stage, value["keep"], value.get("joint"), tuple(value.get("drop", ())))
+        network = untrained(enhancement, value["dims"], 0)
         prefix = f"align.{name}."
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
         network.load_state_dict(state)
-        found[name] = Enhancer(enhancement, network.eval(), told["record"])
-    return found
+        result[name] = Enhancer(enhancement, network.eval(), value["record"])
+    return result

@@ -28,11 +28,11 @@ KIND = "ModalityAligner"
 def record(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
-    told = model.stage_.pairs_of(pairs.names)
+    value = model.stage_.pairs_of(pairs.names)
     return {
         "seed": model.random_state,
         "rows": given,
-        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in told},
+        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in value},
         "trained_weights": sum(p.numel() for p in model.network_.parameters() if p.requires_grad),
         "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
@@ -90,13 +90,13 @@ def load(cls: Any, folder: str | Path) -> Any:
 
 def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     """An aligner of the class given, from a manifest and arrays that were checked."""
-    found = schemas.from_dict(manifest["schema"], "model.json")
-    told = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
+    result = schemas.from_dict(manifest["schema"], "model.json")
+    options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
     settings = model_parts.loaded_settings(manifest["settings"])
-    model = cls(**settings, modalities=found, stage=told)
-    model.schema_ = found
-    model.stage_ = make_stage(told)
-    model.encoders_ = model_parts.restored_features(found, manifest["encoders"], arrays).encoders
+    model = cls(**settings, modalities=result, stage=options)
+    model.schema_ = result
+    model.stage_ = make_stage(options)
+    model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
     model.network_.load_state_dict(_tensors(arrays, "network."))
     model.network_.eval()
@@ -112,19 +112,19 @@ def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.T
 
 def _card(model: Any) -> str:
     """Markdown text of the folder's ``README.md``."""
-    told = model.record_
+    value = model.record_
     lines = [
         f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
-        f"A plait aligner (stage {model.stage_.name()}, {told['trained_weights']:,} trained weights, "
+        f"A plait aligner (stage {model.stage_.name()}, {value['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
-        f"Fitted on {told['rows']:,} rows ({_counted(told['pairs'])}), seed {told['seed']}.",
+        f"Fitted on {value['rows']:,} rows ({_counted(value['pairs'])}), seed {value['seed']}.",
         "",
         "| modality | kind | columns | encoder | licence |",
         "|---|---|---|---|---|",
     ]
     for m in model.schema_.modalities:
-        encoder = told["encoders"][m.name]
+        encoder = value["encoders"][m.name]
         columns = ", ".join(map(cell, m.columns))
         lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
     lines += [
@@ -136,7 +136,7 @@ def _card(model: Any) -> str:
         "## Versions",
         "",
     ]
-    return "\n".join([*lines, *(f"- {name} {version}" for name, version in told["versions"].items())]) + "\n"
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in value["versions"].items())]) + "\n"
 
 
 def _counted(pairs: Mapping[str, int]) -> str:

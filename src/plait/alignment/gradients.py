@@ -18,7 +18,7 @@ SIMILARITIES = 1 << 20
 
 
 def backward(
-    network: AlignmentNetwork, contrast: Contrast, told: Told, batch: Pairs, rows: int, seed: int | None = None
+    network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, rows: int, seed: int | None = None
 ) -> float:
     """Add the gradients of the batch's loss to the parameters; the loss.
 
@@ -29,12 +29,12 @@ def backward(
     Source: Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (gradient cache),
         arXiv 2101.06983; the blocks of the similarity matrix are ours.
     """
-    sides = sides_of(network, told)
+    sides = sides_of(network, spec)
     if len(batch) <= rows:
         network.draw_from(seed)
         vectors = {side: embed(network, side, batch) for side in sides}
         loss = torch.zeros(())
-        for couples, _ in couples_of(network, contrast, told, batch, vectors, heat(network)):
+        for couples, _ in couples_of(network, contrast, spec, batch, vectors, heat(network)):
             for term in contrast.blocks(couples, rows):
                 loss = loss + term
         if loss.requires_grad:
@@ -42,7 +42,7 @@ def backward(
         return float(loss.detach())
     with torch.no_grad():
         vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, seed))) for side in sides}
-    total, gradients = _in_blocks(network, contrast, told, batch, vectors, rows)
+    total, gradients = _in_blocks(network, contrast, spec, batch, vectors, rows)
     for side, gradient in gradients.items():
         starts = range(0, len(batch), rows)
         for start, piece in zip(starts, _pieces(network, side, batch, rows, seed), strict=True):
@@ -52,13 +52,13 @@ def backward(
 
 
 def _in_blocks(
-    network: AlignmentNetwork, contrast: Contrast, told: Told, batch: Pairs, vectors: Mapping[Side, Tensor], rows: int
+    network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, vectors: Mapping[Side, Tensor], rows: int
 ) -> tuple[float, dict[Side, Tensor]]:
     """The loss and its gradient with respect to every vector; that of the temperature is passed on."""
-    total, gradients = 0.0, {side: torch.zeros_like(found) for side, found in vectors.items()}
+    total, gradients = 0.0, {side: torch.zeros_like(result) for side, result in vectors.items()}
     temperature = heat(network)
     own = temperature.detach().clone().requires_grad_()
-    for couples, (first, second, chosen) in couples_of(network, contrast, told, batch, vectors, own):
+    for couples, (first, second, chosen) in couples_of(network, contrast, spec, batch, vectors, own):
         leaves = couples.a.requires_grad_(), couples.b.requires_grad_()
         for term in contrast.blocks(couples, _block(rows, len(couples))):
             total += float(term.detach())
@@ -71,12 +71,14 @@ def _in_blocks(
     return total, gradients
 
 
-def loss_of(network: AlignmentNetwork, contrast: Contrast, told: Told, batch: Pairs, rows: int) -> float:
+def loss_of(network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, rows: int) -> float:
     """The loss without gradients, nothing dropped."""
     with torch.no_grad():
-        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, None))) for side in sides_of(network, told)}
-        found = couples_of(network, contrast, told, batch, vectors, heat(network))
-        return sum(float(term) for couples, _ in found for term in contrast.blocks(couples, _block(rows, len(couples))))
+        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, None))) for side in sides_of(network, spec)}
+        result = couples_of(network, contrast, spec, batch, vectors, heat(network))
+        return sum(
+            float(term) for couples, _ in result for term in contrast.blocks(couples, _block(rows, len(couples)))
+        )
 
 
 def _block(rows: int, n: int) -> int:
@@ -84,9 +86,9 @@ def _block(rows: int, n: int) -> int:
     return min(rows, max(64, SIMILARITIES // max(1, n)))
 
 
-def sides_of(network: AlignmentNetwork, told: Told) -> list[Side]:
+def sides_of(network: AlignmentNetwork, spec: Told) -> list[Side]:
     """Every kind of vector that is needed, once."""
-    return list(dict.fromkeys(side for a, b in told for side in (network.side(a, b), network.side(b, a))))
+    return list(dict.fromkeys(side for a, b in spec for side in (network.side(a, b), network.side(b, a))))
 
 
 def embed(network: AlignmentNetwork, side: Side, batch: Pairs) -> Tensor:
@@ -97,14 +99,14 @@ def embed(network: AlignmentNetwork, side: Side, batch: Pairs) -> Tensor:
 def heat(network: AlignmentNetwork) -> Tensor:
     """The network's temperature."""
     assert network.temperature is not None, "a stage that learns by contrast has a temperature"
-    found: Tensor = network.temperature()
-    return found
+    result: Tensor = network.temperature()
+    return result
 
 
 def couples_of(
     network: AlignmentNetwork,
     contrast: Contrast,
-    told: Told,
+    spec: Told,
     batch: Pairs,
     vectors: Mapping[Side, Tensor],
     temperature: Tensor,
@@ -113,13 +115,13 @@ def couples_of(
 
     Rows without either modality are left out; so are pairs of modalities with fewer than two rows.
     """
-    usable = [(a, b, batch.both(a, b).nonzero()[:, 0]) for a, b in told]
+    usable = [(a, b, batch.both(a, b).nonzero()[:, 0]) for a, b in spec]
     usable = [(a, b, chosen) for a, b, chosen in usable if len(chosen) > 1]
     for a, b, chosen in usable:
         first, second = network.side(a, b), network.side(b, a)
         fixed = (_fixed(network, a, batch)[chosen], _fixed(network, b, batch)[chosen]) if contrast.needs_fixed else None
-        found = vectors[first][chosen], vectors[second][chosen]
-        couples = Couples(*found, temperature, batch.labels(a, b, chosen), fixed, 1 / len(usable))
+        result = vectors[first][chosen], vectors[second][chosen]
+        couples = Couples(*result, temperature, batch.labels(a, b, chosen), fixed, 1 / len(usable))
         yield couples, (first, second, chosen)
 
 

@@ -89,10 +89,10 @@ class HardestNegatives(Learned):
 
     def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
         """The same with one space for all: anchors of another width are projected."""
-        found = self.network(dims)
-        assert isinstance(found, _Enhancement)
-        found.project_anchors()
-        return found
+        result = self.network(dims)
+        assert isinstance(result, _Enhancement)
+        result.project_anchors()
+        return result
 
 
 class _Enhancement(FrozenNetwork):

@@ -62,18 +62,18 @@ class Index:
         """From what was saved, to the bit; exact where no package for a graph is installed, with a warning."""
         if how not in ("exact", "approximate") or vectors.ndim != 2 or len(labels) != len(vectors):
             raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
-        found = cls.__new__(cls)
+        result = cls.__new__(cls)
         if how == "approximate" and find_spec("hnswlib") is None and find_spec("faiss") is None:
             warnings.warn(
                 "the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly",
                 PlaitWarning,
                 stacklevel=2,
             )
-            found._put(vectors, list(labels), "exact")
-            found.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
+            result._put(vectors, list(labels), "exact")
+            result.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
         else:
-            found._put(vectors, list(labels), how)
-        return found
+            result._put(vectors, list(labels), how)
+        return result
 
     def __len__(self) -> int:
         """Vectors that can be found."""
@@ -108,8 +108,8 @@ class Index:
         return self._exact(queries, k)
 
     def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        found = [self._block(torch.from_numpy(queries[s : s + QUERIES]), k) for s in range(0, len(queries), QUERIES)]
-        return np.concatenate([s for s, _ in found]), np.concatenate([r for _, r in found])
+        result = [self._block(torch.from_numpy(queries[s : s + QUERIES]), k) for s in range(0, len(queries), QUERIES)]
+        return np.concatenate([s for s, _ in result]), np.concatenate([r for _, r in result])
 
     def _block(self, queries: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The best of every block of rows, kept while the next is looked at."""
@@ -161,6 +161,6 @@ def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of length one, and which are not zero."""
     from plait.alignment.network import unit
 
-    found = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
-    there: np.ndarray = np.any(found, axis=1)
-    return found, there
+    result = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
+    there: np.ndarray = np.any(result, axis=1)
+    return result, there

@@ -78,10 +78,10 @@ class JointProjector(nn.Module):
     Source: the losses of Wernlein et al., section 3.2; the paper trains them one after the other, the sum is ours.
     """
 
-    def __init__(self, told: Enhancement, network: FrozenNetwork) -> None:
+    def __init__(self, enhancement: Enhancement, network: FrozenNetwork) -> None:
         """Around a network with its statistics."""
         super().__init__()
-        self.told, self.network = told, network
+        self.told, self.network = enhancement, network
         self.own_loss: Tensor | None = None
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
@@ -99,20 +99,20 @@ class JointProjector(nn.Module):
             {n: batch[f"cell.{place}"] for place, n in enumerate(names)},
             batch["thing"],
         )
-        told, contrast = stage.pairs_of(names), stage.contrast()
-        vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, told)}
-        found = couples_of(self.network, contrast, told, pairs, vectors, heat(self.network))
-        terms = [term for couples, _ in found for term in contrast.blocks(couples, len(pairs))]
+        value, contrast = stage.pairs_of(names), stage.contrast()
+        vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, value)}
+        result = couples_of(self.network, contrast, value, pairs, vectors, heat(self.network))
+        terms = [term for couples, _ in result for term in contrast.blocks(couples, len(pairs))]
         return None if not terms or self.told.joint is None else torch.stack(terms).sum() * self.told.joint
 
 
-def to_prepared(told: Enhancement, inputs: Inputs, pairs: Pairs | None = None) -> Inputs:
+def to_prepared(enhancement: Enhancement, inputs: Inputs, pairs: Pairs | None = None) -> Inputs:
     """The inputs with a modality's tokens moved to where learning encoders find them; ``pairs`` for training."""
-    batch = {"x": inputs.tokens[told.modality].pooled().float()}
+    batch = {"x": inputs.tokens[enhancement.modality].pooled().float()}
     if pairs is not None:
-        for place, name in enumerate(told.names):
+        for place, name in enumerate(enhancement.names):
             batch |= {f"present.{place}": pairs.present[name], f"cell.{place}": pairs.cell[name]}
             batch |= {f"x.{place}": pairs.x[name]["x"]} if place else {}
         batch["thing"] = pairs.thing
-    tokens = {name: found for name, found in inputs.tokens.items() if name != told.modality}
-    return dataclasses.replace(inputs, tokens=tokens, prepared={**inputs.prepared, told.modality: batch})
+    tokens = {name: result for name, result in inputs.tokens.items() if name != enhancement.modality}
+    return dataclasses.replace(inputs, tokens=tokens, prepared={**inputs.prepared, enhancement.modality: batch})

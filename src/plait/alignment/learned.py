@@ -56,15 +56,15 @@ class Learned(Alignment):
         self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
     ) -> list[dict[str, Any]]:
         """Train in place; the state with the best validation loss stays."""
-        told = self.pairs_of(network.names)
-        pairs.check(told)
-        usable = torch.stack([pairs.both(a, b) for a, b in told]).any(0)
+        value = self.pairs_of(network.names)
+        pairs.check(value)
+        usable = torch.stack([pairs.both(a, b) for a, b in value]).any(0)
         pairs = pairs if bool(usable.all()) else pairs.take(usable)
         generator = torch.Generator().manual_seed(seed)
-        fold, valid = pairs.split(self.held_out, told, generator)
+        fold, valid = pairs.split(self.held_out, value, generator)
         network.learn_inputs(fold)
         network.train()
-        history = _train(self, network, told, fold, valid, generator, progress)
+        history = _train(self, network, value, fold, valid, generator, progress)
         network.draw_from(None)
         network.eval()
         return history
@@ -73,7 +73,7 @@ class Learned(Alignment):
 def _train(
     stage: Learned,
     network: AlignmentNetwork,
-    told: Told,
+    spec: Told,
     fold: Pairs,
     valid: Pairs | None,
     generator: torch.Generator,
@@ -87,7 +87,7 @@ def _train(
     history: list[dict[str, Any]] = []
     with track(stage.epochs, "aligning", "epochs", progress) as bar:
         for epoch in range(stage.epochs):
-            record = {"epoch": epoch, "train_loss": _epoch(stage, network, contrast, told, fold, optimiser, generator)}
+            record = {"epoch": epoch, "train_loss": _epoch(stage, network, contrast, spec, fold, optimiser, generator)}
             if not math.isfinite(record["train_loss"]):
                 raise PlaitError(f"alignment diverged in epoch {epoch}; lower learning_rate")
             bar.advance()
@@ -95,7 +95,7 @@ def _train(
             if valid is None:
                 continue
             network.eval()
-            record["valid_loss"] = loss = loss_of(network, contrast, told, valid, stage.rows_at_once)
+            record["valid_loss"] = loss = loss_of(network, contrast, spec, valid, stage.rows_at_once)
             network.train()
             optimiser.observe(loss)
             waited = 0 if loss < best - 1e-6 else waited + 1
@@ -112,7 +112,7 @@ def _epoch(
     stage: Learned,
     network: AlignmentNetwork,
     contrast: Contrast,
-    told: Told,
+    spec: Told,
     fold: Pairs,
     optimiser: PlateauAdamW,
     generator: torch.Generator,
@@ -122,7 +122,7 @@ def _epoch(
     for rows in _batches(len(fold), size, generator):
         optimiser.clear()
         seed = int(torch.randint(2**31, (), generator=generator))
-        losses.append(backward(network, contrast, told, fold.take(rows), stage.rows_at_once, seed))
+        losses.append(backward(network, contrast, spec, fold.take(rows), stage.rows_at_once, seed))
         optimiser.step()
         if network.temperature is not None:
             network.temperature.hold()

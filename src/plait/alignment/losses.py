@@ -199,8 +199,8 @@ def _parts(couples: Couples, rows: int) -> Iterator[slice]:
 def _alike(among: Couples, part: slice) -> Tensor:
     """Logits (c, N) of the targets of a block; other rows of the same thing have no share."""
     same = among.same(part)
-    found = (among.a[part] @ among.a.T + among.b[part] @ among.b.T) / (2 * among.temperature)
-    return found if same is None else found.masked_fill(same, -math.inf)
+    result = (among.a[part] @ among.a.T + among.b[part] @ among.b.T) / (2 * among.temperature)
+    return result if same is None else result.masked_fill(same, -math.inf)
 
 
 def _entropy(logits: Tensor, targets: Tensor, same: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from plait.base import config, registry
 from plait.base.errors import ConfigError
 
 
-def make_stage(told: str | Mapping[str, Any]) -> Alignment:
+def make_stage(spec: str | Mapping[str, Any]) -> Alignment:
     """The stage that a name, or ``{name: ..., option: ...}``, asks for.
 
     Raises:
@@ -20,7 +20,7 @@ def make_stage(told: str | Mapping[str, Any]) -> Alignment:
         >>> make_stage({"name": "cca", "components": 8}).components
         8
     """
-    options = {"name": told} if isinstance(told, str) else dict(told) if isinstance(told, Mapping) else {}
+    options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
     if "name" not in options:
         known = ", ".join(registry.names("alignment"))
         raise ConfigError(f"stage: name it, as in {{name: context, width: 128}}; known: {known}")

@@ -181,13 +181,13 @@ class FrozenNetwork(AlignmentNetwork):
 
     def inputs(self, name: str, batch: Batch) -> Tensor:
         """Features (B, D) of a frozen encoder as they enter, standardised."""
-        found: Tensor = self.standard[self.key[name]](batch["x"])
-        return found
+        result: Tensor = self.standard[self.key[name]](batch["x"])
+        return result
 
     def noisy(self, name: str, batch: Batch) -> Tensor:
         """The same, in training with some of them dropped."""
-        found: Tensor = self.noise(self.inputs(name, batch))
-        return found
+        result: Tensor = self.noise(self.inputs(name, batch))
+        return result
 
     def learn_inputs(self, pairs: Pairs) -> None:
         """Take the fixed statistics of the features from the training pairs, before training."""

@@ -78,7 +78,7 @@ class Pairs:
         return torch.stack([self.thing[rows], self.cell[a][rows], self.cell[b][rows]], 1)
 
     def split(
-        self, share: float, told: Sequence[tuple[str, str]], generator: torch.Generator
+        self, share: float, values: Sequence[tuple[str, str]], generator: torch.Generator
     ) -> tuple[Pairs, Pairs | None]:
         """Rows to learn from and rows to judge by: a thing is on one side only; None where there is too little to judge by."""
         things = torch.unique(self.thing)
@@ -87,17 +87,17 @@ class Pairs:
             return self, None
         held = torch.isin(self.thing, things[torch.randperm(len(things), generator=generator)[:count]])
         judged = self.take(held)
-        if not any(int(judged.both(a, b).sum()) > 1 for a, b in told):
+        if not any(int(judged.both(a, b).sum()) > 1 for a, b in values):
             return self, None
         return self.take(~held), judged
 
-    def check(self, told: Sequence[tuple[str, str]]) -> None:
+    def check(self, values: Sequence[tuple[str, str]]) -> None:
         """Refuse pairs from which nothing can be learned.
 
         Raises:
             TableError: fewer than two rows have both modalities, or all their cells are the same.
         """
-        for a, b in told:
+        for a, b in values:
             rows = self.both(a, b)
             count = int(rows.sum())
             if count < 2:
@@ -116,8 +116,8 @@ def numbered(*arrays: Tensor) -> Tensor:
     """(n,) integers, equal where the rows of all arrays (n, ...) are equal to the bit."""
     rows = [np.ascontiguousarray(array.numpy()).reshape(len(array), -1) for array in arrays]
     seen: dict[bytes, int] = {}
-    found = []
+    result = []
     for place in range(len(rows[0])):
         digest = hashlib.blake2b(b"".join(part[place].tobytes() for part in rows), digest_size=16).digest()
-        found.append(seen.setdefault(digest, len(seen)))
-    return torch.tensor(found, dtype=torch.int64)
+        result.append(seen.setdefault(digest, len(seen)))
+    return torch.tensor(result, dtype=torch.int64)

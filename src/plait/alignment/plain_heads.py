@@ -34,11 +34,13 @@ class PlainHeads(Shared):
 
 
 class _Heads(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], told: PlainHeads) -> None:
-        super().__init__(dims, told.input_dropout)
-        self.width = told.width
-        self.temperature = Temperature(told.temperature, learned=True)
-        self.heads = nn.ModuleDict({self.key[n]: head(d, told.width, told.width) for n, d in self.dims.items()})
+    def __init__(self, dims: Mapping[str, int], plain_heads: PlainHeads) -> None:
+        super().__init__(dims, plain_heads.input_dropout)
+        self.width = plain_heads.width
+        self.temperature = Temperature(plain_heads.temperature, learned=True)
+        self.heads = nn.ModuleDict(
+            {self.key[n]: head(d, plain_heads.width, plain_heads.width) for n, d in self.dims.items()}
+        )
 
     @property
     def out_dim(self) -> int:

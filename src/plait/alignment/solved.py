@@ -61,25 +61,25 @@ class Solved(Alignment):
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)
-        told = self.pairs_of(network.names)
-        pairs.check(told)
-        penalty, tried = self._penalty(network, pairs, told, seed)
+        value = self.pairs_of(network.names)
+        pairs.check(value)
+        penalty, tried = self._penalty(network, pairs, value, seed)
         next(self._solutions(network, pairs, (penalty,)))
         network.eval()
         return [{"penalty": penalty, "tried": tried}] if self.choices else []
 
     def _penalty(
-        self, network: LinearMaps, pairs: Pairs, told: list[tuple[str, str]], seed: int
+        self, network: LinearMaps, pairs: Pairs, values: list[tuple[str, str]], seed: int
     ) -> tuple[float, dict[str, float]]:
         """The one told, or the one whose solution on four fifths of the things finds most of the rest."""
         penalty: float | None = getattr(self, "penalty", None)
         if penalty is not None or not self.choices:
             return penalty or 0.0, {}
-        fold, held = pairs.split(0.2, told, torch.Generator().manual_seed(seed))
+        fold, held = pairs.split(0.2, values, torch.Generator().manual_seed(seed))
         if held is None:
             return self.choices[len(self.choices) // 2], {}
-        tried = {p: reciprocal_rank(network, held, told) for p in self._solutions(network, fold, self.choices)}
-        return max(tried, key=tried.__getitem__), {str(p): round(found, 4) for p, found in tried.items()}
+        tried = {p: reciprocal_rank(network, held, values) for p in self._solutions(network, fold, self.choices)}
+        return max(tried, key=tried.__getitem__), {str(p): round(result, 4) for p, result in tried.items()}
 
     @abstractmethod
     def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
@@ -126,8 +126,8 @@ class Towards(Solved):
             x = pairs.x[name]["x"][rows].double()
             maps[name] = x.mean(0), self._maps(x - x.mean(0), target[rows] - mean)
         for penalty in penalties:
-            for name, (own, found) in maps.items():
-                network.put(name, own, found(penalty))
+            for name, (own, result) in maps.items():
+                network.put(name, own, result(penalty))
             yield penalty
 
     @abstractmethod
@@ -140,15 +140,15 @@ _JUDGED = 2000
 
 
 @torch.no_grad()
-def reciprocal_rank(network: AlignmentNetwork, held: Pairs, told: Sequence[tuple[str, str]]) -> float:
+def reciprocal_rank(network: AlignmentNetwork, held: Pairs, values: Sequence[tuple[str, str]]) -> float:
     """Mean of 1 / rank of each row's own among the held-out rows, both ways; ties count against it."""
-    found = []
-    for a, b in told:
+    result = []
+    for a, b in values:
         rows = held.both(a, b).nonzero()[:_JUDGED, 0]
         first, second = (unit(network(n, {"x": held.x[n]["x"][rows]})) for n in (a, b))
         similar = first @ second.T
         same = Couples(first, second, torch.ones(()), held.labels(a, b, rows)).same(slice(0, len(rows)))
         similar = similar if same is None else similar.masked_fill(same, -math.inf)
         own = similar.diagonal()
-        found += [(1.0 / (similar >= own[:, None]).sum(1)).mean(), (1.0 / (similar >= own[None]).sum(0)).mean()]
-    return float(torch.stack(found).mean())
+        result += [(1.0 / (similar >= own[:, None]).sum(1)).mean(), (1.0 / (similar >= own[None]).sum(0)).mean()]
+    return float(torch.stack(result).mean())

@@ -101,13 +101,13 @@ def problems(owner: Any, values: Mapping[str, Any]) -> list[str]:
     return [f"{name} {text}" for name, text in said if text]
 
 
-def refuse(found: Iterable[str], where: str = "") -> None:
+def refuse(result: Iterable[str], where: str = "") -> None:
     """Raise one error of all problems, if there are any.
 
     Raises:
         ConfigError: there are.
     """
-    if text := "; ".join(found):
+    if text := "; ".join(result):
         raise ConfigError(f"{where}: {text}" if where else text)
 
 

@@ -26,13 +26,13 @@ def parse_yaml(text: str, where: str = "YAML") -> dict[str, Any]:
     return mapping_of(documents.read_yaml_value(text, where), where)
 
 
-def mapping_of(found: Any, where: str) -> dict[str, Any]:
+def mapping_of(result: Any, where: str) -> dict[str, Any]:
     """What a YAML text holds, which must be a mapping; nothing is an empty one."""
-    if found is None:
+    if result is None:
         return {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where}: expected a mapping of settings, found {type(found).__name__}")
-    return found
+    if not isinstance(result, dict):
+        raise ConfigError(f"{where}: expected a mapping of settings, found {type(result).__name__}")
+    return result
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

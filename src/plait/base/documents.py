@@ -144,8 +144,8 @@ def value_of(node: yaml.Node | None, where: str) -> Any:
 
 def write_yaml(value: Any, **options: Any) -> str:
     """YAML text of plain values, in the order given, that any version of YAML reads back as it was."""
-    told: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
-    return told
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
+    return text
 
 
 def read_json(data: bytes | str) -> Any:

@@ -152,8 +152,8 @@ class Encoder(ABC):
 
     def _digest_of(self, version: int) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        told = [self.name(), version, self.options(), self.weights_id()]
-        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        values = [self.name(), version, self.options(), self.weights_id()]
+        digest.update(json.dumps(values, sort_keys=True, default=str).encode())
         for key, value in sorted(self.state().items()):
             digest.update(key.encode())
             if isinstance(value, np.ndarray):

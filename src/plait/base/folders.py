@@ -202,8 +202,8 @@ def _pinned(target: Path) -> bool:
 def _ours(place: Path) -> set[str] | None:
     """Files that plait wrote into a folder, by their paths in it; None where it wrote nothing there."""
     try:
-        told = read_json((place / LIST).read_bytes())
-        names = told["files"] if isinstance(told, dict) else None
+        value = read_json((place / LIST).read_bytes())
+        names = value["files"] if isinstance(value, dict) else None
         if isinstance(names, list) and all(isinstance(name, str) and _is_inside(name) for name in names):
             return set(names)
     except (OSError, ValueError, KeyError):
@@ -380,15 +380,19 @@ def _claimed(left: Path) -> Iterator[bool]:
 
 def checksum(manifest: Mapping[str, Any]) -> str:
     """Hex digest of a manifest, its own checksum aside."""
-    told = {k: v for k, v in manifest.items() if k != "checksum"}
-    text = json.dumps(told, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    options = {k: v for k, v in manifest.items() if k != "checksum"}
+    text = json.dumps(options, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def is_manifest(path: Path) -> bool:
     """Whether a file is the manifest of a model that plait wrote, of whatever format."""
     try:
-        told = read_json(path.read_bytes())
-        return isinstance(told, dict) and isinstance(told.get("format"), int) and told.get("checksum") == checksum(told)
+        value = read_json(path.read_bytes())
+        return (
+            isinstance(value, dict)
+            and isinstance(value.get("format"), int)
+            and value.get("checksum") == checksum(value)
+        )
     except (OSError, ValueError):
         return False

@@ -46,9 +46,9 @@ class Fusion(nn.Module, ABC):
         self.level = level or self.levels[0]
         if self.level not in self.levels:
             others = [name for name in registry.names("fusion") if self.level in registry.find("fusion", name).levels]
-            told = "outputs of heads (depth 'decision')" if self.level == "decision" else "features"
+            value = "outputs of heads (depth 'decision')" if self.level == "decision" else "features"
             only = "features" if self.level == "decision" else "outputs of heads (depth 'decision')"
-            raise ConfigError(f"fusion '{self.name()}' joins {only}, not {told}; for those take {', '.join(others)}")
+            raise ConfigError(f"fusion '{self.name()}' joins {only}, not {value}; for those take {', '.join(others)}")
         self.names = sorted(dims)
         self.dims = {name: dims[name] for name in self.names}
         if self.equal_widths and len(set(self.dims.values())) > 1:
@@ -74,8 +74,8 @@ class Fusion(nn.Module, ABC):
     @classmethod
     def options(cls) -> list[str]:
         """Names of its options, beside the name in ``{name: ..., option: ...}``."""
-        told = inspect.signature(cls).parameters.values()
-        return [p.name for p in told if p.kind is p.KEYWORD_ONLY and p.name != "level"]
+        value = inspect.signature(cls).parameters.values()
+        return [p.name for p in value if p.kind is p.KEYWORD_ONLY and p.name != "level"]
 
     @classmethod
     def facts(cls) -> dict[str, str]:
@@ -100,7 +100,7 @@ def shares(scores: Tensor, present: Tensor) -> Tensor:
     return scores.masked_fill(absent, torch.finfo(scores.dtype).min).softmax(1).masked_fill(absent, 0.0)
 
 
-def resolve(told: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any], str]:
+def resolve(spec: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any], str]:
     """The operator, its options and the treatment of absence, from a name or ``{name: ..., absence: ..., option: ...}``.
 
     Example:
@@ -108,7 +108,7 @@ def resolve(told: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any]
         >>> operator.__name__, options, absence
         ('LowRank', {'rank': 2}, 'masked')
     """
-    options = {"name": told} if isinstance(told, str) else dict(told)
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
     if "name" not in options:
         raise ConfigError(
             f"fusion {options}: which operator? expected name: one of {', '.join(registry.names('fusion'))}"

@@ -38,12 +38,12 @@ class Limit:
         Raises:
             ConfigError: the environment variable is no positive whole number.
         """
-        told = os.environ.get(self.variable, "").strip()
-        if not told:
+        value = os.environ.get(self.variable, "").strip()
+        if not value:
             return self.default
-        if not told.isdecimal() or int(told) < 1:
-            raise ConfigError(f"{self.variable}: expected a whole number from 1, found {told!r:.40}")
-        return int(told)
+        if not value.isdecimal() or int(value) < 1:
+            raise ConfigError(f"{self.variable}: expected a whole number from 1, found {value!r:.40}")
+        return int(value)
 
     @property
     def said(self) -> str:

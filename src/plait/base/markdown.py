@@ -10,10 +10,10 @@ def plain(text: object) -> str:
         >>> plain("<b>a_b</b> & [c]")
         '&lt;b&gt;a\\_b&lt;/b&gt; &amp; \\[c\\]'
     """
-    told = " ".join(str(text).split()).replace("&", "&amp;")
+    value = " ".join(str(text).split()).replace("&", "&amp;")
     for sign in "\\`*_[]":
-        told = told.replace(sign, f"\\{sign}")
-    return told.replace("<", "&lt;").replace(">", "&gt;")
+        value = value.replace(sign, f"\\{sign}")
+    return value.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cell(text: object) -> str:

@@ -13,7 +13,7 @@ from plait.base.errors import ConfigError
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def device_of(told: str) -> torch.device:
+def device_of(text: str) -> torch.device:
     """Where to train: ``cpu``, ``cuda``, or ``auto``: a GPU that is there, else the CPU.
 
     Raises:
@@ -23,13 +23,13 @@ def device_of(told: str) -> torch.device:
         >>> device_of("cpu")
         device(type='cpu')
     """
-    if told not in DEVICES:
-        raise ConfigError(f"device {told!r}: expected one of {', '.join(DEVICES)}")
-    if told == "cuda" and not torch.cuda.is_available():
+    if text not in DEVICES:
+        raise ConfigError(f"device {text!r}: expected one of {', '.join(DEVICES)}")
+    if text == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device 'cuda': this torch sees no GPU; set device to auto or cpu, or install a torch built for CUDA"
         )
-    return torch.device("cuda" if told != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if text != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @cache

@@ -103,14 +103,14 @@ def find(family: str, name: str) -> type[Any]:
         return _loaded(family, name)
     base = _base(family)
     module = importlib.import_module(_own(family)[name])
-    found = [
+    result = [
         member
         for label, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, base) and member.__module__ == module.__name__ and not label.startswith("_")
     ]
-    if len(found) != 1:
-        raise ConfigError(f"{module.__file__}: expected one public {base.__name__}, found {len(found)}")
-    return found[0]
+    if len(result) != 1:
+        raise ConfigError(f"{module.__file__}: expected one public {base.__name__}, found {len(result)}")
+    return result[0]
 
 
 def name_of(variant: type[Any]) -> str:
@@ -121,7 +121,7 @@ def name_of(variant: type[Any]) -> str:
     if variant.__module__.startswith("plait."):
         return variant.__module__.rpartition(".")[2]
     value = f"{variant.__module__}:{variant.__qualname__}"
-    named = (name for family in FAMILIES for name, told in _entry_points(family).items() if told.value == value)
+    named = (name for family in FAMILIES for name, setting in _entry_points(family).items() if setting.value == value)
     return next(named, variant.__module__.rpartition(".")[2])
 
 
@@ -149,35 +149,37 @@ def _known(family: str) -> None:
 
 def _base(family: str) -> type[Any]:
     module, name = FAMILIES[family]
-    found: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
-    return found
+    result: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
+    return result
 
 
 @cache
 def _own(family: str) -> dict[str, str]:
     """Names of plait's own variants, each with its module."""
-    found = {}
+    result = {}
     for home in HOMES.get(family, (family,)):
         package = importlib.import_module(f"plait.{home}")
         shared = getattr(package, "SHARED", ())
         for module in pkgutil.iter_modules(package.__path__):
             if not module.ispkg and module.name not in shared and not module.name.startswith("_"):
-                found[module.name] = f"plait.{home}.{module.name}"
-    return found
+                result[module.name] = f"plait.{home}.{module.name}"
+    return result
 
 
 @cache
 def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
     """What installed packages bring; plait's own names cannot be taken away from it."""
-    return {told.name: told for told in metadata.entry_points(group=f"plait.{family}") if told.name not in _own(family)}
+    return {
+        value.name: value for value in metadata.entry_points(group=f"plait.{family}") if value.name not in _own(family)
+    }
 
 
 def _loaded(family: str, name: str) -> type[Any]:
-    told = _entry_points(family)[name]
+    value = _entry_points(family)[name]
     try:
-        variant = told.load()
+        variant = value.load()
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{family} '{name}' of entry point {told.value} cannot be imported ({error})") from error
+        raise ConfigError(f"{family} '{name}' of entry point {value.value} cannot be imported ({error})") from error
     registered: type[Any] = register(family, variant, name)
     return registered
 

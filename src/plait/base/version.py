@@ -13,10 +13,10 @@ def versions() -> dict[str, str]:
     """plait, Python, and the packages that decide the numbers."""
     import torch
 
-    found = {"plait": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    result = {"plait": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for package in ("torch", "numpy", "scikit-learn", "pandas", "transformers", "onnxruntime"):
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {**found, "threads": str(torch.get_num_threads()), "cores": str(os.cpu_count())}
+    return {**result, "threads": str(torch.get_num_threads()), "cores": str(os.cpu_count())}

@@ -57,8 +57,8 @@ class Branches(nn.Module):
             alone: Tokens = encoder(prepared)
             return alone
         with precision.autocast(self.device):
-            found = encoder(prepared)
-        return Tokens(found.x.float(), found.mask)
+            result = encoder(prepared)
+        return Tokens(result.x.float(), result.mask)
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +87,7 @@ class Branches(nn.Module):
             tokens = self.encode(moved(batch, self.device))
             for name in self.networks:
                 parts[name].append(self.branch(name, tokens).to(batch.device))
-        return {name: torch.cat(found) for name, found in parts.items()}
+        return {name: torch.cat(result) for name, result in parts.items()}
 
     def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:
         """(B,) bool: rows that a branch can say something about."""

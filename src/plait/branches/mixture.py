@@ -28,7 +28,7 @@ def patterns(names: Sequence[str], limit: int = 5) -> list[Pattern]:
         [('text', 'image'), ('text',), ('image',)]
     """
     sizes = range(len(names), 0, -1) if len(names) <= limit else (len(names), len(names) - 1, 1)
-    return [found for size in sizes for found in itertools.combinations(names, size)]
+    return [result for size in sizes for result in itertools.combinations(names, size)]
 
 
 class Saved(Protocol):
@@ -88,8 +88,8 @@ class Mixture:
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(branches))
-        self.weights[pattern] = {name: float(w) for name, w in zip(branches, found.x, strict=True)}
+        result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(branches))
+        self.weights[pattern] = {name: float(w) for name, w in zip(branches, result.x, strict=True)}
 
     def set_equal(self) -> None:
         """Equal weights for every pattern: what is left when there are no held-out rows."""
@@ -113,22 +113,22 @@ class Mixture:
         """Mixed raw outputs (n, out_dim); rows with nothing present get the prior."""
         there = torch.stack([present[name] for name in self.names], 1)  # (n, M)
         mixed = torch.tensor(self.prior, dtype=torch.float32).repeat(len(there), 1)
-        ready = {name: comparable(out, task) for name, out in outputs.items()}
+        prepared = {name: comparable(out, task) for name, out in outputs.items()}
         for pattern_mask in torch.unique(there, dim=0):
             pattern = tuple(name for name, on in zip(self.names, pattern_mask.tolist(), strict=True) if on)
             if not pattern:
                 continue
             rows = (there == pattern_mask).all(1)
             weights = self.weights_for(pattern)
-            mixed[rows] = torch.stack([w * ready[name][rows] for name, w in weights.items()]).sum(0)
+            mixed[rows] = torch.stack([w * prepared[name][rows] for name, w in weights.items()]).sum(0)
         return mixed
 
     def thresholds_at(self, present: np.ndarray, usual: np.ndarray) -> np.ndarray:
         """Each row's threshold for every label (n, C): that of what is present in it (n, M), or the usual one (C,)."""
-        found = np.tile(np.asarray(usual, dtype=np.float64), (len(present), 1))
+        result = np.tile(np.asarray(usual, dtype=np.float64), (len(present), 1))
         for pattern, threshold in self.thresholds.items():
-            found[(present == [name in pattern for name in self.names]).all(1)] = threshold
-        return found
+            result[(present == [name in pattern for name in self.names]).all(1)] = threshold
+        return result
 
     def state(self) -> dict[str, Any]:
         """JSON values."""

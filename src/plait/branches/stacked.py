@@ -57,7 +57,7 @@ class StackedBranch(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         """Take over the weights of each member's network."""
         super().__init__()
-        layers = [found for network in networks if (found := layers_of(network)) is not None]
+        layers = [result for network in networks if (result := layers_of(network)) is not None]
         depth = range(len(layers[0].linears))
         self.weights = nn.ParameterList([torch.stack([m.linears[i].weight.detach() for m in layers]) for i in depth])
         self.biases = nn.ParameterList([torch.stack([m.linears[i].bias.detach() for m in layers]) for i in depth])
@@ -105,12 +105,12 @@ class StackedBranch(nn.Module):
             return flat.view(h.shape)
         there = present.unsqueeze(1).to(h.dtype)  # (M, 1, B)
         count = there.sum(2)  # (M, 1)
-        found = (h * there).sum(2) / count.clamp_min(1)
-        centred = h - found.unsqueeze(2)
+        result = (h * there).sum(2) / count.clamp_min(1)
+        centred = h - result.unsqueeze(2)
         spread = (centred.square() * there).sum(2) / count.clamp_min(1)
         enough = count > 1
         with torch.no_grad():
-            mean.copy_(torch.where(enough, torch.lerp(mean, found, 0.1), mean))
+            mean.copy_(torch.where(enough, torch.lerp(mean, result, 0.1), mean))
             variance.copy_(
                 torch.where(enough, torch.lerp(variance, spread * count / (count - 1).clamp_min(1), 0.1), variance)
             )
@@ -174,8 +174,8 @@ class Best:
 
     def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
         """An epoch's held-out losses; without held-out rows the latest state that is a number is the best."""
-        found = torch.stack(list(losses.values())).cpu()
-        better = found < self.loss - 1e-6 if self.judged else found.isfinite() & self._whole()
+        result = torch.stack(list(losses.values())).cpu()
+        better = result < self.loss - 1e-6 if self.judged else result.isfinite() & self._whole()
         if self.states is None:
             self.states = [[a.clone() for a in part.arrays()] for part in self.parts]
         for part, kept, members in zip(self.parts, self.states, better, strict=True):
@@ -184,7 +184,7 @@ class Best:
                 for state, array in zip(kept, part.arrays(), strict=True):
                     there = chosen.to(state.device)
                     state[there] = array[there]
-        self.loss, self.epoch = torch.where(better, found, self.loss), torch.where(better, float(epoch), self.epoch)
+        self.loss, self.epoch = torch.where(better, result, self.loss), torch.where(better, float(epoch), self.epoch)
 
     def _whole(self) -> Tensor:
         """Bool (branches, M): all weights are numbers."""

@@ -44,16 +44,16 @@ def advise(
     from plait.study.advice import evidence_folder
 
     frame = read_table(table, encoding)
-    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
-    folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{found.target}"
+    folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
         claim_folder(folder, ["schema.yaml"])
-    model_files.write_file(folder / "schema.yaml", schemas.to_yaml(found).encode())
+    model_files.write_file(folder / "schema.yaml", schemas.to_yaml(result).encode())
     data = {"table": str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
     given = race(
         data,
-        found,
+        result,
         minutes=minutes,
         splits=splits,
         out=folder,

@@ -47,8 +47,8 @@ def _on_rows(command: Callable[..., None]) -> Callable[..., None]:
     given = {n: p.replace(annotation=_OPENED[n]) for n, p in inspect.signature(_opened).parameters.items()}
     own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]  # after the aligner and the table
 
-    def run(**told: Any) -> None:
-        command(*_opened(**{name: told.pop(name) for name in given}), **told)
+    def run(**value: Any) -> None:
+        command(*_opened(**{name: value.pop(name) for name in given}), **value)
 
     kept = [p.replace(kind=p.KEYWORD_ONLY) for p in [*given.values(), *own]]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -94,10 +94,10 @@ def align(
 
     check_folder(out)
     frame = read_table(table, encoding)
-    told = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
-    found, from_file = o.read_schema(told, schema, None, None, root, table)
-    if told is not frame and len(found.modalities) < 2:  # Flickr's own file: the pictures are what its captions share
-        found, from_file = o.read_schema(frame, schema, None, None, root, table)
+    value = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
+    result, from_file = o.read_schema(value, schema, None, None, root, table)
+    if value is not frame and len(result.modalities) < 2:  # Flickr's own file: the pictures are what its captions share
+        result, from_file = o.read_schema(frame, schema, None, None, root, table)
     settings = o.settings_of(
         from_file,
         encoder,
@@ -108,18 +108,18 @@ def align(
         store=store,
         strict=strict or None,
     )
-    settings = config.override({"modalities": found, "root": found.root, **settings}, set_ or ())
+    settings = config.override({"modalities": result, "root": result.root, **settings}, set_ or ())
     fitted = config.build(ModalityAligner, settings, "settings").fit(frame)
     fitted.save(out)
     show_json({"folder": str(out), "record": fitted.record_}) if json else _show_fitted(fitted, out, table)
 
 
 def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
-    told = fitted.record_
-    pairs = ", ".join(f"{count:,} pairs of {name}" for name, count in told["pairs"].items())
+    value = fitted.record_
+    pairs = ", ".join(f"{count:,} pairs of {name}" for name, count in value["pairs"].items())
     typer.echo(f"stage {fitted.stage_.name()}: {pairs}")
-    seconds = ", ".join(f"{name} {s:.1f} s" for name, s in told["seconds"].items())
-    typer.echo(f"{told['trained_weights']:,} trained weights, {told['epochs']} epochs; {seconds}")
+    seconds = ", ".join(f"{name} {s:.1f} s" for name, s in value["seconds"].items())
+    typer.echo(f"{value['trained_weights']:,} trained weights, {value['epochs']} epochs; {seconds}")
     typer.echo(f"aligner {out}")
     names = list(fitted.modality_names_)
     typer.echo("next")
@@ -146,9 +146,9 @@ def search(
 ) -> None:
     """Find the rows of a table that are most like a query of any modality."""
     columns = _shown(frame, show)
-    queries = [_query(told) for told in query]
-    asked = {name for name, _ in queries}
-    among = _among(fitted, frame, modality, avoid=asked)
+    queries = [_query(value) for value in query]
+    requested = {name for name, _ in queries}
+    among = _among(fitted, frame, modality, avoid=requested)
     fitted.index({among: frame}, how="approximate" if approximate else "exact")
     answers = []
     for name, cell in queries:
@@ -187,11 +187,11 @@ def classify(
     name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name
     among = _among(fitted, frame, modality, avoid={reader})
-    found = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)
-    absent = np.isnan(found).any(1)
-    best = np.where(absent, 0, np.nan_to_num(found).argmax(1))
+    result = fitted.classify({among: frame}, name, template or TEMPLATES, by=by)
+    absent = np.isnan(result).any(1)
+    best = np.where(absent, 0, np.nan_to_num(result).argmax(1))
     answer = pd.DataFrame({"prediction": [None if a else name[i] for i, a in zip(best, absent, strict=True)]})
-    answer = answer.assign(**{f"p({n})": found[:, i].round(6) for i, n in enumerate(name)})
+    answer = answer.assign(**{f"p({n})": result[:, i].round(6) for i, n in enumerate(name)})
     if out is None:
         typer.echo(answer.to_csv(index=False), nl=False)
         return
@@ -199,37 +199,37 @@ def classify(
     typer.echo(f"{len(answer):,} rows written to {out}", err=True)
 
 
-def _query(told: str) -> tuple[str, str]:
+def _query(text: str) -> tuple[str, str]:
     from plait.base.errors import ConfigError
 
-    name, sign, cell = told.partition("=")
+    name, sign, cell = text.partition("=")
     if not sign or not name or not cell:
-        raise ConfigError(f"--query '{told}': expected modality=cell, as in text='two dogs in the snow'")
+        raise ConfigError(f"--query '{text}': expected modality=cell, as in text='two dogs in the snow'")
     return name, cell
 
 
-def _among(fitted: ModalityAligner, frame: pd.DataFrame, told: str | None, avoid: set[str]) -> str:
+def _among(fitted: ModalityAligner, frame: pd.DataFrame, value: str | None, avoid: set[str]) -> str:
     """The modality of the table that is meant: the one told, or the only one that is there and not asked with."""
     from plait.base.errors import ConfigError, nearest
 
     names = fitted.modality_names_
-    if told is not None:
-        if told not in names:
-            raise ConfigError(f"--modality {told}: the aligner has no such modality; {nearest(told, names)}")
-        return told
+    if value is not None:
+        if value not in names:
+            raise ConfigError(f"--modality {value}: the aligner has no such modality; {nearest(value, names)}")
+        return value
     there = [m.name for m in fitted.schema_.modalities if set(m.columns) <= set(frame.columns) and m.name not in avoid]
     if len(there) != 1:
         raise ConfigError(f"--modality: say which one; the table has {', '.join(there) or 'none that could be meant'}")
     return there[0]
 
 
-def _shown(frame: pd.DataFrame, told: Sequence[str] | None) -> list[str]:
+def _shown(frame: pd.DataFrame, values: Sequence[str] | None) -> list[str]:
     from plait.base.errors import TableError, nearest
 
-    for column in told or ():
+    for column in values or ():
         if column not in frame.columns:
             raise TableError(f"--show {column}: no such column; {nearest(column, map(str, frame.columns))}")
-    return list(told or ())
+    return list(values or ())
 
 
 def _plain(value: Any) -> Any:

@@ -40,21 +40,21 @@ def curves(
     from plait.report import curves as drawing
 
     step("draw curves")
-    found = drawing.gather(runs, stage)
-    told = drawing.chosen(found, metric or ["loss"], part or ["validation"], pattern or [])
-    rows = drawing.summaries(found, told, reach)
+    result = drawing.gather(runs, stage)
+    value = drawing.chosen(result, metric or ["loss"], part or ["validation"], pattern or [])
+    rows = drawing.summaries(result, value, reach)
     if json:
-        show_json([_curve_of(drawing, found, row) for row in rows])
+        show_json([_curve_of(drawing, result, row) for row in rows])
         return
     caption = "Mean over seeds and members; the band reaches from the least to the greatest of them."
-    where = drawing.draw(drawing.panels(found, told, reach), out, caption)
+    where = drawing.draw(drawing.panels(result, value, reach), out, caption)
     show_table(rows)
     typer.echo(f"\ncurves  {where}")
 
 
-def _curve_of(drawing: Any, found: Any, row: dict[str, Any]) -> dict[str, Any]:
+def _curve_of(drawing: Any, result: Any, row: dict[str, Any]) -> dict[str, Any]:
     """A summary with its points."""
-    lines = drawing.curve(found, row["metric"], row["part"], row["pattern"] or "")
+    lines = drawing.curve(result, row["metric"], row["part"], row["pattern"] or "")
     one = lines[lines["label"] == row["label"]]
     points = one[["epoch", "mean", "min", "max", "count"]].to_dict(orient="records")
     return {**row, "epochs": points}

@@ -58,7 +58,7 @@ def fit(
     from plait.workflow.fit import fit_table
 
     frame = read_table(table, encoding)
-    found, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
         from_file,
@@ -78,11 +78,11 @@ def fit(
     )
     if train:
         settings["train"] = {**(settings.get("train") or {}), **o.assignments(train, "--train", "modality=regime")}
-    folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{found.target}"
+    folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{result.target}"
     settings = o.with_checkpoint(settings, folder)
     outcome = fit_table(
         frame,
-        found,
+        result,
         settings,
         out=folder,
         test_fraction=test_fraction,

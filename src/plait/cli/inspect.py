@@ -68,7 +68,7 @@ def inspect(
             each.store = store if store is not None else each.store
     folder = out or model.with_name(f"{model.resolve().name}-inspection")
     usual = [f.resolve().name for f in (model, other) if f is not None]
-    told = (
+    value = (
         list(name)
         if name
         else usual
@@ -77,12 +77,12 @@ def inspect(
     )
     frame = read_table(place, encoding)
     step("look into the models")
-    found = look(
+    result = look(
         models[0],
         frame,
         models[1] if len(models) > 1 else None,
         out=folder,
-        names=told,
+        names=value,
         test_fraction=test_fraction,
         split_column=split_column,
         group=group,
@@ -93,7 +93,7 @@ def inspect(
         command=shlex.join(["plait", *sys.argv[1:]]),
     )
     if json:
-        show_json({**found.to_dict(), "folder": str(folder)})
+        show_json({**result.to_dict(), "folder": str(folder)})
         return
     shown = [
         "run",
@@ -107,7 +107,7 @@ def inspect(
         "class_alignment",
         "uniformity",
     ]
-    show_table(found.measures.to_dict("records"), shown)  # type: ignore[arg-type]  # column names are text
+    show_table(result.measures.to_dict("records"), shown)  # type: ignore[arg-type]  # column names are text
     typer.echo("")
-    show_table(found.comparison.astype(object).where(found.comparison.notna(), None).to_dict("records"))  # type: ignore[arg-type]
+    show_table(result.comparison.astype(object).where(result.comparison.notna(), None).to_dict("records"))  # type: ignore[arg-type]
     typer.echo(f"\nfolder  {folder}\npage    {folder / 'report.html'}")

@@ -29,13 +29,13 @@ def schema(
     from plait.data.targets import with_target
 
     frame = read_table(table, encoding)
-    found = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
+    result = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
     if target is not None:
-        leaks.warn(leaks.leaks(with_target(frame, target), found))
+        leaks.warn(leaks.leaks(with_target(frame, target), result))
     if json:
-        show_json(schemas.to_dict(found))
+        show_json(schemas.to_dict(result))
         return
-    typer.echo(schemas.to_yaml(found), nl=False)
+    typer.echo(schemas.to_yaml(result), nl=False)
 
 
 @app.command()
@@ -69,18 +69,18 @@ def encode(
     if out is not None and (out.suffix.lower() != ".npz" or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .npz")
     frame = read_table(table, encoding)
-    found, _ = o.read_schema(frame, schema, target, None, root, table)
-    frozen = tuple(m for m in found.modalities if m.train == "frozen")
-    features = Featurizer(dataclasses.replace(found, modalities=frozen), o.assignments(encoder))
+    result, _ = o.read_schema(frame, schema, target, None, root, table)
+    frozen = tuple(m for m in result.modalities if m.train == "frozen")
+    features = Featurizer(dataclasses.replace(result, modalities=frozen), o.assignments(encoder))
     progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
-    features.fit(frame, found.root)
+    features.fit(frame, result.root)
     opened = None if store == NO_STORE else Store(store)
     try:
         if engine == "ray" and opened is not None:
             from plait.study.encode_ray import encode_ray
 
-            encode_ray(features, frame, found.root, opened, workers)
-        inputs = features.transform(frame, found.root, opened, strict=strict, progress=None)
+            encode_ray(features, frame, result.root, opened, workers)
+        inputs = features.transform(frame, result.root, opened, strict=strict, progress=None)
     finally:
         if opened is not None:
             opened.close()
@@ -128,8 +128,8 @@ def store_command(
 
     with Store(store) as opened:
         if prune is not None:
-            told = opened.prune(parse_size(prune))
-            typer.echo(str(told), err=True)
+            value = opened.prune(parse_size(prune))
+            typer.echo(str(value), err=True)
         records = opened.sizes()
         show_json({"path": str(opened.path), "encoders": records}) if json else _show_store(opened.path, records)
 

@@ -73,23 +73,23 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_defa
 
 def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Settings whose training is kept beside the model's folder, unless another place, or none, was told."""
-    told = settings.get("checkpoint")
+    value = settings.get("checkpoint")
     place = folder.absolute() if folder.name else folder.resolve()
     beside = str(place.with_name(f".{place.name}.checkpoint"))
-    return {**settings, "checkpoint": {None: beside, "none": None}.get(told, told)}
+    return {**settings, "checkpoint": {None: beside, "none": None}.get(value, value)}
 
 
 def assignments(
     pairs: Sequence[str] | None, option: str = "--encoder", expected: str = "modality=name"
 ) -> dict[str, str]:
     """``a=b`` pairs as a mapping."""
-    found = {}
+    result = {}
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign or not name or not value:
             raise ConfigError(f"{option} '{pair}': expected {expected}")
-        found[name] = value
-    return found
+        result[name] = value
+    return result
 
 
 def read_schema(
@@ -117,21 +117,21 @@ def read_schema(
     settings = config.read_yaml(schema_file).get("settings") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
-    found = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
-    target, root = target or found.target, root or found.root or str(table.parent)
-    task = task or (found.task if found.target else None)
+    result = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
+    target, root = target or result.target, root or result.root or str(table.parent)
+    task = task or (result.task if result.target else None)
     if task is None and target is not None:
         task = schema.infer(frame, target=target, root=root).task
-    return dataclasses.replace(found, target=target, root=root, task=task or found.task), settings
+    return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
 
 
 def settings_of(
-    from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **told: Any
+    from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **value: Any
 ) -> dict[str, Any]:
     """File, then flags, then ``--set``: the later ones win."""
     from plait.base import config
 
-    merged = {**from_file, **{k: v for k, v in told.items() if v is not None}}
+    merged = {**from_file, **{k: v for k, v in value.items() if v is not None}}
     named = assignments(encoders)
     if named:
         merged["encoders"] = {**(merged.get("encoders") or {}), **named}

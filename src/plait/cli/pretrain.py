@@ -52,18 +52,18 @@ def pretrain(
     from plait.workflow.pretrain import pretrain as train_and_save
 
     frame = read_table(table, encoding)
-    found, from_file = o.read_schema(frame, schema, target, task, root, table)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table)
     kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}
     settings = o.settings_of(from_file, None, None, random_state=random_state, strict=strict or None, **kept)
     if epochs is not None:
         settings["pretrain"] = {**(settings.get("pretrain") or {}), "epochs": epochs}
     if encoder is not None:
-        name = modality or (found.modalities[0].name if len(found.modalities) == 1 else "")
+        name = modality or (result.modalities[0].name if len(result.modalities) == 1 else "")
         settings["encoders"] = {**(settings.get("encoders") or {}), name: encoder.removeprefix(f"{name}=")}
     settings = config.override(settings, set_ or ())
     saved = train_and_save(
         frame,
-        found,
+        result,
         settings,
         modality=modality,
         out=out,

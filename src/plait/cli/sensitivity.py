@@ -81,17 +81,17 @@ def sensitivity(
     from plait.study.search.search import sensitivity as search
     from plait.workflow.fit import split_rows
 
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if table.suffix in (".yaml", ".yml"):
-        told = read_search(table)
-        data = told.pop("data")
+        options = read_search(table)
+        data = options.pop("data")
         given = rows_of(data, table.parent)
-        frame, found, official = given.frame, given.schema, given.official
-        told.setdefault("group", given.group)
-        from_file: dict[str, Any] = dict(told.pop("model", None) or {})
+        frame, result, official = given.frame, given.schema, given.official
+        options.setdefault("group", given.group)
+        from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
         frame, official = read_table(table, encoding), False
-        found, from_file = o.read_schema(frame, schema, target, task, root, table)
+        result, from_file = o.read_schema(frame, schema, target, task, root, table)
     flags = {
         "ranges": range_ or None,
         "regimes": regime or None,
@@ -103,18 +103,20 @@ def sensitivity(
         "seed": random_state,
         "group": group,
     }
-    told |= {k: v for k, v in flags.items() if v is not None}
-    if found.target is not None:
-        frame = with_target(frame, found.target)
-    check_rows(frame, found)
+    options |= {k: v for k, v in flags.items() if v is not None}
+    if result.target is not None:
+        frame = with_target(frame, result.target)
+    check_rows(frame, result)
     if not official:
-        kept, _ = split_rows(frame, found, test_fraction, split_column, told.get("group"), int(told.get("seed") or 0))
+        kept, _ = split_rows(
+            frame, result, test_fraction, split_column, options.get("group"), int(options.get("seed") or 0)
+        )
         frame = frame.iloc[kept]
-    folder = out or Path("runs") / f"sensitivity-{table.name.partition('.')[0]}-{found.target}"
+    folder = out or Path("runs") / f"sensitivity-{table.name.partition('.')[0]}-{result.target}"
     done = search(
         frame,
-        found,
-        **told,
+        result,
+        **options,
         settings=o.settings_of(from_file, encoder, set_),
         out=folder,
         store=store,

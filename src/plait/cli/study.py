@@ -41,15 +41,15 @@ def check(
 
     progress.step(f"check {Path(file).name}")
     study = Study.load(file)
-    found = study.check(data=data)
+    result = study.check(data=data)
     if json:
-        show_json({"file": study.where, "mistakes": [{"line": m.line, "text": m.text} for m in found]})
+        show_json({"file": study.where, "mistakes": [{"line": m.line, "text": m.text} for m in result]})
     else:
-        for mistake in found:
+        for mistake in result:
             typer.echo(f"{study.where}:{mistake.line or 1}: {mistake.text}")
-        if not found:
+        if not result:
             typer.echo(f"{study.where}: no mistakes")
-    if found:
+    if result:
         raise typer.Exit(2)
 
 
@@ -66,18 +66,18 @@ def plan(
     from plait.study import Study
 
     progress.step("try a few runs" if probes else f"read {Path(file).name}")
-    found = Study.load(file).plan(out, probes=probes, workers=workers)
+    result = Study.load(file).plan(out, probes=probes, workers=workers)
     if json:
-        show_json(found.to_dict())
+        show_json(result.to_dict())
         return
-    typer.echo(f"{found.name}: {found.runs} runs, {found.done} done, {found.failed} failed")
-    show_table([{"table": label, **parts} for label, parts in found.by.items()])
+    typer.echo(f"{result.name}: {result.runs} runs, {result.done} done, {result.failed} failed")
+    show_table([{"table": label, **parts} for label, parts in result.by.items()])
     typer.echo(
-        f"shared: {found.encodings} encodings of {found.cells:,} cells done once, rows prepared {found.groups} times"
+        f"shared: {result.encodings} encodings of {result.cells:,} cells done once, rows prepared {result.groups} times"
     )
-    if found.seconds is not None:
-        tried = f" (after {found.probed} probes)" if found.probed else ""
-        typer.echo(f"time left: about {duration(found.seconds)} with {found.workers} workers{tried}")
+    if result.seconds is not None:
+        tried = f" (after {result.probed} probes)" if result.probed else ""
+        typer.echo(f"time left: about {duration(result.seconds)} with {result.workers} workers{tried}")
 
 
 @study_app.command()
@@ -96,11 +96,11 @@ def run(
     progress.step(f"run {Path(file).name}")
     study = Study.load(file)
     command = shlex.join(["plait", *sys.argv[1:]])
-    found = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
-    _show(found, json)
+    result = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
+    _show(result, json)
     if not json:
-        typer.echo(f"\nfolder  {found.folder}\nnext")
-        show_command("study", "report", found.folder)
+        typer.echo(f"\nfolder  {result.folder}\nnext")
+        show_command("study", "report", result.folder)
 
 
 @study_app.command()
@@ -108,16 +108,16 @@ def status(folder: Folder, json: o.Json = False) -> None:
     """Say how far a study is."""
     from plait.study import Results
 
-    found = Results.open(folder)
-    told = found.status()
+    result = Results.open(folder)
+    value = result.status()
     if json:
-        show_json(told)
+        show_json(value)
         return
     typer.echo(
-        ", ".join(f"{told[key]} {key}" for key in ("done", "failed", "stopped", "waiting")) + f" of {told['runs']}"
+        ", ".join(f"{value[key]} {key}" for key in ("done", "failed", "stopped", "waiting")) + f" of {value['runs']}"
     )
-    if told["reasons"]:
-        show_table([{"runs": count, "reason": reason} for reason, count in told["reasons"].items()])
+    if value["reasons"]:
+        show_table([{"runs": count, "reason": reason} for reason, count in value["reasons"].items()])
 
 
 @study_app.command()
@@ -129,11 +129,11 @@ def results(
     """Print the mean of every variant, or with --csv every value."""
     from plait.study import Results
 
-    found = Results.open(folder)
+    result = Results.open(folder)
     if csv:
-        typer.echo(found.frame.to_csv(index=False), nl=False)
+        typer.echo(result.frame.to_csv(index=False), nl=False)
         return
-    _show(found, json)
+    _show(result, json)
 
 
 @study_app.command()
@@ -160,13 +160,13 @@ def list_command(json: o.Json = False) -> None:
     show_json(records) if json else show_table(records)
 
 
-def _show(found: Results, json: bool) -> None:
-    told = found.status()
-    rows = found.summary()
+def _show(study_results: Results, json: bool) -> None:
+    value = study_results.status()
+    rows = study_results.summary()
     if json:
-        show_json({**told, "folder": str(found.folder), "means": rows.to_dict("records")})
+        show_json({**value, "folder": str(study_results.folder), "means": rows.to_dict("records")})
         return
-    if found.spec.space is not None:
+    if study_results.spec.space is not None:
         from plait.study.space_results import shown
 
         for title, part in shown(rows):
@@ -174,6 +174,6 @@ def _show(found: Results, json: bool) -> None:
             show_table(part)
     else:
         show_table(cast(list[dict[str, Any]], rows.to_dict("records")))
-    typer.echo(f"\n{told['done']} of {told['runs']} runs done, {told['failed']} failed, {told['waiting']} waiting")
-    for reason, count in told["reasons"].items():
+    typer.echo(f"\n{value['done']} of {value['runs']} runs done, {value['failed']} failed, {value['waiting']} waiting")
+    for reason, count in value["reasons"].items():
         typer.echo(f"  failed {count} times: {reason}")

@@ -78,23 +78,23 @@ def predict(
     plan([label])
     step(label)
     with track(None, "predicted", "rows", fitted.progress) as bar:
-        found = 0
+        result = 0
 
         def pieces() -> Any:
-            nonlocal found
+            nonlocal result
             with whole_table():  # which refuses before the file is there
                 for chunk in read_chunks(table, rows, encoding):
                     piece = prediction_table(fitted, chunk, proba, keep or [])
-                    found += formulas(piece, quote_formulas)
+                    result += formulas(piece, quote_formulas)
                     yield piece
                     bar.advance(len(chunk))
 
         if out is not None:
             count = write_chunks(pieces(), out)
             typer.echo(f"{count:,} predictions written to {out}", err=True)
-            if found and not quote_formulas and out.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+            if result and not quote_formulas and out.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
                 note = "cells begin like a formula, which a spreadsheet runs; --quote-formulas puts a ' before them"
-                typer.echo(f"note: {found:,} {note}", err=True)
+                typer.echo(f"note: {result:,} {note}", err=True)
             return
         for number, piece in enumerate(pieces()):
             typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
@@ -170,19 +170,19 @@ def evaluate(
     from plait.evaluation.evaluate import evaluate as judge
     from plait.evaluation.evaluate import plain_values
 
-    asked = [parse(told, "--condition") for told in condition or ()]
+    requested = [parse(value, "--condition") for value in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)
     frame = _with_target(fitted, read_table(table, encoding))
-    plan(["judge", *(f"judge under {each.label}" for each in asked)])
+    plan(["judge", *(f"judge under {each.label}" for each in requested)])
     step("judge")
     with whole_table():
         judged = judge(fitted, frame, subsets=subsets)
-    changed = [_under(each, fitted, frame, judged) for each in asked]
+    changed = [_under(each, fitted, frame, judged) for each in requested]
     if json:
-        show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if asked else {}))
+        show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {}))
         return
     typer.echo(f"{judged.rows:,} rows\n")
-    show_table([{"metric": name, **_value(found)} for name, found in judged.metrics.items()])
+    show_table([{"metric": name, **_value(result)} for name, result in judged.metrics.items()])
     if judged.per_class:
         typer.echo("\nper class")
         show_table(judged.per_class)
@@ -220,29 +220,34 @@ def explain(
     with whole_table():
         frame = _with_target(fitted, read_table(table, encoding))
         step("explain")
-        found = shapley(fitted, frame)
+        result = shapley(fitted, frame)
     written = []
     if out is not None:
         from plait.report.explained import write_explanation
 
-        written = write_explanation(out, found)
+        written = write_explanation(out, result)
     if json:
-        show_json(found.to_dict())
+        show_json(result.to_dict())
     else:
-        _show_explanation(found)
+        _show_explanation(result)
     if written:
         typer.echo(f"written to {out}: " + ", ".join(path.name for path in written), err=True)
 
 
-def _show_explanation(found: Explanation) -> None:
+def _show_explanation(explanation: Explanation) -> None:
     """The modalities' worths, in which score, and what they prove."""
     from plait.report.sentences import worth
 
-    typer.echo(f"what each modality adds to {found.games[0]['label']} on {len(found.rows):,} rows (Shapley value)")
-    show_table(
-        [{"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]} for e in found.overall]
+    typer.echo(
+        f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
     )
-    show_text(worth(found))
+    show_table(
+        [
+            {"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]}
+            for e in explanation.overall
+        ]
+    )
+    show_text(worth(explanation))
 
 
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
@@ -250,9 +255,9 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
     from plait.evaluation.evaluate import evaluate as judge
 
     step(f"judge under {condition.label}")
-    found = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
-    difference = found["value"] - plain.score["value"]
-    return {"condition": condition.label, **condition.axes, **_value(found), "difference": difference}
+    result = judge(fitted, condition.apply(frame, fitted.schema_, fitted.root), subsets=False).score
+    difference = result["value"] - plain.score["value"]
+    return {"condition": condition.label, **condition.axes, **_value(result), "difference": difference}
 
 
 def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
@@ -267,9 +272,9 @@ def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _subset(names: Sequence[str], most: int) -> str:
-    told = "+".join(names) or "(none)"
-    return f"everything: {told}" if len(names) == most > 1 else told
+    value = "+".join(names) or "(none)"
+    return f"everything: {value}" if len(names) == most > 1 else value
 
 
-def _value(found: Any) -> dict[str, Any]:
-    return {"value": found.get("value"), "low": found.get("low"), "high": found.get("high")}
+def _value(result: Any) -> dict[str, Any]:
+    return {"value": result.get("value"), "low": result.get("low"), "high": result.get("high")}

@@ -57,9 +57,9 @@ class Absent(Condition):
 
     def __post_init__(self) -> None:
         """Refuse rates and shares outside of 0..1, and more than one way of telling."""
-        told = [o for o in ("modality", "rates", "patterns") if getattr(self, o)]
-        if len(told) > 1:
-            raise ConfigError(f"condition absent: {' and '.join(told)} are given; keep one")
+        values = [o for o in ("modality", "rates", "patterns") if getattr(self, o)]
+        if len(values) > 1:
+            raise ConfigError(f"condition absent: {' and '.join(values)} are given; keep one")
         super().__post_init__()
         for option in ("rates", "patterns"):
             table = getattr(self, option)
@@ -71,24 +71,24 @@ class Absent(Condition):
     def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
         """As every condition, and ``{image: 0.5}`` is short for ``{rates: {image: 0.5}}``."""
         rates = {name: value for name, value in options.items() if name not in _OPTIONS}
-        told = {name: value for name, value in options.items() if name in _OPTIONS}
+        mapping = {name: value for name, value in options.items() if name in _OPTIONS}
         if rates:
-            told["rates"] = {**(told.get("rates") or {}), **rates}
-        return config.build(cls, told, where)
+            mapping["rates"] = {**(mapping.get("rates") or {}), **rates}
+        return config.build(cls, mapping, where)
 
     def options(self) -> dict[str, Any]:
         """The strength only if it is more than a factor of 1."""
-        found = super().options()
+        result = super().options()
         if self.strength == 1 and (self.rates or self.patterns):
-            found.pop("strength")
-        return found
+            result.pop("strength")
+        return result
 
     @property
     def label(self) -> str:
         """In one line, as the command line takes it."""
-        told = self.options()
-        short = {} if set(self.rates) & set(_OPTIONS) else told.pop("rates", {})
-        return text_form(self.name(), told.pop("modality", None), {**short, **told})
+        value = self.options()
+        short = {} if set(self.rates) & set(_OPTIONS) else value.pop("rates", {})
+        return text_form(self.name(), value.pop("modality", None), {**short, **value})
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -145,8 +145,8 @@ class Absent(Condition):
         return {m.name for m in schema.modalities if m.name in named or m.kind in named}
 
     def _uniform(self, key: bytes, what: str) -> float:
-        told = blake2b(f"{self.name()} {self.version} {self.seed} {what} ".encode() + key, digest_size=8)
-        return int.from_bytes(told.digest(), "little") / 2**64
+        value = blake2b(f"{self.name()} {self.version} {self.seed} {what} ".encode() + key, digest_size=8)
+        return int.from_bytes(value.digest(), "little") / 2**64
 
 
 def _without(series: pd.Series, gone: np.ndarray) -> pd.Series:

@@ -47,8 +47,8 @@ class BackgroundNoise(Noise):
     def fingerprint(self) -> str:
         """Of the clips' content, not of where they lie."""
         clips = _clips(self.folder, os.environ.get("PLAIT_DATA", ""))
-        told = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}"
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        message = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}"
+        return hashlib.blake2b(message.encode(), digest_size=16).hexdigest()
 
 
 @functools.lru_cache(maxsize=8)

@@ -77,10 +77,10 @@ class Condition(ABC):
 
     def options(self) -> dict[str, Any]:
         """The strength, and what differs from what it is when it is not given, as JSON values."""
-        told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
         return {
-            name: value for name, value in listed.items() if name == "strength" or told[name] != self._default(name)
+            name: value for name, value in listed.items() if name == "strength" or options[name] != self._default(name)
         }
 
     def to_dict(self) -> Any:
@@ -90,8 +90,8 @@ class Condition(ABC):
     @property
     def label(self) -> str:
         """In one line, as the command line takes it: ``white_noise:image:snr_db=0``."""
-        told = self.options()
-        return text_form(self.name(), told.pop("modality", None), told)
+        value = self.options()
+        return text_form(self.name(), value.pop("modality", None), value)
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -104,8 +104,8 @@ class Condition(ABC):
 
     def fingerprint(self) -> str:
         """Hex digest of all that decides the result of a cell: part of the store's key."""
-        told = {k: v for k, v in dataclasses.asdict(self).items() if k != "modality"}
-        said = json.dumps([self.name(), self.version, told], sort_keys=True)
+        options = {k: v for k, v in dataclasses.asdict(self).items() if k != "modality"}
+        said = json.dumps([self.name(), self.version, options], sort_keys=True)
         return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
     def generator(self, content: bytes) -> np.random.Generator:
@@ -125,11 +125,11 @@ class Condition(ABC):
         ]
         if not named:
             raise self.unknown_modality(str(self.modality), schema)
-        found = [m for m in named if m.kind in self.kinds]
-        if not found:
+        result = [m for m in named if m.kind in self.kinds]
+        if not result:
             there = ", ".join(f"'{m.name}' is {m.kind}" for m in named)
             raise ConfigError(f"condition {self.name()}: changes {', '.join(self.kinds)}; {there}")
-        return found
+        return result
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
         """Learn what is needed of the training rows (the spread of their numbers); most conditions need nothing."""
@@ -137,8 +137,8 @@ class Condition(ABC):
 
     def warn_unfitted(self, rows: int) -> None:
         """Say that what training rows should have told is taken from the rows given."""
-        told = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
-        warnings.warn(f"{told}; fit it on those", PlaitWarning, stacklevel=4)
+        message = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
+        warnings.warn(f"{message}; fit it on those", PlaitWarning, stacklevel=4)
 
     def apply(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> pd.DataFrame:
         """A new table in which the cells of ``targets`` are changed; ``frame`` stays as it is.
@@ -173,8 +173,8 @@ class Condition(ABC):
             shared = [c for c in other.columns if c in own and other not in chosen]
             if shared:
                 named = ", ".join(map(repr, shared))
-                told = f"condition {self.name()}: column {named} serves in modality '{other.name}', too, and is changed there"
-                warnings.warn(told, PlaitWarning, stacklevel=3)
+                message = f"condition {self.name()}: column {named} serves in modality '{other.name}', too, and is changed there"
+                warnings.warn(message, PlaitWarning, stacklevel=3)
 
     @property
     def idle(self) -> bool:

@@ -70,11 +70,11 @@ class SignalCondition(Condition):
         """Every present cell as a ``Changed``; a file that is not there is absent."""
         change = copy.copy(self)  # what is set on this one later must not reach the cells
         change.fingerprint()  # fails now, not in the middle of encoding, when the clips that it needs are not there
-        found = {}
+        result = {}
         for modality in chosen:
             for column, group in zip(modality.columns, cells(frame, modality, root), strict=True):
-                found[column] = column_of(None if cell is None else Changed(cell, change) for cell in group)
-        return found
+                result[column] = column_of(None if cell is None else Changed(cell, change) for cell in group)
+        return result
 
     @abstractmethod
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
@@ -93,12 +93,12 @@ class TextCondition(Condition):
 
     def _column(self, series: pd.Series, modality: Modality) -> np.ndarray:
         known: dict[str, str] = {}
-        found = _text_column(series, modality)
-        for text in found:
+        result = _text_column(series, modality)
+        for text in result:
             if text is not None and text not in known:
                 new = self.changed(text, self.generator(cell_key(text)))
                 known[text] = new if new.strip() else text
-        return column_of(cell if text is None else known[text] for cell, text in zip(series, found, strict=True))
+        return column_of(cell if text is None else known[text] for cell, text in zip(series, result, strict=True))
 
     @abstractmethod
     def changed(self, text: str, generator: np.random.Generator) -> str:
@@ -123,14 +123,14 @@ class RowCondition(Condition):
             self.warn_unfitted(len(frame))
             learned = self._learn(frame, schema)
         generators = [self.generator(key) for key in row_keys(frame, schema, root)]
-        found = {}
+        result = {}
         for modality in chosen:
             drawn = [self._drawn(generator, len(modality.columns)) for generator in generators]
             for place, column in enumerate(modality.columns):
                 if column in learned:
                     values = np.array([d[place] for d in drawn])
-                    found[column] = self._changed(frame[column], learned[column], values)
-        return found
+                    result[column] = self._changed(frame[column], learned[column], values)
+        return result
 
     def _learn(self, frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
         columns = [(m, c) for m in self.targets(schema) for c in m.columns if c in frame.columns]
@@ -138,7 +138,7 @@ class RowCondition(Condition):
         return {c: value for c, value in learned.items() if value is not None}
 
     @abstractmethod
-    def _learn_column(self, series: pd.Series, told: str | None) -> Any:
+    def _learn_column(self, series: pd.Series, value: str | None) -> Any:
         """What is needed of one training column; None leaves it alone."""
 
     @abstractmethod

@@ -48,8 +48,8 @@ class Chain(Condition):
     @property
     def axes(self) -> dict[str, Any]:
         """Kinds and modalities joined by `` + ``; for a plot over two strengths take those of ``parts``."""
-        told = [part.axes for part in self.parts]
-        joined = {key: " + ".join(dict.fromkeys(str(t[key]) for t in told)) for key in ("kind", "modality")}
+        values = [part.axes for part in self.parts]
+        joined = {key: " + ".join(dict.fromkeys(str(t[key]) for t in values)) for key in ("kind", "modality")}
         return {**joined, "strength": self.strength}
 
     def at(self, strength: float) -> Self:

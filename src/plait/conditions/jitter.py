@@ -41,10 +41,10 @@ class Jitter(RowCondition):
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.5
 
-    def _learn_column(self, series: pd.Series, told: str | None) -> _Spread | None:
+    def _learn_column(self, series: pd.Series, value: str | None) -> _Spread | None:
         from plait.data.infer import tabular_type
 
-        if (told or tabular_type(series)) != "number":
+        if (value or tabular_type(series)) != "number":
             return None
         style = number_style(series)  # as the encoder reads it
         values = numbers(series, style).values

@@ -42,21 +42,21 @@ class Jpeg(SignalCondition):
 
     def __post_init__(self) -> None:
         """Turn quality into strength."""
-        told = not (isinstance(self.strength, float) and math.isnan(self.strength))
+        value = not (isinstance(self.strength, float) and math.isnan(self.strength))
         if self.quality is not None:
-            if told:
+            if value:
                 raise self.refusal("quality", "the only way that it is told (strength is given too)")
             checks.whole(self.quality, "condition jpeg: quality", 1, 100)
-        if not told:
+        if not value:
             self.strength = 1 - (10 if self.quality is None else self.quality) / 100
         super().__post_init__()
 
     def options(self) -> dict[str, Any]:
         """Quality, if that is what was told."""
-        found = super().options()
+        result = super().options()
         if self.quality is not None:
-            found.pop("strength", None)
-        return found
+            result.pop("strength", None)
+        return result
 
     def at(self, strength: float) -> Self:
         """At another strength."""

@@ -47,23 +47,23 @@ class Noise(SignalCondition):
     def __post_init__(self) -> None:
         """Turn what is told into the strength."""
         given = [way for way in _WAYS if getattr(self, way) is not None]
-        told = not (isinstance(self.strength, float) and math.isnan(self.strength))
-        if len(given) + told > 1:
-            named = " and ".join([*given, *(["strength"] if told else [])])
+        value = not (isinstance(self.strength, float) and math.isnan(self.strength))
+        if len(given) + value > 1:
+            named = " and ".join([*given, *(["strength"] if value else [])])
             raise self.refusal(given[0], f"the only way that the ratio is told ({named} are given)")
         for way in given:
             self.check_number(way, -math.inf if way == "snr_db" else 0.0, math.inf)
             self.strength = _strength(way, float(getattr(self, way)))
-        if not given and not told:
+        if not given and not value:
             self.strength = 1.0
         super().__post_init__()
 
     def options(self) -> dict[str, Any]:
         """The ratio as it was told."""
-        found = super().options()
+        result = super().options()
         if any(getattr(self, way) is not None for way in _WAYS):
-            found.pop("strength", None)
-        return found
+            result.pop("strength", None)
+        return result
 
     def at(self, strength: float) -> Self:
         """The same noise at another strength."""
@@ -101,13 +101,13 @@ def mix(signal: np.ndarray, noise: np.ndarray, strength: float) -> np.ndarray:
     A signal or a noise without power (``SILENCE``) has no ratio: the signal stays as it is. Infinite strength leaves the
     noise alone, with the power and the mean of the signal.
     """
-    told, unit = _centred(signal), _centred(noise)
-    heard, disturbing = _mean_square(told), _mean_square(unit)
+    value, unit = _centred(signal), _centred(noise)
+    heard, disturbing = _mean_square(value), _mean_square(unit)
     if heard < SILENCE or disturbing < SILENCE:
         return signal
     unit *= np.float32(math.sqrt(heard / disturbing))
     if math.isinf(strength):
-        return np.asarray(signal - told + unit, dtype=np.float32)
+        return np.asarray(signal - value + unit, dtype=np.float32)
     return np.asarray(signal + unit * np.float32(min(strength, _ALL_NOISE)), dtype=np.float32)
 
 
@@ -190,11 +190,11 @@ def find_clips(place: Path | None, data: str) -> Clips:
     if place.is_file():
         archive = open_archive(place)
         blobs = [archive.blob(name) for name in sorted(archive.members) if _is_sound(name)]
-        found = [blob for blob in blobs if blob is not None]
+        result = [blob for blob in blobs if blob is not None]
     else:
-        found = [Blob.of_file(file) for file in sorted(place.rglob("*")) if _is_sound(file.name) and file.is_file()]
-    if not found:
+        result = [Blob.of_file(file) for file in sorted(place.rglob("*")) if _is_sound(file.name) and file.is_file()]
+    if not result:
         raise TableError(
             f"background_noise: {place} holds no sound; expected a folder or zip archive of wav, flac, ogg, mp3"
         )
-    return Clips(found)
+    return Clips(result)

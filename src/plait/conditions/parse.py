@@ -18,11 +18,11 @@ FORM = "write name:strength, name:modality=strength or name:modality:option=valu
 Told = Condition | Mapping[str, Any] | str | Sequence[Any]
 
 
-def parse(told: Told, where: str = "conditions") -> Condition:
+def parse(spec: Told, where: str = "conditions") -> Condition:
     """A condition from plain values or from a line of text; several of them follow each other.
 
     Args:
-        told: ``{white_noise: {modality: image, snr_db: 0}}``, ``{blur: 0.1}`` (a number is the strength),
+        spec: ``{white_noise: {modality: image, snr_db: 0}}``, ``{blur: 0.1}`` (a number is the strength),
             ``{typos: {text: 0.3}}`` (a modality with its strength), a list of such, ``"white_noise:image:snr_db=0"``,
             ``"typos:text=0.3"``, ``"absent:image=0.5"``, with `` + `` between several, or YAML in braces.
         where: what messages call the place it comes from.
@@ -38,16 +38,16 @@ def parse(told: Told, where: str = "conditions") -> Condition:
         >>> parse("typos:text=0.3").label
         'typos:text:strength=0.3'
     """
-    if isinstance(told, Condition):
-        return told
-    if isinstance(told, str):
-        parts = [_from_line(part, where) for part in split(told, " + ")]
-    elif isinstance(told, Mapping):
-        parts = [_made(str(name), options, where) for name, options in told.items()]
-    elif isinstance(told, Sequence):
-        parts = [parse(part, where) for part in told]
+    if isinstance(spec, Condition):
+        return spec
+    if isinstance(spec, str):
+        parts = [_from_line(part, where) for part in split(spec, " + ")]
+    elif isinstance(spec, Mapping):
+        parts = [_made(str(name), options, where) for name, options in spec.items()]
+    elif isinstance(spec, Sequence):
+        parts = [parse(part, where) for part in spec]
     else:
-        raise ConfigError(f"{where}: expected a condition's name with its options, found {type(told).__name__}")
+        raise ConfigError(f"{where}: expected a condition's name with its options, found {type(spec).__name__}")
     if not parts:
         raise ConfigError(f"{where}: no condition is named; known: {', '.join(registry.names('conditions'))}")
     return parts[0] if len(parts) == 1 else Chain(parts=tuple(parts))
@@ -68,8 +68,8 @@ def _made(name: str, options: Any, where: str) -> Condition:
         options = {"strength": options}
     if options is not None and not isinstance(options, Mapping):
         raise ConfigError(f"{where}: condition {name}: expected its options or its strength, found {options!r}")
-    told = {str(k): v for k, v in (options or {}).items()}
-    parts = [variant.from_options(part, f"condition {name}") for part in _by_modality(variant, told)]
+    mapping = {str(k): v for k, v in (options or {}).items()}
+    parts = [variant.from_options(part, f"condition {name}") for part in _by_modality(variant, mapping)]
     return parts[0] if len(parts) == 1 else Chain(parts=tuple(parts))
 
 

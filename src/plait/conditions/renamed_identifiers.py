@@ -49,14 +49,14 @@ class RenamedIdentifiers(TextCondition):
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
         """The code with new names."""
-        found = names_in(text)
-        distinct = [n for n in dict.fromkeys(name.text for name in found) if n not in self.keep]
+        result = names_in(text)
+        distinct = [n for n in dict.fromkeys(name.text for name in result) if n not in self.keep]
         # Drawn per name, in order of appearance: a name has the same fate and the same new name at every strength.
         chosen = generator.random(len(distinct)) < self.strength
-        fresh = _fresh(distinct, {name.text for name in found} | set(self.keep))
+        fresh = _fresh(distinct, {name.text for name in result} | set(self.keep))
         new = {old: name for old, name, renamed in zip(distinct, fresh, chosen, strict=True) if renamed}
         parts, at = [], 0
-        for name in found:
+        for name in result:
             parts += [text[at : name.start], new.get(name.text, name.text)]
             at = name.start + len(name.text)
         return "".join([*parts, text[at:]])
@@ -114,11 +114,11 @@ def names_in(code: str) -> list[Name]:
         >>> [name.text for name in names_in("if (total > MAX) { log('total'); } // done")]
         ['total', 'MAX', 'log']
     """
-    found = _python_names(code)
-    if found is None:
+    result = _python_names(code)
+    if result is None:
         matches = (match for match in _TOKEN.finditer(code) if match["name"])
-        found = [Name(match["name"], match.start()) for match in matches if match["name"] not in KEYWORDS]
-    return [name for name in found if not (name.text.startswith("__") and name.text.endswith("__"))]
+        result = [Name(match["name"], match.start()) for match in matches if match["name"] not in KEYWORDS]
+    return [name for name in result if not (name.text.startswith("__") and name.text.endswith("__"))]
 
 
 def _python_names(code: str) -> list[Name] | None:
@@ -132,9 +132,9 @@ def _python_names(code: str) -> list[Name] | None:
         tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type == tokenize.NAME]
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return None
-    found = [Name(t.string, starts[t.start[0] - 1] + t.start[1]) for t in tokens if t.string not in _PYTHON]
+    result = [Name(t.string, starts[t.start[0] - 1] + t.start[1]) for t in tokens if t.string not in _PYTHON]
     # Lines may end in ways that the tokenizer and this count see differently.
-    return found if all(code.startswith(name.text, name.start) for name in found) else None
+    return result if all(code.startswith(name.text, name.start) for name in result) else None
 
 
 def _is_python(code: str) -> bool:

@@ -20,8 +20,8 @@ def text_form(name: str, modality: str | None, options: Mapping[str, Any]) -> st
         >>> text_form("white_noise", "image", {"snr_db": 0.0}), text_form("blur", None, {})
         ('white_noise:image:snr_db=0', 'blur')
     """
-    told = ",".join(f"{key}={_written(value)}" for key, value in options.items())
-    return ":".join(part for part in (name, modality, told) if part)
+    setting = ",".join(f"{key}={_written(value)}" for key, value in options.items())
+    return ":".join(part for part in (name, modality, setting) if part)
 
 
 def from_text(text: str) -> tuple[str, dict[str, Any]]:

@@ -54,13 +54,13 @@ class VectorNoise(Condition):
         """New vectors; without ``fit`` the spread is that of these rows, and a warning says so."""
         if self._learned is None:
             self.warn_unfitted(len(frame))
-        found = {}
+        result = {}
         for modality in chosen:
             groups = cells(frame, modality, root)
             spread = _spread(groups) if self._learned is None else self._learned[modality.name]
             for column, group in zip(modality.columns, groups, strict=True):
-                found[column] = column_of(None if c is None else self._noisy(c, spread, column) for c in group)
-        return found
+                result[column] = column_of(None if c is None else self._noisy(c, spread, column) for c in group)
+        return result
 
     def _noisy(self, cell: np.ndarray, spread: np.ndarray, column: str) -> np.ndarray:
         if cell.shape[-1] != len(spread):

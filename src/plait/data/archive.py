@@ -42,16 +42,16 @@ class Archive:
     @functools.cached_property
     def _spellings(self) -> Mapping[str, zipfile.ZipInfo]:
         """Members by their names in one normal form: an accent may be a letter of its own, or a mark behind it."""
-        found: dict[str, zipfile.ZipInfo] = {}
+        result: dict[str, zipfile.ZipInfo] = {}
         for name, member in self.members.items():
             for spelling in (name, *([] if member.flag_bits & 0x800 else [_as_utf8(name)])):
-                found.setdefault(unicodedata.normalize("NFC", spelling), member)
-        return found
+                result.setdefault(unicodedata.normalize("NFC", spelling), member)
+        return result
 
     def _member(self, name: str) -> zipfile.ZipInfo | None:
-        found = self.members.get(name) or self.members.get(self.top + name)
-        if found is not None or name.isascii():
-            return found
+        result = self.members.get(name) or self.members.get(self.top + name)
+        if result is not None or name.isascii():
+            return result
         top = unicodedata.normalize("NFC", self.top if self.top.isascii() else _as_utf8(self.top))
         name = unicodedata.normalize("NFC", name)
         return self._spellings.get(name) or self._spellings.get(top + name)
@@ -66,18 +66,18 @@ class Archive:
         where = f"{self.path}!{name}"
         if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
             raise CellError(f"{where}: a member's name must not be absolute or hold '..'")
-        found = self._member(name)
-        if found is None:
+        result = self._member(name)
+        if result is None:
             return None
-        if found.file_size > MEMBER_BYTES.value:
-            raise CellError(f"{where}: {found.file_size:,} bytes unpacked; {MEMBER_BYTES.said}")
-        if stat.S_ISLNK(found.external_attr >> 16):
+        if result.file_size > MEMBER_BYTES.value:
+            raise CellError(f"{where}: {result.file_size:,} bytes unpacked; {MEMBER_BYTES.said}")
+        if stat.S_ISLNK(result.external_attr >> 16):
             raise CellError(f"{where}: a symbolic link; name the file that it leads to")
-        if found.flag_bits & 0x1:
+        if result.flag_bits & 0x1:
             raise CellError(f"{where}: under a password; unpack it and name the files")
         from plait.data.media.blob import Blob  # late: its decoders are heavy
 
-        return Blob.of_member(str(self.path), found.filename)
+        return Blob.of_member(str(self.path), result.filename)
 
 
 def _as_utf8(name: str) -> str:
@@ -135,16 +135,16 @@ class Place:
         if _MEMBER.fullmatch(name) is None and _REMOTE.match(name):
             raise CellError(f"{name:.200}: nothing is fetched from the network; save it and name the file")
         name = name.removeprefix("file://")
-        told = _MEMBER.fullmatch(name)
-        if told:
-            archive = self._beside(told["archive"])
-            return None if archive is None else _archive_of_cell(archive).blob(told["member"])
+        value = _MEMBER.fullmatch(name)
+        if value:
+            archive = self._beside(value["archive"])
+            return None if archive is None else _archive_of_cell(archive).blob(value["member"])
         if self.archive is not None and not name.startswith("~") and not os.path.isabs(name):  # noqa: PTH117  # for every cell: a Path costs more
             return self.archive.blob(name)
         from plait.data.media.blob import Blob
 
-        found = self._beside(name, self.base if self.archive is None else self.folder)
-        return None if found is None else Blob.of_file(found)
+        result = self._beside(name, self.base if self.archive is None else self.folder)
+        return None if result is None else Blob.of_file(result)
 
     def _beside(self, name: str, folder: Path | None = None) -> str | None:
         start = os.fspath(folder or self.folder)

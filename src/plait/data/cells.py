@@ -78,7 +78,7 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
     """
     from plait.data.media.blob import Blob
 
-    found: list[Any] = []
+    result: list[Any] = []
     named = refused = 0
     missing: list[str] = []
     gone = nulls(series)
@@ -95,15 +95,15 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
                 )
         elif isinstance(cell, Blob) and cell.problem is not None:
             refused += 1
-        found.append(cell)
+        result.append(cell)
     present = int((~gone).sum())
     if whole and refused and 1 < refused + len(missing) == present:
-        first = next(cell.where for cell in found if isinstance(cell, Blob) and cell.problem is not None)
+        first = next(cell.where for cell in result if isinstance(cell, Blob) and cell.problem is not None)
         raise TableError(f"none of the {present:,} cells of column '{series.name}' can be used as {kind}, e.g. {first}")
     if not strict or len(missing) == named:
         example = f"e.g. {shown_path(missing[0])} under {place.base}" if missing else ""
         missing_files_of(series, named, len(missing), example, refuse=whole)
-    return found
+    return result
 
 
 def shown_path(name: str) -> str:
@@ -151,12 +151,12 @@ def vector_of(value: Any) -> np.ndarray | None:
     if isinstance(value, np.ndarray) and value.dtype == object:  # as Parquet gives lists of lists
         value = [v.tolist() if isinstance(v, np.ndarray) else v for v in value]
     try:
-        found = np.asarray(value)
+        result = np.asarray(value)
     except ValueError:  # ragged
         return None
-    if found.dtype.kind not in "iuf" or found.ndim not in (1, 2) or found.size == 0:
+    if result.dtype.kind not in "iuf" or result.ndim not in (1, 2) or result.size == 0:
         return None
-    return found.astype(np.float32)
+    return result.astype(np.float32)
 
 
 def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> list[np.ndarray | None]:
@@ -198,10 +198,10 @@ def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
                 value = np.load(file, allow_pickle=False)
             except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as error:
                 raise CellError(f"{value} is not a readable .npy file ({error})") from None
-    found = vector_of(value)
-    if found is None:
+    result = vector_of(value)
+    if result is None:
         raise CellError(f"expected a vector (D,) or a sequence (T, D) of numbers, found {value!r:.40}")
-    return found
+    return result
 
 
 def missing_files(series: pd.Series, place: Place) -> np.ndarray:

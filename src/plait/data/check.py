@@ -39,19 +39,19 @@ def check_frame(frame: pd.DataFrame) -> None:
 def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]:
     """One line for each column that is missing or holds what it cannot be."""
     twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-    found = [f"columns given more than once: {', '.join(map(repr, twice))}"] if twice else []
+    result = [f"columns given more than once: {', '.join(map(repr, twice))}"] if twice else []
     lacking: dict[str, list[str]] = {}
     for modality in schema.modalities:
         gone = [c for c in modality.columns if c not in frame.columns]
         if not (partial and len(gone) == len(modality.columns)):
             for column in gone:
                 lacking.setdefault(column, []).append(modality.name)
-    found += [_missing(column, names, frame) for column, names in lacking.items()]
+    result += [_missing(column, names, frame) for column, names in lacking.items()]
     for modality in schema.modalities:
         if not twice:
             there = [c for c in modality.columns if c in frame.columns]
-            found += [p for c in there if (p := _unusable(frame[c], modality, schema.types.get(c)))]
-    return found
+            result += [p for c in there if (p := _unusable(frame[c], modality, schema.types.get(c)))]
+    return result
 
 
 def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
@@ -63,7 +63,7 @@ def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
     return f"column '{column}' of modality {of} is missing; {hint}"
 
 
-def _unusable(series: pd.Series, modality: Modality, told: str | None) -> str | None:
+def _unusable(series: pd.Series, modality: Modality, value: str | None) -> str | None:
     where = f"column '{series.name}' of modality '{modality.name}'"
     present = series[~nulls(series)]
     if not len(present):
@@ -75,15 +75,15 @@ def _unusable(series: pd.Series, modality: Modality, told: str | None) -> str | 
         return f"{where}: expected {modality.kind}, found {type(first).__name__}"
     if modality.kind == "vector" and vector_of(first) is None and not str(first).lower().strip().endswith(".npy"):
         return f"{where}: expected vectors (lists or arrays of numbers), found {first!r:.40}"
-    return _untyped(present, where, told) if modality.kind == "tabular" and told else None
+    return _untyped(present, where, value) if modality.kind == "tabular" and value else None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number)
 
 
-def _untyped(present: pd.Series, where: str, told: str) -> str | None:
-    word, _, form = told.partition(" ")
+def _untyped(present: pd.Series, where: str, text: str) -> str | None:
+    word, _, form = text.partition(" ")
     parsed = _parse(present, word, form)
     if parsed is None or parsed.share >= 0.5 or int(parsed.bad.sum()) < _ENOUGH:
         return None

@@ -82,8 +82,8 @@ class Column:
     @cached_property
     def sample(self) -> list[str]:
         """Distinct texts, evenly spread over the table, at most two thousand."""
-        found = list(self.counts)
-        return found[:: max(1, len(found) // _SAMPLE)][:_SAMPLE]
+        result = list(self.counts)
+        return result[:: max(1, len(result) // _SAMPLE)][:_SAMPLE]
 
     @property
     def distinct(self) -> int:
@@ -124,9 +124,9 @@ class Column:
     @cached_property
     def whole(self) -> np.ndarray | None:
         """The numbers that are there as integers, or None when one is not whole."""
-        found = self.numbers.values[np.isfinite(self.numbers.values)]
-        fits = len(found) > 0 and bool((found == np.round(found)).all()) and bool((np.abs(found) < 2**53).all())
-        return found.astype(np.int64) if fits else None
+        result = self.numbers.values[np.isfinite(self.numbers.values)]
+        fits = len(result) > 0 and bool((result == np.round(result)).all()) and bool((np.abs(result) < 2**53).all())
+        return result.astype(np.int64) if fits else None
 
     @cached_property
     def date_format(self) -> str | None:
@@ -166,13 +166,15 @@ def coded(column: Column) -> bool:
     values = column.whole
     if values is None or column.levels > 200:
         return False
-    found, counts = np.unique(values, return_counts=True)
-    if len(found) < 3 or found[0] < 0:
+    result, counts = np.unique(values, return_counts=True)
+    if len(result) < 3 or result[0] < 0:
         return False
-    large = found[found >= 10]
-    jumps = np.flatnonzero(found[1:] > 10 * np.maximum(found[:-1], 10))
+    large = result[result >= 10]
+    jumps = np.flatnonzero(result[1:] > 10 * np.maximum(result[:-1], 10))
     below = np.cumsum(counts)[jumps] / len(values)
-    apart = any(0.05 <= share <= 0.95 and 2 <= at + 1 <= len(found) - 2 for share, at in zip(below, jumps, strict=True))
+    apart = any(
+        0.05 <= share <= 0.95 and 2 <= at + 1 <= len(result) - 2 for share, at in zip(below, jumps, strict=True)
+    )
     return apart and bool((large % 5 == 0).mean() < 0.5)
 
 
@@ -181,9 +183,9 @@ def gapped(column: Column) -> bool:
     values = column.whole
     if values is None or column.levels > 200:
         return False
-    found = np.unique(values)
+    result = np.unique(values)
     low, high = np.quantile(values, [0.05, 0.95])  # a few wild values say nothing
-    within = found[(found >= low) & (found <= high)]
+    within = result[(result >= low) & (result <= high)]
     if len(within) < 3 or (within % 5 == 0).mean() >= 0.5:
         return False
     step = int(np.gcd.reduce(np.diff(within)))  # 10, 20, 30 have no gaps

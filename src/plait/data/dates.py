@@ -81,9 +81,9 @@ def format_of(words: Sequence[str]) -> str | None:
 
 def _split_format(cleaned: Sequence[str]) -> str | None:
     """Format of the dates and format of the times behind them, apart."""
-    found = [_TIME.fullmatch(w) for w in cleaned]
-    days = [w if m is None else m[1].rstrip(", ") for w, m in zip(cleaned, found, strict=True)]
-    times = [m for m in found if m is not None]
+    result = [_TIME.fullmatch(w) for w in cleaned]
+    days = [w if m is None else m[1].rstrip(", ") for w, m in zip(cleaned, result, strict=True)]
+    times = [m for m in result if m is not None]
     clock = _clock_format(times) if times else ""
     if clock is None:
         return None
@@ -125,10 +125,10 @@ def _reads(words: Sequence[str], form: str) -> bool:
     return bool(stamps(words, form).notna().mean() >= (1.0 if len(words) < 20 else 0.95))
 
 
-def _order(found: Sequence[Sequence[str]]) -> str | None:
+def _order(result: Sequence[Sequence[str]]) -> str | None:
     """The order that the column's own values leave: a 13th month gives it away."""
-    first, second = max(int(f[0]) for f in found), max(int(f[2]) for f in found)
-    marks, digits = {f[1] for f in found}, {len(f[3]) for f in found}
+    first, second = max(int(f[0]) for f in result), max(int(f[2]) for f in result)
+    marks, digits = {f[1] for f in result}, {len(f[3]) for f in result}
     if len(marks) > 1 or len(digits) > 1:
         return None
     mark, year = marks.pop(), "%Y" if digits == {4} else "%y"
@@ -144,12 +144,12 @@ def _order(found: Sequence[Sequence[str]]) -> str | None:
 def stamps(words: Sequence[str | None], form: str) -> pd.Series:
     """Words without zones as times, NaT where one is none; where a format has a time, the date alone will do."""
     series = pd.Series(list(words), dtype=object)
-    found = pd.to_datetime(series, format=form, errors="coerce")
+    result = pd.to_datetime(series, format=form, errors="coerce")
     short = re.sub(r"(, |T| )%[HI].*", "", form)
     if short and short != form:
-        alone = pd.to_datetime(series.where(found.isna(), None), format=short, errors="coerce")
-        found = found.where(found.notna(), alone)
-    return found
+        alone = pd.to_datetime(series.where(result.isna(), None), format=short, errors="coerce")
+        result = result.where(result.notna(), alone)
+    return result
 
 
 def naive_form(form: str) -> str:

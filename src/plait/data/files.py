@@ -26,10 +26,10 @@ _INDEX = re.compile(r"__index_level_\d+__")
 
 def ending_of(path: Path) -> str:
     """The ending that says what a file is, without ``.gz``; an unknown one is an error."""
-    found = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
-    if found is None:
+    result = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    if result is None:
         raise TableError(f"{path}: unknown kind of table '{path.suffix}'; expected one of {', '.join(ENDINGS)}")
-    return found.removesuffix(".gz")
+    return result.removesuffix(".gz")
 
 
 def pieces(
@@ -44,14 +44,14 @@ def pieces(
     """
     path = _existing(Path(path))
     ending = ending_of(path)
-    found = 0
+    result = 0
     frames = _parquet(path, rows, most) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
     for frame in frames:
-        found += len(frame)
-        _check_rows(path, found, most)
+        result += len(frame)
+        _check_rows(path, result, most)
         if len(frame) or empty:
             yield frame
-    if not found and not empty:
+    if not result and not empty:
         raise TableError(f"{path}: the table has no rows")
 
 
@@ -75,10 +75,10 @@ def _existing(path: Path) -> Path:
 
 
 def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iterator[pd.DataFrame]:
-    told = encoding or "utf-8-sig"
-    _check_encoding(path, told)
-    blocks = json_blocks(path, told, rows) if mark is None else csv_blocks(path, told, rows, mark)
-    for names, block in _decoded(blocks, path, told):
+    value = encoding or "utf-8-sig"
+    _check_encoding(path, value)
+    blocks = json_blocks(path, value, rows) if mark is None else csv_blocks(path, value, rows, mark)
+    for names, block in _decoded(blocks, path, value):
         columns = zip(*block, strict=True) if block else ([] for _ in names)
         yield pd.DataFrame({name: _objects(cells) for name, cells in zip(names, columns, strict=True)})
 

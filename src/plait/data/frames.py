@@ -37,8 +37,8 @@ def frame_of(table: Any) -> pd.DataFrame | None:
     if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
         return _of_arrow(table)
     if hasattr(table, "__dataframe__"):
-        found: pd.DataFrame = pd.api.interchange.from_dataframe(table)
-        return found
+        result: pd.DataFrame = pd.api.interchange.from_dataframe(table)
+        return result
     return None
 
 
@@ -60,10 +60,10 @@ def _of_arrow(table: Any) -> pd.DataFrame:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
-        found: pd.DataFrame = read.to_pandas()
+        result: pd.DataFrame = read.to_pandas()
     except (arrow.ArrowException, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise TableError(
             f"X: the {type(table).__name__} cannot be read as a table ({reason}); pass a pandas DataFrame"
         ) from None
-    return found
+    return result

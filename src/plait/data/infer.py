@@ -26,10 +26,10 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
     names = list(frame.columns)
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
-    found = {name: judge(Column(frame[name], root)) for name in names if name != target}
-    found |= repeated(frame, found, root)
-    notes = {name: v.reason for name, v in found.items() if v.kind != "ignored"}
-    doubts = {name: v.doubt for name, v in found.items() if v.doubt}
+    result = {name: judge(Column(frame[name], root)) for name in names if name != target}
+    result |= repeated(frame, result, root)
+    notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
+    doubts = {name: v.doubt for name, v in result.items() if v.doubt}
     if target is not None:
         guessed, notes[target], doubt = infer_task(frame[target])
         task = task or guessed
@@ -39,11 +39,11 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
         are = "is" if len(doubts) == 1 else "are"
         warnings.warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}", PlaitWarning, stacklevel=3)
     return Schema(
-        modalities=tuple(_modalities(found)),
+        modalities=tuple(_modalities(result)),
         target=target,
         task=task or "classification",
-        ignored={name: v.reason for name, v in found.items() if v.kind == "ignored"},
-        types={name: v.type for name, v in found.items() if v.type},
+        ignored={name: v.reason for name, v in result.items() if v.kind == "ignored"},
+        types={name: v.type for name, v in result.items() if v.type},
         root=root,
         notes=notes,
         doubts=doubts,
@@ -63,10 +63,10 @@ def tabular_type(series: pd.Series) -> str:
     return next(v.type or "category" for rule in TABULAR if (v := rule(column)) is not None)
 
 
-def _modalities(found: Mapping[str, Verdict]) -> list[Modality]:
+def _modalities(result: Mapping[str, Verdict]) -> list[Modality]:
     """One modality for all text, all code and all tabular columns, one for each other column, named after it."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for name, verdict in found.items():
+    for name, verdict in result.items():
         if verdict.kind != "ignored":
             groups.setdefault((verdict.kind, "" if verdict.kind in _JOINED else name), []).append(name)
     kinds = [kind for kind, _ in groups]

@@ -32,10 +32,10 @@ def object_array(values: Iterable[Any]) -> np.ndarray:
         (2,)
     """
     values = list(values)
-    found = np.empty(len(values), dtype=object)
+    result = np.empty(len(values), dtype=object)
     for i, value in enumerate(values):
-        found[i] = value
-    return found
+        result[i] = value
+    return result
 
 
 def label_text(label: Any) -> str:
@@ -278,10 +278,10 @@ def _date(text: str) -> pd.Timestamp | None:
     if len(text) < 8:  # pandas takes "3" for a month
         return None
     try:
-        found = pd.Timestamp(text)
+        result = pd.Timestamp(text)
     except ValueError:
         return None
-    return found if isinstance(found, pd.Timestamp) else None
+    return result if isinstance(result, pd.Timestamp) else None
 
 
 def _truth(text: str) -> bool | None:
@@ -336,9 +336,9 @@ def from_plain(values: Iterable[Any]) -> list[Any]:
 def _from_plain(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    ((name, told),) = value.items()
+    ((name, setting),) = value.items()
     if name == "tuple":
-        return tuple(from_plain(told))
+        return tuple(from_plain(setting))
     if name not in _SAVED:
         raise ModelError(f"model.json: labels of type '{name}' are not known to this plait")
-    return _SAVED[name][1](told)
+    return _SAVED[name][1](setting)

@@ -55,20 +55,20 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
         return []
     rows = _spread(target.rows, _ROWS)
     target = target.take(np.searchsorted(target.rows, rows))
-    found = []
+    result = []
     for column, tests in _tests(frame, schema):
         looked = Column(frame[column].iloc[rows])
-        told = next((leak for test in tests if (leak := test(looked, target)) is not None), None)
-        if told is not None:
-            kind, score, said = told
+        value = next((leak for test in tests if (leak := test(looked, target)) is not None), None)
+        if value is not None:
+            kind, score, said = value
             advice = _MASK if kind == "names" else _ADVICE
             advice = "it is left out; keep it so" if column in schema.ignored else advice
             message = f"column '{column}' {said}; {advice}"
-            found.append({"column": column, "kind": kind, "score": round(score, 4), "message": message})
+            result.append({"column": column, "kind": kind, "score": round(score, 4), "message": message})
     numeric = [c for m in schema.modalities if m.kind == "tabular" for c in m.columns if c in frame.columns]
-    alone = {leak["column"] for leak in found if leak["kind"] in ("equals", "predicts")}
+    alone = {leak["column"] for leak in result if leak["kind"] in ("equals", "predicts")}
     summed = sums(frame.iloc[rows], [c for c in numeric if c not in alone], target)
-    return sorted([*found, *summed], key=lambda leak: (-leak["score"], leak["column"]))
+    return sorted([*result, *summed], key=lambda leak: (-leak["score"], leak["column"]))
 
 
 def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.ndarray, task: str) -> list[Leak]:
@@ -80,15 +80,15 @@ def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.nd
     return leaks(pd.concat([frame, column], axis=1), dataclasses.replace(schema, target=name, task=task))
 
 
-def warn(found: Sequence[Leak], stacklevel: int = 2) -> None:
+def warn(result: Sequence[Leak], stacklevel: int = 2) -> None:
     """One warning of all that was found."""
-    if found:
-        told = [str(leak["message"]) for leak in found[:5]]
-        after = [*told[1:], ""]  # the same advice for one column after the other is given once
+    if result:
+        values = [str(leak["message"]) for leak in result[:5]]
+        after = [*values[1:], ""]  # the same advice for one column after the other is given once
         text = "; ".join(
-            m.removesuffix(f"; {_MASK}") if n.endswith(_MASK) else m for m, n in zip(told, after, strict=True)
+            m.removesuffix(f"; {_MASK}") if n.endswith(_MASK) else m for m, n in zip(values, after, strict=True)
         )
-        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        more = f"; and {len(result) - 5} more" if len(result) > 5 else ""
         warnings.warn(f"{text}{more}", PlaitWarning, stacklevel=stacklevel + 1)
 
 
@@ -117,10 +117,10 @@ def equals(column: Column, target: Target) -> _Told | None:
 
 def predicts(column: Column, target: Target) -> _Told | None:
     """The column alone, as a table of its values, predicts the target out of fold."""
-    told = target.predicted_by(keys_of(column))
-    if told is None or told[0] < _SURE or not told[1]:
+    value = target.predicted_by(keys_of(column))
+    if value is None or value[0] < _SURE or not value[1]:
         return None
-    return "predicts", told[0], f"alone predicts the target: {told[2]}"
+    return "predicts", value[0], f"alone predicts the target: {value[2]}"
 
 
 def keys_of(column: Column) -> Keys:
@@ -196,10 +196,10 @@ def prefix(column: Column, target: Target) -> _Told | None:
     best: _Told | None = None
     for pattern in (r"^([^\W\d_]+)", r"^([^_\-./:# ]+)"):
         starts = words.str.extract(pattern, expand=False)
-        told = target.predicted_by(Keys(np.asarray(pd.factorize(starts)[0], dtype=np.int64)))
-        if told is not None and told[0] >= _PREFIX and told[1] and (best is None or told[0] > best[1]):
+        value = target.predicted_by(Keys(np.asarray(pd.factorize(starts)[0], dtype=np.int64)))
+        if value is not None and value[0] >= _PREFIX and value[1] and (best is None or value[0] > best[1]):
             example = next(iter(starts.dropna()), "")
-            best = "prefix", told[0], f"tells the target by its beginning (as {example!r}): {told[2]}"
+            best = "prefix", value[0], f"tells the target by its beginning (as {example!r}): {value[2]}"
     return best
 
 
@@ -214,10 +214,10 @@ def names(column: Column, target: Target) -> _Told | None:
         return None
     pattern = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, known)) + r")(?!\w)")
     cells = items(column.series.iloc[rows])
-    found = [set(pattern.findall(" | ".join(cell).lower())) if cell else set() for cell in cells]
+    result = [set(pattern.findall(" | ".join(cell).lower())) if cell else set() for cell in cells]
     other = np.random.default_rng(0).permutation(len(rows))
-    own = float(np.mean([bool(f & set(labels[i])) for i, f in enumerate(found)]))
-    chance = float(np.mean([bool(f & set(labels[j])) for f, j in zip(found, other, strict=True)]))
+    own = float(np.mean([bool(f & set(labels[i])) for i, f in enumerate(result)]))
+    chance = float(np.mean([bool(f & set(labels[j])) for f, j in zip(result, other, strict=True)]))
     if own - chance < _NAMED or (own < 2 * chance and own - chance < 0.25):
         return None
     return "names", own, f"names the row's own class in {own:.0%} of the rows (another row's in {chance:.0%})"
@@ -270,8 +270,8 @@ def target_of(series: pd.Series, task: str) -> Target | None:
     words = np.array([str(t) for t in texts(series)], dtype=object)
     if task == "regression":
         return _Amount(rows, words, [()] * len(rows), numbers(series, number_style(series)).values)
-    found = items(series) if task == "multilabel" else [(w,) for w in words]
-    names = [tuple(item.lower() for item in row or ()) for row in found]
+    result = items(series) if task == "multilabel" else [(w,) for w in words]
+    names = [tuple(item.lower() for item in row or ()) for row in result]
     if task == "multilabel":
         return _Several(rows, words, names, np.arange(len(rows)))
     return _Class(rows, words, names, pd.factorize(words)[0].astype(np.int64))
@@ -294,18 +294,18 @@ class Keys:
     codes: np.ndarray
     places: np.ndarray | None = None
 
-    def nearest(self, known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def nearest(self, known: np.ndarray, requested: np.ndarray) -> np.ndarray:
         """Place in ``known`` (codes, ascending) of each code asked for (m,); -1 where there is nothing like it."""
-        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-        found = np.where(known[at] == asked, at, -1)
+        at = np.minimum(np.searchsorted(known, requested), len(known) - 1)
+        result = np.where(known[at] == requested, at, -1)
         first = int(np.searchsorted(known, 0))
         if self.places is None or first == len(known):
-            return found
+            return result
         there = self.places[known[first:]]
-        wanted = self.places[np.maximum(asked, 0)]
+        wanted = self.places[np.maximum(requested, 0)]
         right = np.clip(np.searchsorted(there, wanted), 1, max(1, len(there) - 1)) % len(there)
         closer = np.where(wanted - there[right - 1] <= there[right] - wanted, right - 1, right) % len(there)
-        return np.where(asked < 0, found, first + closer)
+        return np.where(requested < 0, result, first + closer)
 
 
 def told_rightly(keys: Keys, classes: np.ndarray) -> tuple[float, float]:
@@ -349,13 +349,13 @@ def explained(keys: Keys, y: np.ndarray) -> float:
         seen = fold != part
         known, code = np.unique(keys.codes[seen], return_inverse=True)
         mean = np.bincount(code, weights=y[seen]) / np.bincount(code)
-        asked = keys.codes[~seen]
-        at = keys.nearest(known, asked)
+        requested = keys.codes[~seen]
+        at = keys.nearest(known, requested)
         answer = np.where(at < 0, y[seen].mean(), mean[at])
         line = known >= 0
         if keys.places is not None and line.any():
-            between = np.interp(keys.places[np.maximum(asked, 0)], keys.places[known[line]], mean[line])
-            answer = np.where(asked < 0, answer, between)
+            between = np.interp(keys.places[np.maximum(requested, 0)], keys.places[known[line]], mean[line])
+            answer = np.where(requested < 0, answer, between)
         error += float(((answer - y[~seen]) ** 2).sum())
     return max(0.0, 1 - error / (float(np.var(y)) * len(y)))
 

@@ -171,28 +171,28 @@ def _said_lost(names: list[str], root: str | None) -> str | None:
     )
 
 
-def repeated(frame: pd.DataFrame, found: Mapping[str, Verdict], root: str | None) -> dict[str, Verdict]:
+def repeated(frame: pd.DataFrame, result: Mapping[str, Verdict], root: str | None) -> dict[str, Verdict]:
     """Columns of file names that are no media of their own, now ignored: another column holds the same, or better.
 
     A column is left out when its files are those of another one, or when none of them is there while another column of its
     kind holds media that are.
     """
-    columns = {name: Column(frame[name], root) for name, v in found.items() if v.kind in ("image", "audio", "video")}
+    columns = {name: Column(frame[name], root) for name, v in result.items() if v.kind in ("image", "audio", "video")}
     place = Place(root) if columns else None
-    empty = {n: place is not None and found[n].named and lost(c, place) for n, c in columns.items()}
+    empty = {n: place is not None and result[n].named and lost(c, place) for n, c in columns.items()}
     out: dict[str, Verdict] = {}
     for name, column in columns.items():
         others = [
-            o for o in columns if o != name and o not in out and found[o].kind == found[name].kind and not empty[o]
+            o for o in columns if o != name and o not in out and result[o].kind == result[name].kind and not empty[o]
         ]
-        if not found[name].named or not others:
+        if not result[name].named or not others:
             continue
         twin = next((o for o in others if place is not None and _same_files(column, columns[o], place)), None)
-        first = next((o for o in others if not found[o].named), others[0])
+        first = next((o for o in others if not result[o].named), others[0])
         if twin is not None:
             reason = f"names the very files that '{twin}' holds"
         elif empty[name]:
-            reason = f"names {found[name].kind} files that are not there, beside '{first}', which holds them"
+            reason = f"names {result[name].kind} files that are not there, beside '{first}', which holds them"
         else:
             continue
         out[name] = Verdict("ignored", reason, doubt=f"{reason}; name it in a schema if it is to be used", named=True)
@@ -225,9 +225,9 @@ def vector(column: Column) -> Verdict | None:
         for v in column.values
     ):
         return None
-    found = [vector_of(v) for v in column.values]
-    shapes = {v.shape for v in found if v is not None}
-    if not all(v is not None for v in found) or len({s[-1] for s in shapes}) > 1 or len({len(s) for s in shapes}) > 1:
+    result = [vector_of(v) for v in column.values]
+    shapes = {v.shape for v in result if v is not None}
+    if not all(v is not None for v in result) or len({s[-1] for s in shapes}) > 1 or len({len(s) for s in shapes}) > 1:
         return None
     shape = next(iter(shapes))
     if len(shape) == 1 and shape[0] < 2:

@@ -29,8 +29,8 @@ def name_problem(name: object, kind: object = "") -> str | None:
     if not isinstance(name, str):
         return f"its name must be text, found {name!r}; quote it"
     if _NAME.fullmatch(name):
-        told = f"its name is one that torch keeps for itself; name it '{usable(name, str(kind))}'"
-        return told if hasattr(_TORCH, name) else None
+        message = f"its name is one that torch keeps for itself; name it '{usable(name, str(kind))}'"
+        return message if hasattr(_TORCH, name) else None
     odd = sorted({c for c in name if not re.match(r"[\w -]", c)})
     held = "holds " + ", ".join(map(repr, odd)) if odd else f"is {name!r}"
     return f"its name {held}; {_EXPECTED}; name it '{usable(name, str(kind))}'"
@@ -43,8 +43,8 @@ def usable(name: str, kind: str) -> str:
         >>> usable("front/image", "image"), usable("type", "image"), usable("...", "image")
         ('front_image', 'type_image', 'image')
     """
-    found = re.sub(r"[^\w-]+", "_", name).strip("_-") or kind or "modality"
-    return f"{found}_{kind or 1}" if hasattr(_TORCH, found) else found
+    result = re.sub(r"[^\w-]+", "_", name).strip("_-") or kind or "modality"
+    return f"{result}_{kind or 1}" if hasattr(_TORCH, result) else result
 
 
 def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
@@ -56,7 +56,7 @@ def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
     """
     taken = {name for name, kind in wanted if name_problem(name, kind) is None}
     kept: set[str] = set()
-    found = []
+    result = []
     for name, kind in wanted:
         if name not in taken or name in kept:
             first = usable(name, kind)
@@ -64,8 +64,8 @@ def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
             name = next(n for n in (first, *numbered) if n not in taken)
             taken.add(name)
         kept.add(name)
-        found.append(name)
-    return found
+        result.append(name)
+    return result
 
 
 #: How an encoder comes by its weights.
@@ -149,9 +149,11 @@ class Schema:
             raise ConfigError(f"modalities named twice: {', '.join(twice)}")
         if self.task not in TASKS:
             raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
-        for column, told in self.types.items():
-            if told.partition(" ")[0] not in TYPES or (" " in told and not told.startswith("date %")):
-                raise ConfigError(f"column '{column}': unknown type '{told}': {nearest(told.partition(' ')[0], TYPES)}")
+        for column, value in self.types.items():
+            if value.partition(" ")[0] not in TYPES or (" " in value and not value.startswith("date %")):
+                raise ConfigError(
+                    f"column '{column}': unknown type '{value}': {nearest(value.partition(' ')[0], TYPES)}"
+                )
         for modality in self.modalities:
             if self.target in modality.columns:
                 raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")

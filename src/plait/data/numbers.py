@@ -96,10 +96,10 @@ class Style:
     @classmethod
     def parse(cls, text: str) -> Style:
         """From its text."""
-        found = re.fullmatch(rf"({'|'.join(_MARKS)})(?: forms=(\S+))?(?: unit=(.+))?", text)
-        if found is None:
+        result = re.fullmatch(rf"({'|'.join(_MARKS)})(?: forms=(\S+))?(?: unit=(.+))?", text)
+        if result is None:
             raise ValueError(f"unknown style of numbers '{text}'")
-        return cls(found[1], found[3] or "", found[2] or "")
+        return cls(result[1], result[3] or "", result[2] or "")
 
 
 @dataclass(frozen=True)
@@ -140,37 +140,37 @@ _TYPESET = re.compile("[−‒–\uff01-\uff5e]")
 
 
 def _parts(word: str) -> Written | None:
-    found = _NUMBER.fullmatch(word)
-    if found is not None and bool(found["open"]) == (found["close"] == ")") and not _seat(found):
-        return _simple(found)
+    result = _NUMBER.fullmatch(word)
+    if result is not None and bool(result["open"]) == (result["close"] == ")") and not _seat(result):
+        return _simple(result)
     seconds = _duration(word)
     if seconds is not None:
         return Written((), seconds=seconds, unit="s", form="")
-    found = _FRACTION.fullmatch(word)
-    if found is not None and int(found["under"]):
-        sign = -1.0 if found["sign"] else 1.0
-        return Written((found["whole"] or "0", found["over"], found["under"]), sign, "", FRACTION)
-    found = _RANGE.fullmatch(word)
-    return None if found is None else Written((found["low"], found["high"]), 1.0, found["unit"] or "", RANGE)
+    result = _FRACTION.fullmatch(word)
+    if result is not None and int(result["under"]):
+        sign = -1.0 if result["sign"] else 1.0
+        return Written((result["whole"] or "0", result["over"], result["under"]), sign, "", FRACTION)
+    result = _RANGE.fullmatch(word)
+    return None if result is None else Written((result["low"], result["high"]), 1.0, result["unit"] or "", RANGE)
 
 
-def _seat(found: re.Match[str]) -> bool:
+def _seat(result: re.Match[str]) -> bool:
     """``12B`` is a seat or a house; a billion has decimals or a currency."""
-    return found["scale"] == "B" and not (found["before"] or "." in found["body"] or "," in found["body"])
+    return result["scale"] == "B" and not (result["before"] or "." in result["body"] or "," in result["body"])
 
 
-def _simple(found: re.Match[str]) -> Written:
-    negative = bool(found["open"]) != ("-" in f"{found['sign']}{found['minus'] or ''}{found['close']}")
-    unit = found["before"] or found["unit"] or ""
+def _simple(result: re.Match[str]) -> Written:
+    negative = bool(result["open"]) != ("-" in f"{result['sign']}{result['minus'] or ''}{result['close']}")
+    unit = result["before"] or result["unit"] or ""
     forms = (
-        BRACKETS * bool(found["open"])
-        + SCALED * bool(found["scale"])
-        + BOUND * bool(found["bound"] or found["close"] == "+")
+        BRACKETS * bool(result["open"])
+        + SCALED * bool(result["scale"])
+        + BOUND * bool(result["bound"] or result["close"] == "+")
     )
-    body = found["body"] + (found["exponent"] or "")
+    body = result["body"] + (result["exponent"] or "")
     return Written(
         (body,),
-        (-1.0 if negative else 1.0) * _SCALES.get(found["scale"] or "", 1.0),
+        (-1.0 if negative else 1.0) * _SCALES.get(result["scale"] or "", 1.0),
         "" if unit in _ORDINAL else unit.strip(),
         forms,
     )
@@ -178,11 +178,11 @@ def _simple(found: re.Match[str]) -> Written:
 
 def _duration(word: str) -> float | None:
     """Seconds of ``1:30:00``, ``2 days 03:00:00`` or ``1h 30min``."""
-    found = _CLOCK.fullmatch(word)
-    if found is not None:
-        parts = (86400, found["days"]), (3600, found["hours"]), (60, found["minutes"]), (1, found["seconds"])
+    result = _CLOCK.fullmatch(word)
+    if result is not None:
+        parts = (86400, result["days"]), (3600, result["hours"]), (60, result["minutes"]), (1, result["seconds"])
         total = sum(size * float((text or "0").replace(",", ".")) for size, text in parts)
-        return -total if found["sign"] else total
+        return -total if result["sign"] else total
     pairs = _SPANS.findall(word)
     if (
         len(pairs) < 2
@@ -262,10 +262,10 @@ def _valued(parts: Written, style: Style) -> tuple[float, bool]:
         and not (style.mark != "plain" and not style.unit and parts.unit in _MONEY)
     ):
         return np.nan, False
-    found = [_body(b, style.mark) for b in parts.bodies]
-    values = [v for v, _ in found]
+    result = [_body(b, style.mark) for b in parts.bodies]
+    values = [v for v, _ in result]
     value = values[0] + values[1] / values[2] if parts.form == FRACTION else float(np.mean(values))
-    shown = {s for _, s in found} - {"", "either"}
+    shown = {s for _, s in result} - {"", "either"}
     usual = _USUAL.get(style.mark, shown)
     odd = not shown <= usual or any(f not in style.forms for f in parts.form)
     return value * factor, odd and not np.isnan(value)

@@ -63,10 +63,10 @@ def _words(series: pd.Series, known: Distinct | None = None) -> tuple[np.ndarray
     What is read is read once per distinct text; a row that holds nothing points at the last entry, which is missing.
     """
     codes, values = known or distinct(series)
-    found = np.empty(len(values) + 1, dtype=object)
-    found[:-1] = [_word(value) for value in values]
-    missing = np.array([t is None for t in found], dtype=bool)
-    return found, missing, codes
+    result = np.empty(len(values) + 1, dtype=object)
+    result[:-1] = [_word(value) for value in values]
+    missing = np.array([t is None for t in result], dtype=bool)
+    return result, missing, codes
 
 
 def _word(value: Any) -> str | None:
@@ -93,11 +93,11 @@ def numbers(series: pd.Series, style: str | Style = "plain", known: Distinct | N
         values = cells.astype(np.float64)
         return _parsed(values, np.isnan(values))
     style = Style.parse(style) if isinstance(style, str) else style
-    codes, found = known or distinct(series)
-    missing = np.array([*(_word(v) is None for v in found), True], dtype=bool)
-    values, odd = np.full(len(found) + 1, np.nan), np.zeros(len(found) + 1, dtype=bool)
+    codes, result = known or distinct(series)
+    missing = np.array([*(_word(v) is None for v in result), True], dtype=bool)
+    values, odd = np.full(len(result) + 1, np.nan), np.zeros(len(result) + 1, dtype=bool)
     for i in np.flatnonzero(~missing):
-        values[i], odd[i] = read(found[i], style)
+        values[i], odd[i] = read(result[i], style)
     return _parsed(values[codes], missing[codes], odd[codes])
 
 
@@ -117,8 +117,8 @@ def dates(series: pd.Series, form: str = ISO, known: Distinct | None = None, *, 
     """
     if isinstance(series.dtype, pd.DatetimeTZDtype | np.dtype) and series.dtype.kind == "M":
         aware = isinstance(series.dtype, pd.DatetimeTZDtype)
-        found = (series.dt.tz_convert("UTC") if utc else series).dt.tz_localize(None) if aware else series
-        return _days(found, nulls(series))
+        result = (series.dt.tz_convert("UTC") if utc else series).dt.tz_localize(None) if aware else series
+        return _days(result, nulls(series))
     words, there, codes = _words(series, known)
     if utc:
         read_at = pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce", utc=True)
@@ -135,10 +135,10 @@ def dates(series: pd.Series, form: str = ISO, known: Distinct | None = None, *, 
     return _days(read_at.iloc[codes], there[codes])
 
 
-def _days(found: pd.Series, missing: np.ndarray) -> Parsed:
-    if found.dtype == object:  # nothing there
-        return _parsed(np.full(len(found), np.nan), missing)
-    stamp = found.to_numpy().astype("datetime64[us]")  # in ns, the year 1132 overflows
+def _days(series: pd.Series, missing: np.ndarray) -> Parsed:
+    if series.dtype == object:  # nothing there
+        return _parsed(np.full(len(series), np.nan), missing)
+    stamp = series.to_numpy().astype("datetime64[us]")  # in ns, the year 1132 overflows
     days, rest = np.divmod(
         stamp.astype(np.int64), _DAY
     )  # whole numbers first: one time has one float, whatever its unit
@@ -152,8 +152,8 @@ def zones(series: pd.Series) -> str:
     """Whether the times of a column name their zone: ``aware``, ``naive``, ``both``, or nothing when there are none."""
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         return "aware" if series.notna().any() else ""
-    found = {is_aware(v) for v in distinct(series)[1] if any(c.isdigit() for c in text_of(v))}
-    return "both" if len(found) > 1 else {True: "aware", False: "naive"}[found.pop()] if found else ""
+    result = {is_aware(v) for v in distinct(series)[1] if any(c.isdigit() for c in text_of(v))}
+    return "both" if len(result) > 1 else {True: "aware", False: "naive"}[result.pop()] if result else ""
 
 
 def date_format(series: pd.Series, known: Distinct | None = None) -> str | None:

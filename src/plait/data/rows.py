@@ -48,8 +48,8 @@ _NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
 
 
 def _vector(cell: Any) -> Any:
-    found = vector_of(cell)
-    return cell if found is None else found
+    result = vector_of(cell)
+    return cell if result is None else result
 
 
 def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
@@ -123,9 +123,9 @@ def merge_equal(
     keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
     digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    went = np.full(len(kept), -1)
-    went[kept] = group
-    return frame.iloc[first], y[first], np.bincount(group, weights=weight), went
+    row_index = np.full(len(kept), -1)
+    row_index[kept] = group
+    return frame.iloc[first], y[first], np.bincount(group, weights=weight), row_index
 
 
 def infer_task(y: np.ndarray, regressor: bool) -> str:
@@ -192,22 +192,22 @@ def _is_matrix(cells: Sequence[Any]) -> bool:
 
 
 def class_weights(
-    codes: np.ndarray, told: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
+    codes: np.ndarray, spec: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
 ) -> np.ndarray:
     """Weight of each row (n,) from its class, a place among ``classes``."""
-    if told is None:
+    if spec is None:
         return np.ones(len(codes))
     if task != "classification":
         raise PlaitError(f"class_weight is for one class of several; the task is {task}")
-    table: Any = told
-    if isinstance(told, Mapping):
-        names = list(told)
+    table: Any = spec
+    if isinstance(spec, Mapping):
+        names = list(spec)
         places = codes_of(names, classes)
         unknown = [name for name, place in zip(names, places, strict=True) if place < 0]
         if unknown:
             known = ", ".join(label_text(label) for label in classes[:20])
             raise PlaitError(f"class_weight: {unknown[0]!r} is no class of the target; it has: {known}")
-        table = {int(place): told[name] for place, name in zip(places, names, strict=True)}
+        table = {int(place): spec[name] for place, name in zip(places, names, strict=True)}
     present = np.unique(codes)
     try:
         per_class = compute_class_weight(table, classes=present, y=codes)

@@ -273,8 +273,8 @@ def _mixture(column: Column) -> str | None:
         how = {RANGE: " by the middle of each range", FRACTION: " as fractions"}.get(style.forms[:1], " so")
         if RANGE not in style.forms or _ascending(column):
             return f"numbers written as {example!r}; write type 'number' to read them{how}"
-    told = zeros or style.mark == "duration" or RANGE in style.forms or FRACTION in style.forms
-    if 0.1 <= parsed.share < 0.95 and not told:
+    value = zeros or style.mark == "duration" or RANGE in style.forms or FRACTION in style.forms
+    if 0.1 <= parsed.share < 0.95 and not value:
         odd = column.series[parsed.bad].iloc[0]
         return f"a mixture: {parsed.share:.0%} numbers, the others as {odd!r:.30}; taken as categories"
     return _unread(column)

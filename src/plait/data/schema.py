@@ -90,11 +90,11 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advi
     """
     from plait.data.check import problems
 
-    found = problems(schema, frame, partial=partial)
-    if found:
-        count = f"{len(found)} problems: " if len(found) > 1 else ""
+    result = problems(schema, frame, partial=partial)
+    if result:
+        count = f"{len(result)} problems: " if len(result) > 1 else ""
         missing = advice and any(c not in frame.columns for c in schema.columns)
-        raise TableError(count + "; ".join([*found, *([advice] if missing else [])]))
+        raise TableError(count + "; ".join([*result, *([advice] if missing else [])]))
 
 
 def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:
@@ -113,7 +113,7 @@ def to_dict(schema: Schema) -> dict[str, Any]:
     return schema_to_dict(schema)
 
 
-def from_dict(told: Mapping[str, Any], where: str = "schema") -> Schema:
+def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
     """A schema from plain values; unknown fields are refused.
 
     Raises:
@@ -121,12 +121,12 @@ def from_dict(told: Mapping[str, Any], where: str = "schema") -> Schema:
     """
     from plait.data.schema_yaml import schema_from_dict
 
-    return schema_from_dict(told, where)
+    return schema_from_dict(spec, where)
 
 
-def modalities_from(told: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
+def modalities_from(spec: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
     """Modalities from ``name -> {kind, columns, ...}``."""
-    return from_dict({"modalities": told}, where).modalities
+    return from_dict({"modalities": spec}, where).modalities
 
 
 def to_yaml(schema: Schema) -> str:

@@ -22,21 +22,21 @@ Problem = tuple[tuple[str, ...], str]
 
 def schema_to_dict(schema: Schema) -> dict[str, Any]:
     """Plain values that ``schema_from_dict`` takes back."""
-    told: dict[str, Any] = {
+    options: dict[str, Any] = {
         "target": schema.target,
         "task": schema.task if schema.target else None,
         "root": schema.root,
     }
-    told["modalities"] = {m.name: _modality_dict(m, schema) for m in schema.modalities}
-    told["ignored"] = dict(schema.ignored)
-    return {k: v for k, v in told.items() if v or k == "modalities"}
+    options["modalities"] = {m.name: _modality_dict(m, schema) for m in schema.modalities}
+    options["ignored"] = dict(schema.ignored)
+    return {k: v for k, v in options.items() if v or k == "modalities"}
 
 
 def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
     encoder = modality.encoder
     if isinstance(encoder, Encoder):
         encoder = {"name": encoder.name(), **encoder.options()}
-    told = {
+    options = {
         "kind": modality.kind,
         "columns": list(modality.columns),
         "types": schema.types_of(modality) if modality.kind == "tabular" else {},
@@ -44,20 +44,20 @@ def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
         "train": None if modality.train == "frozen" else modality.train,
         "root": modality.root,
     }
-    return {k: v for k, v in told.items() if v}
+    return {k: v for k, v in options.items() if v}
 
 
-def schema_from_dict(told: Mapping[str, Any], where: str) -> Schema:
+def schema_from_dict(spec: Mapping[str, Any], where: str) -> Schema:
     """A schema, or all that is wrong with it."""
-    return _built(told, where, {})
+    return _built(spec, where, {})
 
 
 def schema_from_yaml(text: str, where: str) -> Schema:
     """A schema from YAML, its problems with their lines."""
     node = read_yaml_node(text, where)
-    told = mapping_of(value_of(node, where), where)
-    told.pop("settings", None)  # the estimator's fields may stand in the same file
-    return _built(told, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
+    value = mapping_of(value_of(node, where), where)
+    value.pop("settings", None)  # the estimator's fields may stand in the same file
+    return _built(value, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
 
 
 def _lines(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -68,21 +68,21 @@ def _lines(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[tuple[tupl
             yield from _lines(value, place)
 
 
-def _built(told: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int]) -> Schema:
-    found = list(_problems(told))
-    if found:
-        said = (f"line {lines[path]}: {text}" if path in lines else text for path, text in found)
+def _built(spec: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int]) -> Schema:
+    result = list(_problems(spec))
+    if result:
+        said = (f"line {lines[path]}: {text}" if path in lines else text for path, text in result)
         raise ConfigError(f"{where}: " + "; ".join(said))
-    modalities = dict(told["modalities"])
+    modalities = dict(spec["modalities"])
     types = _types(modalities, where)
     try:
         return Schema(
             tuple(_modality(name, m) for name, m in modalities.items()),
-            told.get("target"),
-            told.get("task") or "classification",
-            {str(k): str(v) for k, v in (told.get("ignored") or {}).items()},
+            spec.get("target"),
+            spec.get("task") or "classification",
+            {str(k): str(v) for k, v in (spec.get("ignored") or {}).items()},
             types,
-            told.get("root"),
+            spec.get("root"),
         )
     except PlaitError as error:
         raise ConfigError(f"{where}: {error}") from None
@@ -92,32 +92,32 @@ def _types(modalities: Mapping[str, Any], where: str) -> dict[str, str]:
     """Column -> type; a column that serves in several modalities has one."""
     types: dict[str, str] = {}
     for name, modality in modalities.items():
-        for column, told in (modality.get("types") or {}).items():
-            if types.setdefault(column, told) != told:
+        for column, value in (modality.get("types") or {}).items():
+            if types.setdefault(column, value) != value:
                 raise ConfigError(
-                    f"{where}: {name}: column '{column}' is {told} here and {types[column]} in another modality; "
+                    f"{where}: {name}: column '{column}' is {value} here and {types[column]} in another modality; "
                     "a column has one type"
                 )
     return types
 
 
-def _modality(name: str, told: Mapping[str, Any]) -> Modality:
-    columns = told["columns"]
-    given = {k: v for k, v in told.items() if k in ("kind", "encoder", "train", "root") and v is not None}
+def _modality(name: str, spec: Mapping[str, Any]) -> Modality:
+    columns = spec["columns"]
+    given = {k: v for k, v in spec.items() if k in ("kind", "encoder", "train", "root") and v is not None}
     return Modality(name, columns=(columns,) if isinstance(columns, str) else tuple(columns), **given)
 
 
-def _problems(told: Mapping[str, Any]) -> Iterator[Problem]:
-    for key in told:
+def _problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in spec:
         if key not in _FIELDS:
             yield (str(key),), f"unknown field '{key}' ({nearest(str(key), _FIELDS)})"
     for key in ("target", "task", "root"):
-        if told.get(key) is not None and not isinstance(told[key], str):
-            yield (key,), f"{key}: expected text, found {told[key]!r}; quote it"
-    ignored = told.get("ignored") or {}
+        if spec.get(key) is not None and not isinstance(spec[key], str):
+            yield (key,), f"{key}: expected text, found {spec[key]!r}; quote it"
+    ignored = spec.get("ignored") or {}
     if not isinstance(ignored, Mapping):
         yield ("ignored",), f"ignored: expected a mapping of column to reason, found {type(ignored).__name__}"
-    modalities = told.get("modalities")
+    modalities = spec.get("modalities")
     if not isinstance(modalities, Mapping) or not modalities:
         yield (
             ("modalities",),
@@ -128,27 +128,27 @@ def _problems(told: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _modality_problems(name, modality)
 
 
-def _modality_problems(name: Any, told: Any) -> Iterator[Problem]:
+def _modality_problems(name: Any, value: Any) -> Iterator[Problem]:
     path = ("modalities", str(name))
-    if said := name_problem(name, told.get("kind", "") if isinstance(told, Mapping) else ""):
+    if said := name_problem(name, value.get("kind", "") if isinstance(value, Mapping) else ""):
         yield path, f"modality {name!r}: {said}"
-    if not isinstance(told, Mapping):
-        yield path, f"modality '{name}': expected {{kind, columns, ...}}, found {told!r:.40}"
+    if not isinstance(value, Mapping):
+        yield path, f"modality '{name}': expected {{kind, columns, ...}}, found {value!r:.40}"
         return
-    for key in told:
+    for key in value:
         if key not in (*_MODALITY, "types"):
             yield (
                 (*path, str(key)),
                 f"modality '{name}': unknown field '{key}' ({nearest(str(key), (*_MODALITY, 'types'))})",
             )
     for key in ("kind", "columns"):
-        if key not in told:
+        if key not in value:
             yield path, f"modality '{name}': '{key}' is missing"
-    yield from _value_problems(name, told, path)
+    yield from _value_problems(name, value, path)
 
 
-def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Problem]:
-    columns = told.get("columns")
+def _value_problems(name: Any, spec: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Problem]:
+    columns = spec.get("columns")
     columns = [columns] if isinstance(columns, str) else columns
     if columns is not None and not (isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)):
         yield (
@@ -157,18 +157,18 @@ def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -
         )
         return
     for key in ("kind", "train", "root"):
-        if told.get(key) is not None and not isinstance(told[key], str):
-            yield (*path, key), f"modality '{name}': {key} must be text, found {told[key]!r}"
-    if not isinstance(told.get("encoder"), str | Mapping | Encoder | None):
+        if spec.get(key) is not None and not isinstance(spec[key], str):
+            yield (*path, key), f"modality '{name}': {key} must be text, found {spec[key]!r}"
+    if not isinstance(spec.get("encoder"), str | Mapping | Encoder | None):
         yield (*path, "encoder"), f"modality '{name}': encoder must be a name or {{name: ..., option: ...}}"
-    types = told.get("types") or {}
+    types = spec.get("types") or {}
     if not isinstance(types, Mapping) or not all(isinstance(t, str) for t in types.values()):
         yield (
             (*path, "types"),
             f"modality '{name}': types must map columns to words such as number, found {types!r:.60}",
         )
-    elif types and told.get("kind") != "tabular":
-        yield (*path, "types"), f"modality '{name}': types are for tabular columns, its kind is {told.get('kind')}"
+    elif types and spec.get("kind") != "tabular":
+        yield (*path, "types"), f"modality '{name}': types are for tabular columns, its kind is {spec.get('kind')}"
     else:
         for column in types:
             if column not in (columns or ()):
@@ -183,29 +183,29 @@ def _value_problems(name: Any, told: Mapping[str, Any], path: tuple[str, ...]) -
 
 def schema_to_yaml(schema: Schema) -> str:
     """YAML with a comment for every column that has a note or a doubt."""
-    told = schema_to_dict(schema)
-    lines = [f"{key}: {_scalar(told[key])}" for key in ("target", "task", "root") if key in told]
+    value = schema_to_dict(schema)
+    lines = [f"{key}: {_scalar(value[key])}" for key in ("target", "task", "root") if key in value]
     if schema.target in schema.notes:
         lines[0] += _comment(schema, schema.target)
     lines.append("modalities:" if schema.modalities else "modalities: {}")
     for modality in schema.modalities:
-        lines += _modality_lines(modality, told["modalities"][modality.name], schema)
+        lines += _modality_lines(modality, value["modalities"][modality.name], schema)
     if schema.ignored:
         lines.append("ignored:  # column: why it is left out")
         lines += [f"  {_scalar(c)}: {_scalar(reason)}{_comment(schema, c)}" for c, reason in schema.ignored.items()]
     return "\n".join(lines) + "\n"
 
 
-def _modality_lines(modality: Modality, told: Mapping[str, Any], schema: Schema) -> list[str]:
+def _modality_lines(modality: Modality, spec: Mapping[str, Any], schema: Schema) -> list[str]:
     lines = [f"  {_scalar(modality.name)}:", f"    kind: {modality.kind}"]
-    if "types" in told:
+    if "types" in spec:
         lines.append(f"    columns: [{', '.join(_scalar(c) for c in modality.columns)}]")
         lines.append("    types:")
-        lines += [f"      {_scalar(c)}: {_scalar(t)}{_comment(schema, c)}" for c, t in told["types"].items()]
+        lines += [f"      {_scalar(c)}: {_scalar(t)}{_comment(schema, c)}" for c, t in spec["types"].items()]
     else:
         lines.append("    columns:")
         lines += [f"      - {_scalar(c)}{_comment(schema, c)}" for c in modality.columns]
-    rest = {k: v for k, v in told.items() if k in ("encoder", "train", "root")}
+    rest = {k: v for k, v in spec.items() if k in ("encoder", "train", "root")}
     return lines + [f"    {k}: {_scalar(v)}" for k, v in rest.items()]
 
 

@@ -53,14 +53,14 @@ def split(
     return parts
 
 
-def _column(frame: pd.DataFrame, told: Any, what: str) -> pd.Series | None:
-    if told is None:
+def _column(frame: pd.DataFrame, value: Any, what: str) -> pd.Series | None:
+    if value is None:
         return None
-    if isinstance(told, str):
-        if told not in frame.columns:
-            raise TableError(f"{what}: no column '{told}'; {nearest(told, map(str, frame.columns))}")
-        return frame[told]
-    array = told.to_numpy() if isinstance(told, pd.Series) else np.asarray(told)
+    if isinstance(value, str):
+        if value not in frame.columns:
+            raise TableError(f"{what}: no column '{value}'; {nearest(value, map(str, frame.columns))}")
+        return frame[value]
+    array = value.to_numpy() if isinstance(value, pd.Series) else np.asarray(value)
     # An object stays one: pandas' own type of text cannot hold half a surrogate pair.
     values = pd.Series(array, dtype=object if array.dtype.kind in "OU" else None)
     if len(values) != len(frame):
@@ -111,17 +111,17 @@ def _by_group(strata: np.ndarray, groups: pd.Series, shares: np.ndarray, rng: np
     """Group by group, the largest first, into the part that is furthest from its share of those classes."""
     names = texts(groups)
     alone = [f"\0{i}" if name is None else name for i, name in enumerate(names)]  # a row without a group is its own
-    codes, found = pd.factorize(pd.Series(alone, dtype=object))
-    if len(found) < len(shares):
-        raise TableError(f"group: {len(found)} groups cannot be split into {len(shares)} parts")
+    codes, result = pd.factorize(pd.Series(alone, dtype=object))
+    if len(result) < len(shares):
+        raise TableError(f"group: {len(result)} groups cannot be split into {len(shares)} parts")
     strata = np.unique(strata, return_inverse=True)[1]
-    held = np.zeros((len(found), int(strata.max()) + 1))  # (G, C) rows
+    held = np.zeros((len(result), int(strata.max()) + 1))  # (G, C) rows
     np.add.at(held, (codes, strata), 1.0)
     room = shares[:, None] * held.sum(0)  # (P, C) rows that each part still lacks
     sizes = held.sum(1)
     weight = 1.0 / held.sum(0)
-    order = rng.permutation(len(found))
-    placed = np.empty(len(found), dtype=np.int64)
+    order = rng.permutation(len(result))
+    placed = np.empty(len(result), dtype=np.int64)
     for g in order[np.argsort(-sizes[order], kind="stable")]:
         gain = (np.minimum(held[g], np.clip(room, 0, None)) * weight).sum(1) + 1e-9 * room.sum(1) / shares
         best = int(np.argmax(gain))

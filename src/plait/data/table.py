@@ -88,8 +88,8 @@ def data_hash(frame: pd.DataFrame) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in frame.columns:
         digest.update(f"\x1d{name}\x1d".encode())
-        for found in each_once(frame[name], _cell_bytes):
-            digest.update(found + b"\x1e")
+        for result in each_once(frame[name], _cell_bytes):
+            digest.update(result + b"\x1e")
     return digest.hexdigest()
 
 

@@ -90,14 +90,14 @@ def _check_mark(first: str, path: Path, encoding: str, mark: str) -> None:
     Raises:
         TableError: with what to do.
     """
-    told = re.fullmatch(r'"?sep=(.)"?\W*', first, re.IGNORECASE)
-    if told and told[1] == mark:
+    value = re.fullmatch(r'"?sep=(.)"?\W*', first, re.IGNORECASE)
+    if value and value[1] == mark:
         raise TableError(f"{path}, line 1: {first!r} is for Excel alone and no part of a table; remove the line")
-    if told:
+    if value:
         raise TableError(
             f"{path}, line 1: {first!r} is for Excel alone and no part of a table, and says that cells are separated by "
-            f"{told[1]!r}, where {mark!r} is expected; read it with pandas.read_csv(..., skiprows=1, sep={told[1]!r}, dtype=str) "
-            "and pass the DataFrame"
+            f"{value[1]!r}, where {mark!r} is expected; read it with "
+            f"pandas.read_csv(..., skiprows=1, sep={value[1]!r}, dtype=str) and pass the DataFrame"
         )
     if '"' in first:  # a name in quotes may hold any mark
         return

@@ -60,11 +60,11 @@ def _is_decimal(dtype: Any) -> bool:
 
 
 def _floats(series: pd.Series) -> np.ndarray:
-    found = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    result = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
     size = series.dtype.itemsize if hasattr(series.dtype, "itemsize") else 8
     if size >= 8:
-        return found
-    codes, values = pd.factorize(found)
+        return result
+    codes, values = pd.factorize(result)
     narrow = values.astype(np.float32 if size == 4 else np.float16)
     shortest = np.array([*(float(str(v)) for v in narrow), np.nan])
     return np.asarray(shortest[codes])
@@ -145,8 +145,8 @@ def distinct(series: pd.Series) -> Distinct:
     """
     cells = plain(series)
     if cells.dtype != object or pd.api.types.infer_dtype(cells, skipna=True) == "string":
-        codes, found = pd.factorize(cells)
-        values = list(found.tolist())
+        codes, result = pd.factorize(cells)
+        values = list(result.tolist())
         blank = np.array([_empty(v) for v in values], dtype=bool)
         return (np.where((codes >= 0) & blank[codes], -1, codes) if blank.any() else codes), values
     place: dict[Hashable, int] = {}
@@ -190,8 +190,8 @@ def mapped(series: pd.Series, function: Callable[[Any], Any], known: Distinct | 
     answers = np.empty(len(values) + 1, dtype=object)  # the last one answers code -1
     for i, value in enumerate(values):
         answers[i] = None if blank[i] else function(value)
-    found: np.ndarray = answers[codes]
-    return found
+    result: np.ndarray = answers[codes]
+    return result
 
 
 def texts(series: pd.Series, known: Distinct | None = None) -> np.ndarray:
@@ -213,8 +213,8 @@ def items_of(value: Any) -> tuple[str, ...]:
         parts = sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
     else:
         parts = [value]
-    found = (text_of(part) for part in parts if part is not None)
-    return tuple(dict.fromkeys(item for item in found if item))
+    result = (text_of(part) for part in parts if part is not None)
+    return tuple(dict.fromkeys(item for item in result if item))
 
 
 def list_in(text: str) -> list[Any] | None:
@@ -223,15 +223,15 @@ def list_in(text: str) -> list[Any] | None:
     if not (text.startswith("[") and text.endswith("]")) or len(text) > _LONGEST_LIST:
         return None
     try:
-        found = json.loads(text)
+        result = json.loads(text)
     except RecursionError:  # brackets within brackets: a list of no items of ours
         return None
     except ValueError:
         try:
-            found = ast.literal_eval(text)  # literals only: it runs nothing
+            result = ast.literal_eval(text)  # literals only: it runs nothing
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
-    return found if isinstance(found, list) else None
+    return result if isinstance(result, list) else None
 
 
 def items(series: pd.Series) -> np.ndarray:

@@ -137,10 +137,10 @@ def _shuffled(test: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shares = np.array(_SHARES[:2] if test.any() else _SHARES)
     rest = rng.permutation(np.flatnonzero(~test))
     ends = np.round(np.cumsum(shares) / shares.sum() * len(rest)).astype(int)
-    found = np.where(test, "test", "train").astype("<U5")
+    result = np.where(test, "test", "train").astype("<U5")
     for name, places in zip(PARTS, np.split(rest, ends[:-1]), strict=False):
-        found[places] = name
-    return found
+        result[places] = name
+    return result
 
 
 class Pairs:
@@ -247,8 +247,8 @@ def paired(
 
 def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
     """Label -> its rows, in order."""
-    found = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
-    return {label: np.sort(np.asarray(rows)) for label, rows in found.items()}
+    result = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
+    return {label: np.sort(np.asarray(rows)) for label, rows in result.items()}
 
 
 def _shown(rows: dict[Any, np.ndarray]) -> str:

@@ -73,12 +73,12 @@ def _rows(path: str | Path) -> Iterator[dict[str, str | None]]:
 
 def _card(entity: ElementTree.Element) -> dict[str, str | None]:
     """Tags of one card: English texts and plain numbers."""
-    found = {}
+    result = {}
     for tag in entity.iterfind("Tag"):
         name = tag.get("name", "")
         if name in _COLUMNS or name == "COLLECTIBLE":
-            found[name] = tag.findtext("enUS") if tag.get("type") == "LocString" else tag.get("value")
-    return found
+            result[name] = tag.findtext("enUS") if tag.get("type") == "LocString" else tag.get("value")
+    return result
 
 
 class HearthstoneCards(Dataset):

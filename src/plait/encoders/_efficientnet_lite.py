@@ -188,8 +188,8 @@ class Above(nn.Module):
 
     def targets(self) -> tuple[str, ...]:
         """The convolutions that mix channels; those of each channel alone have too few weights to gain from it."""
-        found = ((name, part) for name, part in self.named_modules() if isinstance(part, nn.Conv2d))
-        return tuple(name for name, part in found if part.groups == 1)
+        result = ((name, part) for name, part in self.named_modules() if isinstance(part, nn.Conv2d))
+        return tuple(name for name, part in result if part.groups == 1)
 
 
 @torch.no_grad()
@@ -253,9 +253,9 @@ def _through(inner: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
     return summed[:, 0] * x if inner.groups > 1 else summed @ x
 
 
-def _after_relu6(told: Normalisation) -> tuple[Tensor, Tensor]:
+def _after_relu6(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
     """Mean of ReLU6 of a normal variable, and how often it is neither 0 nor 6."""
-    mean, deviation = told.mean, told.deviation.clamp_min(1e-6)
+    mean, deviation = normalisation.mean, normalisation.deviation.clamp_min(1e-6)
     low, high = -mean / deviation, (6 - mean) / deviation
     passed = _below(high) - _below(low)
     return mean * passed + deviation * (_density(low) - _density(high)) + 6 * (1 - _below(high)), passed

@@ -93,8 +93,8 @@ class HubEncoder(Encoder):
     def state(self) -> dict[str, Any]:
         """The commit that a tag, a branch or the newest state stood for."""
         known = self.weights_id()
-        settled = known.startswith("content ") or known in (self.revision, PINNED.get(self.repository()))
-        return {} if settled else {"commit": known}
+        resolved = known.startswith("content ") or known in (self.revision, PINNED.get(self.repository()))
+        return {} if resolved else {"commit": known}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Stay with the commit that was fitted on."""
@@ -109,12 +109,12 @@ class HubEncoder(Encoder):
         """A JSON file of the model."""
         path = self.folder() / file
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            result = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as JSON ({_line(error)}); fetch the model again") from error
-        if not isinstance(found, dict):
-            raise ConfigError(f"{path}: expected a mapping, found {type(found).__name__}")
-        return found
+        if not isinstance(result, dict):
+            raise ConfigError(f"{path}: expected a mapping, found {type(result).__name__}")
+        return result
 
     def config(self) -> Any:
         """The transformers configuration, defaults filled in."""
@@ -158,20 +158,20 @@ class HubEncoder(Encoder):
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
         options |= {"use_safetensors": has_safetensors(self.folder()), "weights_only": True}
         with seeded(0):  # weights that the file lacks are at least the same every time
-            found, report = self.load(kind, output_loading_info=True, **options)
-        self._check_complete(found, [name for name in report["missing_keys"] if not unused(name)])
-        network: nn.Module = found.float().eval().requires_grad_(False)
+            result, report = self.load(kind, output_loading_info=True, **options)
+        self._check_complete(result, [name for name in report["missing_keys"] if not unused(name)])
+        network: nn.Module = result.float().eval().requires_grad_(False)
         return network
 
     def _check_complete(self, network: nn.Module, lacking: Sequence[str]) -> None:
         """Refuse weights of something else; warn of a few that are missing."""
         count = sum(1 for _ in network.parameters())
-        told = f"lacks {len(lacking)} of the {count} weights of a {type(network).__name__}"
+        message = f"lacks {len(lacking)} of the {count} weights of a {type(network).__name__}"
         if 2 * len(lacking) > count:
-            raise ConfigError(f"encoder {self.name()}: '{self.model}' {told}; name another model or encoder")
+            raise ConfigError(f"encoder {self.name()}: '{self.model}' {message}; name another model or encoder")
         if lacking:
             warnings.warn(
-                f"encoder {self.name()}: '{self.model}' {told} ({min(lacking)}, ...), which stay random; "
+                f"encoder {self.name()}: '{self.model}' {message} ({min(lacking)}, ...), which stay random; "
                 "it may not be the model you mean",
                 PlaitWarning,
                 stacklevel=3,
@@ -216,8 +216,8 @@ def width_of(config: Any, part: str | None = None) -> int:
 
 def projected(answer: Any) -> Tensor:
     """The features of ``get_*_features``: a tensor in transformers 4, an output object in 5."""
-    found = answer if isinstance(answer, Tensor) else answer.pooler_output
-    return found.float()
+    result = answer if isinstance(answer, Tensor) else answer.pooler_output
+    return result.float()
 
 
 def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:

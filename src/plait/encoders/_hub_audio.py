@@ -53,13 +53,13 @@ class HubAudio(HubEncoder):
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
         if self._extractor is None:
             self._extractor = self.load("AutoFeatureExtractor")
-        found = [self._features(cell) for cell in cells]
-        longest = max(len(values) for values, _ in found)
-        values = np.zeros((len(found), longest, *found[0][0].shape[1:]), np.float32)
-        for row, (features, _) in enumerate(found):
+        result = [self._features(cell) for cell in cells]
+        longest = max(len(values) for values, _ in result)
+        values = np.zeros((len(result), longest, *result[0][0].shape[1:]), np.float32)
+        for row, (features, _) in enumerate(result):
             values[row, : len(features)] = features
-        length = np.array([[len(features)] for features, _ in found], dtype=np.int64)
-        share = np.array([[part] for _, part in found], dtype=np.float32)
+        length = np.array([[len(features)] for features, _ in result], dtype=np.int64)
+        share = np.array([[part] for _, part in result], dtype=np.float32)
         return {"values": values, "length": length, "share": share}
 
     def _features(self, cell: Any) -> tuple[np.ndarray, float]:
@@ -67,9 +67,9 @@ class HubAudio(HubEncoder):
         rate = int(self._extractor.sampling_rate)
         wave = audio(cell, rate, self.max_seconds)
         wave = np.pad(wave, (0, max(0, round(_SHORTEST * rate) - len(wave))))
-        found = self._extractor(wave, sampling_rate=rate, return_attention_mask=True, return_tensors="np")
-        values = np.asarray(found[self._extractor.model_input_names[0]][0], dtype=np.float32)
-        mask = found.get("attention_mask")
+        result = self._extractor(wave, sampling_rate=rate, return_attention_mask=True, return_tensors="np")
+        values = np.asarray(result[self._extractor.model_input_names[0]][0], dtype=np.float32)
+        mask = result.get("attention_mask")
         filled = 1.0 if mask is None or values.ndim == 1 else float(np.asarray(mask[0]).mean())
         return values, filled
 
@@ -82,8 +82,8 @@ class HubAudio(HubEncoder):
     @property
     def dim(self) -> int:
         """Width of the model."""
-        told = self.settings()  # read as it is first: importing transformers takes seconds
-        return int(told["hidden_size"]) if isinstance(told.get("hidden_size"), int) else width_of(self.config())
+        value = self.settings()  # read as it is first: importing transformers takes seconds
+        return int(value["hidden_size"]) if isinstance(value.get("hidden_size"), int) else width_of(self.config())
 
 
 class PooledAudio(nn.Module):

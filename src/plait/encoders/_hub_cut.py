@@ -64,9 +64,9 @@ def _layers(network: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
     for place in _PLACES:
         path, _, name = place.rpartition(".")
         holder = network if not path else getattr(network, path, None)
-        found = getattr(holder, name, None)
-        if isinstance(holder, nn.Module) and isinstance(found, nn.ModuleList):
-            return holder, name, found
+        result = getattr(holder, name, None)
+        if isinstance(holder, nn.Module) and isinstance(result, nn.ModuleList):
+            return holder, name, result
     raise LookupError(f"{type(network).__name__} has no layers where they are known to be")
 
 
@@ -76,8 +76,8 @@ class _Lower(nn.Module):
     def __init__(self, whole: nn.Module, inside: Callable[[nn.Module], nn.Module], layers: int) -> None:
         super().__init__()
         network = inside(whole)
-        holder, name, found = _layers(network)
-        kept = found[: len(found) - layers]
+        holder, name, result = _layers(network)
+        kept = result[: len(result) - layers]
         setattr(holder, name, kept)
         self.whole = whole
         self._caught: Tensor | None = None
@@ -90,8 +90,8 @@ class _Lower(nn.Module):
     def forward(self, batch: Prepared) -> Tokens:
         """Prepared tensors -> (B, T, D)."""
         if "attention_mask" not in batch:
-            found = self._through(batch)
-            return Tokens(found, torch.ones(found.shape[:2], dtype=torch.bool, device=found.device))
+            result = self._through(batch)
+            return Tokens(result, torch.ones(result.shape[:2], dtype=torch.bool, device=result.device))
         there = batch["attention_mask"].bool()
         longest = there.shape[1]
 
@@ -99,13 +99,13 @@ class _Lower(nn.Module):
             x = self._through(part)
             return nn.functional.pad(x, (0, 0, 0, longest - x.shape[1]))
 
-        found = by_length(batch, padded)
-        return Tokens(found, torch.arange(longest, device=found.device) < there.sum(1, keepdim=True))
+        result = by_length(batch, padded)
+        return Tokens(result, torch.arange(longest, device=result.device) < there.sum(1, keepdim=True))
 
     def _through(self, batch: Prepared) -> Tensor:
         self.whole(batch)
-        found, self._caught = cast(Tensor, self._caught).float(), None
-        return found
+        result, self._caught = cast(Tensor, self._caught).float(), None
+        return result
 
 
 class _Upper(nn.Module):
@@ -120,8 +120,8 @@ class _Upper(nn.Module):
     ) -> None:
         super().__init__()
         network = inside(whole)
-        holder, name, found = _layers(network)
-        self.kept = found[len(found) - layers :]
+        holder, name, result = _layers(network)
+        self.kept = result[len(result) - layers :]
         setattr(holder, name, self.kept)
         network.embeddings = _Given(cast(nn.Module, network.embeddings))
         if hasattr(network, "embeddings_project"):
@@ -136,8 +136,8 @@ class _Upper(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) -> one token per row."""
-        found: Tokens = self.whole(self.given(tokens))
-        return found
+        result: Tokens = self.whole(self.given(tokens))
+        return result
 
 
 class _Given(nn.Module):
@@ -148,9 +148,9 @@ class _Given(nn.Module):
         if hasattr(instead_of, "patch_embeddings"):  # whose number type the model looks at
             self.patch_embeddings = instead_of.patch_embeddings
 
-    def forward(self, *told: Any, **named: Any) -> Tensor:
+    def forward(self, *setting: Any, **named: Any) -> Tensor:
         """The sequences (B, T, D) among the arguments."""
-        values = (*told, *named.values())
+        values = (*setting, *named.values())
         return next(value for value in values if isinstance(value, Tensor) and value.is_floating_point())
 
 

@@ -86,7 +86,7 @@ def pixels_of(processor: Any) -> Pixels | None:
     if shortest is not None and min(height, width) > shortest:
         return None
     normalise, rescale = getattr(processor, "do_normalize", False), getattr(processor, "do_rescale", False)
-    found = Pixels(
+    result = Pixels(
         int(height),
         int(width),
         int(shortest) if shortest else None,
@@ -95,7 +95,7 @@ def pixels_of(processor: Any) -> Pixels | None:
         tuple(processor.image_std) if normalise else (1.0, 1.0, 1.0),
         float(processor.rescale_factor) if rescale else 1.0,
     )
-    return found if all(_agree(found, processor, picture) for picture in _probes()) else None
+    return result if all(_agree(result, processor, picture) for picture in _probes()) else None
 
 
 def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -105,17 +105,17 @@ def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
         CellError: it cannot take them, or gives another shape for each.
     """
     try:
-        found = processor(images=list(pictures), return_tensors="np", input_data_format="channels_last")
-        return np.asarray(found["pixel_values"], dtype=np.float32)
+        result = processor(images=list(pictures), return_tensors="np", input_data_format="channels_last")
+        return np.asarray(result["pixel_values"], dtype=np.float32)
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "no reason given")
         raise CellError(f"the model's image processor refuses the picture ({reason})") from error
 
 
-def _sizes(told: Any) -> dict[str, int]:
+def _sizes(value: Any) -> dict[str, int]:
     """Sides that are told: a mapping in transformers 4, an object in 5."""
-    found = told if isinstance(told, Mapping) else vars(told) if told is not None else {}
-    return {name: found[name] for name in ("height", "width", "shortest_edge") if found.get(name)}
+    result = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
+    return {name: result[name] for name in ("height", "width", "shortest_edge") if result.get(name)}
 
 
 def _probes() -> list[np.ndarray]:

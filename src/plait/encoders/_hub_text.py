@@ -47,8 +47,8 @@ class HubText(HubEncoder):
         words = texts(cells)
         if self._tokenizer is None:
             self._tokenizer = self._load_tokenizer()
-        found = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
-        return {key: np.asarray(value, dtype=np.int64) for key, value in found.items()}
+        result = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
+        return {key: np.asarray(value, dtype=np.int64) for key, value in result.items()}
 
     def _load_tokenizer(self) -> Any:
         tokenizer = self.load("AutoTokenizer")
@@ -57,8 +57,8 @@ class HubText(HubEncoder):
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         config = self.config()
         positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", None) or _UNLIMITED
-        told = tokenizer.model_max_length
-        self._limit = min(self.max_tokens, told if told < _UNLIMITED else max(1, positions - _RESERVED), positions)
+        value = tokenizer.model_max_length
+        self._limit = min(self.max_tokens, value if value < _UNLIMITED else max(1, positions - _RESERVED), positions)
         return tokenizer
 
 
@@ -92,9 +92,9 @@ class PooledHubText(HubText):
     @property
     def dim(self) -> int:
         """Width of the model."""
-        told = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(told.get("hidden_size"), int) and "text_config" not in told:
-            return int(told["hidden_size"])
+        value = self.settings()  # read as it is first: importing transformers takes seconds
+        if isinstance(value.get("hidden_size"), int) and "text_config" not in value:
+            return int(value["hidden_size"])
         return width_of(self.config(), "text")
 
 

@@ -199,16 +199,16 @@ def _renamed(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """BERT's names to ours; the one token type there is becomes part of the positions."""
     first_type = given["embeddings.token_type_embeddings.weight"][0]
     names = {"words.weight": "embeddings.word_embeddings.weight"}
-    found = {"positions.weight": given["embeddings.position_embeddings.weight"] + first_type}
+    result = {"positions.weight": given["embeddings.position_embeddings.weight"] + first_type}
     for part in ("weight", "bias"):
         names[f"norm.{part}"] = f"embeddings.LayerNorm.{part}"
         for i in range(LAYERS):
             theirs = f"encoder.layer.{i}."
             qkv = [given[f"{theirs}attention.self.{word}.{part}"] for word in ("query", "key", "value")]
-            found[f"layers.{i}.qkv.{part}"] = torch.cat(qkv)
+            result[f"layers.{i}.qkv.{part}"] = torch.cat(qkv)
             for name, other in _PARTS.items():
                 names[f"layers.{i}.{name}.{part}"] = f"{theirs}{other}.{part}"
-    return found | {name: given[other] for name, other in names.items()}
+    return result | {name: given[other] for name, other in names.items()}
 
 
 _PARTS = {

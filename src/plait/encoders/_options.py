@@ -48,10 +48,10 @@ def package_file(package: str, file: str, sha256: str, install: str) -> Path:
     return path
 
 
-def check_content(found: str, expected: str, where: str, install: str) -> None:
+def check_content(result: str, expected: str, where: str, install: str) -> None:
     """Refuse content with another digest."""
-    if found != expected:
+    if result != expected:
         raise PlaitError(
-            f"{where}: not the file that plait knows (sha256 {found[:12]}..., expected {expected[:12]}...); "
+            f"{where}: not the file that plait knows (sha256 {result[:12]}..., expected {expected[:12]}...); "
             f"run: pip install --force-reinstall {install}"
         )

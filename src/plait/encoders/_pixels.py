@@ -21,13 +21,13 @@ def squeezed(cells: Sequence[Any], side: int) -> np.ndarray:
 
     Pillow lets other threads run while it decodes and resizes, so as many work as torch may use.
     """
-    found = np.empty((len(cells), side, side, 3), dtype=np.uint8)
+    result = np.empty((len(cells), side, side, 3), dtype=np.uint8)
 
     def fill(row: int) -> None:
         pixels = image(cells[row], _DRAFT * side)
         if pixels.shape[:2] != (side, side):
             pixels = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
-        found[row] = pixels
+        result[row] = pixels
 
     threads = min(torch.get_num_threads(), len(cells))
     if threads <= 1:
@@ -36,4 +36,4 @@ def squeezed(cells: Sequence[Any], side: int) -> np.ndarray:
     else:
         with ThreadPoolExecutor(threads, thread_name_prefix="plait-decode") as pool:
             list(pool.map(fill, range(len(cells))))
-    return found
+    return result

@@ -43,13 +43,13 @@ def readable(cells: Sequence[Any], read: Callable[[Any], T], limit: int = SAMPLE
     Unreadable cells are left out here: preparing them is what counts and reports them.
     """
     step = max(1, -(-len(cells) // limit))
-    found = []
+    result = []
     for cell in cells[::step]:
         try:
-            found.append(read(cell))
+            result.append(read(cell))
         except CellError:
             continue
-    return found
+    return result
 
 
 def where_present(present: Tensor, compute: Callable[[Tensor], Tensor], dim: int) -> Tokens:
@@ -66,8 +66,8 @@ def where_present(present: Tensor, compute: Callable[[Tensor], Tensor], dim: int
         return Tokens.of_vectors(compute(rows))
     if not len(rows):
         return Tokens.of_vectors(torch.zeros(len(present), dim, device=present.device), present)
-    found = compute(rows)  # (K, dim)
-    x = torch.zeros(len(present), found.shape[1], dtype=found.dtype, device=found.device).index_copy(0, rows, found)
+    result = compute(rows)  # (K, dim)
+    x = torch.zeros(len(present), result.shape[1], dtype=result.dtype, device=result.device).index_copy(0, rows, result)
     return Tokens.of_vectors(x, present)
 
 
@@ -111,9 +111,9 @@ class ScratchImage(ScratchEncoder):
 
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn mean and deviation of each channel."""
-        found = readable(cells, self._pixels)
-        if found:
-            x = np.stack(found).reshape(-1, self.channels).astype(np.float32) / 255
+        result = readable(cells, self._pixels)
+        if result:
+            x = np.stack(result).reshape(-1, self.channels).astype(np.float32) / 255
             self._mean, self._std = x.mean(0), floored(x.std(0), _LEAST_STD)
         self._fitted = True
         return self
@@ -170,5 +170,5 @@ class _Normalised(nn.Module):
 
     def _features(self, pixels: Tensor) -> Tensor:
         x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W), in memory still (B, H, W, C): channels last
-        found: Tensor = self.network((x - self.mean) / self.std)
-        return found
+        result: Tensor = self.network((x - self.mean) / self.std)
+        return result

@@ -40,7 +40,7 @@ def words(cell: Any, limit: int) -> list[str]:
         ['don', "'", 't', 'stop', ',', '2nd', 'try']
     """
     text = unicodedata.normalize("NFKC", cut(cell, sys.maxsize)).lower()
-    return [found[0] for found in islice(_WORD.finditer(text), limit)]
+    return [result[0] for result in islice(_WORD.finditer(text), limit)]
 
 
 @dataclass(eq=False)
@@ -81,11 +81,11 @@ class ScratchText(ScratchEncoder):
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``words`` int32 (n, max_tokens), zero where the cell has ended."""
         ids = self._vocabulary()
-        found = np.full((len(cells), self.max_tokens), PADDING, np.int32)
+        result = np.full((len(cells), self.max_tokens), PADDING, np.int32)
         for row, cell in enumerate(cells):
-            told = [ids.get(word, UNKNOWN) for word in words(cell, self.max_tokens)]
-            found[row, : max(1, len(told))] = told or [UNKNOWN]  # a cell without words is present all the same
-        return {"words": found}
+            values = [ids.get(word, UNKNOWN) for word in words(cell, self.max_tokens)]
+            result[row, : max(1, len(values))] = values or [UNKNOWN]  # a cell without words is present all the same
+        return {"words": result}
 
     def module(self) -> nn.Module:
         """The network, freshly initialised."""
@@ -130,8 +130,8 @@ class _Words(nn.Module):
         mask = ids != PADDING
         longest = int(mask.sum(1).max())  # what is padding in every row costs nothing
         ids, mask = ids[:, :longest], mask[:, :longest]
-        found: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
-        return found
+        result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
+        return result
 
 
 def masked_max(x: Tensor, mask: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ class SpeechEmbedding(nn.Module):
         frames = mel.reshape(-1, mel.shape[-1]) / 10 + 2  # as openwakeword scales them to Google's
         cut = np.lib.stride_tricks.sliding_window_view(frames, _WINDOW, axis=0)[::_HOP]  # (T, mel, window)
         parts = np.array_split(cut.transpose(0, 2, 1)[..., None], range(_TOGETHER, len(cut), _TOGETHER))
-        found = [self.embedding.run(None, {"input_1": np.ascontiguousarray(part)})[0] for part in parts]
-        return np.concatenate(found).reshape(len(cut), WIDTH)
+        result = [self.embedding.run(None, {"input_1": np.ascontiguousarray(part)})[0] for part in parts]
+        return np.concatenate(result).reshape(len(cut), WIDTH)
 
 
 def mean_and_max(tokens: Tokens) -> Tensor:

@@ -71,10 +71,10 @@ def _layout(code: str, words: Counter[str]) -> list[float]:
 
 def _tree(code: str) -> list[float]:
     """Logarithms of how often each node is there, of all nodes, and whether it is Python at all."""
-    found: Counter[type[ast.AST]] = Counter()
+    result: Counter[type[ast.AST]] = Counter()
     if len(code) <= _PARSED:
         try:  # odd escapes are taken out: Python would warn of them
-            found = Counter(type(node) for node in ast.walk(ast.parse(_ESCAPE.sub("..", code))))
+            result = Counter(type(node) for node in ast.walk(ast.parse(_ESCAPE.sub("..", code))))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return [0.0] * (len(_NODES) + 2)
-    return [*(float(np.log1p(found[node])) for node in _NODES), float(np.log1p(found.total())), float(bool(found))]
+    return [*(float(np.log1p(result[node])) for node in _NODES), float(np.log1p(result.total())), float(bool(result))]

@@ -33,10 +33,10 @@ class Category(Features):
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the frequent categories."""
-        found = texts(series)
-        counts = Counter(t for t in found if t is not None)
+        result = texts(series)
+        counts = Counter(t for t in result if t is not None)
         levels = _frequent(counts, limits)
-        return cls(str(series.name), levels, len(levels) < len(counts), any(t is None for t in found))
+        return cls(str(series.name), levels, len(levels) < len(counts), any(t is None for t in result))
 
     def labels(self) -> list[str]:
         """The categories, other, missing."""
@@ -44,15 +44,15 @@ class Category(Features):
 
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """(n, levels + 2)."""
-        found = texts(series)
+        result = texts(series)
         place = {level: i for i, level in enumerate(self.levels)}
         other = len(place) if self.other else -1
         gone = len(place) + self.other if self.missing else -1
-        codes = np.array([gone if t is None else place.get(t, other) for t in found], dtype=np.int64)
-        flags = np.zeros((len(found), len(self.labels())), dtype=np.float32)
+        codes = np.array([gone if t is None else place.get(t, other) for t in result], dtype=np.int64)
+        flags = np.zeros((len(result), len(self.labels())), dtype=np.float32)
         rows = np.flatnonzero(codes >= 0)
         flags[rows, codes[rows]] = 1.0
-        return flags, np.zeros(len(found), dtype=bool)
+        return flags, np.zeros(len(result), dtype=bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +93,9 @@ class List(Features):
 _BY_TYPE: dict[str, type[Features]] = {c.type: c for c in (Number, Category, Boolean, List, Date)}
 
 
-def features_of(series: pd.Series, told: str, limits: Limits) -> Features:
+def features_of(series: pd.Series, text: str, limits: Limits) -> Features:
     """The features of a column of the given type."""
-    word, _, form = told.partition(" ")
+    word, _, form = text.partition(" ")
     return _BY_TYPE[word].fit(series, limits, form)
 
 

@@ -116,12 +116,12 @@ _ROWS_A_STEP, _ROWS_A_VALUE, _STEPS = 500, 40, 16
 
 def _edges(values: np.ndarray, bins: int | None) -> tuple[float, ...]:
     """Where the steps begin and end: at the values where they are few, else at quantiles; none for a small table."""
-    found = np.unique(values)
-    few = len(found) <= _STEPS + 1 and len(values) >= _ROWS_A_VALUE * len(found)
+    result = np.unique(values)
+    few = len(result) <= _STEPS + 1 and len(values) >= _ROWS_A_VALUE * len(result)
     steps = bins if bins is not None else _STEPS if few else min(_STEPS, len(values) // _ROWS_A_STEP)
-    if len(found) < 3 or steps < (4 if bins is None else 1):
+    if len(result) < 3 or steps < (4 if bins is None else 1):
         return ()
-    edges = found if len(found) <= steps + 1 else np.unique(np.quantile(values, np.linspace(0, 1, steps + 1)))
+    edges = result if len(result) <= steps + 1 else np.unique(np.quantile(values, np.linspace(0, 1, steps + 1)))
     return tuple(float(e) for e in edges) if len(edges) > 2 else ()
 
 
@@ -172,11 +172,11 @@ class Date(Features):
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
-        told = form or date_format(series) or ISO
-        days = dates(series, ISO if told == AMBIGUOUS else told).values
+        value = form or date_format(series) or ISO
+        days = dates(series, ISO if value == AMBIGUOUS else value).values
         there = days[~np.isnan(days)]
         clock = bool((there % 1.0 != 0).any())
-        return cls(str(series.name), told, *robust_scale(there), clock, len(there) < len(days), zones(series))
+        return cls(str(series.name), value, *robust_scale(there), clock, len(there) < len(days), zones(series))
 
     def labels(self) -> list[str]:
         """Days, year, week, day, missing."""

@@ -35,5 +35,5 @@ class ClipImage(HubImage):
     @property
     def dim(self) -> int:
         """Width of the joint space."""
-        told: Any = self.settings().get("projection_dim")
-        return told if isinstance(told, int) else width_of(self.config(), "vision")
+        value: Any = self.settings().get("projection_dim")
+        return value if isinstance(value, int) else width_of(self.config(), "vision")

@@ -38,5 +38,5 @@ class ClipText(HubText):
     @property
     def dim(self) -> int:
         """Width of the joint space."""
-        told: Any = self.settings().get("projection_dim")
-        return told if isinstance(told, int) else width_of(self.config(), "text")
+        value: Any = self.settings().get("projection_dim")
+        return value if isinstance(value, int) else width_of(self.config(), "text")

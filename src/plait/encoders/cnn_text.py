@@ -47,5 +47,5 @@ class _Filters(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         steps = x.masked_fill(~mask.unsqueeze(-1), 0.0).transpose(1, 2)  # (B, width, T): beyond the end it is all zero
-        found = [torch.relu(span(steps)).transpose(1, 2) for span in self.spans]  # (B, T, filters)
-        return masked_max(torch.cat(found, 2), mask)
+        result = [torch.relu(span(steps)).transpose(1, 2) for span in self.spans]  # (B, T, filters)
+        return masked_max(torch.cat(result, 2), mask)

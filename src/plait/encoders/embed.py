@@ -198,10 +198,10 @@ class Column:
         """Encode what ``keep`` lacks; then the number of tokens of every readable cell."""
         for _ in range(ATTEMPTS):
             keys = list(self.rows)
-            found = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
-            missing = {key: self._cells[self.rows[key][0]] for key, length in found.items() if length is None}
+            result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
+            missing = {key: self._cells[self.rows[key][0]] for key, length in result.items() if length is None}
             if not missing:
-                return {key: length for key, length in found.items() if length is not None}
+                return {key: length for key, length in result.items() if length is not None}
             with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
                 Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, bar.advance).run()
         raise self.lost()
@@ -268,9 +268,9 @@ def prepare_distinct(
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     fingerprint = f"{encoder.fingerprint()} prepared"
     column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared")
-    found = _gather_prepared(column, keep, fingerprint)
+    result = _gather_prepared(column, keep, fingerprint)
     column.warn()
-    return found
+    return result
 
 
 def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -303,7 +303,7 @@ def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict
 
 
 def _read(column: Column, keep: Keep, fingerprint: str, keys: list[bytes]) -> list[dict[str, np.ndarray]]:
-    found = keep.get_many(fingerprint, keys)
-    if any(record is None for record in found):
+    result = keep.get_many(fingerprint, keys)
+    if any(record is None for record in result):
         raise column.lost()
-    return [safetensors.load(record.tobytes()) for record in found if record is not None]
+    return [safetensors.load(record.tobytes()) for record in result if record is not None]

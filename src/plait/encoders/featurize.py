@@ -33,14 +33,14 @@ def make_encoder(
     modality: Modality, override: str | Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
 ) -> Encoder:
     """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
-    told = override if override is not None else modality.encoder
-    if isinstance(told, Encoder):
-        return _suited(told, modality)
+    value = override if override is not None else modality.encoder
+    if isinstance(value, Encoder):
+        return _suited(value, modality)
     usual = trainable_encoder if modality.learns else default_encoder
-    told = usual(modality.kind) if told is None else told
-    if isinstance(told, str) and is_folder(told):
-        told = encoder_of_folder(told)
-    options: dict[str, Any] = {"name": told} if isinstance(told, str) else dict(told)
+    value = usual(modality.kind) if value is None else value
+    if isinstance(value, str) and is_folder(value):
+        value = encoder_of_folder(value)
+    options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
         options["name"] = usual(modality.kind)
@@ -146,13 +146,13 @@ class Featurizer:
     @property
     def column_types(self) -> dict[str, str]:
         """How each column is read: the type of a tabular one, else the kind of its modality."""
-        found: dict[str, str] = {}
+        result: dict[str, str] = {}
         for modality in self.schema.modalities:
-            told = getattr(self.encoders[modality.name], "types", {}) if modality.kind == "tabular" else {}
+            value = getattr(self.encoders[modality.name], "types", {}) if modality.kind == "tabular" else {}
             for column in modality.columns:
-                kind = told.get(column, "" if modality.kind == "tabular" else modality.kind)
-                found[column] = kind if found.get(column, kind) == kind else ""  # in two modalities: as it stands
-        return found
+                kind = value.get(column, "" if modality.kind == "tabular" else modality.kind)
+                result[column] = kind if result.get(column, kind) == kind else ""  # in two modalities: as it stands
+        return result
 
     def fit(self, frame: pd.DataFrame, root: str | None) -> None:
         """Let the encoders learn statistics and vocabularies from the training rows."""
@@ -241,14 +241,14 @@ def _side_by_side(parts: list[Embedded]) -> Tokens:
 FOLDERS = {"ModalityAligner": "aligned", "PretrainedEncoder": "pretrained"}
 
 
-def is_folder(told: str) -> bool:
+def is_folder(text: str) -> bool:
     """Whether a word names a folder rather than an encoder: it has a slash, or a model lies there.
 
     Example:
         >>> is_folder("runs/audio"), is_folder("cnn")
         (True, False)
     """
-    return "/" in told or os.sep in told or Path(told, "model.json").is_file()
+    return "/" in text or os.sep in text or Path(text, "model.json").is_file()
 
 
 def encoder_of_folder(folder: str) -> dict[str, Any]:
@@ -260,20 +260,20 @@ def encoder_of_folder(folder: str) -> dict[str, Any]:
     """
     path = Path(folder, "model.json")
     try:
-        found = read_json(path.read_bytes())
+        result = read_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
-    kind = found.get("kind") if isinstance(found, dict) else None
+    kind = result.get("kind") if isinstance(result, dict) else None
     if kind not in FOLDERS:
         raise ConfigError(f"{folder}: holds a {kind}, not an encoder; plait pretrain and plait align write encoders")
     return {"name": FOLDERS[kind], "folder": folder}
 
 
-def encoder_of(told: str | Mapping[str, Any], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
+def encoder_of(spec: str | Mapping[str, Any], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
     """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
 
     Returns:
@@ -282,7 +282,7 @@ def encoder_of(told: str | Mapping[str, Any], kind: str, where: str) -> tuple[st
     Raises:
         ConfigError: no such encoder, or an option that it does not have.
     """
-    options = {"name": told} if isinstance(told, str) and not is_folder(told) else told
+    options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
     options = encoder_of_folder(options) if isinstance(options, str) else dict(options)
     if "name" not in options and "folder" not in options:
         raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")

@@ -78,19 +78,19 @@ def locate(model: str, revision: str | None, needs: Sequence[Alternatives], *, d
         return folder
     if model.startswith((".", "~", "/")) or "\\" in model or model.count("/") > 1:
         raise ConfigError(f"{model}: no such folder; expected a folder or a hub name such as owner/name")
-    found = _cached(model, revision)
-    if found is not None and not missing(found, needs):
-        return found
+    result = _cached(model, revision)
+    if result is not None and not missing(result, needs):
+        return result
     if not download:
         raise ConfigError(
             f"the model names '{model}' on the hub, which is not complete in the cache; nothing is fetched on the word of "
             f"a file: if you trust it, run the same again with {ALLOW}=1 in the environment"
         )
-    found = _download(model, revision)
-    lacking = missing(found, needs)
+    result = _download(model, revision)
+    lacking = missing(result, needs)
     if lacking:
         raise ConfigError(f"the hub's '{model}' lacks {'; '.join(lacking)}; name another model or revision")
-    return found
+    return result
 
 
 def missing(folder: Path, needs: Sequence[Alternatives]) -> list[str]:
@@ -113,11 +113,11 @@ def _cached(model: str, revision: str | None) -> Path | None:
     hub = need("huggingface_hub", "hub")
     for marker in ("config.json", "modules.json"):
         try:
-            found = hub.try_to_load_from_cache(model, marker, revision=revision)
+            result = hub.try_to_load_from_cache(model, marker, revision=revision)
         except ValueError as error:
             raise ConfigError(f"'{model}': not a name on the hub ({_line(error)})") from error
-        if isinstance(found, str):
-            return Path(found).parent
+        if isinstance(result, str):
+            return Path(result).parent
     return None
 
 

@@ -44,8 +44,8 @@ class LogMel(Encoder):
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``x`` (n, 160)."""
-        found = (cepstrum(cell, self.max_seconds) for cell in cells)
-        return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in found])}
+        result = (cepstrum(cell, self.max_seconds) for cell in cells)
+        return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in result])}
 
     def module(self) -> nn.Module:
         """Nothing is left to compute."""

@@ -69,10 +69,10 @@ class MiniLM(Encoder):
             self._tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(path))
             self._tokenizer.enable_truncation(self.max_tokens)
             self._tokenizer.no_padding()
-        found = self._tokenizer.encode_batch([cut(cell, _CHARACTERS * self.max_tokens) for cell in cells])
-        length = np.array([[len(text.ids)] for text in found], dtype=np.int32)
-        ids = np.zeros((len(found), length.max(initial=1)), dtype=np.int32)
-        for row, text in enumerate(found):
+        result = self._tokenizer.encode_batch([cut(cell, _CHARACTERS * self.max_tokens) for cell in cells])
+        length = np.array([[len(text.ids)] for text in result], dtype=np.int32)
+        ids = np.zeros((len(result), length.max(initial=1)), dtype=np.int32)
+        for row, text in enumerate(result):
             ids[row, : len(text.ids)] = text.ids
         return {"ids": ids, "length": length}
 

@@ -59,8 +59,8 @@ class MiniLMCode(Encoder):
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """What the text encoder needs, and ``statistics`` (n, 129)."""
-        found = self._text.prepare(cells)
-        return {**found, "statistics": np.stack([_syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
+        result = self._text.prepare(cells)
+        return {**result, "statistics": np.stack([_syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
 
     def module(self) -> nn.Module:
         """The text encoder's network, and the statistics beside."""
@@ -99,9 +99,9 @@ class _Below(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """The statistics, filled up with zeros, then the text's tokens."""
         tokens: Tokens = self.text(batch)
-        told = nn.functional.pad(batch["statistics"], (0, tokens.dim - _syntax.WIDTH))[:, None]  # (B, 1, D)
+        value = nn.functional.pad(batch["statistics"], (0, tokens.dim - _syntax.WIDTH))[:, None]  # (B, 1, D)
         there = torch.ones_like(tokens.mask[:, :1])
-        return Tokens(torch.cat([told, tokens.x], 1), torch.cat([there, tokens.mask], 1))
+        return Tokens(torch.cat([value, tokens.x], 1), torch.cat([there, tokens.mask], 1))
 
 
 class _Above(nn.Module):

@@ -49,11 +49,11 @@ class MLP(ScratchEncoder):
 
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn the width of the vectors, the longest sequence, mean and deviation of each number."""
-        found = readable(cells, _sequence, limit=max(1, len(cells)))
-        if not found:
+        result = readable(cells, _sequence, limit=max(1, len(cells)))
+        if not result:
             raise TableError(f"encoder {self.name()}: no cell holds a vector of finite numbers")
-        wide = Counter(len(x[0]) for x in found).most_common(1)[0][0]
-        kept = [x[: self.max_tokens] for x in found if len(x[0]) == wide]
+        wide = Counter(len(x[0]) for x in result).most_common(1)[0][0]
+        kept = [x[: self.max_tokens] for x in result if len(x[0]) == wide]
         steps = np.concatenate(kept).astype(np.float64)
         self._tokens = max(map(len, kept))
         self._mean, self._std = steps.mean(0).astype(np.float32), floored(steps.std(0), 1e-6)
@@ -67,10 +67,10 @@ class MLP(ScratchEncoder):
         steps = np.zeros((len(cells), self._tokens, wide), np.float32)
         mask = np.zeros((len(cells), self._tokens), bool)
         for row, cell in enumerate(cells):
-            found = _sequence(cell)[: self._tokens]
-            if found.shape[1] != wide:
-                raise CellError(f"a vector of {found.shape[1]} numbers; the training cells had {wide}")
-            steps[row, : len(found)], mask[row, : len(found)] = found, True
+            result = _sequence(cell)[: self._tokens]
+            if result.shape[1] != wide:
+                raise CellError(f"a vector of {result.shape[1]} numbers; the training cells had {wide}")
+            steps[row, : len(result)], mask[row, : len(result)] = result, True
         return {"steps": steps, "mask": mask}
 
     def module(self) -> nn.Module:
@@ -123,11 +123,11 @@ def _sequence(cell: Any) -> np.ndarray:
         CellError: it is no vector, or holds NaN or infinity.
     """
     try:
-        found = np.atleast_2d(np.asarray(cell, dtype=np.float32))
+        result = np.atleast_2d(np.asarray(cell, dtype=np.float32))
     except (TypeError, ValueError) as error:
         raise CellError(f"a cell of type {type(cell).__name__}; expected numbers (D,) or (T, D)") from error
-    if found.ndim != 2 or not found.size:
+    if result.ndim != 2 or not result.size:
         raise CellError(f"an array of shape {np.shape(cell)}; expected (D,) or (T, D)")
-    if not np.isfinite(found).all():
+    if not np.isfinite(result).all():
         raise CellError("a vector with NaN or infinity; expected finite numbers")
-    return found
+    return result

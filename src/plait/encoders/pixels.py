@@ -52,13 +52,13 @@ class Pixels(ScratchEncoder):
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``pixels`` float16 (n, size, size, channels)."""
-        found = np.zeros((len(cells), self.size, self.size, self.channels), np.float16)
+        result = np.zeros((len(cells), self.size, self.size, self.channels), np.float16)
         for row, cell in enumerate(cells):
             values = pixels(cell)  # (H, W, 3)
             if self.channels == 1:
                 values = (values @ _GREY)[..., None]
-            found[row] = _resized(values, self.size)
-        return {"pixels": found, "present": present_column(len(cells))}
+            result[row] = _resized(values, self.size)
+        return {"pixels": result, "present": present_column(len(cells))}
 
     def module(self) -> nn.Module:
         """Pixels to tokens."""
@@ -86,5 +86,5 @@ def _resized(values: np.ndarray, size: int) -> np.ndarray:
 class _Places(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per place."""
-        found = batch["pixels"].flatten(1, 2)  # (B, H W, C)
-        return Tokens(found.float(), batch["present"].expand(-1, found.shape[1]))
+        result = batch["pixels"].flatten(1, 2)  # (B, H W, C)
+        return Tokens(result.float(), batch["present"].expand(-1, result.shape[1]))

@@ -83,21 +83,21 @@ class SentenceTransformerText(HubEncoder):
     @property
     def dim(self) -> int:
         """Width of the model."""
-        found = []
+        result = []
         for module in self._modules():
             path = module_folder(self.folder(), module) / "config.json"
-            found.append((str(module.get("type")), json.loads(path.read_text("utf-8")) if path.is_file() else {}))
-        told = told_width(found)
-        if told is not None:
-            return told
+            result.append((str(module.get("type")), json.loads(path.read_text("utf-8")) if path.is_file() else {}))
+        value = told_width(result)
+        if value is not None:
+            return value
         model = self._model()
         return int((getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension)())
 
     def _modules(self) -> list[dict[str, Any]]:
         path = self.folder() / "modules.json"
-        found = json.loads(path.read_text(encoding="utf-8"))
-        check_modules(found, self.model)
-        return list(found)
+        result = json.loads(path.read_text(encoding="utf-8"))
+        check_modules(result, self.model)
+        return list(result)
 
     def _model(self) -> Any:
         with self._loading:
@@ -177,14 +177,14 @@ def module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
 
 def as_arrays(features: Mapping[str, Any], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
     """A tokenised batch as arrays (n, ...); bags of tokens laid end to end are padded, cut to ``limit`` and counted."""
-    found = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
-    if "offsets" not in found:
-        return {key: value for key, value in found.items() if value.ndim > 0 and len(value) == rows}
-    ends = np.append(found["offsets"][1:], len(found["input_ids"]))
-    lengths = np.minimum(ends - found["offsets"], limit or len(found["input_ids"]))
+    result = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
+    if "offsets" not in result:
+        return {key: value for key, value in result.items() if value.ndim > 0 and len(value) == rows}
+    ends = np.append(result["offsets"][1:], len(result["input_ids"]))
+    lengths = np.minimum(ends - result["offsets"], limit or len(result["input_ids"]))
     ids = np.zeros((rows, max(1, int(lengths.max()))), np.int64)
-    for row, (start, length) in enumerate(zip(found["offsets"], lengths, strict=True)):
-        ids[row, :length] = found["input_ids"][start : start + length]
+    for row, (start, length) in enumerate(zip(result["offsets"], lengths, strict=True)):
+        ids[row, :length] = result["input_ids"][start : start + length]
     return {"input_ids": ids, "bag_length": lengths[:, None].astype(np.int64)}
 
 
@@ -218,5 +218,5 @@ class SentenceNetwork(nn.Module):
 def transformer_within(whole: nn.Module) -> nn.Module:
     """The model of transformers in a ``SentenceNetwork``: of the first module, under the name that its version gives it."""
     first: Any = whole.network[0]  # type: ignore[index]  # a sequence of modules
-    found = getattr(first, "model", None) if isinstance(getattr(first, "model", None), nn.Module) else first.auto_model
-    return cast(nn.Module, found)
+    result = getattr(first, "model", None) if isinstance(getattr(first, "model", None), nn.Module) else first.auto_model
+    return cast(nn.Module, result)

@@ -72,8 +72,8 @@ class Spectrogram(ScratchEncoder):
 
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn the mean power and the root mean square of what comes out."""
-        found = readable(cells, self._power)
-        everything = np.concatenate(found) if found else np.ones((1, 1), np.float32)
+        result = readable(cells, self._power)
+        everything = np.concatenate(result) if result else np.ones((1, 1), np.float32)
         self._mean = float(everything.mean()) or 1.0  # nothing but silence
         self._level = float(np.sqrt(np.square(self._scaled(everything), dtype=np.float64).mean())) or 1.0
         return self
@@ -84,12 +84,12 @@ class Spectrogram(ScratchEncoder):
             raise self.unfitted()
         frames = [self._scaled(self._power(cell)) / self._level for cell in cells]
         longest = max(map(len, frames), default=1)
-        found = np.zeros((len(cells), longest, self.dim), np.float16)
+        result = np.zeros((len(cells), longest, self.dim), np.float16)
         mask = np.zeros((len(cells), longest), bool)
         for row, frame in enumerate(frames):
-            found[row, : len(frame)] = frame
+            result[row, : len(frame)] = frame
             mask[row, : len(frame)] = True
-        return {"spectrogram": found, "mask": mask}
+        return {"spectrogram": result, "mask": mask}
 
     def _power(self, cell: Any) -> np.ndarray:
         """(F, bins) float32."""

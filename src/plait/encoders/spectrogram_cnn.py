@@ -58,9 +58,9 @@ class SpectrogramCNN(ScratchEncoder):
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn the longest sound, and mean and deviation of each bin."""
         longest = max((seconds(cell) for cell in cells), default=0.0)
-        found = readable(cells, self._spectrogram)
-        self._frames = max([frames_in(min(longest, self.max_seconds)), *map(len, found)])
-        frames = np.concatenate(found).astype(np.float32) if found else np.zeros((1, self.bins), np.float32)
+        result = readable(cells, self._spectrogram)
+        self._frames = max([frames_in(min(longest, self.max_seconds)), *map(len, result)])
+        frames = np.concatenate(result).astype(np.float32) if result else np.zeros((1, self.bins), np.float32)
         self._mean, self._std = frames.mean(0), floored(frames.std(0), 0.1)
         return self
 
@@ -68,12 +68,12 @@ class SpectrogramCNN(ScratchEncoder):
         """``spectrogram`` float16 (n, F, bins) and ``mask`` bool (n, F)."""
         if not self._frames:
             raise self.unfitted()
-        found = np.zeros((len(cells), self._frames, self.bins), np.float16)
+        result = np.zeros((len(cells), self._frames, self.bins), np.float16)
         mask = np.zeros((len(cells), self._frames), bool)
         for row, cell in enumerate(cells):
             frames = self._spectrogram(cell)[: self._frames]
-            found[row, : len(frames)], mask[row, : len(frames)] = frames, True
-        return {"spectrogram": found, "mask": mask}
+            result[row, : len(frames)], mask[row, : len(frames)] = frames, True
+        return {"spectrogram": result, "mask": mask}
 
     def _spectrogram(self, cell: Any) -> np.ndarray:
         return log_spectrogram(cell, self.bins, self.max_seconds)
@@ -152,5 +152,5 @@ class FrameNorm(nn.BatchNorm1d):
         there = mask.flatten().nonzero()[:, 0]
         kept = rows.index_select(0, there)  # (K, W, C)
         normal = torch.relu(super().forward(kept.flatten(0, 1))).view_as(kept)
-        found = torch.zeros_like(rows).index_copy(0, there, normal)
-        return found.view_as(frames).permute(0, 3, 1, 2)
+        result = torch.zeros_like(rows).index_copy(0, there, normal)
+        return result.view_as(frames).permute(0, 3, 1, 2)

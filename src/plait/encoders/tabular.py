@@ -63,8 +63,8 @@ class Tabular(Encoder):
             raise TableError(f"encoder tabular: types names '{unknown[0]}', no such column; {hint}")
         limits = Limits(self.min_count, self.max_categories, self.bins)
         names = [str(c) for c in frame.columns]
-        told = {name: self.types.get(name) or tabular_type(frame[name]) for name in names}
-        self._columns = [features_of(frame[name], told[name], limits) for name in names]
+        options = {name: self.types.get(name) or tabular_type(frame[name]) for name in names}
+        self._columns = [features_of(frame[name], options[name], limits) for name in names]
         return self
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
@@ -80,9 +80,9 @@ class Tabular(Encoder):
         at = 0
         for column in self._columns:
             series = frame[column.name]
-            found, bad, surprise = column.examine(series)
-            x[:, at : at + found.shape[1]] = found
-            at += found.shape[1]
+            result, bad, surprise = column.examine(series)
+            x[:, at : at + result.shape[1]] = result
+            at += result.shape[1]
             present |= ~nulls(series)
             if surprise is not None:
                 surprises.append(surprise)
@@ -100,8 +100,8 @@ class Tabular(Encoder):
 
     def names(self) -> list[str]:
         """What each feature is, as ``cost: value`` or ``race: = Dragon``."""
-        found = [f"{column.name}: {label}" for column in self._columns for label in column.labels()]
-        return found or ["nothing"]  # a network needs one input
+        result = [f"{column.name}: {label}" for column in self._columns for label in column.labels()]
+        return result or ["nothing"]  # a network needs one input
 
     @property
     def dim(self) -> int:

@@ -58,15 +58,15 @@ class TimmImage(HubEncoder):
 
     def module(self) -> nn.Module:
         """The network without its head, weights from safetensors alone."""
-        timm, told = _timm(), self.settings()
+        timm, value = _timm(), self.settings()
         weights = load_file(self.folder() / _WEIGHTS)
-        heads = _pretrained(told).get("classifier") or ()
+        heads = _pretrained(value).get("classifier") or ()
         heads = (heads,) if isinstance(heads, str) else tuple(heads)
         kept = {key: w for key, w in weights.items() if not key.startswith(tuple(f"{head}." for head in heads))}
         try:
             with torch.random.fork_rng(devices=[]):
-                options = told.get("model_args") or {}
-                network = timm.create_model(told["architecture"], pretrained=False, num_classes=0, **options)
+                options = value.get("model_args") or {}
+                network = timm.create_model(value["architecture"], pretrained=False, num_classes=0, **options)
             network.load_state_dict(kept)
         except Exception as error:
             raise self.refusal("loaded", error) from error
@@ -97,21 +97,21 @@ class _Headless(nn.Module):
             return Tokens.of_vectors(self.network(x).float())
 
 
-def _pretrained(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {**told, **(told.get("pretrained_cfg") or {})}
+def _pretrained(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {**spec, **(spec.get("pretrained_cfg") or {})}
 
 
-def _pixels(told: Mapping[str, Any]) -> Pixels:
+def _pixels(spec: Mapping[str, Any]) -> Pixels:
     """Steps by timm's settings of the weights: the shorter side to size / crop_pct, the middle cut out."""
-    _, height, width = told.get("input_size") or (3, 224, 224)
-    squash = told.get("crop_mode") == "squash" or height != width
+    _, height, width = spec.get("input_size") or (3, 224, 224)
+    squash = spec.get("crop_mode") == "squash" or height != width
     return Pixels(
         height,
         width,
-        None if squash else int(height / (told.get("crop_pct") or 0.875)),
-        _FILTERS.get(str(told.get("interpolation")), _FILTERS["bicubic"]),
-        tuple(told.get("mean") or (0.485, 0.456, 0.406)),
-        tuple(told.get("std") or (0.229, 0.224, 0.225)),
+        None if squash else int(height / (spec.get("crop_pct") or 0.875)),
+        _FILTERS.get(str(spec.get("interpolation")), _FILTERS["bicubic"]),
+        tuple(spec.get("mean") or (0.485, 0.456, 0.406)),
+        tuple(spec.get("std") or (0.229, 0.224, 0.225)),
     )
 
 

@@ -55,7 +55,7 @@ class TransformersImage(HubImage):
     @property
     def dim(self) -> int:
         """Width of the model."""
-        told = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(told.get("hidden_size"), int) and "vision_config" not in told:
-            return int(told["hidden_size"])
+        value = self.settings()  # read as it is first: importing transformers takes seconds
+        if isinstance(value.get("hidden_size"), int) and "vision_config" not in value:
+            return int(value["hidden_size"])
         return width_of(self.config(), "vision")

@@ -52,8 +52,8 @@ class Vector(Encoder):
         sequences = [_sequence(cell) for cell in cells]
         widths = sorted({sequence.shape[1] for sequence in sequences})
         if len(widths) != 1:
-            found = ", ".join(map(str, widths)) or "no cell"
-            raise ConfigError(f"encoder {self.name()}: all vectors must have one width, found {found}")
+            result = ", ".join(map(str, widths)) or "no cell"
+            raise ConfigError(f"encoder {self.name()}: all vectors must have one width, found {result}")
         known = [np.isfinite(sequence) for sequence in sequences]
         total = np.sum([np.where(k, s, 0.0).sum(0, dtype=np.float64) for s, k in zip(sequences, known, strict=True)], 0)
         count = np.sum([k.sum(0) for k in known], 0)
@@ -63,11 +63,11 @@ class Vector(Encoder):
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``x`` float32 (n, T, D) and ``mask`` bool (n, T)."""
         mean = self._learned()
-        found = [self._filled(_sequence(cell), mean) for cell in cells]
-        longest = max((len(sequence) for sequence in found), default=1)
-        x = np.zeros((len(found), longest, len(mean)), dtype=np.float32)
-        mask = np.zeros((len(found), longest), dtype=bool)
-        for row, sequence in enumerate(found):
+        result = [self._filled(_sequence(cell), mean) for cell in cells]
+        longest = max((len(sequence) for sequence in result), default=1)
+        x = np.zeros((len(result), longest, len(mean)), dtype=np.float32)
+        mask = np.zeros((len(result), longest), dtype=bool)
+        for row, sequence in enumerate(result):
             x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
         return {"x": x, "mask": mask}
 
@@ -120,9 +120,9 @@ class _Sequences(nn.Module):
 def _sequence(cell: Any) -> np.ndarray:
     """A cell as float32 (T, D)."""
     try:
-        found = np.asarray(cell, dtype=np.float32)
+        result = np.asarray(cell, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise CellError(f"a cell of type {type(cell).__name__} is no vector of numbers ({error})") from error
-    if found.ndim not in (1, 2) or found.size == 0:
-        raise CellError(f"a vector of shape {found.shape}; expected (D,) or (T, D)")
-    return found.reshape(-1, found.shape[-1])
+    if result.ndim not in (1, 2) or result.size == 0:
+        raise CellError(f"a vector of shape {result.shape}; expected (D,) or (T, D)")
+    return result.reshape(-1, result.shape[-1])

@@ -101,8 +101,8 @@ class _Pooled(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """Frames as if they were rows, then one token per row or per frame."""
         rows, frames = next(iter(batch.values())).shape[:2]
-        found: Tokens = self.image({key: array.flatten(0, 1) for key, array in batch.items()})
-        x = found.pooled().view(rows, frames, -1)  # (B, T, D)
+        result: Tokens = self.image({key: array.flatten(0, 1) for key, array in batch.items()})
+        x = result.pooled().view(rows, frames, -1)  # (B, T, D)
         if self.pool == "none":
             return Tokens(x, x.new_ones(x.shape[:2]).bool())
         return Tokens.of_vectors(x.amax(1) if self.pool == "max" else x.mean(1))

@@ -157,8 +157,8 @@ class YAMNet(nn.Module):
         patches = [self._patches(wave[:n]) for wave, n in zip(batch["wave"], lengths, strict=True)]
         counts = [len(part) for part in patches]
         parts = torch.split(torch.cat(patches), _TOGETHER)
-        found = torch.cat([self.layers(part).mean((2, 3)) for part in parts])
-        x = nn.utils.rnn.pad_sequence(list(torch.split(found, counts)), batch_first=True)  # (B, T, 1024)
+        result = torch.cat([self.layers(part).mean((2, 3)) for part in parts])
+        x = nn.utils.rnn.pad_sequence(list(torch.split(result, counts)), batch_first=True)  # (B, T, 1024)
         mask = torch.arange(x.shape[1], device=x.device) < torch.tensor(counts, device=x.device)[:, None]
         return Tokens(x, mask)
 

@@ -84,13 +84,13 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             raise TableError("groups must be one value per row; found lists, or a table; join them into one text")
         advice = adviser(self.fusion)
         self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
-        told = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
+        value = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else self._judged(test)
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(told.settings(), given, judged)
+            fitted = fitting.fit(value.settings(), given, judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
@@ -167,10 +167,10 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
-        found = preparing.scaled(self.settings(), frame, self.schema_, self.features_, self.scalers_, self.enhancers_)
+        result = preparing.scaled(self.settings(), frame, self.schema_, self.features_, self.scalers_, self.enhancers_)
         if hasattr(self, "_remembered"):
-            self._remembered.append((X, found))
-        return found
+            self._remembered.append((X, result))
+        return result
 
     @contextmanager
     def remembering(self, seen: list[tuple[Any, Inputs]] | None = None) -> Iterator[None]:
@@ -199,12 +199,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     def _decoded(self, inputs: Inputs) -> np.ndarray:
         members = self.members_
-        found: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
-        if not np.isfinite(found).all():
+        result: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        if not np.isfinite(result).all():
             raise ModelError(
                 "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
             )
-        return found / found.sum(1, keepdims=True) if members.task.name == "classification" else found
+        return result / result.sum(1, keepdims=True) if members.task.name == "classification" else result
 
     def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
@@ -233,14 +233,14 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         names = self.modality_names_
         if subsets is None:
             subsets = [s for size in range(len(names) + 1) for s in itertools.combinations(names, size)]
-        found = {}
+        result = {}
         for subset in subsets:
             unknown = set(subset) - set(names)
             if unknown:
                 raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")
             ordered = tuple(name for name in names if name in subset)
-            found[ordered] = self._decoded(inputs.only(ordered) if len(ordered) < len(names) else inputs)
-        return found
+            result[ordered] = self._decoded(inputs.only(ordered) if len(ordered) < len(names) else inputs)
+        return result
 
     def decoded(self, X: Any) -> np.ndarray:
         """Probabilities (n, C) or values (n,), whatever the task."""
@@ -358,8 +358,8 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         )
         inputs = self._inputs(X)
         decoded = self._decoded(inputs)
-        found = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)
-        right = (found == truth).reshape(len(truth), -1).all(1)
+        result = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)
+        right = (result == truth).reshape(len(truth), -1).all(1)
         return float(np.average(right, weights=sample_weight))
 
     def predict_proba(self, X: Any, *, partial: bool | None = None) -> np.ndarray:

@@ -65,14 +65,14 @@ def fit(
     _check_design(settings)
     pace.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
-    ready = _ready(settings, given)
-    found, task, features, scalers = ready.schema, ready.task, ready.features, ready.scalers
+    prepared = _ready(settings, given)
+    results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
     task = _with_threshold(task, settings.threshold)
-    inputs, target, row_weight = ready.inputs, ready.target, ready.weight
-    clock = Clock(ready.seconds, ready.peak_mb)
-    learning = {m.name: features.encoders[m.name] for m in found.modalities if m.learns}
+    inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
+    clock = Clock(prepared.seconds, prepared.peak_mb)
+    learning = {m.name: features.encoders[m.name] for m in results.modalities if m.learns}
     members = member_count(settings.members, len(inputs), bool(learning))
-    learning |= enhancement.encoders(ready.enhancers)
+    learning |= enhancement.encoders(prepared.enhancers)
     dropout, input_dropout = dropouts(len(inputs), settings.dropout, settings.input_dropout)
     design = Design(
         fusion=settings.fusion,
@@ -85,11 +85,11 @@ def fit(
         members=members,
         network=settings.network,
     )
-    names = [m.name for m in found.modalities]
+    names = [m.name for m in results.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
     design, make = maker(design, dims, task.out_dim, learning)
     training = schedule(
-        regime.paced(settings, ready, training_of(settings, names, input_dropout)),
+        regime.paced(settings, prepared, training_of(settings, names, input_dropout)),
         len(inputs),
         settings.epochs,
         settings.batch_size,
@@ -97,12 +97,12 @@ def fit(
     step("train", settings.progress)
     with clock.stage("train"), track(members * training.epochs, "training", "epochs", settings.progress) as bar:
         row_weight = row_weight / row_weight.mean()
-        alone = regime.stage(settings, ready, row_weight, training, seed)
+        alone = regime.stage(settings, prepared, row_weight, training, seed)
         seen = None
         if settings.record_epochs and test is not None:
-            seen = (scaled(settings, test[0], found, features, scalers, ready.enhancers), test[1])
-        score, tell = listeners(settings, ready, row_weight, seen)
-        alone.watching = watching(ready, score, tell)
+            seen = (scaled(settings, test[0], results, features, scalers, prepared.enhancers), test[1])
+        score, tell = listeners(settings, prepared, row_weight, seen)
+        alone.watching = watching(prepared, score, tell)
         follow = following(settings, design, score, tell)
         result = crossfit(
             make,
@@ -116,19 +116,29 @@ def fit(
             members,
             seed,
             bar.advance,
-            None if given.groups is None else groups_of(given.groups, ready.went),
+            None if given.groups is None else groups_of(given.groups, prepared.went),
             alone,
             follow,
         )
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
-    record = record_of(settings, seed, ready, clock, result, design, training)
+    record = record_of(settings, seed, prepared, clock, result, design, training)
     record["pretrain"] = alone.record()
-    record["tuned"] = ready.tuned
+    record["tuned"] = prepared.tuned
     follow.close()
     kept = follow.checkpoints
     return Fitted(
-        found, features, ready.enhancers, scalers, result, record, inputs, ready.went, kept, alone.history, ready.leaks
+        results,
+        features,
+        prepared.enhancers,
+        scalers,
+        result,
+        record,
+        inputs,
+        prepared.went,
+        kept,
+        alone.history,
+        prepared.leaks,
     )
 
 

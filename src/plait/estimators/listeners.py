@@ -28,22 +28,22 @@ _BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "m
 
 
 def listeners(
-    settings: FitSettings, ready: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
 ) -> tuple[Scorer | None, Events | None]:
     """What the fields ``record_epochs`` and ``tensorboard`` ask for.
 
     Args:
         settings: the estimator.
-        ready: its rows.
+        prepared: its rows.
         weight: of these, normalised.
         test: rows to be scored after every epoch, and their targets.
     """
     score = events = None
     if settings.record_epochs:
-        target = ready.task.encode(ready.target)
-        names = [m.name for m in ready.schema.modalities]
-        judged = None if test is None else (test[0], truth_given(ready.task, test[1]))
-        score = Scorer(ready.task, ready.inputs, target, names, prior(ready.task, target, weight), judged)
+        target = prepared.task.encode(prepared.target)
+        names = [m.name for m in prepared.schema.modalities]
+        judged = None if test is None else (test[0], truth_given(prepared.task, test[1]))
+        score = Scorer(prepared.task, prepared.inputs, target, names, prior(prepared.task, target, weight), judged)
     if settings.tensorboard is not None:
         from plait.training.history.tensorboard import Events
 
@@ -51,9 +51,9 @@ def listeners(
     return score, events
 
 
-def watching(ready: Prepared, score: Scorer | None, tell: Events | None) -> Watching | None:
+def watching(prepared: Prepared, score: Scorer | None, tell: Events | None) -> Watching | None:
     """What the listeners hear of encoders that are trained alone; None where there is no listener."""
-    names = [m.name for m in ready.schema.modalities]
+    names = [m.name for m in prepared.schema.modalities]
     return None if score is None and tell is None else Watching(names, score, tell)
 
 
@@ -68,12 +68,12 @@ def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Seq
 
     Those that stay frozen after they were pretrained count for each of the ``members``, which have one each.
     """
-    found: dict[tuple[str, str], int | None] = {}
+    result: dict[tuple[str, str], int | None] = {}
     for modality in schema.modalities:
         encoder = encoders[modality.name]
         if not modality.learns and encoder.weights_id():
-            found[encoder.name(), encoder.weights_id()] = encoder.frozen_weights
-    known = [count for count in found.values() if count is not None]
-    settled = [member.encoders[name] for member in members for name in member.settled]
-    own = sum(p.numel() for encoder in settled for p in encoder.parameters())
-    return sum(known) + own if len(known) == len(found) else None
+            result[encoder.name(), encoder.weights_id()] = encoder.frozen_weights
+    known = [count for count in result.values() if count is not None]
+    resolved = [member.encoders[name] for member in members for name in member.settled]
+    own = sum(p.numel() for encoder in resolved for p in encoder.parameters())
+    return sum(known) + own if len(known) == len(result) else None

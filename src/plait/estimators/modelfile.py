@@ -75,9 +75,9 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
     model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
     model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
     model.scalers_ = {
-        m.name: Scaler.restore(found)
+        m.name: Scaler.restore(result)
         for m in model.schema_.modalities
-        if (found := {k: torch.from_numpy(v) for k, v in under(arrays, f"scaler.{m.name}.").items()})
+        if (result := {k: torch.from_numpy(v) for k, v in under(arrays, f"scaler.{m.name}.").items()})
     }
     task = tasks.restore(manifest["task"]["name"], manifest["task"]["state"])
     if manifest["columns"]:

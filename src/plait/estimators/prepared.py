@@ -79,7 +79,7 @@ class Prepared:
 Make = Callable[[], Prepared]
 
 
-def _made(told: Any, make: Make) -> Prepared:
+def _made(value: Any, make: Make) -> Prepared:
     return make()
 
 

@@ -49,43 +49,43 @@ def array_frame(array: np.ndarray) -> pd.DataFrame:
 
 
 def resolve_schema(
-    told: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
+    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
 ) -> Schema:
     """The schema that was given, or the one inferred; a plain array is one tabular modality, all of it."""
-    if isinstance(told, Schema):
-        found = told
-    elif told is not None:
-        found = schema.from_dict({"modalities": told}, "modalities")
+    if isinstance(schema_given, Schema):
+        result = schema_given
+    elif schema_given is not None:
+        result = schema.from_dict({"modalities": schema_given}, "modalities")
     elif named:
-        found = schema.infer(frame, root=root)
+        result = schema.infer(frame, root=root)
     else:
-        found = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
-    if not found.modalities:
+        result = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
+    if not result.modalities:
         raise TableError("the table has no column to learn from: every column is constant, empty or an identifier")
-    schema.validate(found, frame)
-    return found
+    schema.validate(result, frame)
+    return result
 
 
 def scaled(
     settings: FitSettings,
     frame: pd.DataFrame,
-    found: Schema,
+    table_schema: Schema,
     features: Featurizer,
     scalers: Mapping[str, Scaler],
     enhancers: Mapping[str, enhancement.Enhancer],
 ) -> Inputs:
     """Rows as the networks take them: validated, encoded, aligned, scaled."""
-    frame = with_missing_columns(found, frame) if settings.partial else frame
-    schema.validate(found, frame, advice=PARTIAL)
+    frame = with_missing_columns(table_schema, frame) if settings.partial else frame
+    schema.validate(table_schema, frame, advice=PARTIAL)
     raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens)
 
 
-def with_missing_columns(found: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     """The table with every missing column of the schema added, empty; said of modalities that lack only some of theirs."""
-    gone = [c for c in found.columns if c not in frame.columns]
-    for m in found.modalities:
+    gone = [c for c in table_schema.columns if c not in frame.columns]
+    for m in table_schema.modalities:
         lacks = [c for c in m.columns if c in gone]
         if lacks and len(lacks) < len(m.columns):
             said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
@@ -97,11 +97,11 @@ def encode(
     settings: FitSettings,
     features: Featurizer,
     frame: pd.DataFrame,
-    ready: Mapping[str, Tokens] | None = None,
+    prepared: Mapping[str, Tokens] | None = None,
     *,
     whole: bool = True,
 ) -> Inputs:
-    """Rows encoded through the store, if any encoder keeps its output there; ``ready`` tokens are taken as they are.
+    """Rows encoded through the store, if any encoder keeps its output there; ``prepared`` tokens are taken as they are.
 
     ``whole``: these are all rows of a table, so that some of a column's files must be there.
     """
@@ -109,7 +109,7 @@ def encode(
     store = settings.opened_store() if stored else None
     try:
         return features.transform(
-            frame, settings.root, store, strict=settings.strict, progress=settings.progress, ready=ready, whole=whole
+            frame, settings.root, store, strict=settings.strict, progress=settings.progress, ready=prepared, whole=whole
         )
     finally:
         if store is not None:
@@ -122,34 +122,34 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
     frame, target, weight, groups = given.frame, given.target, given.weight, given.groups
     digest = data_hash(frame)
     with clock.stage("schema"):
-        found = resolve_schema(settings.modalities, frame, settings.root, given.named)
+        result = resolve_schema(settings.modalities, frame, settings.root, given.named)
         if settings.modalities is None and given.named:
-            schema.tell_unused(found, frame)
-        found = regime.schema_for(vars(settings), choice.schema_for(settings.network, found, settings.encoders))
+            schema.tell_unused(result, frame)
+        result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
-        features = Featurizer(found, settings.encoders, schema.tabular_types(found, frame))
+        features = Featurizer(result, settings.encoders, schema.tabular_types(result, frame))
         check_found_again(features.encoders)
         classes = tuple(given.classes)
         weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
         if task_name == "classification":
             unlearned = _without_rows(target, weight, classes)
         counted = weight > 0
-        leaking = leaks.of_target(frame[counted], found, _told(target[counted], classes, task_name), task_name)
+        leaking = leaks.of_target(frame[counted], result, _told(target[counted], classes, task_name), task_name)
         leaks.warn(leaking, 7)
-        used = list(found.columns)
-        frame, target, weight, went = rows.merge_equal(frame[used], target, weight, features.column_types)
+        used = list(result.columns)
+        frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
         if isinstance(task, Classification):
             task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
         elif isinstance(task, Multilabel):
             task = dataclasses.replace(task, classes=classes)
-        enhancements = enhancement.parse(settings.align, found)
-        hiding(settings.modality_dropout, [m.name for m in found.modalities])  # refused before anything is encoded
+        enhancements = enhancement.parse(settings.align, result)
+        hiding(settings.modality_dropout, [m.name for m in result.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
         features.fit(frame, settings.root)
     with clock.stage("tune"):
-        drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in found.modalities) else 0
-        lesson = Lesson(task, target, weight, None if groups is None else groups_of(groups, went), drawn)
+        drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in result.modalities) else 0
+        lesson = Lesson(task, target, weight, None if groups is None else groups_of(groups, row_index), drawn)
         tuned, tokens = tune(settings, features, frame, lesson)
     with clock.stage("encode"):
         raw = encode(settings, features, frame, tokens)
@@ -159,23 +159,23 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         with clock.stage("align"):
             enhancers = enhancement.fit(enhancements, raw, seed_of(settings.random_state), settings.progress)
             raw = enhancement.apply(enhancers, raw, training=True)
-            found, features, raw = enhancement.without_dropped(enhancers, found, features, raw)
+            result, features, raw = enhancement.without_dropped(enhancers, result, features, raw)
     with clock.stage("scale"):
         row_weight = torch.from_numpy(weight).float()
-        kinds = {m.name: m.kind for m in found.modalities}
+        kinds = {m.name: m.kind for m in result.modalities}
         # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
         limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else settings.components for name in raw.tokens}
         scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
     return Prepared(
-        found,
+        result,
         task,
         target,
         features,
         scalers,
         inputs,
         row_weight,
-        went,
+        row_index,
         digest,
         len(given.frame),
         clock.seconds,
@@ -194,12 +194,12 @@ def _told(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
     return [[n for n, on in zip(names, row, strict=True) if on] for row in target] if task == "multilabel" else target
 
 
-def groups_of(groups: np.ndarray, went: np.ndarray) -> np.ndarray:
+def groups_of(groups: np.ndarray, row_index: np.ndarray) -> np.ndarray:
     """The group of each distinct row (m,), from those of the given rows (n,) and where they went."""
     codes = pd.factorize(np.asarray(groups, dtype=object))[0]
-    found = np.zeros(int(went.max()) + 1, dtype=np.int64)
-    found[went[went >= 0]] = codes[went >= 0]
-    return found
+    result = np.zeros(int(row_index.max()) + 1, dtype=np.int64)
+    result[row_index[row_index >= 0]] = codes[row_index >= 0]
+    return result
 
 
 def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class Clock:
 def record_of(
     settings: FitSettings,
     seed: int,
-    ready: Prepared,
+    prepared: Prepared,
     clock: Clock,
     result: Members,
     design: Design,
@@ -50,9 +50,9 @@ def record_of(
 
     return {
         "seed": seed,
-        "data_hash": ready.digest,
-        "rows": ready.given,
-        "distinct_rows": len(ready.inputs),
+        "data_hash": prepared.digest,
+        "rows": prepared.given,
+        "distinct_rows": len(prepared.inputs),
         "width": design.width,
         "members": len(result.members),
         "epochs": training.epochs,
@@ -60,18 +60,18 @@ def record_of(
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
         "trained_weights": sum(trained_weights(m) for m in result.members)
-        + sum(enhancer.record.get("trained_weights", 0) for enhancer in ready.enhancers.values())
-        + sum(one["trained_weights"] for one in ready.tuned.values()),
-        "align": {name: dict(enhancer.record) for name, enhancer in ready.enhancers.items()},
-        "frozen_weights": frozen_weights(ready.features.encoders, ready.schema, result.members),
+        + sum(enhancer.record.get("trained_weights", 0) for enhancer in prepared.enhancers.values())
+        + sum(one["trained_weights"] for one in prepared.tuned.values()),
+        "align": {name: dict(enhancer.record) for name, enhancer in prepared.enhancers.items()},
+        "frozen_weights": frozen_weights(prepared.features.encoders, prepared.schema, result.members),
         "device": str(precision.device_of(settings.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "stage_peak_mb": clock.peak_mb,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "absent": {name: float((~there).float().mean()) for name, there in ready.inputs.present.items()},
+        "absent": {name: float((~there).float().mean()) for name, there in prepared.inputs.present.items()},
         "encoders": {
             name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}
-            for name, e in ready.features.encoders.items()
+            for name, e in prepared.features.encoders.items()
         },
         "versions": versions(),
     }

@@ -42,31 +42,31 @@ def names_in(field: str, value: Any) -> list[str]:
     return [str(key) for key in keys if key not in options]
 
 
-def schema_for(told: Mapping[str, Any], found: Schema) -> Schema:
+def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
     """The schema with the regimes of the field ``train``; all fields about regimes are checked.
 
     Raises:
         ConfigError: an unknown modality, word or option.
     """
-    trained = with_regimes(found, told.get("train"))
-    first = pretrained_first(trained, told.get("pretrain"))
+    trained = with_regimes(schema, spec.get("train"))
+    first = pretrained_first(trained, spec.get("pretrain"))
     names = {m.name: m.kind for m in trained.modalities}
     learning = [m.name for m in trained.modalities if m.learns]
-    pace.rates(told.get("encoder_learning_rate"), learning, names)
-    thaws = pace.thaws(told.get("thaw", 0), learning, [], names)
+    pace.rates(spec.get("encoder_learning_rate"), learning, names)
+    thaws = pace.thaws(spec.get("thaw", 0), learning, [], names)
     both = [name for name in thaws if name in first and first[name].frozen]
     if both:
         raise ConfigError(f"thaw: '{both[0]}' stays frozen after pretraining (pretrain: frozen); take one of them away")
     return trained
 
 
-def paced(settings: FitSettings, ready: Prepared, training: Training) -> Training:
+def paced(settings: FitSettings, prepared: Prepared, training: Training) -> Training:
     """Training settings with warm-up, the encoders' own learning rates, and when they thaw."""
-    names = {m.name: m.kind for m in ready.schema.modalities}
-    first = pretrained_first(ready.schema, settings.pretrain)
+    names = {m.name: m.kind for m in prepared.schema.modalities}
+    first = pretrained_first(prepared.schema, settings.pretrain)
     still = {name for name, how in first.items() if how.frozen}
-    learning = [m.name for m in ready.schema.modalities if m.learns]
-    begun = [n for n in learning if n in first or isinstance(ready.features.encoders[n], Pretrained)]
+    learning = [m.name for m in prepared.schema.modalities if m.learns]
+    begun = [n for n in learning if n in first or isinstance(prepared.features.encoders[n], Pretrained)]
     thaws = pace.thaws(settings.thaw, learning, begun, names)
     return dataclasses.replace(
         training,
@@ -76,17 +76,17 @@ def paced(settings: FitSettings, ready: Prepared, training: Training) -> Trainin
     )
 
 
-def stage(settings: FitSettings, ready: Prepared, weight: Tensor, training: Training, seed: int) -> Stage:
+def stage(settings: FitSettings, prepared: Prepared, weight: Tensor, training: Training, seed: int) -> Stage:
     """What trains encoders alone before the members; it does nothing where none asks for it."""
-    first = pretrained_first(ready.schema, settings.pretrain)
+    first = pretrained_first(prepared.schema, settings.pretrain)
     return Stage(
         first,
-        ready.features.encoders,
-        ready.task,
-        ready.inputs,
-        ready.task.encode(ready.target),
+        prepared.features.encoders,
+        prepared.task,
+        prepared.inputs,
+        prepared.task.encode(prepared.target),
         weight,
-        {name: alone(how, training, settings, len(ready.inputs)) for name, how in first.items()},
+        {name: alone(how, training, settings, len(prepared.inputs)) for name, how in first.items()},
         seed,
         settings.opened_store,
     )

@@ -24,10 +24,10 @@ def check_settings(estimator: Any) -> None:
         ConfigError: the message names every field, what it must be and what was found.
     """
     settings = estimator.get_params(deep=False)
-    found = {name: text for name, value in settings.items() if (text := check_value(name, value))}
-    if list(found) == ["encoders"] and isinstance(settings["encoders"], Mapping):
+    result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
+    if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
-    checks.refuse(found.values())
+    checks.refuse(result.values())
 
 
 def check_value(name: str, value: Any) -> str | None:
@@ -68,8 +68,8 @@ def _kinds(modalities: Any) -> dict[str, str]:
     """Kind of each modality that the settings name themselves."""
     if isinstance(modalities, Schema):
         return {m.name: m.kind for m in modalities.modalities}
-    told = modalities if isinstance(modalities, Mapping) else {}
-    return {str(name): str(one.get("kind")) for name, one in told.items() if isinstance(one, Mapping)}
+    value = modalities if isinstance(modalities, Mapping) else {}
+    return {str(name): str(one.get("kind")) for name, one in value.items() if isinstance(one, Mapping)}
 
 
 def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) -> str | None:
@@ -174,8 +174,8 @@ def _branches(rest: str, value: Any) -> str | None:
 def _align(rest: str, value: Any) -> str | None:
     from plait.alignment.enhancement import check_options
 
-    for modality, told in ({rest: value} if rest else value).items():
-        check_options(str(modality), told)
+    for modality, setting in ({rest: value} if rest else value).items():
+        check_options(str(modality), setting)
     return None
 
 

@@ -79,10 +79,10 @@ def _known(lesson: Lesson) -> single.Known:
     return single.Known(task, task.encode(lesson.target), weight / weight.mean(), strata, lesson.groups, lesson.seed)
 
 
-def checked(features: Featurizer, told: Mapping[str, Any] | None) -> dict[str, Tuning]:
+def checked(features: Featurizer, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:
     """How each modality is tuned, after a look at what its encoder has."""
     schema: Schema = features.schema
-    wanted = tunings(schema, told)
+    wanted = tunings(schema, spec)
     for name, tuning in wanted.items():
         encoder = features.encoders[name]
         if tuning.layers > encoder.tunable:

@@ -154,12 +154,12 @@ class Baseline:
             return np.asarray(model.predict(x), dtype=np.float64)
         if self.task == "multilabel" and self._y.shape[1] > 1:
             return np.asarray(model.predict_proba(x), dtype=np.float64).reshape(len(x), -1)
-        found = np.zeros((len(x), 2 if self.task == "multilabel" else int(self._y.max()) + 1))
+        result = np.zeros((len(x), 2 if self.task == "multilabel" else int(self._y.max()) + 1))
         if isinstance(model, int):
-            found[:, model] = 1.0
+            result[:, model] = 1.0
         else:
-            found[:, model.classes_] = model.predict_proba(x)
-        return found[:, 1:] if self.task == "multilabel" else found
+            result[:, model.classes_] = model.predict_proba(x)
+        return result[:, 1:] if self.task == "multilabel" else result
 
 
 def scaled(
@@ -205,12 +205,12 @@ def baselines(
         test, _ = scaled(_inputs(test), table, scalers)
     every = tuple(train.tokens)
     varies = len(y_train) >= 8 and bool((y_train != y_train[0]).any())
-    found = {}
+    result = {}
     for name in ("majority", "linear") if varies else ("majority",):
         model = Baseline(name, task, seed, table).fit(train, y_train)
         output = model.outputs(test, [every])[every]
-        found[name] = {k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold).items()}
-    return found
+        result[name] = {k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold).items()}
+    return result
 
 
 def _inputs(x: Any) -> Inputs:
@@ -227,8 +227,8 @@ def _axes(tokens: Tokens) -> Array:
     x = x[:: max(1, len(x) // 4096)]
     values, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
     scale = values[-COMPONENTS:].mean().clamp_min(1e-12).rsqrt()
-    found: Array = (directions[:, -COMPONENTS:] * scale).float().numpy()
-    return found
+    result: Array = (directions[:, -COMPONENTS:] * scale).float().numpy()
+    return result
 
 
 def _threshold(task: str, y: Array, p: Array) -> float:

@@ -99,10 +99,12 @@ def distribution(classes: Sequence[str], y: Array) -> list[dict[str, Any]]:
     """Rows of each class or label, most first; of a number the rows of up to 20 ranges of equal width."""
     if classes:
         counts = [int((y == c).sum()) for c in range(len(classes))] if y.ndim == 1 else y.sum(0).tolist()
-        told: list[dict[str, Any]] = [{"label": name, "rows": int(k)} for name, k in zip(classes, counts, strict=True)]
-        told.sort(key=lambda record: -record["rows"])
+        options: list[dict[str, Any]] = [
+            {"label": name, "rows": int(k)} for name, k in zip(classes, counts, strict=True)
+        ]
+        options.sort(key=lambda record: -record["rows"])
         unknown = int((y < 0).sum()) if y.ndim == 1 else 0
-        return told + ([{"label": UNKNOWN, "rows": unknown}] if unknown else [])
+        return options + ([{"label": UNKNOWN, "rows": unknown}] if unknown else [])
     values = np.unique(y)
     edges = np.histogram_bin_edges(y, bins=min(20, max(len(values), 1)))
     rows, _ = np.histogram(y, edges)

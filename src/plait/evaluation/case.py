@@ -116,10 +116,10 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    found = model.predict_subsets(frame, subsets) if outputs is None else outputs
+    result = model.predict_subsets(frame, subsets) if outputs is None else outputs
     labels = [] if model.task_ == "regression" else list(model.classes_)
     truth = _target(model, frame, y, labels)
-    for subset, output in found.items():
+    for subset, output in result.items():
         if len(output) != len(frame):
             raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
     return Case(
@@ -127,11 +127,11 @@ def gather(
         modalities=modalities,
         classes=[label_text(c) for c in labels],
         y=truth,
-        outputs=found,
+        outputs=result,
         absent=_absent(model, frame),
         threshold=_threshold(model),
         intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
-        thresholds=model.thresholds_for(frame, list(found)) if _has_thresholds(model) else {},
+        thresholds=model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {},
     )
 
 
@@ -149,10 +149,10 @@ def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _threshold(model: Any) -> float | Array:
     """What ``predict`` reads multi-label probabilities by: 0.5, unless the model has thresholds of its own."""
-    told = getattr(model, "thresholds_", None)
-    if told is None:
-        told = getattr(getattr(getattr(model, "members_", None), "task", None), "thresholds", None)
-    return 0.5 if told is None or not np.size(told) else np.asarray(told, dtype=float)
+    value = getattr(model, "thresholds_", None)
+    if value is None:
+        value = getattr(getattr(getattr(model, "members_", None), "task", None), "thresholds", None)
+    return 0.5 if value is None or not np.size(value) else np.asarray(value, dtype=float)
 
 
 def _absent(model: Any, frame: pd.DataFrame) -> Array:
@@ -182,13 +182,13 @@ def _codes(raw: Any, labels: list[Any]) -> Array:
     empty = int(np.sum(pd.isna(values)))
     if empty:
         raise TableError(f"the target is empty in {empty} of {len(raw)} rows; leave them out")
-    found = codes_of(values, labels)
-    if (found < 0).any():
-        unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[found < 0]})
+    result = codes_of(values, labels)
+    if (result < 0).any():
+        unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[result < 0]})
         warnings.warn(
-            f"{int((found < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
+            f"{int((result < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
             f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
             PlaitWarning,
             stacklevel=6,
         )
-    return found
+    return result

@@ -106,8 +106,8 @@ class Evaluation:
         """Every metric with its value, its interval and what is to be noted, the one that leads first."""
         known = metrics(self.task)
         rows = {
-            known[name].label: {k: v for k, v in found.items() if k != "resamples"}
-            for name, found in self.metrics.items()
+            known[name].label: {k: v for k, v in result.items() if k != "resamples"}
+            for name, result in self.metrics.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
@@ -126,11 +126,11 @@ class Evaluation:
     def __repr__(self) -> str:
         """Tables of the metrics and of the subsets."""
         titles = [f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"]
-        told = [self.frame.drop(columns="note").to_string(float_format="{:,.3f}".format)]
+        values = [self.frame.drop(columns="note").to_string(float_format="{:,.3f}".format)]
         if len(self.subsets) > 1:
             titles.append(f"{metrics(self.task)[self.main_metric].label} with only these modalities present")
-            told.append(self.subset_frame.to_string(float_format="{:,.3f}".format))
-        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, told, strict=True))
+            values.append(self.subset_frame.to_string(float_format="{:,.3f}".format))
+        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, values, strict=True))
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""
@@ -144,14 +144,14 @@ class Evaluation:
         return plain
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+    def from_dict(cls, spec: Mapping[str, Any]) -> Self:
         """What ``to_dict`` gave."""
-        if told.get("format") != FORMAT:
-            raise ConfigError(f"an evaluation of format {told.get('format')!r}; this version of plait reads {FORMAT}")
-        values = {f.name: told[f.name] for f in dataclasses.fields(cls)}
-        values["metrics"] = {name: _revived(record) for name, record in told["metrics"].items()}
+        if spec.get("format") != FORMAT:
+            raise ConfigError(f"an evaluation of format {spec.get('format')!r}; this version of plait reads {FORMAT}")
+        values = {f.name: spec[f.name] for f in dataclasses.fields(cls)}
+        values["metrics"] = {name: _revived(record) for name, record in spec["metrics"].items()}
         for part in ("per_class", "subsets"):
-            values[part] = [_revived(record) for record in told[part]]
+            values[part] = [_revived(record) for record in spec[part]]
         return cls(**values)
 
 
@@ -204,12 +204,12 @@ def evaluate(
 def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, seed: int) -> dict[str, Estimate]:
     """Every metric that the inputs (see ``plait.metrics.inputs``) allow, with its interval."""
     drawn = resample_metrics(task, y, given, bootstrap, seed) if bootstrap else {}
-    found = {}
+    result = {}
     for name, metric in metrics(task).items():
         if metric.input in given:
             score = metric.score(y, given[metric.input])
-            found[name] = _bounded(metric, score.value, drawn.get(name), score.note)
-    return found
+            result[name] = _bounded(metric, score.value, drawn.get(name), score.note)
+    return result
 
 
 def _bounded(metric: Metric, value: float, drawn: Array | None, note: str = "") -> Estimate:

@@ -117,9 +117,9 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values of all but the rows (``rows`` is a table of its own); NaN becomes None."""
-        told = {"task": self.task, "modalities": list(self.modalities), "overall": self.overall, "games": self.games}
+        options = {"task": self.task, "modalities": list(self.modalities), "overall": self.overall, "games": self.games}
         plain = plain_values(
-            told | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed, "note": self.note}
+            options | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed, "note": self.note}
         )
         assert isinstance(plain, dict)
         return plain
@@ -281,15 +281,15 @@ def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array |
 
 def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array, drawn: Array | None) -> list[Worth]:
     values, resampled = share(game), None if drawn is None else share(drawn)
-    found: list[Worth] = []
+    result: list[Worth] = []
     for i, name in enumerate(names):
         low, high = (math.nan, math.nan) if resampled is None else interval(resampled[:, i])
-        told: Worth = {
+        worth: Worth = {
             "modality": " & ".join(name),
             "modalities": name,
             "value": float(values[i]),
             "low": low,
             "high": high,
         }
-        found.append(told)
-    return found
+        result.append(worth)
+    return result

@@ -53,20 +53,20 @@ class Grid:
 
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` file of plain arrays."""
-        told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "correct"}
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "correct"}
         np.savez_compressed(
-            path, correct=np.packbits(self.correct, axis=-1), n=self.correct.shape[2], told=json.dumps(told)
+            path, correct=np.packbits(self.correct, axis=-1), n=self.correct.shape[2], told=json.dumps(options)
         )
 
     @classmethod
     def load(cls, path: str | Path) -> Grid:
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as archive:
-            told = json.loads(str(archive["told"]))
+            value = json.loads(str(archive["told"]))
             correct = np.unpackbits(archive["correct"], axis=-1, count=int(archive["n"])).astype(bool)
-        modalities, levels = tuple(told["modalities"]), tuple(tuple(axis) for axis in told["levels"])
-        trained = None if told["trained"] is None else tuple(told["trained"])
-        return cls(modalities, levels, correct, trained, told["label"], told["ratio"])  # type: ignore[arg-type]
+        modalities, levels = tuple(value["modalities"]), tuple(tuple(axis) for axis in value["levels"])
+        trained = None if value["trained"] is None else tuple(value["trained"])
+        return cls(modalities, levels, correct, trained, value["label"], value["ratio"])  # type: ignore[arg-type]
 
 
 def evaluate(
@@ -102,10 +102,10 @@ def evaluate(
     correct = np.zeros((len(levels[axes[0]]), len(levels[axes[1]]), len(frame)), bool)
     for r, first in enumerate(passes[axes[0]]):
         for c, second in enumerate(passes[axes[1]]):
-            found = model._decoded(together({axes[0]: first, axes[1]: second})).argmax(1)
-            correct[r, c] = found == truth
-    told = (tuple(map(float, levels[axes[0]])), tuple(map(float, levels[axes[1]])))
-    return Grid(axes, told, correct, trained, label, ratio)
+            result = model._decoded(together({axes[0]: first, axes[1]: second})).argmax(1)
+            correct[r, c] = result == truth
+    values = (tuple(map(float, levels[axes[0]])), tuple(map(float, levels[axes[1]])))
+    return Grid(axes, values, correct, trained, label, ratio)
 
 
 def _axes(model: FusionClassifier, levels: Mapping[str, Sequence[float]]) -> tuple[str, str]:
@@ -186,7 +186,7 @@ def activations(
     network = dict(member.networks.items()).get("joint")
     if not isinstance(network, ConvLSTM):
         raise ConfigError(f"activations over time are of the network conv_lstm; the model has {model.network!r}")
-    found = []
+    result = []
     for levels in settings:
         inputs = together({m: noised(model, row, m, level, ratio, seed) for m, level in levels.items()})
         tokens = member.encode(inputs)
@@ -194,5 +194,5 @@ def activations(
         heard = int(tokens[network.sequence].mask[0].sum()) if network.sequence else 0
         shown = values[0][begun[0]].numpy()
         classes = tuple(label_text(c) for c in model.classes_)
-        found.append(Activations(shown, len(shown) - heard, classes, label_text(truth), dict(levels)))
-    return found
+        result.append(Activations(shown, len(shown) - heard, classes, label_text(truth), dict(levels)))
+    return result

@@ -56,8 +56,8 @@ def table_of(schema: Schema) -> tuple[str, ...]:
 
 def seen_by_baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.DataFrame) -> tuple[Inputs, Inputs]:
     """Scaled features of training and test rows: the fitted model's own where they are frozen, light ones where they learn."""
-    found = [model._inputs(train), model._inputs(test)]
-    learning = tuple(m for m in model.schema_.modalities if m.name not in found[0].tokens)
+    result = [model._inputs(train), model._inputs(test)]
+    learning = tuple(m for m in model.schema_.modalities if m.name not in result[0].tokens)
     if learning:
         own = tuple(dataclasses.replace(m, train="frozen", encoder=own_encoder(m.kind)) for m in learning)
         schema = dataclasses.replace(model.schema_, modalities=own)
@@ -66,8 +66,8 @@ def seen_by_baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.Data
         raw = [plain_inputs(model, features, frame) for frame in (train, test)]
         first, scalers = scaled(raw[0], table_of(schema))
         light = (first, scaled(raw[1], table_of(schema), scalers)[0])
-        found = [_joined(a, b) for a, b in zip(found, light, strict=True)]
-    return _joined(found[0]), _joined(found[1])
+        result = [_joined(a, b) for a, b in zip(result, light, strict=True)]
+    return _joined(result[0]), _joined(result[1])
 
 
 def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
@@ -81,5 +81,5 @@ def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFra
 
 
 def _joined(*parts: Inputs) -> Inputs:
-    tokens = {name: found for part in parts for name, found in part.tokens.items()}
-    return Inputs(tokens, {}, {name: found.present for name, found in tokens.items()})
+    tokens = {name: result for part in parts for name, result in part.tokens.items()}
+    return Inputs(tokens, {}, {name: result.present for name, result in tokens.items()})

@@ -80,8 +80,8 @@ class _Tower(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors whose length is the root of their width: a classifier over length one learns slowly."""
-        found: Tensor = unit(self.network(self.name, {"x": x})) * self.network.out_dim**0.5
-        return found
+        result: Tensor = unit(self.network(self.name, {"x": x})) * self.network.out_dim**0.5
+        return result
 
 
 def _trained(
@@ -102,7 +102,7 @@ def _trained(
     generator = torch.Generator().manual_seed(seed)
     starts = range(0, len(x), batch_size)
     optimiser = AdamW(model.parameters(), learning_rate, 1e-2, len(starts) * max(looks))
-    found = {}
+    result = {}
     for epoch in range(1, max(looks) + 1):
         if isinstance(body, _Tower):
             body.network.draw_from(seed + epoch)
@@ -117,5 +117,5 @@ def _trained(
             model.eval()
             with torch.no_grad():
                 answer = torch.cat([model(part).argmax(1) for part in torch.split(held, 4096)]).numpy()
-            found[epoch] = float((known[answer] == held_classes).mean())
-    return found
+            result[epoch] = float((known[answer] == held_classes).mean())
+    return result

@@ -61,8 +61,8 @@ def retrieval(
     """
     queries, query_things = _present(queries, query_things)
     gallery, gallery_things = _present(gallery, gallery_things)
-    asked = np.isin(query_things, gallery_things)
-    queries, query_things = queries[asked], query_things[asked]
+    requested = np.isin(query_things, gallery_things)
+    queries, query_things = queries[requested], query_things[requested]
     if not len(queries):
         raise TableError("retrieval: no query has anything to find in the gallery")
     kept = sorted({k for k in (*ks, *curve) if 1 <= k <= len(gallery)})
@@ -100,8 +100,8 @@ def both_ways(
 def _in_order(similar: np.ndarray, own: np.ndarray) -> np.ndarray:
     """``own`` (q, m) in the order of falling similarity; among equals the query's own come last."""
     order = np.lexsort((own, -similar), axis=1)
-    found: np.ndarray = np.take_along_axis(own, order, axis=1)
-    return found
+    result: np.ndarray = np.take_along_axis(own, order, axis=1)
+    return result
 
 
 def _present(vectors: np.ndarray, things: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -107,12 +107,12 @@ def paraphrase(
         1.0
     """
     threshold = best_threshold(np.asarray(train_cosines, dtype=np.float64), np.asarray(train_same, dtype=bool))
-    told = np.asarray(test_cosines, dtype=np.float64) > threshold
+    value = np.asarray(test_cosines, dtype=np.float64) > threshold
     truth = np.asarray(test_same, dtype=bool)
-    if told.shape != truth.shape or not len(truth):
-        raise TableError(f"paraphrase: {told.shape} cosines and {truth.shape} labels; there must be one each")
+    if value.shape != truth.shape or not len(truth):
+        raise TableError(f"paraphrase: {value.shape} cosines and {truth.shape} labels; there must be one each")
     return Paraphrase(
-        len(truth), threshold, float((told == truth).mean()), _of_class(~told, ~truth), _of_class(told, truth)
+        len(truth), threshold, float((value == truth).mean()), _of_class(~value, ~truth), _of_class(value, truth)
     )
 
 
@@ -131,8 +131,8 @@ def best_threshold(cosines: np.ndarray, same: np.ndarray) -> float:
     return float(edges[np.where(possible, right, -1).argmax()])
 
 
-def _of_class(told: np.ndarray, truth: np.ndarray) -> OfClass:
-    both = float((told & truth).sum())
-    precision = both / max(1, int(told.sum()))
+def _of_class(value: np.ndarray, truth: np.ndarray) -> OfClass:
+    both = float((value & truth).sum())
+    precision = both / max(1, int(value.sum()))
     recall = both / max(1, int(truth.sum()))
     return OfClass(precision, recall, 2 * precision * recall / max(1e-12, precision + recall))

@@ -49,16 +49,16 @@ def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str
         raise ConfigError(f"sentences are read by text modalities only; '{other[0]}' is none")
     names = list(aligner.modality_names_)
     said = [aligner.encoders_[n].name() for n in names]
-    told = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
+    options = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
     sides: list[dict[str, Cells]] = [{n: list(part) for n in names} for part in (a, b)]
     raw = [{n: _units(v) for n, v in aligner.features(side).items()} for side in sides]
     moved = [aligner.transform(side) for side in sides]
-    found = {f"{told[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
-    found["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
-    found |= {f"{told[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
+    result = {f"{options[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
+    result["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
+    result |= {f"{options[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
     across = [_rowwise(moved[0][m], moved[1][n]) for m, n in itertools.permutations(names, 2)]
     joined = [_units(np.sum([side[n] for n in names], axis=0)) for side in moved]
-    return {**found, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
+    return {**result, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
 
 
 def is_frozen(way: str) -> bool:
@@ -90,8 +90,8 @@ def retrieved(
     Rows with equal values in the column ``group`` show one thing; a cell that a thing has in several rows (the photograph of
     five captions) is searched and asked for once. ``others`` are texts about other things, which are searched too.
     """
-    frame, found = exploded(frame, aligner.schema_, group)
-    thing = found.numpy()
+    frame, result = exploded(frame, aligner.schema_, group)
+    thing = result.numpy()
     vectors, things = {}, {}
     for modality in aligner.schema_.modalities:
         once = _first_of_each(frame, list(modality.columns), thing)
@@ -109,9 +109,9 @@ def retrieved(
 
 def other_captions(root: str | Path | None, count: int) -> list[str]:
     """So many captions of the photographs of Flickr8k that are not among its first 1,000: of no picture that there is."""
-    told = [pd.read_csv(Flickr8k.file(root, "flickr8k_1k", name)) for name in _CAPTIONS]
-    found = told[1][~told[1]["image"].isin(told[0]["image"])].reset_index(drop=True)
-    return [str(caption) for caption in _sample(found, count)["caption"]]
+    values = [pd.read_csv(Flickr8k.file(root, "flickr8k_1k", name)) for name in _CAPTIONS]
+    result = values[1][~values[1]["image"].isin(values[0]["image"])].reset_index(drop=True)
+    return [str(caption) for caption in _sample(result, count)["caption"]]
 
 
 _CAPTIONS = ("captions.csv", "flickr8k_all_captions.csv")
@@ -213,8 +213,8 @@ def _frame(name: str, root: str | Path | None) -> pd.DataFrame:
 @lru_cache(maxsize=3)
 def _read(name: str, root: str | None, place: str | None) -> pd.DataFrame:
     """A data set, read once for all fits of a process; ``place`` is where the environment says it lies."""
-    found: pd.DataFrame = registry.find("datasets", name)().load(root).frame
-    return found
+    result: pd.DataFrame = registry.find("datasets", name)().load(root).frame
+    return result
 
 
 def _part(frame: pd.DataFrame, part: str) -> pd.DataFrame:
@@ -229,10 +229,10 @@ def _sample(frame: pd.DataFrame, rows: int | None) -> pd.DataFrame:
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
-    found: np.ndarray = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
-    return found
+    result: np.ndarray = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
+    return result
 
 
 def _rowwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    found: np.ndarray = (a * b).sum(1)
-    return found
+    result: np.ndarray = (a * b).sum(1)
+    return result

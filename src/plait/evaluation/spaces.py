@@ -56,20 +56,20 @@ class Asked:
     root: str | None = None
 
 
-def retrieved(asked: Asked, *, distractors: int = 0) -> list[Part]:
+def retrieved(requested: Asked, *, distractors: int = 0) -> list[Part]:
     """Retrieval among held-out rows, between every two modalities in both directions.
 
     ``distractors``: once more with so many captions of other photographs of Flickr8k among the texts that are searched, for
     curves that run as far as the paper's.
     """
-    if asked.held is None:
+    if requested.held is None:
         raise TableError("retrieval: no rows are held out; take split: kfold or holdout")
-    found = space_recipes.retrieved(asked.aligner, asked.held, asked.groups)
+    result = space_recipes.retrieved(requested.aligner, requested.held, requested.groups)
     if distractors:
-        text = asked.aligner.reader().name
-        others = space_recipes.other_captions(asked.root, distractors)
-        more = space_recipes.retrieved(asked.aligner, asked.held, asked.groups, others)
-        found |= {
+        text = requested.aligner.reader().name
+        others = space_recipes.other_captions(requested.root, distractors)
+        more = space_recipes.retrieved(requested.aligner, requested.held, requested.groups, others)
+        result |= {
             f"{way} among {distractors:,} others": one for way, one in more.items() if way.endswith(f" to {text}")
         }
     return [
@@ -82,53 +82,57 @@ def retrieved(asked: Asked, *, distractors: int = 0) -> list[Part]:
             },
             curves={"found": one.found, "precision": one.precision},
         )
-        for way, one in found.items()
+        for way, one in result.items()
     ]
 
 
-def sentences(asked: Asked, *, rows: int | None = None) -> list[Part]:
+def sentences(requested: Asked, *, rows: int | None = None) -> list[Part]:
     """Sentence similarity on the test part of STS-B, one part per way to compare two sentences."""
-    frame = space_recipes.part_of_stsb(asked.root, rows)
+    frame = space_recipes.part_of_stsb(requested.root, rows)
     truth = frame["score"].to_numpy(np.float64)
     parts = []
-    for way, cosines in space_recipes.sentence_cosines(asked.aligner, frame["a"], frame["b"]).items():
+    for way, cosines in space_recipes.sentence_cosines(requested.aligner, frame["a"], frame["b"]).items():
         one = sentence_similarity(cosines, truth)
-        found = {"pearson": one.pearson, "spearman": one.spearman, "within 0.1": float(one.overall[0])}
-        found |= {f"within 0.1, {i} to {i + 1}": share for i, share in zip(range(TOP), one.at(0.1), strict=True)}
-        parts.append(Part(way, found, space_recipes.is_frozen(way), rows=cosines, truth=truth))
+        result = {"pearson": one.pearson, "spearman": one.spearman, "within 0.1": float(one.overall[0])}
+        result |= {f"within 0.1, {i} to {i + 1}": share for i, share in zip(range(TOP), one.at(0.1), strict=True)}
+        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=cosines, truth=truth))
     return parts
 
 
-def paraphrases(asked: Asked, *, rows: int | None = None, train_rows: int | None = None) -> list[Part]:
+def paraphrases(requested: Asked, *, rows: int | None = None, train_rows: int | None = None) -> list[Part]:
     """Paraphrase on the test part of MRPC, one part per way; ``train_rows`` of the training part choose the threshold."""
-    train, test = space_recipes.parts_of_mrpc(asked.root, train_rows, rows)
-    moved = [space_recipes.sentence_cosines(asked.aligner, p["a"], p["b"]) for p in (train, test)]
+    train, test = space_recipes.parts_of_mrpc(requested.root, train_rows, rows)
+    moved = [space_recipes.sentence_cosines(requested.aligner, p["a"], p["b"]) for p in (train, test)]
     same = [(p["paraphrase"] == "yes").to_numpy() for p in (train, test)]
     parts = []
     for way in moved[0]:
         one = paraphrase(moved[0][way], same[0], moved[1][way], same[1])
         right = ((moved[1][way] > one.threshold) == same[1]).astype(np.float64)
         learned = float(((moved[0][way] > one.threshold) == same[0]).mean())
-        found = {"accuracy": one.accuracy, **_of("different", one.different), **_of("same", one.same)}
-        found |= {"threshold": one.threshold, "accuracy, training part": learned}
-        parts.append(Part(way, found, space_recipes.is_frozen(way), rows=right))
+        result = {"accuracy": one.accuracy, **_of("different", one.different), **_of("same", one.same)}
+        result |= {"threshold": one.threshold, "accuracy, training part": learned}
+        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=right))
     return parts
 
 
-def _of(name: str, told: OfClass) -> dict[str, float]:
-    return {f"{name}, {key}": value for key, value in vars(told).items()}
+def _of(name: str, of_class: OfClass) -> dict[str, float]:
+    return {f"{name}, {key}": value for key, value in vars(of_class).items()}
 
 
 def named(
-    asked: Asked, *, rows: int | None = None, templates: Sequence[str] = space_recipes.TEMPLATES, image: str = "image"
+    requested: Asked,
+    *,
+    rows: int | None = None,
+    templates: Sequence[str] = space_recipes.TEMPLATES,
+    image: str = "image",
 ) -> list[Part]:
     """Zero-shot classes of the test part of CIFAR-10, top-1 to top-5."""
-    shares, right = space_recipes.zero_shot(asked.aligner, asked.root, rows, templates=templates, image=image)
+    shares, right = space_recipes.zero_shot(requested.aligner, requested.root, rows, templates=templates, image=image)
     return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right)]
 
 
 def probed(
-    asked: Asked,
+    requested: Asked,
     *,
     rows: int | None = None,
     train_rows: int | None = None,
@@ -136,16 +140,16 @@ def probed(
     image: str = "image",
 ) -> list[Part]:
     """Linear probes over epochs on CIFAR-10: of the aligned vectors, and of what the encoder gives without alignment."""
-    found = space_recipes.probes(asked.aligner, asked.root, train_rows, rows, looks=epochs, image=image)
-    still = asked.aligner.stage_.frozen
+    result = space_recipes.probes(requested.aligner, requested.root, train_rows, rows, looks=epochs, image=image)
+    still = requested.aligner.stage_.frozen
     return [
         Part(name, _last_first(over), frozen=still and name == space_recipes.ENCODER, curves={"accuracy": over})
-        for name, over in found.items()
+        for name, over in result.items()
     ]
 
 
 def tuned(
-    asked: Asked,
+    requested: Asked,
     *,
     rows: int | None = None,
     train_rows: int | None = None,
@@ -153,7 +157,7 @@ def tuned(
     image: str = "image",
 ) -> list[Part]:
     """Fine-tuning over epochs on CIFAR-10: what was aligned learns on with the classifier; nothing where it cannot learn."""
-    over = space_recipes.tuned(asked.aligner, asked.root, train_rows, rows, looks=epochs, image=image)
+    over = space_recipes.tuned(requested.aligner, requested.root, train_rows, rows, looks=epochs, image=image)
     return [Part("fine-tuned", _last_first(over), curves={"accuracy": over})] if over else []
 
 
@@ -174,16 +178,16 @@ EVALUATIONS: dict[str, Callable[..., list[Part]]] = {
 }
 
 
-def check_evaluation(told: Mapping[str, Any]) -> None:
+def check_evaluation(spec: Mapping[str, Any]) -> None:
     """Refuse an evaluation that there is not, and options that it does not have.
 
     Raises:
         ConfigError: the message names the nearest.
     """
-    name = str(told.get("name"))
+    name = str(spec.get("name"))
     if name not in EVALUATIONS:
         raise ConfigError(f"unknown evaluation '{name}': {nearest(name, EVALUATIONS)}")
-    options = {k: v for k, v in told.items() if k != "name"}
+    options = {k: v for k, v in spec.items() if k != "name"}
     known = [key for key in inspect.signature(EVALUATIONS[name]).parameters if key != "asked"]
     check_fields(options, known, f"evaluation '{name}'")
     for key, value in options.items():
@@ -208,10 +212,10 @@ def _check_option(where: str, key: str, value: Any) -> None:
         raise ConfigError(f"{where}: expected the name of a modality, found {value!r}")
 
 
-def judged(told: Mapping[str, Any], asked: Asked) -> list[Part]:
+def judged(spec: Mapping[str, Any], requested: Asked) -> list[Part]:
     """The parts of one evaluation.
 
     Raises:
         PlaitError: it cannot be done with this space or these data.
     """
-    return EVALUATIONS[str(told["name"])](asked, **{k: v for k, v in told.items() if k != "name"})
+    return EVALUATIONS[str(spec["name"])](requested, **{k: v for k, v in spec.items() if k != "name"})

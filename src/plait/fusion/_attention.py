@@ -36,8 +36,8 @@ class Attend(nn.Module):
         )  # (B, heads, Tk, d) each
         empty = ~context.present
         seen = (context.mask | empty[:, None])[:, None, None, :]  # a softmax over nothing is not a number
-        found = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        out: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        result = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        out: Tensor = self.out(result.transpose(1, 2).flatten(2))
         return out.masked_fill(empty[:, None, None], 0.0)
 
 

@@ -74,10 +74,10 @@ class Bottleneck(Fusion):
     def _layer(self, blocks: Any, own: Mapping[str, Tokens], shared: Tensor) -> tuple[dict[str, Tokens], Tensor]:
         """The modalities' tokens after a layer, and what each told the shared ones: (B, M, S, D)."""
         everywhere = torch.ones(shared.shape[:2], dtype=torch.bool, device=shared.device)
-        found, heard = {}, []
+        result, heard = {}, []
         for name in self.names:
             length = own[name].x.shape[1]
             both = blocks[name](chained([own[name], Tokens(shared, everywhere)]))
-            found[name] = Tokens(both.x[:, :length], own[name].mask)
+            result[name] = Tokens(both.x[:, :length], own[name].mask)
             heard.append(both.x[:, length:])
-        return found, torch.stack(heard, 1)
+        return result, torch.stack(heard, 1)

@@ -49,9 +49,9 @@ class CrossAttention(Fusion):
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""
         clean = {name: filled(tokens[name]) for name in self.names}
-        found = {}
+        result = {}
         for name, block in self.blocks.items():
             others = [clean[other] for other in self.names if other != name]
-            found[name] = block(clean[name], chained(others) if others else None)  # alone it looks at itself
-        x, present = self.pooled(found)
+            result[name] = block(clean[name], chained(others) if others else None)  # alone it looks at itself
+        x, present = self.pooled(result)
         return x.sum(1) / present.sum(1, keepdim=True).clamp_min(1).to(x.dtype)

@@ -55,11 +55,11 @@ class Film(Fusion):
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
-        found = [self._modulated(x, place) for place, name in enumerate(self.names) if name in self.targets]
+        result = [self._modulated(x, place) for place, name in enumerate(self.names) if name in self.targets]
         if self.target is not None:
-            return found[0]
+            return result[0]
         weight = present[:, :, None].to(x.dtype)  # (B, M, 1)
-        return (torch.stack(found, 1) * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+        return (torch.stack(result, 1) * weight).sum(1) / weight.sum(1).clamp_min(1.0)
 
     def _modulated(self, x: Tensor, place: int) -> Tensor:
         if len(self.names) == 1:

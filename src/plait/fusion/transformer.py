@@ -53,8 +53,8 @@ class JointTransformer(Fusion):
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""
         parts = [filled(tokens[name]) for name in self.names]
-        told = [Tokens(part.x + kind, part.mask) for part, kind in zip(parts, self.kinds, strict=True)]
-        found = chained([Tokens.of_vectors(self.start.expand(len(told[0]), -1)), *told])
+        values = [Tokens(part.x + kind, part.mask) for part, kind in zip(parts, self.kinds, strict=True)]
+        result = chained([Tokens.of_vectors(self.start.expand(len(values[0]), -1)), *values])
         for layer in self.layers:
-            found = layer(found)
-        return found.x[:, 0]
+            result = layer(result)
+        return result.x[:, 0]

@@ -71,10 +71,10 @@ class Metric:
     def score(self, y: Array, output: Array) -> Score:
         """The value, or NaN and the reason."""
         try:
-            found = self.point(y, output)
+            result = self.point(y, output)
         except UndefinedError as reason:
             return Score(float("nan"), str(reason))
-        return found if isinstance(found, Score) else Score(float(found))
+        return result if isinstance(result, Score) else Score(float(result))
 
 
 #: (task, name) -> metric, in the order in which tables show them.
@@ -88,10 +88,10 @@ def metrics(task: str) -> dict[str, Metric]:
         >>> metrics("regression")["mae"].direction
         'lower'
     """
-    found = {name: metric for (owner, name), metric in METRICS.items() if owner == task}
-    if not found:
+    result = {name: metric for (owner, name), metric in METRICS.items() if owner == task}
+    if not result:
         raise ConfigError(f"unknown task '{task}': {nearest(task, MAIN)}")
-    return found
+    return result
 
 
 def register(
@@ -107,13 +107,13 @@ def register(
     ranked: bool = False,
 ) -> Callable[[Point], Point]:
     """Enter a function into the registry under its own name."""
-    told = resampled or (by_rows(rows) if rows else None)
-    if told is None:
+    value = resampled or (by_rows(rows) if rows else None)
+    if value is None:
         raise TypeError(f"metric '{label}': say how it is resampled")
 
     def enter(point: Point) -> Point:
         name = getattr(point, "__name__", label)
-        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, told, rows, biased, ranked)
+        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, value, rows, biased, ranked)
         return point
 
     return enter

@@ -16,7 +16,7 @@ from plait.networks.conv_lstm_stack import ConvLSTMOptions
 Told = str | Mapping[str, Any]
 
 
-def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
+def parse(spec: Told) -> tuple[type[Network], dict[str, Any]]:
     """The network's class and its options, from a name or ``{name: ..., option: ...}``.
 
     Raises:
@@ -26,9 +26,9 @@ def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
         >>> parse({"name": "conv_lstm", "dense": 32})[1]
         {'dense': 32}
     """
-    options = {"name": told} if isinstance(told, str) else dict(told) if isinstance(told, Mapping) else {}
+    options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
     if not isinstance(options.get("name"), str):
-        raise ConfigError(f"network: expected a name, or a mapping with one, found {told!r}")
+        raise ConfigError(f"network: expected a name, or a mapping with one, found {spec!r}")
     variant: type[Network] = registry.find("networks", options.pop("name"))
     if not issubclass(variant, ConvLSTM) and options:
         name = registry.name_of(variant)
@@ -39,23 +39,23 @@ def parse(told: Told) -> tuple[type[Network], dict[str, Any]]:
     return variant, options
 
 
-def check_depth(told: Told, depth: str | int, layers: int) -> None:
+def check_depth(spec: Told, depth: str | int, layers: int) -> None:
     """Refuse a depth that the network has not, before anything is encoded.
 
     Raises:
         ConfigError: no such network, or no such depth of it.
     """
-    variant, _ = parse(told)
+    variant, _ = parse(spec)
     if issubclass(variant, ConvLSTM):
         own_layers(depth, layers)
 
 
-def schema_for(told: Told, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
+def schema_for(spec: Told, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
     """The schema with the encoders that the network wants where none is chosen, and as it wants them trained.
 
     A modality whose encoder is the user's choice is left as it is, except that raw cells are always fed as they are.
     """
-    variant, _ = parse(told)
+    variant, _ = parse(spec)
     wanted: Mapping[str, str] = getattr(variant, "encoders", {})
     if not wanted:
         return schema

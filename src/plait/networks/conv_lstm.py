@@ -81,9 +81,9 @@ class ConvLSTM(Network):
         groups = list(self._groups(tokens))
         # What is computed in bf16 is said by ``precision``; a caller's autocast would mix types within the recurrence.
         with torch.autocast(self.head.weight.device.type, enabled=False):
-            found = torch.cat([self._answer(self._features(tokens, steps, False)) for steps in groups])
+            result = torch.cat([self._answer(self._features(tokens, steps, False)) for steps in groups])
         rows = torch.cat([steps.rows for steps in groups])
-        return found[rows.argsort().to(found.device)]
+        return result[rows.argsort().to(result.device)]
 
     @torch.no_grad()
     def over_time(self, tokens: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
@@ -94,15 +94,15 @@ class ConvLSTM(Network):
         groups = list(self._groups(tokens))
         longest = max(len(steps.counts) for steps in groups)
         rows = sum(len(steps.rows) for steps in groups)
-        found = self.head.weight.new_zeros(rows, longest, self.head.out_features)
-        begun = torch.zeros(rows, longest, dtype=torch.bool, device=found.device)
+        result = self.head.weight.new_zeros(rows, longest, self.head.out_features)
+        begun = torch.zeros(rows, longest, dtype=torch.bool, device=result.device)
         for steps in groups:
             counts = torch.tensor(steps.counts)
-            time = torch.arange(longest - len(counts), longest).repeat_interleave(counts).to(found.device)
-            row = steps.rows.to(found.device)[steps.who]
-            found[row, time] = self._answer(self._features(tokens, steps, True))
+            time = torch.arange(longest - len(counts), longest).repeat_interleave(counts).to(result.device)
+            row = steps.rows.to(result.device)[steps.who]
+            result[row, time] = self._answer(self._features(tokens, steps, True))
             begun[row, time] = True
-        return found, begun
+        return result, begun
 
     def _answer(self, features: Tensor) -> Tensor:
         out: Tensor = self.head(torch.relu(self.dense(features)))
@@ -124,8 +124,8 @@ class ConvLSTM(Network):
         nothing = torch.ones(len(rows), dtype=torch.bool, device=device)
         picture, seen = self._picture(tokens[self.picture].take(rows)) if self.picture else (None, nothing)
         heard = tokens[self.sequence].present[rows] if self.sequence else nothing
-        found: Tensor = self.stack(picture, steps, seen, heard, self._dtype(device), every)
-        return found
+        result: Tensor = self.stack(picture, steps, seen, heard, self._dtype(device), every)
+        return result
 
     def _picture(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """(B, C, H, W), zeros where the mask is False, and (B,) bool: it is there."""
@@ -135,8 +135,8 @@ class ConvLSTM(Network):
         return x.view(len(x), height, width, -1).permute(0, 3, 1, 2), tokens.present
 
     def _dtype(self, device: torch.device) -> torch.dtype:
-        told = self.options.precision
-        if told == "float32" or (told == "auto" and not self.training):
+        value = self.options.precision
+        if value == "float32" or (value == "auto" and not self.training):
             return torch.float32
         # By the network's sizes alone, not by the rows at hand: no row's answer may depend on its company.
         worth = device.type != "cpu" or self.stack.products >= _WORTH

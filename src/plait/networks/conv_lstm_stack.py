@@ -68,8 +68,8 @@ def pack(tokens: Tokens | None, rows: Tensor, steps: Tensor) -> Steps:
         # The tokens that are there, in their order, come first: masks may have holes.
         order = (~kept.mask).int().argsort(stable=True, dim=1)
         token = order[who.to(device), place.clamp_min(0)]
-        found = kept.x[who.to(device), token].float()  # (N, F)
-        frames = torch.where(place[:, None] >= 0, found, found.new_zeros(()))
+        result = kept.x[who.to(device), token].float()  # (N, F)
+        frames = torch.where(place[:, None] >= 0, result, result.new_zeros(()))
     return Steps(rows, tuple(counts.tolist()), who.to(device), frames)
 
 
@@ -183,11 +183,11 @@ class Stack(nn.Module):
         for start in range(0, len(steps.counts), length):
             piece = steps.piece(start, start + length)
             last = start + length >= len(steps.counts)
-            told = (still, piece, heard, states, dtype)
+            values = (still, piece, heard, states, dtype)
             if last or every or not torch.is_grad_enabled():
-                top, states = self._piece(*told)
+                top, states = self._piece(*values)
             else:
-                top, states = checkpoint(self._piece, *told, use_reentrant=False, preserve_rng_state=False)
+                top, states = checkpoint(self._piece, *values, use_reentrant=False, preserve_rng_state=False)
             if every or last:
                 shown = top if every else top[-piece.counts[-1] :]
                 yield self._shown(shown)
@@ -200,17 +200,17 @@ class Stack(nn.Module):
         frames = steps.frames
         top = steps.who.new_zeros(0)
         for layer, state in zip(self.lstms, states, strict=False):
-            top, found = layer(None, frames, None, state, steps.counts, (1, 1), dtype)
-            after.append(_own(found))
+            top, result = layer(None, frames, None, state, steps.counts, (1, 1), dtype)
+            after.append(_own(result))
             top = top * heard[steps.who][:, None, None, None].to(top.dtype)  # of an absent sequence nothing is known
             frames = top.flatten(1).to(still.dtype if still is not None else torch.float32)
         moving = None
         for place, (layer, state) in enumerate(zip(self.joint, states[len(self.lstms) :], strict=True)):
             size = self.size if moving is None else (moving.shape[1], moving.shape[2])
-            top, found = layer(
+            top, result = layer(
                 None if place else still, None if place else frames, moving, state, steps.counts, size, dtype
             )
-            after.append(_own(found))
+            after.append(_own(result))
             if place + 1 < len(self.joint):
                 moving = _pooled(top.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)
         return top, after

@@ -101,8 +101,8 @@ class FusionNetwork(Network):
 
     def alone(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """What enters the fusion: each modality after its own layers."""
-        found = {name: self._own(name, tokens[name]) for name in self.own}
-        return {name: _zeros_for_absent(t) for name, t in found.items()} if self.absence == "zeros" else found
+        result = {name: self._own(name, tokens[name]) for name in self.own}
+        return {name: _zeros_for_absent(t) for name, t in result.items()} if self.absence == "zeros" else result
 
     def _own(self, name: str, tokens: Tokens) -> Tokens:
         layers = self.own[name]

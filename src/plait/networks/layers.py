@@ -159,12 +159,12 @@ class Block(nn.Sequential):
         if not (
             self.training and norm.training and cpu and linear.narrow and fast_dtype() == bfloat16 and len(input) > 1
         ):
-            found: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
-            return found
+            result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
+            return result
         mask, scale = dropout.drawn((len(input), linear.out_features), input.device)
-        told = (linear.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps)
+        values = (linear.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps)
         own = (linear.weight, norm.weight, norm.bias, mask, scale)
-        out: Tensor = _Fused.apply(input, *own, *told)  # type: ignore[no-untyped-call]
+        out: Tensor = _Fused.apply(input, *own, *values)  # type: ignore[no-untyped-call]
         return out
 
 

@@ -114,8 +114,8 @@ class Classification(Task):
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
         """The most probable class (n,)."""
-        found: np.ndarray = label_array(list(self.classes))[decoded.argmax(1)]
-        return found
+        result: np.ndarray = label_array(list(self.classes))[decoded.argmax(1)]
+        return result
 
     def state(self) -> dict[str, Any]:
         """The classes, and the kind of label they are."""

@@ -37,57 +37,57 @@ def gather(folders: Sequence[str | Path], stage: str = TRAIN) -> pd.DataFrame:
     names = [Path(folder).name for folder in folders]
     parts = []
     for folder, name in zip(folders, names, strict=True):
-        found = read(folder)
+        result = read(folder)
         if names.count(name) > 1:
-            found["label"] = [f"{folder}" if label == name else f"{folder} · {label}" for label in found["label"]]
-        parts.append(found)
+            result["label"] = [f"{folder}" if label == name else f"{folder} · {label}" for label in result["label"]]
+        parts.append(result)
     return _of_stage(pd.concat(parts, ignore_index=True), stage)
 
 
-def _of_stage(found: pd.DataFrame, stage: str) -> pd.DataFrame:
+def _of_stage(frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Rows of a stage; an encoder alone is a line of its own: ``model · image alone``."""
     if stage not in (*STAGES, ALL):
         raise ConfigError(f"unknown stage '{stage}': {nearest(stage, (*STAGES, ALL))}")
-    kept = found if stage == ALL else of_stage(found, stage)
-    kept = kept.sort_values("stage", kind="stable", key=lambda told: told != TRAIN)  # lines of whole models first
+    kept = frame if stage == ALL else of_stage(frame, stage)
+    kept = kept.sort_values("stage", kind="stable", key=lambda value: value != TRAIN)  # lines of whole models first
     alone = kept["stage"] == PRETRAIN
     named = kept["label"] + " · " + kept["modality"] + " alone"
     return kept.assign(label=kept["label"].where(~alone, named)).reset_index(drop=True)
 
 
 def chosen(
-    found: pd.DataFrame, metrics: Sequence[str], parts: Sequence[str], patterns: Sequence[str]
+    frame: pd.DataFrame, metrics: Sequence[str], parts: Sequence[str], patterns: Sequence[str]
 ) -> list[tuple[str, str, str]]:
     """Metric, part and pattern of every panel; without patterns the full one of each metric, and those of encoders alone."""
-    told = []
+    values = []
     for metric in metrics:
         for part in parts:
-            rows = select(found, metric, part, patterns[0] if patterns and metric != "loss" else None, None)
-            codes = list(patterns if rows["pattern"].iloc[0] else [""]) or _usual(found, metric, part)
+            rows = select(frame, metric, part, patterns[0] if patterns and metric != "loss" else None, None)
+            codes = list(patterns if rows["pattern"].iloc[0] else [""]) or _usual(frame, metric, part)
             for code in codes:
-                select(found, metric, part, code, None)
-                told.append((metric, part, code))
-    return told
+                select(frame, metric, part, code, None)
+                values.append((metric, part, code))
+    return values
 
 
-def _usual(found: pd.DataFrame, metric: str, part: str) -> list[str]:
-    rows = found[(found["metric"] == metric) & (found["part"] == part)]
+def _usual(frame: pd.DataFrame, metric: str, part: str) -> list[str]:
+    rows = frame[(frame["metric"] == metric) & (frame["part"] == part)]
     members, alone = rows[rows["stage"] == TRAIN]["pattern"], rows[rows["stage"] == PRETRAIN]["pattern"]
     return list(dict.fromkeys([*members[:1], *alone]))
 
 
-def curve(found: pd.DataFrame, metric: str, part: str, pattern: str) -> pd.DataFrame:
+def curve(frame: pd.DataFrame, metric: str, part: str, pattern: str) -> pd.DataFrame:
     """Per label and epoch: mean, least and greatest value over runs and members, and how many there are."""
-    rows = select(found, metric, part, pattern, None).dropna(subset="value")
-    told = rows.groupby(["label", "epoch"], sort=False)["value"].agg(["mean", "min", "max", "count"])
-    return told.reset_index()
+    rows = select(frame, metric, part, pattern, None).dropna(subset="value")
+    value = rows.groupby(["label", "epoch"], sort=False)["value"].agg(["mean", "min", "max", "count"])
+    return value.reset_index()
 
 
-def summaries(found: pd.DataFrame, told: Sequence[tuple[str, str, str]], reach: float | None) -> list[dict[str, Any]]:
+def summaries(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: float | None) -> list[dict[str, Any]]:
     """Per panel and label: first, best and last value, the best epoch, and epochs to ``reach``, means over trainings."""
     rows = []
-    for metric, part, pattern in told:
-        each = epochs_to(found, float("nan") if reach is None else reach, metric, part, pattern, None)
+    for metric, part, pattern in values:
+        each = epochs_to(frame, float("nan") if reach is None else reach, metric, part, pattern, None)
         for label, one in each.groupby("label", sort=False):
             row: dict[str, Any] = {"label": label, "metric": metric, "part": part, "pattern": pattern or None}
             row |= {"trainings": len(one), **{k: float(one[k].mean()) for k in ("first", "best", "best_epoch", "last")}}
@@ -99,22 +99,22 @@ def summaries(found: pd.DataFrame, told: Sequence[tuple[str, str, str]], reach: 
     return rows
 
 
-def panels(found: pd.DataFrame, told: Sequence[tuple[str, str, str]], reach: float | None) -> list[Panel]:
+def panels(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: float | None) -> list[Panel]:
     """What the figure draws; every panel has the labels in the same order."""
     from plait.report.figures.curves import Panel
     from plait.report.figures.lines import Curve
 
-    labels = list(dict.fromkeys(found["label"]))
+    labels = list(dict.fromkeys(frame["label"]))
     made = []
-    for metric, part, pattern in told:
-        lines = curve(found, metric, part, pattern)
+    for metric, part, pattern in values:
+        lines = curve(frame, metric, part, pattern)
         curves = []
         for label in labels:
             one = lines[lines["label"] == label].sort_values("epoch")
             ends = [one["min"].tolist(), one["max"].tolist()] if (one["count"] > 1).any() else [[], []]
             curves.append(Curve(label, one["epoch"].tolist(), one["mean"].tolist(), *ends))
         title = f"{part}{', ' + pattern if pattern else ''}"
-        made.append(Panel(title, metric.replace("_", " "), curves, reach if metric == told[0][0] else None))
+        made.append(Panel(title, metric.replace("_", " "), curves, reach if metric == values[0][0] else None))
     return made
 
 

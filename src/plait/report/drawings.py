@@ -71,12 +71,12 @@ def drawings(
             fit.learning_figure(history),
         ),
     }
-    found = {name: draw(name, caption, figure) for name, (caption, figure) in figures.items() if figure is not None}
+    result = {name: draw(name, caption, figure) for name, (caption, figure) in figures.items() if figure is not None}
     if evaluation.confusion is not None:
-        found["confusion"] = _confusion(evaluation)
+        result["confusion"] = _confusion(evaluation)
     if explanation is not None:
-        found |= worths(explanation)
-    return found
+        result |= worths(explanation)
+    return result
 
 
 def _headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> Any:
@@ -92,9 +92,9 @@ def _confusion(evaluation: Evaluation) -> Drawing:
 
 def worths(explanation: Explanation) -> dict[str, Drawing]:
     """The modalities' values in the first two scores."""
-    found = {}
+    result = {}
     for place, game in enumerate(explanation.games[:2]):
         name = "modality-values" if place == 0 else f"modality-values-{place + 1}"
         caption = f"What each modality adds to {game['label']} (Shapley value; lines: 95\N{NO-BREAK SPACE}% intervals)"
-        found[name] = draw(name, caption, modalities.worth_figure(explanation, place))
-    return found
+        result[name] = draw(name, caption, modalities.worth_figure(explanation, place))
+    return result

@@ -15,7 +15,7 @@ def write_explanation(folder: str | Path, explanation: Explanation) -> list[Path
     """Write the modalities' values as SVG, and those of modalities, pairs and rows as CSV; the paths written."""
     pictures = worths(explanation).values()
     each = [tables.worths(explanation), tables.interactions(explanation), tables.explained_rows(explanation)]
-    told = [t for t in each if t is not None]
-    folder = claim_folder(folder, [*(f"{d.name}.svg" for d in pictures), *(f"{t.name}.csv" for t in told)])
+    values = [t for t in each if t is not None]
+    folder = claim_folder(folder, [*(f"{d.name}.svg" for d in pictures), *(f"{t.name}.csv" for t in values)])
     written = [write_text(folder / f"{d.name}.svg", d.document) for d in pictures]
-    return written + [write_text(folder / f"{t.name}.csv", csv_text(t)) for t in told]
+    return written + [write_text(folder / f"{t.name}.csv", csv_text(t)) for t in values]

@@ -53,7 +53,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 UNFOLDED = 25
 
 
-def render(template: str, **told: Any) -> str:
+def render(template: str, **setting: Any) -> str:
     """One page from a template of this package and what it names."""
     jinja2 = need("jinja2", "report")
     # Escaping is on for every template: names of columns and classes are a stranger's text.
@@ -69,4 +69,4 @@ def render(template: str, **told: Any) -> str:
     surroundings.filters["drawn"] = lambda drawing: markup(drawing.markup)
     surroundings.tests["a_number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     surroundings.globals["unfolded"] = UNFOLDED
-    return str(surroundings.get_template(template).render(**told))
+    return str(surroundings.get_template(template).render(**setting))

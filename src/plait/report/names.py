@@ -16,9 +16,9 @@ def brief(labels: Sequence[str]) -> tuple[dict[str, str], str]:
         ({'linear': 'linear', 'fusion=max': 'fusion=max'}, 'variant')
     """
     parts = {label: [part.partition("=") for part in re.split(r" (?=[\w.]+=)", label)] for label in labels}
-    keys = [tuple(key for key, sign, _ in told if sign) for told in parts.values()]
-    whole = all(all(sign for _, sign, _ in told) for told in parts.values())
-    short = {label: " ".join(value for _, _, value in told) for label, told in parts.items()}
+    keys = [tuple(key for key, sign, _ in setting if sign) for setting in parts.values()]
+    whole = all(all(sign for _, sign, _ in setting) for setting in parts.values())
+    short = {label: " ".join(value for _, _, value in setting) for label, setting in parts.items()}
     if not labels or not whole or len(set(keys)) > 1 or len(set(short.values())) < len(short):
         return {label: label for label in labels}, "variant"
     return short, ", ".join(keys[0])
@@ -41,10 +41,10 @@ def listed(names: Sequence[str], most: int = 3, joined: str = "and") -> str:
         >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
         ('a', 'a and b', 'a, b, c and 2 more')
     """
-    told = list(names)
-    if len(told) > most + 1:
-        told = [*told[:most], f"{len(told) - most} more"]
-    return f" {joined} ".join(filter(None, [", ".join(told[:-1]), told[-1]])) if told else "none"
+    values = list(names)
+    if len(values) > most + 1:
+        values = [*values[:most], f"{len(values) - most} more"]
+    return f" {joined} ".join(filter(None, [", ".join(values[:-1]), values[-1]])) if values else "none"
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

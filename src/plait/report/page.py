@@ -48,11 +48,11 @@ def write_report(
     folder = Path(folder)
     history = list(getattr(model, "history_", None) or [])
     drawn = drawings(evaluation, explanation, baselines, history)
-    told = _tables(evaluation, explanation, baselines, history)
+    value = _tables(evaluation, explanation, baselines, history)
     page = render(
         "page.html.j2",
         drawn=drawn,
-        tables=told,
+        tables=value,
         evaluation=evaluation,
         sentences=_sentences(
             evaluation, explanation, baselines, history, record, any(m.train == "scratch" for m in schema.modalities)
@@ -73,7 +73,7 @@ def write_report(
     )
     for drawing in drawn.values():
         write_text(folder / "figures" / f"{drawing.name}.svg", drawing.document)
-    for table in told.values():
+    for table in value.values():
         write_text(folder / "tables" / f"{table.name}.csv", csv_text(table))
     return write_text(folder / "report.html", page)
 
@@ -81,7 +81,7 @@ def write_report(
 def _tables(
     evaluation: Evaluation, explanation: Explanation | None, baselines: tables.Scores, history: list[Mapping[str, Any]]
 ) -> dict[str, tables.Table]:
-    found = [
+    result = [
         tables.scores(evaluation, baselines),
         tables.per_class(evaluation) if evaluation.per_class else None,
         tables.confusion(evaluation),
@@ -91,8 +91,8 @@ def _tables(
         tables.learning(history),
     ]
     if explanation is not None:
-        found += [tables.worths(explanation), tables.interactions(explanation), tables.explained_rows(explanation)]
-    return {table.name: table for table in found if table is not None}
+        result += [tables.worths(explanation), tables.interactions(explanation), tables.explained_rows(explanation)]
+    return {table.name: table for table in result if table is not None}
 
 
 def _sentences(
@@ -136,24 +136,24 @@ def _warned(record: Mapping[str, Any]) -> list[str]:
 
 def _facts(evaluation: Evaluation, schema: Schema, record: Mapping[str, Any]) -> dict[str, Any]:
     """The line of figures under the headline."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if record.get("rows"):
-        found["training rows"] = int(record["rows"])
-    found["test rows"] = evaluation.rows
-    found["modalities"] = len(schema.modalities)
+        result["training rows"] = int(record["rows"])
+    result["test rows"] = evaluation.rows
+    result["modalities"] = len(schema.modalities)
     if evaluation.classes:
-        found["classes" if evaluation.task == "classification" else "labels"] = len(evaluation.classes)
+        result["classes" if evaluation.task == "classification" else "labels"] = len(evaluation.classes)
     if record.get("trained_weights"):
-        found["trained weights"] = int(record["trained_weights"])
-    return found
+        result["trained weights"] = int(record["trained_weights"])
+    return result
 
 
 def _costs(record: Mapping[str, Any]) -> dict[str, str]:
     """What the fit took."""
     names = {"trained_weights": "trained weights", "frozen_weights": "frozen weights", "members": "members"}
     names |= {"epochs": "epochs at most", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
-    found = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return found | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
+    result = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
+    return result | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
 
 
 def _counted(value: Any) -> str:
@@ -164,16 +164,16 @@ def _origin(record: Mapping[str, Any]) -> dict[str, str]:
     """What the fit started from, versions included."""
     names = {"seed": "seed", "seeds": "seeds", "data_hash": "data hash", "rows": "training rows"}
     names |= {"distinct_rows": "distinct rows"}
-    found = {label: str(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return found | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
+    result = {label: str(record[key]) for key, label in names.items() if record.get(key) is not None}
+    return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
 
 
 def _settings(model: Any, record: Mapping[str, Any]) -> str:
     """The estimator's fields as YAML; the schema, which is shown beside them, left out."""
-    told = record.get("settings")
-    if told is None and hasattr(model, "get_params"):
-        told = model.get_params(deep=False)
-    kept = {k: v for k, v in (told or {}).items() if k not in ("modalities",)}
+    value = record.get("settings")
+    if value is None and hasattr(model, "get_params"):
+        value = model.get_params(deep=False)
+    kept = {k: v for k, v in (value or {}).items() if k not in ("modalities",)}
     return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
 
 

@@ -104,8 +104,8 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Facts):
         return [f"- {plain(key)}: {plain(value)}" for key, value in block.pairs]
     if isinstance(block, Text):
-        told = _fenced(block.text) if block.code else [plain(block.text)]
-        return [*([plain(block.title), ""] if block.title else []), *told]
+        setting = _fenced(block.text) if block.code else [plain(block.text)]
+        return [*([plain(block.title), ""] if block.title else []), *setting]
     return _sheet(block)
 
 

@@ -33,28 +33,28 @@ def number(value: float | int | None, *, significant: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int):
-        told = f"{value:,}"
+        message = f"{value:,}"
     elif abs(value) >= 10:
-        told = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        message = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     elif significant and 0 < abs(value) < 0.1:
-        told = f"{value:.3g}"
+        message = f"{value:.3g}"
     else:
-        told = f"{value:.3f}"
-    return told.replace("-0.000", "0.000").replace("-", "−")
+        message = f"{value:.3f}"
+    return message.replace("-0.000", "0.000").replace("-", "−")
 
 
 def headline(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> str:
     """The score with its interval against what it must beat, in one sentence."""
     main, score = evaluation.main_metric, evaluation.score
-    told = f"On {evaluation.rows:,} test rows, {metrics(evaluation.task)[main].label} is {number(score['value'])}"
+    message = f"On {evaluation.rows:,} test rows, {metrics(evaluation.task)[main].label} is {number(score['value'])}"
     if math.isfinite(score["low"]):
-        told += f" (95\N{NO-BREAK SPACE}% interval {number(score['low'])} to {number(score['high'])})"
+        message += f" (95\N{NO-BREAK SPACE}% interval {number(score['low'])} to {number(score['high'])})"
     beside = []
     if main in baselines.get("majority", {}):
         beside.append(f"{MAJORITY[evaluation.task]} gives {number(baselines['majority'][main])}")
     if main in baselines.get("linear", {}):
         beside.append(f"a linear model on the same features gives {number(baselines['linear'][main])}")
-    return told + (": " + ", ".join(beside) if beside else "") + "."
+    return message + (": " + ", ".join(beside) if beside else "") + "."
 
 
 def verdict(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]) -> str:
@@ -63,21 +63,23 @@ def verdict(evaluation: Evaluation, baselines: Mapping[str, Mapping[str, float]]
     beside, second = linear.get(evaluation.main_metric, math.nan), SECOND[evaluation.task]
     if not math.isfinite(beside) or not math.isfinite(score["low"]):
         return ""
-    found = evaluation.metrics.get(second)
-    finer = 0 if found is None else _side(found["low"], found["high"], linear.get(second, math.nan), second, evaluation)
+    result = evaluation.metrics.get(second)
+    finer = (
+        0 if result is None else _side(result["low"], result["high"], linear.get(second, math.nan), second, evaluation)
+    )
     label = metrics(evaluation.task)[second].label
     more = f"{label}, which sees more than {metrics(evaluation.task)[evaluation.main_metric].label} does"
     if score["low"] > beside:
-        told = "The whole interval lies above the linear model."
-        return told + (f" By {more}, the linear model is certainly better." if finer < 0 else "")
-    told = (
+        message = "The whole interval lies above the linear model."
+        return message + (f" By {more}, the linear model is certainly better." if finer < 0 else "")
+    message = (
         "The linear model's score lies within the interval: the gap may be chance."
         if score["value"] > beside
         else "The linear model is at least as good here; it may be all that this table needs."
     )
     if finer:
-        told += f" By {more}, {'this model' if finer > 0 else 'the linear model'} is certainly better."
-    return told
+        message += f" By {more}, {'this model' if finer > 0 else 'the linear model'} is certainly better."
+    return message
 
 
 def _side(low: float, high: float, other: float, metric: str, evaluation: Evaluation) -> int:
@@ -95,23 +97,23 @@ def worth(explanation: Explanation) -> str:
     game = explanation.games[0]
     if len(game["values"]) == 1 or not all(math.isfinite(w["value"]) for w in game["values"]):
         return ""
-    told = (
+    message = (
         f"With no modality at all, {game['label']} is {number(game['base'])}; with all of them, {number(game['full'])}."
     )
     helps, harms, rest = _divided(game)
-    told += (
+    message += (
         f" Certain to help: {', '.join(helps)}." if helps else f" By {game['label']}, no modality is certain to help."
     )
-    told += f" Certain to harm: {', '.join(harms)}." if harms else ""
-    told += f" Not decided: {', '.join(rest)}." if rest and (helps or harms) else ""
+    message += f" Certain to harm: {', '.join(harms)}." if harms else ""
+    message += f" Not decided: {', '.join(rest)}." if rest and (helps or harms) else ""
     finer = explanation.games[1] if len(explanation.games) > 2 else None
     if finer is None or not rest:
-        return told
+        return message
     also = [[w for w in part if w.partition(" ")[0] in rest] for part in _divided(finer)[:2]]
     said = [f"{', '.join(part)} certain to {what}" for part, what in zip(also, ("help", "harm"), strict=True) if part]
     if said:
-        told += f" By {finer['label']}, which sees more than {game['label']} does: {'; '.join(said)}."
-    return told
+        message += f" By {finer['label']}, which sees more than {game['label']} does: {'; '.join(said)}."
+    return message
 
 
 def _divided(game: Game) -> tuple[list[str], list[str], list[str]]:

@@ -37,10 +37,10 @@ def scores(evaluation: Evaluation, baselines: Scores) -> Table:
     names = [name for name in ("linear", "majority") if name in baselines]
     names += [name for name in baselines if name not in names]
     rows = []
-    for name, told in evaluation.metrics.items():
+    for name, value in evaluation.metrics.items():
         beside = [baselines[b].get(name, math.nan) for b in names]
         label = f"{known[name].label}\N{NO-BREAK SPACE}{BETTER[known[name].direction]}".strip()
-        rows.append([label, told["value"], told["low"], told["high"], *beside, told["note"]])
+        rows.append([label, value["value"], value["low"], value["high"], *beside, value["note"]])
     columns = ["metric", "value", "low", "high", *[baseline_name(evaluation.task, b) for b in names], "note"]
     return Table("scores", columns, rows)
 
@@ -64,11 +64,11 @@ def per_class(evaluation: Evaluation) -> Table:
 
 def confusion(evaluation: Evaluation) -> Table | None:
     """True classes down, predicted across."""
-    told = evaluation.confusion
-    if told is None:
+    value = evaluation.confusion
+    if value is None:
         return None
-    rows: list[list[Any]] = [[name, *counts] for name, counts in zip(told["labels"], told["counts"], strict=True)]
-    return Table("confusion", ["true \\ predicted", *told["labels"]], rows)
+    rows: list[list[Any]] = [[name, *counts] for name, counts in zip(value["labels"], value["counts"], strict=True)]
+    return Table("confusion", ["true \\ predicted", *value["labels"]], rows)
 
 
 def reliability(evaluation: Evaluation) -> Table | None:

@@ -75,11 +75,11 @@ class Store:
         # In the order of the file: it matters when it is not in memory yet.
         order = sorted(range(len(keys)), key=keys.__getitem__)
         records = self._open().read(lambda txn: [txn.get(CELL + encoder + keys[i]) for i in order])
-        found: list[np.ndarray | None] = [None] * len(keys)
+        result: list[np.ndarray | None] = [None] * len(keys)
         for i, record in zip(order, records, strict=True):
-            found[i] = None if record is None else self._unpack(bytes(record))
+            result[i] = None if record is None else self._unpack(bytes(record))
         self._touch(encoder)
-        return found
+        return result
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
         """Number of tokens T of each cell, read from the headers alone; None where there is none."""
@@ -124,12 +124,12 @@ class Store:
 
         ``label``, ``fingerprint``, ``entries``, ``bytes`` (without the database around them), ``last_used`` (UTC).
         """
-        found = sorted(self._open().read(encoders).values(), key=lambda facts: facts["last_used"], reverse=True)
+        result = sorted(self._open().read(encoders).values(), key=lambda facts: facts["last_used"], reverse=True)
         names = ("label", "fingerprint", "entries", "bytes")
         return [
             {name: facts[name] for name in names}
             | {"last_used": datetime.fromtimestamp(facts["last_used"], UTC).isoformat()}
-            for facts in found
+            for facts in result
         ]
 
     def disk_bytes(self) -> int:
@@ -166,12 +166,12 @@ class Store:
 
     def _check(self, txn: lmdb.Transaction) -> None:
         """Refuse a database of somebody else, or of another format."""
-        found = txn.get(FORMAT_KEY)
-        if found is None and txn.cursor().first():
+        result = txn.get(FORMAT_KEY)
+        if result is None and txn.cursor().first():
             raise StoreError(f"{self.path} holds a database that is not plait's; give another folder for the store")
-        if found not in (None, FORMAT):
+        if result not in (None, FORMAT):
             raise StoreError(
-                f"the store in {self.path} has format {found!r}, this version of plait knows {FORMAT!r}; "
+                f"the store in {self.path} has format {result!r}, this version of plait knows {FORMAT!r}; "
                 f"delete {self.path / 'data.mdb'} (it only saves time) or give another folder"
             )
 

@@ -188,10 +188,10 @@ class Environment:
             self.close()  # after a failed write LMDB refuses everything until it is opened again
             raise StoreError(f"the store in {self.folder} cannot be {verb}: {_advice(error)}") from error
 
-    def damaged(self, found: str) -> StoreError:
+    def damaged(self, result: str) -> StoreError:
         """The error to raise when something was read that plait cannot have written."""
         return StoreError(
-            f"the store in {self.folder} is damaged ({found}): it only saves time, so delete {self.data} "
+            f"the store in {self.folder} is damaged ({result}): it only saves time, so delete {self.data} "
             "and the next run fills it again"
         )
 

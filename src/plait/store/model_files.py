@@ -34,10 +34,10 @@ def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
     """Write the three files into a folder that exists (see ``whole_folder``)."""
     weights = save({k: np.asarray(v, order="C") for k, v in arrays.items()})
     write_file(folder / WEIGHTS, weights)
-    told = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
-    told = json.loads(json.dumps(told, allow_nan=False))
-    told["checksum"] = checksum(told)
-    write_file(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    options = {"format": FORMAT, **manifest, "weights": {"bytes": len(weights), "digest": _digest(weights)}}
+    options = json.loads(json.dumps(options, allow_nan=False))
+    options["checksum"] = checksum(options)
+    write_file(folder / MANIFEST, json.dumps(options, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
     write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
 

@@ -38,13 +38,13 @@ def prune(environment: Environment, limit: int) -> Pruned:
 
 def _oldest_first(encoder: bytes, txn: lmdb.Transaction) -> list[Entry]:
     prefix = CELL + encoder
-    cursor, found = txn.cursor(), []
+    cursor, result = txn.cursor(), []
     more = cursor.set_range(prefix)
     while more and bytes(cursor.key())[: len(prefix)] == prefix:
         value = cursor.value()
-        found.append((_written(value), bytes(cursor.key()), len(value)))
+        result.append((_written(value), bytes(cursor.key()), len(value)))
         more = cursor.next()
-    return [(key, size) for _, key, size in sorted(found)]
+    return [(key, size) for _, key, size in sorted(result)]
 
 
 def _written(value: bytes | memoryview) -> int:

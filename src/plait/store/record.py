@@ -64,12 +64,12 @@ def header(record: bytes | memoryview) -> Header:
     """
     if len(record) < _HEADER.size:
         raise ValueError("a record without a header")
-    found = Header(*_HEADER.unpack_from(record))
-    if found.kind >= len(_TYPES):
+    result = Header(*_HEADER.unpack_from(record))
+    if result.kind >= len(_TYPES):
         raise ValueError("a record of unknown type")
-    if len(record) != _HEADER.size + found.tokens * found.width * _TYPES[found.kind].itemsize:
+    if len(record) != _HEADER.size + result.tokens * result.width * _TYPES[result.kind].itemsize:
         raise ValueError("a record of wrong length")
-    return found
+    return result
 
 
 def unpack(record: bytes) -> np.ndarray:
@@ -78,11 +78,11 @@ def unpack(record: bytes) -> np.ndarray:
     Raises:
         ValueError: the record is damaged.
     """
-    found = header(record)
+    result = header(record)
     numbers = memoryview(record)[_HEADER.size :]
-    if _checksum(found.kind, found.tokens, found.width, numbers) != found.checksum:
+    if _checksum(result.kind, result.tokens, result.width, numbers) != result.checksum:
         raise ValueError("a record with a wrong checksum")
-    return np.frombuffer(numbers, dtype=_TYPES[found.kind]).reshape(found.tokens, found.width)
+    return np.frombuffer(numbers, dtype=_TYPES[result.kind]).reshape(result.tokens, result.width)
 
 
 def _checksum(kind: int, tokens: int, width: int, numbers: bytes | memoryview) -> int:
@@ -100,10 +100,10 @@ def parse_size(text: str | int) -> int:
         >>> parse_size("2 GiB"), parse_size("1.5kB"), parse_size("300")
         (2147483648, 1500, 300)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
-    if found is None or found[2] not in _UNITS:
+    result = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
+    if result is None or result[2] not in _UNITS:
         raise ConfigError(f"size '{text}': expected a number and a unit, such as 500MB or 2 GiB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(float(result[1]) * _UNITS[result[2]])
 
 
 def show_size(size: float) -> str:
@@ -149,21 +149,21 @@ class Pruned:
 
 def encoders(txn: lmdb.Transaction) -> dict[bytes, dict[str, Any]]:
     """What is written of each encoder: label, fingerprint, entries, bytes, last_used."""
-    cursor, found = txn.cursor(), {}
+    cursor, result = txn.cursor(), {}
     more = cursor.set_range(ENCODER)
     while more and bytes(cursor.key())[:1] == ENCODER:
         if len(cursor.key()) == 1 + 16:
-            found[bytes(cursor.key())[1:]] = json.loads(bytes(cursor.value()))
+            result[bytes(cursor.key())[1:]] = json.loads(bytes(cursor.value()))
         more = cursor.next()
-    return found
+    return result
 
 
 def count(txn: lmdb.Transaction, encoder: bytes, entries: int, size: int, **facts: Any) -> None:
     """Add to an encoder's entries and bytes, and set the facts given; without a label, only if it is known already."""
-    found = txn.get(ENCODER + encoder)
-    if found is None and "label" not in facts:
+    result = txn.get(ENCODER + encoder)
+    if result is None and "label" not in facts:
         return
-    record: dict[str, Any] = {"entries": 0, "bytes": 0, **(json.loads(bytes(found)) if found else {}), **facts}
+    record: dict[str, Any] = {"entries": 0, "bytes": 0, **(json.loads(bytes(result)) if result else {}), **facts}
     record["entries"] += entries
     record["bytes"] += size
     if record["entries"]:

@@ -84,10 +84,10 @@ def advise(
     common = dict(settings or {})
     known = [c for c in candidates(schema, common) if minutes >= c.minutes]
     tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
-    told, frames = _data(data, schema, group)
+    value, frames = _data(data, schema, group)
     progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
     progress.step(f"race {len(tried)} designs", view)
-    race = _study("race", told, common, minutes * WITHIN, metric, splits)
+    race = _study("race", value, common, minutes * WITHIN, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", workers, store, view, racing)
@@ -98,7 +98,7 @@ def advise(
     chosen = _chosen(raced, metric, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
     left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
-    evidence = _study("evidence", told, merged(common, tried[chosen].settings), left, metric, splits)
+    evidence = _study("evidence", value, merged(common, tried[chosen].settings), left, metric, splits)
     names = [m.name for m in schema.modalities]
     without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
     evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
@@ -165,7 +165,7 @@ def _study(
 
 
 def _run(
-    told: Mapping[str, Any],
+    spec: Mapping[str, Any],
     frames: Mapping[str, Any],
     folder: Path,
     workers: int | None,
@@ -173,7 +173,7 @@ def _run(
     view: bool | None,
     race: Racing | None,
 ) -> Results:
-    study = Study.from_dict(told, frames)
+    study = Study.from_dict(spec, frames)
     engine = "inline" if frames else "local"
     share = 1.0 if race is None else RACE
     return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race, share=share)
@@ -196,8 +196,10 @@ def _chosen(results: Results, metric: str, racing: Racing) -> str:
     """
     scores = racing.scores(results.lines)
     usual = scores.get(DEFAULT, {})
-    most = max(len(found) for found in scores.values())
-    means = {label: float(np.mean(list(found.values()))) for label, found in scores.items() if 2 * len(found) >= most}
+    most = max(len(result) for result in scores.values())
+    means = {
+        label: float(np.mean(list(result.values()))) for label, result in scores.items() if 2 * len(result) >= most
+    }
     best = max(means, key=lambda label: means[label])
     if best == DEFAULT or not usual:
         return best
@@ -229,8 +231,8 @@ def _told(
             present = compare(shown, metric, against=everything, by="present")
     settings = dict(tried[chosen].settings)
     command = fit_command(table, schema, settings)
-    found = Advice(settings, chosen, (), race, modalities, conditions, present, command, place)
-    return dataclasses.replace(found, lines=answer(found, schema, tried, raced, metric, minutes))
+    result = Advice(settings, chosen, (), race, modalities, conditions, present, command, place)
+    return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
 
 
 def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:

@@ -54,21 +54,21 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present")}
-        told = {
+        options = {
             name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
         }
         return {
             "variant": self.variant,
             "settings": dict(self.settings),
             "lines": list(self.lines),
-            **told,
+            **options,
             "command": self.command,
             "folder": str(self.folder),
         }
 
 
 def answer(
-    found: Advice, schema: Schema, tried: Mapping[str, Candidate], raced: Results, metric: str, minutes: float
+    advice: Advice, schema: Schema, tried: Mapping[str, Candidate], raced: Results, metric: str, minutes: float
 ) -> list[str]:
     """What was tried, what to take, and why."""
     status = raced.status()
@@ -81,24 +81,24 @@ def answer(
     lines = [
         f"{len(tried)} designs for '{schema.target}' ({schema.task}, by {metric}), up to {splits} "
         f"{'split' if splits == 1 else 'splits'} of the rows each: {'; '.join(counts)}",
-        _verdict(found),
+        _verdict(advice),
     ]
-    if not found.modalities.empty:
-        lines.append("modalities: " + "; ".join(_without(found.modalities, schema)))
+    if not advice.modalities.empty:
+        lines.append("modalities: " + "; ".join(_without(advice.modalities, schema)))
     for question, label in _QUESTIONS.items():
         names = [c.name for c in tried.values() if c.question == question]
-        told = [_against(found.race, name) for name in names if (found.race["label"] == name).any()]
-        if told:
-            lines.append(f"{label}: " + "; ".join(told))
-    if not found.present.empty:
-        lines.append("at prediction, " + "; ".join(_present(found.present, schema)))
-    if found.conditions.empty:
+        values = [_against(advice.race, name) for name in names if (advice.race["label"] == name).any()]
+        if values:
+            lines.append(f"{label}: " + "; ".join(values))
+    if not advice.present.empty:
+        lines.append("at prediction, " + "; ".join(_present(advice.present, schema)))
+    if advice.conditions.empty:
         lines.append("no time was left to measure what modalities, their absence and noise cost: give more --minutes")
     else:
-        noisy = [_noise(found.conditions, name, told) for name, told in noises(schema).items()]
+        noisy = [_noise(advice.conditions, name, values) for name, values in noises(schema).items()]
         if any(noisy):
             lines.append("noise at prediction: " + "; ".join(line for line in noisy if line))
-    return [*_joined(lines, 9), f"use: {found.command}"]
+    return [*_joined(lines, 9), f"use: {advice.command}"]
 
 
 def _joined(lines: list[str], most: int) -> list[str]:
@@ -115,12 +115,12 @@ def _row(table: pd.DataFrame, column: str, value: str) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def _verdict(found: Advice) -> str:
-    usual, row = _row(found.race, "label", DEFAULT), _row(found.race, "label", found.variant)
+def _verdict(advice: Advice) -> str:
+    usual, row = _row(advice.race, "label", DEFAULT), _row(advice.race, "label", advice.variant)
     mean = "" if usual is None else f" ({usual['mean']:.3f})"
-    if found.variant == DEFAULT or row is None:
+    if advice.variant == DEFAULT or row is None:
         return f"take the default{mean}: no other design was better by more than one standard error"
-    return f"take '{found.variant}' ({row['mean']:.3f}) instead of the default{mean}: {row['words']}"
+    return f"take '{advice.variant}' ({row['mean']:.3f}) instead of the default{mean}: {row['words']}"
 
 
 def _against(table: pd.DataFrame, name: str) -> str:
@@ -154,8 +154,8 @@ def _present(table: pd.DataFrame, schema: Schema) -> list[str]:
     return said
 
 
-def _noise(table: pd.DataFrame, name: str, told: str) -> str:
-    kind = told.partition(":")[0]
+def _noise(table: pd.DataFrame, name: str, text: str) -> str:
+    kind = text.partition(":")[0]
     rows = table[table["condition"].str.startswith(kind) & table["condition"].str.contains(name, regex=False)]
     if rows.empty:
         return ""

@@ -53,7 +53,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
     schema = _settled(schema, settings or {})
     names = [m.name for m in schema.modalities]
     several = len(names) > 1
-    found = [
+    result = [
         Candidate(DEFAULT, ""),
         Candidate("joint network only", "branches", {"branches": ["joint"]}),
         Candidate("linear map only", "branches", {"branches": ["linear"]}),
@@ -61,7 +61,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
         Candidate("less dropout of features", "regularisation", {"input_dropout": 0.1}),
     ]
     if several:
-        found += [
+        result += [
             Candidate("late concat", "fusion", {"depth": "late"}),
             Candidate("late gated", "fusion", {"depth": "late", "fusion": "gated"}),
             Candidate("late attention", "fusion", {"depth": "late", "fusion": "attention"}),
@@ -73,22 +73,22 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
         lighter = lighter_encoder(modality.kind)
         if lighter is not None and modality.encoder is None and modality.train == "frozen":
             name = f"{modality.name} by {lighter}"
-            found.append(Candidate(name, "encoder", {"encoders": {modality.name: lighter}}))
-    found += _regimes(schema)
+            result.append(Candidate(name, "encoder", {"encoders": {modality.name: lighter}}))
+    result += _regimes(schema)
     kinds = {m.name: m.kind for m in schema.modalities}
     anchors = [name for name in names if kinds[name] in ("text", "image")]
     weak = [name for name in names if kinds[name] in ("tabular", "code", "audio", "video")]
     if anchors and weak:
-        found.append(Candidate(f"{weak[0]} aligned", "alignment", {"align": {weak[0]: anchors}}))
-    return found
+        result.append(Candidate(f"{weak[0]} aligned", "alignment", {"align": {weak[0]: anchors}}))
+    return result
 
 
 def _settled(schema: Schema, settings: Mapping[str, Any]) -> Schema:
     """The schema with the encoders and regimes that the settings name."""
-    told = settings.get("encoders") or {}
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"encoders must be a mapping of modality to encoder, found {told!r:.60}")
-    named = {m.name: told.get(m.name, told.get(m.kind, m.encoder)) for m in schema.modalities}
+    value = settings.get("encoders") or {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"encoders must be a mapping of modality to encoder, found {value!r:.60}")
+    named = {m.name: value.get(m.name, value.get(m.kind, m.encoder)) for m in schema.modalities}
     with_encoders = [dataclasses.replace(m, encoder=named[m.name]) for m in schema.modalities]
     return with_regimes(dataclasses.replace(schema, modalities=tuple(with_encoders)), settings.get("train"))
 
@@ -137,13 +137,13 @@ class Racing:
     def __call__(self, lines: Sequence[Mapping[str, Any]]) -> set[str]:
         """Labels of the variants that leave."""
         scores = self.scores(lines)
-        counts = {label: len(found) for label, found in scores.items()}
-        ready = [label for label, count in counts.items() if count >= LEAST]
-        if len(ready) < 2:
+        counts = {label: len(result) for label, result in scores.items()}
+        prepared = [label for label, count in counts.items() if count >= LEAST]
+        if len(prepared) < 2:
             return set()
-        leader = max(ready, key=lambda label: (np.mean(list(scores[label].values())), counts[label]))
+        leader = max(prepared, key=lambda label: (np.mean(list(scores[label].values())), counts[label]))
         ratio = _ratio(lines)
-        behind = {label: differences(scores[leader], found) for label, found in scores.items() if label != leader}
+        behind = {label: differences(scores[leader], result) for label, result in scores.items() if label != leader}
         least = family_variance([d for d in behind.values() if len(d) >= LEAST])
         return {
             label
@@ -156,16 +156,20 @@ class Racing:
 
     def scores(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[Any, ...], float]]:
         """Variant -> (data, seed, split) -> score on clean rows with everything present, higher is better."""
-        found: dict[str, dict[tuple[Any, ...], float]] = {}
+        result: dict[str, dict[tuple[Any, ...], float]] = {}
         for line in lines:
             if line["status"] != "done":
                 continue
-            for told in line["evaluations"]:
-                value = told["metrics"].get(self.metric)
-                if told["condition"] == CLEAN and list(told["present"]) == list(line["subset"]) and value is not None:
+            for setting in line["evaluations"]:
+                value = setting["metrics"].get(self.metric)
+                if (
+                    setting["condition"] == CLEAN
+                    and list(setting["present"]) == list(line["subset"])
+                    and value is not None
+                ):
                     place = (line["dataset"], line["seed"], line["split"])
-                    found.setdefault(str(line["variant"]), {})[place] = self.sign * float(value)
-        return found
+                    result.setdefault(str(line["variant"]), {})[place] = self.sign * float(value)
+        return result
 
 
 def _ratio(lines: Sequence[Mapping[str, Any]]) -> float:

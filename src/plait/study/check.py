@@ -47,8 +47,8 @@ def problems(spec: Spec) -> list[Problem]:
         from plait.study import space_check
 
         return space_check.problems(spec, spec.space)
-    found = [*_data(spec), *_settings(spec), *_metrics(spec), *_budget(spec)]
-    return found or [*_variants(spec)]
+    result = [*_data(spec), *_settings(spec), *_metrics(spec), *_budget(spec)]
+    return result or [*_variants(spec)]
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -56,53 +56,53 @@ def problems(spec: Spec) -> list[Problem]:
 
 def _data(spec: Spec) -> Iterator[Problem]:
     single = len(spec.data) == 1
-    for i, told in enumerate(spec.data):
+    for i, value in enumerate(spec.data):
         place: Place = ("data",) if single else ("data", i)
-        if (told.split or spec.split).kind == "none":
+        if (value.split or spec.split).kind == "none":
             yield (
-                (*place, "split") if told.split else ("split",),
+                (*place, "split") if value.split else ("split",),
                 "split none: only a study of a space learns from all rows",
             )
-        if told.dataset is not None:
-            yield from _dataset(spec, told, place)
+        if value.dataset is not None:
+            yield from _dataset(spec, value, place)
 
 
-def _dataset(spec: Spec, told: DataSpec, place: Place) -> Iterator[Problem]:
+def _dataset(spec: Spec, data_spec: DataSpec, place: Place) -> Iterator[Problem]:
     try:
-        variant = registry.find("datasets", str(told.dataset))
+        variant = registry.find("datasets", str(data_spec.dataset))
     except PlaitError as error:
         yield (*place, "dataset"), str(error)
         return
     if not variant.tasks:
-        yield (*place, "dataset"), f"data set '{told.dataset}' has no target to predict"
-    elif told.target is not None and told.target not in variant.tasks:
+        yield (*place, "dataset"), f"data set '{data_spec.dataset}' has no target to predict"
+    elif data_spec.target is not None and data_spec.target not in variant.tasks:
         yield (
             (*place, "target"),
-            f"data set '{told.dataset}': unknown target '{told.target}' ({nearest(told.target, variant.tasks)})",
+            f"data set '{data_spec.dataset}': unknown target '{data_spec.target}' ({nearest(data_spec.target, variant.tasks)})",
         )
-    elif told.target is None and len(variant.tasks) > 1:
-        yield place, f"data set '{told.dataset}': which target? it has {', '.join(variant.tasks)}"
-    split = told.split or spec.split
+    elif data_spec.target is None and len(variant.tasks) > 1:
+        yield place, f"data set '{data_spec.dataset}': which target? it has {', '.join(variant.tasks)}"
+    split = data_spec.split or spec.split
     if not variant.resplit and split.kind != "official":
-        where = (*place, "split") if told.split else ("split",)
+        where = (*place, "split") if data_spec.split else ("split",)
         yield (
             where,
-            f"data set '{told.dataset}': only its official parts keep training and test apart; take split: official",
+            f"data set '{data_spec.dataset}': only its official parts keep training and test apart; take split: official",
         )
 
 
 def tasks(spec: Spec) -> set[str] | None:
     """The tasks of the study's tables; None where a table must be read to know."""
-    found = set()
-    for told in spec.data:
-        if told.dataset is not None and told.dataset not in registry.names("datasets"):
+    result = set()
+    for value in spec.data:
+        if value.dataset is not None and value.dataset not in registry.names("datasets"):
             return None
-        known = registry.find("datasets", told.dataset).tasks if told.dataset else {}
-        task = told.task or known.get(told.target or next(iter(known), ""))
+        known = registry.find("datasets", value.dataset).tasks if value.dataset else {}
+        task = value.task or known.get(value.target or next(iter(known), ""))
         if task is None:
             return None
-        found.add(task)
-    return found
+        result.add(task)
+    return result
 
 
 # -- fields of the estimator -------------------------------------------------------------------------------------------
@@ -125,11 +125,11 @@ def _variants(spec: Spec) -> Iterator[Problem]:
     if runs > MOST_RUNS:
         yield ("grid",), f"{runs:,} runs (variants, seeds and tables multiplied); a study takes up to {MOST_RUNS:,}"
         return
-    found = variants(spec, defaults())
-    if not found:
+    result = variants(spec, defaults())
+    if not result:
         yield ("exclude",), "exclude: leaves no variant; take a rule away"
     known: dict[str, str] = {}
-    for variant in found:
+    for variant in result:
         same = known.setdefault(_canonical(variant), variant.label)
         if same != variant.label:
             where = ("variants",) if spec.variants else ("grid",)
@@ -138,7 +138,7 @@ def _variants(spec: Spec) -> Iterator[Problem]:
                 f"variants '{same}' and '{variant.label}' are the same model; exclude one (exclude: [{{field: value}}])",
             )
     pairs: set[str] = set()
-    for variant in found:
+    for variant in result:
         wrong = _fusion_and_depth(variant.model)
         if wrong is not None and wrong not in pairs:
             pairs.add(wrong)
@@ -146,10 +146,10 @@ def _variants(spec: Spec) -> Iterator[Problem]:
 
 
 def _canonical(variant: Variant) -> str:
-    told = dict(variant.model)
-    if told.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
-        told = {k: v for k, v in told.items() if k in ("estimator", "encoders")}
-    full = {**defaults(), **told}
+    options = dict(variant.model)
+    if options.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
+        options = {k: v for k, v in options.items() if k in ("estimator", "encoders")}
+    full = {**defaults(), **options}
     return json.dumps(full, sort_keys=True, default=str)
 
 
@@ -158,19 +158,19 @@ def _fusion_and_depth(model: Mapping[str, Any]) -> str | None:
     from plait.networks import choice
     from plait.networks.fusion import depth_number
 
-    told = {**defaults(), **model}
-    if told["estimator"] != ESTIMATORS[0]:
+    options = {**defaults(), **model}
+    if options["estimator"] != ESTIMATORS[0]:
         return None
     try:
-        operator, _, _ = resolve(told["fusion"])
-        depth_number(told["depth"], told["layers"])
-        choice.check_depth(told["network"], told["depth"], told["layers"])
+        operator, _, _ = resolve(options["fusion"])
+        depth_number(options["depth"], options["layers"])
+        choice.check_depth(options["network"], options["depth"], options["layers"])
     except PlaitError as error:
         return str(error)
-    level = "decision" if told["depth"] == "decision" else "feature"
+    level = "decision" if options["depth"] == "decision" else "feature"
     if level in operator.levels:
         return None
-    name, depth = operator.name(), told["depth"]
+    name, depth = operator.name(), options["depth"]
     joins = "outputs of heads" if "decision" in operator.levels else "features"
     rule = f"exclude: [{{fusion: {name}, depth: {depth}}}]"
     return f"fusion '{name}' joins {joins}; depth '{depth}' gives others ({rule})"

@@ -31,28 +31,28 @@ def data_problems(study: StudyFile) -> list[Problem]:
         from plait.study import space_check
 
         return space_check.data_problems(study)
-    found: list[Problem] = []
+    result: list[Problem] = []
     tables: dict[int, StudyTable] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
-        for i, told in enumerate(study.spec.data):
+        for i, value in enumerate(study.spec.data):
             place: Place = ("data",) if len(study.spec.data) == 1 else ("data", i)
             try:
-                seed = study.spec.seeds[0] if redrawn(told) else None
-                tables[i] = load_table(told, study.base, seed, study.frames)
-                found += _split_problems(study, i, tables[i], place)
+                seed = study.spec.seeds[0] if redrawn(value) else None
+                tables[i] = load_table(value, study.base, seed, study.frames)
+                result += _split_problems(study, i, tables[i], place)
             except (PlaitError, OSError) as error:
-                found.append((place, str(error)))
-    if not found:
-        found += [*_labels(study, tables), *_modality_names(study, tables), *_encoders(study, tables)]
-        found += [*_conditions(study, tables), *_metrics(study, tables), *_claims(study, tables)]
-    return found
+                result.append((place, str(error)))
+    if not result:
+        result += [*_labels(study, tables), *_modality_names(study, tables), *_encoders(study, tables)]
+        result += [*_conditions(study, tables), *_metrics(study, tables), *_claims(study, tables)]
+    return result
 
 
 def _split_problems(study: StudyFile, number: int, table: StudyTable, place: Place) -> Iterator[Problem]:
-    told = study.spec.data[number].split
-    split = told or study.spec.split
-    where = (*place, "split") if told else ("split",)
+    value = study.spec.data[number].split
+    split = value or study.spec.split
+    where = (*place, "split") if value else ("split",)
     try:
         for index in range(splits.count(table, split)):
             splits.rows_of(table, split, study.spec.seeds[0], index)
@@ -95,7 +95,7 @@ def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Itera
 
 def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Encoders that cannot be made: of another kind, or with options that they do not have."""
-    told: set[str] = set()
+    value: set[str] = set()
     for variant in study.variants:
         for table in tables.values():
             try:
@@ -104,8 +104,8 @@ def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Pr
                 fed = choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
                 Featurizer(regime.schema_for(told_there, fed), named)
             except PlaitError as error:
-                if str(error) not in told:
-                    told.add(str(error))
+                if str(error) not in value:
+                    value.add(str(error))
                     yield _encoder_place(study), f"{table.label}: {error}"
 
 
@@ -118,25 +118,25 @@ def _encoder_place(study: StudyFile) -> Place:
 
 def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     for part, listed in (("train", study.spec.train), ("test", study.spec.test)):
-        for i, told in enumerate(listed):
+        for i, value in enumerate(listed):
             place: Place = ("conditions", part, i)
-            reasons = [_refused(told, table) for table in tables.values()]
+            reasons = [_refused(value, table) for table in tables.values()]
             if all(reasons):
                 yield place, str(reasons[0])
-        some = [told for told in listed if not all(_refused(told, table) for table in tables.values())]
+        some = [value for value in listed if not all(_refused(value, table) for table in tables.values())]
         for table in tables.values():
-            if some and all(_refused(told, table) for told in some):
+            if some and all(_refused(value, table) for value in some):
                 yield ("conditions", part), f"{part}: none of the conditions fits {table.label}; add {CLEAN}"
-    for i, told in enumerate(study.spec.train):
-        if any(_nothing_left(told, table) for table in tables.values()):
-            label = conditions.label(conditions.parsed(told))
+    for i, value in enumerate(study.spec.train):
+        if any(_nothing_left(value, table) for table in tables.values()):
+            label = conditions.label(conditions.parsed(value))
             text = f"train: '{label}' takes every modality from every row; nothing is left to learn from"
             yield ("conditions", "train", i), text
 
 
-def _refused(told: Any, table: StudyTable) -> str | None:
+def _refused(value: Any, table: StudyTable) -> str | None:
     try:
-        condition = conditions.parsed(told)
+        condition = conditions.parsed(value)
         if condition is not None:
             for part in conditions.parts(condition):
                 part.targets(table.schema)
@@ -145,9 +145,9 @@ def _refused(told: Any, table: StudyTable) -> str | None:
     return None
 
 
-def _nothing_left(told: Any, table: StudyTable) -> bool:
-    _, absences = conditions.divided(conditions.parsed(told))
-    if not absences or _refused(told, table):
+def _nothing_left(value: Any, table: StudyTable) -> bool:
+    _, absences = conditions.divided(conditions.parsed(value))
+    if not absences or _refused(value, table):
         return False
     gone = conditions.lost(absences, table.frame, table.schema, table.schema.root)
     return all(bool(rows.all()) for rows in gone.values())
@@ -169,7 +169,7 @@ def _claims(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Prob
     labels = {table.label for table in tables.values()}
     names = {name for table in tables.values() for name in table.modalities}
     variants = {variant.label for variant in study.variants}
-    tested = {conditions.label(conditions.parsed(told)) for told in study.spec.test}
+    tested = {conditions.label(conditions.parsed(setting)) for setting in study.spec.test}
     for i, claim in enumerate(study.spec.claims):
         # A paper's data need not be ours; what is nearly the name of ours is a slip.
         slip = difflib.get_close_matches(str(claim.data), labels, n=1, cutoff=0.85) if claim.data else []

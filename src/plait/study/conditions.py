@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ABSENT = "absent"
 
 
-def expanded(told: Any) -> list[Any]:
+def expanded(value: Any) -> list[Any]:
     """A condition, or all that it stands for where an option is a list of numbers, as plain values.
 
     Example:
@@ -29,13 +29,13 @@ def expanded(told: Any) -> list[Any]:
         >>> expanded({"absent": {"image": [0.5, 1.0], "text": 0.5}})
         [{'absent': {'image': 0.5, 'text': 0.5}}, {'absent': {'image': 1.0, 'text': 0.5}}]
     """
-    if told == CLEAN or isinstance(told, str):
-        return [told]
-    if isinstance(told, list):  # one after the other
-        return [list(parts) for parts in itertools.product(*(expanded(part) for part in told))]
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"expected clean, or a condition's name with its options, found {told!r:.60}")
-    return [dict(zip(told, values, strict=True)) for values in itertools.product(*map(_choices, told.values()))]
+    if value == CLEAN or isinstance(value, str):
+        return [value]
+    if isinstance(value, list):  # one after the other
+        return [list(parts) for parts in itertools.product(*(expanded(part) for part in value))]
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"expected clean, or a condition's name with its options, found {value!r:.60}")
+    return [dict(zip(value, values, strict=True)) for values in itertools.product(*map(_choices, value.values()))]
 
 
 def _choices(value: Any) -> list[Any]:
@@ -46,11 +46,11 @@ def _choices(value: Any) -> list[Any]:
     return [value]
 
 
-def parsed(told: Any, where: str = "conditions") -> Condition | None:
+def parsed(value: Any, where: str = "conditions") -> Condition | None:
     """The condition; None for ``clean``."""
     from plait.conditions.parse import parse
 
-    return None if told == CLEAN else parse(told, where)
+    return None if value == CLEAN else parse(value, where)
 
 
 def label(condition: Condition | None) -> str:
@@ -63,9 +63,9 @@ def axes(condition: Condition | None) -> dict[str, Any]:
     if condition is None:
         return {}
     several = list(parts(condition))
-    told = [_strengths(part) for part in several]
+    values = [_strengths(part) for part in several]
     kinds = list(dict.fromkeys(part.name() for part in several))
-    strengths = {name: strength for part in told for name, strength in part.items()}
+    strengths = {name: strength for part in values for name, strength in part.items()}
     if len(strengths) == 1:
         (name, strength), *_ = strengths.items()
         return {"kind": kinds[0], "modality": name, "strength": strength}
@@ -76,14 +76,14 @@ def _strengths(part: Condition) -> dict[str, float]:
     rates = getattr(part, "rates", None)
     if part.name() == ABSENT and rates:
         return {name: part.strength * rate for name, rate in rates.items()}
-    told = part.axes
-    return {str(told["modality"]): float(told["strength"])}
+    value = part.axes
+    return {str(value["modality"]): float(value["strength"])}
 
 
 def parts(condition: Condition) -> tuple[Condition, ...]:
     """The conditions that follow each other."""
-    found: tuple[Condition, ...] = getattr(condition, "parts", (condition,))
-    return found
+    result: tuple[Condition, ...] = getattr(condition, "parts", (condition,))
+    return result
 
 
 def divided(condition: Condition | None) -> tuple[list[Condition], list[Condition]]:
@@ -110,9 +110,9 @@ def lost(absences: list[Condition], rows: pd.DataFrame, schema: Schema, root: st
     return gone
 
 
-def applies(told: Any, schema: Schema) -> bool:
+def applies(value: Any, schema: Schema) -> bool:
     """The table has what the condition is for; where it has not, its runs and evaluations are left out."""
-    condition = parsed(told)
+    condition = parsed(value)
     try:
         for part in () if condition is None else parts(condition):
             part.targets(schema)

@@ -48,14 +48,14 @@ def encode_ray(features: Featurizer, frame: pd.DataFrame, root: str | None, stor
 
 
 def _missing(columns: list[list[Any]], encoder: Encoder, store: Store) -> dict[bytes, Any]:
-    found: dict[bytes, Any] = {}
+    result: dict[bytes, Any] = {}
     for cell in (cell for column in columns for cell in column if cell is not None):
         try:
-            found.setdefault(cell_key(cell), cell)
+            result.setdefault(cell_key(cell), cell)
         except CellError:
             continue  # told when the column is read
-    lengths = store.lengths(encoder.store_key(), list(found))
-    return {key: cell for (key, cell), length in zip(found.items(), lengths, strict=True) if length is None}
+    lengths = store.lengths(encoder.store_key(), list(result))
+    return {key: cell for (key, cell), length in zip(result.items(), lengths, strict=True) if length is None}
 
 
 def _encode(ray: Any, encoder: Encoder, missing: Mapping[bytes, Any], store: Store, workers: int | None) -> int:
@@ -111,6 +111,6 @@ class EncodeCells:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unreadable cells are told where the column is read
-            found = embed(self._encoder, list(batch["cell"]), None, name="cells", progress=False)
-        raw = [x[mask].astype(np.float32).tobytes() for x, mask in zip(found.x, found.mask, strict=True)]
-        return {"key": list(batch["key"]), "tokens": raw, "width": (found.mask.any(1) * found.x.shape[2]).tolist()}
+            result = embed(self._encoder, list(batch["cell"]), None, name="cells", progress=False)
+        raw = [x[mask].astype(np.float32).tobytes() for x, mask in zip(result.x, result.mask, strict=True)]
+        return {"key": list(batch["key"]), "tokens": raw, "width": (result.mask.any(1) * result.x.shape[2]).tolist()}

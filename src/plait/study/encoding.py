@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PIECE = 256
 
 
-def encoder_key(data: int, modality: str, told: Any) -> str:
+def encoder_key(data: int, modality: str, value: Any) -> str:
     """What the weights of an encoder are known by."""
-    return f"{data} {modality} {json.dumps(told, sort_keys=True)}"
+    return f"{data} {modality} {json.dumps(value, sort_keys=True)}"
 
 
 def encoder_of(run: Run, modality: str, kind: str) -> Any:
@@ -46,8 +46,8 @@ def _learns(run: Run, modality: Modality) -> bool:
     return with_regimes(Schema((modality,)), _about(run.model.get("train"), modality)).modalities[0].train != "frozen"
 
 
-def _about(told: Mapping[str, str] | None, modality: Modality) -> dict[str, str]:
-    return {k: v for k, v in (told or {}).items() if k in (modality.name, modality.kind)}
+def _about(spec: Mapping[str, str] | None, modality: Modality) -> dict[str, str]:
+    return {k: v for k, v in (spec or {}).items() if k in (modality.name, modality.kind)}
 
 
 def jobs(
@@ -66,24 +66,24 @@ def jobs(
         pieces: at most so many of one encoding.
         weighed: encoders whose weights are counted already.
     """
-    found: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for run in runs:
         table = tables[run.data, run.data_seed]
         network = run.model.get("network", "fusion")
         for modality in choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
             if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
-            told = encoder_of(run, modality.name, modality.kind)
+            value = encoder_of(run, modality.name, modality.kind)
             for condition, part in _conditions(spec, run, table, modality.name):
-                job = {"data": run.data, "seed": run.data_seed, "modality": modality.name, "encoder": told}
+                job = {"data": run.data, "seed": run.data_seed, "modality": modality.name, "encoder": value}
                 job |= {
                     "condition": condition,
                     "part": part,
-                    "weigh": encoder_key(run.data, modality.name, told) not in weighed,
+                    "weigh": encoder_key(run.data, modality.name, value) not in weighed,
                 }
-                found.setdefault(json.dumps(job, sort_keys=True), job)
+                result.setdefault(json.dumps(job, sort_keys=True), job)
     divided = []
-    for job in found.values():
+    for job in result.values():
         rows = len(_places(spec, tables[job["data"], job["seed"]], job))
         count = max(1, min(pieces, rows // PIECE))
         edges = np.linspace(0, rows, count + 1).astype(int).tolist()
@@ -98,10 +98,10 @@ def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Itera
     yield CLEAN, "all"
     split = spec.data[run.data].split or spec.split
     fixed = split.kind == "official" and (split.column is not None or table.parts is not None)  # of every seed
-    for told, part in ((run.train_condition, "train"), *((told, "test") for told in spec.test)):
-        if not conditions.applies(told, table.schema):
+    for value, part in ((run.train_condition, "train"), *((value, "test") for value in spec.test)):
+        if not conditions.applies(value, table.schema):
             continue
-        changing, _ = conditions.divided(conditions.parsed(told))
+        changing, _ = conditions.divided(conditions.parsed(value))
         # Of a chain only what changes this modality, so that the pairs of two sweeps are encoded once each.
         felt = [p.to_dict() for p in changing if p.strength and modality in {m.name for m in p.targets(table.schema)}]
         if felt:

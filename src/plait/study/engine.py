@@ -85,15 +85,15 @@ def setting_to_dict(setting: Setting) -> dict[str, Any]:
     if setting.frames:
         raise ValueError("tables in memory stay in this process")
     schemas = {str(k): v for k, v in setting.schemas.items()}
-    told = {"spec": setting.spec.to_dict(), "base": str(setting.base), "schemas": schemas}
-    return {**told, "store": setting.store, "threads": setting.threads}
+    options = {"spec": setting.spec.to_dict(), "base": str(setting.base), "schemas": schemas}
+    return {**options, "store": setting.store, "threads": setting.threads}
 
 
-def setting_from_dict(told: Mapping[str, Any]) -> Setting:
+def setting_from_dict(option: Mapping[str, Any]) -> Setting:
     """From plain values."""
-    spec, _ = read_spec(told["spec"], "study")
-    schemas = {int(k): v for k, v in told["schemas"].items()}
-    return Setting(spec, Path(told["base"]), schemas, told["store"], threads=int(told["threads"]))
+    spec, _ = read_spec(option["spec"], "study")
+    schemas = {int(k): v for k, v in option["schemas"].items()}
+    return Setting(spec, Path(option["base"]), schemas, option["store"], threads=int(option["threads"]))
 
 
 class Worker:
@@ -133,8 +133,8 @@ class Inline(Engine):
 
     def events(self, seconds: float) -> list[Event]:
         """What was done."""
-        found, self._events = self._events, []
-        return found
+        result, self._events = self._events, []
+        return result
 
     def stop(self, worker: int, reason: str) -> None:
         """Not possible: a job that has begun is finished."""

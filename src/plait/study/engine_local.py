@@ -31,12 +31,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_count(told: int | None, jobs: int) -> int:
+def worker_count(value: int | None, jobs: int) -> int:
     """Workers for so many jobs: one per core, fewer where memory is short."""
-    if told is not None:
-        if told < 1:
-            raise PlaitError(f"--workers {told}: expected at least 1")
-        return told
+    if value is not None:
+        if value < 1:
+            raise PlaitError(f"--workers {value}: expected at least 1")
+        return value
     room = available_mb()
     fitting = cores() if room is None else max(1, int(room // WORKER_MB))
     return max(1, min(cores(), jobs, fitting))
@@ -98,14 +98,14 @@ class Local(Engine):
 
     def events(self, seconds: float) -> list[Event]:
         """Results, and workers that have died; those are started anew."""
-        found: list[Event] = []
+        result: list[Event] = []
         try:
             message = self._queue.get(timeout=seconds)
             while True:
-                found += self._event(*message)
+                result += self._event(*message)
                 message = self._queue.get_nowait()
         except queue.Empty:
-            return found
+            return result
 
     def _event(self, number: int, process: subprocess.Popen[bytes], message: Any) -> list[Event]:
         worker = self._processes[number]
@@ -113,14 +113,14 @@ class Local(Engine):
             return []  # the last word of one that was replaced
         if message is None:
             return self._died(number, worker)
-        told, arrays = message
-        if "ready" in told:
+        value, arrays = message
+        if "ready" in value:
             worker.ready, worker.failures = True, 0
             return []
         job, worker.job = worker.job, None
         assert job is not None
-        finished = Finished(told["line"], arrays, told["epochs"], told["trace"]) if "line" in told else None
-        return [Event(number, job, finished, told["facts"])]
+        finished = Finished(value["line"], arrays, value["epochs"], value["trace"]) if "line" in value else None
+        return [Event(number, job, finished, value["facts"])]
 
     def _died(self, number: int, worker: _Process) -> list[Event]:
         code = worker.process.wait()
@@ -155,9 +155,9 @@ class Local(Engine):
             self._logs.rmdir()
 
 
-def _tell(process: subprocess.Popen[bytes], told: Any) -> None:
+def _tell(process: subprocess.Popen[bytes], value: Any) -> None:
     with contextlib.suppress(BrokenPipeError):  # it is dead; whoever reads its output hears of it
-        send(cast(BinaryIO, process.stdin), told)
+        send(cast(BinaryIO, process.stdin), value)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -72,8 +72,8 @@ class RayEngine(Engine):
             time.sleep(seconds)
             return []
         known = {reference: worker for worker, (reference, _) in self._flying.items()}
-        ready, _ = self._ray.wait(list(known), num_returns=1, timeout=seconds)
-        return [self._event(known[reference], reference) for reference in ready]
+        prepared, _ = self._ray.wait(list(known), num_returns=1, timeout=seconds)
+        return [self._event(known[reference], reference) for reference in prepared]
 
     def _event(self, worker: int, reference: Any) -> Event:
         _, job = self._flying.pop(worker)
@@ -96,10 +96,10 @@ class RayEngine(Engine):
     def memory_mb(self, worker: int) -> float | None:
         """Of actors on this machine; on others, Ray's own limit holds."""
         if worker not in self._places:
-            ready, _ = self._ray.wait([self._actors[worker].where.remote()], timeout=0)
-            if not ready:
+            prepared, _ = self._ray.wait([self._actors[worker].where.remote()], timeout=0)
+            if not prepared:
                 return None
-            self._places[worker] = self._ray.get(ready[0])
+            self._places[worker] = self._ray.get(prepared[0])
         host, process = self._places[worker]
         return resident_mb(process) if host == socket.gethostname() else None
 

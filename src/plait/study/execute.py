@@ -50,11 +50,13 @@ class Executor:
 
     def table(self, data: int, seed: int | None) -> StudyTable:
         """One table of the study."""
-        told = self.setting
+        value = self.setting
 
         def load() -> StudyTable:
-            pairs = told.spec.space is not None
-            return load_table(told.spec.data[data], told.base, seed, told.frames, told.schemas.get(data), pairs=pairs)
+            pairs = value.spec.space is not None
+            return load_table(
+                value.spec.data[data], value.base, seed, value.frames, value.schemas.get(data), pairs=pairs
+            )
 
         return self._tables.get((data, seed), load)
 
@@ -68,19 +70,19 @@ class Executor:
             warnings.simplefilter("always")
             try:
                 with threads(self._threads(run)):
-                    found = self._run(run)
+                    result = self._run(run)
             except PlaitError as error:
-                found = _failed(str(error), traceback.format_exc())
+                result = _failed(str(error), traceback.format_exc())
             except MemoryError:
-                found = _failed("out of memory", traceback.format_exc())
+                result = _failed("out of memory", traceback.format_exc())
             except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on, and this one says why not
-                found = _failed(f"{type(error).__name__}: {error}", traceback.format_exc())
-        line = {**about, **found.line, "memory": {**found.line.get("memory", {}), "peak_mb": peak_mb()}}
+                result = _failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        line = {**about, **result.line, "memory": {**result.line.get("memory", {}), "peak_mb": peak_mb()}}
         line["seconds"] = {"total": round(time.perf_counter() - clock, 3), **line.get("seconds", {})}
-        told = list(dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, PlaitWarning)))
-        if told:
-            line["warnings"] = told[:10]
-        return Finished(line, found.arrays, found.epochs, found.trace)
+        values = list(dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, PlaitWarning)))
+        if values:
+            line["warnings"] = values[:10]
+        return Finished(line, result.arrays, result.epochs, result.trace)
 
     def _threads(self, run: Run) -> int:
         """All of the worker's where encoders learn, whose matrices are large; else one: sums stay in one order."""
@@ -101,7 +103,7 @@ class Executor:
         judged = judge(
             table,
             group.test,
-            [told for told in self.setting.spec.test if conditions.applies(told, table.schema)],
+            [value for value in self.setting.spec.test if conditions.applies(value, table.schema)],
             _patterns(self.setting.spec, run),
             run.subset,
             self.setting.spec.metrics or default_metrics(table.task),
@@ -141,10 +143,10 @@ def _patterns(spec: Spec, run: Run) -> list[tuple[str, ...]]:
 
 
 def _arrays(table: StudyTable, group: Group, judged: Sequence[Judged]) -> Arrays:
-    found = {"rows": group.test.astype(np.int64), "target": truth_of(table, group.test)}
+    result = {"rows": group.test.astype(np.int64), "target": truth_of(table, group.test)}
     if table.task == "multilabel":
-        found |= {f"threshold_{i}": np.asarray(one.threshold, np.float32) for i, one in enumerate(judged)}
-    return found | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
+        result |= {f"threshold_{i}": np.asarray(one.threshold, np.float32) for i, one in enumerate(judged)}
+    return result | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
 
 
 def _failed(reason: str, trace: str) -> Finished:

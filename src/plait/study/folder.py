@@ -78,12 +78,12 @@ class StudyFolder:
             (self.path / RUNS).mkdir(exist_ok=True)
         with self._alone():
             self._check(spec, about)
-            told = {**self.about(missing={}), "format": FORMAT, **about}
+            options = {**self.about(missing={}), "format": FORMAT, **about}
             with writing(self.path):
                 from plait.base.config import to_yaml
 
                 write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
-                write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
+                write_file(self.path / ABOUT, json.dumps(options, indent=1, ensure_ascii=False).encode())
             self._lines.cut_torn()
         _opened.add(real)
         self._claimed = Claimed(self.path / CLAIMS)
@@ -123,7 +123,7 @@ class StudyFolder:
         """What study.json says; ``missing`` where there is none."""
         path = self.path / ABOUT
         try:
-            told = read_json(path.read_bytes())
+            value = read_json(path.read_bytes())
         except FileNotFoundError:
             if missing is ConfigError:
                 raise ConfigError(
@@ -132,19 +132,19 @@ class StudyFolder:
             return missing
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as JSON ({error})") from None
-        if not isinstance(told, dict) or not isinstance(told.get("format"), int) or told["format"] > FORMAT:
+        if not isinstance(value, dict) or not isinstance(value.get("format"), int) or value["format"] > FORMAT:
             raise ConfigError(f"{path}: not a study that this plait reads (format {FORMAT}); upgrade plait")
-        if wrong := checks.problems(About, told) or [
-            f"{name} is missing" for name in ("name", "runs") if name not in told
+        if wrong := checks.problems(About, value) or [
+            f"{name} is missing" for name in ("name", "runs") if name not in value
         ]:
             raise ConfigError(f"{path}: is damaged ({'; '.join(wrong)}); run the study anew in another folder")
-        return told
+        return value
 
     def note(self, **facts: Any) -> None:
         """Add facts to study.json."""
         with self._alone(), writing(self.path):
-            told = {**self.about(), **facts}
-            write_file(self.path / ABOUT, json.dumps(told, indent=1, ensure_ascii=False).encode())
+            options = {**self.about(), **facts}
+            write_file(self.path / ABOUT, json.dumps(options, indent=1, ensure_ascii=False).encode())
 
     # -- lines -----------------------------------------------------------------------------------------------------
 

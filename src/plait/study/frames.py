@@ -13,7 +13,7 @@ import numpy as np
 _HEAD = struct.Struct("<QQ")
 
 
-def send(stream: BinaryIO, told: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def send(stream: BinaryIO, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """One message.
 
     Example:
@@ -23,7 +23,7 @@ def send(stream: BinaryIO, told: Any, arrays: Mapping[str, np.ndarray] | None = 
         >>> receive(pipe)
         ({'a': 1}, {'x': array([0., 0.])})
     """
-    text = json.dumps(told, default=str).encode()
+    text = json.dumps(value, default=str).encode()
     held = io.BytesIO()
     if arrays:
         np.savez(held, **cast(dict[str, Any], arrays))

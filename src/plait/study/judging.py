@@ -58,15 +58,15 @@ def judge(
         lost: of the parts that take modalities away: modality -> (n,) bool.
         threshold: from which on a multi-label probability is a label: a number, or as ``outputs`` each row's.
     """
-    found = []
+    result = []
     truth = truth_of(table, test)
-    for told in tests:
-        condition = conditions.parsed(told)
+    for value in tests:
+        condition = conditions.parsed(value)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone, asked = lost(absences), every(subset)
-            given = {subset: assembled(outputs(changing, asked), gone, subset)}
-            limits = {subset: assembled(threshold(changing, asked), gone, subset)} if callable(threshold) else {}
+            gone, requested = lost(absences), every(subset)
+            given = {subset: assembled(outputs(changing, requested), gone, subset)}
+            limits = {subset: assembled(threshold(changing, requested), gone, subset)} if callable(threshold) else {}
         else:
             given = dict(outputs(changing, patterns))
             limits = threshold(changing, patterns) if callable(threshold) else {}
@@ -76,8 +76,8 @@ def judge(
                 line["axes"] = conditions.axes(condition)
             limit = limits.get(pattern, threshold)
             line["metrics"] = scored(table.task, truth, output, names, limit)
-            found.append(Judged(line, output, limit))
-    return found
+            result.append(Judged(line, output, limit))
+    return result
 
 
 def every(subset: Pattern) -> list[Pattern]:
@@ -93,11 +93,11 @@ def assembled(outputs: Mapping[Pattern, np.ndarray], gone: Mapping[str, np.ndarr
         >>> assembled(outputs, {"a": np.array([True, False])}, ("a",)).tolist()
         [0.0, 2.0]
     """
-    found = outputs[subset].copy()
+    result = outputs[subset].copy()
     for pattern, output in outputs.items():
         rows = np.logical_and.reduce([gone[name] != (name in pattern) for name in subset])
-        found[rows] = output[rows]
-    return found
+        result[rows] = output[rows]
+    return result
 
 
 def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
@@ -113,9 +113,9 @@ def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | No
     """Probabilities over the classes of the training part, at their places among all classes of the table."""
     if classes is None or list(known) == list(classes):
         return output
-    found = np.zeros((len(output), len(classes)))
-    found[:, codes_of(known, classes)] = output
-    return found
+    result = np.zeros((len(output), len(classes)))
+    result[:, codes_of(known, classes)] = output
+    return result
 
 
 def scored(
@@ -124,5 +124,5 @@ def scored(
     """Metric -> value; None where it is undefined."""
     given = inputs(task, output, threshold)
     known = metrics(task)
-    found = {name: known[name].score(truth, given[known[name].input]).value for name in names if name in known}
-    return {name: None if math.isnan(value) else float(value) for name, value in found.items()}
+    result = {name: known[name].score(truth, given[known[name].input]).value for name in names if name in known}
+    return {name: None if math.isnan(value) else float(value) for name, value in result.items()}

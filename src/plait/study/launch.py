@@ -97,8 +97,8 @@ def _about(study: StudyFile, command: str) -> dict[str, Any]:
 def _engine(engine: str, study: StudyFile, workers: int | None, store: str | None, path: Path, jobs: int) -> Engine:
     inferred = {
         number: to_dict(study.tables[number, None].schema)
-        for number, told in enumerate(study.spec.data)
-        if told.table is not None and not redrawn(told)
+        for number, value in enumerate(study.spec.data)
+        if value.table is not None and not redrawn(value)
     }
     setting = Setting(study.spec, study.base, inferred, store, study.frames)
     if engine == "inline" or study.frames:

@@ -124,12 +124,12 @@ class LinesFile:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         parsed = [_parsed(raw) for raw in whole.splitlines()]
-        found = [line for line in parsed if line is not None]
-        if len(found) < len(parsed):
-            count = len(parsed) - len(found)
+        result = [line for line in parsed if line is not None]
+        if len(result) < len(parsed):
+            count = len(parsed) - len(result)
             said = f"{count} damaged line{'s are' if count > 1 else ' is'} left out; what they told is done again"
             warnings.warn(f"{self._path}: {said}", PlaitWarning, stacklevel=3)
-        return found
+        return result
 
 
 def _whole(file: int) -> int:
@@ -139,10 +139,10 @@ def _whole(file: int) -> int:
         return end
     while start > 0:
         step = min(_BLOCK, start)
-        found = os.pread(file, step, start - step).rfind(b"\n")
+        result = os.pread(file, step, start - step).rfind(b"\n")
         start -= step
-        if found >= 0:
-            start += found + 1
+        if result >= 0:
+            start += result + 1
             break
     os.ftruncate(file, start)
     return start
@@ -155,10 +155,10 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(line, dict) or not set(line) >= _NEEDED or checks.problems(Line, line):
         return None
-    told = line.get("evaluations", [])
-    done = line["status"] != "done" or isinstance(told, list)
+    value = line.get("evaluations", [])
+    done = line["status"] != "done" or isinstance(value, list)
     return (
-        line if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in told) else None
+        line if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value) else None
     )
 
 
@@ -171,11 +171,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: np.asarray(archive[name]) for name in archive.files}
-        wrong = [n for n, a in found.items() if a.dtype.kind not in "biuf" or not np.isfinite(a).all()]
+            result = {name: np.asarray(archive[name]) for name in archive.files}
+        wrong = [n for n, a in result.items() if a.dtype.kind not in "biuf" or not np.isfinite(a).all()]
         if wrong:
             raise ValueError(f"'{wrong[0]}' holds what is no number")
-        return found
+        return result
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:

@@ -54,8 +54,8 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
         with model.remembering(seen):
             remember(model, group, changing, passes)
-            found = model.predict_subsets(group.frame(changing), patterns)
-        return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in found.items()}
+            result = model.predict_subsets(group.frame(changing), patterns)
+        return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in result.items()}
 
     def thresholds(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
         with model.remembering(seen):
@@ -77,8 +77,8 @@ def fit_fusion(group: Group, run: Run) -> Fit:
 
 def _pretraining(record: Mapping[str, Any]) -> dict[str, float]:
     """What encoders that were trained alone cost when they were, be it in another run that could share them."""
-    told = record.get("pretrain") or {}
-    return {"pretrain": round(sum(one["seconds"] for one in told.values()), 3)} if told else {}
+    value = record.get("pretrain") or {}
+    return {"pretrain": round(sum(one["seconds"] for one in value.values()), 3)} if value else {}
 
 
 def _test(group: Group) -> tuple[Any, Any]:
@@ -88,11 +88,13 @@ def _test(group: Group) -> tuple[Any, Any]:
 
 
 def _model(group: Group, run: Run) -> FusionEstimator:
-    told = {k: v for k, v in run.model.items() if k != "estimator"}
+    options = {k: v for k, v in run.model.items() if k != "estimator"}
     for name in ("checkpoint", "tensorboard"):  # each run has its own
-        if told.get(name) is not None:
-            told[name] = str(Path(told[name], run.name))
-    return make_model(group.schema, {**told, "random_state": run.seed, "progress": False, "store": group.setting.store})
+        if options.get(name) is not None:
+            options[name] = str(Path(options[name], run.name))
+    return make_model(
+        group.schema, {**options, "random_state": run.seed, "progress": False, "store": group.setting.store}
+    )
 
 
 def fit_baseline(group: Group, run: Run, name: str) -> Fit:
@@ -114,8 +116,8 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
                 encoded = _encoded(group, group.rows.features, frame)
                 known[id(frame)] = scaled(encoded, table_of(group.schema), group.rows.scalers)[0]
             rows = known[id(frame)]
-        found = model.outputs(rows, patterns)
-        return {pattern: _padded(output, group.table.classes) for pattern, output in found.items()}
+        result = model.outputs(rows, patterns)
+        return {pattern: _padded(output, group.table.classes) for pattern, output in result.items()}
 
     return Fit(
         outputs=outputs,
@@ -134,8 +136,8 @@ def _plain_rows(group: Group, run: Run) -> Inputs:
         shared.features = Featurizer(schema)
         shared.features.fit(group.x, schema.root)
         shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
-    found: Inputs = shared.raw
-    return found
+    result: Inputs = shared.raw
+    return result
 
 
 def _no_features(rows: int) -> Inputs:

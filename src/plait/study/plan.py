@@ -91,18 +91,18 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
     """So many runs, evenly over the plan, at least one of every table."""
     labels = list(dict.fromkeys(run.dataset for run in runs))
-    found = []
+    result = []
     for i, label in enumerate(labels):
         part = [run for run in runs if run.dataset == label]
         share = min(len(part), max(1, (count + len(labels) - 1 - i) // len(labels)))
-        found += [part[(2 * k + 1) * len(part) // (2 * share)] for k in range(share)]
-    return found
+        result += [part[(2 * k + 1) * len(part) // (2 * share)] for k in range(share)]
+    return result
 
 
 def _by(study: StudyFile) -> dict[str, dict[str, int]]:
-    told: dict[str, dict[str, set[Any]]] = {}
+    options: dict[str, dict[str, set[Any]]] = {}
     for run in study.runs:
-        place = told.setdefault(
+        place = options.setdefault(
             run.dataset, {k: set() for k in ("seeds", "splits", "conditions", "subsets", "variants")}
         )
         place["seeds"].add(run.seed)
@@ -111,4 +111,4 @@ def _by(study: StudyFile) -> dict[str, dict[str, int]]:
         place["subsets"].add(run.subset)
         place["variants"].add(run.variant)
     count = Counter(run.dataset for run in study.runs)
-    return {label: {"runs": count[label], **{k: len(v) for k, v in parts.items()}} for label, parts in told.items()}
+    return {label: {"runs": count[label], **{k: len(v) for k, v in parts.items()}} for label, parts in options.items()}

@@ -49,8 +49,8 @@ def read_with_lines(text: str, where: str) -> tuple[dict[str, Any], Lines]:
         ({'grid': {'depth': ['early', 'late']}}, 2)
     """
     node = read_yaml_node(text, where)
-    told = mapping_of(value_of(node, where), where)
-    return told, Lines(dict(_lines(node, ())) if node is not None else {})
+    value = mapping_of(value_of(node, where), where)
+    return value, Lines(dict(_lines(node, ())) if node is not None else {})
 
 
 def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
@@ -81,16 +81,16 @@ class Reader:
         """One more problem."""
         self.problems.append((place, text))
 
-    def fields(self, told: Any, place: Place, known: Iterable[str], what: str) -> dict[str, Any]:
+    def fields(self, value: Any, place: Place, known: Iterable[str], what: str) -> dict[str, Any]:
         """A mapping whose keys are known; the others are problems and left out."""
-        if not isinstance(told, Mapping):
-            self.wrong(place, f"{what}: expected a mapping, found {told!r:.60}")
+        if not isinstance(value, Mapping):
+            self.wrong(place, f"{what}: expected a mapping, found {value!r:.60}")
             return {}
         known = tuple(known)
-        for key in told:
+        for key in value:
             if key not in known:
                 self.wrong((*place, str(key)), f"{what}: unknown field '{key}' ({nearest(str(key), known)})")
-        return {k: v for k, v in told.items() if k in known and v is not None}
+        return {k: v for k, v in value.items() if k in known and v is not None}
 
     def text(self, value: Any, place: Place) -> str:
         """Text; a number is taken by its digits."""
@@ -108,25 +108,25 @@ class Reader:
 
     def listed(self, value: Any, place: Place, what: str) -> list[Any]:
         """A list that is not empty; a single value is a list of one."""
-        found = list(value) if isinstance(value, list | tuple) else [value]
-        if not found:
+        result = list(value) if isinstance(value, list | tuple) else [value]
+        if not result:
             self.wrong(place, f"{what}: the list is empty; name at least one, or leave it out")
-        return found
+        return result
 
-    def mapping(self, told: Any, place: Place) -> dict[str, Any]:
+    def mapping(self, value: Any, place: Place) -> dict[str, Any]:
         """Fields of the estimator, whatever they are."""
-        if told is None:
+        if value is None:
             return {}
-        if not isinstance(told, Mapping):
-            self.wrong(place, f"{place[-1]}: expected a mapping of the estimator's fields, found {told!r:.60}")
+        if not isinstance(value, Mapping):
+            self.wrong(place, f"{place[-1]}: expected a mapping of the estimator's fields, found {value!r:.60}")
             return {}
-        return {str(k): v for k, v in told.items()}
+        return {str(k): v for k, v in value.items()}
 
-    def words(self, told: Any, place: Place) -> tuple[str, ...]:
+    def words(self, value: Any, place: Place) -> tuple[str, ...]:
         """A list of words, none twice."""
-        if told is None:
+        if value is None:
             return ()
-        words = self.listed(told, place, str(place[-1]))
+        words = self.listed(value, place, str(place[-1]))
         for i, word in enumerate(words):
             if word in words[:i]:
                 self.wrong((*place, i), f"{place[-1]}: '{word}' is named twice; keep one")

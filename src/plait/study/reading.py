@@ -27,15 +27,15 @@ _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
 
 
-def read_spec(told: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
+def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
     """The spec as far as it can be read, and the reader that knows all that is wrong.
 
     Args:
-        told: the mapping of the file.
+        option: the mapping of the file.
         fallback: name of the study when the file gives none.
     """
     read = Reader()
-    given = read.fields(told, (), FIELDS, "study")
+    given = read.fields(option, (), FIELDS, "study")
     conditions = read.fields(given.get("conditions", {}), ("conditions",), ("train", "test"), "conditions")
     spec = Spec(
         name=_name(read, given.get("name", fallback)),
@@ -60,23 +60,23 @@ def read_spec(told: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
     return spec, read
 
 
-def _name(read: Reader, told: Any) -> str:
-    name = read.text(told, ("name",))
+def _name(read: Reader, value: Any) -> str:
+    name = read.text(value, ("name",))
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         read.wrong(("name",), f"name: {name!r} is no name of a folder; take letters, digits and _ . + -")
     return name
 
 
-def _source(read: Reader, told: Any) -> dict[str, Any]:
-    if told is None or isinstance(told, str):
-        return {"title": told} if told else {}
-    return read.fields(told, ("source",), ("title", "url", "table", "year", "authors"), "source")
+def _source(read: Reader, value: Any) -> dict[str, Any]:
+    if value is None or isinstance(value, str):
+        return {"title": value} if value else {}
+    return read.fields(value, ("source",), ("title", "url", "table", "year", "authors"), "source")
 
 
-def _budget(read: Reader, told: Any) -> Budget:
-    if told is None:
+def _budget(read: Reader, value: Any) -> Budget:
+    if value is None:
         return Budget()
-    given = read.fields(told, ("budget",), _BUDGET, "budget")
+    given = read.fields(value, ("budget",), _BUDGET, "budget")
     values: dict[str, Any] = {}
     for key in ("minutes", "run_minutes"):
         if key in given:
@@ -88,21 +88,21 @@ def _budget(read: Reader, told: Any) -> Budget:
     return Budget(**values)
 
 
-def _memory(read: Reader, told: Any) -> float | None:
+def _memory(read: Reader, value: Any) -> float | None:
     from plait.store.record import parse_size
 
     try:
-        return parse_size(str(told)) / _MB
+        return parse_size(str(value)) / _MB
     except PlaitError as error:
         read.wrong(("budget", "memory"), f"memory: {error}")
         return None
 
 
-def _claims(read: Reader, told: Any) -> tuple[Claim, ...]:
-    if told is None:
+def _claims(read: Reader, value: Any) -> tuple[Claim, ...]:
+    if value is None:
         return ()
-    found = []
-    for i, entry in enumerate(read.listed(told, ("claims",), "claims")):
+    result = []
+    for i, entry in enumerate(read.listed(value, ("claims",), "claims")):
         place: Place = ("claims", i)
         given = read.fields(entry, place, config.fields_of(Claim), "claim")
         if "metric" not in given:
@@ -115,5 +115,5 @@ def _claims(read: Reader, told: Any) -> tuple[Claim, ...]:
             values["value"] = read.number(given["value"], (*place, "value"), float("-inf"))
         if "subset" in given:
             values["subset"] = tuple(read.words(given["subset"], (*place, "subset")))
-        found.append(Claim(**values))
-    return tuple(found)
+        result.append(Claim(**values))
+    return tuple(result)

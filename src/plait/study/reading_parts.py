@@ -14,47 +14,47 @@ from plait.study.spec import CLEAN, SPLIT_FIELDS, SPLITS, DataSpec, SplitSpec
 
 def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
     """All tables."""
-    told = given.get("data")
-    if told is None:
+    value = given.get("data")
+    if value is None:
         read.wrong(
             ("data",), "data: which table? expected {dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
         )
         return ()
-    listed = isinstance(told, list)
-    found = []
-    for i, entry in enumerate(read.listed(told, ("data",), "data")):
-        found.append(_data_entry(read, entry, ("data", i) if listed else ("data",)))
-    return tuple(found)
+    listed = isinstance(value, list)
+    result = []
+    for i, entry in enumerate(read.listed(value, ("data",), "data")):
+        result.append(_data_entry(read, entry, ("data", i) if listed else ("data",)))
+    return tuple(result)
 
 
 def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
-    told = read.fields(
+    value = read.fields(
         {"dataset": entry} if isinstance(entry, str) else entry, place, config.fields_of(DataSpec), "data"
     )
-    named = [k for k in ("dataset", "table", "frame") if k in told]
+    named = [k for k in ("dataset", "table", "frame") if k in value]
     if len(named) != 1 and isinstance(entry, str | Mapping):
         read.wrong(
             place, f"data: expected one of dataset, table and frame, found {' and '.join(named) or 'none of them'}"
         )
     for key in ("schema", "task"):
-        if "dataset" in told and key in told:
+        if "dataset" in value and key in value:
             read.wrong((*place, key), f"data: a data set has its own {key}; leave it out")
-    if "options" in told and "dataset" not in told:
+    if "options" in value and "dataset" not in value:
         read.wrong((*place, "options"), "data: options are for a data set's loader; a table has none")
     values: dict[str, Any] = {
-        k: read.text(v, (*place, k)) for k, v in told.items() if k not in ("rows", "split", "options")
+        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
     }
-    if "rows" in told:
-        values["rows"] = read.number(told["rows"], (*place, "rows"), 10, whole=True)
-    if "split" in told:
-        values["split"] = read_split(read, told["split"], (*place, "split"))
-    return DataSpec(**values, options=read.mapping(told.get("options"), (*place, "options")))
+    if "rows" in value:
+        values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
+    if "split" in value:
+        values["split"] = read_split(read, value["split"], (*place, "split"))
+    return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
 
 
-def read_split(read: Reader, told: Any, place: Place) -> SplitSpec:
+def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
     """A word, or a mapping with ``kind``."""
-    told = {"kind": told} if isinstance(told, str) else told
-    given = read.fields(told, place, config.fields_of(SplitSpec), "split")
+    value = {"kind": value} if isinstance(value, str) else value
+    given = read.fields(value, place, config.fields_of(SplitSpec), "split")
     kind = given.get("kind", "holdout")
     if kind not in SPLITS:
         read.wrong(place, f"split: unknown kind {kind!r} ({nearest(str(kind), SPLITS)})")
@@ -76,12 +76,12 @@ def read_split(read: Reader, told: Any, place: Place) -> SplitSpec:
     return SplitSpec(**values)
 
 
-def _fractions(read: Reader, told: Any, place: Place) -> tuple[float, ...]:
-    shares = told if isinstance(told, list) else []
+def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
+    shares = value if isinstance(value, list) else []
     right = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s < 1 for s in shares)
     if len(shares) not in (2, 3) or not right or abs(sum(shares) - 1) > 1e-6:
         read.wrong(
-            place, f"fractions: expected two or three shares that sum to 1, as [0.80, 0.05, 0.15], found {told!r}"
+            place, f"fractions: expected two or three shares that sum to 1, as [0.80, 0.05, 0.15], found {value!r}"
         )
         return SplitSpec().fractions
     return tuple(float(s) for s in shares)
@@ -91,15 +91,15 @@ def _fractions(read: Reader, told: Any, place: Place) -> tuple[float, ...]:
 MOST_SEEDS = 10_000
 
 
-def read_grid(read: Reader, told: Any) -> dict[str, list[Any]]:
+def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
     """Dotted fields with their values."""
-    if told is None:
+    if setting is None:
         return {}
-    if not isinstance(told, Mapping) or not told:
+    if not isinstance(setting, Mapping) or not setting:
         read.wrong(("grid",), "grid: expected fields with their values, as depth: [early, late]; or leave it out")
         return {}
-    found = {}
-    for key, values in told.items():
+    result = {}
+    for key, values in setting.items():
         place = ("grid", str(key))
         if not isinstance(values, list) or not values:
             read.wrong(place, f"grid: '{key}' needs a list of at least one value, found {values!r:.60}")
@@ -107,90 +107,90 @@ def read_grid(read: Reader, told: Any) -> dict[str, list[Any]]:
         for i, value in enumerate(values):
             if value in values[:i]:
                 read.wrong((*place, i), f"grid: '{key}' has the value {value!r} twice; keep one")
-        found[str(key)] = values
-    return found
+        result[str(key)] = values
+    return result
 
 
-def read_variants(read: Reader, told: Any) -> dict[str, dict[str, Any]]:
+def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
     """Names with their fields."""
-    if told is None:
+    if value is None:
         return {}
-    if not isinstance(told, Mapping) or not told:
+    if not isinstance(value, Mapping) or not value:
         read.wrong(("variants",), "variants: expected names with their fields, as wide: {width: 256}; or leave it out")
         return {}
-    return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in told.items()}
+    return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in value.items()}
 
 
-def read_exclude(read: Reader, told: Any) -> tuple[dict[str, Any], ...]:
+def read_exclude(read: Reader, value: Any) -> tuple[dict[str, Any], ...]:
     """Rules: fields and the values under which a variant is left out."""
-    if told is None:
+    if value is None:
         return ()
     return tuple(
-        read.mapping(entry, ("exclude", i)) for i, entry in enumerate(read.listed(told, ("exclude",), "exclude"))
+        read.mapping(entry, ("exclude", i)) for i, entry in enumerate(read.listed(value, ("exclude",), "exclude"))
     )
 
 
-def read_seeds(read: Reader, told: Any) -> tuple[int, ...]:
+def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
     """How many, or which."""
-    if not isinstance(told, list):
-        count = read.number(told, ("seeds",), 1, MOST_SEEDS, whole=True)
+    if not isinstance(value, list):
+        count = read.number(value, ("seeds",), 1, MOST_SEEDS, whole=True)
         return tuple(range(count or 0))
-    listed = read.listed(told, ("seeds",), "seeds")
+    listed = read.listed(value, ("seeds",), "seeds")
     if len(listed) > MOST_SEEDS:
         read.wrong(("seeds",), f"seeds: {len(listed):,} are listed; a study takes up to {MOST_SEEDS:,}")
         return ()
-    found = [read.number(s, ("seeds", i), 0, 2**32 - 1, whole=True) for i, s in enumerate(listed)]
-    for i, seed in enumerate(found):
-        if seed is not None and seed in found[:i]:
+    result = [read.number(s, ("seeds", i), 0, 2**32 - 1, whole=True) for i, s in enumerate(listed)]
+    for i, seed in enumerate(result):
+        if seed is not None and seed in result[:i]:
             read.wrong(("seeds", i), f"seeds: {seed} is given twice; keep one")
-    return tuple(s for s in found if s is not None)
+    return tuple(s for s in result if s is not None)
 
 
-def read_modalities(read: Reader, told: Any) -> str | tuple[tuple[str, ...], ...]:
+def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
     """What models are trained on."""
-    if told == "all":
+    if value == "all":
         return "full"
-    if not isinstance(told, Mapping):
+    if not isinstance(value, Mapping):
         read.wrong(
-            ("modalities",), f"modalities: expected all, or {{subsets: singles | pairs | all | [...]}}, found {told!r}"
+            ("modalities",), f"modalities: expected all, or {{subsets: singles | pairs | all | [...]}}, found {value!r}"
         )
         return "full"
-    given = read.fields(told, ("modalities",), ("subsets",), "modalities")
+    given = read.fields(value, ("modalities",), ("subsets",), "modalities")
     return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
 
 
-def read_present(read: Reader, told: Any) -> str | tuple[tuple[str, ...], ...]:
+def read_present(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
     """What is there at test."""
-    return "full" if told == "full" else _patterns(read, told, ("present",))
+    return "full" if value == "full" else _patterns(read, value, ("present",))
 
 
-def _patterns(read: Reader, told: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
+def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
     words = {"all": "every", "every": "every", "singles": "singles", "pairs": "pairs"}
-    if isinstance(told, str) and told in words:
-        return words[told]
-    if not isinstance(told, list) or not told:
+    if isinstance(value, str) and value in words:
+        return words[value]
+    if not isinstance(value, list) or not value:
         expected = "all, singles, pairs or a list of lists of modalities"
-        read.wrong(place, f"{place[-1]}: expected {expected}, found {told!r:.60}")
+        read.wrong(place, f"{place[-1]}: expected {expected}, found {value!r:.60}")
         return "full"
-    found: list[tuple[str, ...]] = []
-    for i, pattern in enumerate(told):
+    result: list[tuple[str, ...]] = []
+    for i, pattern in enumerate(value):
         names = [pattern] if isinstance(pattern, str) else pattern
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
             read.wrong((*place, i), f"{place[-1]}: expected a list of modalities, found {pattern!r:.60}")
             continue
-        if any(set(names) == set(other) for other in found):
+        if any(set(names) == set(other) for other in result):
             read.wrong((*place, i), f"{place[-1]}: {'+'.join(names)} is named twice; keep one")
-        found.append(tuple(names))
-    return tuple(found)
+        result.append(tuple(names))
+    return tuple(result)
 
 
-def read_conditions(read: Reader, told: Any, part: str) -> tuple[Any, ...]:
+def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
     """Conditions one by one; ``read.origins`` says which item of the file each comes from."""
-    if told is None:
+    if value is None:
         return (CLEAN,)
-    found: list[Any] = []
+    result: list[Any] = []
     labels: dict[str, int] = {}
-    for i, entry in enumerate(read.listed(told, ("conditions", part), part)):
+    for i, entry in enumerate(read.listed(value, ("conditions", part), part)):
         place: Place = ("conditions", part, i)
         try:
             single = conditions.expanded(entry)
@@ -202,6 +202,6 @@ def read_conditions(read: Reader, told: Any, part: str) -> tuple[Any, ...]:
             if label in labels:
                 read.wrong(place, f"{part}: the condition '{label}' is given twice; keep one")
             labels[label] = i
-            read.origins["conditions", part, len(found)] = place
-            found.append(one)
-    return tuple(found) or (CLEAN,)
+            read.origins["conditions", part, len(result)] = place
+            result.append(one)
+    return tuple(result) or (CLEAN,)

@@ -88,10 +88,14 @@ class Results:
                 continue
             run = _run(line)
             named = {key: run[key] for key in run if key in NAMES or key.startswith("set.")}
-            for number, told in enumerate(line["evaluations"]):
-                axes = {f"axis.{key}": value for key, value in told.get("axes", {}).items()}
-                place = {"evaluation": number, "condition": told["condition"], "present": "+".join(told["present"])}
-                for metric, value in told["metrics"].items():
+            for number, setting in enumerate(line["evaluations"]):
+                axes = {f"axis.{key}": value for key, value in setting.get("axes", {}).items()}
+                place = {
+                    "evaluation": number,
+                    "condition": setting["condition"],
+                    "present": "+".join(setting["present"]),
+                }
+                for metric, value in setting["metrics"].items():
                     records.append(
                         {**named, **place, "metric": metric, "value": np.nan if value is None else value, **axes}
                     )
@@ -117,12 +121,12 @@ class Results:
             from plait.study.space_results import summary
 
             return summary(self)
-        found = self.frame
-        found = found[(found["condition"] == CLEAN) & (found["present"] == found["subset"])]
+        result = self.frame
+        result = result[(result["condition"] == CLEAN) & (result["present"] == result["subset"])]
         keys = ["dataset", "subset", "train_condition", "variant"]
-        keys = [key for key in keys if key in ("dataset", "variant") or found[key].nunique() > 1]
+        keys = [key for key in keys if key in ("dataset", "variant") or result[key].nunique() > 1]
         rows = []
-        for place, part in found.groupby(keys, sort=False):
+        for place, part in result.groupby(keys, sort=False):
             rows.append({**dict(zip(keys, place, strict=True)), **means(part)})
         return pd.DataFrame(rows)
 
@@ -137,18 +141,18 @@ class Results:
         """Outputs of one evaluation of a run that is done."""
         path = self.folder / RUNS / run / "predictions.npz"
         try:
-            found = read_arrays(path)
+            result = read_arrays(path)
         except FileNotFoundError:
             raise ConfigError(f"{path}: is not there; run {run} is not done, or its predictions were removed") from None
         output = f"output_{evaluation}"
-        if output not in found:
-            count = sum(name.startswith("output_") for name in found)
+        if output not in result:
+            count = sum(name.startswith("output_") for name in result)
             raise ConfigError(f"run {run}: no evaluation {evaluation}; it has {count}, counted from 0")
-        if not {"rows", "target"} <= set(found) or len({found[n].shape[:1] for n in ("rows", "target", output)}) != 1:
+        if not {"rows", "target"} <= set(result) or len({result[n].shape[:1] for n in ("rows", "target", output)}) != 1:
             raise ConfigError(f"{path}: is damaged (rows, target and {output} do not belong together); run it again")
         names = (f"threshold_{evaluation}", "threshold")  # the second is of before version 0.2: one for all
-        threshold = next((found[name] for name in names if name in found), None)
-        return Predictions(found["rows"], found["target"], found[output], threshold)
+        threshold = next((result[name] for name in names if name in result), None)
+        return Predictions(result["rows"], result["target"], result[output], threshold)
 
     def epochs(self, run: str) -> pd.DataFrame:
         """History of the training of a run, without what encoders did alone before; empty where none was kept."""
@@ -156,13 +160,13 @@ class Results:
         if not path.is_file():
             return pd.DataFrame()
         try:
-            told = [read_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            checks.refuse(text for record in told if (text := checks.problem(record, dict[str, Any])))
+            values = [read_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            checks.refuse(text for record in values if (text := checks.problem(record, dict[str, Any])))
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: cannot be read ({error}); remove the folder of the run and run it again"
             ) from None
-        return pd.DataFrame([record for record in told if record.get("stage", "train") == "train"])
+        return pd.DataFrame([record for record in values if record.get("stage", "train") == "train"])
 
 
 def _run(line: Mapping[str, Any]) -> dict[str, Any]:

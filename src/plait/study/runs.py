@@ -62,23 +62,23 @@ class Run:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Run:
+    def from_dict(cls, spec: Mapping[str, Any]) -> Run:
         """From plain values."""
-        return cls(**{**told, "subset": tuple(told["subset"]), "modalities": tuple(told["modalities"])})
+        return cls(**{**spec, "subset": tuple(spec["subset"]), "modalities": tuple(spec["modalities"])})
 
 
-def subsets(told: str | Sequence[Sequence[str]], names: Sequence[str]) -> list[tuple[str, ...]]:
+def subsets(values: str | Sequence[Sequence[str]], names: Sequence[str]) -> list[tuple[str, ...]]:
     """Subsets of the modalities ``names`` in their order; what names one that is not there is left out.
 
     Example:
         >>> subsets("singles", ("text", "image")), subsets([["image"], ["sound"]], ("text", "image"))
         ([('text',), ('image',), ('text', 'image')], [('image',)])
     """
-    if isinstance(told, str):
-        most = {"full": 0, "singles": 1, "pairs": 2, "every": len(names)}[told]
+    if isinstance(values, str):
+        most = {"full": 0, "singles": 1, "pairs": 2, "every": len(names)}[values]
         sizes = [size for size in range(1, len(names)) if size <= most]
         return [s for size in sizes for s in itertools.combinations(names, size)] + [tuple(names)]
-    known = [pattern for pattern in told if set(pattern) <= set(names)]
+    known = [pattern for pattern in values if set(pattern) <= set(names)]
     return [tuple(name for name in names if name in pattern) for pattern in known]
 
 
@@ -90,19 +90,19 @@ def runs_of(spec: Spec, tables: Mapping[tuple[int, int | None], StudyTable], var
         tables: by position in the study, and by seed where a data set is drawn anew.
         variants: of the study.
     """
-    found = []
-    for seed, (number, told) in itertools.product(spec.seeds, enumerate(spec.data)):
+    result = []
+    for seed, (number, value) in itertools.product(spec.seeds, enumerate(spec.data)):
         key = (number, seed) if (number, seed) in tables else (number, None)
-        table, split = tables[key], told.split or spec.split
+        table, split = tables[key], value.split or spec.split
         for index, train, subset in itertools.product(
             range(splits.count(table, split)),
-            [told for told in spec.train if conditions.applies(told, table.schema)],
+            [value for value in spec.train if conditions.applies(value, table.schema)],
             subsets(spec.modalities, table.modalities),
         ):
-            found += [_run(spec, table, split, key, train, subset, seed, index, variant) for variant in variants]
+            result += [_run(spec, table, split, key, train, subset, seed, index, variant) for variant in variants]
     order = {seed: i for i, seed in enumerate(spec.seeds)}
-    first = {share: i for i, share in reversed(list(enumerate(run.share for run in found)))}
-    return sorted(found, key=lambda run: (order[run.seed], first[run.share]))
+    first = {share: i for i, share in reversed(list(enumerate(run.share for run in result)))}
+    return sorted(result, key=lambda run: (order[run.seed], first[run.share]))
 
 
 def _run(
@@ -149,49 +149,49 @@ def _run(
 def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTable) -> dict[str, Any]:
     """Encoders, alignments and rates of modalities that the subset has; the estimator refuses others."""
     kinds = {m.name: m.kind for m in table.schema.modalities}
-    found = dict(model)
+    result = dict(model)
     if isinstance(model.get("align"), Mapping):
-        found["align"] = {k: _anchored(v, subset, table.modalities) for k, v in model["align"].items() if k in subset}
-        found["align"] = {k: v for k, v in found["align"].items() if v}
-    encoded = {*subset, *teachers(found)}
+        result["align"] = {k: _anchored(v, subset, table.modalities) for k, v in model["align"].items() if k in subset}
+        result["align"] = {k: v for k, v in result["align"].items() if v}
+    encoded = {*subset, *teachers(result)}
     named = {*encoded, *(kinds[name] for name in encoded)}
     known = {"encoders": named, "train": named, "encoder_learning_rate": named}
     known |= {"pretrain": {*named, *OPTIONS}, "thaw": {*named, "after", "every"}}
     known |= {"tune": {*named, *TUNE_OPTIONS}}
     for field, names in known.items():
         if isinstance(model.get(field), Mapping):
-            found[field] = {k: v for k, v in model[field].items() if k in names}
+            result[field] = {k: v for k, v in model[field].items() if k in names}
     if "modality_dropout" in model:
-        found["modality_dropout"] = for_modalities(model["modality_dropout"], subset)
-    return {k: v for k, v in found.items() if k not in (*known, "align", "modality_dropout") or v != {}}
+        result["modality_dropout"] = for_modalities(model["modality_dropout"], subset)
+    return {k: v for k, v in result.items() if k not in (*known, "align", "modality_dropout") or v != {}}
 
 
-def _anchored(told: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:
+def _anchored(value: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:
     """An alignment towards the anchors that the subset has; None where it has none. With ``drop: true`` the others teach, too."""
-    anchors = told.get("anchors") if isinstance(told, Mapping) else told
+    anchors = value.get("anchors") if isinstance(value, Mapping) else value
     if not isinstance(anchors, list | tuple):
-        return told
-    if isinstance(told, Mapping) and told.get("drop") is True:
+        return value
+    if isinstance(value, Mapping) and value.get("drop") is True:
         anchors = [name for name in anchors if name in names]
         return (
-            {**told, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
+            {**value, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
         )
     kept = [name for name in anchors if name in subset]
     if not kept:
         return None
-    return {**told, "anchors": kept} if isinstance(told, Mapping) else kept
+    return {**value, "anchors": kept} if isinstance(value, Mapping) else kept
 
 
 def teachers(model: Mapping[str, Any]) -> set[str]:
     """Modalities that an alignment learns from and the classifier does not see."""
-    told = (model.get("align") or {}).values()
-    return {name for one in told if isinstance(one, Mapping) for name in one.get("drop") or ()}
+    value = (model.get("align") or {}).values()
+    return {name for one in value if isinstance(one, Mapping) for name in one.get("drop") or ()}
 
 
 def digest(value: Any) -> str:
     """16 hex digits of plain values."""
-    told = json.dumps(value, sort_keys=True, default=_plain)
-    return blake2b(told.encode(), digest_size=8).hexdigest()
+    setting = json.dumps(value, sort_keys=True, default=_plain)
+    return blake2b(setting.encode(), digest_size=8).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -33,8 +33,8 @@ class Latest:
                 self._kept.popitem(last=False)
             self._kept[key] = make()
         self._kept.move_to_end(key)
-        found: T = self._kept[key]
-        return found
+        result: T = self._kept[key]
+        return result
 
     def clear(self) -> None:
         """Forget everything."""

@@ -24,19 +24,19 @@ Problem = tuple[Place, str]
 
 def problems(spec: Spec, space: SpaceSpec) -> list[Problem]:
     """All mistakes that can be seen without the tables."""
-    found = [*_foreign(spec), *_data(spec), *_evaluations(spec, space), *_fields(spec)]
-    return found or [*_variants(spec, space)]
+    result = [*_foreign(spec), *_data(spec), *_evaluations(spec, space), *_fields(spec)]
+    return result or [*_variants(spec, space)]
 
 
 def _foreign(spec: Spec) -> Iterator[Problem]:
     """Fields that only a study of predictions has."""
-    told: dict[str, bool] = {
+    options: dict[str, bool] = {
         "modalities": spec.modalities != "full",
         "conditions": spec.train != (CLEAN,) or spec.test != (CLEAN,),
         "present": spec.present != "full",
         "metrics": bool(spec.metrics),
     }
-    for name, there in told.items():
+    for name, there in options.items():
         if there:
             yield (name,), f"{name}: a study of a space has none; its evaluations say what is measured; leave it out"
     if spec.budget.trained_weights is not None:
@@ -51,21 +51,21 @@ def _foreign(spec: Spec) -> Iterator[Problem]:
 
 def _data(spec: Spec) -> Iterator[Problem]:
     single = len(spec.data) == 1
-    for i, told in enumerate(spec.data):
-        if told.dataset is not None and told.dataset not in registry.names("datasets"):
+    for i, value in enumerate(spec.data):
+        if value.dataset is not None and value.dataset not in registry.names("datasets"):
             place: Place = ("data", "dataset") if single else ("data", i, "dataset")
-            yield place, f"unknown data set '{told.dataset}' ({nearest(told.dataset, registry.names('datasets'))})"
+            yield place, f"unknown data set '{value.dataset}' ({nearest(value.dataset, registry.names('datasets'))})"
 
 
 def _evaluations(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
     from plait.evaluation.spaces import check_evaluation
 
     seen: set[str] = set()
-    for i, told in enumerate(space.evaluations):
+    for i, value in enumerate(space.evaluations):
         place: Place = ("space", "evaluations", i)
-        name = str(told["name"])
+        name = str(value["name"])
         try:
-            check_evaluation(told)
+            check_evaluation(value)
         except PlaitError as error:
             yield place, str(error)
             continue
@@ -90,12 +90,12 @@ def _fields(spec: Spec) -> Iterator[Problem]:
 def _variants(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
     from plait.alignment.make import make_stage
 
-    found = variants(spec, defaults())
-    if not found:
+    result = variants(spec, defaults())
+    if not result:
         yield ("exclude",), "exclude: leaves no variant; take a rule away"
     known: dict[str, str] = {}
-    told: set[str] = set()
-    for variant in found:
+    value: set[str] = set()
+    for variant in result:
         same = known.setdefault(_canonical(variant), variant.label)
         if same != variant.label:
             where: Place = ("variants",) if spec.variants else ("grid",)
@@ -103,10 +103,10 @@ def _variants(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
         try:
             make_stage(variant.model.get("stage", defaults()["stage"]))
         except PlaitError as error:
-            if str(error) not in told:
-                told.add(str(error))
+            if str(error) not in value:
+                value.add(str(error))
                 yield _stage_place(spec, variant.label), str(error)
-    labels = {variant.label for variant in found}
+    labels = {variant.label for variant in result}
     if space.reference is not None and space.reference not in labels:
         yield ("space", "reference"), f"reference: no variant '{space.reference}' ({nearest(space.reference, labels)})"
     for i, claim in enumerate(spec.claims):
@@ -133,21 +133,21 @@ def _stage_place(spec: Spec, label: str) -> Place:
 
 def data_problems(study: StudyFile) -> list[Problem]:
     """All mistakes that only the tables show."""
-    found: list[Problem] = []
+    result: list[Problem] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
-        for i, told in enumerate(study.spec.data):
+        for i, value in enumerate(study.spec.data):
             place: Place = ("data",) if len(study.spec.data) == 1 else ("data", i)
             try:
-                seed = study.spec.seeds[0] if redrawn(told) else None
-                table = load_table(told, study.base, seed, study.frames, pairs=True)
-                split = told.split or study.spec.split
+                seed = study.spec.seeds[0] if redrawn(value) else None
+                table = load_table(value, study.base, seed, study.frames, pairs=True)
+                split = value.split or study.spec.split
                 for index in range(space_rows.count(split)):
                     space_rows.rows_of(table, split, study.spec.seeds[0], index)
-                found += [*_fit(study, table)]
+                result += [*_fit(study, table)]
             except (PlaitError, OSError, ValueError) as error:
-                found.append((place, str(error)))
-    return found
+                result.append((place, str(error)))
+    return result
 
 
 def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
@@ -157,7 +157,7 @@ def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
     from plait.alignment.make import make_stage
     from plait.encoders.featurize import Featurizer
 
-    told: set[str] = set()
+    value: set[str] = set()
     for variant in study.variants:
         model = ModalityAligner(modalities=table.schema, **variant.model)
         try:
@@ -170,6 +170,6 @@ def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
             make_stage(model.stage).pairs_of([m.name for m in schema.modalities])
             Featurizer(schema, model.encoders)
         except PlaitError as error:
-            if str(error) not in told:
-                told.add(str(error))
+            if str(error) not in value:
+                value.add(str(error))
                 yield _stage_place(study.spec, variant.label), f"{table.label}: {error}"

@@ -54,14 +54,18 @@ def scores(results: StudyLines) -> pd.DataFrame:
         if line["status"] != "done":
             continue
         named = {k: line[k] for k in ("dataset", "seed", "split", "run", "train_rows", "test_rows")}
-        for place, told in enumerate(line["evaluations"]):
-            teller = first.setdefault((line["dataset"], told["condition"]), line["variant"]) if told["frozen"] else None
+        for place, setting in enumerate(line["evaluations"]):
+            teller = (
+                first.setdefault((line["dataset"], setting["condition"]), line["variant"])
+                if setting["frozen"]
+                else None
+            )
             if teller not in (None, line["variant"]):
                 continue
-            evaluation, _, part = told["condition"].partition(": ")
+            evaluation, _, part = setting["condition"].partition(": ")
             told_of = {"evaluation": evaluation, "part": part, "place": place}
-            told_of["variant"] = FROZEN if told["frozen"] else line["variant"]
-            for metric, value in told["metrics"].items():
+            told_of["variant"] = FROZEN if setting["frozen"] else line["variant"]
+            for metric, value in setting["metrics"].items():
                 records.append({**named, **told_of, "metric": metric, "value": np.nan if value is None else value})
     columns = ["dataset", "seed", "split", "run", "train_rows", "test_rows", "evaluation", "part", "place", "variant"]
     return pd.DataFrame(records, columns=[*columns, "metric", "value"])
@@ -80,8 +84,8 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A table of means for the terminal for each data set and evaluation, without spreads."""
     kept = [c for c in rows.columns if not str(c).endswith(" sd")]
     for (dataset, evaluation), part in rows[kept].groupby(["dataset", "evaluation"], sort=False):
-        told = part.drop(columns=["dataset", "evaluation"]).dropna(axis=1, how="all")
-        yield f"{evaluation} ({dataset})", _records(told)
+        value = part.drop(columns=["dataset", "evaluation"]).dropna(axis=1, how="all")
+        yield f"{evaluation} ({dataset})", _records(value)
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -99,7 +103,7 @@ def differences(results: StudyLines, table: pd.DataFrame) -> dict[tuple[str, ...
     rows are learned from, seeds and test rows both count (``crossed_t``), which needs the rows that are kept: the first
     metric alone is tested then.
     """
-    found: dict[tuple[str, ...], Tested] = {}
+    result: dict[tuple[str, ...], Tested] = {}
     for (dataset, evaluation), part in table.groupby(["dataset", "evaluation"], sort=False):
         split = _split(results, str(dataset))
         for metric in dict.fromkeys(m for m in part["metric"] if m not in FACTS):
@@ -115,15 +119,15 @@ def differences(results: StudyLines, table: pd.DataFrame) -> dict[tuple[str, ...
                     said[place] = (other, test)
             for (place, (other, test)), p in zip(said.items(), _holm([t for _, t in said.values()]), strict=True):
                 name = other[0] if other[1] == FROZEN else other[1]
-                found[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, p)
-    return found
+                result[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, p)
+    return result
 
 
 def _split(results: StudyLines, dataset: str) -> SplitSpec:
     """How the rows of a data set were split: that of the table with this label, as far as it can be told."""
-    for told in results.spec.data:
-        if told.name == dataset or dataset.startswith(f"{told.source}/"):
-            return told.split or results.spec.split
+    for value in results.spec.data:
+        if value.name == dataset or dataset.startswith(f"{value.source}/"):
+            return value.split or results.spec.split
     return results.spec.split
 
 
@@ -142,8 +146,8 @@ def _reference(
         by = learned if learned in set(frozen["metric"]) else str(frozen["metric"].iloc[0])
         means = frozen[frozen["metric"] == by].groupby("part", sort=False)["value"].mean()
         return str(means.idxmax()), FROZEN
-    told = results.spec.space.reference if results.spec.space is not None else None
-    name = told or next((v for v in part["variant"] if v != FROZEN), None)
+    value = results.spec.space.reference if results.spec.space is not None else None
+    name = value or next((v for v in part["variant"] if v != FROZEN), None)
     parts = list(dict.fromkeys(part.loc[part["variant"] == name, "part"]))
     return (place[0] if place[0] in parts else parts[0], str(name)) if parts else None
 
@@ -199,9 +203,9 @@ def _weighted(x: np.ndarray, y: np.ndarray | None, counts: np.ndarray) -> np.nda
         return np.asarray(w @ x)
     mx, my = w @ x, w @ y
     between = w @ (x * y) - mx * my
-    found = between / np.sqrt(np.maximum((w @ x**2 - mx**2) * (w @ y**2 - my**2), 1e-24))
-    return np.asarray(found)
+    result = between / np.sqrt(np.maximum((w @ x**2 - mx**2) * (w @ y**2 - my**2), 1e-24))
+    return np.asarray(result)
 
 
-def _holm(told: Sequence[Difference]) -> list[float]:
-    return holm(np.array([test.p for test in told])).tolist() if told else []
+def _holm(values: Sequence[Difference]) -> list[float]:
+    return holm(np.array([test.p for test in values])).tolist() if values else []

@@ -55,8 +55,8 @@ def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> splits
 
 def means(rows: pd.DataFrame) -> dict[str, Any]:
     """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
-    found: dict[str, Any] = {"runs": rows["run"].nunique()}
+    result: dict[str, Any] = {"runs": rows["run"].nunique()}
     for metric, values in rows.groupby("metric", sort=False)["value"]:
-        found[str(metric)] = float(values.mean())
-        found[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
-    return found
+        result[str(metric)] = float(values.mean())
+        result[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
+    return result

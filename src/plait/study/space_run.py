@@ -44,8 +44,8 @@ def run_space(
     clock = time.perf_counter()
     held = table.frame.iloc[test].reset_index(drop=True) if len(test) else None
     root = None if data.root is None or data.dataset is None else str(setting.base / data.root)
-    asked = Asked(aligner, held, group, root)
-    parts = [(str(told["name"]), part) for told in space.evaluations for part in judged(told, asked)]
+    requested = Asked(aligner, held, group, root)
+    parts = [(str(value["name"]), part) for value in space.evaluations for part in judged(value, requested)]
     record = aligner.record_
     seconds = record["seconds"]
     line = {
@@ -66,23 +66,23 @@ def run_space(
 
 
 def _line(run: Run, evaluation: str, part: Part) -> dict[str, Any]:
-    found = {
+    result = {
         "condition": f"{evaluation}: {part.name}",
         "present": list(run.subset),
         "metrics": {k: None if math.isnan(v) else float(v) for k, v in part.metrics.items()},
         "frozen": part.frozen,
     }
     if part.curves:
-        found["curves"] = {name: {str(x): y for x, y in curve.items()} for name, curve in part.curves.items()}
-    return found
+        result["curves"] = {name: {str(x): y for x, y in curve.items()} for name, curve in part.curves.items()}
+    return result
 
 
 def _arrays(parts: list[tuple[str, Part]]) -> Arrays:
     """``rows_i`` and ``truth_i`` of the i-th evaluation, where it keeps its rows."""
-    found = {}
+    result = {}
     for place, (_, part) in enumerate(parts):
         if part.rows is not None:
-            found[f"rows_{place}"] = part.rows.astype(np.float32)
+            result[f"rows_{place}"] = part.rows.astype(np.float32)
         if part.truth is not None:
-            found[f"truth_{place}"] = part.truth.astype(np.float32)
-    return found
+            result[f"truth_{place}"] = part.truth.astype(np.float32)
+    return result

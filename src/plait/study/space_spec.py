@@ -33,27 +33,29 @@ class SpaceSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As a study file has it."""
-        told: dict[str, Any] = {"evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]}
-        return told if self.reference is None else {**told, "reference": self.reference}
+        options: dict[str, Any] = {
+            "evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
+        }
+        return options if self.reference is None else {**options, "reference": self.reference}
 
 
-def read_space(read: Reader, told: Any) -> SpaceSpec | None:
+def read_space(read: Reader, value: Any) -> SpaceSpec | None:
     """What ``space:`` says; None for a study of predictions."""
-    if told is None:
+    if value is None:
         return None
-    given = read.fields(told, ("space",), ("evaluations", "reference"), "space")
+    given = read.fields(value, ("space",), ("evaluations", "reference"), "space")
     if "evaluations" not in given:
         read.wrong(("space",), "space: which evaluations? expected evaluations: [retrieval, ...]")
-    found = []
+    result = []
     for i, entry in enumerate(read.listed(given.get("evaluations", ["-"]), ("space", "evaluations"), "evaluations")):
         one = {"name": entry} if isinstance(entry, str) else entry
         if not isinstance(one, Mapping) or "name" not in one:
             text = f"evaluations: expected a name, or {{name: ..., option: ...}}, found {entry!r:.60}"
             read.wrong(("space", "evaluations", i), text)
             continue
-        found.append({str(k): v for k, v in one.items()})
+        result.append({str(k): v for k, v in one.items()})
     reference = given.get("reference")
-    return SpaceSpec(tuple(found), None if reference is None else read.text(reference, ("space", "reference")))
+    return SpaceSpec(tuple(result), None if reference is None else read.text(reference, ("space", "reference")))
 
 
 @cache

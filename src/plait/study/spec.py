@@ -52,10 +52,10 @@ class SplitSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """What is told of this kind of split."""
-        told = {k: _plain(getattr(self, k)) for k in SPLIT_FIELDS[self.kind]}
-        if "group" in told and told["group"] is None:
-            told["group"] = "none"
-        return {"kind": self.kind, **{k: v for k, v in told.items() if v is not None}}
+        options = {k: _plain(getattr(self, k)) for k in SPLIT_FIELDS[self.kind]}
+        if "group" in options and options["group"] is None:
+            options["group"] = "none"
+        return {"kind": self.kind, **{k: v for k, v in options.items() if v is not None}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Budget:
 
     def to_dict(self) -> dict[str, Any]:
         """What is limited."""
-        told = {k: v for k, v in vars(self).items() if v is not None}
-        memory = told.pop("memory_mb", None)
-        return told if memory is None else {**told, "memory": f"{memory:g}MB"}
+        options = {k: v for k, v in vars(self).items() if v is not None}
+        memory = options.pop("memory_mb", None)
+        return options if memory is None else {**options, "memory": f"{memory:g}MB"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,13 +169,13 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a study file has them, without what is as it would be anyway."""
-        told = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        told["conditions"] = {k: told.pop(k) for k in ("train", "test")}
-        told["modalities"] = _MODALITIES.get(str(self.modalities)) or {"subsets": told["modalities"]}
-        told["present"] = "all" if self.present == "every" else told["present"]
+        options = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        options["conditions"] = {k: options.pop(k) for k in ("train", "test")}
+        options["modalities"] = _MODALITIES.get(str(self.modalities)) or {"subsets": options["modalities"]}
+        options["present"] = "all" if self.present == "every" else options["present"]
         usual: dict[str, Any] = {"modalities": "all", "present": "full"}
         usual["conditions"] = {"train": [CLEAN], "test": [CLEAN]}
-        return {k: told[k] for k in FIELDS if told[k] not in ("", [], {}) and told[k] != usual.get(k)}
+        return {k: options[k] for k in FIELDS if options[k] not in ("", [], {}) and options[k] != usual.get(k)}
 
 
 #: Words of the file for which ``subsets:`` is not said, or that are other words there.

@@ -37,18 +37,18 @@ def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
         TableError: the table has no such column, parts or folds, or too few rows.
     """
     if spec.kind == "official":
-        found = _official(table, spec, index)
+        result = _official(table, spec, index)
     elif spec.kind == "time":
-        found = _by_time(table, spec)
+        result = _by_time(table, spec)
     elif spec.kind == "kfold":
-        found = _kfold(table, spec, seed, index)
+        result = _kfold(table, spec, seed, index)
     else:
-        found = _holdout(table, spec, seed + 100_003 * index)
-    if not len(found[0]) or not len(found[1]):
+        result = _holdout(table, spec, seed + 100_003 * index)
+    if not len(result[0]) or not len(result[1]):
         raise TableError(
-            f"{table.label}: split {spec.kind} leaves no row to {'learn' if len(found[1]) else 'judge'} from"
+            f"{table.label}: split {spec.kind} leaves no row to {'learn' if len(result[1]) else 'judge'} from"
         )
-    return found
+    return result
 
 
 def group_column(table: StudyTable, spec: SplitSpec) -> str | None:
@@ -116,12 +116,12 @@ def _official(table: StudyTable, spec: SplitSpec, index: int) -> Rows:
         fold = _folds(table)[index]
         test = (table.frame[str(table.folds)] == fold).to_numpy()
     else:
-        told = table.frame[column].astype(str).str.lower().to_numpy()
-        test = told == "test"
+        value = table.frame[column].astype(str).str.lower().to_numpy()
+        test = value == "test"
         if not test.any() or test.all():
-            found = sorted(set(told))[:5]
+            result = sorted(set(value))[:5]
             raise TableError(
-                f"{table.label}: column '{column}' must say 'test' for some rows, not for all; found {found}"
+                f"{table.label}: column '{column}' must say 'test' for some rows, not for all; found {result}"
             )
     return np.flatnonzero(~test), np.flatnonzero(test)
 

@@ -20,12 +20,12 @@ def merged(lines: Iterable[Line], known: dict[str, Line] | None = None) -> dict[
         >>> merged(lines)["a"]["status"]
         'done'
     """
-    found = {} if known is None else known
+    result = {} if known is None else known
     for line in lines:
-        before = found.get(line["run"])
+        before = result.get(line["run"])
         if before is None or line["status"] == "done" or before["status"] != "done":
-            found[line["run"]] = line
-    return found
+            result[line["run"]] = line
+    return result
 
 
 class State:
@@ -49,10 +49,10 @@ class State:
 
     def add(self, lines: Iterable[Line]) -> None:
         """New lines; those of runs that are not in the plan are left out."""
-        told = [line for line in lines if line["run"] in self.runs]
-        merged(told, self._lines)
+        values = [line for line in lines if line["run"] in self.runs]
+        merged(values, self._lines)
         if hasattr(self, "_again"):
-            self._again -= {line["run"] for line in told}
+            self._again -= {line["run"] for line in values}
 
     def waits(self, name: str) -> bool:
         """It is to be done: never tried, or tried in vain and asked for again."""
@@ -105,14 +105,14 @@ def left(waiting: Iterable[Run], lines: Iterable[Line], workers: int) -> float |
                 shared[key].append(seconds["encode"])
     if not own:
         return None
-    found, groups = 0.0, set()
+    result, groups = 0.0, set()
     for run in waiting:
         key = next(key for key in _likeness(run.dataset, run.variant, run.subset) if key in own)
-        found += sum(own[key]) / len(own[key])
+        result += sum(own[key]) / len(own[key])
         if run.share not in groups:
             groups.add(run.share)
-            found += sum(shared[key]) / len(shared[key])
-    return found / max(1, workers)
+            result += sum(shared[key]) / len(shared[key])
+    return result / max(1, workers)
 
 
 def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[Any, ...]:

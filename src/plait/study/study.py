@@ -54,7 +54,7 @@ class Study:
 
     def __init__(
         self,
-        told: Mapping[str, Any],
+        spec: Mapping[str, Any],
         where: str = "study",
         base: Path | None = None,
         lines: Lines | None = None,
@@ -63,7 +63,7 @@ class Study:
         """Use ``load`` or ``from_dict``."""
         self.where, self.base, self.lines = where, base or Path.cwd(), lines or Lines()
         self.frames = dict(frames or {})
-        self.spec, self._read = read_spec(told, Path(where).stem)
+        self.spec, self._read = read_spec(spec, Path(where).stem)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -81,18 +81,18 @@ class Study:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file}: cannot be read as a text file ({error})") from None
-        told, lines = read_with_lines(text, str(file))
-        return cls(told, str(file), file.absolute().parent, lines)
+        value, lines = read_with_lines(text, str(file))
+        return cls(value, str(file), file.absolute().parent, lines)
 
     @classmethod
     def from_dict(
         cls,
-        told: Mapping[str, Any],
+        spec: Mapping[str, Any],
         frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
         base: str | Path | None = None,
     ) -> Self:
         """A study from plain values; ``frames`` are tables in memory that ``data: {frame: NAME}`` names."""
-        return cls(told, str(told.get("name", "study")), None if base is None else Path(base), None, frames)
+        return cls(spec, str(spec.get("name", "study")), None if base is None else Path(base), None, frames)
 
     # -- what it says ------------------------------------------------------------------------------------------------
 
@@ -118,19 +118,19 @@ class Study:
         from plait.study.check import problems
         from plait.study.check_data import data_problems
 
-        found = list(self._read.problems)
-        found += problems(self.spec)
-        if data and not found:
-            found += data_problems(self)
-        places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(found)]
-        told = [Mistake(text, self.lines.of(place)) for place, text in places]
-        return sorted(told, key=lambda mistake: mistake.line or 0)
+        result = list(self._read.problems)
+        result += problems(self.spec)
+        if data and not result:
+            result += data_problems(self)
+        places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(result)]
+        values = [Mistake(text, self.lines.of(place)) for place, text in places]
+        return sorted(values, key=lambda mistake: mistake.line or 0)
 
     def require(self, *, data: bool = False) -> None:
         """Raise all mistakes as one error."""
-        found = self.check(data=data)
-        if found:
-            raise ConfigError(f"{self.where}: {'; '.join(map(str, found))}")
+        result = self.check(data=data)
+        if result:
+            raise ConfigError(f"{self.where}: {'; '.join(map(str, result))}")
 
     # -- tables and runs -----------------------------------------------------------------------------------------------
 
@@ -139,17 +139,19 @@ class Study:
         """Every table by its position, and by the seed where a data set is drawn anew."""
         from plait.study.tables import load_table, redrawn
 
-        found = {}
-        for number, told in enumerate(self.spec.data):
-            for seed in self.spec.seeds if redrawn(told) else (None,):
-                found[number, seed] = load_table(told, self.base, seed, self.frames, pairs=self.spec.space is not None)
-        labels = [table.label for (number, seed), table in found.items() if seed in (None, self.spec.seeds[0])]
+        result = {}
+        for number, value in enumerate(self.spec.data):
+            for seed in self.spec.seeds if redrawn(value) else (None,):
+                result[number, seed] = load_table(
+                    value, self.base, seed, self.frames, pairs=self.spec.space is not None
+                )
+        labels = [table.label for (number, seed), table in result.items() if seed in (None, self.spec.seeds[0])]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ConfigError(
                 f"{self.where}: the data {', '.join(twice)} is named twice; give one of them a name: of its own"
             )
-        return found
+        return result
 
     @cached_property
     def runs(self) -> list[Run]:

@@ -73,8 +73,8 @@ class StudyTable:
         """All classes of the table, sorted; None for a number, and for pairs."""
         if self.task == "regression" or self.schema.target is None:
             return None
-        found = self.y.classes if isinstance(self.y, Labels) else classes_of(self.y)[0].tolist()
-        return list(found)
+        result = self.y.classes if isinstance(self.y, Labels) else classes_of(self.y)[0].tolist()
+        return list(result)
 
     @cached_property
     def digest(self) -> str:
@@ -140,15 +140,15 @@ def load_table(
         PlaitError: a file, a target or a column is not there.
     """
     if spec.dataset is not None:
-        found = _dataset(spec, base, seed)
+        result = _dataset(spec, base, seed)
     elif spec.frame is not None:
-        found = _frame(spec, frames or {}, pairs)
+        result = _frame(spec, frames or {}, pairs)
     else:
-        found = _table(spec, base, schema_told, pairs)
-    if spec.rows is not None and spec.rows < len(found.frame):
-        drawn = np.sort(np.random.default_rng(0).permutation(len(found.frame))[: spec.rows])
-        found = dataclasses.replace(found, frame=found.frame.iloc[drawn].reset_index(drop=True))
-    return found
+        result = _table(spec, base, schema_told, pairs)
+    if spec.rows is not None and spec.rows < len(result.frame):
+        drawn = np.sort(np.random.default_rng(0).permutation(len(result.frame))[: spec.rows])
+        result = dataclasses.replace(result, frame=result.frame.iloc[drawn].reset_index(drop=True))
+    return result
 
 
 def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
@@ -160,11 +160,11 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
     root = None if spec.root is None else str(base / spec.root)
     loaded = _loaded(str(spec.dataset), json.dumps(options, sort_keys=True), root)
     target = spec.target or next(iter(variant.tasks), "pairs")
-    frame, found = loaded.of(target)
+    frame, result = loaded.of(target)
     return StudyTable(
         spec.name or f"{spec.dataset}/{target}",
         frame,
-        found,
+        result,
         loaded.split,
         loaded.folds,
         loaded.groups,
@@ -175,21 +175,21 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
 @lru_cache(maxsize=2)
 def _loaded(name: str, options: str, root: str | None) -> Loaded:
     """A data set's files, read once for all of its targets."""
-    found: Loaded = registry.find("datasets", name)(**json.loads(options)).load(root)
-    return found
+    result: Loaded = registry.find("datasets", name)(**json.loads(options)).load(root)
+    return result
 
 
 def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pairs: bool) -> StudyTable:
     if spec.frame is None or spec.frame not in frames:
         raise ConfigError(f"data: no table '{spec.frame}' is given; given: {', '.join(frames) or 'none'}")
-    frame, found = frames[spec.frame]
-    target = spec.target or found.target
+    frame, result = frames[spec.frame]
+    target = spec.target or result.target
     if target is None and pairs:
-        return StudyTable(spec.name or f"{spec.frame}/pairs", frame.reset_index(drop=True), found)
+        return StudyTable(spec.name or f"{spec.frame}/pairs", frame.reset_index(drop=True), result)
     if target is None:
         raise ConfigError(f"data: frame '{spec.frame}' has no target; name it beside it")
-    found = dataclasses.replace(found, target=target)
-    return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), found)
+    result = dataclasses.replace(result, target=target)
+    return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), result)
 
 
 def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pairs: bool) -> StudyTable:
@@ -197,32 +197,32 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pa
     frame = read_table(path)
     root = str(base / spec.root) if spec.root else None
     if schema_told is not None:
-        found = schema.from_dict(schema_told, str(path))
+        result = schema.from_dict(schema_told, str(path))
     elif spec.schema is not None:
         file = base / spec.schema
         if not file.is_file():
             raise ConfigError(f"{file}: there is no such schema file")
-        found = schema.from_yaml(file.read_text(encoding="utf-8"), str(file))
+        result = schema.from_yaml(file.read_text(encoding="utf-8"), str(file))
     else:
         if spec.target is None and not pairs:
             raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
-        found = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
-    target = spec.target or found.target
+        result = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
+    target = spec.target or result.target
     if target is None and pairs:
-        found = dataclasses.replace(found, root=root or found.root or str(path.parent))
-        return StudyTable(spec.name or f"{spec.source}/pairs", frame, found)
+        result = dataclasses.replace(result, root=root or result.root or str(path.parent))
+        return StudyTable(spec.name or f"{spec.source}/pairs", frame, result)
     if target is None:
         raise ConfigError(f"data: neither the study nor {spec.schema} names the target of {path.name}")
-    found = dataclasses.replace(
-        found, target=target, root=root or found.root or str(path.parent), task=spec.task or found.task
+    result = dataclasses.replace(
+        result, target=target, root=root or result.root or str(path.parent), task=spec.task or result.task
     )
-    return StudyTable(spec.name or f"{spec.source}/{target}", _with_target(frame, target), found)
+    return StudyTable(spec.name or f"{spec.source}/{target}", _with_target(frame, target), result)
 
 
 def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
-        found = with_target(frame, target)
-    if len(found) < 10:
-        raise TableError(f"{len(found)} rows have a '{target}'; a study needs at least 10")
-    return found.reset_index(drop=True)
+        result = with_target(frame, target)
+    if len(result) < 10:
+        raise TableError(f"{len(result)} rows have a '{target}'; a study needs at least 10")
+    return result.reset_index(drop=True)

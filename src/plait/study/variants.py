@@ -36,7 +36,7 @@ def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
         defaults: the estimator's own values, told where a variant leaves a field that differs as it is.
     """
     varied = list(dict.fromkeys([*itertools.chain(*(_flat(v) for v in spec.variants.values())), *spec.grid]))
-    found = []
+    result = []
     for name, fields in (spec.variants or {"": {}}).items():
         for point in _points(spec.grid):
             model = with_fields(with_fields(budgeted(spec), fields), point)
@@ -44,8 +44,8 @@ def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
             settings = {key: value for key, value in settings.items() if value is not None}
             if not any(_matches(model, rule, defaults) for rule in spec.exclude):
                 label = " ".join(filter(None, [name, *(f"{key}={short(value)}" for key, value in point.items())]))
-                found.append(Variant(label or ONLY, {k: _plain(v) for k, v in settings.items()}, model))
-    return found
+                result.append(Variant(label or ONLY, {k: _plain(v) for k, v in settings.items()}, model))
+    return result
 
 
 def budgeted(spec: Spec) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def _points(grid: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _matches(model: Mapping[str, Any], rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    told = {k: v if isinstance(v, list) else [v] for k, v in rule.items()}
-    return all(value_at(model, key, defaults) in values for key, values in told.items())
+    options = {k: v if isinstance(v, list) else [v] for k, v in rule.items()}
+    return all(value_at(model, key, defaults) in values for key, values in options.items())
 
 
 def with_fields(model: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

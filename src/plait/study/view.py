@@ -64,18 +64,18 @@ def lines(state: State) -> list[str]:
 
 def best(state: State, most: int = 4) -> list[str]:
     """The best variant of each table so far, by the mean of its first metric on clean rows with everything present."""
-    found: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    result: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     heads: dict[str, tuple[str, bool]] = {}
-    for told in state.latest():
-        value = first_metric(told)
+    for setting in state.latest():
+        value = first_metric(setting)
         if value is None:
             continue
         name, score = value
-        known = metrics(told["task"])[name]
-        heads[told["dataset"]] = (name, known.direction == "lower")
-        found[told["dataset"]][told["variant"], "+".join(told["subset"])].append(score)
+        known = metrics(setting["task"])[name]
+        heads[setting["dataset"]] = (name, known.direction == "lower")
+        result[setting["dataset"]][setting["variant"], "+".join(setting["subset"])].append(score)
     said = []
-    for dataset, scores in list(found.items())[:most]:
+    for dataset, scores in list(result.items())[:most]:
         name, lower = heads[dataset]
         means = {key: sum(values) / len(values) for key, values in scores.items()}
         key = (min if lower else max)(means, key=means.__getitem__)
@@ -83,13 +83,13 @@ def best(state: State, most: int = 4) -> list[str]:
     return said
 
 
-def first_metric(told: Any) -> tuple[str, float] | None:
+def first_metric(value: Any) -> tuple[str, float] | None:
     """Name and value of the metric that leads, on the evaluation with nothing changed and everything present."""
-    if told["status"] != "done":
+    if value["status"] != "done":
         return None
-    plain = [e for e in told["evaluations"] if e["condition"] == "clean" and len(e["present"]) == len(told["subset"])]
+    plain = [e for e in value["evaluations"] if e["condition"] == "clean" and len(e["present"]) == len(value["subset"])]
     if not plain:
         return None
     values = plain[0]["metrics"]
-    name = MAIN[told["task"]] if MAIN[told["task"]] in values else next(iter(values), None)
+    name = MAIN[value["task"]] if MAIN[value["task"]] in values else next(iter(values), None)
     return None if name is None or values[name] is None else (name, values[name])

@@ -41,10 +41,10 @@ def _serve(jobs: BinaryIO, results: BinaryIO) -> None:
     send(results, {"ready": os.getpid()})
     while True:
         finished, facts = worker.do(waiting.get())
-        told: dict[str, Any] = {"facts": facts}
+        options: dict[str, Any] = {"facts": facts}
         if finished is not None:
-            told |= {"line": finished.line, "epochs": finished.epochs, "trace": finished.trace}
-        send(results, told, finished.arrays if finished is not None else None)
+            options |= {"line": finished.line, "epochs": finished.epochs, "trace": finished.trace}
+        send(results, options, finished.arrays if finished is not None else None)
 
 
 def _listen(jobs: BinaryIO, waiting: queue.Queue[Any]) -> None:
@@ -56,10 +56,10 @@ def _listen(jobs: BinaryIO, waiting: queue.Queue[Any]) -> None:
         waiting.put(message[0])
 
 
-def _worker(told: Any) -> Worker:
+def _worker(value: Any) -> Worker:
     from plait.study.engine import Worker, setting_from_dict
 
-    return Worker(setting_from_dict(told))
+    return Worker(setting_from_dict(value))
 
 
 if __name__ == "__main__":

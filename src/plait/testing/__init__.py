@@ -17,14 +17,14 @@ from plait.testing._encoders import check_encoder as check_encoder
 def example_tokens(dims: Mapping[str, int], rows: int = 6, tokens: int = 3, seed: int = 0) -> dict[str, Tokens]:
     """Random tokens in which row 0 has everything, row 1 nothing, and the others some."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    result = {}
     for place, (name, dim) in enumerate(sorted(dims.items())):
         x = torch.randn(rows, tokens, dim, generator=generator)
         mask = torch.rand(rows, tokens, generator=generator) < 0.7
         mask[0], mask[1] = True, False
         mask[2 + place % (rows - 2)] = False
-        found[name] = Tokens(x, mask)
-    return found
+        result[name] = Tokens(x, mask)
+    return result
 
 
 def check_fusion(operator: Callable[[Mapping[str, int]], Fusion], dims: Mapping[str, int]) -> None:

@@ -34,7 +34,7 @@ def check_alignment(stage: Alignment, dims: Mapping[str, int]) -> None:
     network = _aligned(stage, dims, pairs)
     garbage = {n: batch["x"].masked_fill(~pairs.present[n][:, None], float("nan")) for n, batch in pairs.x.items()}
     short = dataclasses.replace(stage, epochs=2) if isinstance(stage, Learned) else stage
-    same = [_aligned(short, dims, found) for found in (pairs, Pairs.of(garbage, pairs.present, pairs.thing))]
+    same = [_aligned(short, dims, result) for result in (pairs, Pairs.of(garbage, pairs.present, pairs.thing))]
     restored = stage.network(dims).eval()
     restored.load_state_dict(network.state_dict())
     with torch.no_grad():

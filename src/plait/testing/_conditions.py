@@ -50,9 +50,9 @@ def check_condition(condition: Condition, frame: pd.DataFrame, schema: Schema, r
     for rows in (np.arange(len(frame))[::-1], np.arange(len(frame))[1::2], np.arange(len(frame))):
         again = condition.apply(frame.iloc[rows], schema, root)
         for modality in condition.targets(schema):
-            found = _signals(again, modality, root)
+            result = _signals(again, modality, root)
             expected = [noisy[modality.name][i] for i in rows]
-            assert found == expected, f"'{modality.name}': other rows, their order, or a second run matter"
+            assert result == expected, f"'{modality.name}': other rows, their order, or a second run matter"
 
 
 def _identical(before: list[list[Any]], frame: pd.DataFrame) -> bool:
@@ -82,7 +82,7 @@ def _signal(cell: Any, kind: str) -> Any:
     if cell is None or isinstance(cell, str):
         return cell
     try:
-        found = decode.get(kind, np.asarray)(cell)
+        result = decode.get(kind, np.asarray)(cell)
     except CellError as error:
         return f"unreadable: {error}"
-    return (found.shape, found.tobytes())
+    return (result.shape, result.tobytes())

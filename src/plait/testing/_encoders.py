@@ -62,10 +62,10 @@ def tokens_of(encoder: Encoder, cells: Sequence[Any]) -> list[np.ndarray]:
     """The tokens (T, D) of each cell."""
     arrays = {key: torch.from_numpy(array) for key, array in encoder.prepare(cells).items()}
     with torch.inference_mode():
-        found: Tokens = module_of(encoder)(arrays)
-    assert isinstance(found, Tokens), f"the module gives {type(found).__name__}"
-    assert found.x.dtype == torch.float32, f"the tokens are {found.x.dtype}"
-    return [x[m] for x, m in zip(found.x.numpy(), found.mask.numpy(), strict=True)]
+        result: Tokens = module_of(encoder)(arrays)
+    assert isinstance(result, Tokens), f"the module gives {type(result).__name__}"
+    assert result.x.dtype == torch.float32, f"the tokens are {result.x.dtype}"
+    return [x[m] for x, m in zip(result.x.numpy(), result.mask.numpy(), strict=True)]
 
 
 _MODULES: dict[str, torch.nn.Module] = {}

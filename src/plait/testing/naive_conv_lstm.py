@@ -55,7 +55,7 @@ def naive_layer(
     weight = _weight_of_everything(layer)
     rows, steps = begun.shape
     h = c = weight.new_zeros(rows, layer.units, *size)
-    found = []
+    result = []
     for t in range(steps):
         parts = [] if picture is None else [picture]
         if sound is not None:
@@ -68,8 +68,8 @@ def naive_layer(
         now = begun[:, t, None, None, None]
         c = torch.where(now, f.sigmoid() * c + i.sigmoid() * g.tanh(), 0.0)
         h = torch.where(now, o.sigmoid() * c.tanh(), 0.0)
-        found.append(h)
-    return torch.stack(found, 1)
+        result.append(h)
+    return torch.stack(result, 1)
 
 
 def _weight_of_everything(layer: ConvLSTMLayer) -> Tensor:

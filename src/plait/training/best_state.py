@@ -108,9 +108,9 @@ class TrainingRows:
     def __init__(self, inputs: Inputs, target: Tensor, weight: Tensor, valid: Tensor, model: Branches) -> None:
         """``valid`` are the held-out rows."""
         self.device, self.streams = model.device, len(inputs.prepared) > 0
-        ready = inputs if self.streams else narrowed(inputs, model)
-        self.held = (ready.take(valid), target[valid], weight[valid])
-        self.inputs = ready if self.streams else ready.to(self.device)
+        prepared = inputs if self.streams else narrowed(inputs, model)
+        self.held = (prepared.take(valid), target[valid], weight[valid])
+        self.inputs = prepared if self.streams else prepared.to(self.device)
         self.target, self.weight = target.to(self.device), weight.to(self.device)
         self._arrays: dict[str, Tensor] = {}
 

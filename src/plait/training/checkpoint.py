@@ -62,8 +62,8 @@ class Checkpoint:
         start = time.monotonic()
         held = {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in arrays.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        told = json.dumps({"format": FORMAT, **facts})
-        write_file(self.path, save(held, {"plait": told, "digest": _digest(told, held)}))
+        value = json.dumps({"format": FORMAT, **facts})
+        write_file(self.path, save(held, {"plait": value, "digest": _digest(value, held)}))
         self._written = time.monotonic()
         self._pause = max(LEAST, TIMES * (self._written - start))
 
@@ -135,13 +135,13 @@ class Training:
 
     def resume(self) -> bool:
         """Take back what was written; True where the unit had ended. What does not fit leaves all as it was."""
-        found = None if self.checkpoint is None else self.checkpoint.read()
-        if found is None or self.checkpoint is None:
+        result = None if self.checkpoint is None else self.checkpoint.read()
+        if result is None or self.checkpoint is None:
             return False
         arrays, facts = self._state(ended=False)
         before = {name: array.clone() for name, array in arrays.items()}, {**facts, "history": list(self.history)}
         try:
-            return self._take(*found)
+            return self._take(*result)
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
             self._take(*before)
             self.checkpoint.refuse(error)
@@ -183,9 +183,9 @@ class Training:
         return arrays, facts
 
 
-def _digest(told: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     """Hash of all that a checkpoint holds: a flipped bit must not become other weights."""
-    digest = hashlib.blake2b(told.encode(), digest_size=16)
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data if array.size else b"")
@@ -196,7 +196,7 @@ def _under(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def digest_of(told: Any, tensors: Sequence[Tensor]) -> str:
+def digest_of(value: Any, tensors: Sequence[Tensor]) -> str:
     """Hex digest of JSON values and of tensors: the name of a fit.
 
     Example:
@@ -204,7 +204,7 @@ def digest_of(told: Any, tensors: Sequence[Tensor]) -> str:
         True
     """
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     for tensor in tensors:
         array = np.asarray(tensor.detach().cpu().numpy(), order="C")
         digest.update(str((array.dtype, array.shape)).encode())

@@ -143,10 +143,10 @@ def crossfit(
             records = stack.train([folds[i] for i in batch], generator, stopped, watch)
         else:
             rows = folds[first]
-            ready = settled(trained[first], inputs)
-            told = (task, ready, target, weight, *rows, settings, generator, stopped, watch)
+            prepared = settled(trained[first], inputs)
+            values = (task, prepared, target, weight, *rows, settings, generator, stopped, watch)
             try:
-                records = train(trained[first], *told)
+                records = train(trained[first], *values)
             except Diverged as error:
                 if error.best is None:
                     raise
@@ -155,8 +155,8 @@ def crossfit(
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
     with seeded(seed):  # plait's own dropout has its generator; an encoder of another package may draw from torch's
-        found = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
-    history = [record for records in found for record in records]
+        results = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
+    history = [record for records in results for record in records]
     warn_diverged(history, settings)
     result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
     result.members = [model.cpu() for model in trained]
@@ -283,15 +283,15 @@ def _with_thresholds(
     if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
     target = target[covered]
-    present = {name: found[covered] for name, found in inputs.present.items()}
-    nothing = {name: torch.zeros_like(found) for name, found in present.items()}
+    present = {name: result[covered] for name, result in inputs.present.items()}
+    nothing = {name: torch.zeros_like(result) for name, result in present.items()}
     chosen = _best_threshold(task, mixture, held_out[mixture.names], present, target, covered)
     for pattern in (*held_out, ()):
         outputs = held_out[pattern or mixture.names]
         rows = torch.stack([present[name] for name in pattern]).all(0) if pattern else torch.ones(len(covered)).bool()
         if int(rows.sum()) >= _THRESHOLD_ROWS:
-            there = {name: found[rows] for name, found in (present if pattern else nothing).items()}
-            there = {name: found & (name in pattern) for name, found in there.items()}
+            there = {name: result[rows] for name, result in (present if pattern else nothing).items()}
+            there = {name: result & (name in pattern) for name, result in there.items()}
             best = _best_threshold(task, mixture, outputs, there, target[rows], covered[rows])
             mixture.thresholds[pattern] = best
     return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
@@ -308,9 +308,9 @@ def _best_threshold(
     probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
-        found = (probabilities >= threshold).float()
-        both = (found * target).sum(1)
-        score = float((2 * both / (found.sum(1) + target.sum(1)).clamp_min(1)).mean())
+        result = (probabilities >= threshold).float()
+        both = (result * target).sum(1)
+        score = float((2 * both / (result.sum(1) + target.sum(1)).clamp_min(1)).mean())
         if score > best + 1e-6:
             best, chosen = score, float(threshold)
     return chosen

@@ -65,10 +65,10 @@ class Design:
 def sources_of(design: Design, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Each branch's modalities; an own branch is called by its modality."""
     everything = tuple(names)
-    found: dict[str, tuple[str, ...]] = {n: everything for n in ("joint", "linear") if n in design.branches}
+    result: dict[str, tuple[str, ...]] = {n: everything for n in ("joint", "linear") if n in design.branches}
     if "own" in design.branches and len(names) > 1:
-        found |= {f"own:{name}": (name,) for name in names}
-    return found
+        result |= {f"own:{name}": (name,) for name in names}
+    return result
 
 
 def maker(
@@ -173,12 +173,12 @@ def make_network(
     raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")
 
 
-def member_count(told: int | None, rows: int, learning: bool) -> int:
+def member_count(value: int | None, rows: int, learning: bool) -> int:
     """Members: five on small tables, two on large ones, one where encoders learn too."""
-    if told is not None:
-        if told < 1:
-            raise ConfigError(f"members: {told}; at least one is needed")
-        return told
+    if value is not None:
+        if value < 1:
+            raise ConfigError(f"members: {value}; at least one is needed")
+        return value
     if learning:
         return 1
     return 5 if rows < 4000 else 3 if rows < LARGE else 2

@@ -45,11 +45,11 @@ class Hiding:
         return table[torch.searchsorted(shares, drawn, right=True)]
 
 
-def _has_patterns(told: object, names: Sequence[str]) -> TypeGuard[Mapping[str, object]]:
-    return isinstance(told, Mapping) and PATTERNS in told and PATTERNS not in names
+def _has_patterns(value: object, names: Sequence[str]) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping) and PATTERNS in value and PATTERNS not in names
 
 
-def hiding(told: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
+def hiding(spec: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
     """From the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
 
     Raises:
@@ -61,45 +61,45 @@ def hiding(told: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
         >>> hiding({"patterns": {"text": 0.2, "image": 0.3}}, ["text", "image"]).patterns
         {'text': 0.2, 'image': 0.3}
     """
-    if _has_patterns(told, names):
-        return Hiding(patterns=_patterns(told, names))
-    rates = dict(told) if isinstance(told, Mapping) else dict.fromkeys(names, told)
+    if _has_patterns(spec, names):
+        return Hiding(patterns=_patterns(spec, names))
+    rates = dict(spec) if isinstance(spec, Mapping) else dict.fromkeys(names, spec)
     config.check_fields(rates, names, _WHAT)
     return Hiding({name: _share(f"{_WHAT} of '{name}'", rate) for name, rate in rates.items()})
 
 
-def _patterns(told: Mapping[str, object], names: Sequence[str]) -> dict[str, float]:
-    if others := [str(key) for key in told if key != PATTERNS]:
+def _patterns(spec: Mapping[str, object], names: Sequence[str]) -> dict[str, float]:
+    if others := [str(key) for key in spec if key != PATTERNS]:
         raise ConfigError(f"{_WHAT}: {PATTERNS} and rates ({', '.join(others)}) are given; keep one")
-    patterns = told[PATTERNS]
+    patterns = spec[PATTERNS]
     if not isinstance(patterns, Mapping):
         raise ConfigError(
             f"{_WHAT}.{PATTERNS}: {patterns!r}; expected what is shown and a share, as in {{text+image: 0.5, text: 0.2}}"
         )
     for pattern in patterns:
         config.check_fields(dict.fromkeys(str(pattern).split("+")), names, f"{_WHAT}.{PATTERNS} '{pattern}'")
-    found = {str(k): _share(f"{_WHAT}.{PATTERNS}: share of '{k}'", share) for k, share in patterns.items()}
-    if sum(found.values()) > 1 + 1e-9:
-        raise ConfigError(f"{_WHAT}.{PATTERNS}: shares of {sum(found.values()):g} together; expected at most 1")
-    return found
+    result = {str(k): _share(f"{_WHAT}.{PATTERNS}: share of '{k}'", share) for k, share in patterns.items()}
+    if sum(result.values()) > 1 + 1e-9:
+        raise ConfigError(f"{_WHAT}.{PATTERNS}: shares of {sum(result.values()):g} together; expected at most 1")
+    return result
 
 
-def _share(where: str, told: object) -> float:
-    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told <= 1:
-        raise ConfigError(f"{where}: {told!r}; expected a chance from 0 to 1")
-    return float(told)
+def _share(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{where}: {value!r}; expected a chance from 0 to 1")
+    return float(value)
 
 
-def for_modalities(told: object, names: Sequence[str]) -> object:
+def for_modalities(value: object, names: Sequence[str]) -> object:
     """``modality_dropout`` for a model of some of the modalities: patterns that show none of these are left out."""
-    if not _has_patterns(told, names):
-        return {k: v for k, v in told.items() if k in names} if isinstance(told, Mapping) else told
-    patterns = told[PATTERNS]
-    if not isinstance(patterns, Mapping) or len(told) > 1:
-        return told  # the estimator says what is wrong with it
-    found: dict[str, float] = {}
+    if not _has_patterns(value, names):
+        return {k: v for k, v in value.items() if k in names} if isinstance(value, Mapping) else value
+    patterns = value[PATTERNS]
+    if not isinstance(patterns, Mapping) or len(value) > 1:
+        return value  # the estimator says what is wrong with it
+    result: dict[str, float] = {}
     for pattern, share in patterns.items():
         left = "+".join(name for name in str(pattern).split("+") if name in names)
         if left:
-            found[left] = found.get(left, 0.0) + share
-    return {PATTERNS: found} if found else {}
+            result[left] = result.get(left, 0.0) + share
+    return {PATTERNS: result} if result else {}

@@ -58,9 +58,9 @@ def found_or_made(
     deadline, mine = time.monotonic() + _PATIENCE, False
     with keep.claims(fingerprint) as claims:
         while True:
-            found, place = _read(keep, fingerprint, key, fits)
-            if found is not None:
-                return found, True
+            result, place = _read(keep, fingerprint, key, fits)
+            if result is not None:
+                return result, True
             if place is None or mine or time.monotonic() > deadline:
                 break
             mine = bool(claims.take([place]))
@@ -84,9 +84,9 @@ def _read(
             continue
         if record is None:
             return None, place
-        found = _unpacked(record, key)
-        if found is not None and fits(found):
-            return found, place
+        result = _unpacked(record, key)
+        if result is not None and fits(result):
+            return result, place
     return None, None
 
 

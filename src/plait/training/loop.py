@@ -206,15 +206,15 @@ def _epoch(
         batch, target, weight = rows.take(chosen)
         tokens = model.encode(batch)
         if settings.input_dropout > 0:
-            tokens = {name: drop_features(found, settings.input_dropout, masks) for name, found in tokens.items()}
+            tokens = {name: drop_features(result, settings.input_dropout, masks) for name, result in tokens.items()}
         hidden = _hide(tokens, settings.modality_dropout, generator)
         loss = _own_losses(model)
         for name in model.networks:
             several = len(model.sources[name]) > 1
-            found = _branch_loss(model, name, task, hidden if several else tokens, target, weight, settings)
-            if found is not None:
-                loss = loss + found
-                totals[name] = totals.get(name, 0.0) + float(found.detach())
+            result = _branch_loss(model, name, task, hidden if several else tokens, target, weight, settings)
+            if result is not None:
+                loss = loss + result
+                totals[name] = totals.get(name, 0.0) + float(result.detach())
         optimiser.clear()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -225,8 +225,8 @@ def _epoch(
 
 def _own_losses(model: Branches) -> Tensor:
     """What encoders that learn ask for themselves (a contrast, say), of the batch that was just encoded."""
-    found = [getattr(encoder, "own_loss", None) for encoder in model.encoders.values()]
-    return sum((loss for loss in found if loss is not None), torch.zeros(()))
+    result = [getattr(encoder, "own_loss", None) for encoder in model.encoders.values()]
+    return sum((loss for loss in result if loss is not None), torch.zeros(()))
 
 
 def _branch_loss(

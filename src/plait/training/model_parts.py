@@ -61,20 +61,20 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
-def restored_features(found: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+def restored_features(result: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
     """The encoders as they were when the model was fitted.
 
     Raises:
         ModelError: one has another version, other options or other weights now.
     """
     names = {name: tuning.inside(facts) for name, facts in encoders.items()}
-    for name, told in names.items():
-        if told["name"] not in registry.names("encoders"):
+    for name, value in names.items():
+        if value["name"] not in registry.names("encoders"):
             raise ModelError(
-                f"the encoder '{told['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
+                f"the encoder '{value['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
                 "or give the class its name (plait.register) before loading"
             )
-    features = Featurizer(found, names)
+    features = Featurizer(result, names)
     tuning.put_back(features, encoders)
     for name, facts in encoders.items():
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}

@@ -43,8 +43,8 @@ class AdamW:
             shares: of the learning rate, for parameters that learn slower or faster than the others.
         """
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.warmup, told = warmup, shares or {}
-        self.shares = [told.get(p, 1.0) for p in self.parameters]
+        self.warmup, value = warmup, shares or {}
+        self.shares = [value.get(p, 1.0) for p in self.parameters]
         self.rate, self.decay, self.steps, self.done = learning_rate, weight_decay, steps, 0
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]

@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def per_modality(
-    variant: type[T], told: Mapping[str, Any] | None, schema: Schema, field: str, example: str
+    variant: type[T], spec: Mapping[str, Any] | None, schema: Schema, field: str, example: str
 ) -> dict[str, T]:
     """Modality -> its options: those told for all, with those of its kind, then those of its name over them.
 
     Args:
         variant: a dataclass of options.
-        told: option -> value, and modality (or kind) -> option -> value.
+        spec: option -> value, and modality (or kind) -> option -> value.
         schema: whose modalities there are.
         field: the estimator's field, for errors.
         example: of what may be told, for errors.
@@ -28,10 +28,10 @@ def per_modality(
         ConfigError: an unknown modality or option, or a value that is none.
     """
     options = config.fields_of(variant)
-    if told is not None and not isinstance(told, Mapping):
-        raise ConfigError(f"{field}: expected options, as in {example}, found {told!r}")
-    shared = {k: v for k, v in (told or {}).items() if k in options}
-    single = {k: v for k, v in (told or {}).items() if k not in options}
+    if spec is not None and not isinstance(spec, Mapping):
+        raise ConfigError(f"{field}: expected options, as in {example}, found {spec!r}")
+    shared = {k: v for k, v in (spec or {}).items() if k in options}
+    single = {k: v for k, v in (spec or {}).items() if k not in options}
     known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
     config.check_fields(single, dict.fromkeys([*options, *known]), field)
     for name, value in single.items():

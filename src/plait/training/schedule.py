@@ -48,62 +48,62 @@ class Thawing:
         return count if not self.every else min(count, (epoch - self.after) // self.every + 1)
 
 
-def check_warmup(told: Any) -> float:
+def check_warmup(value: Any) -> float:
     """The share of all steps over which the learning rate rises."""
-    return checks.number(told, "warmup (share of the steps)", 0, 1)
+    return checks.number(value, "warmup (share of the steps)", 0, 1)
 
 
-def rates(told: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
+def rates(value: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
     """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate.
 
     Args:
-        told: the estimator's ``encoder_learning_rate``.
+        value: the estimator's ``encoder_learning_rate``.
         learning: modalities whose encoders learn.
         names: every modality and its kind.
     """
-    found = _each(told, learning, learning, names, "encoder_learning_rate")
-    return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in found.items()}
+    result = _each(value, learning, learning, names, "encoder_learning_rate")
+    return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in result.items()}
 
 
-def thaws(told: Any, learning: Sequence[str], begun: Sequence[str], names: Mapping[str, str]) -> dict[str, Thawing]:
+def thaws(setting: Any, learning: Sequence[str], begun: Sequence[str], names: Mapping[str, str]) -> dict[str, Thawing]:
     """When each encoder begins to learn; one for all is for those that have learned before (``begun``)."""
-    if not isinstance(told, Mapping) or set(told) <= {"after", "every"}:
-        return _begun({name: _thawing(told, "thaw") for name in ("", *begun)}, begun)
-    named = _each(told, learning, begun, names, "thaw")
+    if not isinstance(setting, Mapping) or set(setting) <= {"after", "every"}:
+        return _begun({name: _thawing(setting, "thaw") for name in ("", *begun)}, begun)
+    named = _each(setting, learning, begun, names, "thaw")
     return _begun({name: _thawing(value, f"thaw of '{name}'") for name, value in named.items()}, learning)
 
 
-def _thawing(told: Any, where: str) -> Thawing:
-    return config.build(Thawing, told, where) if isinstance(told, Mapping) else Thawing(after=told)
+def _thawing(value: Any, where: str) -> Thawing:
+    return config.build(Thawing, value, where) if isinstance(value, Mapping) else Thawing(after=value)
 
 
-def _begun(found: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Thawing]:
+def _begun(result: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Thawing]:
     """Those of the modalities ``names`` that do not learn from the first epoch on."""
-    return {name: thawing for name, thawing in found.items() if name in names and thawing != Thawing()}
+    return {name: thawing for name, thawing in result.items() if name in names and thawing != Thawing()}
 
 
 def _each(
-    told: Any, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
+    value: Any, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
 ) -> dict[str, Any]:
     """Modality -> value; one value without a name is for the modalities ``usual``."""
-    if told is None:
+    if value is None:
         return {}
-    if not isinstance(told, Mapping):
-        return dict.fromkeys(usual, told)
-    config.check_fields(told, [*names, *dict.fromkeys(names.values())], field)
-    wrong = [name for name in told if name in names and name not in learning]
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(usual, value)
+    config.check_fields(value, [*names, *dict.fromkeys(names.values())], field)
+    wrong = [name for name in value if name in names and name not in learning]
     if wrong:
         raise ConfigError(f"{field}: the encoder of '{wrong[0]}' does not learn; set train: scratch or pretrain there")
-    return {name: told.get(name, told.get(names[name])) for name in learning if name in told or names[name] in told}
+    return {name: value.get(name, value.get(names[name])) for name in learning if name in value or names[name] in value}
 
 
 class Thaw:
     """Keeps layers of encoders from learning until their epoch comes."""
 
-    def __init__(self, model: Branches, told: Mapping[str, Thawing], sample: Inputs) -> None:
+    def __init__(self, model: Branches, spec: Mapping[str, Thawing], sample: Inputs) -> None:
         """Look at the layers in the order in which a few rows pass them."""
         self.model = model
-        self.told = {name: thawing for name, thawing in told.items() if name in model.encoders}
+        self.told = {name: thawing for name, thawing in spec.items() if name in model.encoders}
         self.layers = {name: layers_of(model.encoders[name], sample.prepared[name]) for name in self.told}
         self._always = list(model.resting)
 

@@ -123,13 +123,13 @@ class Stack:
             if ended or halted:
                 break
             record = self._epoch(folds, edges, held, optimiser, masks, generator)
-            found = _records({"epoch": epoch, **record}, len(folds))
-            history.extend(found)
+            result = _records({"epoch": epoch, **record}, len(folds))
+            history.extend(result)
             best.offer(record.get("valid", record["train"]), epoch)
-            if lost := next((one for one in found if "diverged" in one and not best.good(one["member"])), None):
+            if lost := next((one for one in result if "diverged" in one and not best.good(one["member"])), None):
                 raise Diverged(epoch, lost["train_loss"], history, None, lost["diverged"])
-            self._watched(found, watch)
-            alive = any("diverged" not in one for one in found)
+            self._watched(result, watch)
+            alive = any("diverged" not in one for one in result)
             ended, halted = best.done(epoch) or not alive, stopped()
             if not ended:
                 kept.keep()
@@ -244,11 +244,11 @@ class Stack:
         x, present, target, weight = self.rows.take(rows)
         weight = weight * counts.to(weight.device)
         seen = {n: present[..., self.rows.names.index(n)] for n in self.rows.names}
-        found = {}
+        result = {}
         for name, branch in self._named():
             sees = torch.stack([seen[m] for m in self.sources[name]]).any(0)
-            found[name] = self._losses(name, branch, x, present, target, weight * sees, None)
-        return found
+            result[name] = self._losses(name, branch, x, present, target, weight * sees, None)
+        return result
 
 
 def _padded(held: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
@@ -258,8 +258,8 @@ def _padded(held: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
         return None
     rows = torch.zeros(len(held), longest, dtype=torch.long)
     counts = torch.zeros(len(held), longest)
-    for i, found in enumerate(held):
-        rows[i, : len(found)], counts[i, : len(found)] = found, 1.0
+    for i, result in enumerate(held):
+        rows[i, : len(result)], counts[i, : len(result)] = result, 1.0
     return rows, counts
 
 
@@ -269,7 +269,7 @@ def _mean_of(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
     """One record per member, in the words of ``plait.training.loop``."""
-    found = []
+    result = []
     for member in range(members):
         one: dict[str, Any] = {"member": member, "epoch": record["epoch"]}
         lost: set[str] = set()
@@ -279,5 +279,5 @@ def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
                 one |= {f"{part}_loss": sum(losses.values()) / len(losses), part: losses}
                 lost |= {name for name, loss in losses.items() if not math.isfinite(loss)}
         one |= {"seconds": dict(record["seconds"]), "batches": dict(record["batches"])}
-        found.append(one | ({"diverged": sorted(lost)} if lost else {}))
-    return found
+        result.append(one | ({"diverged": sorted(lost)} if lost else {}))
+    return result

@@ -48,18 +48,18 @@ class Outcome:
     report: Path | None
 
 
-def make_model(found: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
+def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
     """The estimator for a schema's task; unknown settings are refused with the nearest name."""
-    kind = FusionRegressor if found.task == "regression" else FusionClassifier
-    told = {"modalities": found, "task": found.task, "root": found.root, **settings}
-    if isinstance(told.get("branches"), list):
-        told["branches"] = tuple(told["branches"])
-    return config.build(kind, told, "settings")
+    kind = FusionRegressor if table_schema.task == "regression" else FusionClassifier
+    options = {"modalities": table_schema, "task": table_schema.task, "root": table_schema.root, **settings}
+    if isinstance(options.get("branches"), list):
+        options["branches"] = tuple(options["branches"])
+    return config.build(kind, options, "settings")
 
 
 def fit_table(
     frame: pd.DataFrame,
-    found: Schema,
+    table_schema: Schema,
     settings: Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
@@ -73,7 +73,7 @@ def fit_table(
 
     Args:
         frame: the table, target included.
-        found: its schema, with a target (``schema.infer``).
+        table_schema: its schema, with a target (``schema.infer``).
         settings: fields of the estimator.
         out: folder for the model and the report; None saves nothing.
         test_fraction: share of rows held out, spread over the classes.
@@ -83,30 +83,32 @@ def fit_table(
         command: what to run to do it again, for the page.
     """
     settings = dict(settings or {})
-    if found.target is None:
+    if table_schema.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
-    model = make_model(found, settings)
+    model = make_model(table_schema, settings)
     check_settings(model)
     if split_column is None:
         checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
     if out is not None:
         model_files.check_folder(out)
-    frame = with_target(frame, found.target)
-    schema.validate(found, frame)
-    schema.tell_unused(found, frame, (split_column, group))
-    target = target_values(frame[found.target], found.task)  # refuses labels that no file can hold
-    train, test = split_rows(frame, found, test_fraction, split_column, group, int(settings.get("random_state") or 0))
-    progress.plan(_steps(model, found), model.progress)
-    used = {column for modality in found.modalities for column in modality.columns}
-    cells = frame if found.target in used else frame.drop(columns=found.target)
+    frame = with_target(frame, table_schema.target)
+    schema.validate(table_schema, frame)
+    schema.tell_unused(table_schema, frame, (split_column, group))
+    target = target_values(frame[table_schema.target], table_schema.task)  # refuses labels that no file can hold
+    train, test = split_rows(
+        frame, table_schema, test_fraction, split_column, group, int(settings.get("random_state") or 0)
+    )
+    progress.plan(_steps(model, table_schema), model.progress)
+    used = {column for modality in table_schema.modalities for column in modality.columns}
+    cells = frame if table_schema.target in used else frame.drop(columns=table_schema.target)
     seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if group is None else seen[group].to_numpy()
     truth = _part(target, test)
-    told = (held_out, truth) if model.record_epochs else None
+    value = (held_out, truth) if model.record_epochs else None
     with contextlib.ExitStack() as kept:
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
-        model.fit(seen, _part(target, train), groups=groups, test=told)
+        model.fit(seen, _part(target, train), groups=groups, test=value)
         warned = model.leaks_
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
@@ -127,9 +129,9 @@ def fit_table(
     return Outcome(model, judged, explained, simple, warned, folder, page)
 
 
-def _steps(model: FusionEstimator, found: Schema) -> list[str]:
+def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:
     """What a fit goes through, as the terminal shows it."""
-    encoded = [f"encode {m.name}" for m in found.modalities if m.kind != "tabular"]
+    encoded = [f"encode {m.name}" for m in table_schema.modalities if m.kind != "tabular"]
     aligned = ["align"] if model.align else []
     return [*encoded, *aligned, "train", "judge on held-out rows", "write model and report"]
 
@@ -204,7 +206,7 @@ def _write_page(
 
 
 def split_rows(
-    frame: pd.DataFrame, found: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
+    frame: pd.DataFrame, table_schema: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of training and test rows."""
     groups = None if group is None else group_column(frame, group)
@@ -213,15 +215,15 @@ def split_rows(
             raise TableError(
                 f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}"
             )
-        told = frame[split_column].astype(str).str.lower()
-        train, test = np.flatnonzero(told != "test"), np.flatnonzero(told == "test")
+        value = frame[split_column].astype(str).str.lower()
+        train, test = np.flatnonzero(value != "test"), np.flatnonzero(value == "test")
         if not len(train) or not len(test):
             raise TableError(
-                f"column '{split_column}' must say 'test' for some rows and not for others; found {told.unique()[:5]}"
+                f"column '{split_column}' must say 'test' for some rows and not for others; found {value.unique()[:5]}"
             )
         return train, test
     checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
-    stratify = frame[found.target] if found.task == "classification" and group is None else None
+    stratify = frame[table_schema.target] if table_schema.task == "classification" and group is None else None
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
     return train, test
 

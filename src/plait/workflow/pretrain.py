@@ -34,7 +34,7 @@ from plait.workflow.fit import group_column, make_model, split_rows
 
 def pretrain(
     frame: pd.DataFrame,
-    found: Schema,
+    table_schema: Schema,
     settings: Mapping[str, Any] | None = None,
     *,
     modality: str | None = None,
@@ -50,7 +50,7 @@ def pretrain(
 
     Args:
         frame: the table, target included.
-        found: its schema, with a target.
+        table_schema: its schema, with a target.
         settings: fields of the estimator (``encoders``, ``pretrain``, ``random_state``, ``store``, ...).
         modality: which one; None where there is only one.
         out: folder to write; None writes nothing.
@@ -62,23 +62,23 @@ def pretrain(
         PlaitError: the table, the modality or a setting cannot be used; the message says what to do.
     """
     settings = dict(settings or {})
-    if found.target is None:
+    if table_schema.target is None:
         raise ConfigError("the schema names no target; say which column to pretrain for (--target)")
-    one = _only(found, modality)
+    one = _only(table_schema, modality)
     model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {one.modalities[0].name: "pretrain"}})
     check_settings(model)
     if out is not None:
         check_folder(out)
-    frame = with_target(frame, found.target)
+    frame = with_target(frame, table_schema.target)
     schema.validate(one, frame)
     if test_fraction or split_column is not None:
         seed = int(settings.get("random_state") or 0)
-        kept, left = split_rows(frame, found, test_fraction, split_column, group, seed)
-        target = target_values(frame[found.target], found.task)
+        kept, left = split_rows(frame, table_schema, test_fraction, split_column, group, seed)
+        target = target_values(frame[table_schema.target], table_schema.task)
         held_out = frame.iloc[left], _part(target, left)
         target, frame = _part(target, kept), frame.iloc[kept]
     else:
-        target, held_out = target_values(frame[found.target], found.task), None
+        target, held_out = target_values(frame[table_schema.target], table_schema.task), None
     groups = None if group is None else group_column(frame, group).to_numpy()
     with seeded(0):  # networks are made in several places; what they draw is never the user's
         saved, epochs = _trained(model, frame, target, groups, one, held_out if model.record_epochs else None)
@@ -91,24 +91,24 @@ def _part(target: Any, rows: np.ndarray) -> Any:
     return target.take(rows) if isinstance(target, Labels) else target[rows]
 
 
-def _only(found: Schema, told: str | None) -> Schema:
-    names = [m.name for m in found.modalities]
-    if told is None and len(names) != 1:
+def _only(table_schema: Schema, value: str | None) -> Schema:
+    names = [m.name for m in table_schema.modalities]
+    if value is None and len(names) != 1:
         raise ConfigError(f"--modality: say which one to pretrain; the table has {', '.join(names)}")
-    chosen = [m for m in found.modalities if told is None or m.name == told]
+    chosen = [m for m in table_schema.modalities if value is None or m.name == value]
     if not chosen:
-        raise ConfigError(f"--modality {told}: the table has no such modality: {nearest(str(told), names)}")
-    return dataclasses.replace(found, modalities=tuple(dataclasses.replace(m, train="pretrain") for m in chosen))
+        raise ConfigError(f"--modality {value}: the table has no such modality: {nearest(str(value), names)}")
+    return dataclasses.replace(table_schema, modalities=tuple(dataclasses.replace(m, train="pretrain") for m in chosen))
 
 
 def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
     """The fields that say something of this modality alone; those of fusion are for others."""
-    told = dict(settings)
+    options = dict(settings)
     for field in ("align", "thaw", "encoder_learning_rate", "modality_dropout"):
-        told.pop(field, None)
-    if isinstance(told.get("encoders"), Mapping):
-        told["encoders"] = {k: v for k, v in told["encoders"].items() if k in (modality.name, modality.kind)}
-    return told
+        options.pop(field, None)
+    if isinstance(options.get("encoders"), Mapping):
+        options["encoders"] = {k: v for k, v in options["encoders"].items() if k in (modality.name, modality.kind)}
+    return options
 
 
 def _trained(
@@ -123,44 +123,46 @@ def _trained(
     table = model._frame(frame, target, reset=True)
     settings, codes = model.settings(), model._target(target)
     given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
-    ready = preparing.prepare(settings, given)
-    seed, modality = preparing.seed_of(settings.random_state), ready.schema.modalities[0]
-    together = None if groups is None else preparing.groups_of(groups, ready.went)
-    fold, valid = folds_of(ready.task.strata(ready.target), 5, seed, together)[0]
-    training = regime.paced(settings, ready, fitting.training_of(settings, [modality.name], 0.0))
-    weight = ready.weight / ready.weight.mean()
-    stage = regime.stage(settings, ready, weight, training, seed)
-    test = None if held_out is None else (_inputs(model, ready, held_out[0]), held_out[1])
-    score, tell = listeners(settings, ready, weight, test)
-    stage.watching = watching(ready, score, tell)
-    encoder = ready.features.encoders[modality.name]
+    prepared = preparing.prepare(settings, given)
+    seed, modality = preparing.seed_of(settings.random_state), prepared.schema.modalities[0]
+    together = None if groups is None else preparing.groups_of(groups, prepared.went)
+    fold, valid = folds_of(prepared.task.strata(prepared.target), 5, seed, together)[0]
+    training = regime.paced(settings, prepared, fitting.training_of(settings, [modality.name], 0.0))
+    weight = prepared.weight / prepared.weight.mean()
+    stage = regime.stage(settings, prepared, weight, training, seed)
+    test = None if held_out is None else (_inputs(model, prepared, held_out[0]), held_out[1])
+    score, tell = listeners(settings, prepared, weight, test)
+    stage.watching = watching(prepared, score, tell)
+    encoder = prepared.features.encoders[modality.name]
     step(f"pretrain {modality.name}", model.progress)
-    found = stage.trained(modality.name, 0, fold, valid, encoder.module())
+    result = stage.trained(modality.name, 0, fold, valid, encoder.module())
     if tell is not None:
         tell.close()
     record = {
         "seed": seed,
         "rows": len(fold),
         "held_out_rows": len(valid),
-        "data_hash": ready.digest,
-        "seconds": found.seconds,
-        "epochs": len(found.history),
-        "trained_weights": found.trained_weights,
-        "valid_loss": min((r["valid_loss"] for r in found.history if "valid_loss" in r), default=None),
-        "from_store": found.stored,
+        "data_hash": prepared.digest,
+        "seconds": result.seconds,
+        "epochs": len(result.history),
+        "trained_weights": result.trained_weights,
+        "valid_loss": min((r["valid_loss"] for r in result.history if "valid_loss" in r), default=None),
+        "from_store": result.stored,
         "peak_mb": stage.peak_mb,
         "settings": dataclasses.asdict(stage.told[modality.name]),
         "versions": versions(),
     }
     facts = {
-        "task": {"name": ready.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
+        "task": {"name": prepared.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
         "columns": list(modality.columns),
         "record": record,
         "history": history.slim(stage.history),
     }
     inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
-    return Saved(inner, modality.kind, found.weights, plain(facts)), stage.history
+    return Saved(inner, modality.kind, result.weights, plain(facts)), stage.history
 
 
-def _inputs(model: FusionEstimator, ready: Prepared, frame: pd.DataFrame) -> Inputs:
-    return preparing.scaled(model.settings(), frame, ready.schema, ready.features, ready.scalers, ready.enhancers)
+def _inputs(model: FusionEstimator, prepared: Prepared, frame: pd.DataFrame) -> Inputs:
+    return preparing.scaled(
+        model.settings(), frame, prepared.schema, prepared.features, prepared.scalers, prepared.enhancers
+    )

@@ -132,9 +132,9 @@ class _Parts:
         kept = {k: v for k, v in weights.items() if not k.startswith("encoders.") or k.startswith(own)}
         arrays |= {f"network.{k}": v.numpy() for k, v in kept.items()}
         words = {k: v for k, v in inner.items() if not isinstance(v, np.ndarray)}
-        told = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        options = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
         stage = {"name": self.stage.name(), **self.stage.options()}
-        return {"modality": self.name, "inner": told, "stage": stage, "dims": self.network.dims, **arrays}
+        return {"modality": self.name, "inner": options, "stage": stage, "dims": self.network.dims, **arrays}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> _Parts:
@@ -142,10 +142,10 @@ class _Parts:
         from plait.alignment.make import make_stage
         from plait.base import config, registry
 
-        told = state["inner"]
-        encoder: Encoder = config.build(registry.find("encoders", told["name"]), told["options"], "encoder aligned")
+        value = state["inner"]
+        encoder: Encoder = config.build(registry.find("encoders", value["name"]), value["options"], "encoder aligned")
         own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-        encoder.load_state({**told["state"], **own})
+        encoder.load_state({**value["state"], **own})
         stage = make_stage(state["stage"])
         network = stage.network_over({state["modality"]: encoder}, state["dims"])
         weights = {k.removeprefix("network."): torch.tensor(v) for k, v in state.items() if k.startswith("network.")}

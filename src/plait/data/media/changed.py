@@ -66,7 +66,7 @@ class Changed(Altered):
     def __repr__(self) -> str:
         # Tables are compared and recorded by what cells print: never addresses, never an array cut short.
         try:
-            told = self.digest().hex()
+            value = self.digest().hex()
         except CellError:
-            told = f"{self.where}, {self.change.fingerprint()}"
-        return f"Changed({told})"
+            value = f"{self.where}, {self.change.fingerprint()}"
+        return f"Changed({value})"

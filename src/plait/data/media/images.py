@@ -54,8 +54,8 @@ def image(cell: Blob | Altered | np.ndarray, at_least: int | None = None) -> np.
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise CellError(f"{cell.where}: too many pixels for an image ({error})") from error
         except Exception as error:  # broken files make Pillow raise almost anything
-            found = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
-            raise CellError(f"{cell.where}: not a readable image ({found})") from error
+            result = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
+            raise CellError(f"{cell.where}: not a readable image ({result})") from error
 
 
 def decoded(picture: Any) -> np.ndarray:

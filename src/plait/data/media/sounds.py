@@ -36,8 +36,8 @@ def audio(cell: Sound, rate: int, max_seconds: float) -> np.ndarray:
     Raises:
         CellError: it cannot be decoded, holds no sample, or holds NaN or infinity.
     """
-    samples, found = _mono(cell, max_seconds)
-    return _resampled(samples, found, rate)
+    samples, result = _mono(cell, max_seconds)
+    return _resampled(samples, result, rate)
 
 
 def seconds(cell: Sound) -> float:
@@ -59,16 +59,16 @@ def seconds(cell: Sound) -> float:
 def _mono(cell: Sound, max_seconds: float) -> tuple[np.ndarray, int]:
     """(n,) float32 at the cell's own rate, and that rate."""
     if isinstance(cell, Altered):
-        samples, found = _mono(cell.origin, max_seconds)
-        return cell.of(samples, found), found
+        samples, result = _mono(cell.origin, max_seconds)
+        return cell.of(samples, result), result
     if isinstance(cell, Blob):
-        samples, found = _from_file(cell, max_seconds)
+        samples, result = _from_file(cell, max_seconds)
         where = cell.where
     else:
-        array, found = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
+        array, result = cell if isinstance(cell, tuple) else (cell, ARRAY_RATE)
         where = f"a sound array of shape {np.shape(array)}"
-        samples = _scaled(_checked(np.asarray(array), found)[: _count(found, max_seconds)])
-    return _audible(samples.mean(1, dtype=np.float32), where), found
+        samples = _scaled(_checked(np.asarray(array), result)[: _count(result, max_seconds)])
+    return _audible(samples.mean(1, dtype=np.float32), where), result
 
 
 def _count(rate: int, max_seconds: float) -> int:
@@ -90,8 +90,8 @@ def _from_file(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int]:
             decoded = None if cell.size == 0 else _through_av(cell, max_seconds)
             if decoded is not None:
                 return decoded
-            found = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
-            raise CellError(f"{cell.where}: not a readable sound ({found}); expected wav, flac, ogg or mp3") from error
+            result = "it is empty" if cell.size == 0 else str(error).replace(str(stream), "content")
+            raise CellError(f"{cell.where}: not a readable sound ({result}); expected wav, flac, ogg or mp3") from error
 
 
 def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None:
@@ -155,10 +155,10 @@ def _audible(samples: np.ndarray, where: str) -> np.ndarray:
     return samples
 
 
-def _resampled(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
-    if found == rate:
+def _resampled(samples: np.ndarray, result: int, rate: int) -> np.ndarray:
+    if result == rate:
         return np.ascontiguousarray(samples)
     import soxr
 
-    resampled = np.asarray(soxr.resample(samples, found, rate), dtype=np.float32)
+    resampled = np.asarray(soxr.resample(samples, result, rate), dtype=np.float32)
     return resampled if len(resampled) else samples[:1]

@@ -50,8 +50,8 @@ def video(cell: Blob | Altered | np.ndarray, frames: int, at_most: int | None = 
     except PlaitError:
         raise
     except Exception as error:  # broken films make the decoders raise almost anything
-        found = "it is empty" if cell.size == 0 else str(error)
-        raise CellError(f"{cell.where}: not a readable video ({found})") from error
+        result = "it is empty" if cell.size == 0 else str(error)
+        raise CellError(f"{cell.where}: not a readable video ({result})") from error
 
 
 def _middles(count: int, frames: int) -> list[int]:
@@ -81,13 +81,13 @@ def _durations(picture: Any, count: int) -> np.ndarray:
     """How long each picture of an animation is shown (count,); equally long where it does not say."""
     if picture.format not in _TIMED:
         return np.ones(count)
-    told = []
+    values = []
     for index in range(count):
         picture.seek(index)
         if picture.format in ("AVIF", "WEBP"):  # they tell only of a picture that is decoded
             picture.load()
-        told.append(float(picture.info.get("duration") or 0.0))
-    return np.asarray(told) if min(told) > 0 else np.ones(count)
+        values.append(float(picture.info.get("duration") or 0.0))
+    return np.asarray(values) if min(values) > 0 else np.ones(count)
 
 
 def _shown(durations: np.ndarray, frames: int) -> list[int]:

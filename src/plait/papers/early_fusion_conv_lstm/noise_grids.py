@@ -53,8 +53,8 @@ class Seeds:
     @property
     def mean(self) -> Grid:
         """One grid whose accuracy is the mean."""
-        found = list(self.grids.values())
-        return dataclasses.replace(found[0], correct=np.concatenate([g.correct for g in found], axis=2))
+        result = list(self.grids.values())
+        return dataclasses.replace(result[0], correct=np.concatenate([g.correct for g in result], axis=2))
 
 
 def grids(results: Results, modalities: tuple[str, str], ratio: str = "amplitude_ratio") -> dict[Design, Seeds]:
@@ -71,21 +71,21 @@ def grids(results: Results, modalities: tuple[str, str], ratio: str = "amplitude
     """
     if ratio not in _RATIOS:
         raise ConfigError(f"unknown ratio '{ratio}'; known: {', '.join(_RATIOS)}")
-    found: dict[Design, dict[tuple[int, int], Grid]] = {}
+    result: dict[Design, dict[tuple[int, int], Grid]] = {}
     rows: dict[Design, dict[tuple[int, int], np.ndarray]] = {}
     shares: dict[Design, float] = {}
     for line in results.lines:
         if line["status"] != "done":
             continue
-        told = Design(line["dataset"], line["variant"], "+".join(line["subset"]), line["train_condition"])
+        value = Design(line["dataset"], line["variant"], "+".join(line["subset"]), line["train_condition"])
         at = (int(line["seed"]), int(line["split"]))
         grid, places = _grid(results, line, modalities, ratio)
-        found.setdefault(told, {})[at] = grid
-        rows.setdefault(told, {})[at] = places
-        shares[told] = line["test_rows"] / line["train_rows"]
-    if not found:
+        result.setdefault(value, {})[at] = grid
+        rows.setdefault(value, {})[at] = places
+        shares[value] = line["test_rows"] / line["train_rows"]
+    if not result:
         raise ConfigError(f"{results.folder}: no run is done yet")
-    return {told: Seeds(dict(sorted(found[told].items())), rows[told], shares[told]) for told in found}
+    return {value: Seeds(dict(sorted(result[value].items())), rows[value], shares[value]) for value in result}
 
 
 def _grid(
@@ -93,18 +93,18 @@ def _grid(
 ) -> tuple[Grid, np.ndarray]:
     evaluations = line["evaluations"]
     assert isinstance(evaluations, list)
-    places = [_strengths(str(told["condition"]), modalities) for told in evaluations]
+    places = [_strengths(str(value["condition"]), modalities) for value in evaluations]
     axes = [sorted({place[i] for place in places}) for i in (0, 1)]
     if len(set(places)) != len(places) or len(places) != len(axes[0]) * len(axes[1]):
         size = f"{len(axes[0])} x {len(axes[1])}"
         raise ConfigError(f"{results.folder}: {len(places)} test conditions are no grid of {size} strengths of noise")
     correct, rows = None, np.zeros((2, 0), np.int64)
     for number, place in enumerate(places):
-        told = results.predictions(str(line["run"]), number)
+        value = results.predictions(str(line["run"]), number)
         if correct is None:
-            correct = np.zeros((len(axes[0]), len(axes[1]), len(told.rows)), bool)
-            rows = np.stack([told.rows, told.target.astype(np.int64)])
-        correct[axes[0].index(place[0]), axes[1].index(place[1])] = told.output.argmax(1) == told.target
+            correct = np.zeros((len(axes[0]), len(axes[1]), len(value.rows)), bool)
+            rows = np.stack([value.rows, value.target.astype(np.int64)])
+        correct[axes[0].index(place[0]), axes[1].index(place[1])] = value.output.argmax(1) == value.target
     assert correct is not None
     levels = tuple(tuple(_level(s, ratio) for s in axis) for axis in axes)
     trained = _strengths(str(line["train_condition"]), modalities)
@@ -115,11 +115,11 @@ def _grid(
 def _strengths(label: str, modalities: tuple[str, str]) -> tuple[float, float]:
     """Of the white noise that a condition has on each of the modalities; 0 where it has none."""
     condition = conditions.parsed(label)
-    found = dict.fromkeys(modalities, 0.0)
+    result = dict.fromkeys(modalities, 0.0)
     for part in () if condition is None else conditions.parts(condition):
-        if part.name() == NOISE and part.modality in found:
-            found[str(part.modality)] = float(f"{part.strength:.9g}")
-    return found[modalities[0]], found[modalities[1]]
+        if part.name() == NOISE and part.modality in result:
+            result[str(part.modality)] = float(f"{part.strength:.9g}")
+    return result[modalities[0]], result[modalities[1]]
 
 
 def _level(strength: float, ratio: str) -> float:
@@ -131,8 +131,8 @@ def _level(strength: float, ratio: str) -> float:
     """
     if strength == 0 or math.isinf(strength):
         return (-math.inf if ratio == "snr_db" else 0.0) if strength else math.inf
-    told = -20 * math.log10(strength) if ratio == "snr_db" else strength ** -_RATIOS[ratio]
-    return float(f"{told:.6g}")
+    value = -20 * math.log10(strength) if ratio == "snr_db" else strength ** -_RATIOS[ratio]
+    return float(f"{value:.6g}")
 
 
 @dataclass(frozen=True)
@@ -193,19 +193,19 @@ def _tested(gaps: np.ndarray, shared: bool, share: float, least: float = 0.0) ->
     return crossed_t(by_seed, float(by_row.var(ddof=1)) / len(by_row), len(by_row), least)
 
 
-def table(found: Sequence[tuple[str, Seeds]]) -> list[dict[str, object]]:
+def table(result: Sequence[tuple[str, Seeds]]) -> list[dict[str, object]]:
     """The first of several designs against every other: what a page says of them, one row each."""
     records = []
-    for place, (name, seeds) in enumerate(found):
+    for place, (name, seeds) in enumerate(result):
         means = np.array([grid.accuracy.mean() for grid in seeds.grids.values()])
         row: dict[str, object] = {"design": name, "seeds": len(means), "grid": float(means.mean())}
         row["sd"] = float(means.std(ddof=1)) if len(means) > 1 else math.nan
         row["trained"] = _at_training(seeds)
-        if place and len(set(seeds.grids) & set(found[0][1].grids)) > 1:
-            told = compare(found[0][1], seeds)
-            better, worse = told.cells()
-            row |= {"difference": told.overall.value, "low": told.overall.low, "high": told.overall.high}
-            row |= {"p": told.overall.p, "better": better, "worse": worse}
+        if place and len(set(seeds.grids) & set(result[0][1].grids)) > 1:
+            value = compare(result[0][1], seeds)
+            better, worse = value.cells()
+            row |= {"difference": value.overall.value, "low": value.overall.low, "high": value.overall.high}
+            row |= {"p": value.overall.p, "better": better, "worse": worse}
         records.append(row)
     return records
 

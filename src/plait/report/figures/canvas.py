@@ -80,10 +80,10 @@ def axes(
     """Figure and one pair of axes of a size in points, with margins in points."""
     figure = need("matplotlib.figure", "report").Figure(figsize=(width / 72, height / 72))
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-    found = figure.add_axes(box)
-    for axis in (found.xaxis, found.yaxis):
+    result = figure.add_axes(box)
+    for axis in (result.xaxis, result.yaxis):
         axis.set_major_formatter(need("matplotlib.ticker", "report").FuncFormatter(lambda value, _: tick(value)))
-    return figure, found
+    return figure, result
 
 
 def tick(value: float) -> str:
@@ -126,8 +126,8 @@ def width_of(text: str) -> float:
 
 def clean(text: object) -> str:
     """One line without control characters, which no SVG may hold."""
-    told = "".join(c if c.isprintable() or c == " " else " " for c in str(text))
-    return " ".join(told.split()) or "(empty)"
+    value = "".join(c if c.isprintable() or c == " " else " " for c in str(text))
+    return " ".join(value.split()) or "(empty)"
 
 
 def short(text: object, most: int = 26) -> str:
@@ -137,8 +137,8 @@ def short(text: object, most: int = 26) -> str:
         >>> short("a very long class name", 10)
         'a very lo…'
     """
-    told = clean(text)
-    return told if len(told) <= most else told[: most - 1].rstrip() + "…"
+    value = clean(text)
+    return value if len(value) <= most else value[: most - 1].rstrip() + "…"
 
 
 def distinct(labels: Sequence[object], most: int) -> list[str]:
@@ -148,9 +148,9 @@ def distinct(labels: Sequence[object], most: int) -> list[str]:
         >>> distinct(["volume number one", "volume number two"], 10)
         ['volum… one', 'volum… two']
     """
-    told = [short(label, most) for label in labels]
-    if len(set(told)) == len(told):
-        return told
+    values = [short(label, most) for label in labels]
+    if len(set(values)) == len(values):
+        return values
     full = [clean(label) for label in labels]
     tail = (most - 1) // 2
     return [t if len(t) <= most else t[: most - 1 - tail] + "…" + t[-tail:] for t in full]

@@ -118,9 +118,9 @@ def target_figure(evaluation: Evaluation) -> Any:
     """Rows of each class, most first, or a histogram of a number."""
     if evaluation.task == "regression":
         return _histogram(evaluation)
-    told = evaluation.distribution[:SHOWN]
-    names = [record["label"] for record in told]
-    rows = [record["rows"] for record in told]
+    value = evaluation.distribution[:SHOWN]
+    names = [record["label"] for record in value]
+    rows = [record["rows"] for record in value]
     left = evaluation.distribution[SHOWN:]
     if left:
         names.append(f"{len(left)} more")
@@ -135,13 +135,13 @@ def target_figure(evaluation: Evaluation) -> Any:
 
 
 def _histogram(evaluation: Evaluation) -> Any:
-    told = evaluation.distribution
+    value = evaluation.distribution
     with settings():
-        edges = [record["low"] for record in told]
+        edges = [record["low"] for record in value]
         longest = max(len(tick(round(edge))) for edge in edges)
         figure, ax = axes(WIDTH, 170.0, left=44, bottom=34, right=8 + 2.4 * longest)  # half of a number at the edge
-        widths = [record["high"] - record["low"] for record in told]
-        ax.bar(edges, [r["rows"] for r in told], widths, align="edge", color=COLOURS["sky"], ec="none")
+        widths = [record["high"] - record["low"] for record in value]
+        ax.bar(edges, [r["rows"] for r in value], widths, align="edge", color=COLOURS["sky"], ec="none")
         ax.locator_params(nbins=4 if longest > 7 else 5)
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.yaxis.grid(True)
@@ -203,10 +203,10 @@ def learning_figure(history: Sequence[Mapping[str, Any]]) -> Any:
     with settings():
         figure, ax = axes(WIDTH, 200.0, left=44, bottom=34, right=12)
         for place, member in enumerate(members):
-            told = [r for r in history if str(r.get("member", 0)) == member]
+            values = [r for r in history if str(r.get("member", 0)) == member]
             colour = COLOURS[LINES[place % len(LINES)]]
-            _learning_line(ax, told, "train_loss", color=colour, lw=1.0, alpha=0.55, dashes=(3, 2))
-            _learning_line(ax, told, "valid_loss", color=colour, lw=1.5)
+            _learning_line(ax, values, "train_loss", color=colour, lw=1.0, alpha=0.55, dashes=(3, 2))
+            _learning_line(ax, values, "valid_loss", color=colour, lw=1.5)
         ax.locator_params(axis="x", integer=True, nbins=6)
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")
@@ -215,8 +215,8 @@ def learning_figure(history: Sequence[Mapping[str, Any]]) -> Any:
     return figure
 
 
-def _learning_line(ax: Any, told: list[Mapping[str, Any]], key: str, **style: Any) -> None:
-    points = [(r["epoch"] + 1, r[key]) for r in told if isinstance(r.get(key), (int, float)) and math.isfinite(r[key])]
+def _learning_line(ax: Any, spec: list[Mapping[str, Any]], key: str, **style: Any) -> None:
+    points = [(r["epoch"] + 1, r[key]) for r in spec if isinstance(r.get(key), (int, float)) and math.isfinite(r[key])]
     if points:
         x, y = zip(*points, strict=True)
         ax.plot(x, y, marker="o" if len(points) == 1 else None, ms=4, **style)

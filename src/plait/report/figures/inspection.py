@@ -131,9 +131,9 @@ def similarity_figure(names: tuple[Sequence[str], Sequence[str]], values: np.nda
     down, across = ([*map(str, part)] for part in names)
     if not down or not across:
         return None
-    told = [distinct(part, 24) for part in (down, across)]
-    cell, left = 30.0, 14.0 + 5.0 * max(map(len, told[0])) + 14
-    bottom, top = 10.0 + 5.0 * max(map(len, told[1])) + 14, 6.0
+    items = [distinct(part, 24) for part in (down, across)]
+    cell, left = 30.0, 14.0 + 5.0 * max(map(len, items[0])) + 14
+    bottom, top = 10.0 + 5.0 * max(map(len, items[1])) + 14, 6.0
     width, height = max(200.0, left + cell * len(across) + 8), top + 22.0 * len(down) + bottom
     patch = need("matplotlib.patches", "report").Rectangle
     with settings():
@@ -150,8 +150,8 @@ def similarity_figure(names: tuple[Sequence[str], Sequence[str]], values: np.nda
                 )
                 ink = COLOURS["on-blue"] if shade > 0.5 else COLOURS["ink"]
                 ax.text(j + 0.5, i + 0.52, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
-        ax.set_yticks([i + 0.5 for i in range(len(down))], told[0])
-        ax.set_xticks([j + 0.5 for j in range(len(across))], told[1], rotation=90)
+        ax.set_yticks([i + 0.5 for i in range(len(down))], items[0])
+        ax.set_xticks([j + 0.5 for j in range(len(across))], items[1], rotation=90)
         ax.tick_params(length=0, labelcolor=COLOURS["ink"])
         ax.spines[:].set_visible(False)
         if runs[0] != runs[1]:

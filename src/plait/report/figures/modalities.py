@@ -22,8 +22,8 @@ def worth_figure(explanation: Explanation, game: int = 0) -> Any:
         explanation: what ``explain`` gave.
         game: which of its scores.
     """
-    told = explanation.games[game]
-    worths = sorted(told["values"], key=lambda w: -w["value"])
+    value = explanation.games[game]
+    worths = sorted(value["values"], key=lambda w: -w["value"])
     with settings():
         figure, ax, places = rows_axes([w["modality"] for w in worths])
         colours = [COLOURS["blue"] if w["value"] >= 0 else COLOURS["orange"] for w in worths]
@@ -33,7 +33,7 @@ def worth_figure(explanation: Explanation, game: int = 0) -> Any:
                 ax.plot([worth["low"], worth["high"]], [place, place], color=COLOURS["ink"], lw=1.4)
         ax.axvline(0, color=COLOURS["muted"], lw=0.8)
         ax.margins(x=0.08)
-        ax.set_xlabel(f"worth in {told['label']}")
+        ax.set_xlabel(f"worth in {value['label']}")
     return figure
 
 
@@ -75,14 +75,14 @@ def subsets_figure(evaluation: Evaluation) -> Any:
     scores = whole_first(shown_subsets(evaluation.subsets))
     with settings():
         figure, ax, places = rows_axes([subset_name(s["modalities"], every) for s in scores], per_row=17.0, most=24)
-        for place, told in zip(places, scores, strict=True):
-            whole = len(told["modalities"]) == len(every)
+        for place, value in zip(places, scores, strict=True):
+            whole = len(value["modalities"]) == len(every)
             colour = COLOURS["blue"] if whole else COLOURS["muted"]
             if whole:
-                ax.axvline(told["value"], color=colour, lw=0.9, alpha=0.5, dashes=(4, 3), zorder=0)
-            if math.isfinite(told["low"]):
-                ax.plot([told["low"], told["high"]], [place, place], color=colour, lw=1.6, alpha=0.6)
-            ax.plot([told["value"]], [place], "o", ms=5.5, color=colour)
+                ax.axvline(value["value"], color=colour, lw=0.9, alpha=0.5, dashes=(4, 3), zorder=0)
+            if math.isfinite(value["low"]):
+                ax.plot([value["low"], value["high"]], [place, place], color=colour, lw=1.6, alpha=0.6)
+            ax.plot([value["value"]], [place], "o", ms=5.5, color=colour)
         ax.margins(x=0.06)
         ax.set_xlabel(metrics(evaluation.task)[evaluation.main_metric].label)
     return figure

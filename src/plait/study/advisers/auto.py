@@ -39,7 +39,7 @@ class Auto(Adviser):
 
     def settings(self, estimator: Any, frame: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
         """Settings of the design that won."""
-        found = preparing.resolve_schema(
+        result = preparing.resolve_schema(
             estimator.modalities, frame, estimator.root, hasattr(estimator, "feature_names_in_")
         )
         task = rows.infer_task(target, estimator._regressor) if estimator.task is None else estimator.task
@@ -52,8 +52,8 @@ class Auto(Adviser):
         same = {
             k: v for k, v in estimator.get_params(deep=False).items() if k not in _NOT_RACED and v != getattr(usual, k)
         }
-        found = dataclasses.replace(found, target=_TARGET, task=task, root=estimator.root)
+        result = dataclasses.replace(result, target=_TARGET, task=task, root=estimator.root)
         with tempfile.TemporaryDirectory(prefix="plait-auto-") as place:
-            advice = advise(table, found, minutes=float(self.minutes), out=place, settings=same, store=estimator.store)
+            advice = advise(table, result, minutes=float(self.minutes), out=place, settings=same, store=estimator.store)
         settings = {**merged(same, advice.settings), "fusion": advice.settings.get("fusion", "concat")}
         return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

@@ -21,11 +21,11 @@ def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
         >>> front([1, 2, 3, 2], [0.5, 0.7, 0.6, 0.6])
         [0, 1]
     """
-    found: list[int] = []
+    result: list[int] = []
     for i in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
-        if not found or gains[i] > gains[found[-1]]:
-            found.append(i)
-    return found
+        if not result or gains[i] > gains[result[-1]]:
+            result.append(i)
+    return result
 
 
 def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, higher: bool = True) -> Any:
@@ -57,11 +57,15 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
                     mfc="none",
                     mec=COLOURS["muted"],
                 )
-        told = [points[i] for i in best]
+        values = [points[i] for i in best]
         ax.plot(
-            [p["cost"] for p in told], [p["score"] for p in told], drawstyle="steps-post", color=COLOURS["blue"], lw=1
+            [p["cost"] for p in values],
+            [p["score"] for p in values],
+            drawstyle="steps-post",
+            color=COLOURS["blue"],
+            lw=1,
         )
-        for number, point in enumerate(told, start=1):
+        for number, point in enumerate(values, start=1):
             _numbered(ax, point, number)
         _ticks(ax, costs)
         ax.locator_params(axis="y", nbins=6)

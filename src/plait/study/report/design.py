@@ -18,13 +18,13 @@ ORDERED = ("early", "middle", "late", "decision")
 
 def design_section(evidence: Sequence[Evidence]) -> Section | None:
     """A map of two settings for every data set; None where no two of them vary."""
-    found = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
-    if not found:
+    result = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
+    if not result:
         return None
-    down, across = found[0][1]
+    down, across = result[0][1]
     title = f"{down.capitalize()} by {across}" if (down, across) != ("depth", "fusion") else "Depth by operator"
-    section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in found[:2]))
-    for e, fields in found:
+    section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in result[:2]))
+    for e, fields in result:
         drawn = _picture(e, fields, f"design{suffix(e, evidence)}")
         section.add_row(drawn[0])
         section.add(drawn[1])
@@ -44,12 +44,12 @@ def _fields(evidence: Evidence) -> tuple[str, str] | None:
 def _cells(evidence: Evidence, fields: tuple[str, str]) -> dict[tuple[str, str], list[str]]:
     """Labels of the variants in each cell; other fields than the two may tell several apart."""
     runs = evidence.results.runs.drop_duplicates("variant").set_index("variant")
-    found: dict[tuple[str, str], list[str]] = {}
+    result: dict[tuple[str, str], list[str]] = {}
     for label, variant in dict(zip(evidence.headline["label"], evidence.headline["variant"], strict=True)).items():
         place = tuple(runs.loc[variant, f"set.{field}"] for field in fields)
         if all(value is not None and value == value for value in place):
-            found.setdefault((str(place[0]), str(place[1])), []).append(str(label))
-    return found
+            result.setdefault((str(place[0]), str(place[1])), []).append(str(label))
+    return result
 
 
 def _sorted(values: Sequence[str]) -> list[str]:
@@ -77,10 +77,10 @@ def _sentence(evidence: Evidence, fields: tuple[str, str], several: int) -> str:
     told_apart = {place: all(verdicts[label] == "worse" for label in labels) for place, labels in cells.items()}
     level = sum(not apart for place, apart in told_apart.items() if place != where)
     others = len(cells) - 1
-    told = f"{on}“{where[0]}” with “{where[1]}” holds the best variant"
+    message = f"{on}“{where[0]}” with “{where[1]}” holds the best variant"
     if level == 0:
-        return f"{told}; all in the {counted(others, 'other cell')} are proven worse."
-    return f"{told}; {level} of the {counted(others, 'other cell')} hold one that is not proven worse (dashed)."
+        return f"{message}; all in the {counted(others, 'other cell')} are proven worse."
+    return f"{message}; {level} of the {counted(others, 'other cell')} hold one that is not proven worse (dashed)."
 
 
 def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Picture | None, Sheet]:
@@ -95,9 +95,9 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
     best, ties = None, []
     for i, a in enumerate(rows):
         for j, b in enumerate(columns):
-            told = [verdicts[label] for label in cells.get((a, b), [])]
-            best = (i, j) if "best" in told else best
-            if "best" not in told and any(v != "worse" for v in told):
+            items = [verdicts[label] for label in cells.get((a, b), [])]
+            best = (i, j) if "best" in items else best
+            if "best" not in items and any(v != "worse" for v in items):
                 ties.append((i, j))
     figure = map.map_figure(
         values,

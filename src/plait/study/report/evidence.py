@@ -124,22 +124,22 @@ class Evidence:
 
 def gather(results: StudyResults, metric: str | None, resamples: int) -> list[Evidence]:
     """The evidence of every data set with something to compare."""
-    found = []
+    result = []
     for dataset in datasets(results, metric):
         known = metric_of(results, dataset, metric)
         evidence = Evidence(results, dataset, known, scores(results, dataset, known.name), resamples)
         if len(evidence.headline):
-            found.append(evidence)
-    return found
+            result.append(evidence)
+    return result
 
 
 def signed(evidence: Evidence, value: Any) -> str:
     """A difference with its sign."""
-    told = evidence.number(abs(value))
-    return told if told == "–" else ("+" if value >= 0 else "−") + told
+    setting = evidence.number(abs(value))
+    return setting if setting == "–" else ("+" if value >= 0 else "−") + setting
 
 
 def records(frame: Any) -> list[dict[str, Any]]:
     """Rows of a DataFrame as mappings."""
-    told: list[dict[str, Any]] = frame.to_dict("records")
-    return told
+    options: list[dict[str, Any]] = frame.to_dict("records")
+    return options

@@ -22,16 +22,16 @@ from plait.study.statistics.words import p_text
 
 def ranks_section(results: StudyResults, metric: str | None) -> Section | None:
     """Critical differences over the data sets; None with fewer than three."""
-    told = rank_variants(results, metric)
-    if told is None:
+    value = rank_variants(results, metric)
+    if value is None:
         return None
-    names = brief(told.names)[0]
-    shown = [names[name] for name in told.names]
-    level = [shown[first : last + 1] for first, last in told.level if first == 0]
-    n = counted(len(told.datasets), "data set")
-    differ = f"Over {n} the variants differ (Friedman, {p_text(told.p)})"
-    if told.p >= 0.05:
-        sentence = f"No difference in ranks is proven over {n} (Friedman, {p_text(told.p)})."
+    names = brief(value.names)[0]
+    shown = [names[name] for name in value.names]
+    level = [shown[first : last + 1] for first, last in value.level if first == 0]
+    n = counted(len(value.datasets), "data set")
+    differ = f"Over {n} the variants differ (Friedman, {p_text(value.p)})"
+    if value.p >= 0.05:
+        sentence = f"No difference in ranks is proven over {n} (Friedman, {p_text(value.p)})."
     elif level and len(level[0]) == len(shown):
         sentence = f"{differ}, but no two of them by more than the critical difference."
     else:
@@ -40,9 +40,9 @@ def ranks_section(results: StudyResults, metric: str | None) -> Section | None:
             if level
             else ", apart from all others"
         )
-        sentence = f"{differ}; “{shown[0]}” ranks first ({told.mean[0]:.2f}){with_it}."
-    count = tables(told.datasets)
-    if count < len(told.datasets):
+        sentence = f"{differ}; “{shown[0]}” ranks first ({value.mean[0]:.2f}){with_it}."
+    count = tables(value.datasets)
+    if count < len(value.datasets):
         sentence += (
             f" These are targets of {counted(count, 'table')} only, not independent: the test is too sure of itself."
         )
@@ -50,9 +50,9 @@ def ranks_section(results: StudyResults, metric: str | None) -> Section | None:
         "Mean ranks, 1 is best; bars join variants that differ by less than the critical difference (Nemenyi, 0.05)"
     )
     section = Section("ranks", "Ranks over data sets", sentence)
-    section.add_row(picture("ranks", caption, ranks_figure.ranks_figure(told, shown)))
-    rows: list[list[Any]] = [[name, rank] for name, rank in zip(told.names, told.mean, strict=True)]
-    texts = [[name, f"{rank:.2f}"] for name, rank in zip(shown, told.mean, strict=True)]
+    section.add_row(picture("ranks", caption, ranks_figure.ranks_figure(value, shown)))
+    rows: list[list[Any]] = [[name, rank] for name, rank in zip(value.names, value.mean, strict=True)]
+    texts = [[name, f"{rank:.2f}"] for name, rank in zip(shown, value.mean, strict=True)]
     sheet = Table("ranks", ["variant", "mean_rank"], rows)
     section.add(Sheet(sheet, "Mean ranks", ["variant", "mean rank"], texts, (1,), folded=True))
     return section
@@ -60,25 +60,25 @@ def ranks_section(results: StudyResults, metric: str | None) -> Section | None:
 
 def claims_section(results: StudyResults, evidence: Sequence[Evidence], resamples: int) -> Section | None:
     """What papers say beside what was found; None without claims."""
-    told = check_claims(results, resamples=resamples)
-    if told.empty:
+    value = check_claims(results, resamples=resamples)
+    if value.empty:
         return None
-    counts = Counter(told["verdict"])
-    other = int((told["reason"] == "other data").sum())
+    counts = Counter(value["verdict"])
+    other = int((value["reason"] == "other data").sum())
     why = {UNDECIDABLE: f" ({other} for the paper's data are other data than ours)" if other else ""}
     parts = [f"{counts[v]} {v}{why.get(v, '')}" for v in (HELD, NOT_HELD, UNDECIDABLE) if counts[v]]
-    section = Section("claims", "Claims", f"Of {counted(len(told), 'claim')}: {', '.join(parts)}.")
+    section = Section("claims", "Claims", f"Of {counted(len(value), 'claim')}: {', '.join(parts)}.")
     titles = {name: m.label for e in evidence for name, m in metrics(e.metric.task).items()}
     rows = []
-    for row in told.to_dict("records"):
+    for row in value.to_dict("records"):
         digits = _signed if row["kind"] == "order" else number
         ours = f"{digits(row['ours'])} ({digits(row['low'])} to {digits(row['high'])})"
         where = f"{row['text']}" + (f" [{row['where']}]" if row["where"] else "")
         theirs = f"{digits(row['theirs'])} on {row['their_data']}"
         line = [where, row["verdict"], row["reason"], titles.get(row["metric"], row["metric"])]
         rows.append([*line, theirs, f"{ours} on {row['our_data']}"])
-    columns = [str(c) for c in told.columns]
-    full = told.to_numpy(object).tolist()
+    columns = [str(c) for c in value.columns]
+    full = value.to_numpy(object).tolist()
     note = (
         "Theirs: as the paper tells it, on the paper's data. "
         "Ours: mean and 95\N{NO-BREAK SPACE}% interval; of an order, the difference."
@@ -109,10 +109,10 @@ _HEADINGS = (
 
 def tests_sheet(evidence: Evidence, at: str) -> Sheet | None:
     """Every test of every comparison."""
-    told = evidence.comparison
-    if len(told) < 2:
+    value = evidence.comparison
+    if len(value) < 2:
         return None
-    others = [row for row in records(told) if row["verdict"] != "best"]
+    others = [row for row in records(value) if row["verdict"] != "best"]
     rows = [
         [
             evidence.names[row["label"]],
@@ -167,9 +167,9 @@ def metrics_sheet(evidence: Evidence, at: str) -> Sheet | None:
     titles = [metrics(evidence.metric.task)[name].label for name in known]
     rows, full = [], []
     for label in evidence.ranked:
-        told = [(means.get((label, name), math.nan), sds.get((label, name), math.nan)) for name in known]
-        rows.append([evidence.names[label], *[f"{evidence.number(m)} ± {evidence.number(s)}" for m, s in told]])
-        full.append([label, *[value for pair in told for value in pair]])
+        values = [(means.get((label, name), math.nan), sds.get((label, name), math.nan)) for name in known]
+        rows.append([evidence.names[label], *[f"{evidence.number(m)} ± {evidence.number(s)}" for m, s in values]])
+        full.append([label, *[value for pair in values for value in pair]])
     columns = ["variant", *[text for name in known for text in (name, f"{name}_sd")]]
     shown = [evidence.named_by, *titles]
     note = "Mean ± standard deviation over the runs."

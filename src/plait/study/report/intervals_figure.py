@@ -56,20 +56,20 @@ def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: fl
         label: of the axis.
         margin: of equivalence.
     """
-    told = [row for row in rows if math.isfinite(row["difference"])]
-    if not told:
+    values = [row for row in rows if math.isfinite(row["difference"])]
+    if not values:
         return None
     with settings():
-        figure, ax, places = _rows(told)
+        figure, ax, places = _rows(values)
         if math.isfinite(margin):
             ax.axvspan(-margin, margin, color=COLOURS["sky"], alpha=0.22, lw=0)
         ax.axvline(0, color=COLOURS["muted"], lw=0.8)
-        for place, row in zip(places, told, strict=True):
+        for place, row in zip(places, values, strict=True):
             _line(ax, place, row["low"], row["high"], row["verdict"])
             _dot(ax, row["difference"], place, row["verdict"])
         ax.margins(x=0.05)
         ax.set_xlabel(label)
-        _legend(ax, [row["verdict"] for row in told])
+        _legend(ax, [row["verdict"] for row in values])
     return figure
 
 
@@ -93,13 +93,13 @@ def _dot(ax: Any, value: float, place: float, verdict: str) -> None:
 
 def _legend(ax: Any, verdicts: Sequence[str]) -> None:
     """What the forms mean, of those that are there."""
-    told: dict[str, tuple[str, str, bool]] = {}
+    options: dict[str, tuple[str, str, bool]] = {}
     for verdict in ("best", "reference", "better", "equivalent", "identical", "not decided", "worse"):
         if verdict in verdicts:
-            told.setdefault(_WORDS.get(verdict, verdict), LOOKS[verdict])
+            options.setdefault(_WORDS.get(verdict, verdict), LOOKS[verdict])
     handles = [
         ax.plot([], [], m, color=COLOURS[c], mfc=COLOURS[c] if full else "none", ms=5.5, label=word)[0]
-        for word, (c, m, full) in told.items()
+        for word, (c, m, full) in options.items()
     ]
     ax.figure.legend(
         handles=handles,

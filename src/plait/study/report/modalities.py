@@ -55,8 +55,8 @@ def modalities_section(evidence: Sequence[Evidence]) -> Section | None:
     for e, by, part in there:
         title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
         section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
-        told = e.against(part[part["label"] == e.best], by, e.full)
-        rows = _rows(e, part, by, told)
+        value = e.against(part[part["label"] == e.best], by, e.full)
+        rows = _rows(e, part, by, value)
         at = f"{by}{suffix(e, evidence)}"
         section.add_row(
             picture(
@@ -73,8 +73,8 @@ def _part(evidence: Evidence, by: str) -> DataFrame:
     table = evidence.table
     if by == "subset":
         return plain(table)
-    found: DataFrame = table[(table["condition"] == evidence.clean) & (table["subset"] == evidence.full)]
-    return found
+    result: DataFrame = table[(table["condition"] == evidence.clean) & (table["subset"] == evidence.full)]
+    return result
 
 
 def names_of(evidence: Evidence, subsets: Sequence[str]) -> dict[str, str]:
@@ -85,8 +85,8 @@ def names_of(evidence: Evidence, subsets: Sequence[str]) -> dict[str, str]:
 
 def _sentence(evidence: Evidence, by: str, part: DataFrame, several: int) -> str:
     """Which modalities does the best variant need?"""
-    told = evidence.against(part[part["label"] == evidence.best], by, evidence.full)
-    verdicts = dict(zip(told[by].astype(str), told["verdict"].astype(str), strict=True))
+    value = evidence.against(part[part["label"] == evidence.best], by, evidence.full)
+    verdicts = dict(zip(value[by].astype(str), value["verdict"].astype(str), strict=True))
     every = evidence.full.split("+")
     without = {m: verdicts.get("+".join(x for x in every if x != m), "") for m in every}
     parts = [
@@ -109,19 +109,19 @@ def _sentence(evidence: Evidence, by: str, part: DataFrame, several: int) -> str
 def _forms(names: Sequence[str]) -> tuple[str, ...]:
     """Names, the verb's ending, what stands for them, whose; the names with "or", another ending."""
     one = len(names) == 1
-    told = (listed(names, 6), "s", "it", "its") if one else (listed(names, 6), "", "any one of them", "their")
-    return (*told, listed(names, 6, "or"), "es" if one else "")
+    value = (listed(names, 6), "s", "it", "its") if one else (listed(names, 6), "", "any one of them", "their")
+    return (*value, listed(names, 6, "or"), "es" if one else "")
 
 
-def _rows(evidence: Evidence, part: DataFrame, by: str, told: DataFrame) -> list[dict[str, Any]]:
-    names = names_of(evidence, [str(s) for s in told[by]])
-    found = []
-    for row in sorted(records(told), key=lambda row: row["verdict"] != "reference"):  # everything on top
+def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> list[dict[str, Any]]:
+    names = names_of(evidence, [str(s) for s in frame[by]])
+    result = []
+    for row in sorted(records(frame), key=lambda row: row["verdict"] != "reference"):  # everything on top
         summary = evidence.summary(part[(part["label"] == evidence.best) & (part[by] == row[by])])
         runs = part[(part["label"] == evidence.best) & (part[by] == row[by])]["value"].tolist()
         record = {"name": names[row[by]], "mean": summary.mean, "low": summary.low, "high": summary.high, "runs": runs}
-        found.append(record | {"verdict": row["verdict"], "summary": summary, "row": row})
-    return found
+        result.append(record | {"verdict": row["verdict"], "summary": summary, "row": row})
+    return result
 
 
 def _figure(evidence: Evidence, rows: Sequence[Mapping[str, Any]]) -> Any:

@@ -52,9 +52,9 @@ def _failures(results: StudyResults) -> Sheet | None:
     grouped = (
         gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False).size().reset_index(name="runs")
     )
-    told = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
-    rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in records(told)]
-    more = f"{len(grouped) - len(told)} more in tables/failures.csv." if len(grouped) > len(told) else ""
+    value = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
+    rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in records(value)]
+    more = f"{len(grouped) - len(value)} more in tables/failures.csv." if len(grouped) > len(value) else ""
     shown = ["status", "runs", "variant", "reason"]
     return Sheet(Table("failures", columns, full), "", shown, rows, (1,), (), more)
 
@@ -68,8 +68,8 @@ def origin_section(results: StudyResults, evidence: Sequence[Evidence]) -> Secti
         else about.get("seeds", [])
     )
     data = dict(about.get("data", {}))
-    told = f"{counted(len(seeds or []), 'seed')} on {counted(len(data) or len(evidence), 'data set')}"
-    section = Section("again", "Run it again", f"{told}, drawn and trained as told below, give these numbers again.")
+    message = f"{counted(len(seeds or []), 'seed')} on {counted(len(data) or len(evidence), 'data set')}"
+    section = Section("again", "Run it again", f"{message}, drawn and trained as told below, give these numbers again.")
     if about.get("command"):
         section.add(Text(str(about["command"]), code=True))
     pairs = [
@@ -86,5 +86,5 @@ def origin_section(results: StudyResults, evidence: Sequence[Evidence]) -> Secti
 
 
 def _source(spec: Any) -> list[tuple[str, str]]:
-    told = dict(getattr(spec, "source", None) or {})
-    return [(f"source, {key}", str(value)) for key, value in told.items()]
+    options = dict(getattr(spec, "source", None) or {})
+    return [(f"source, {key}", str(value)) for key, value in options.items()]

@@ -85,9 +85,9 @@ def write_study_report(
 
 def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:
     """All that there is something for, in the order of the page."""
-    found = []
+    result = []
     if evidence:
-        found = [
+        result = [
             scores_section(evidence),
             modalities_section(evidence),
             design_section(evidence),
@@ -97,7 +97,7 @@ def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str |
             ranks_section(results, metric),
             claims_section(results, evidence, resamples),
         ]
-    there = [section for section in found if section is not None]
+    there = [section for section in result if section is not None]
     missing = {title: why for key, (title, why) in ABSENT.items() if key not in {s.key for s in there}}
     return [*there, left_out_section(results, missing if evidence else {}), origin_section(results, evidence)]
 
@@ -108,14 +108,14 @@ def _facts(results: StudyResults, evidence: Sequence[Evidence]) -> list[tuple[st
     done = runs[runs["status"] == "done"] if len(runs) else runs
     facts = [("runs done" if len(done) != 1 else "run done", len(done))]
     if evidence:
-        told = {
+        options = {
             "variant": max(e.headline["label"].nunique() for e in evidence),
             "seed": done["seed"].nunique(),
             "data set": len(evidence),
             "modality": max(len(e.full.split("+")) for e in evidence),
         }
         plural = {"modality": "modalities"}
-        facts += [(name if number == 1 else plural.get(name, name + "s"), number) for name, number in told.items()]
+        facts += [(name if number == 1 else plural.get(name, name + "s"), number) for name, number in options.items()]
     rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
     return [(name, f"{number:,}") for name, number in facts] + ([("test rows of a run", _range(rows))] if rows else [])
 

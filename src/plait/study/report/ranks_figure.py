@@ -12,18 +12,18 @@ LINE = 250.0
 STEP = 13.0
 
 
-def ranks_figure(told: Ranks, names: list[str]) -> Any:
+def ranks_figure(ranks: Ranks, names: list[str]) -> Any:
     """The diagram of Demsar (2006, section 3.2.4): rank 1, the best, on the left.
 
     Args:
-        told: ranks, best first.
+        ranks: ranks, best first.
         names: of the variants, in the same order.
     """
     shown = distinct(names, 30)
     half = (len(shown) + 1) // 2
     sides = (shown[:half], shown[half:])
     rooms = [10.0 + 5.1 * max((width_of(n) for n in side), default=0.0) + 28.0 for side in sides]
-    bars, below = told.level, 5.0 * len(told.level) + 12.0
+    bars, below = ranks.level, 5.0 * len(ranks.level) + 12.0
     top, height = 46.0, 46.0 + below + STEP * half + 8.0
     k = len(shown)
     with settings():
@@ -31,14 +31,14 @@ def ranks_figure(told: Ranks, names: list[str]) -> Any:
         ax.set_xlim(1, k)
         ax.set_ylim(-(height - top), 0)
         ax.axis("off")
-        _scale(ax, k, told.critical)
-        for i, (name, rank) in enumerate(zip(shown, told.mean, strict=True)):
+        _scale(ax, k, ranks.critical)
+        for i, (name, rank) in enumerate(zip(shown, ranks.mean, strict=True)):
             left = i < half
             y = -below - STEP * (i if left else k - 1 - i)
             _leader(ax, rank, y, name, left=left, k=k)
         for level, (first, last) in enumerate(bars):
             y = -8.0 - 5.0 * level
-            x = [told.mean[first] - 0.012 * (k - 1), told.mean[last] + 0.012 * (k - 1)]
+            x = [ranks.mean[first] - 0.012 * (k - 1), ranks.mean[last] + 0.012 * (k - 1)]
             ax.plot(x, [y, y], color=COLOURS["blue"], lw=2.6, solid_capstyle="butt", clip_on=False)
     return figure
 
@@ -61,8 +61,8 @@ def _leader(ax: Any, rank: float, y: float, name: str, *, left: bool, k: int) ->
     """From the rank down and out to the name."""
     edge = 1 - 0.03 * (k - 1) if left else k + 0.03 * (k - 1)
     ax.plot([rank, rank, edge], [0, y, y], color=COLOURS["muted"], lw=0.7, clip_on=False)
-    told = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+    value = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
     gap = -0.012 * (k - 1) if left else 0.012 * (k - 1)
     ax.text(
-        edge + gap, y, told, ha="right" if left else "left", va="center_baseline", color=COLOURS["ink"], fontsize=8.5
+        edge + gap, y, value, ha="right" if left else "left", va="center_baseline", color=COLOURS["ink"], fontsize=8.5
     )

@@ -27,11 +27,11 @@ NOTE = "● without any condition; ▲ better; ≈ level with it, which is prove
 
 def robustness_section(evidence: Sequence[Evidence]) -> Section | None:
     """Every condition at test against none; None where a study has no conditions."""
-    found = [(e, part) for e in evidence if (part := judged(e))["condition"].nunique() > 1]
-    if not found:
+    result = [(e, part) for e in evidence if (part := judged(e))["condition"].nunique() > 1]
+    if not result:
         return None
-    section = Section("robustness", "Robustness", " ".join(_sentence(e, part, len(evidence)) for e, part in found[:3]))
-    for e, part in found:
+    section = Section("robustness", "Robustness", " ".join(_sentence(e, part, len(evidence)) for e, part in result[:3]))
+    for e, part in result:
         if len(evidence) > 1:
             section.add(Heading(e.dataset))
         at = suffix(e, evidence)
@@ -45,13 +45,13 @@ def robustness_section(evidence: Sequence[Evidence]) -> Section | None:
 def judged(evidence: Evidence) -> DataFrame:
     """Models of all modalities under every condition, with all present."""
     table = evidence.table
-    found: DataFrame = table[(table["subset"] == evidence.full) & (table["present"] == table["subset"])]
-    return found
+    result: DataFrame = table[(table["subset"] == evidence.full) & (table["present"] == table["subset"])]
+    return result
 
 
 def _sentence(evidence: Evidence, part: DataFrame, several: int) -> str:
-    told = evidence.against(part[part["label"] == evidence.best], "condition", evidence.clean)
-    others = told[told["verdict"] != "reference"]
+    value = evidence.against(part[part["label"] == evidence.best], "condition", evidence.clean)
+    others = value[value["verdict"] != "reference"]
     worse, level = others[others["verdict"] == "worse"], others[others["verdict"].isin(("equivalent", "identical"))]
     on = f"on {evidence.dataset} " if several > 1 else ""
     name = evidence.said(evidence.best)
@@ -99,8 +99,8 @@ def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> 
         ys = [float(points[x]["value"].mean()) for x in xs]
         ends: list[Any] = [(), ()]
         if len(labels) <= BANDS:
-            told = [evidence.summary(points[x]) for x in xs]
-            ends = [[s.low for s in told], [s.high for s in told]]
+            values = [evidence.summary(points[x]) for x in xs]
+            ends = [[s.low for s in values], [s.high for s in values]]
         name = evidence.names[label] if place < lines.NAMED and len(labels) > 1 else ""
         named = name or (evidence.names[label] if len(labels) == 1 else "")
         curves.append(lines.Curve(named, xs, ys, *ends))
@@ -121,7 +121,7 @@ def _maps(evidence: Evidence, part: DataFrame, at: str) -> list[list[Picture | N
     """For conditions on two modalities at once: a map for each of the best variants, and the difference of the first two."""
     factors = [str(c) for c in part if str(c).startswith("axis.") and c not in KINDS]
     both = [f for f in factors if part[f].notna().any()]
-    found = []
+    result = []
     for i, down in enumerate(both):
         for across in both[i + 1 :]:
             group = part[
@@ -129,9 +129,9 @@ def _maps(evidence: Evidence, part: DataFrame, at: str) -> list[list[Picture | N
                 & part[across].notna()
                 & part[[f for f in both if f not in (down, across)]].isna().all(axis=1)
             ]
-            for kind, told in group.groupby("axis.kind", sort=False):
-                found.append(_map_row(evidence, part, told, str(kind), down, across, at))
-    return found
+            for kind, value in group.groupby("axis.kind", sort=False):
+                result.append(_map_row(evidence, part, value, str(kind), down, across, at))
+    return result
 
 
 def _map_row(
@@ -140,7 +140,7 @@ def _map_row(
     labels = [label for label in evidence.ranked if label in set(group["label"])][:MAPS]
     ys, xs = _levels(group[down]), _levels(group[across])
     tables = {label: _table(evidence, group[group["label"] == label], down, across, ys, xs) for label in labels}
-    there = [v for told in tables.values() for line in told for v in line if math.isfinite(v)]
+    there = [v for value in tables.values() for line in value for v in line if math.isfinite(v)]
     limits = map.fenced(there)
     named = f"{slug(kind)}-{slug(down[5:])}-{slug(across[5:])}{at}"
     looks: dict[str, Any] = {"across": across[5:], "down": down[5:], "higher": evidence.higher}
@@ -191,8 +191,8 @@ def _trained(
     part: DataFrame, group: DataFrame, label: str, down: str, across: str, ys: Any, xs: Any
 ) -> tuple[int, int] | None:
     """The cell of the condition that a variant was trained under, where it is one of the map."""
-    told = group[group["condition"] == part.loc[part["label"] == label, "train_condition"].iloc[0]]
-    return (ys.index(float(told[down].iloc[0])), xs.index(float(told[across].iloc[0]))) if len(told) else None
+    value = group[group["condition"] == part.loc[part["label"] == label, "train_condition"].iloc[0]]
+    return (ys.index(float(value[down].iloc[0])), xs.index(float(value[across].iloc[0]))) if len(value) else None
 
 
 def _digits(value: float) -> str:
@@ -228,9 +228,9 @@ def signed_digits(value: float) -> str:
 def _sheet(evidence: Evidence, part: DataFrame, at: str) -> Sheet:
     """Every condition for the best variant."""
     mine = part[part["label"] == evidence.best]
-    told = evidence.against(mine, "condition", evidence.clean)
+    value = evidence.against(mine, "condition", evidence.clean)
     rows, full, marks = [], [], []
-    for row in records(told):
+    for row in records(value):
         s = evidence.summary(mine[mine["condition"] == row["condition"]])
         plain = row["verdict"] == "reference"
         away = "" if plain else signed(evidence, row["difference"])

@@ -26,11 +26,11 @@ LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign
 
 def scores_section(evidence: Sequence[Evidence]) -> Section:
     """What every variant reaches on every data set."""
-    told = [sentence(e) for e in evidence]
-    section = Section("scores", "Scores", told[0] if len(told) == 1 else _over_all(evidence))
+    values = [sentence(e) for e in evidence]
+    section = Section("scores", "Scores", values[0] if len(values) == 1 else _over_all(evidence))
     if len(evidence) > 1:
         section.add(_overview(evidence))
-    for e, text in zip(evidence, told, strict=True):
+    for e, text in zip(evidence, values, strict=True):
         if len(evidence) > 1:
             section.add(Heading(e.dataset), Text(text))
         _add_figures(section, e, suffix(e, evidence))
@@ -58,12 +58,12 @@ def _overview(evidence: Sequence[Evidence]) -> Sheet:
     labels = list(dict.fromkeys(label for e in evidence for label in e.ranked))
     names, heading = brief(labels)
     means = [e.headline.groupby("label")["value"].mean().to_dict() for e in evidence]
-    told = [dict(zip(e.comparison["label"], e.comparison["verdict"], strict=True)) for e in evidence]
+    values = [dict(zip(e.comparison["label"], e.comparison["verdict"], strict=True)) for e in evidence]
     rows, full = [], []
     for label in labels:
         cells = [
             f"{SIGNS[t[label]]} {e.number(m[label])}".strip() if label in m else "–"
-            for e, m, t in zip(evidence, means, told, strict=True)
+            for e, m, t in zip(evidence, means, values, strict=True)
         ]
         rows.append([names[label], *cells])
         full.append([label, *[m.get(label, math.nan) for m in means]])
@@ -85,7 +85,7 @@ def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
 
 def sentence(evidence: Evidence) -> str:
     """What one data set's comparison proves."""
-    told = evidence.comparison
+    value = evidence.comparison
     best = evidence.summary_of(evidence.best)
     reached = f"“{evidence.best}” reaches {evidence.metric.label} {evidence.number(best.mean)}"
     if math.isfinite(best.low):
@@ -93,19 +93,19 @@ def sentence(evidence: Evidence) -> str:
         reached += (
             f" (95\N{NO-BREAK SPACE}% interval {evidence.number(best.low)} to {evidence.number(best.high)} over {over})"
         )
-    if len(told) == 1:
+    if len(value) == 1:
         return f"{reached}{f', no better than the {evidence.constant}' * evidence.at_chance}."
-    whole = told["runs"] == told["runs"].max()
-    among = f"{len(told)}" if whole.all() else f"the {int(whole.sum())} with all runs"
+    whole = value["runs"] == value["runs"].max()
+    among = f"{len(value)}" if whole.all() else f"the {int(whole.sum())} with all runs"
     return f"{reached}, the {'highest' if evidence.higher else 'lowest'} mean of {among}: {_counts(evidence)}."
 
 
 def _counts(evidence: Evidence) -> str:
     """How many others are worse, level, or open."""
-    told = evidence.comparison
-    counts = Counter(told["verdict"])
+    value = evidence.comparison
+    counts = Counter(value["verdict"])
     if evidence.at_chance:
-        other = "both" if len(told) == 2 else "all"
+        other = "both" if len(value) == 2 else "all"
         return f"{other} no better than the {evidence.constant}; not decided"
     level = counts["equivalent"] + counts["identical"]
     seeds = int(evidence.headline["seed"].nunique())
@@ -138,8 +138,8 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
     names = evidence[0].names
     n = counted(len(evidence), "data set")
     if everywhere:
-        told = listed([f"“{names.get(label, label)}”" for label in everywhere])
-        return f"On none of the {n} {'are' if len(everywhere) > 1 else 'is'} {told} proven worse than the best."
+        value = listed([f"“{names.get(label, label)}”" for label in everywhere])
+        return f"On none of the {n} {'are' if len(everywhere) > 1 else 'is'} {value} proven worse than the best."
     label, count = level.most_common(1)[0]
     return f"No variant holds with the best on all {n}; “{names.get(label, label)}” does on {count}."
 
@@ -149,8 +149,8 @@ def _caption(evidence: Evidence) -> str:
 
 
 def _margin_value(evidence: Evidence) -> float:
-    told = [row["margin"] for row in records(evidence.comparison) if row["verdict"] != "best"]
-    return float(told[0]) if told else math.nan
+    values = [row["margin"] for row in records(evidence.comparison) if row["verdict"] != "best"]
+    return float(values[0]) if values else math.nan
 
 
 def _margin(evidence: Evidence) -> str:
@@ -159,14 +159,14 @@ def _margin(evidence: Evidence) -> str:
 
 def _rows(evidence: Evidence) -> list[dict[str, Any]]:
     """One record per variant, best first, for the figures."""
-    found = []
+    result = []
     for row in records(evidence.comparison):
         part = evidence.headline[evidence.headline["label"] == row["label"]]
         summary = evidence.summary_of(row["label"])
         record = {"name": evidence.names[row["label"]], "verdict": row["verdict"], "runs": part["value"].tolist()}
         record |= {"mean": summary.mean, "low": summary.low, "high": summary.high}
-        found.append(record | {"summary": summary, "row": row})
-    return found
+        result.append(record | {"summary": summary, "row": row})
+    return result
 
 
 def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

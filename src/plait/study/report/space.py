@@ -46,8 +46,8 @@ def write_space_report(results: Results, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     table = scores(results)
-    found = differences(results, table) if len(table) else {}
-    sections = [_section(results, str(name), part, found) for name, part in table.groupby("evaluation", sort=False)]
+    result = differences(results, table) if len(table) else {}
+    sections = [_section(results, str(name), part, result) for name, part in table.groupby("evaluation", sort=False)]
     if len(table):
         sections += [_cost(results), *_claims(results, table)]
     lead = sections[0].sentence if sections else "No run is done yet: there is nothing to compare."
@@ -58,11 +58,11 @@ def write_space_report(results: Results, folder: str | Path) -> Path:
     return write_report(folder, name=results.name, lead=lead, facts=facts, sections=sections, about=about)
 
 
-def _section(results: Results, evaluation: str, table: pd.DataFrame, found: Tests) -> Section:
+def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
     section = Section(slug(evaluation), TITLES.get(evaluation, evaluation), "")
     said = []
     for dataset, part in table.groupby("dataset", sort=False):
-        own = {key[2:]: test for key, test in found.items() if key[:2] == (dataset, evaluation)}
+        own = {key[2:]: test for key, test in tests.items() if key[:2] == (dataset, evaluation)}
         said.append(_sentence(part, own))
         several = table["dataset"].nunique() > 1
         if several:
@@ -90,20 +90,20 @@ def _name(place: tuple[str, str]) -> str:
     return place[0] if place[1] == FROZEN else f"{place[1]}: {place[0]}"
 
 
-def _sentence(table: pd.DataFrame, found: Mapping[tuple[str, ...], Tested]) -> str:
+def _sentence(table: pd.DataFrame, result: Mapping[tuple[str, ...], Tested]) -> str:
     """The best of each part, and how many differences are proven."""
     rows = _rows(table)
     metric = str(table["metric"].iloc[0])
     mixed = any(place[1] == FROZEN for place, _ in rows)
     heads = [max(rows, key=lambda item: _leading(item[1]))] if mixed else _bests(rows)
-    told = "; ".join(f"{_name(place)} {number(_leading(part))}" for place, part in heads)
-    tested = [t for (_, _, name), t in found.items() if name == metric]
+    value = "; ".join(f"{_name(place)} {number(_leading(part))}" for place, part in heads)
+    tested = [t for (_, _, name), t in result.items() if name == metric]
     if not tested:
-        return f"Highest {metric}: {told}."
+        return f"Highest {metric}: {value}."
     counts = Counter(_verdict(t) for t in tested)
     names = list(dict.fromkeys(t.reference for t in tested))
     parts = [f"{counts[word]} {said}" for word, said in _SAID.items() if counts[word]]
-    return f"Highest {metric}: {told}. Against {', '.join(names)}: {', '.join(parts)}."
+    return f"Highest {metric}: {value}. Against {', '.join(names)}: {', '.join(parts)}."
 
 
 _SAID = {"better": "proven better", "worse": "proven worse", "not decided": "not decided"}
@@ -122,24 +122,24 @@ def _verdict(test: Tested) -> str:
     return "better" if test.difference.value > 0 else "worse"
 
 
-def _sheet(table: pd.DataFrame, found: Mapping[tuple[str, ...], Tested], at: str) -> Sheet:
+def _sheet(table: pd.DataFrame, result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet:
     metrics = list(dict.fromkeys(table["metric"]))
     full, rows, marks = [], [], []
     for place, part in _rows(table):
         values = [part.loc[part["metric"] == m, "value"] for m in metrics]
-        told = [(float(v.mean()), float(v.std()) if len(v) > 1 else float("nan"), len(v)) for v in values]
+        items = [(float(v.mean()), float(v.std()) if len(v) > 1 else float("nan"), len(v)) for v in values]
         first = next(m for m, v in zip(metrics, values, strict=True) if len(v))
-        test = found.get((*place, first))
-        full.append([*place, part["run"].nunique(), *(x for mean, sd, _ in told for x in (mean, sd))])
-        shown = [_value(mean, sd, frozen=place[1] == FROZEN) if n else "" for mean, sd, n in told]
+        test = result.get((*place, first))
+        full.append([*place, part["run"].nunique(), *(x for mean, sd, _ in items for x in (mean, sd))])
+        shown = [_value(mean, sd, frozen=place[1] == FROZEN) if n else "" for mean, sd, n in items]
         away = "" if test is None else f"{_signed(test.difference.value)}, {p_text(test.p)}"
         rows.append([place[0], place[1], *shown, away])
         marks.append("reference" if test is None else _verdict(test))
     columns = ["part", "space", "runs", *(f"{m}{s}" for m in metrics for s in ("", " sd"))]
-    if not found:
+    if not result:
         marks = []
     heads = ["part", "space", *metrics, "difference"]
-    return Sheet(Table(at, columns, full), "", heads, rows, tuple(range(2, len(heads))), marks, NOTE if found else "")
+    return Sheet(Table(at, columns, full), "", heads, rows, tuple(range(2, len(heads))), marks, NOTE if result else "")
 
 
 def _value(mean: float, sd: float, *, frozen: bool) -> str:
@@ -150,11 +150,11 @@ def _signed(value: float) -> str:
     return ("+" if value >= 0 else "−") + number(abs(value))
 
 
-def _tests_sheet(found: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | None:
+def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | None:
     """Every difference that was tested, in every metric."""
     full: list[list[Any]] = [
         [*key, t.reference, t.difference.pairs, t.difference.value, t.difference.low, t.difference.high, t.p]
-        for key, t in found.items()
+        for key, t in result.items()
     ]
     if not full:
         return None
@@ -191,10 +191,10 @@ _COSTS: dict[str, tuple[str, ...]] = {
 
 
 def _cell(line: Mapping[str, Any], *keys: str) -> float:
-    told: Any = line
+    value: Any = line
     for key in keys:
-        told = told[key]
-    return float(told)
+        value = value[key]
+    return float(value)
 
 
 def _claims(results: Results, table: pd.DataFrame) -> list[Section]:

@@ -36,23 +36,23 @@ def add_curves(section: Section, results: Results, evaluation: str, dataset: str
     for (name, part), curves in _curves(results, evaluation, dataset).items():
         across, up, log, text = LOOKS[evaluation, name]
         drawn = lines_figure(curves, across, up, log=log)
-        told = "-".join(filter(None, [at, part and slug(part), name]))
-        section.add_row(picture(told, f"{part}: {text}" if part else text, drawn))
+        value = "-".join(filter(None, [at, part and slug(part), name]))
+        section.add_row(picture(value, f"{part}: {text}" if part else text, drawn))
 
 
 def _curves(results: Results, evaluation: str, dataset: str) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
     """(curve, part) -> variant -> place -> mean."""
-    found: dict[tuple[str, str], dict[str, list[Mapping[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    result: dict[tuple[str, str], dict[str, list[Mapping[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for line in results.lines:
         if line["status"] != "done" or line["dataset"] != dataset:
             continue
-        for told in line["evaluations"]:
-            name, _, part = told["condition"].partition(": ")
-            for curve, values in told.get("curves", {}).items() if name == evaluation else ():
-                label = part if told["frozen"] else line["variant"]
+        for value in line["evaluations"]:
+            name, _, part = value["condition"].partition(": ")
+            for curve, values in value.get("curves", {}).items() if name == evaluation else ():
+                label = part if value["frozen"] else line["variant"]
                 whole = {float(x): y for x, y in values.items()}
-                found[curve, "" if evaluation == "linear_probe" else part][label].append(whole)
-    return {key: {label: _mean(curves) for label, curves in lines.items()} for key, lines in found.items()}
+                result[curve, "" if evaluation == "linear_probe" else part][label].append(whole)
+    return {key: {label: _mean(curves) for label, curves in lines.items()} for key, lines in result.items()}
 
 
 def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
@@ -63,17 +63,17 @@ def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
 
 def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
     """Way -> (classes, tolerances), the mean over runs: what has no alignment, and the joined vectors of every space."""
-    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    result: dict[str, list[np.ndarray]] = defaultdict(list)
     for line in results.lines:
         path = results.folder / RUNS / str(line["run"]) / "predictions.npz"
         if line["status"] != "done" or line["dataset"] != dataset or not path.is_file():
             continue
         arrays = read_arrays(path)
-        for place, told in enumerate(line["evaluations"]):
-            name, _, part = told["condition"].partition(": ")
-            if name != "sentence_similarity" or not (told["frozen"] or part == JOINED):
+        for place, value in enumerate(line["evaluations"]):
+            name, _, part = value["condition"].partition(": ")
+            if name != "sentence_similarity" or not (value["frozen"] or part == JOINED):
                 continue
-            label = part if told["frozen"] else f"{line['variant']}: {part}"
+            label = part if value["frozen"] else f"{line['variant']}: {part}"
             judged = sentence_similarity(arrays[f"rows_{place}"], arrays[f"truth_{place}"])
-            found[label].append(judged.accuracy)
-    return {label: np.mean(shares, axis=0) for label, shares in found.items()}
+            result[label].append(judged.accuracy)
+    return {label: np.mean(shares, axis=0) for label, shares in result.items()}

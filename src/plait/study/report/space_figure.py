@@ -46,8 +46,8 @@ def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: s
         up: label of the y axis.
         log: logarithmic x axis.
     """
-    told = {name: curve for name, curve in curves.items() if len(curve) > 1}
-    if not told:
+    options = {name: curve for name, curve in curves.items() if len(curve) > 1}
+    if not options:
         return None
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -55,7 +55,7 @@ def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: s
     with settings():
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         panel = figure.subplots()
-        for number, curve in enumerate(told.values()):
+        for number, curve in enumerate(options.values()):
             places: Sequence[float] = sorted(curve)
             panel.plot(places, [curve[x] for x in places], marker="o", ms=3, lw=1.3, **_look(number))
         panel.set(xlabel=across, ylabel=up)
@@ -63,9 +63,9 @@ def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: s
             panel.set_xscale("log")
             panel.xaxis.set_major_formatter(ScalarFormatter())
             panel.xaxis.set_minor_formatter(NullFormatter())
-        panel.set_xticks(sorted({x for curve in told.values() for x in curve}))
+        panel.set_xticks(sorted({x for curve in options.values() for x in curve}))
         panel.yaxis.grid(True)
-        figure.legend(list(panel.lines), distinct(list(told), 34), loc="outside right center")
+        figure.legend(list(panel.lines), distinct(list(options), 34), loc="outside right center")
     return figure
 
 

@@ -25,15 +25,15 @@ COSTS = {"trained_weights": "trained weights", "fit_seconds": "seconds of one fi
 
 def learning_section(evidence: Sequence[Evidence]) -> Section | None:
     """Losses of the best variants over the epochs; None where no history was kept."""
-    found = [(e, told) for e in evidence if (told := _histories(e))]
-    if not found:
+    result = [(e, value) for e in evidence if (value := _histories(e))]
+    if not result:
         return None
-    section = Section("learning", "Learning curves", " ".join(_sentence(e, t, len(evidence)) for e, t in found[:3]))
+    section = Section("learning", "Learning curves", " ".join(_sentence(e, t, len(evidence)) for e, t in result[:3]))
     drawn = []
-    for e, told in found:
+    for e, value in result:
         across = f"Loss on held-out rows, mean over seeds and members, of the best variants on {e.dataset}"
-        curves = [_curve(e, label, history, len(told)) for label, history in told.items()]
-        across += "; band: from the least to the greatest run" if len(told) <= 3 else ""
+        curves = [_curve(e, label, history, len(value)) for label, history in value.items()]
+        across += "; band: from the least to the greatest run" if len(value) <= 3 else ""
         drawn.append(
             picture(
                 f"learning{suffix(e, evidence)}",
@@ -49,14 +49,14 @@ def _histories(evidence: Evidence) -> dict[str, DataFrame]:
     """Label -> epochs of all its runs, each with its run; of the best variants."""
     import pandas as pd
 
-    found = {}
+    result = {}
     for label in evidence.ranked[: study_curves.NAMED]:
         runs = evidence.headline.loc[evidence.headline["label"] == label, "run"]
-        told = [evidence.results.epochs(str(run)).assign(run=run) for run in runs]
-        kept = [t for t in told if {"epoch", "valid_loss"} <= set(t)]
+        values = [evidence.results.epochs(str(run)).assign(run=run) for run in runs]
+        kept = [t for t in values if {"epoch", "valid_loss"} <= set(t)]
         if kept:
-            found[label] = pd.concat(kept, ignore_index=True)
-    return found
+            result[label] = pd.concat(kept, ignore_index=True)
+    return result
 
 
 def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> study_curves.Curve:
@@ -68,8 +68,8 @@ def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> st
     return study_curves.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
 
 
-def _sentence(evidence: Evidence, told: dict[str, DataFrame], several: int) -> str:
-    label, history = next(iter(told.items()))
+def _sentence(evidence: Evidence, options: dict[str, DataFrame], several: int) -> str:
+    label, history = next(iter(options.items()))
     keys = ["run", "member"] if "member" in history else ["run"]
     least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1
     last = int(history["epoch"].max()) + 1
@@ -83,19 +83,19 @@ def _sentence(evidence: Evidence, told: dict[str, DataFrame], several: int) -> s
 
 def cost_section(evidence: Sequence[Evidence]) -> Section | None:
     """Score against trained weights, seconds and memory; None with one variant, or costs that are not known."""
-    found = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
-    if not found:
+    result = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
+    if not result:
         return None
-    section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in found[:3]))
-    for e, points in found:
+    section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in result[:3]))
+    for e, points in result:
         if len(evidence) > 1:
             section.add(Heading(e.dataset))
         at = suffix(e, evidence)
         drawn = []
         for column, label in COSTS.items():
-            told = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
-            figure = cost_figure.cost_figure(told, label, e.label(), higher=e.higher) if len(told) > 1 else None
-            drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, told, label), figure))
+            values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
+            figure = cost_figure.cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
+            drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, values, label), figure))
         section.add_row(*drawn)
         section.add(_sheet(e, points, at))
     return section
@@ -105,14 +105,14 @@ def _points(evidence: Evidence) -> list[dict[str, Any]]:
     """Score and mean costs of every variant, best first."""
     runs = evidence.results.runs.set_index("run")[list(COSTS)].astype(float)
     verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
-    found = []
+    result = []
     for label in evidence.ranked:
         s = evidence.summary_of(label)
         costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
         if costs.notna().any():
-            told = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
-            found.append(told | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})
-    return found
+            options = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
+            result.append(options | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})
+    return result
 
 
 def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> str:
@@ -121,10 +121,10 @@ def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> 
         return label
     sign = 1 if evidence.higher else -1
     on = cost_figure.front([p["cost"] for p in points], [sign * p["score"] for p in points])
-    told = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
+    value = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
     low, high = fenced([p["score"] for p in points])
     away = "; triangles: beyond the edge" if any(not low <= p["score"] <= high for p in points) else ""
-    return f"{label}. Numbered: variants that no cheaper one reaches: {told}{away}"
+    return f"{label}. Numbered: variants that no cheaper one reaches: {value}{away}"
 
 
 def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:
@@ -157,8 +157,8 @@ def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int
 
 def _column(points: Sequence[dict[str, Any]]) -> str | None:
     """The first cost that is known of all and not the same for all."""
-    told = (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points))
-    return next(told, None)
+    value = (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points))
+    return next(value, None)
 
 
 def _ratio(times: float) -> str:

@@ -75,7 +75,7 @@ def _log_axis(ax: Any) -> None:
 
 def _words(points: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> list[str]:
     """The values as text, where one of them is no number."""
-    values = [v for found, _ in points.values() for v in found]
+    values = [v for result, _ in points.values() for v in result]
     if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
         return []
     return sorted({str(v) for v in values})

@@ -36,14 +36,14 @@ def read_search(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: not YAML, an unknown field, or no data.
     """
-    told = config.read_yaml(path)
-    told.pop("about", None)
-    config.check_fields(told, FIELDS, str(path))
-    data = told.get("data")
+    value = config.read_yaml(path)
+    value.pop("about", None)
+    config.check_fields(value, FIELDS, str(path))
+    data = value.get("data")
     if not isinstance(data, dict) or ("table" in data) == ("dataset" in data):
         raise ConfigError(f"{path}: data: expected {{table: FILE, target: NAME}} or {{dataset: NAME, target: NAME}}")
     config.check_fields(data, _DATA, f"{path}, data")
-    return told
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +75,10 @@ def rows_of(data: dict[str, Any], base: Path, data_root: str | None = None) -> G
         root = str(data["root"]) if data.get("root") else str(place.parent)
         if data.get("schema"):
             text = (base / str(data["schema"])).read_text(encoding="utf-8")
-            found = schema.from_yaml(text, str(data["schema"]))
+            result = schema.from_yaml(text, str(data["schema"]))
         else:
-            found = schema.infer(frame, target=data.get("target"), root=root, task=data.get("task"))
-        given = Given(frame, found)
+            result = schema.infer(frame, target=data.get("target"), root=root, task=data.get("task"))
+        given = Given(frame, result)
     if data.get("rows") is not None and len(given.frame) > int(data["rows"]):
         fewer = given.frame.sample(int(data["rows"]), random_state=0).sort_index().reset_index(drop=True)
         return dataclasses.replace(given, frame=fewer)

@@ -105,12 +105,12 @@ class Objective:
     def _judged(self, model: Any, held: pd.DataFrame) -> float:
         names: Sequence[str] = model.modality_names_
         case = gather(model, held, [tuple(names)])
-        found = self.metric.score(case.truth, case.inputs()[self.metric.input])
-        if not np.isfinite(found.value):
+        result = self.metric.score(case.truth, case.inputs()[self.metric.input])
+        if not np.isfinite(result.value):
             raise PlaitError(
-                f"{self.metric.name} on the validation rows is not a number ({found.note or 'no reason given'})"
+                f"{self.metric.name} on the validation rows is not a number ({result.note or 'no reason given'})"
             )
-        return found.value
+        return result.value
 
 
 def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
@@ -133,10 +133,10 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
     return target
 
 
-def metric_of(task: str, told: str | None) -> Metric:
+def metric_of(task: str, value: str | None) -> Metric:
     """The metric by its name, or the task's main one; one with a better direction."""
     known = {name: m for name, m in metrics(task).items() if m.direction != "nominal" and m.input != "intervals"}
-    name = MAIN[task] if told is None else told
+    name = MAIN[task] if value is None else value
     if name not in known:
         raise ConfigError(f"unknown metric '{name}' of {task}: {nearest(name, known)}")
     return known[name]

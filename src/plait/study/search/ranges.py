@@ -59,7 +59,7 @@ class Range:
         return self.choices[kept] if self.choices else kept
 
 
-def read_ranges(told: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
+def read_ranges(spec: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
     """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
 
     Raises:
@@ -69,24 +69,24 @@ def read_ranges(told: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, 
         >>> read_ranges(["learning_rate=1e-4..1e-1,log"])[0].high
         0.1
     """
-    if told is None:
-        told = USUAL
-    if not isinstance(told, Mapping):
-        pairs = [text.partition("=") for text in told]
+    if spec is None:
+        spec = USUAL
+    if not isinstance(spec, Mapping):
+        pairs = [text.partition("=") for text in spec]
         bad = [field for field, sign, value in pairs if not sign or not value]
         if bad:
             raise ConfigError(f"range '{bad[0]}': expected field=low..high, field=low..high,log or field=[a, b]")
         twice = [p[0] for p in pairs if [q[0] for q in pairs].count(p[0]) > 1]
         if twice:
             raise ConfigError(f"range of '{twice[0]}': given twice; keep one")
-        told = {field.strip(): value for field, _, value in pairs}
-    if not told:
+        spec = {field.strip(): value for field, _, value in pairs}
+    if not spec:
         raise ConfigError("ranges: nothing to vary; give at least one field, as learning_rate: 1e-4..1e-1 log")
     from plait.estimators.estimators import FusionClassifier
 
     known = [f for f in config.fields_of(FusionClassifier) if f not in _NOT_VARIED]
-    config.check_fields({field.partition(".")[0]: 0 for field in told}, known, "ranges")
-    return tuple(_range(field, value, _kind(field)) for field, value in told.items())
+    config.check_fields({field.partition(".")[0]: 0 for field in spec}, known, "ranges")
+    return tuple(_range(field, value, _kind(field)) for field, value in spec.items())
 
 
 #: Fields that say what the rows are, not how a model is trained.
@@ -97,24 +97,24 @@ def _kind(field: str) -> str:
     """``int``, ``float`` or nothing, as the estimator's signature says."""
     from plait.estimators.estimators import FusionClassifier
 
-    found = {f.name: str(f.type) for f in dataclasses.fields(FusionClassifier)}.get(field, "")
-    return "float" if "float" in found else "int" if "int" in found else ""
+    result = {f.name: str(f.type) for f in dataclasses.fields(FusionClassifier)}.get(field, "")
+    return "float" if "float" in result else "int" if "int" in result else ""
 
 
-def _range(field: str, told: Any, kind: str) -> Range:
+def _range(field: str, value: Any, kind: str) -> Range:
     where = f"range of '{field}'"
-    if isinstance(told, str):
-        told = _parsed(told, where)
-    if isinstance(told, list | tuple):
-        if len(told) < 2:
-            raise ConfigError(f"{where}: {list(told)!r} is no choice; give two values or more")
-        return Range(field, choices=tuple(tuple(v) if isinstance(v, list) else v for v in told))
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"{where}: {told!r}; expected low..high, [a, b] or {{low: ..., high: ..., log: true}}")
-    config.check_fields(told, (*_FIELDS, "whole"), where)
-    low, high = (_number(told.get(key), f"{where}, {key}") for key in ("low", "high"))
-    log = bool(told.get("log", False))
-    whole = kind == "int" or (not kind and all(isinstance(told[k], int) for k in ("low", "high")))
+    if isinstance(value, str):
+        value = _parsed(value, where)
+    if isinstance(value, list | tuple):
+        if len(value) < 2:
+            raise ConfigError(f"{where}: {list(value)!r} is no choice; give two values or more")
+        return Range(field, choices=tuple(tuple(v) if isinstance(v, list) else v for v in value))
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {value!r}; expected low..high, [a, b] or {{low: ..., high: ..., log: true}}")
+    config.check_fields(value, (*_FIELDS, "whole"), where)
+    low, high = (_number(value.get(key), f"{where}, {key}") for key in ("low", "high"))
+    log = bool(value.get("log", False))
+    whole = kind == "int" or (not kind and all(isinstance(value[k], int) for k in ("low", "high")))
     if low >= high:
         raise ConfigError(f"{where}: from {low:g} to {high:g} is upside down or empty; the lower end comes first")
     if log and low <= 0:

@@ -33,7 +33,7 @@ class Regime:
         return {"train": train, **self.settings}
 
 
-def read_regimes(told: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime, ...]:
+def read_regimes(spec: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
 
     Raises:
@@ -43,31 +43,31 @@ def read_regimes(told: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime
         >>> [regime.train for regime in read_regimes({"a": {"train": {"image": "scratch"}}})]
         [{'image': 'scratch'}]
     """
-    if told is None:
+    if spec is None:
         return (Regime("as told"),)
-    if isinstance(told, Mapping):
-        found = tuple(_regime(str(name), settings) for name, settings in told.items())
+    if isinstance(spec, Mapping):
+        result = tuple(_regime(str(name), settings) for name, settings in spec.items())
     else:
-        found = tuple(_regime(str(name), {"train": name}) for name in dict.fromkeys(told))
-    if not found:
+        result = tuple(_regime(str(name), {"train": name}) for name in dict.fromkeys(spec))
+    if not result:
         raise ConfigError("regimes: none is named; give one, as frozen or scratch")
-    return found
+    return result
 
 
-def _regime(name: str, told: Any) -> Regime:
+def _regime(name: str, value: Any) -> Regime:
     from plait.estimators.estimators import FusionClassifier
 
-    told = {} if told is None else told
-    if isinstance(told, str):
-        told = {"train": told}
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"regime '{name}': expected settings of the estimator, found {told!r}")
-    config.check_fields(told, ["train", *config.fields_of(FusionClassifier)], f"regime '{name}'")
-    train = told.get("train")
+    value = {} if value is None else value
+    if isinstance(value, str):
+        value = {"train": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"regime '{name}': expected settings of the estimator, found {value!r}")
+    config.check_fields(value, ["train", *config.fields_of(FusionClassifier)], f"regime '{name}'")
+    train = value.get("train")
     for word in train.values() if isinstance(train, Mapping) else [train] if train is not None else []:
         if word not in TRAIN:
             raise ConfigError(f"regime '{name}': unknown train '{word}': {nearest(str(word), TRAIN)}")
-    return Regime(name, train, {k: v for k, v in told.items() if k != "train"})
+    return Regime(name, train, {k: v for k, v in value.items() if k != "train"})
 
 
 def schema_for(regime: Regime, schema: Schema, encoders: Mapping[str, Any] | None = None) -> Schema:
@@ -99,12 +99,12 @@ def schema_for(regime: Regime, schema: Schema, encoders: Mapping[str, Any] | Non
 
 def _can(word: str, modality: Any, encoders: Mapping[str, Any]) -> bool:
     """Whether the modality's encoder, or the usual one where none is named, can come by its weights this way."""
-    told = encoders.get(modality.name, encoders.get(modality.kind, modality.encoder))
-    if isinstance(told, Mapping):
-        told = told.get("name")
-    if told is None:
-        told = default_encoder(modality.kind) if word == "tuned" else trainable_encoder(modality.kind)
-    if isinstance(told, str) and told not in registry.names("encoders"):
+    value = encoders.get(modality.name, encoders.get(modality.kind, modality.encoder))
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    if value is None:
+        value = default_encoder(modality.kind) if word == "tuned" else trainable_encoder(modality.kind)
+    if isinstance(value, str) and value not in registry.names("encoders"):
         return True  # a folder, or a name that building it will refuse
-    kind = type(told) if isinstance(told, Encoder) else cast(type[Encoder], registry.find("encoders", told))
+    kind = type(value) if isinstance(value, Encoder) else cast(type[Encoder], registry.find("encoders", value))
     return bool(kind.tunable) if word == "tuned" else kind.trainable

@@ -62,25 +62,25 @@ class Sensitivity:
         """Plain JSON values."""
         tables = {n: getattr(self, n).to_dict("records") for n in ("trials", "budgets", "importance")}
         done = set(self.trials.loc[self.trials["state"] == "done", "regime"])
-        told = {"metric": self.metric, "told": dict(self.told), **tables}
+        options = {"metric": self.metric, "told": dict(self.told), **tables}
         plain: dict[str, Any] = plain_values(
-            {**told, "best": {name: self.best(name) for name in self.regimes if name in done}}
+            {**options, "best": {name: self.best(name) for name in self.regimes if name in done}}
         )
         return plain
 
 
 def result_of(
-    studies: Mapping[str, Any], ranges: Sequence[Range], metric: Metric, told: Mapping[str, Any], command: str = ""
+    studies: Mapping[str, Any], ranges: Sequence[Range], metric: Metric, spec: Mapping[str, Any], command: str = ""
 ) -> Sensitivity:
     """Tables from Optuna's studies."""
     lower = metric.direction == "lower"
     trials = pd.DataFrame(
         [row for name, study in studies.items() for row in _rows(name, study, ranges)], columns=_columns(ranges)
     )
-    seed = int(told.get("seed", 0))
+    seed = int(spec.get("seed", 0))
     shares = [row for name, study in studies.items() for row in _importance(name, study, ranges, seed)]
     importance = pd.DataFrame(shares, columns=["regime", "field", "share", "trials"])
-    return Sensitivity(trials, budgets(trials, lower), importance, metric.name, lower, tuple(ranges), told, command)
+    return Sensitivity(trials, budgets(trials, lower), importance, metric.name, lower, tuple(ranges), spec, command)
 
 
 def _columns(ranges: Sequence[Range]) -> list[str]:
@@ -138,8 +138,8 @@ def budgets(trials: pd.DataFrame, lower: bool, near: float = NEAR) -> pd.DataFra
 
 def _within(scores: np.ndarray, goal: float, share: float, lower: bool) -> np.ndarray:
     room = share * abs(goal)
-    found: np.ndarray = scores <= goal + room if lower else scores >= goal - room
-    return found
+    result: np.ndarray = scores <= goal + room if lower else scores >= goal - room
+    return result
 
 
 def _importance(name: str, study: Any, ranges: Sequence[Range], seed: int) -> list[dict[str, Any]]:

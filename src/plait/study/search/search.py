@@ -190,19 +190,19 @@ def sensitivity(
                     if search.count <= k and not search.given_up:
                         search.one(sampler, seed)
                         bar.advance()
-        found = result_of(
+        result = result_of(
             {s.regime.name: s.study for s in searches},
             fields,
             objective.metric,
             {**fixed, "valid_rows": objective.valid_rows},
             command,
         )
-    _check(found, searches, folder)
+    _check(result, searches, folder)
     if report:
         from plait.study.search.writing import write_sensitivity
 
-        write_sensitivity(found, folder)
-    return found
+        write_sensitivity(result, folder)
+    return result
 
 
 class _Search:
@@ -227,13 +227,13 @@ class _Search:
         self.study = optuna.create_study(
             study_name=regime.name, storage=journal.storage, direction=direction, load_if_exists=True
         )
-        told = json.loads(json.dumps(model_parts.plain({**fixed, "regime": regime.to_dict()}), default=str))
+        value = json.loads(json.dumps(model_parts.plain({**fixed, "regime": regime.to_dict()}), default=str))
         known = self.study.user_attrs.get("told")
-        if known is not None and known != told:
-            changed = ", ".join(k for k in told if known.get(k) != told[k])
+        if known is not None and known != value:
+            changed = ", ".join(k for k in value if known.get(k) != value[k])
             raise ConfigError(f"'{regime.name}' was searched here with another {changed}; name another folder (--out)")
         if known is None:
-            self.study.set_user_attr("told", told)
+            self.study.set_user_attr("told", value)
         for trial in self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
             self.study._storage.set_trial_user_attr(trial._trial_id, "killed", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -286,7 +286,7 @@ class _Search:
         self.study.tell(trial, value) if value is not None else self.study.tell(trial, state=failed)
 
 
-def _check(found: Sensitivity, searches: Sequence[_Search], folder: Path) -> None:
+def _check(sensitivity_given: Sensitivity, searches: Sequence[_Search], folder: Path) -> None:
     """Refuse when nothing succeeded; say what failed otherwise."""
     bad = {}
     for search in searches:
@@ -297,9 +297,11 @@ def _check(found: Sensitivity, searches: Sequence[_Search], folder: Path) -> Non
             )
     if bad and len(bad) == len(searches):
         raise ConfigError(f"{folder}: {'; '.join(bad.values())}")
-    told = list(bad.values())
-    failed = int((found.trials["state"] == "failed").sum()) - sum(s.count for s in searches if s.regime.name in bad)
+    values = list(bad.values())
+    failed = int((sensitivity_given.trials["state"] == "failed").sum()) - sum(
+        s.count for s in searches if s.regime.name in bad
+    )
     if failed:
-        told.append(f"{failed} of {len(found.trials)} trials failed; tables/trials.csv says why")
-    if told:
-        warnings.warn("; ".join(told), PlaitWarning, stacklevel=3)
+        values.append(f"{failed} of {len(sensitivity_given.trials)} trials failed; tables/trials.csv says why")
+    if values:
+        warnings.warn("; ".join(values), PlaitWarning, stacklevel=3)

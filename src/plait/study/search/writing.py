@@ -22,54 +22,54 @@ from plait.study.search.figures import importance_figure, response_figure
 from plait.study.search.result import Sensitivity
 
 
-def write_sensitivity(found: Sensitivity, folder: str | Path) -> Path:
+def write_sensitivity(sensitivity: Sensitivity, folder: str | Path) -> Path:
     """Write ``summary.json``, ``tables/*.csv``, and with the extra ``report`` ``figures/*.svg`` and ``report.html``.
 
     Returns:
         The page, or the folder where there is none.
     """
     folder = Path(folder)
-    write_text(folder / "summary.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False, default=str))
+    write_text(folder / "summary.json", json.dumps(sensitivity.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
-        write_text(folder / "tables" / f"{name}.csv", csv_text(_table(name, getattr(found, name))))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(_table(name, getattr(sensitivity, name))))
     try:
-        return _write_page(found, folder)
+        return _write_page(sensitivity, folder)
     except MissingDependencyError as error:
         warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
         return folder
 
 
-def _write_page(found: Sensitivity, folder: Path) -> Path:
-    sections = [_budget(found), _responses(found), *_importance(found), _origin(found)]
+def _write_page(sensitivity: Sensitivity, folder: Path) -> Path:
+    sections = [_budget(sensitivity), _responses(sensitivity), *_importance(sensitivity), _origin(sensitivity)]
     return write_sections(
         "sensitivity.html.j2",
         folder,
-        name=f"Sensitivity of {_label(found)}",
+        name=f"Sensitivity of {_label(sensitivity)}",
         lead=sections[0].sentence,
         facts=[
-            ("regimes", str(len(found.regimes))),
-            ("trials", str(len(found.trials))),
-            ("fields", str(len(found.ranges))),
+            ("regimes", str(len(sensitivity.regimes))),
+            ("trials", str(len(sensitivity.trials))),
+            ("fields", str(len(sensitivity.ranges))),
         ],
         sections=sections,
     )
 
 
-def _label(found: Sensitivity) -> str:
-    return next(m.label for (_, name), m in METRICS.items() if name == found.metric)
+def _label(sensitivity: Sensitivity) -> str:
+    return next(m.label for (_, name), m in METRICS.items() if name == sensitivity.metric)
 
 
-def _budget(found: Sensitivity) -> Section:
-    section = Section("budget", "The budget each regime needed", budget_sentence(found))
-    curves = {"trials": _best_so_far(found, "trial"), "seconds": _best_so_far(found, "seconds")}
-    label = f"best {_label(found)} so far"
+def _budget(sensitivity: Sensitivity) -> Section:
+    section = Section("budget", "The budget each regime needed", budget_sentence(sensitivity))
+    curves = {"trials": _best_so_far(sensitivity, "trial"), "seconds": _best_so_far(sensitivity, "seconds")}
+    label = f"best {_label(sensitivity)} so far"
     section.add_row(
         *(
             picture(f"budget-{x}", f"{label.capitalize()}, over {x}.", curves_figure(c, x, "", markers=False))
             for x, c in curves.items()
         )
     )
-    rows = int(found.told.get("valid_rows") or 0)
+    rows = int(sensitivity.told.get("valid_rows") or 0)
     if rows:
         section.add(
             Text(f"Each trial is judged on {rows:,} validation rows: one row more right or wrong is {1 / rows:.4f}.")
@@ -77,80 +77,82 @@ def _budget(found: Sensitivity) -> Section:
     columns = ["regime", "trials", "failed", "best", "median", "tolerant", "trials_to_near", "seconds_to_near"]
     columns += ["trials_to_any", "seconds_to_any", "seconds"]
     note = "near: within 1 % of the regime's own best; any: of the best of all; tolerant: trials within 5 % of its best"
-    section.add(_sheet("budgets", found.budgets, found.budgets[columns], "", note))
-    best = pd.DataFrame([{"regime": name, **found.best(name)} for name in found.budgets["regime"]])
+    section.add(_sheet("budgets", sensitivity.budgets, sensitivity.budgets[columns], "", note))
+    best = pd.DataFrame([{"regime": name, **sensitivity.best(name)} for name in sensitivity.budgets["regime"]])
     section.add(_sheet("best", best, best, "Settings of each regime's best trial"))
     return section
 
 
-def budget_sentence(found: Sensitivity) -> str:
+def budget_sentence(sensitivity: Sensitivity) -> str:
     """What each regime needed, in one sentence."""
     parts = []
-    for r in found.budgets.to_dict("records"):
+    for r in sensitivity.budgets.to_dict("records"):
         count, seconds = int(r["trials_to_near"]), r["seconds_to_near"]
         trials = f"{count} trial{'s' if count > 1 else ''} and {seconds:,.0f} s"
         parts.append(f"“{r['regime']}” came within 1 % of its best ({r['best']:.3f}) after {trials}")
-    return f"{'; '.join(parts)} (validation rows, one search of {int(found.budgets['trials'].max())} trials each)."
+    return (
+        f"{'; '.join(parts)} (validation rows, one search of {int(sensitivity.budgets['trials'].max())} trials each)."
+    )
 
 
-def _best_so_far(found: Sensitivity, x: str) -> list[Curve]:
+def _best_so_far(sensitivity: Sensitivity, x: str) -> list[Curve]:
     curves = []
-    for name in found.regimes:
-        mine = found.trials[found.trials["regime"] == name]
+    for name in sensitivity.regimes:
+        mine = sensitivity.trials[sensitivity.trials["regime"] == name]
         scores = mine["score"].to_numpy(float)
         if np.isnan(scores).all():
             continue
         across = mine["trial"].to_numpy(float) if x == "trial" else mine["seconds"].fillna(0).cumsum().to_numpy(float)
-        best = (np.fmin if found.lower else np.fmax).accumulate(scores)
+        best = (np.fmin if sensitivity.lower else np.fmax).accumulate(scores)
         there = np.isfinite(best)
         curves.append(Curve(name, np.repeat(across[there], 2)[1:].tolist(), np.repeat(best[there], 2)[:-1].tolist()))
     return curves
 
 
-def _responses(found: Sensitivity) -> Section:
+def _responses(sensitivity: Sensitivity) -> Section:
     words = (
         "Each dot is a trial; the line is the mean over quarters of the range. Other fields vary too, so dots scatter."
     )
     section = Section("response", "How the score answers", words)
-    done = found.trials[found.trials["state"] == "done"]
+    done = sensitivity.trials[sensitivity.trials["state"] == "done"]
     pictures: list[Picture | None] = []
-    for r in found.ranges:
+    for r in sensitivity.ranges:
         points = {
             str(name): (mine[r.field].tolist(), mine["score"].tolist())
             for name, mine in done.groupby("regime", sort=False)
         }
         name = f"response-{r.field.replace('.', '-').replace('_', '-')}"
-        drawn = response_figure(points, r.field, _label(found), log=r.log)
-        pictures.append(picture(name, f"{_label(found).capitalize()} over {r.field}.", drawn))
+        drawn = response_figure(points, r.field, _label(sensitivity), log=r.log)
+        pictures.append(picture(name, f"{_label(sensitivity).capitalize()} over {r.field}.", drawn))
     section.blocks += [Row([p for p in pictures if p is not None])]
-    section.add(_sheet("trials", found.trials, found.trials, "Every trial", folded=True))
+    section.add(_sheet("trials", sensitivity.trials, sensitivity.trials, "Every trial", folded=True))
     return section
 
 
-def _importance(found: Sensitivity) -> list[Section]:
-    if not len(found.importance):
+def _importance(sensitivity: Sensitivity) -> list[Section]:
+    if not len(sensitivity.importance):
         return []
-    few = int(found.importance["trials"].min())
+    few = int(sensitivity.importance["trials"].min())
     words = f"Share of the variance of the score that each field explains alone (fANOVA, {few} trials or more: a rough guide)."
     section = Section("importance", "Which field matters", words)
-    names = [n for n in found.regimes if n in set(found.importance["regime"])]
-    section.add_row(picture("importance", words, importance_figure(_records(found.importance), names)))
-    section.add(_sheet("importance", found.importance, found.importance, "", folded=True))
+    names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
+    section.add_row(picture("importance", words, importance_figure(_records(sensitivity.importance), names)))
+    section.add(_sheet("importance", sensitivity.importance, sensitivity.importance, "", folded=True))
     return [section]
 
 
-def _origin(found: Sensitivity) -> Section:
+def _origin(sensitivity: Sensitivity) -> Section:
     words = (
         "Fitted on a part of the training rows and judged on the rest of them; test rows were not given to the search."
     )
     section = Section("origin", "Where this comes from", words)
-    told = found.told
-    plain = {k: v for k, v in told.items() if k not in ("schema", "ranges", "settings") and v is not None}
-    ranges = {f"range of {k}": json.dumps(v) for k, v in dict(told.get("ranges", {})).items()}
+    value = sensitivity.told
+    plain = {k: v for k, v in value.items() if k not in ("schema", "ranges", "settings") and v is not None}
+    ranges = {f"range of {k}": json.dumps(v) for k, v in dict(value.get("ranges", {})).items()}
     section.add(Facts([(k.replace("_", " "), str(v)) for k, v in {**plain, **ranges}.items()]))
-    if told.get("settings"):
-        section.add(Text(json.dumps(told["settings"], indent=1, default=str), "Settings of every trial"))
-    section.add(Text(found.command, code=True) if found.command else None)
+    if value.get("settings"):
+        section.add(Text(json.dumps(value["settings"], indent=1, default=str), "Settings of every trial"))
+    section.add(Text(sensitivity.command, code=True) if sensitivity.command else None)
     return section
 
 

@@ -62,11 +62,11 @@ def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int
     records: list[dict[str, Any]] = []
     for dataset in datasets(results):
         ours, resamplers = _ours(results, dataset, resamples, seed)
-        records += [_value(told) for told in ours if told.claim.value is not None]
+        records += [_value(value) for value in ours if value.claim.value is not None]
         pairs = list(_ordered(ours))
-        found = [compare_parts(a.part, b.part, a.metric, resamplers[a.metric.name]) for a, b in pairs]
-        adjusted = holm(np.array([told.test.p for told in found]))
-        records += [_order(a, b, told, float(p)) for (a, b), told, p in zip(pairs, found, adjusted, strict=True)]
+        result = [compare_parts(a.part, b.part, a.metric, resamplers[a.metric.name]) for a, b in pairs]
+        adjusted = holm(np.array([value.test.p for value in result]))
+        records += [_order(a, b, value, float(p)) for (a, b), value, p in zip(pairs, result, adjusted, strict=True)]
     columns = ["kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high"]
     frame = pd.DataFrame(records, columns=[*columns, "verdict", "reason"])
     return frame.sort_values("kind", ascending=False, kind="stable", ignore_index=True)
@@ -74,7 +74,7 @@ def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int
 
 def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
     """Every claim that this data set can stand for, with its runs, and a resampler per metric."""
-    found: list[_Ours] = []
+    result: list[_Ours] = []
     resamplers: dict[str, Resampler] = {}
     known = datasets(results)
     for claim in getattr(results.spec, "claims", None) or ():
@@ -90,9 +90,9 @@ def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tup
             continue
         if metric.name not in resamplers:
             resamplers[metric.name] = Resampler(results, table, metric, resamples=resamples, seed=seed)
-        told = summary(part, metric, resamplers[metric.name])
-        found.append(_Ours(claim, dataset, same, metric, label, part, told))
-    return found, resamplers
+        value = summary(part, metric, resamplers[metric.name])
+        result.append(_Ours(claim, dataset, same, metric, label, part, value))
+    return result, resamplers
 
 
 def _part(table: DataFrame, claim: Any, metric: Metric) -> tuple[DataFrame, str]:
@@ -113,48 +113,48 @@ def _unordered(subset: str | None) -> frozenset[str]:
     return frozenset(str(subset).split("+"))
 
 
-def _text(told: _Ours) -> str:
-    parts = [told.label] + (["+".join(told.claim.subset)] if told.claim.subset else [])
-    return told.claim.text or ", ".join([*parts, *([told.claim.condition] if told.claim.condition else [])])
+def _text(value: _Ours) -> str:
+    parts = [value.label] + (["+".join(value.claim.subset)] if value.claim.subset else [])
+    return value.claim.text or ", ".join([*parts, *([value.claim.condition] if value.claim.condition else [])])
 
 
-def _value(told: _Ours) -> dict[str, Any]:
+def _value(value: _Ours) -> dict[str, Any]:
     """A claimed number beside ours."""
-    sign = 1.0 if told.metric.direction == "higher" else -1.0
-    least = sign * told.claim.value - default_margin(told.metric, told.claim.value)
-    worst, best = sorted((sign * told.told.low, sign * told.told.high))
-    if not told.same_data:
+    sign = 1.0 if value.metric.direction == "higher" else -1.0
+    least = sign * value.claim.value - default_margin(value.metric, value.claim.value)
+    worst, best = sorted((sign * value.told.low, sign * value.told.high))
+    if not value.same_data:
         verdict, reason = UNDECIDABLE, "other data"
-    elif told.told.seeds < 2 or math.isnan(worst):
-        verdict, reason = UNDECIDABLE, f"{told.told.seeds} seed" + "s" * (told.told.seeds != 1)
+    elif value.told.seeds < 2 or math.isnan(worst):
+        verdict, reason = UNDECIDABLE, f"{value.told.seeds} seed" + "s" * (value.told.seeds != 1)
     elif worst >= least:
         verdict, reason = HELD, "our whole interval reaches it"
     elif best < least:
         verdict, reason = NOT_HELD, "our whole interval falls short of it"
     else:
         verdict, reason = UNDECIDABLE, "our interval spans it"
-    numbers = {"theirs": told.claim.value, "ours": told.told.mean, "low": told.told.low, "high": told.told.high}
-    return _base(told, "value", _text(told)) | numbers | {"verdict": verdict, "reason": reason}
+    numbers = {"theirs": value.claim.value, "ours": value.told.mean, "low": value.told.low, "high": value.told.high}
+    return _base(value, "value", _text(value)) | numbers | {"verdict": verdict, "reason": reason}
 
 
-def _base(told: _Ours, kind: str, text: str) -> dict[str, Any]:
-    data = told.claim.data or told.dataset
+def _base(value: _Ours, kind: str, text: str) -> dict[str, Any]:
+    data = value.claim.data or value.dataset
     return {
         "kind": kind,
         "text": text,
-        "where": told.claim.where,
+        "where": value.claim.where,
         "their_data": data,
-        "our_data": told.dataset,
-        "metric": told.metric.name,
+        "our_data": value.dataset,
+        "metric": value.metric.name,
     }
 
 
 def _ordered(ours: list[_Ours]) -> Iterator[tuple[_Ours, _Ours]]:
     """Neighbours in a paper's order, the better one first, within one metric and data set."""
     groups: dict[Any, list[_Ours]] = {}
-    for told in ours:
-        if told.claim.value is not None:
-            groups.setdefault((told.metric.name, told.claim.data), []).append(told)
+    for value in ours:
+        if value.claim.value is not None:
+            groups.setdefault((value.metric.name, value.claim.data), []).append(value)
     for group in groups.values():
         higher = group[0].metric.direction == "higher"
         for a, b in pairwise(sorted(group, key=lambda t: t.claim.value, reverse=higher)):
@@ -162,17 +162,22 @@ def _ordered(ours: list[_Ours]) -> Iterator[tuple[_Ours, _Ours]]:
                 yield a, b
 
 
-def _order(a: _Ours, b: _Ours, told: Comparison, p: float) -> dict[str, Any]:
+def _order(a: _Ours, b: _Ours, comparison: Comparison, p: float) -> dict[str, Any]:
     """The paper has a above b, or both level; do we?"""
     theirs = a.claim.value - b.claim.value
-    found = told.verdict(p)
+    result = comparison.verdict(p)
     level = abs(theirs) <= default_margin(a.metric, b.claim.value)
-    if found == OPEN:
+    if result == OPEN:
         verdict = UNDECIDABLE
     elif level:
-        verdict = HELD if found in (EQUIVALENT, SAME) else NOT_HELD
+        verdict = HELD if result in (EQUIVALENT, SAME) else NOT_HELD
     else:
-        verdict = {BETTER: HELD, WORSE: NOT_HELD}.get(found, NOT_HELD)
+        verdict = {BETTER: HELD, WORSE: NOT_HELD}.get(result, NOT_HELD)
     text = f"{_text(a)} {'level with' if level else 'better than'} {_text(b)}"
-    numbers = {"theirs": theirs, "ours": told.test.value, "low": told.test.low, "high": told.test.high}
-    return _base(a, "order", text) | numbers | {"verdict": verdict, "reason": f"ours is {told.words(p)}"}
+    numbers = {
+        "theirs": theirs,
+        "ours": comparison.test.value,
+        "low": comparison.test.low,
+        "high": comparison.test.high,
+    }
+    return _base(a, "order", text) | numbers | {"verdict": verdict, "reason": f"ours is {comparison.words(p)}"}

@@ -66,18 +66,18 @@ def compare(
     known = datasets(results, metric)
     if dataset is not None and dataset not in known:
         raise ConfigError(f"unknown data set '{dataset}': {nearest(dataset, known)}")
-    found = []
+    result = []
     for name in [dataset] if dataset else known:
         measure = metric_of(results, name, metric)
         table = chosen(scores(results, name, measure.name), by, measure)
         if table.empty:
             continue
         resampler = Resampler(results, table, measure, resamples=resamples, seed=seed)
-        told = against_reference(table, by, measure, resampler, against=against, margin=margin)
-        found.append(told.assign(dataset=name, metric=measure.name))
-    if not found:
+        value = against_reference(table, by, measure, resampler, against=against, margin=margin)
+        result.append(value.assign(dataset=name, metric=measure.name))
+    if not result:
         return pd.DataFrame(columns=["dataset", "metric", by, "reference", "verdict", "words"])
-    whole = pd.concat(found, ignore_index=True)
+    whole = pd.concat(result, ignore_index=True)
     return whole[["dataset", "metric", *[c for c in whole if c not in ("dataset", "metric")]]]
 
 
@@ -85,19 +85,19 @@ def chosen(table: DataFrame, by: str, metric: Metric) -> DataFrame:
     """The rows of ``scores`` that differ in ``by``, seed and split only, but for other variants where ``by`` is label."""
     if by not in COMPARABLE:
         raise ConfigError(f"cannot compare by '{by}': {nearest(by, COMPARABLE)}")
-    told = headline(table)
-    if by == "label" or told.empty:
-        return told
-    mine = table[table["label"] == best_of(told, "label", metric)]
+    value = headline(table)
+    if by == "label" or value.empty:
+        return value
+    mine = table[table["label"] == best_of(value, "label", metric)]
     if by == "subset":
         return plain(mine)
-    kept = mine["subset"] == told["subset"].iloc[0]
+    kept = mine["subset"] == value["subset"].iloc[0]
     if by == "condition":
         kept &= mine["present"] == mine["subset"]
     else:
         kept &= mine["condition"] == first(table["condition"])
-    found: DataFrame = mine[kept]
-    return found
+    result: DataFrame = mine[kept]
+    return result
 
 
 def best_of(table: DataFrame, by: str, metric: Metric) -> str:
@@ -126,30 +126,30 @@ def against_reference(
         raise ConfigError(f"unknown reference '{reference}' in {by}: {nearest(reference, names)}, or '{BEST}'")
     parts = {name: table[table[by] == name] for name in names}
     pairs = {name: paired(part, parts[reference]) for name, part in parts.items() if name != reference}
-    least = family_variance([told["difference"].to_numpy() for told in pairs.values()])
+    least = family_variance([value["difference"].to_numpy() for value in pairs.values()])
     margin = margin or default_margin(metric, float(parts[reference]["value"].mean()))
-    told = {name: compare_pairs(both, metric, resampler, margin, least) for name, both in pairs.items()}
-    adjusted = dict(zip(told, holm(np.array([c.test.p for c in told.values()])), strict=True))
+    value = {name: compare_pairs(both, metric, resampler, margin, least) for name, both in pairs.items()}
+    adjusted = dict(zip(value, holm(np.array([c.test.p for c in value.values()])), strict=True))
     records = [
         {by: name, "reference": reference, **_counted(part, metric)}
         | (
-            _record(told[name], float(adjusted[name]))
-            if name in told
+            _record(value[name], float(adjusted[name]))
+            if name in value
             else {**_itself(against), "above": better_than_constant(part, metric, resampler)}
         )
         for name, part in parts.items()
     ]
     frame = pd.DataFrame(records)
-    order = _order([str(row[by]) for row in records], told, reference, first=against == BEST)
+    order = _order([str(row[by]) for row in records], value, reference, first=against == BEST)
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _order(names: list[str], told: dict[str, Comparison], reference: str, *, first: bool) -> list[int]:
+def _order(names: list[str], options: dict[str, Comparison], reference: str, *, first: bool) -> list[int]:
     """Best first, by the difference on the pairs that both have: a mean over fewer seeds is not comparable."""
 
     def key(place: int) -> tuple[bool, float]:
         name = names[place]
-        gain = 0.0 if name == reference else told[name].gain
+        gain = 0.0 if name == reference else options[name].gain
         return not (first and name == reference), math.inf if math.isnan(gain) else -gain
 
     return sorted(range(len(names)), key=key)
@@ -164,29 +164,29 @@ def _counted(part: DataFrame, metric: Metric) -> dict[str, Any]:
 
 
 def _itself(against: str) -> dict[str, Any]:
-    told = "best" if against == BEST else "the reference"
-    return {"verdict": "best" if against == BEST else "reference", "words": told}
+    value = "best" if against == BEST else "the reference"
+    return {"verdict": "best" if against == BEST else "reference", "words": value}
 
 
-def _record(told: Comparison, p: float) -> dict[str, Any]:
+def _record(comparison: Comparison, p: float) -> dict[str, Any]:
     return {
-        "difference": told.test.value,
-        "low": told.test.low,
-        "high": told.test.high,
-        "p": told.test.p,
+        "difference": comparison.test.value,
+        "low": comparison.test.low,
+        "high": comparison.test.high,
+        "p": comparison.test.p,
         "p_holm": p,
-        "d": told.d,
-        "delta": told.delta,
-        "wilcoxon": told.wilcoxon,
-        "permutation": told.permutation,
-        "least_p": told.least,
-        "mcnemar": told.mcnemar,
-        "equivalence": told.equivalence,
-        "margin": told.margin,
-        "needed": told.needed,
-        "pairs": told.test.pairs,
-        "design": told.design,
-        "above": told.above[0],
-        "verdict": told.verdict(p),
-        "words": told.words(p),
+        "d": comparison.d,
+        "delta": comparison.delta,
+        "wilcoxon": comparison.wilcoxon,
+        "permutation": comparison.permutation,
+        "least_p": comparison.least,
+        "mcnemar": comparison.mcnemar,
+        "equivalence": comparison.equivalence,
+        "margin": comparison.margin,
+        "needed": comparison.needed,
+        "pairs": comparison.test.pairs,
+        "design": comparison.design,
+        "above": comparison.above[0],
+        "verdict": comparison.verdict(p),
+        "words": comparison.words(p),
     }

@@ -85,8 +85,8 @@ class Comparison:
         informed = not self.at_chance and self.rows >= words.LEAST_ROWS
         comparable = self.above == (True, True) and self.test.pairs >= words.LEAST_SEEDS
         comparable &= self.rows >= (words.LEAST_ROWS if self.identical else self.least_rows)
-        told = {"identical": self.identical, "informed": informed, "comparable": comparable}
-        return words.verdict(p, self.equivalence, self.gain, **told)
+        options = {"identical": self.identical, "informed": informed, "comparable": comparable}
+        return words.verdict(p, self.equivalence, self.gain, **options)
 
     def words(self, p: float | None = None) -> str:
         """The verdict in words."""
@@ -107,11 +107,11 @@ class Comparison:
         """Why nothing is decided where the scores alone would have decided; empty where they would not."""
         if self.at_chance:
             return f"both no better than the {self.constant}; not decided"
-        told = words.verdict(p, self.equivalence, self.gain, identical=self.identical)
-        if told == words.OPEN:
+        value = words.verdict(p, self.equivalence, self.gain, identical=self.identical)
+        if value == words.OPEN:
             return ""
-        least = self.least_rows if told == words.EQUIVALENT else words.LEAST_ROWS
-        if told in (words.BETTER, words.WORSE):
+        least = self.least_rows if value == words.EQUIVALENT else words.LEAST_ROWS
+        if value in (words.BETTER, words.WORSE):
             return f"not decided with {self.rows} test rows (at least {least} would be needed)"
         if False in self.above:
             return f"one no better than the {self.constant}; not decided"
@@ -185,8 +185,8 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     if not len(known) or len(known) < len(constants):
         return None
     gaps = part["value"].to_numpy() - known
-    told = {"run_other": part["run"], "evaluation_other": CONSTANT, "value_other": known, "difference": gaps}
-    pairs = part.assign(**told)
+    options = {"run_other": part["run"], "evaluation_other": CONSTANT, "value_other": known, "difference": gaps}
+    pairs = part.assign(**options)
     test = _test(_design(pairs, resampler), pairs, resampler, 0.0)
     gain = test.value if metric.direction == "higher" else -test.value
     return None if math.isnan(test.p) else bool(gain > 0 and test.p < words.ALPHA)
@@ -200,11 +200,11 @@ def _others(pairs: DataFrame) -> DataFrame:
 def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
     """Test rows that any pair was judged on, each once; those of one seed where they are not kept."""
     rows = [None if resampler is None else resampler.rows(str(run)) for run in pairs["run"]]
-    known = [found for found in rows if found is not None]
+    known = [result for result in rows if result is not None]
     if known and len(known) == len(rows):
         return len(np.unique(np.concatenate(known)))
-    told = pairs.groupby("seed")["test_rows"].sum()
-    return sys.maxsize if told.empty or told.isna().any() else int(told.max())
+    value = pairs.groupby("seed")["test_rows"].sum()
+    return sys.maxsize if value.empty or value.isna().any() else int(value.max())
 
 
 def paired(one: DataFrame, other: DataFrame) -> DataFrame:
@@ -213,8 +213,8 @@ def paired(one: DataFrame, other: DataFrame) -> DataFrame:
     both = sorted(mine.keys() & theirs.keys())
     there = other.iloc[[theirs[key] for key in both]]
     pairs = one.iloc[[mine[key] for key in both]].reset_index(drop=True)
-    told = {f"{column}_other": there[column].to_numpy() for column in ("run", "evaluation", "value")}
-    return pairs.assign(**told, difference=pairs["value"].to_numpy() - told["value_other"])
+    options = {f"{column}_other": there[column].to_numpy() for column in ("run", "evaluation", "value")}
+    return pairs.assign(**options, difference=pairs["value"].to_numpy() - options["value_other"])
 
 
 def _places(part: DataFrame) -> list[tuple[int, int]]:
@@ -252,28 +252,33 @@ def _ratio(pairs: DataFrame) -> float:
 
 def _needed(test: Difference, pairs: DataFrame) -> int | None:
     """Seeds, not pairs: splits of a seed come with it."""
-    found = seeds_needed(test.value, test.spread, floor=test.floor) if test.pairs > 1 and test.value else None
-    return None if found is None else max(math.ceil(found / pairs["split"].nunique()), 2)
+    result = seeds_needed(test.value, test.spread, floor=test.floor) if test.pairs > 1 and test.value else None
+    return None if result is None else max(math.ceil(result / pairs["split"].nunique()), 2)
 
 
 def _mcnemar(pairs: DataFrame, resampler: Resampler | None) -> float:
     """Median over the seeds; a seed's splits are taken together where none of their rows is twice."""
     if resampler is None:
         return math.nan
-    found = []
+    result = []
     for _, part in pairs.groupby("seed"):
         sides: list[list[Any]] = [[], [], []]
         for one, other in zip(_keys(part), _keys(part, "_other"), strict=True):
-            asked = (resampler.rows(one[0]), resampler.right(*one), resampler.right(*other), resampler.rows(other[0]))
-            told = [values for values in asked if values is not None]
-            if len(told) < len(asked) or not np.array_equal(told[0], told[3]):
+            requested = (
+                resampler.rows(one[0]),
+                resampler.right(*one),
+                resampler.right(*other),
+                resampler.rows(other[0]),
+            )
+            items = [values for values in requested if values is not None]
+            if len(items) < len(requested) or not np.array_equal(items[0], items[3]):
                 return math.nan
-            for side, values in zip(sides, told, strict=False):
+            for side, values in zip(sides, items, strict=False):
                 side.append(values)
         rows, right, other_right = (np.concatenate(side) for side in sides)
         if len(np.unique(rows)) == len(rows):
-            found.append(mcnemar(right, other_right))
-    return float(np.median(found)) if found else math.nan
+            result.append(mcnemar(right, other_right))
+    return float(np.median(result)) if result else math.nan
 
 
 def _keys(pairs: DataFrame, side: str = "") -> list[tuple[str, int]]:

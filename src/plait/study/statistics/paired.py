@@ -112,8 +112,8 @@ def family_variance(differences: list[Array]) -> float:
         >>> round(family_variance([np.array([0.0, 0.0]), np.array([0.0, 2.0]), np.array([0.0, 4.0])]), 9)
         2.0
     """
-    found = [_variance(np.asarray(d, dtype=np.float64)) for d in differences if len(d) > 1]
-    return float(np.median(found)) if len(found) > 1 else 0.0
+    result = [_variance(np.asarray(d, dtype=np.float64)) for d in differences if len(d) > 1]
+    return float(np.median(result)) if len(result) > 1 else 0.0
 
 
 def _difference(differences: Array, variable: float, floor: float, df: float) -> Difference:
@@ -149,13 +149,13 @@ def wilcoxon(differences: Array) -> float:
         0.0625
     """
     differences = np.asarray(differences, dtype=np.float64)
-    told = differences[np.abs(differences) > TIED * np.abs(differences).max(initial=0.0)]
-    if not len(told):
+    value = differences[np.abs(differences) > TIED * np.abs(differences).max(initial=0.0)]
+    if not len(value):
         return 1.0 if len(differences) else math.nan
-    if len(told) > EXACT:
-        return float(stats.wilcoxon(told, correction=False).pvalue)
-    ranks = stats.rankdata(np.round(np.abs(told), 12))
-    return _flipped(np.sign(told) * ranks)
+    if len(value) > EXACT:
+        return float(stats.wilcoxon(value, correction=False).pvalue)
+    ranks = stats.rankdata(np.round(np.abs(value), 12))
+    return _flipped(np.sign(value) * ranks)
 
 
 def permutation(differences: Array, seed: int = 0) -> float:

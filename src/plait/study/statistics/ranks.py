@@ -31,11 +31,11 @@ def rank_variants(results: StudyResults, metric: str | None = None) -> Ranks | N
         sign = 1.0 if known.direction == "higher" else -1.0
         if len(table):
             means[dataset] = {str(k): sign * float(v) for k, v in table.groupby("label")["value"].mean().items()}
-    told: list[Any] = list(means.values())
-    names = [name for name in told[0] if all(name in other for other in told)] if told else []
-    if len(told) < LEAST or len(names) < 2:
+    values: list[Any] = list(means.values())
+    names = [name for name in values[0] if all(name in other for other in values)] if values else []
+    if len(values) < LEAST or len(names) < 2:
         return None
-    return rank(np.array([[there[name] for name in names] for there in told]), names, list(means))
+    return rank(np.array([[there[name] for name in names] for there in values]), names, list(means))
 
 
 def tables(datasets: tuple[str, ...]) -> int:
@@ -80,12 +80,12 @@ class Ranks:
             >>> Ranks(("a", "b", "c"), (1.0, 1.8, 2.9), ("x",), 0.0, 1.0, 1.2).level
             [(0, 1), (1, 2)]
         """
-        found: list[tuple[int, int]] = []
+        result: list[tuple[int, int]] = []
         for first, rank in enumerate(self.mean):
             last = max(i for i, other in enumerate(self.mean) if other - rank < self.critical or i == first)
-            if last > first and (not found or last > found[-1][1]):
-                found.append((first, last))
-        return found
+            if last > first and (not result or last > result[-1][1]):
+                result.append((first, last))
+        return result
 
 
 def rank(scores: NDArray[Any], names: Sequence[str], datasets: Sequence[str], *, alpha: float = 0.05) -> Ranks:

@@ -83,8 +83,8 @@ class Resampler:
     def _judged(self, run: str, evaluation: int) -> Array | None:
         if self.metric.task != "classification" or self._rows.get(run) is None:
             return None
-        told = self._results.predictions(run, evaluation)
-        return np.asarray(inputs("classification", told.output)["labels"] == np.asarray(told.target))
+        value = self._results.predictions(run, evaluation)
+        return np.asarray(inputs("classification", value.output)["labels"] == np.asarray(value.target))
 
     def constant(self, run: str) -> float | None:
         """The metric of the best constant answer to a run's test rows: their class shares, or their mean.
@@ -102,9 +102,9 @@ class Resampler:
 
     def _given(self, run: str, evaluation: int) -> tuple[Array, Array] | None:
         """What the metric reads of one evaluation, and the targets; None where it cannot be had."""
-        told = self._results.predictions(run, max(evaluation, 0))
-        y, output = np.asarray(told.target), told.output
-        threshold: Any = 0.5 if told.threshold is None else told.threshold
+        value = self._results.predictions(run, max(evaluation, 0))
+        y, output = np.asarray(value.target), value.output
+        threshold: Any = 0.5 if value.threshold is None else value.threshold
         if evaluation == CONSTANT:
             output, threshold = _constant(self.metric, y, np.asarray(output))
         given = inputs(self.metric.task, output, threshold)
@@ -129,12 +129,12 @@ class Resampler:
             self.metric.resampled(y, output, counts[:, start : start + BLOCK].astype(np.float64))
             for start in range(0, self.resamples, BLOCK)
         ]
-        found = np.concatenate(blocks)
+        result = np.concatenate(blocks)
         again = self.metric.score(y, output).value
         if not self.metric.biased and abs(again - value) <= 1e-6 * max(1.0, abs(value)):
-            return found
-        defined = found[~np.isnan(found)]
-        return found + (value - defined.mean()) if len(defined) else found
+            return result
+        defined = result[~np.isnan(result)]
+        return result + (value - defined.mean()) if len(defined) else result
 
 
 def _constant(metric: Metric, y: Array, output: Array) -> tuple[Array, float]:

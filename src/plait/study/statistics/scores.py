@@ -102,10 +102,10 @@ def datasets(results: StudyResults, metric: str | None = None) -> list[str]:
     if frame.empty:  # nothing is done yet, or everything failed
         return []
     there = frame if metric is None else frame[frame["metric"] == metric]
-    found = [str(name) for name in dict.fromkeys(there["dataset"])]
-    if not found:
+    result = [str(name) for name in dict.fromkeys(there["dataset"])]
+    if not result:
         raise ConfigError(f"metric '{metric}' was not measured: {nearest(str(metric), set(frame['metric']))}")
-    return found
+    return result
 
 
 def scores(results: StudyResults, dataset: str, metric: str) -> DataFrame:
@@ -129,8 +129,8 @@ def scores(results: StudyResults, dataset: str, metric: str) -> DataFrame:
 
 def first(conditions: Any) -> str:
     """The plain condition: ``clean`` where there is one, else the first."""
-    told = [str(c) for c in dict.fromkeys(conditions)]
-    return CLEAN if CLEAN in told or not told else told[0]
+    values = [str(c) for c in dict.fromkeys(conditions)]
+    return CLEAN if CLEAN in values or not values else values[0]
 
 
 def size(subset: str) -> int:

@@ -74,14 +74,14 @@ def drawn_by(part: DataFrame, column: str, resampler: Resampler | None) -> dict[
     """Each unit's values (R,) on the resamples of the rows; None where any lacks its predictions."""
     if resampler is None:
         return None
-    found: dict[Any, list[Any]] = {}
+    result: dict[Any, list[Any]] = {}
     names = (column, "split", "run", "evaluation", "value")
     for key, _, run, evaluation, value in sorted(zip(*(part[name].tolist() for name in names), strict=True)):
         values = resampler.values(run, evaluation, value)
         if values is None:
             return None
-        found.setdefault(key, []).append(values)
-    return {key: np.mean(told, axis=0) for key, told in found.items()}
+        result.setdefault(key, []).append(values)
+    return {key: np.mean(setting, axis=0) for key, setting in result.items()}
 
 
 def summarise(
@@ -109,9 +109,9 @@ def summarise(
         if table.empty:
             continue
         resampler = Resampler(results, table, known, resamples=resamples, seed=seed)
-        found = [
+        result = [
             dict(zip(PLACE, key, strict=True)) | {"metric": known.name} | vars(summary(part, known, resampler))
             for key, part in table.groupby(list(PLACE), sort=False)
         ]
-        records += sorted(found, key=lambda r: -r["mean"] if known.direction == "higher" else r["mean"])
+        records += sorted(result, key=lambda r: -r["mean"] if known.direction == "higher" else r["mean"])
     return pd.DataFrame(records)

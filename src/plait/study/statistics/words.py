@@ -54,7 +54,7 @@ def verdict(
 
 
 def in_words(
-    told: str,
+    text: str,
     *,
     p: float,
     d: float,
@@ -68,7 +68,7 @@ def in_words(
     """A verdict as a reader sees it.
 
     Args:
-        told: what ``verdict`` gave.
+        text: what ``verdict`` gave.
         p: of the difference, corrected.
         d: Cohen's d for pairs.
         margin: of equivalence.
@@ -84,14 +84,14 @@ def in_words(
         >>> in_words("not decided", p=0.3, d=0.4, margin=0.01, equivalence=0.2, seeds=5, needed=31)
         'not decided with 5 seeds (about 31 would be needed)'
     """
-    if told in (BETTER, WORSE):
+    if text in (BETTER, WORSE):
         small = f", within {short(margin)}" if equivalence < ALPHA else ""
         size = f", d = {short(abs(d), 1)}" if not math.isnan(d) else ""
-        return f"{told}{small} ({p_text(p)}{size})"
-    if told == EQUIVALENT:
+        return f"{text}{small} ({p_text(p)}{size})"
+    if text == EQUIVALENT:
         return f"equivalent within {short(margin)} ({p_text(equivalence)})"
     design = f"{seeds} seed{'s' * (seeds != 1)}" + (f" of {splits} splits" if splits > 1 else "")
-    if told == SAME:
+    if text == SAME:
         return f"identical in {design}"
     if why:
         return why

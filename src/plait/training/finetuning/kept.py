@@ -51,11 +51,11 @@ class Memories:
 
 
 def content_key(
-    base: Encoder, cells: Sequence[bytes], rows: Rows, units: np.ndarray, task: Task, told: Tuning, seed: int
+    base: Encoder, cells: Sequence[bytes], rows: Rows, units: np.ndarray, task: Task, tuning: Tuning, seed: int
 ) -> bytes:
     """16 bytes of all that decides a tuning; which rows stay together is a part of it."""
     digest = blake2b(digest_size=16)
-    words = [base.fingerprint(), dataclasses.asdict(told), seed, task.name, task.out_dim]
+    words = [base.fingerprint(), dataclasses.asdict(tuning), seed, task.name, task.out_dim]
     digest.update(json.dumps(words, sort_keys=True).encode())
     digest.update(b"".join(cells))
     for array in (rows.cell, units, rows.target.numpy(), rows.weight.numpy()):
@@ -64,7 +64,7 @@ def content_key(
 
 
 def found_or_made(
-    keep: Keep, key: bytes, told: Tuning, make: Callable[[], tuple[Sequence[Weights], dict[str, Any]]]
+    keep: Keep, key: bytes, tuning: Tuning, make: Callable[[], tuple[Sequence[Weights], dict[str, Any]]]
 ) -> tuple[list[Weights], dict[str, Any], bool]:
     """The updates of every encoder, the record of what they cost, and whether they were kept already.
 
@@ -75,27 +75,27 @@ def found_or_made(
         weights, record = make()
         return Trained({f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}, record)
 
-    found, stored = kept_weights.found_or_made(
-        keep, FINGERPRINT, key, packed, lambda one: _fits(one.weights, told), "tuned weights"
+    result, stored = kept_weights.found_or_made(
+        keep, FINGERPRINT, key, packed, lambda one: _fits(one.weights, tuning), "tuned weights"
     )
-    return _unpacked(found.weights), dict(found.about), stored
+    return _unpacked(result.weights), dict(result.about), stored
 
 
 def _unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
-    found: dict[int, dict[str, torch.Tensor]] = {}
+    result: dict[int, dict[str, torch.Tensor]] = {}
     for name, array in arrays.items():
         number, _, target = name.partition(".")
-        found.setdefault(int(number), {})[target] = torch.from_numpy(np.array(array))
-    return [found[k] for k in sorted(found)]
+        result.setdefault(int(number), {})[target] = torch.from_numpy(np.array(array))
+    return [result[k] for k in sorted(result)]
 
 
-def _fits(arrays: Mapping[str, np.ndarray], told: Tuning) -> bool:
+def _fits(arrays: Mapping[str, np.ndarray], tuning: Tuning) -> bool:
     """Whether there is an update of this rank for every encoder that is tuned, each with both halves."""
     names: defaultdict[str, set[str]] = defaultdict(set)
     for name, array in arrays.items():
         number, _, target = name.partition(".")
         names[number].add(target)
         axis = {"A": 0, "B": 1}.get(target[-1:])
-        if axis is None or array.ndim <= axis or array.shape[axis] != told.rank or not np.isfinite(array).all():
+        if axis is None or array.ndim <= axis or array.shape[axis] != tuning.rank or not np.isfinite(array).all():
             return False
-    return sorted(names) == sorted(map(str, range(told.encoders))) and len(set(map(frozenset, names.values()))) == 1
+    return sorted(names) == sorted(map(str, range(tuning.encoders))) and len(set(map(frozenset, names.values()))) == 1

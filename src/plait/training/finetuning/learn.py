@@ -57,12 +57,12 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim) -> (B, out_dim)."""
-        found: Tensor = self.out(self.drop(self.norm(x)))
-        return found
+        result: Tensor = self.out(self.drop(self.norm(x)))
+        return result
 
 
 def learn(
-    cut: Cut, dim: int, cells: Sequences, rows: Rows, valid: Rows, task: Task, told: Tuning, seed: int, name: str
+    cut: Cut, dim: int, cells: Sequences, rows: Rows, valid: Rows, task: Task, tuning: Tuning, seed: int, name: str
 ) -> Learned:
     """Tune on ``rows``, keep the epoch with the smallest loss on ``valid``.
 
@@ -70,9 +70,9 @@ def learn(
     warning says so.
     """
     with seeded(seed):
-        network = with_lora(cut, told)
-        head = _Head(dim, task.out_dim, told.dropout)
-        return _epochs(network, head, cells, rows, valid, task, told, torch.Generator().manual_seed(seed), name)
+        network = with_lora(cut, tuning)
+        head = _Head(dim, task.out_dim, tuning.dropout)
+        return _epochs(network, head, cells, rows, valid, task, tuning, torch.Generator().manual_seed(seed), name)
 
 
 def _epochs(
@@ -82,34 +82,34 @@ def _epochs(
     rows: Rows,
     valid: Rows,
     task: Task,
-    told: Tuning,
+    tuning: Tuning,
     generator: torch.Generator,
     name: str,
 ) -> Learned:
     learning = [p for p in network.parameters() if p.requires_grad]
-    steps = told.epochs * -(-len(rows.cell) // told.batch_size)
-    shares = dict.fromkeys(head.parameters(), told.head_rate / told.learning_rate)
-    optimiser = AdamW([*learning, *head.parameters()], told.learning_rate, told.weight_decay, steps, shares=shares)
-    found, least = Learned(weights_of(network)), math.inf
-    for epoch in range(told.epochs):
-        loss = _epoch(network, head, cells, rows, task, told, optimiser, generator)
-        judged = _judge(network, head, cells, valid, task, told.batch_size) if math.isfinite(loss) else math.nan
+    steps = tuning.epochs * -(-len(rows.cell) // tuning.batch_size)
+    shares = dict.fromkeys(head.parameters(), tuning.head_rate / tuning.learning_rate)
+    optimiser = AdamW([*learning, *head.parameters()], tuning.learning_rate, tuning.weight_decay, steps, shares=shares)
+    result, least = Learned(weights_of(network)), math.inf
+    for epoch in range(tuning.epochs):
+        loss = _epoch(network, head, cells, rows, task, tuning, optimiser, generator)
+        judged = _judge(network, head, cells, valid, task, tuning.batch_size) if math.isfinite(loss) else math.nan
         if not math.isfinite(judged):
-            found.diverged = True
-            kept = f"what epoch {found.best} gave" if found.best >= 0 else "the encoder as it was"
+            result.diverged = True
+            kept = f"what epoch {result.best} gave" if result.best >= 0 else "the encoder as it was"
             warnings.warn(
                 f"tuning '{name}' diverged in epoch {epoch} (loss {loss}); {kept} is kept; lower tune.learning_rate",
                 PlaitWarning,
                 stacklevel=2,
             )
             break
-        found.history.append({"epoch": epoch, "train_loss": loss, "valid_loss": judged})
+        result.history.append({"epoch": epoch, "train_loss": loss, "valid_loss": judged})
         if judged < least - 1e-6:
-            least, found.best, found.weights = judged, epoch, weights_of(network)
-        if epoch - found.best >= told.patience:
+            least, result.best, result.weights = judged, epoch, weights_of(network)
+        if epoch - result.best >= tuning.patience:
             break
-    load_weights(network, found.weights)
-    return found
+    load_weights(network, result.weights)
+    return result
 
 
 def _epoch(
@@ -118,14 +118,14 @@ def _epoch(
     cells: Sequences,
     rows: Rows,
     task: Task,
-    told: Tuning,
+    tuning: Tuning,
     optimiser: AdamW,
     generator: torch.Generator,
 ) -> float:
     network.train()
     head.train()
     total = mass = 0.0
-    for places in batches(cells.lengths[rows.cell], told.batch_size, generator):
+    for places in batches(cells.lengths[rows.cell], tuning.batch_size, generator):
         loss, weight = _loss(network, head, cells, rows.take(places), task)
         optimiser.clear()
         (loss / max(weight, 1e-12)).backward()  # type: ignore[no-untyped-call]

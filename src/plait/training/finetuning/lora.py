@@ -19,7 +19,7 @@ from plait.training.finetuning.settings import Tuning
 _NAME = "default"
 
 
-def with_lora(cut: Cut, told: Tuning) -> nn.Module:
+def with_lora(cut: Cut, tuning: Tuning) -> nn.Module:
     """A copy of the upper layers with LoRA on every target; only the updates learn, and at first they are zero.
 
     Formula: W x + (alpha / rank) B A x, A (rank, in) random, B (out, rank) zero.
@@ -27,7 +27,7 @@ def with_lora(cut: Cut, told: Tuning) -> nn.Module:
     """
     peft = need("peft", "tune")
     network = copy.deepcopy(cut.upper)
-    settings = peft.LoraConfig(r=told.rank, lora_alpha=told.alpha, target_modules=list(cut.targets), bias="none")
+    settings = peft.LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, target_modules=list(cut.targets), bias="none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that nobody set
         adapted: nn.Module = peft.inject_adapter_in_model(settings, network)
@@ -36,7 +36,7 @@ def with_lora(cut: Cut, told: Tuning) -> nn.Module:
     for name, part in list(adapted.named_modules()):
         if isinstance(getattr(part, "base_layer", None), nn.Linear):
             parent, _, child = name.rpartition(".")
-            setattr(adapted.get_submodule(parent), child, Adapted(part, told.alpha / told.rank))
+            setattr(adapted.get_submodule(parent), child, Adapted(part, tuning.alpha / tuning.rank))
     return adapted
 
 
@@ -45,19 +45,19 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
     Shape: A (rank, in, ...); B (out, rank, ...).
     """
-    found = {}
+    result = {}
     for name, parameter in network.named_parameters():
         for letter in "AB":
             target, middle, _ = name.partition(f".lora_{letter}.{_NAME}.weight")
             if middle:
-                found[f"{target}.{letter}"] = parameter.detach().clone()
-    return found
+                result[f"{target}.{letter}"] = parameter.detach().clone()
+    return result
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put back what ``weights_of`` gave."""
-    told = {f"{k[:-2]}.lora_{k[-1]}.{_NAME}.weight": v for k, v in weights.items()}
-    network.load_state_dict(told, strict=False)
+    options = {f"{k[:-2]}.lora_{k[-1]}.{_NAME}.weight": v for k, v in weights.items()}
+    network.load_state_dict(options, strict=False)
 
 
 @torch.no_grad()
@@ -94,14 +94,14 @@ class Adapted(nn.Module):
     @property
     def weight(self) -> Tensor:
         """W, without the update."""
-        found: Tensor = self.base_layer.weight  # type: ignore[assignment, union-attr]
-        return found
+        result: Tensor = self.base_layer.weight  # type: ignore[assignment, union-attr]
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         (a,), (b,) = self.lora_A.parameters(), self.lora_B.parameters()  # type: ignore[union-attr]
-        told = (self.weight, self.base_layer.bias, a, b, self.scale)  # type: ignore[union-attr]
-        out: Tensor = _Product.apply(x, *told)  # type: ignore[no-untyped-call]
+        values = (self.weight, self.base_layer.bias, a, b, self.scale)  # type: ignore[union-attr]
+        out: Tensor = _Product.apply(x, *values)  # type: ignore[no-untyped-call]
         return out
 
 

@@ -63,7 +63,7 @@ class Tuning:
 OPTIONS = tuple(config.fields_of(Tuning))
 
 
-def tunings(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Tuning]:
+def tunings(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:
     """How each modality with ``train: tuned`` is tuned: options for all, and modality (or kind) -> options.
 
     Raises:
@@ -75,5 +75,5 @@ def tunings(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Tuning]
         >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
         2
     """
-    found = per_modality(Tuning, told, schema, "tune", "{layers: 2, epochs: 5}")
-    return {m.name: found[m.name] for m in schema.modalities if m.train == "tuned"}
+    result = per_modality(Tuning, spec, schema, "tune", "{layers: 2, epochs: 5}")
+    return {m.name: result[m.name] for m in schema.modalities if m.train == "tuned"}

@@ -49,10 +49,10 @@ class Single:
     """One modality and what is learned of it."""
 
     def __init__(
-        self, column: Column, base: Encoder, told: Tuning, lesson: Known, store: Store | None, progress: bool | None
+        self, column: Column, base: Encoder, tuning: Tuning, lesson: Known, store: Store | None, progress: bool | None
     ) -> None:
         """Find the rows that have a cell; nothing is computed yet."""
-        self.column, self.base, self.told, self.known, self.progress = column, base, told, lesson, progress
+        self.column, self.base, self.told, self.known, self.progress = column, base, tuning, lesson, progress
         self.keep: Keep = store if store is not None else Memories()
         self.keys: list[bytes] = []
         self._loaded: tuple[Cut, States] | None = None
@@ -142,24 +142,24 @@ class Single:
     def _embedded(self, encoder: Tuned, folds: Sequence[Weights]) -> dict[bytes, np.ndarray]:
         cut, cells = self._parts()
         if not folds:
-            found = embedded(encoder.uppers(cut.upper), cells, np.arange(len(self.keys)))
-            return dict(zip(self.keys, found, strict=True))
+            result = embedded(encoder.uppers(cut.upper), cells, np.arange(len(self.keys)))
+            return dict(zip(self.keys, result, strict=True))
         fold_of_cell = np.zeros(len(self.keys), np.int64)
         fold_of_cell[self.rows.cell] = self._fold()
         made: dict[bytes, np.ndarray] = {}
         for number, weights in enumerate(folds):
             chosen = np.flatnonzero(fold_of_cell == number)
-            found = embedded(Tuned(self.base, self.told, [weights]).uppers(cut.upper), cells, chosen)
-            made |= {self.keys[cell]: found[i] for i, cell in enumerate(chosen)}
+            result = embedded(Tuned(self.base, self.told, [weights]).uppers(cut.upper), cells, chosen)
+            made |= {self.keys[cell]: result[i] for i, cell in enumerate(chosen)}
         return made
 
     def _gathered(self, arrays: Sequence[np.ndarray | None]) -> Tokens:
         """The cells' tokens in the order of the rows; absent rows are masked."""
-        ready = [halved(array).astype(np.float32) for array in arrays if array is not None]
-        longest = max(len(array) for array in ready)
-        x = np.zeros((self.column.n, longest, ready[0].shape[1]), np.float32)
+        prepared = [halved(array).astype(np.float32) for array in arrays if array is not None]
+        longest = max(len(array) for array in prepared)
+        x = np.zeros((self.column.n, longest, prepared[0].shape[1]), np.float32)
         mask = np.zeros((self.column.n, longest), bool)
-        for key, array in zip(self.keys, ready, strict=True):
+        for key, array in zip(self.keys, prepared, strict=True):
             for row in self.column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
         return Tokens(torch.from_numpy(x), torch.from_numpy(mask))
@@ -197,15 +197,15 @@ def dealt(strata: np.ndarray, units: np.ndarray, parts: int, seed: int) -> np.nd
         raise ConfigError(
             f"tune: {count} distinct cells (or groups) cannot be divided into {parts} parts; tune fewer folds"
         )
-    found = np.zeros(len(strata), dtype=np.int64)
+    result = np.zeros(len(strata), dtype=np.int64)
     _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
     kept = np.where(size[place] < parts, -1, place)  # classes too rare to be spread are dealt out as one
     if 0 < int((kept == -1).sum()) < parts:
         kept = np.where(kept == -1, int(size.argmax()), kept)
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     for number, (_, held) in enumerate(splitter.split(np.zeros(len(strata)), kept, units)):
-        found[held] = number
-    return found
+        result[held] = number
+    return result
 
 
 def validation_part(strata: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -73,9 +73,9 @@ class States:
 
     def batch(self, cells: np.ndarray) -> Tokens:
         """The given cells (B,), padded to the longest of them, in float32."""
-        found = [torch.from_numpy(self.arrays[cell]) for cell in cells]
-        length = torch.tensor([len(part) for part in found])
-        x = nn.utils.rnn.pad_sequence(found, batch_first=True).float()  # (B, T, D)
+        result = [torch.from_numpy(self.arrays[cell]) for cell in cells]
+        length = torch.tensor([len(part) for part in result])
+        x = nn.utils.rnn.pad_sequence(result, batch_first=True).float()  # (B, T, D)
         return Tokens(x, torch.arange(x.shape[1]) < length[:, None])
 
 
@@ -84,14 +84,14 @@ def states(base: Encoder, layers: int, column: Column, keep: Keep, progress: boo
     lower = Lower(base, layers)
     fingerprint = lower.store_key()
     column.encode(lower, keep, fingerprint, Forward(lower), progress, f"{base.name()}, below its last {layers} layers")
-    keys, found = list(column.rows), {}
+    keys, result = list(column.rows), {}
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
         for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
             if array is None:
                 raise column.lost()
-            found[key] = np.array(array)  # a copy: what the store gives cannot be written to, which torch warns of
-    return found
+            result[key] = np.array(array)  # a copy: what the store gives cannot be written to, which torch warns of
+    return result
 
 
 def batches(lengths: np.ndarray, size: int, generator: torch.Generator | None = None) -> Iterator[np.ndarray]:
@@ -110,23 +110,23 @@ def batches(lengths: np.ndarray, size: int, generator: torch.Generator | None = 
         return
     order = torch.randperm(len(lengths), generator=generator).numpy()
     pool = 8 * size  # sorted within, so that little is padded and yet no two epochs have the same batches
-    found = []
+    result = []
     for start in range(0, len(order), pool):
         part = order[start : start + pool]
         part = part[np.argsort(-lengths[part], kind="stable")]
-        found += [part[i : i + size] for i in range(0, len(part), size)]
-    for number in torch.randperm(len(found), generator=generator).tolist():
-        yield found[number]
+        result += [part[i : i + size] for i in range(0, len(part), size)]
+    for number in torch.randperm(len(result), generator=generator).tolist():
+        yield result[number]
 
 
 @torch.inference_mode()
 def embedded(uppers: Sequence[nn.Module], cells: Sequences, chosen: np.ndarray, size: int = 64) -> np.ndarray:
     """The mean over the upper networks of what they make of the chosen cells: (m, T, D) float32."""
     lengths = cells.lengths[chosen]
-    found: dict[int, np.ndarray] = {}
+    result: dict[int, np.ndarray] = {}
     for places in batches(lengths, size):
         tokens = cells.batch(chosen[places])
         parts: list[Tensor] = [upper(tokens).x for upper in uppers]
         mean = torch.stack(parts).mean(0).numpy()
-        found |= dict(zip(places.tolist(), mean, strict=True))
-    return np.stack([found[i] for i in range(len(chosen))]) if found else np.zeros((0, 1, 0), np.float32)
+        result |= dict(zip(places.tolist(), mean, strict=True))
+    return np.stack([result[i] for i in range(len(chosen))]) if result else np.zeros((0, 1, 0), np.float32)

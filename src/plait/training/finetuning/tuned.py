@@ -33,9 +33,9 @@ class Tuned(Encoder):
     Source: Hu et al. 2021, LoRA, arXiv 2106.09685; MulTaBench, arXiv 2605.10616, for frozen after tuning on the target.
     """
 
-    def __init__(self, base: Encoder, told: Tuning, weights: Sequence[Weights] = ()) -> None:
+    def __init__(self, base: Encoder, tuning: Tuning, weights: Sequence[Weights] = ()) -> None:
         """``weights`` of each tuning; without any, ``load_state`` must follow."""
-        self.base, self.told, self.weights = base, told, tuple(weights)
+        self.base, self.told, self.weights = base, tuning, tuple(weights)
         self.kinds, self.licence, self.batch_size = base.kinds, base.licence, base.batch_size  # type: ignore[misc]
         self.stored, self.arithmetic = True, base.arithmetic  # type: ignore[misc]
 
@@ -71,7 +71,7 @@ class Tuned(Encoder):
 
     def state(self) -> dict[str, Any]:
         """The updates of every tuning as arrays."""
-        return {f"{k}.{name}": w.numpy() for k, told in enumerate(self.weights) for name, w in told.items()}
+        return {f"{k}.{name}": w.numpy() for k, value in enumerate(self.weights) for name, w in value.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the updates back.
@@ -79,16 +79,16 @@ class Tuned(Encoder):
         Raises:
             ModelError: one is missing, of another shape, or not finite.
         """
-        found: dict[int, dict[str, Tensor]] = {}
+        result: dict[int, dict[str, Tensor]] = {}
         for key, array in state.items():
             number, _, name = key.partition(".")
             weight = torch.from_numpy(np.array(array))
             if not bool(torch.isfinite(weight).all()):
                 raise ModelError(f"encoder tuned: the update '{name}' holds numbers that are not finite; fit it again")
-            found.setdefault(int(number), {})[name] = weight
-        if not found:
+            result.setdefault(int(number), {})[name] = weight
+        if not result:
             raise ModelError("encoder tuned: there are no updates; the model folder is incomplete, fit it again")
-        self.weights = tuple(found[k] for k in sorted(found))
+        self.weights = tuple(result[k] for k in sorted(result))
 
 
 def inside(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def put_back(features: Featurizer, encoders: Mapping[str, Any]) -> None:
     """Replace the encoders that a model folder calls tuned; their updates come with ``load_state``."""
     for name, facts in encoders.items():
         if facts["name"] == Tuned.name():
-            told = config.build(Tuning, facts["options"]["tune"], f"encoder of modality '{name}'")
-            features.encoders[name] = Tuned(features.encoders[name], told)
+            value = config.build(Tuning, facts["options"]["tune"], f"encoder of modality '{name}'")
+            features.encoders[name] = Tuned(features.encoders[name], value)
 
 
 class _Whole(nn.Module):
@@ -122,8 +122,8 @@ class _Whole(nn.Module):
         return concatenate(parts).take(order)
 
     def _mean(self, tokens: Tokens) -> Tokens:
-        found = [upper(tokens) for upper in self.uppers]
-        return Tokens(torch.stack([part.x for part in found]).mean(0), found[0].mask)
+        result = [upper(tokens) for upper in self.uppers]
+        return Tokens(torch.stack([part.x for part in result]).mean(0), result[0].mask)
 
 
 def as_stored(tokens: Tokens) -> Tensor:

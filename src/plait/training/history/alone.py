@@ -57,22 +57,22 @@ class Watching:
         digest.update(np.ascontiguousarray(test[1]).tobytes())
         return digest.hexdigest()
 
-    def history(self, name: str, number: int, found: Alone) -> list[dict[str, Any]]:
+    def history(self, name: str, number: int, alone: Alone) -> list[dict[str, Any]]:
         """The records of an encoder; of one from the store as they were kept, without scores on other test rows."""
-        same = found.test_rows == self.test_rows(name)
-        told = [self._told(name, number, found.stored, _without_test(r, keep=same)) for r in found.history]
-        if found.stored and self.tell is not None:
-            for record in told:
+        same = alone.test_rows == self.test_rows(name)
+        values = [self._told(name, number, alone.stored, _without_test(r, keep=same)) for r in alone.history]
+        if alone.stored and self.tell is not None:
+            for record in values:
                 self.tell(record)
-        return told
+        return values
 
     def _told(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
-        found = {**of_encoder(name, number, stored), **record}
-        scored = found.pop("metrics", None)
+        result = {**of_encoder(name, number, stored), **record}
+        scored = result.pop("metrics", None)
         if scored is not None and self.score is not None:
             letter = self.letters[name]
-            found["metrics"] = {p: {letter if k == _CODE else k: v for k, v in s.items()} for p, s in scored.items()}
-        return found
+            result["metrics"] = {p: {letter if k == _CODE else k: v for k, v in s.items()} for p, s in scored.items()}
+        return result
 
     def _scorer(self, name: str) -> Scorer | None:
         whole = self.score
@@ -82,12 +82,12 @@ class Watching:
         return Scorer(whole.task, _only(whole.inputs, name), whole.target, (ONLY,), whole.prior, test)
 
 
-def shown(found: Alone, name: str, number: int, watching: Watching | None) -> list[dict[str, Any]]:
+def shown(alone: Alone, name: str, number: int, watching: Watching | None) -> list[dict[str, Any]]:
     """The records of an encoder; where nobody watches without scores, be they kept in the store or not."""
     if watching is not None:
-        return watching.history(name, number, found)
-    told = of_encoder(name, number, found.stored)
-    return [{**told, **{k: v for k, v in record.items() if k != "metrics"}} for record in found.history]
+        return watching.history(name, number, alone)
+    value = of_encoder(name, number, alone.stored)
+    return [{**value, **{k: v for k, v in record.items() if k != "metrics"}} for record in alone.history]
 
 
 def _only(inputs: Inputs, name: str) -> Inputs:
@@ -98,4 +98,4 @@ def _without_test(record: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
     scored = record.get("metrics")
     if keep or scored is None:
         return dict(record)
-    return {**record, "metrics": {part: told for part, told in scored.items() if part != "test"}}
+    return {**record, "metrics": {part: value for part, value in scored.items() if part != "test"}}

@@ -29,14 +29,14 @@ def document(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     ``stage`` is ``train``, or ``pretrain`` for an encoder alone, with its ``modality`` and ``from_store``.
     """
-    found = []
+    result = []
     for record in history:
         of = of_record(record)
         entry: dict[str, Any] = {"epoch": int(record["epoch"]) + 1, "member": int(of["member"]), "stage": of["stage"]}
         entry |= {k: of[k] for k in ("modality", "from_store")} if of["stage"] == PRETRAIN else {}
-        told = ("diverged",) if "diverged" in record else ()
-        found.append(_plain({**entry, **parts(record), **{k: record[k] for k in told}}))
-    return found
+        value = ("diverged",) if "diverged" in record else ()
+        result.append(_plain({**entry, **parts(record), **{k: record[k] for k in value}}))
+    return result
 
 
 def write(place: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -79,11 +79,11 @@ def read(folder: str | Path) -> pd.DataFrame:
     place = Path(folder)
     if not place.is_dir():
         raise ConfigError(f"{folder}: no such folder; expected a model folder or a study folder")
-    found = [_one(path, about) for path, about in _places(place)]
-    found = [one for one in found if one is not None and len(one)]
-    if not found:
+    result = [_one(path, about) for path, about in _places(place)]
+    result = [one for one in result if one is not None and len(one)]
+    if not result:
         raise ConfigError(f"{folder}: holds no record of epochs; expected a model folder or a study folder")
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(result, ignore_index=True)
 
 
 def _places(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -104,24 +104,24 @@ def _one(place: Path, about: Mapping[str, Any]) -> pd.DataFrame | None:
 
     try:
         if (place / CSV).is_file():
-            found = _filled(pd.read_csv(place / CSV, dtype={"pattern": object, "modality": object}))
+            result = _filled(pd.read_csv(place / CSV, dtype={"pattern": object, "modality": object}))
         elif (place / HISTORY).is_file():
-            found = table([json.loads(line) for line in (place / HISTORY).read_text(encoding="utf-8").splitlines()])
+            result = table([json.loads(line) for line in (place / HISTORY).read_text(encoding="utf-8").splitlines()])
         elif (place / MANIFEST).is_file():
-            told = json.loads((place / MANIFEST).read_bytes())
-            found = table([*pretrain_history(told.get("record", {})), *told.get("history", [])])
+            setting = json.loads((place / MANIFEST).read_bytes())
+            result = table([*pretrain_history(setting.get("record", {})), *setting.get("history", [])])
         else:
             return None
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{place}: its record of epochs cannot be read ({error}); fit it again") from error
     for column, value in reversed(list(about.items())):
-        found.insert(0, column, value)
-    return found
+        result.insert(0, column, value)
+    return result
 
 
-def _filled(found: pd.DataFrame) -> pd.DataFrame:
+def _filled(frame: pd.DataFrame) -> pd.DataFrame:
     """What CSV cannot say, and what files that were written before pretraining was recorded do not."""
     for place, (column, usual) in enumerate(BESIDE.items()):
-        if column not in found:
-            found.insert(place, column, usual)
-    return found.fillna({"pattern": "", "modality": ""})
+        if column not in frame:
+            frame.insert(place, column, usual)
+    return frame.fillna({"pattern": "", "modality": ""})

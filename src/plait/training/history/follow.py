@@ -75,10 +75,10 @@ class Follow:
 
 
 def _tensors(inputs: Inputs) -> list[Tensor]:
-    found = [t for tokens in inputs.tokens.values() for t in (tokens.x, tokens.mask)]
+    result = [t for tokens in inputs.tokens.values() for t in (tokens.x, tokens.mask)]
     for cells in inputs.prepared.values():
-        found += [*cells.arrays.values(), cells.place] if isinstance(cells, SharedCells) else list(cells.values())
-    return [*found, *inputs.present.values()]
+        result += [*cells.arrays.values(), cells.place] if isinstance(cells, SharedCells) else list(cells.values())
+    return [*result, *inputs.present.values()]
 
 
 def warn_diverged(history: Sequence[Mapping[str, Any]], settings: Training) -> None:

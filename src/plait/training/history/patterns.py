@@ -16,14 +16,14 @@ def codes(names: Sequence[str]) -> dict[str, str]:
         >>> codes(["text", "image"]), codes(["text", "tabular", "image"])
         ({'text': 'T', 'image': 'I'}, {'text': 'Te', 'tabular': 'Ta', 'image': 'I'})
     """
-    found = {}
+    result = {}
     for name in names:
         others = [other.lower() for other in names if other != name]
         starts = (name[:n] for n in range(1, min(_LONGEST, len(name)) + 1) if name.isalnum())
-        found[name] = next(
+        result[name] = next(
             (s.capitalize() for s in starts if not any(o.startswith(s.lower()) for o in others)), f"[{name}]"
         )
-    return found
+    return result
 
 
 def pattern_codes(names: Sequence[str]) -> dict[str, Pattern]:

@@ -56,26 +56,26 @@ class Scorer:
         """Part -> ``loss`` (test only; of the others the record has it), code of a pattern -> scores, and ``timing``."""
         drawn = torch.Generator().manual_seed(0)
         kept = fold[torch.randperm(len(fold), generator=drawn)[:TRAIN_ROWS]] if len(fold) > TRAIN_ROWS else fold
-        found = {"train": self._part(model, self.inputs.take(kept), self._truth[kept.numpy()])}
+        result = {"train": self._part(model, self.inputs.take(kept), self._truth[kept.numpy()])}
         if len(valid):
-            found["validation"] = self._part(model, self.inputs.take(valid), self._truth[valid.numpy()])
+            result["validation"] = self._part(model, self.inputs.take(valid), self._truth[valid.numpy()])
         if self.test is not None:
-            found["test"] = self._part(model, *self.test, with_loss=True)
-        return found
+            result["test"] = self._part(model, *self.test, with_loss=True)
+        return result
 
     def _part(self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False) -> dict[str, Any]:
         mixture = Mixture(self.names, model.sources)
         mixture.prior = self.prior
         mixture.set_equal()
         outputs, seconds = self._outputs(model, inputs)
-        found: dict[str, Any] = {"timing": {"total_time": seconds, "avg_batch_time": seconds * ROWS / _whole(inputs)}}
+        result: dict[str, Any] = {"timing": {"total_time": seconds, "avg_batch_time": seconds * ROWS / _whole(inputs)}}
         for code, pattern in self.patterns.items():
             gone = {k: torch.zeros_like(v) for k, v in inputs.present.items() if k not in pattern}
             mixed = mixture.combine(outputs[code], {**inputs.present, **gone}, self.task)
-            found[code] = scores(self.task.name, truth, self._answers(mixed))
+            result[code] = scores(self.task.name, truth, self._answers(mixed))
         if with_loss:
-            found["loss"] = self._loss(next(iter(outputs.values())), truth)
-        return found
+            result["loss"] = self._loss(next(iter(outputs.values())), truth)
+        return result
 
     def _outputs(self, model: Branches, inputs: Inputs) -> tuple[dict[str, dict[str, Tensor]], float]:
         """Code of a pattern -> branch -> outputs; and the seconds that the full pattern took. Cells are encoded once."""
@@ -87,14 +87,14 @@ class Scorer:
         for start in range(0, len(inputs), ROWS):
             clock = time.perf_counter()
             batch = ahead(model, inputs.take(torch.arange(start, min(start + ROWS, len(inputs)))))
-            full = out = {name: found.cpu() for name, found in model.outputs(batch).items()}
+            full = out = {name: result.cpu() for name, result in model.outputs(batch).items()}
             seconds += time.perf_counter() - clock
             for code, pattern in self.patterns.items():
                 if len(pattern) < len(self.names):  # a branch over one modality says what it said where that is there
                     out = {n: o.cpu() for n, o in model.outputs(batch.only(pattern)).items()} if several else full
                 for name in model.networks:
                     parts[code][name].append((out if len(model.sources[name]) > 1 else full)[name])
-        return {code: {n: torch.cat(o) for n, o in found.items()} for code, found in parts.items()}, seconds
+        return {code: {n: torch.cat(o) for n, o in result.items()} for code, result in parts.items()}, seconds
 
     def _answers(self, mixed: Tensor) -> np.ndarray:
         decoded = self.task.decode(mixed).numpy()
@@ -150,7 +150,7 @@ METRICS = {
 }
 
 
-def scores(task: str, y: Array, found: Array) -> dict[str, float]:
+def scores(task: str, y: Array, array: Array) -> dict[str, float]:
     """Scores of answers.
 
     Shape:
@@ -163,7 +163,7 @@ def scores(task: str, y: Array, found: Array) -> dict[str, float]:
     """
     if not len(y):
         return {}
-    return {"classification": _classes, "multilabel": _labels, "regression": _numbers}[task](y, found)
+    return {"classification": _classes, "multilabel": _labels, "regression": _numbers}[task](y, array)
 
 
 def _f1(both: Array, either: Array) -> Array:
@@ -171,12 +171,12 @@ def _f1(both: Array, either: Array) -> Array:
     return np.where(either > 0, 2.0 * both / np.maximum(either, 1), np.nan)
 
 
-def _classes(y: Array, found: Array) -> dict[str, float]:
-    count = int(max(y.max(), found.max())) + 1
-    true, said = np.bincount(y + 1, minlength=count + 1), np.bincount(found + 1, minlength=count + 1)
-    both = np.bincount(y[y == found] + 1, minlength=count + 1)
+def _classes(y: Array, array: Array) -> dict[str, float]:
+    count = int(max(y.max(), array.max())) + 1
+    true, said = np.bincount(y + 1, minlength=count + 1), np.bincount(array + 1, minlength=count + 1)
+    both = np.bincount(y[y == array] + 1, minlength=count + 1)
     of_each = _f1(both, true + said)
-    accuracy = float(np.mean(y == found))
+    accuracy = float(np.mean(y == array))
     return {
         "accuracy": accuracy,
         "f1_macro": float(np.nanmean(of_each)),
@@ -185,15 +185,15 @@ def _classes(y: Array, found: Array) -> dict[str, float]:
     }
 
 
-def _labels(y: Array, found: Array) -> dict[str, float]:
-    y, found = y.astype(bool), found.astype(bool)
-    both, size = y & found, y.sum(1) + found.sum(1)
+def _labels(y: Array, array: Array) -> dict[str, float]:
+    y, array = y.astype(bool), array.astype(bool)
+    both, size = y & array, y.sum(1) + array.sum(1)
     rows = np.where(size > 0, 2.0 * both.sum(1) / np.maximum(size, 1), 1.0)  # rightly left without labels: 1
     true = y.sum(0)
-    of_each = _f1(both.sum(0), true + found.sum(0))
-    whole = int(true.sum() + found.sum())
+    of_each = _f1(both.sum(0), true + array.sum(0))
+    whole = int(true.sum() + array.sum())
     return {
-        "accuracy": float((y == found).all(1).mean()),
+        "accuracy": float((y == array).all(1).mean()),
         "f1_samples": float(rows.mean()),
         "f1_macro": float(np.nanmean(of_each)) if whole else float("nan"),
         "f1_micro": float(2.0 * both.sum() / whole) if whole else float("nan"),
@@ -201,8 +201,8 @@ def _labels(y: Array, found: Array) -> dict[str, float]:
     }
 
 
-def _numbers(y: Array, found: Array) -> dict[str, float]:
-    error = found - y
+def _numbers(y: Array, array: Array) -> dict[str, float]:
+    error = array - y
     spread = float(np.square(y - y.mean()).sum())
     return {
         "mae": float(np.abs(error).mean()),

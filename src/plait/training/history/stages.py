@@ -22,8 +22,8 @@ def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
         >>> of_record({"epoch": 0, "member": 1})
         {'stage': 'train', 'modality': '', 'from_store': False, 'member': 1}
     """
-    told = {"stage": TRAIN, "modality": "", "from_store": False, "member": 0}
-    return {key: record.get(key, usual) for key, usual in told.items()}
+    options = {"stage": TRAIN, "modality": "", "from_store": False, "member": 0}
+    return {key: record.get(key, usual) for key, usual in options.items()}
 
 
 def pretrain_history(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def pretrain_history(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(_records(record.get("pretrain") or {}))
 
 
-def _records(told: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for name, one in told.items():
+def _records(spec: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for name, one in spec.items():
         for record in one.get("history", []):
             yield {**of_encoder(name, record.get("member", 0), bool(one.get("from_store"))), **record}

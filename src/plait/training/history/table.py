@@ -37,8 +37,8 @@ def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     about = (*of_record(record).values(), int(record["epoch"]) + 1)
-    for part, told in parts(record).items():
-        for key, value in told.items():
+    for part, setting in parts(record).items():
+        for key, value in setting.items():
             if key == "timing":
                 yield from ((*about, part, "", name, seconds) for name, seconds in value.items())
             elif isinstance(value, Mapping):
@@ -50,21 +50,21 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 def parts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Part -> ``loss``, scores by pattern, ``timing``: an epoch of the paper's file, from a record of history."""
     scored: Mapping[str, Any] = record.get("metrics", {})
-    found: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for part in PARTS:
-        short, told = _SHORT.get(part), scored.get(part, {})
-        loss = record.get(f"{short}_loss") if short else told.get("loss")
-        if loss is None and not told:
+        short, value = _SHORT.get(part), scored.get(part, {})
+        loss = record.get(f"{short}_loss") if short else value.get("loss")
+        if loss is None and not value:
             continue
-        patterns = {k: dict(v) for k, v in told.items() if k not in ("loss", "timing")}
+        patterns = {k: dict(v) for k, v in value.items() if k not in ("loss", "timing")}
         seconds, batches = record.get("seconds", {}).get(short), record.get("batches", {}).get(short)
         timing = {} if seconds is None else {"total_time": seconds, "avg_batch_time": seconds / max(1, batches or 1)}
-        found[part] = {"loss": loss, **patterns, "timing": timing or dict(told.get("timing", {}))}
-    return found
+        result[part] = {"loss": loss, **patterns, "timing": timing or dict(value.get("timing", {}))}
+    return result
 
 
 def epochs_to(
-    found: pd.DataFrame,
+    frame: pd.DataFrame,
     threshold: float,
     metric: str,
     part: str = "validation",
@@ -74,7 +74,7 @@ def epochs_to(
     """The first epoch of each training in which a metric reached a threshold, and the training seconds until then.
 
     Args:
-        found: what ``table`` or ``read`` gave.
+        frame: what ``table`` or ``read`` gave.
         threshold: to be reached from below, or from above where less is better.
         metric: name.
         part: ``train``, ``validation`` or ``test``.
@@ -88,8 +88,8 @@ def epochs_to(
     import numpy as np
     import pandas as pd
 
-    chosen = select(found, metric, part, pattern, stage)
-    keys = [c for c in found.columns if c not in ("epoch", "part", "pattern", "metric", "value")]
+    chosen = select(frame, metric, part, pattern, stage)
+    keys = [c for c in frame.columns if c not in ("epoch", "part", "pattern", "metric", "value")]
     lower = metric in LOWER
     rows = []
     for names, one in chosen.groupby(keys, sort=False, dropna=False):
@@ -103,38 +103,38 @@ def epochs_to(
         rows.append(
             about
             | {"first": values[0], "best": values[best], "best_epoch": int(epochs[best]), "last": values[-1]}
-            | {"epochs": len(values), "epochs_to": until, "seconds_to": _seconds(found, about, until)}
+            | {"epochs": len(values), "epochs_to": until, "seconds_to": _seconds(frame, about, until)}
         )
     return pd.DataFrame(rows).astype({"epochs_to": "Int64"} if rows else {})
 
 
-def _seconds(found: pd.DataFrame, about: Mapping[str, Any], until: int | None) -> float | None:
+def _seconds(frame: pd.DataFrame, about: Mapping[str, Any], until: int | None) -> float | None:
     import pandas as pd
 
     if until is None:
         return None
-    told = found[(found["part"] == "train") & (found["metric"] == "total_time") & (found["epoch"] <= until)]
+    setting = frame[(frame["part"] == "train") & (frame["metric"] == "total_time") & (frame["epoch"] <= until)]
     for key, value in about.items():
-        told = told if pd.isna(value) else told[told[key] == value]
-    return float(told["value"].sum())
+        setting = setting if pd.isna(value) else setting[setting[key] == value]
+    return float(setting["value"].sum())
 
 
 def select(
-    found: pd.DataFrame, metric: str, part: str, pattern: str | None = None, stage: str | None = TRAIN
+    frame: pd.DataFrame, metric: str, part: str, pattern: str | None = None, stage: str | None = TRAIN
 ) -> pd.DataFrame:
     """The rows of one metric, part, pattern and stage (None: all); what is not there is an error that names what is.
 
     Raises:
         ConfigError: an unknown metric, part, pattern or stage.
     """
-    found = found if stage is None else of_stage(found, stage)
+    frame = frame if stage is None else of_stage(frame, stage)
     for column, value in (("part", part), ("metric", metric)):
-        known = sorted(set(found[column]))
+        known = sorted(set(frame[column]))
         if value not in known:
             raise ConfigError(
                 f"no {column} '{value}' was recorded: {nearest(value, known)} (scores are recorded with record_epochs)"
             )
-    chosen = found[(found["part"] == part) & (found["metric"] == metric)]
+    chosen = frame[(frame["part"] == part) & (frame["metric"] == metric)]
     known = list(dict.fromkeys(chosen["pattern"]))
     if not known:
         raise ConfigError(f"no '{metric}' of part '{part}' was recorded")
@@ -144,16 +144,16 @@ def select(
     return chosen[chosen["pattern"] == code]
 
 
-def of_stage(found: pd.DataFrame, stage: str) -> pd.DataFrame:
+def of_stage(frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     """The rows of one stage.
 
     Raises:
         ConfigError: nothing of it was recorded.
     """
-    known = sorted(set(found["stage"]))
+    known = sorted(set(frame["stage"]))
     if stage not in known:
         raise ConfigError(f"no stage '{stage}' was recorded: {nearest(stage, known)}")
-    return found[found["stage"] == stage]
+    return frame[frame["stage"] == stage]
 
 
 def meanings(names: Sequence[str]) -> dict[str, str]:

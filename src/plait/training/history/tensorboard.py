@@ -62,13 +62,13 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
         >>> scalars({"epoch": 0, "train_loss": 0.5, "metrics": {"train": {"IT": {"accuracy": 0.9}}}})
         {'loss/train': 0.5, 'accuracy/train/IT': 0.9}
     """
-    found: dict[str, float] = {}
-    for part, told in parts(record).items():
-        for key, value in told.items():
+    result: dict[str, float] = {}
+    for part, setting in parts(record).items():
+        for key, value in setting.items():
             if key == "timing":
-                found |= {f"seconds/{part}": value["total_time"]} if value else {}
+                result |= {f"seconds/{part}": value["total_time"]} if value else {}
             elif isinstance(value, Mapping):
-                found |= {f"{name}/{part}/{key}": score for name, score in value.items()}
+                result |= {f"{name}/{part}/{key}": score for name, score in value.items()}
             elif value is not None:
-                found[f"{key}/{part}"] = value
-    return found
+                result[f"{key}/{part}"] = value
+    return result

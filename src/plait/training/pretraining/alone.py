@@ -151,16 +151,16 @@ def content_of(prepared: Mapping[str, Tensor], present: Tensor) -> bytes:
 
 def key_of(encoder: Encoder, content: bytes, rows: Rows, task: Task, settings: Training, seed: int) -> bytes:
     """16 bytes of all that decides the weights: data, rows, target, task, encoder, settings, seed."""
-    told = [PROTOCOL, torch.__version__, encoder.fingerprint(), task.name, task.out_dim, _plain(settings), seed]
-    digest = blake2b(json.dumps(told, sort_keys=True).encode() + content, digest_size=16)
+    values = [PROTOCOL, torch.__version__, encoder.fingerprint(), task.name, task.out_dim, _plain(settings), seed]
+    digest = blake2b(json.dumps(values, sort_keys=True).encode() + content, digest_size=16)
     for name in ("target", "weight", "fold", "valid"):
         _add(digest, getattr(rows, name), name)
     return digest.digest()
 
 
 def _plain(settings: Training) -> dict[str, Any]:
-    told = vars(settings) | {"modality_dropout": {}}  # one modality alone is never hidden
-    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in told.items()}
+    options = vars(settings) | {"modality_dropout": {}}  # one modality alone is never hidden
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in options.items()}
 
 
 def _add(digest: blake2b, array: Tensor, name: str) -> None:
@@ -176,9 +176,9 @@ def found_or_made(store: Store | None, encoder: Encoder, key: bytes, make: Find,
     if store is None:
         return make()
     name = encoder.name()
-    told = (f"{name} pretrained", key, lambda: _packed(make()), lambda found: fits(found.weights))
-    found, stored = kept_weights.found_or_made(store, *told, f"{name}, pretrained")
-    return Alone(found.weights, **found.about, stored=stored)
+    values = (f"{name} pretrained", key, lambda: _packed(make()), lambda result: fits(result.weights))
+    result, stored = kept_weights.found_or_made(store, *values, f"{name}, pretrained")
+    return Alone(result.weights, **result.about, stored=stored)
 
 
 def _packed(made: Alone) -> kept_weights.Trained:

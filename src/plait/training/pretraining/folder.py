@@ -50,15 +50,17 @@ class Saved:
         inner = self.encoder.state()
         arrays = {f"{_STATE}{k}": v for k, v in inner.items() if _numeric(v)}
         words = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in inner.items() if not _numeric(v)}
-        told = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
-        return {"inner": told, "kind": self.kind, **arrays, **{f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}}
+        options = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        return {"inner": options, "kind": self.kind, **arrays, **{f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Saved:
         """From ``state``."""
-        told = state["inner"]
-        encoder: Encoder = config.build(registry.find("encoders", told["name"]), told["options"], "encoder pretrained")
-        encoder.load_state({**told["state"], **_under(state, _STATE)})
+        value = state["inner"]
+        encoder: Encoder = config.build(
+            registry.find("encoders", value["name"]), value["options"], "encoder pretrained"
+        )
+        encoder.load_state({**value["state"], **_under(state, _STATE)})
         return cls(encoder, state["kind"], _under(state, _WEIGHTS), facts or {})
 
 
@@ -124,10 +126,10 @@ def _read(folder: str | Path) -> Saved:
             f"{folder}: the encoder '{saved.encoder.name()}' is another one than was trained (version or options differ); "
             "install the version in the folder's README or pretrain it again"
         )
-    found = shapes(saved.weights)
-    if found != expected or manifest["dim"] != saved.encoder.dim:
-        wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-        said = f"{wrong[0]} is {found.get(wrong[0])}, expected {expected.get(wrong[0])}" if wrong else "another width"
+    result = shapes(saved.weights)
+    if result != expected or manifest["dim"] != saved.encoder.dim:
+        wrong = sorted(name for name in {*result, *expected} if result.get(name) != expected.get(name))
+        said = f"{wrong[0]} is {result.get(wrong[0])}, expected {expected.get(wrong[0])}" if wrong else "another width"
         raise ModelError(f"{folder}: the weights are not of its encoder ({said}); pretrain it again")
     return saved
 

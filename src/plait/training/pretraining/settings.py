@@ -42,32 +42,32 @@ class Pretraining:
 OPTIONS = tuple(config.fields_of(Pretraining))
 
 
-def with_regimes(schema: Schema, told: Mapping[str, str] | None) -> Schema:
-    """The schema with every modality trained as ``told`` (modality or kind -> word) says.
+def with_regimes(schema: Schema, spec: Mapping[str, str] | None) -> Schema:
+    """The schema with every modality trained as ``spec`` (modality or kind -> word) says.
 
     Example:
         >>> schema = Schema((Modality("sound", "audio", ("wav",)), Modality("text", "text", ("words",))))
         >>> [m.train for m in with_regimes(schema, {"audio": "pretrain"}).modalities]
         ['pretrain', 'frozen']
     """
-    if told is None:
+    if spec is None:
         return schema
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"train: expected modality: regime, as in {{audio: pretrain}}, found {told!r}")
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"train: expected modality: regime, as in {{audio: pretrain}}, found {spec!r}")
     known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
-    config.check_fields(told, dict.fromkeys(known), "train")
-    return dataclasses.replace(schema, modalities=tuple(_trained(m, told) for m in schema.modalities))
+    config.check_fields(spec, dict.fromkeys(known), "train")
+    return dataclasses.replace(schema, modalities=tuple(_trained(m, spec) for m in schema.modalities))
 
 
-def _trained(modality: Modality, told: Mapping[str, str]) -> Modality:
-    return dataclasses.replace(modality, train=told.get(modality.name, told.get(modality.kind, modality.train)))
+def _trained(modality: Modality, spec: Mapping[str, str]) -> Modality:
+    return dataclasses.replace(modality, train=spec.get(modality.name, spec.get(modality.kind, modality.train)))
 
 
-def pretrained_first(schema: Schema, told: Mapping[str, Any] | None) -> dict[str, Pretraining]:
+def pretrained_first(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Pretraining]:
     """How each modality with ``train: pretrain`` is trained alone: options for all, and modality (or kind) -> options.
 
     Raises:
         ConfigError: an unknown modality or option, or a value that is none.
     """
-    found = per_modality(Pretraining, told, schema, "pretrain", "{epochs: 20, frozen: true}")
-    return {m.name: found[m.name] for m in schema.modalities if m.train == "pretrain"}
+    result = per_modality(Pretraining, spec, schema, "pretrain", "{epochs: 20, frozen: true}")
+    return {m.name: result[m.name] for m in schema.modalities if m.train == "pretrain"}

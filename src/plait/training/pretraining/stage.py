@@ -33,7 +33,7 @@ class Stage:
 
     def __init__(
         self,
-        told: Mapping[str, Pretraining],
+        spec: Mapping[str, Pretraining],
         encoders: Mapping[str, Encoder],
         task: Task,
         inputs: Inputs,
@@ -46,7 +46,7 @@ class Stage:
         """Nothing is trained yet.
 
         Args:
-            told: modality -> how; none at all makes the stage do nothing.
+            spec: modality -> how; none at all makes the stage do nothing.
             encoders: fitted, of these modalities at least.
             task: of the model.
             inputs: all training rows.
@@ -56,14 +56,14 @@ class Stage:
             seed: of the first member; the others count up from it.
             opened: gives the store that keeps what was trained; None keeps nothing.
         """
-        self.told, self.encoders, self.task, self.inputs = told, encoders, task, inputs
+        self.told, self.encoders, self.task, self.inputs = spec, encoders, task, inputs
         self.target, self.weight, self.settings, self.seed, self.opened = target, weight, settings, seed, opened
         self.seconds = self.peak_mb = 0.0
         #: Scores and tells every epoch, where that is asked for.
         self.watching: Watching | None = None
         #: Records of all epochs of all encoders, told apart from those of the members.
         self.history: list[dict[str, Any]] = []
-        self._found: dict[str, list[Alone]] = {name: [] for name in told}
+        self._found: dict[str, list[Alone]] = {name: [] for name in spec}
         self._content: dict[str, bytes] = {}
 
     def __call__(self, member: Branches, number: int, fold: Tensor, valid: Tensor) -> None:
@@ -72,9 +72,9 @@ class Stage:
             return
         start = time.perf_counter()
         for name, how in self.told.items():
-            found = self.trained(name, number, fold, valid, member.encoders[name])
-            self._found[name].append(found)
-            load(member.encoders[name], found.weights, f"the pretrained encoder of '{name}'")
+            result = self.trained(name, number, fold, valid, member.encoders[name])
+            self._found[name].append(result)
+            load(member.encoders[name], result.weights, f"the pretrained encoder of '{name}'")
             if how.frozen:
                 member.encoders[name].requires_grad_(False)
                 member.settled.add(name)
@@ -103,31 +103,31 @@ class Stage:
 
         memory.begin_stage()
         with self.opened() or nullcontext() as store:
-            found = alone.found_or_made(store, encoder, key, make, fits)
+            result = alone.found_or_made(store, encoder, key, make, fits)
         self.peak_mb = max(self.peak_mb, memory.stage_mb())
         memory.begin_stage()  # for what comes after it
-        self.history += shown(found, name, number, watching)
-        plain = [{k: v for k, v in record.items() if k != "metrics"} for record in found.history]
-        return dataclasses.replace(found, history=plain)
+        self.history += shown(result, name, number, watching)
+        plain = [{k: v for k, v in record.items() if k != "metrics"} for record in result.history]
+        return dataclasses.replace(result, history=plain)
 
     def record(self) -> dict[str, Any]:
         """Per modality: what it cost when it was trained, and whether that was now."""
         return {
             name: {
                 "encoder": self.encoders[name].name(),
-                "seconds": round(sum(one.seconds for one in found), 3),
-                "epochs": [len(one.history) for one in found],
-                "trained_weights": sum(one.trained_weights for one in found),
+                "seconds": round(sum(one.seconds for one in result), 3),
+                "epochs": [len(one.history) for one in result],
+                "trained_weights": sum(one.trained_weights for one in result),
                 "valid_loss": [
-                    min((r["valid_loss"] for r in one.history if "valid_loss" in r), default=None) for one in found
+                    min((r["valid_loss"] for r in one.history if "valid_loss" in r), default=None) for one in result
                 ],
-                "from_store": all(one.stored for one in found),
+                "from_store": all(one.stored for one in result),
                 "frozen": self.told[name].frozen,
                 "settings": dataclasses.asdict(self.told[name]),
-                "history": [{"member": i, **r} for i, one in enumerate(found) for r in one.history],
+                "history": [{"member": i, **r} for i, one in enumerate(result) for r in one.history],
             }
-            for name, found in self._found.items()
-            if found
+            for name, result in self._found.items()
+            if result
         }
 
 

@@ -70,12 +70,12 @@ def _differences(metric: Any, truth: np.ndarray, outputs: Mapping[str, np.ndarra
         return {}
     drawn = resample_outputs(metric, truth, list(outputs.values()), 1000, seed)
     first = metric.score(truth, outputs[runs[0]]).value
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for place, run in enumerate(runs[1:], 1):
         low, high = interval(drawn[:, place] - drawn[:, 0])
         name = f"{run} - {runs[0]}"
-        found |= {name: metric.score(truth, outputs[run]).value - first, f"{name}: low": low, f"{name}: high": high}
-    return found
+        result |= {name: metric.score(truth, outputs[run]).value - first, f"{name}: low": low, f"{name}: high": high}
+    return result
 
 
 def _costs(models: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -88,16 +88,16 @@ def _cost(model: Any) -> dict[str, float]:
     record, history = model.record_, model.history_
     seconds = record.get("seconds") or {}
     known = [stage for stage in _STAGES if stage in seconds]
-    found = {f"seconds, {stage}": float(seconds[stage]) for stage in [*known, *(s for s in seconds if s not in known)]}
-    found["seconds, all but test"] = float(sum(s for stage, s in seconds.items() if stage != "test"))
-    found["trained weights"] = float(record.get("trained_weights") or math.nan)
-    found["peak memory, MB"] = float(record.get("peak_memory_mb") or math.nan)
+    result = {f"seconds, {stage}": float(seconds[stage]) for stage in [*known, *(s for s in seconds if s not in known)]}
+    result["seconds, all but test"] = float(sum(s for stage, s in seconds.items() if stage != "test"))
+    result["trained weights"] = float(record.get("trained_weights") or math.nan)
+    result["peak memory, MB"] = float(record.get("peak_memory_mb") or math.nan)
     first = [e["valid_loss"] for e in history if e["epoch"] == 0 and "valid_loss" in e]
     if first:
         best = (
             pd.DataFrame([e for e in history if "valid_loss" in e]).sort_values("valid_loss").groupby("member").first()
         )
-        found["validation loss, first epoch"] = float(np.mean(first))
-        found["validation loss, best"] = float(best["valid_loss"].mean())
-        found["epochs to the best"] = float(best["epoch"].mean() + 1)
-    return found
+        result["validation loss, first epoch"] = float(np.mean(first))
+        result["validation loss, best"] = float(best["valid_loss"].mean())
+        result["epochs to the best"] = float(best["epoch"].mean() + 1)
+    return result

@@ -77,15 +77,15 @@ def embeddings(model: Any, frame: pd.DataFrame, *, member: int = 0) -> list[Embe
     inputs: Inputs = model._inputs(frame)
     names = model.modality_names_
     raw = {name for name, encoder in model.features_.encoders.items() if encoder.raw}
-    found: dict[tuple[str, str], list[Tensor]] = {}
+    result: dict[tuple[str, str], list[Tensor]] = {}
     for part in _batches(inputs):
         for key, x in _one_batch(branches, part, names, raw).items():
-            found.setdefault(key, []).append(x.float())
+            result.setdefault(key, []).append(x.float())
     present = {name: there.numpy().astype(bool) for name, there in inputs.present.items()}
     present[ALL] = np.asarray(np.stack(list(present.values())).any(axis=0))
-    ordered = sorted(found, key=lambda key: ([*names, ALL].index(key[0]), PLACES.index(key[1])))
+    ordered = sorted(result, key=lambda key: ([*names, ALL].index(key[0]), PLACES.index(key[1])))
     return [
-        Embedding(m, place, torch.cat(found[m, place]).numpy() * present[m][:, None], present[m])
+        Embedding(m, place, torch.cat(result[m, place]).numpy() * present[m][:, None], present[m])
         for m, place in ordered
     ]
 
@@ -101,23 +101,23 @@ def _one_batch(
 ) -> dict[tuple[str, str], Tensor]:
     branches.eval()
     tokens = branches.encode(inputs)
-    found = {(name, "encoder"): _vector(tokens[name], name in raw) for name in names}
+    result = {(name, "encoder"): _vector(tokens[name], name in raw) for name in names}
     if "joint" not in branches.networks:
-        return found
+        return result
     network = branches.networks["joint"]
     if isinstance(network, FusionNetwork):
         alone = network.alone(tokens)
         if any(len(own) for own in network.own.values()):  # type: ignore[arg-type]  # Sequential has a length
-            found |= {(name, "own"): alone[name].pooled() for name in names}
+            result |= {(name, "own"): alone[name].pooled() for name in names}
         if len(names) > 1:
-            found[ALL, "fused"] = network.fusion(alone)
+            result[ALL, "fused"] = network.fusion(alone)
     if isinstance(network.head, nn.Identity):  # decisions are joined: there is nothing after that
-        return found
+        return result
     with _without_head(network):
-        found[ALL, "joint"] = network(tokens)
+        result[ALL, "joint"] = network(tokens)
         for name in names if len(names) > 1 else ():
-            found[name, "joint"] = network(_only(tokens, name))
-    return found
+            result[name, "joint"] = network(_only(tokens, name))
+    return result
 
 
 def _vector(tokens: Tokens, raw: bool) -> Tensor:

@@ -71,22 +71,24 @@ def inspect(
         first, frame, test_fraction=test_fraction, split_column=split_column, group=group, seed=seed, most=most
     )
     drawn = int(seed or 0)
-    found = {name: embeddings(each, rows.frame, member=member) for name, each in runs.items()}
+    result = {name: embeddings(each, rows.frame, member=member) for name, each in runs.items()}
     unseen = {name: never_seen(each, rows) for name, each in runs.items()}
     if not all(unseen.values()):
         warn_seen([name for name, known in unseen.items() if not known])
-    by_name = [{e.name: e for e in each} for each in found.values()]
+    by_name = [{e.name: e for e in each} for each in result.values()]
     done = Inspection(
         runs=tuple(runs),
         task=rows.task,
         target=str(first.schema_.target),
         rows=rows,
-        embeddings=found,
-        measures=pd.concat([measures(name, each, rows, seed=drawn) for name, each in found.items()], ignore_index=True),
-        alignment=pd.concat([across_modalities(name, each, rows) for name, each in found.items()], ignore_index=True),
+        embeddings=result,
+        measures=pd.concat(
+            [measures(name, each, rows, seed=drawn) for name, each in result.items()], ignore_index=True
+        ),
+        alignment=pd.concat([across_modalities(name, each, rows) for name, each in result.items()], ignore_index=True),
         cka=similarities(by_name[0], by_name[-1], rows),
         comparison=compare_runs(runs, rows.frame.iloc[rows.train :].reset_index(drop=True), seed=drawn),
-        pictures={name: _pictures(each, rows, ways, drawn) for name, each in found.items()},
+        pictures={name: _pictures(each, rows, ways, drawn) for name, each in result.items()},
         unseen=unseen,
         command=command,
     )
@@ -98,11 +100,11 @@ def inspect(
 
 
 def _pictures(
-    found: Sequence[Embedding], rows: Rows, ways: Sequence[str], seed: int
+    result: Sequence[Embedding], rows: Rows, ways: Sequence[str], seed: int
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     pictures: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for way in ways:
-        for each in found:
+        for each in result:
             places = np.flatnonzero(~rows.is_train & each.present)[:SHOWN]
             if len(places) >= 3:
                 pictures.setdefault(way, {})[each.name] = (places, project(each.x[places], way, seed=seed))
@@ -114,18 +116,18 @@ def _runs(given: Sequence[Any], names: Sequence[str] | None) -> dict[str, Any]:
     if names is not None and (len(names) != len(given) or len(set(names)) < len(given)):
         raise ConfigError(f"names {list(names)}: expected {len(given)} different ones, one for each model")
     usual = [
-        Path(told).resolve().name if isinstance(told, str | Path) else word
-        for told, word in zip(given, ("model", "other")[: len(given)], strict=True)
+        Path(value).resolve().name if isinstance(value, str | Path) else word
+        for value, word in zip(given, ("model", "other")[: len(given)], strict=True)
     ]
     if len(set(usual)) < len(usual):
         usual = [f"{name} ({place})" for place, name in enumerate(usual, 1)]
     return {n: _loaded(m) for n, m in zip(names or usual, given, strict=True)}
 
 
-def _loaded(told: Any) -> Any:
+def _loaded(value: Any) -> Any:
     from plait.estimators import estimators
 
-    model = estimators.load(told) if isinstance(told, str | Path) else told
+    model = estimators.load(value) if isinstance(value, str | Path) else value
     if not hasattr(model, "predict_subsets"):
         raise ModelError(f"holds a {type(model).__name__}; expected a model that plait fit wrote")
     if not hasattr(model, "members_"):
@@ -134,9 +136,9 @@ def _loaded(told: Any) -> Any:
 
 
 def _same_target(runs: Mapping[str, Any]) -> None:
-    told = {name: (m.schema_.target, m.task_, tuple(map(str, m.labels))) for name, m in runs.items()}
-    if len(set(told.values())) > 1:
+    options = {name: (m.schema_.target, m.task_, tuple(map(str, m.labels))) for name, m in runs.items()}
+    if len(set(options.values())) > 1:
         said = "; ".join(
-            f"{name}: {target} ({task}, {len(labels)} classes)" for name, (target, task, labels) in told.items()
+            f"{name}: {target} ({task}, {len(labels)} classes)" for name, (target, task, labels) in options.items()
         )
         raise ConfigError(f"two models of one target are needed; found {said}")

@@ -17,12 +17,12 @@ from plait.workflow.inspection.rows import Rows
 PAIRED_ROWS = 1000
 
 
-def measures(run: str, found: Sequence[Embedding], rows: Rows, *, seed: int = 0) -> pd.DataFrame:
+def measures(run: str, result: Sequence[Embedding], rows: Rows, *, seed: int = 0) -> pd.DataFrame:
     """One row per representation: run, modality, place, width, and what is measured of it.
 
     ``probe`` with its interval and ``chance``; ``class_alignment`` and ``uniformity`` on test rows (Wang and Isola).
     """
-    return pd.DataFrame([_measured(run, each, rows, seed) for each in found])
+    return pd.DataFrame([_measured(run, each, rows, seed) for each in result])
 
 
 def _measured(run: str, each: Embedding, rows: Rows, seed: int) -> dict[str, Any]:
@@ -48,21 +48,21 @@ def _measured(run: str, each: Embedding, rows: Rows, seed: int) -> dict[str, Any
     }
 
 
-def across_modalities(run: str, found: Sequence[Embedding], rows: Rows) -> pd.DataFrame:
+def across_modalities(run: str, result: Sequence[Embedding], rows: Rows) -> pd.DataFrame:
     """Alignment of each pair of modalities in the joint space, the same row seen through one and through the other.
 
     ``shuffled`` is the same with rows paired at random: what is below it is more than a common place.
     """
-    there = [each for each in found if each.place == "joint" and each.modality != ALL]
+    there = [each for each in result if each.place == "joint" and each.modality != ALL]
     records = []
     for i, a in enumerate(there):
         for b in there[i + 1 :]:
             both = np.flatnonzero(~rows.is_train & a.present & b.present)[:PAIRED_ROWS]
             other = np.roll(both, 1)
-            told = {"run": run, "modality": a.modality, "other": b.modality, "rows": len(both)}
-            told["alignment"] = alignment(a.x[both], b.x[both])
-            told["shuffled"] = alignment(a.x[both], b.x[other]) if len(both) > 1 else math.nan
-            records.append(told)
+            options = {"run": run, "modality": a.modality, "other": b.modality, "rows": len(both)}
+            options["alignment"] = alignment(a.x[both], b.x[both])
+            options["shuffled"] = alignment(a.x[both], b.x[other]) if len(both) > 1 else math.nan
+            records.append(options)
     return pd.DataFrame(records, columns=["run", "modality", "other", "rows", "alignment", "shuffled"])
 
 
@@ -80,9 +80,9 @@ def similarities(left: Mapping[str, Embedding], right: Mapping[str, Embedding], 
         for b, second in right.items():
             both = np.flatnonzero(first.present[test] & second.present[test])
             k, m = grams[a][np.ix_(both, both)], others[b][np.ix_(both, both)]
-            told = {"a": a, "b": b, "rows": len(both)}
-            told |= {"cka": cka_of_grams(k, m, debiased=True), "cka_biased": cka_of_grams(k, m, debiased=False)}
-            records.append(told)
+            options = {"a": a, "b": b, "rows": len(both)}
+            options |= {"cka": cka_of_grams(k, m, debiased=True), "cka_biased": cka_of_grams(k, m, debiased=False)}
+            records.append(options)
     return pd.DataFrame(records, columns=["a", "b", "rows", "cka", "cka_biased"])
 
 
@@ -94,8 +94,8 @@ def gram(x: np.ndarray) -> np.ndarray:
     """Inner products of all rows, (n, D) to (n, n), in double precision."""
     x = np.asarray(x, dtype=np.float64)
     x = x - x.mean(0)  # changes nothing of either estimate, and keeps large means from eating the digits
-    found: np.ndarray = x @ x.T
-    return found
+    result: np.ndarray = x @ x.T
+    return result
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
@@ -163,8 +163,8 @@ def unit(x: np.ndarray) -> np.ndarray:
     """Rows (n, D) of length one; a row of zeros stays."""
     x = np.asarray(x, dtype=np.float64)
     lengths: np.ndarray = np.linalg.norm(x, axis=1, keepdims=True)
-    found: np.ndarray = x / np.where(lengths > 0, lengths, 1.0)
-    return found
+    result: np.ndarray = x / np.where(lengths > 0, lengths, 1.0)
+    return result
 
 
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
@@ -224,5 +224,5 @@ def _squared_distances(x: np.ndarray) -> np.ndarray:
     """(n, n) on the sphere; a row of zeros is at distance 1 from all others."""
     u = unit(x)
     square = (u * u).sum(1)
-    found: np.ndarray = np.maximum(square[:, None] + square[None] - 2 * u @ u.T, 0.0)
-    return found
+    result: np.ndarray = np.maximum(square[:, None] + square[None] - 2 * u @ u.T, 0.0)
+    return result

@@ -22,66 +22,73 @@ CAUTION = (
 )
 
 
-def write_page(found: Inspection, folder: Path) -> Path:
+def write_page(inspection: Inspection, folder: Path) -> Path:
     """Write ``report.html`` and ``figures/*.svg`` (extra ``report``)."""
-    sections = [_probes(found), *_pictures(found), _similarity(found), _spread(found), _costs(found), _origin(found)]
+    sections = [
+        _probes(inspection),
+        *_pictures(inspection),
+        _similarity(inspection),
+        _spread(inspection),
+        _costs(inspection),
+        _origin(inspection),
+    ]
     return write_sections(
         "inspection.html.j2",
         folder,
-        name=" and ".join(found.runs),
+        name=" and ".join(inspection.runs),
         lead=sections[0].sentence,
-        facts=_facts(found),
+        facts=_facts(inspection),
         sections=sections,
     )
 
 
-def _facts(found: Inspection) -> list[tuple[str, str]]:
-    test = len(found.rows.frame) - found.rows.train
-    facts = [("training rows", f"{found.rows.train:,}"), ("test rows", f"{test:,}")]
-    if found.rows.labels:
-        facts.append(("classes", str(len(found.rows.labels))))
-    return [*facts, ("representations", str(len(found.measures)))]
+def _facts(inspection: Inspection) -> list[tuple[str, str]]:
+    test = len(inspection.rows.frame) - inspection.rows.train
+    facts = [("training rows", f"{inspection.rows.train:,}"), ("test rows", f"{test:,}")]
+    if inspection.rows.labels:
+        facts.append(("classes", str(len(inspection.rows.labels))))
+    return [*facts, ("representations", str(len(inspection.measures)))]
 
 
-def _label(found: Inspection) -> str:
-    return metrics(found.task)[MAIN[found.task]].label
+def _label(inspection: Inspection) -> str:
+    return metrics(inspection.task)[MAIN[inspection.task]].label
 
 
-def _probes(found: Inspection) -> Section:
-    section = Section("probes", "What a linear probe reads", _probe_sentence(found))
+def _probes(inspection: Inspection) -> Section:
+    section = Section("probes", "What a linear probe reads", _probe_sentence(inspection))
     records = [
         {"name": f"{r['modality']} · {r['place']}", "run": r["run"], "value": r["probe"], "low": r["probe_low"]}
         | {"high": r["probe_high"], "chance": r["chance"]}
-        for r in found.measures.to_dict("records")
+        for r in inspection.measures.to_dict("records")
     ]
-    order = [f"{m} · {p}" for m in dict.fromkeys(found.measures["modality"]) for p in PLACES]
+    order = [f"{m} · {p}" for m in dict.fromkeys(inspection.measures["modality"]) for p in PLACES]
     records.sort(key=lambda r: order.index(r["name"]))
-    label = f"{_label(found)} of a linear probe on test rows"
+    label = f"{_label(inspection)} of a linear probe on test rows"
     section.add_row(picture("probes", f"{label}, with 95 % intervals over rows.", probes_figure(records, label)))
-    shown = found.measures[["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]]
-    section.add(_sheet("measures", found.measures, shown, "The same as a table", folded=True))
-    section.add(Facts([(place, ABOUT[place]) for place in PLACES if place in set(found.measures["place"])]))
+    shown = inspection.measures[["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]]
+    section.add(_sheet("measures", inspection.measures, shown, "The same as a table", folded=True))
+    section.add(Facts([(place, ABOUT[place]) for place in PLACES if place in set(inspection.measures["place"])]))
     section.add(Text(CAUTION))
     return section
 
 
-def _probe_sentence(found: Inspection) -> str:
+def _probe_sentence(inspection: Inspection) -> str:
     """What changed from before to after, of the first run; with two, what the second reads more before fusion."""
-    table = found.measures.set_index(["run", "modality", "place"])["probe"]
-    first = found.runs[0]
+    table = inspection.measures.set_index(["run", "modality", "place"])["probe"]
+    first = inspection.runs[0]
     parts = []
-    names = [m for m in dict.fromkeys(found.measures["modality"]) if m != ALL]
+    names = [m for m in dict.fromkeys(inspection.measures["modality"]) if m != ALL]
     for name in names:
         before, after = (table.get((first, name, place), math.nan) for place in ("encoder", "joint"))
-        if len(found.runs) > 1:
-            other = table.get((found.runs[1], name, "encoder"), math.nan)
-            parts.append(f"{name} {_told(before)} in “{first}” and {_told(other)} in “{found.runs[1]}”")
+        if len(inspection.runs) > 1:
+            other = table.get((inspection.runs[1], name, "encoder"), math.nan)
+            parts.append(f"{name} {_told(before)} in “{first}” and {_told(other)} in “{inspection.runs[1]}”")
         else:
             parts.append(
                 f"{name} {_told(before)}" + (f" and, after fusion, {_told(after)}" if math.isfinite(after) else "")
             )
-    words = "before fusion" if len(found.runs) > 1 else "before fusion, with that modality alone"
-    label = _label(found)
+    words = "before fusion" if len(inspection.runs) > 1 else "before fusion, with that modality alone"
+    label = _label(inspection)
     return f"{label[0].upper()}{label[1:]} that a linear probe reads {words}: {'; '.join(parts)}."
 
 
@@ -89,21 +96,21 @@ def _told(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "(not to be said)"
 
 
-def _pictures(found: Inspection) -> list[Section]:
+def _pictures(inspection: Inspection) -> list[Section]:
     section = Section(
         "pictures",
         "On a plane",
         "Test rows, coloured by class; what lies together in t-SNE or UMAP are neighbours, other distances mean nothing.",
     )
-    names = found.rows.names()
-    for place_of_run, run in enumerate(found.runs):
-        if len(found.runs) > 1:
+    names = inspection.rows.names()
+    for place_of_run, run in enumerate(inspection.runs):
+        if len(inspection.runs) > 1:
             section.add(Heading(run))
         drawn = []
-        for way, each in found.pictures[run].items():
+        for way, each in inspection.pictures[run].items():
             panels = {
                 (e.modality, e.place): (each[e.name][1], [names[i] for i in each[e.name][0]])
-                for e in found.embeddings[run]
+                for e in inspection.embeddings[run]
                 if e.name in each
             }
             caption = f"{LABELS[way]} of “{run}”, one plane per modality (down) and place (across)."
@@ -112,13 +119,13 @@ def _pictures(found: Inspection) -> list[Section]:
     return [section] if section.pictures else []
 
 
-def _similarity(found: Inspection) -> Section:
-    down, across = (list(dict.fromkeys(found.cka[side])) for side in ("a", "b"))
-    grid = found.cka.pivot(index="a", columns="b", values="cka").loc[down, across].to_numpy()
-    runs = (found.runs[0], found.runs[-1])
-    told = "between both runs" if len(found.runs) > 1 else "within the run"
+def _similarity(inspection: Inspection) -> Section:
+    down, across = (list(dict.fromkeys(inspection.cka[side])) for side in ("a", "b"))
+    grid = inspection.cka.pivot(index="a", columns="b", values="cka").loc[down, across].to_numpy()
+    runs = (inspection.runs[0], inspection.runs[-1])
+    value = "between both runs" if len(inspection.runs) > 1 else "within the run"
     section = Section(
-        "similarity", "How alike they are", f"Debiased linear CKA {told}: 1 is the same up to rotation, 0 unrelated."
+        "similarity", "How alike they are", f"Debiased linear CKA {value}: 1 is the same up to rotation, 0 unrelated."
     )
     which = f"“{runs[0]}” down, “{runs[1]}” across" if len(set(runs)) > 1 else f"“{runs[0]}”"
     caption = f"Debiased linear CKA of test rows: {which}."
@@ -126,22 +133,22 @@ def _similarity(found: Inspection) -> Section:
     return section
 
 
-def _spread(found: Inspection) -> Section:
+def _spread(inspection: Inspection) -> Section:
     section = Section(
         "spread",
         "Alignment and uniformity",
         "Rows of one class near each other (class alignment: 0 best) while all rows are spread out (uniformity: lower is more).",
     )
-    shown = found.measures[["run", "modality", "place", "class_alignment", "uniformity"]]
+    shown = inspection.measures[["run", "modality", "place", "class_alignment", "uniformity"]]
     section.add(_sheet("spread", shown, shown, ""))
-    if len(found.alignment):
+    if len(inspection.alignment):
         title = "The same row through two modalities, in the joint space (shuffled: through another row)"
-        section.add(_sheet("alignment", found.alignment, found.alignment, title))
+        section.add(_sheet("alignment", inspection.alignment, inspection.alignment, title))
     return section
 
 
-def _costs(found: Inspection) -> Section:
-    several = len(found.runs) > 1
+def _costs(inspection: Inspection) -> Section:
+    several = len(inspection.runs) > 1
     title = "What one has over the other" if several else "Scores and costs"
     words = (
         "Scores on the same unseen rows; differences with paired 95 % bootstrap intervals."
@@ -149,23 +156,23 @@ def _costs(found: Inspection) -> Section:
         else "On unseen rows."
     )
     section = Section("comparison", title, words)
-    section.add(_sheet("comparison", found.comparison, found.comparison, ""))
+    section.add(_sheet("comparison", inspection.comparison, inspection.comparison, ""))
     return section
 
 
-def _origin(found: Inspection) -> Section:
+def _origin(inspection: Inspection) -> Section:
     section = Section(
         "origin",
         "Where this comes from",
-        f"Target “{found.target}”; probes never learn from the rows they are judged on.",
+        f"Target “{inspection.target}”; probes never learn from the rows they are judged on.",
     )
     pairs = [
         (run, "fitted on exactly the training rows here: its test rows are unseen" if known else
          "fitted on other rows: it may have seen test rows, so that probes of what it learned may be too good")
-        for run, known in found.unseen.items()
+        for run, known in inspection.unseen.items()
     ]  # fmt: skip
     section.add(Facts(pairs))
-    section.add(Text(found.command, code=True) if found.command else None)
+    section.add(Text(inspection.command, code=True) if inspection.command else None)
     return section
 
 

@@ -96,8 +96,8 @@ def _output(x: np.ndarray, y: np.ndarray, held: np.ndarray, task: str, strength:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if task == "regression":
-        found: np.ndarray = Ridge(alpha=1 / strength).fit(x, y).predict(held)
-        return found
+        result: np.ndarray = Ridge(alpha=1 / strength).fit(x, y).predict(held)
+        return result
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*lbfgs failed to converge.*")  # a probe stops after 300 steps
         if task == "classification":

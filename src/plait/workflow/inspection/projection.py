@@ -57,6 +57,6 @@ def _pca(x: np.ndarray, width: int = 2) -> np.ndarray:
     u, s, v = np.linalg.svd(centred, full_matrices=False)
     count = min(width, len(s))
     signs = np.sign(v[np.arange(count), np.abs(v[:count]).argmax(1)])
-    found = np.zeros((len(x), width))
-    found[:, :count] = u[:, :count] * s[:count] * np.where(signs == 0, 1.0, signs)
-    return found
+    result = np.zeros((len(x), width))
+    result[:, :count] = u[:, :count] * s[:count] * np.where(signs == 0, 1.0, signs)
+    return result

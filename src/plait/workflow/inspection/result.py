@@ -50,15 +50,15 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the embeddings themselves are in their files."""
         tables = {n: getattr(self, n).to_dict("records") for n in ("measures", "alignment", "cka", "comparison")}
-        told = {
+        options = {
             "runs": list(self.runs),
             "task": self.task,
             "target": self.target,
             "unseen": dict(self.unseen),
             **tables,
         }
-        told |= {"train_rows": self.rows.train, "test_rows": len(self.rows.frame) - self.rows.train}
-        plain: dict[str, Any] = plain_values(told)
+        options |= {"train_rows": self.rows.train, "test_rows": len(self.rows.frame) - self.rows.train}
+        plain: dict[str, Any] = plain_values(options)
         return plain
 
 

@@ -85,9 +85,9 @@ def rows_for(
     Raises:
         TableError: no target column, fewer than ten rows, or one class.
     """
-    told = {"test_fraction": test_fraction, "split_column": split_column, "group": group, "seed": seed}
+    options = {"test_fraction": test_fraction, "split_column": split_column, "group": group, "seed": seed}
     kept = held_out_by(model)
-    by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in told.items()}
+    by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in options.items()}
     target = model.schema_.target
     if target is None:
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")

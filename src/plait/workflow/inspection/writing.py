@@ -20,57 +20,62 @@ from plait.workflow.inspection.result import Inspection, as_table
 from plait.workflow.inspection.rows import Rows
 
 
-def write_inspection(found: Inspection, folder: str | Path) -> Path:
+def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     """Write ``embeddings/``, ``tables/*.csv``, and with the extra ``report`` ``figures/*.svg`` and ``report.html``.
 
     Returns:
         The page, or the folder where there is none.
     """
     folder = Path(folder)
-    for run in found.runs:
-        write_embeddings(folder / "embeddings" / _file_name(run), found.embeddings[run], found.rows)
-    for name, frame in tables_of(found).items():
+    for run in inspection.runs:
+        write_embeddings(folder / "embeddings" / _file_name(run), inspection.embeddings[run], inspection.rows)
+    for name, frame in tables_of(inspection).items():
         write_text(folder / "tables" / f"{name}.csv", csv_text(as_table(name, frame)))
     try:
         from plait.workflow.inspection.page import write_page
 
-        return write_page(found, folder)
+        return write_page(inspection, folder)
     except MissingDependencyError as error:
         warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
         return folder
 
 
-def tables_of(found: Inspection) -> dict[str, pd.DataFrame]:
+def tables_of(inspection: Inspection) -> dict[str, pd.DataFrame]:
     """Every table by the name of its file; points of pictures too."""
-    told = {"measures": found.measures, "alignment": found.alignment, "cka": found.cka, "comparison": found.comparison}
-    names = np.asarray(found.rows.names(), dtype=object)
+    options = {
+        "measures": inspection.measures,
+        "alignment": inspection.alignment,
+        "cka": inspection.cka,
+        "comparison": inspection.comparison,
+    }
+    names = np.asarray(inspection.rows.names(), dtype=object)
     points = [
         pd.DataFrame(
             {
                 "run": run,
                 "way": way,
                 "representation": name,
-                "row": found.rows.number[places],
+                "row": inspection.rows.number[places],
                 "x": p[:, 0],
                 "y": p[:, 1],
             }
         ).assign(**{"class": names[places]})
-        for run, ways in found.pictures.items()
+        for run, ways in inspection.pictures.items()
         for way, each in ways.items()
         for name, (places, p) in each.items()
     ]
-    return told | ({"points": pd.concat(points, ignore_index=True)} if points else {})
+    return options | ({"points": pd.concat(points, ignore_index=True)} if points else {})
 
 
-def write_embeddings(folder: Path, found: Sequence[Embedding], rows: Rows) -> list[Path]:
+def write_embeddings(folder: Path, result: Sequence[Embedding], rows: Rows) -> list[Path]:
     """One file per modality: ``row`` (in the table given, from 0), ``part``, ``class``, ``present``, and vectors of each place.
 
     Parquet where pyarrow is installed, else ``.npz`` (no pickle: ``np.load`` reads it as it is).
     """
     written = []
     part = np.where(rows.is_train, "train", "test")
-    for modality in dict.fromkeys(each.modality for each in found):
-        mine = [each for each in found if each.modality == modality]
+    for modality in dict.fromkeys(each.modality for each in result):
+        mine = [each for each in result if each.modality == modality]
         columns = {"row": rows.number, "part": part, "class": np.asarray(rows.names()), "present": mine[0].present}
         vectors = {each.place: np.ascontiguousarray(each.x, dtype=np.float32) for each in mine}
         written.append(_write_one(folder / _file_name("all" if modality == ALL else modality), columns, vectors))
