@@ -107,8 +107,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
             self._keeping.append(fitted.checkpoints)
-        if hasattr(self, "_remembered") and (fitted.went >= 0).all():
-            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.went))))
+        if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
+            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
     def _judged(self, test: Any) -> tuple[pd.DataFrame, Any]:

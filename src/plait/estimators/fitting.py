@@ -37,7 +37,7 @@ from plait.training.loop import Training
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """All that fitting gives; ``inputs`` are the distinct rows as the networks saw them, ``went`` each given row's place."""
+    """All that fitting gives; ``inputs`` are the distinct rows as the networks saw them, ``row_index`` each given row's place."""
 
     schema: Schema
     features: Featurizer
@@ -46,7 +46,7 @@ class Fitted:
     members: Members
     record: dict[str, Any]
     inputs: Inputs
-    went: np.ndarray
+    row_index: np.ndarray
     checkpoints: Checkpoints | None = None
     pretrain_history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     leaks: Sequence[Mapping[str, Any]] = ()
@@ -116,7 +116,7 @@ def fit(
             members,
             seed,
             bar.advance,
-            None if given.groups is None else groups_of(given.groups, prepared.went),
+            None if given.groups is None else groups_of(given.groups, prepared.row_index),
             alone,
             follow,
         )
@@ -135,7 +135,7 @@ def fit(
         result,
         record,
         inputs,
-        prepared.went,
+        prepared.row_index,
         kept,
         alone.history,
         prepared.leaks,

@@ -50,7 +50,7 @@ class Prepared:
         target: of the distinct rows, as the estimator takes it.
         inputs: the distinct rows, scaled.
         weight: (n,) of the distinct rows, not yet normalised.
-        went: where each given row is among them (-1: nowhere).
+        row_index: where each given row is among them (-1: nowhere).
         digest: of the table given, with ``given`` rows.
         seconds: of each stage.
         enhancers: what ``align`` asked for, fitted.
@@ -66,7 +66,7 @@ class Prepared:
     scalers: dict[str, Scaler]
     inputs: Inputs
     weight: Tensor
-    went: np.ndarray
+    row_index: np.ndarray
     digest: str
     given: int
     seconds: Mapping[str, float]

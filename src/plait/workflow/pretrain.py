@@ -125,7 +125,7 @@ def _trained(
     given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
     prepared = preparing.prepare(settings, given)
     seed, modality = preparing.seed_of(settings.random_state), prepared.schema.modalities[0]
-    together = None if groups is None else preparing.groups_of(groups, prepared.went)
+    together = None if groups is None else preparing.groups_of(groups, prepared.row_index)
     fold, valid = folds_of(prepared.task.strata(prepared.target), 5, seed, together)[0]
     training = regime.paced(settings, prepared, fitting.training_of(settings, [modality.name], 0.0))
     weight = prepared.weight / prepared.weight.mean()
