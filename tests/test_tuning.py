@@ -319,7 +319,7 @@ def _tokens(frame: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     """Tuned on half the rows each, cut by hand so that the changed label moves no row to the other half."""
     column = Column(list(frame["story"]), "text", False)
     target = TASK.encode((y == "Z").astype(int))
-    known = single.Known(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
+    known = single.FinetuningTarget(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
     # Several steps: the first one of AdamW asks for the signs of the gradients alone.
     tuning = Tuning(layers=1, rank=1, epochs=2, folds=2, batch_size=8, learning_rate=0.01)
     one = single.Single(column, Tiny(), tuning, known, None, False)

@@ -11,14 +11,14 @@ from plait.alignment.losses import Contrast, Couples
 from plait.alignment.network import AlignmentNetwork, Side, unit
 from plait.alignment.pairs import Pairs
 
-Told = Sequence[tuple[str, str]]
+PairNames = Sequence[tuple[str, str]]
 
 #: Similarities that are in memory at a time: 4 MB of float32 took half the memory of 16 MB, and less time (4,096 rows, one core).
 SIMILARITIES = 1 << 20
 
 
 def backward(
-    network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, rows: int, seed: int | None = None
+    network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int, seed: int | None = None
 ) -> float:
     """Add the gradients of the batch's loss to the parameters; the loss.
 
@@ -52,7 +52,12 @@ def backward(
 
 
 def _in_blocks(
-    network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, vectors: Mapping[Side, Tensor], rows: int
+    network: AlignmentNetwork,
+    contrast: Contrast,
+    spec: PairNames,
+    batch: Pairs,
+    vectors: Mapping[Side, Tensor],
+    rows: int,
 ) -> tuple[float, dict[Side, Tensor]]:
     """The loss and its gradient with respect to every vector; that of the temperature is passed on."""
     total, gradients = 0.0, {side: torch.zeros_like(result) for side, result in vectors.items()}
@@ -71,7 +76,7 @@ def _in_blocks(
     return total, gradients
 
 
-def loss_of(network: AlignmentNetwork, contrast: Contrast, spec: Told, batch: Pairs, rows: int) -> float:
+def loss_of(network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int) -> float:
     """The loss without gradients, nothing dropped."""
     with torch.no_grad():
         vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, None))) for side in sides_of(network, spec)}
@@ -86,7 +91,7 @@ def _block(rows: int, n: int) -> int:
     return min(rows, max(64, SIMILARITIES // max(1, n)))
 
 
-def sides_of(network: AlignmentNetwork, spec: Told) -> list[Side]:
+def sides_of(network: AlignmentNetwork, spec: PairNames) -> list[Side]:
     """Every kind of vector that is needed, once."""
     return list(dict.fromkeys(side for a, b in spec for side in (network.side(a, b), network.side(b, a))))
 
@@ -106,7 +111,7 @@ def heat(network: AlignmentNetwork) -> Tensor:
 def couples_of(
     network: AlignmentNetwork,
     contrast: Contrast,
-    spec: Told,
+    spec: PairNames,
     batch: Pairs,
     vectors: Mapping[Side, Tensor],
     temperature: Tensor,

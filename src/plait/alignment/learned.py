@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from plait.alignment.base import Alignment
-from plait.alignment.gradients import Told, backward, loss_of
+from plait.alignment.gradients import PairNames, backward, loss_of
 from plait.alignment.losses import LOSSES, Contrast
 from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork
 from plait.alignment.pairs import Pairs
@@ -73,7 +73,7 @@ class Learned(Alignment):
 def _train(
     stage: Learned,
     network: AlignmentNetwork,
-    spec: Told,
+    spec: PairNames,
     fold: Pairs,
     valid: Pairs | None,
     generator: torch.Generator,
@@ -112,7 +112,7 @@ def _epoch(
     stage: Learned,
     network: AlignmentNetwork,
     contrast: Contrast,
-    spec: Told,
+    spec: PairNames,
     fold: Pairs,
     optimiser: PlateauAdamW,
     generator: torch.Generator,

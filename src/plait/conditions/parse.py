@@ -15,10 +15,10 @@ from plait.conditions.text_form import from_text, split
 #: What messages call the grammar of all conditions.
 FORM = "write name:strength, name:modality=strength or name:modality:option=value, as in typos:text=0.3"
 
-Told = Condition | Mapping[str, Any] | str | Sequence[Any]
+ConditionSpec = Condition | Mapping[str, Any] | str | Sequence[Any]
 
 
-def parse(spec: Told, where: str = "conditions") -> Condition:
+def parse(spec: ConditionSpec, where: str = "conditions") -> Condition:
     """A condition from plain values or from a line of text; several of them follow each other.
 
     Args:

@@ -26,7 +26,7 @@ from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Prepared
 from plait.estimators.record import Clock
-from plait.estimators.tuning import Lesson, tune
+from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.tasks import Classification, Multilabel, task_class
 from plait.training.hiding import hiding
@@ -149,8 +149,10 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         features.fit(frame, settings.root)
     with clock.stage("tune"):
         drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in result.modalities) else 0
-        lesson = Lesson(task, target, weight, None if groups is None else groups_of(groups, row_index), drawn)
-        tuned, tokens = tune(settings, features, frame, lesson)
+        finetuning_rows = FinetuningRows(
+            task, target, weight, None if groups is None else groups_of(groups, row_index), drawn
+        )
+        tuned, tokens = tune(settings, features, frame, finetuning_rows)
     with clock.stage("encode"):
         raw = encode(settings, features, frame, tokens)
     enhancers: dict[str, enhancement.Enhancer] = {}

@@ -25,7 +25,7 @@ from plait.training.finetuning.settings import Tuning, tunings
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FinetuningRows:
     """What encoders are tuned on.
 
     Shape: target as the estimator takes it (n, ...); weight (n,); groups (n,) integers, or None.
@@ -39,7 +39,7 @@ class Lesson:
 
 
 def tune(
-    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, lesson: Lesson
+    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, finetuning_rows: FinetuningRows
 ) -> tuple[dict[str, Any], dict[str, Tokens]]:
     """Tune the encoders of the modalities with ``train: tuned``, which are replaced in ``features``.
 
@@ -64,7 +64,9 @@ def tune(
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
             column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
             encoder = features.encoders[modality.name]
-            one = single.Single(column, encoder, wanted[modality.name], _known(lesson), store, settings.progress)
+            one = single.Single(
+                column, encoder, wanted[modality.name], _known(finetuning_rows), store, settings.progress
+            )
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
             give_back()
     finally:
@@ -73,10 +75,17 @@ def tune(
     return records, tokens
 
 
-def _known(lesson: Lesson) -> single.Known:
-    task, weight = lesson.task, torch.from_numpy(lesson.weight).float()
-    strata = task.strata(lesson.target)
-    return single.Known(task, task.encode(lesson.target), weight / weight.mean(), strata, lesson.groups, lesson.seed)
+def _known(finetuning_rows: FinetuningRows) -> single.FinetuningTarget:
+    task, weight = finetuning_rows.task, torch.from_numpy(finetuning_rows.weight).float()
+    strata = task.strata(finetuning_rows.target)
+    return single.FinetuningTarget(
+        task,
+        task.encode(finetuning_rows.target),
+        weight / weight.mean(),
+        strata,
+        finetuning_rows.groups,
+        finetuning_rows.seed,
+    )
 
 
 def checked(features: Featurizer, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:

@@ -13,10 +13,10 @@ from plait.networks.base import Network
 from plait.networks.conv_lstm import ConvLSTM, own_layers
 from plait.networks.conv_lstm_stack import ConvLSTMOptions
 
-Told = str | Mapping[str, Any]
+NetworkSpec = str | Mapping[str, Any]
 
 
-def parse(spec: Told) -> tuple[type[Network], dict[str, Any]]:
+def parse(spec: NetworkSpec) -> tuple[type[Network], dict[str, Any]]:
     """The network's class and its options, from a name or ``{name: ..., option: ...}``.
 
     Raises:
@@ -39,7 +39,7 @@ def parse(spec: Told) -> tuple[type[Network], dict[str, Any]]:
     return variant, options
 
 
-def check_depth(spec: Told, depth: str | int, layers: int) -> None:
+def check_depth(spec: NetworkSpec, depth: str | int, layers: int) -> None:
     """Refuse a depth that the network has not, before anything is encoded.
 
     Raises:
@@ -50,7 +50,7 @@ def check_depth(spec: Told, depth: str | int, layers: int) -> None:
         own_layers(depth, layers)
 
 
-def schema_for(spec: Told, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
+def schema_for(spec: NetworkSpec, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
     """The schema with the encoders that the network wants where none is chosen, and as it wants them trained.
 
     A modality whose encoder is the user's choice is left as it is, except that raw cells are always fed as they are.

@@ -31,7 +31,7 @@ from plait.training.finetuning.tuned import Tuned, Weights
 
 
 @dataclass(frozen=True)
-class Known:
+class FinetuningTarget:
     """What encoders are tuned on.
 
     Shape: target as the loss takes it (n, ...); weight, strata and groups (n,); groups None where rows are independent.
@@ -49,7 +49,13 @@ class Single:
     """One modality and what is learned of it."""
 
     def __init__(
-        self, column: Column, base: Encoder, tuning: Tuning, lesson: Known, store: Store | None, progress: bool | None
+        self,
+        column: Column,
+        base: Encoder,
+        tuning: Tuning,
+        lesson: FinetuningTarget,
+        store: Store | None,
+        progress: bool | None,
     ) -> None:
         """Find the rows that have a cell; nothing is computed yet."""
         self.column, self.base, self.told, self.known, self.progress = column, base, tuning, lesson, progress
