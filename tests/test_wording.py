@@ -154,7 +154,7 @@ def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> Non
             {"name": "confidence", "label": "", "base": 0, "full": 0, "values": []},
         )
 
-    known: Any = FinetuningTarget()
+    known: Any = Known()
     assert sentences.worth(known) == (
         "With no modality at all, accuracy is 0.840; with all of them, 0.880. By accuracy, no modality is certain to help. "
         "By minus log loss, which sees more than accuracy does: text (+0.150) certain to help."
