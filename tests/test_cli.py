@@ -377,7 +377,7 @@ def test_a_full_disk_while_saving_leaves_nothing_behind(table: Path, tmp_path: P
 WAITING = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
-from plait import crossfit
+from plait.training import crossfit
 from plait.cli import main
 def train(*arguments):
     print("training", flush=True)

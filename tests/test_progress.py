@@ -15,7 +15,7 @@ pty = pytest.importorskip("pty")
 
 STEPS = """
 import sys
-from plait import progress
+from plait.base import progress
 from plait.base.progress import track
 def draw():
     if progress._display is not None:

@@ -183,7 +183,7 @@ def test_threads_write_and_read_at_once_while_the_map_grows(tmp_path: Path) -> N
 
 WRITER = """
 import sys, numpy as np
-from plait.store import _environment as store_environment
+from plait.store import environment as store_environment
 from plait.store import Store
 store_environment.INITIAL_MAP = 1 << 16
 folder, seed = sys.argv[1], int(sys.argv[2])

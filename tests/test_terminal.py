@@ -284,7 +284,7 @@ def test_a_step_of_steps_comes_before_the_work(
     command = f"fit {COMMANDS['fit'].format(new=tmp_path, **workshop)}"
     cells: list[int] = []
     usual = progress.Bar.advance
-    monkeypatch.setattr(progress.Bar, "advance", lambda bar, n=1: [cells.append(n), usual(bar, n)])
+    monkeypatch.setattr(progress.Bar, "advance", lambda bar, n=1, *share: [cells.append(n), usual(bar, n, *share)])
     _, seen = on_terminal(command, 100, monkeypatch)
     steps = ["loading libraries", "read things.csv", "1 of 4: encode text", "2 of 4: train"]
     steps += ["3 of 4: judge on held-out rows", "4 of 4: write model and report"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plait import Condition
+from plait.base.checks import Share
 
 
 @dataclass(kw_only=True)
@@ -29,7 +30,7 @@ class Capitals(Condition):
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     measure: ClassVar[str] = "chance of a word to be written in capitals"
 
-    strength: float = 0.5
+    strength: Share = 0.5
 
     def columns(self, frame: Any, schema: Any, chosen: Any, root: str | None) -> Mapping[str, Any]:
         """Every cell that is a text, in capitals; all others as they are."""

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from plait import Cells, Encoder, Tokens
+from plait.base.checks import Count
 
 
 @dataclass(eq=False)
@@ -31,7 +32,7 @@ class LengthsOfWords(Encoder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)
-    longest: int = 12
+    longest: Count = 12
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
         """``x`` (n, longest + 1)."""
