@@ -152,7 +152,10 @@ def test_every_frozen_encoder_of_ours_is_under_contract() -> None:
 
 def test_fingerprints_are_the_same_in_another_process() -> None:
     names = sorted({case.name for case in CASES} - {"vector", "video_frames"})
-    told = "import sys; from plait.base import registry; print([registry.find('encoders', n)().fingerprint() for n in sys.argv[1:]])"
+    told = (
+        "import sys; from plait.base import registry; "
+        "print([registry.find('encoders', n)().fingerprint() for n in sys.argv[1:]])"
+    )
     found = subprocess.run([sys.executable, "-c", told, *names], capture_output=True, text=True, check=True).stdout
     assert found.strip() == str([registry.find("encoders", name)().fingerprint() for name in names])
 

@@ -124,7 +124,8 @@ def test_the_working_folder_is_never_removed(
 
 
 def in_a_child(code: str, *arguments: str) -> int:
-    told = f"import os, signal, sys\nfrom pathlib import Path\nfrom plait.base import folders\nfrom plait.store import model_files as persist\n{code}"
+    modules = "from plait.base import folders\nfrom plait.store import model_files as persist"
+    told = f"import os, signal, sys\nfrom pathlib import Path\n{modules}\n{code}"
     return subprocess.run([sys.executable, "-c", told, *arguments], check=False, capture_output=True).returncode
 
 
