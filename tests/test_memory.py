@@ -1,11 +1,14 @@
 """Freed memory goes back to the system."""
 
+import math
 import os
 import platform
+import sys
 
 import numpy as np
 import pytest
 
+from plait.base import memory
 from plait.base.memory import give_back
 from plait.study.setting import resident_mb
 
@@ -22,3 +25,9 @@ def test_freed_pieces_between_kept_ones_are_given_back() -> None:
     assert after is not None
     assert len(kept) == 10
     assert after < before - 50
+
+
+def test_a_system_without_resource_says_nothing_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.process_mb() > 50
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert math.isnan(memory.process_mb())

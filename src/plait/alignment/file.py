@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from plait.alignment.index import Index
 from plait.alignment.make import make_stage
 from plait.alignment.pairs import Pairs
+from plait.base import memory
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.markdown import cell, plain
@@ -37,7 +37,7 @@ def record(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -
         "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
         "seconds": dict(seconds),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": memory.process_mb(),
         "encoders": facts(model.encoders_),
         "versions": versions(),
     }

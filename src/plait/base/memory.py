@@ -58,7 +58,14 @@ def _now() -> float:
                 return round(int(line.split()[1]) * 1024 / _MB, 1)
     except OSError:
         pass
-    import resource
+    return process_mb()
 
+
+def process_mb() -> float:
+    """Greatest resident memory of this process since it began, in MB; NaN where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB, 1)

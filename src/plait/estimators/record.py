@@ -46,8 +46,6 @@ def record_of(
     training: Training,
 ) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
-    import resource
-
     return {
         "seed": seed,
         "data_hash": prepared.digest,
@@ -67,7 +65,7 @@ def record_of(
         "device": str(precision.device_of(settings.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "stage_peak_mb": clock.peak_mb,
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": memory.process_mb(),
         "absent": {name: float((~there).float().mean()) for name, there in prepared.inputs.present.items()},
         "encoders": {
             name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}
