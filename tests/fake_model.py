@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from plait.base.inputs import all_subsets
 from plait.data.modality import Modality, Schema
 from plait.data.schema import absent
-from plait.evaluation.case import all_subsets
 
 
 class FakeModel:

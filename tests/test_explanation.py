@@ -8,9 +8,9 @@ import pytest
 
 from fake_model import FakeModel, fitted, schema, table
 from plait.base.errors import ConfigError
+from plait.base.inputs import all_subsets
 from plait.data.schema import absent
 from plait.evaluation import shapley
-from plait.evaluation.case import all_subsets
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 

@@ -15,12 +15,12 @@ import torch
 
 from plait import FusionClassifier
 from plait.base.errors import TableError
-from plait.base.inputs import Inputs
+from plait.base.inputs import Inputs, all_subsets
 from plait.conditions.parse import parse
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.execute import Executor
-from plait.study.judging import assembled, every
+from plait.study.judging import assembled
 from plait.study.runner import Schedule
 from plait.study.runs import Run
 from plait.study.setting import Setting
@@ -134,7 +134,7 @@ def test_absence_put_together_from_patterns_is_absence_in_the_table(one: StudyTa
     x = one.frame[["size", "weight", "text"]]
     model = FusionClassifier(modalities=one.schema, members=1, epochs=2, store="none", progress=False).fit(x, one.y)
     condition = parse({"absent": {"text": 0.5, "tabular": 0.3}})
-    outputs = model.predict_subsets(x, every(("tabular", "text")))
+    outputs = model.predict_subsets(x, all_subsets(("tabular", "text")))
     gone = conditions.lost([condition], x, one.schema, None)
     assert 0 < gone["text"].sum() < len(x)
     found = assembled(outputs, gone, ("tabular", "text"))

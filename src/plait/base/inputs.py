@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -112,3 +113,13 @@ def together(parts: Mapping[str, Inputs]) -> Inputs:
         {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
         {m: inputs.present[m] for m, inputs in parts.items()},
     )
+
+
+def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every subset, the empty one first, small before large, each in the given order.
+
+    Example:
+        >>> all_subsets(("a", "b"))
+        [(), ('a',), ('b',), ('a', 'b')]
+    """
+    return [chosen for size in range(len(modalities) + 1) for chosen in combinations(modalities, size)]

@@ -168,7 +168,7 @@ def evaluate(
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table
     from plait.evaluation.evaluate import evaluate as judge
-    from plait.evaluation.evaluate import plain_values
+    from plait.store.model_files import plain_values
 
     requested = [parse(value, "--condition") for value in condition or ()]
     fitted = _load(model, table, root, store, strict, partial)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 ISO = "ISO8601"
@@ -155,11 +153,6 @@ def stamps(words: Sequence[str | None], form: str) -> pd.Series:
 def naive_form(form: str) -> str:
     """A format without its zone, for words without theirs."""
     return re.sub(r" ?%[zZ]", "", form)
-
-
-def is_stamp(value: Any) -> bool:
-    """Whether a cell is a time itself, not a text."""
-    return isinstance(value, datetime.date | datetime.time | np.datetime64)
 
 
 def is_aware(value: Any) -> bool:

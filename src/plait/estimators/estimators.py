@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from plait.alignment.enhancement import Enhancer
 from plait.base.adviser import adviser
 from plait.base.config import CheckedFields
 from plait.base.errors import ConfigError, ModelError, TableError
-from plait.base.inputs import Inputs
+from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
 from plait.base.progress import session
 from plait.data import rows
@@ -84,13 +83,13 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             raise TableError("groups must be one value per row; found lists, or a table; join them into one text")
         advice = adviser(self.fusion)
         self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
-        value = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
+        advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else self._judged(test)
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(value.settings(), given, judged)
+            fitted = fitting.fit(advised.settings(), given, judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
@@ -232,7 +231,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         inputs = self._inputs(X, partial)
         names = self.modality_names_
         if subsets is None:
-            subsets = [s for size in range(len(names) + 1) for s in itertools.combinations(names, size)]
+            subsets = all_subsets(names)
         result = {}
         for subset in subsets:
             unknown = set(subset) - set(names)

@@ -19,11 +19,12 @@ from plait.encoders.scale import Scaler
 from plait.estimators.card import card
 from plait.networks import tasks
 from plait.store import model_files
+from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.stages import pretrain_history
-from plait.training.model_parts import loaded_settings, plain, restored_features, saved_settings, split_states, under
+from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states, under
 
 
 def save(model: Any, folder: str | Path) -> Path:
@@ -47,7 +48,7 @@ def write(model: Any, place: Path) -> None:
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
         "kind": type(model).__name__,
-        "settings": plain(settings),
+        "settings": plain_values(settings),
         "schema": schemas.to_dict(model.schema_),
         "columns": list(getattr(model, "feature_names_in_", [])),
         "width_of_input": model.n_features_in_,
@@ -59,7 +60,7 @@ def write(model: Any, place: Path) -> None:
         "record": model.record_,
         "history": history.slim(model.history_),
     }
-    model_files.write_model(place, plain(manifest), arrays, card(model))
+    model_files.write_model(place, plain_values(manifest), arrays, card(model))
     history.write(place, [*model.pretrain_history_, *model.history_])
 
 

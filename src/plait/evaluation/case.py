@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,16 +79,6 @@ class Case:
             limit = self.thresholds.get(self.modalities, self.threshold)
             return inputs(self.task, self.full, limit, self.intervals)
         return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold))
-
-
-def all_subsets(modalities: Subset) -> list[Subset]:
-    """Every subset, the empty one first, small before large, each in the given order.
-
-    Example:
-        >>> all_subsets(("a", "b"))
-        [(), ('a',), ('b',), ('a', 'b')]
-    """
-    return [chosen for size in range(len(modalities) + 1) for chosen in combinations(modalities, size)]
 
 
 def gather(

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypedDict, cast
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
+from plait.base.inputs import all_subsets
 from plait.evaluation import breakdown
 from plait.evaluation.breakdown import Confusion
-from plait.evaluation.case import Case, Subset, all_subsets, gather
+from plait.evaluation.case import Case, Subset, gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
+from plait.store.model_files import plain_values
 
 Array = NDArray[Any]
 #: Modalities up to which every subset is scored; beyond it: none, each alone, all but one, all.
@@ -249,17 +250,6 @@ def _subset_scores(case: Case, subsets: Sequence[Subset], bootstrap: int, seed: 
         apart = {"difference": values[i].value - values[full].value, "difference_low": low, "difference_high": high}
         scores.append(cast(SubsetScore, {"modalities": list(subset), **score, **apart}))
     return scores
-
-
-def plain_values(value: Any) -> Any:
-    """JSON values: tuples become lists, numpy scalars Python ones, NaN and infinity None."""
-    if isinstance(value, Mapping):
-        return {str(k): plain_values(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_values(v) for v in value]
-    if isinstance(value, np.generic):
-        return plain_values(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _revived(record: Mapping[str, Any]) -> dict[str, Any]:

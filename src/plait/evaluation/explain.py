@@ -18,12 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
+from plait.base.inputs import all_subsets
 from plait.evaluation import shapley
-from plait.evaluation.case import Case, Subset, all_subsets, gather
-from plait.evaluation.evaluate import plain_values
+from plait.evaluation.case import Case, Subset, gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.metrics.classification import true_probability
+from plait.store.model_files import plain_values
 
 Array = NDArray[Any]
 #: Modalities up to which all subsets are computed: 1,024 of them.

@@ -11,12 +11,13 @@ from plait.base.version import __version__
 from plait.data.modality import Modality, Schema
 from plait.data.schema import to_yaml
 from plait.evaluation.baselines import ABOUT
-from plait.evaluation.evaluate import Evaluation, plain_values
+from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation
 from plait.metrics.base import metrics
 from plait.report import sentences, tables
 from plait.report.drawings import drawings
 from plait.report.files import csv_text, render, write_text
+from plait.store.model_files import plain_values
 
 
 def write_report(

@@ -5,8 +5,10 @@ No pickle: nothing in a folder can run code. A folder is there whole or not at a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from plait.base.documents import read_json
 from plait.base.errors import ModelError
 from plait.base.folders import check_folder, checksum, is_manifest, whole_folder, write_file
 
-__all__ = ["check_folder", "is_manifest", "read_model", "whole_folder", "write_file", "write_model"]
+__all__ = ["check_folder", "is_manifest", "plain_values", "read_model", "whole_folder", "write_file", "write_model"]
 
 #: Raised whenever an older plait could not read what this one writes; every format ever written stays readable.
 FORMAT = 1
@@ -88,3 +90,16 @@ def _read_manifest(place: Path) -> dict[str, Any]:
     if manifest.get("checksum") != checksum(manifest):
         raise ModelError(f"{path}: its content was altered (checksum differs); copy the folder again")
     return manifest
+
+
+def plain_values(value: Any) -> Any:
+    """JSON values: data classes become mappings, tuples and arrays lists, numpy scalars Python ones, NaN and infinity None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain_values(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain_values(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain_values(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain_values(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

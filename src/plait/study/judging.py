@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from plait.base.inputs import all_subsets
 from plait.data.labels import codes_of
 from plait.data.targets import Labels
 from plait.metrics.base import metrics
@@ -64,7 +64,7 @@ def judge(
         condition = conditions.parsed(value)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone, requested = lost(absences), every(subset)
+            gone, requested = lost(absences), all_subsets(subset)
             given = {subset: assembled(outputs(changing, requested), gone, subset)}
             limits = {subset: assembled(threshold(changing, requested), gone, subset)} if callable(threshold) else {}
         else:
@@ -78,11 +78,6 @@ def judge(
             line["metrics"] = scored(table.task, truth, output, names, limit)
             result.append(Judged(line, output, limit))
     return result
-
-
-def every(subset: Pattern) -> list[Pattern]:
-    """All patterns of a subset, the empty one included."""
-    return [p for size in range(len(subset) + 1) for p in itertools.combinations(subset, size)]
 
 
 def assembled(outputs: Mapping[Pattern, np.ndarray], gone: Mapping[str, np.ndarray], subset: Pattern) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,18 +109,3 @@ def _split(state: Mapping[str, Any], prefix: str, arrays: dict[str, np.ndarray])
         else:
             words[key] = value.tolist() if isinstance(value, np.ndarray) else value
     return words
-
-
-def plain(value: Any) -> Any:
-    """JSON values of settings and records."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -159,7 +159,6 @@ def save_outcome(
 ) -> Path | None:
     """The model folder with its evaluation, explanation and page, whole or not at all."""
     from plait.estimators import modelfile
-    from plait.training import model_parts
 
     written = False
     with model_files.whole_folder(folder) as place:
@@ -170,7 +169,7 @@ def save_outcome(
             "baselines": {k: dict(v) for k, v in simple.items()},
             "leaks": [dict(leak) for leak in warned],
         }
-        text = json.dumps(model_parts.plain(results), indent=1, ensure_ascii=False)
+        text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
         model_files.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
         if report:
             written = _write_page(place, model, judged, explained, simple, warned, command)

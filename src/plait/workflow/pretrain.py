@@ -24,10 +24,10 @@ from plait.estimators.estimators import FusionEstimator
 from plait.estimators.listeners import listeners, watching
 from plait.estimators.prepared import GivenRows, Prepared
 from plait.estimators.settings import check_settings
+from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import folds_of
 from plait.training.encoders.pretrained import Pretrained
-from plait.training.model_parts import plain
 from plait.training.pretraining.folder import Saved, write
 from plait.workflow.fit import group_column, make_model, split_rows
 
@@ -159,7 +159,7 @@ def _trained(
         "history": history.slim(stage.history),
     }
     inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
-    return Saved(inner, modality.kind, result.weights, plain(facts)), stage.history
+    return Saved(inner, modality.kind, result.weights, plain_values(facts)), stage.history
 
 
 def _inputs(model: FusionEstimator, prepared: Prepared, frame: pd.DataFrame) -> Inputs:

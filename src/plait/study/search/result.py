@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import need
-from plait.evaluation.evaluate import plain_values
 from plait.metrics.base import Metric
+from plait.store.model_files import plain_values
 from plait.study.search.ranges import Range
 
 #: Within this share of the best score a setting is as good as the best.

@@ -19,11 +19,11 @@ from plait.base.progress import step, track
 from plait.data import schema as schemas
 from plait.data.modality import Schema
 from plait.data.table import data_hash
+from plait.store.model_files import plain_values
 from plait.study.search.objective import Objective, placed
 from plait.study.search.ranges import Range, read_ranges
 from plait.study.search.regimes import Regime, read_regimes, schema_for
 from plait.study.search.result import Sensitivity, result_of
-from plait.training import model_parts
 
 try:
     import fcntl
@@ -227,7 +227,7 @@ class _Search:
         self.study = optuna.create_study(
             study_name=regime.name, storage=journal.storage, direction=direction, load_if_exists=True
         )
-        value = json.loads(json.dumps(model_parts.plain({**fixed, "regime": regime.to_dict()}), default=str))
+        value = json.loads(json.dumps(plain_values({**fixed, "regime": regime.to_dict()}), default=str))
         known = self.study.user_attrs.get("told")
         if known is not None and known != value:
             changed = ", ".join(k for k in value if known.get(k) != value[k])

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.evaluation.evaluate import plain_values
 from plait.report.tables import Table
+from plait.store.model_files import plain_values
 from plait.workflow.inspection.embeddings import Embedding
 from plait.workflow.inspection.rows import Rows
 
