@@ -373,9 +373,12 @@ def test_esc10_folds_keep_recordings_together(data_root: Path) -> None:
 
 
 PETS = {
-    **dict.fromkeys(("Type", "Age", "Gender", "MaturitySize", "FurLength", "Quantity", "VideoAmt", "PhotoAmt"), [1, 2]),
-    **dict.fromkeys(("Vaccinated", "Dewormed", "Sterilized", "Health"), [1, 2]),
-    **dict.fromkeys(("Breed1", "Breed2", "Color1", "Color2", "Color3", "State", "Description"), ["a", None]),
+    **{
+        key: [1, 2]
+        for key in ("Type", "Age", "Gender", "MaturitySize", "FurLength", "Quantity", "VideoAmt", "PhotoAmt")
+    },
+    **{key: [1, 2] for key in ("Vaccinated", "Dewormed", "Sterilized", "Health")},
+    **{key: ["a", None] for key in ("Breed1", "Breed2", "Color1", "Color2", "Color3", "State", "Description")},
     "Name": ["Mali", None],
     "Fee": [0, 100],
     "RescuerID": ["r0", "r1"],
