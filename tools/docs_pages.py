@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from typing import Any
 
+import griffe
 from mkdocs.structure.files import File, Files
 
 #: Page -> its title, and the public names on it as ``module:name``; ``plait`` alone has every name of ``plait.__all__``.
 PAGES = {
-    "estimators": ("Estimators", ["plait:FusionClassifier", "plait:FusionRegressor", "plait:load"]),
+    "estimators": (
+        "Estimators",
+        ["plait:FusionClassifier", "plait:FusionRegressor", "plait.estimators.fit_settings:FitSettings", "plait:load"],
+    ),
     "evaluation": ("Evaluate and explain", ["plait:evaluate", "plait:explain", "plait:inspect"]),
     "tables": (
         "Tables and schemas",
@@ -50,7 +55,7 @@ def on_files(files: Files, config: Any) -> Files:
 
     listed = {name for _, names in PAGES.values() for name in names} | {"plait:Cells"}  # an alias, named in Encoder
     if missing := {f"plait:{name}" for name in plait.__all__} - listed:
-        raise SystemExit(f"tools/site.py: public names on no page: {', '.join(sorted(missing))}")
+        raise SystemExit(f"tools/docs_pages.py: public names on no page: {', '.join(sorted(missing))}")
     for page, (title, names) in PAGES.items():
         text = f"# {title}\n\n" + "\n\n".join(_directive(name) for name in names if _there(name))
         files.append(File.generated(config, f"api/{page}.md", content=text))
@@ -59,7 +64,16 @@ def on_files(files: Files, config: Any) -> Files:
 
 def _there(name: str) -> bool:
     module, _, attribute = name.partition(":")
-    return not attribute or attribute in importlib.import_module(module).__all__
+    return not attribute or hasattr(importlib.import_module(module), attribute)
+
+
+class Examples(griffe.Extension):
+    """Reads ``Example:`` as the section of examples, which griffe knows by its plural only."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Before a docstring is parsed."""
+        if obj.docstring is not None:
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
 
 
 def _directive(name: str) -> str:
