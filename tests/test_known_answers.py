@@ -450,7 +450,7 @@ def test_without_held_out_rows_it_trains_to_the_end_and_the_last_state_stays(way
         return {"seen": member}
 
     settings = dataclasses.replace(SETTINGS, patience=1, epochs=4, learning_rate=0.05)
-    watch = Watch(score=score, tell=lambda record: told.append(dict(record)))
+    watch = Watch(score=score, callback=lambda record: told.append(dict(record)))
     clock = time.perf_counter()
     models, records = trained(way, inputs, target, settings, folds=[(everything, nothing)] * 3, watch=watch)
     passed = time.perf_counter() - clock

@@ -11,8 +11,10 @@ import torch
 
 from plait.base import registry
 from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.base.inputs import Inputs, together
 from plait.data import schema, table
 from plait.encoders._tabular_numbers import robust_scale, soft_clip
+from plait.encoders.featurize import Featurizer
 from plait.encoders.tabular import Tabular
 
 N = 120
@@ -275,3 +277,86 @@ def test_real_table(data_root: Path) -> None:
     assert np.isfinite(prepared["x"]).all()
     assert prepared["present"].all()
     assert encoder.dim < 600
+
+
+def plain(encoder: Tabular, frame: pd.DataFrame) -> dict[str, list[float]]:
+    """The plain view by name."""
+    view = encoder.columns(frame)
+    numbers = {name: view.numbers[:, i].tolist() for i, name in enumerate(view.number_names)}
+    return numbers | {name: view.codes[:, i].tolist() for i, name in enumerate(view.code_names)}
+
+
+def test_the_plain_view_holds_values_as_they_are() -> None:
+    frame = pd.DataFrame(
+        {
+            "cost": ["3", "1,5", "", "1e300"],
+            "colour": ["red", "green", "red", None],
+            "tags": ["a|b", "b", None, "c"],
+            "yes": ["yes", "no", None, "no"],
+            "when": ["2024-01-06 12:30", "2024-07-01 00:00", None, "1969-12-31 18:00"],
+        }
+    )
+    types = {"cost": "number", "colour": "category", "tags": "list", "yes": "boolean", "when": "date"}
+    encoder = Tabular(types=types, min_count=1).fit(frame)
+    view = plain(encoder, frame)
+    nan, most = np.nan, float(np.finfo(np.float32).max)
+    expected = {
+        "cost": [3, 1.5, nan, most],
+        "tags: has b": [1, 1, nan, 0],
+        "tags: has a": [1, 0, nan, 0],
+        "tags: has c": [0, 0, nan, 1],
+        "tags: count": [2, 1, nan, 1],
+        "yes": [1, 0, nan, 0],
+        "when: days": [19728 + 12.5 / 24, 19905, nan, -0.25],
+        "when: month": [1, 7, nan, 12],
+        "when: weekday": [5, 0, nan, 2],
+        "when: hour": [12.5, 0, nan, 18],
+        "colour": [0, 1, 0, -1],
+    }
+    assert list(view) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(view[name], values, rtol=1e-6, err_msg=name)
+    assert encoder.columns(frame).levels == (2,)
+    assert plain(encoder, frame.assign(colour="blue"))["colour"] == [-1] * 4
+
+
+def test_every_level_has_a_code_of_its_own_also_without_a_flag() -> None:
+    cells = ["a"] * 5 + ["b"] * 4 + ["once", "again"]
+    frame = pd.DataFrame({"c": cells})
+    encoder = Tabular(types={"c": "category"}, max_categories=1).fit(frame)
+    assert encoder.names() == ["c: = a", "c: other"]
+    assert plain(encoder, frame)["c"] == [0] * 5 + [1] * 4 + [3, 2]
+    again = Tabular(types={"c": "category"}, max_categories=1)
+    again.load_state(json.loads(json.dumps(encoder.state())))
+    assert plain(again, frame) == plain(encoder, frame)
+
+
+def test_a_state_of_the_first_version_gives_what_it_gave() -> None:
+    """Without the levels that have no flag; and the fingerprint of a state without such levels is the same as ever."""
+    frame = pd.DataFrame({"c": ["a", "a", "b", "b", "b"]})
+    encoder = Tabular(types={"c": "category"}, min_count=1).fit(frame)
+    old = {"columns": [{"type": "category", "name": "c", "levels": ["b", "a"], "other": False, "missing": False}]}
+    assert json.loads(json.dumps(encoder.state())) == old
+    assert encoder.fingerprint() == "2a9df9d77ddbd71d49ba2338e25b8c89"
+
+
+def test_columns_travel_with_the_rows() -> None:
+    frame = frame_of(8)
+    modality = schema.Modality("table", "tabular", tuple(frame.columns))
+    features = Featurizer(schema.Schema((modality,)), types=TYPES)
+    features.fit(frame, None)
+    inputs = features.transform(frame, None, None, strict=True, progress=False)
+    view = inputs.columns["table"]
+    assert view.numbers.dtype == torch.float32
+    assert view.codes.dtype == torch.int64
+    assert len(view) == len(inputs) == 8
+    taken = inputs.take(torch.tensor([5, 1])).columns["table"]
+    torch.testing.assert_close(taken.numbers, view.numbers[[5, 1]], equal_nan=True)
+    assert taken.codes.tolist() == view.codes[[5, 1]].tolist()
+    gone = inputs.only(()).columns["table"]
+    assert gone.numbers.isnan().all()
+    assert (gone.codes == -1).all()
+    same = inputs.only(("table",)).to("cpu").columns["table"]
+    torch.testing.assert_close(same.numbers, view.numbers, equal_nan=True)
+    other = Inputs({}, {}, {"b": torch.ones(8, dtype=torch.bool)})
+    assert together({"table": inputs, "b": other}).columns == inputs.columns

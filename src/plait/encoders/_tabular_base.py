@@ -45,6 +45,23 @@ class Features(ABC):
     def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Features (n, k), and (n,) bool of the cells that were not understood."""
 
+    def number_names(self) -> list[str]:
+        """Name of each number of the plain view, without the column's; empty for the column's own value."""
+        return []
+
+    def numbers(self, series: pd.Series) -> np.ndarray:
+        """The plain view's numbers (n, k), NaN for null."""
+        return np.zeros((len(series), 0))
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Levels of the plain view's code; a column without any has none."""
+        return ()
+
+    def codes(self, series: pd.Series) -> np.ndarray:
+        """The plain view's code (n,): the place of a cell in ``vocabulary``, -1 for null or never seen."""
+        return np.full(len(series), -1, dtype=np.int64)
+
     def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
         """What ``transform`` gives, and what is unlike the fit in the way that understood cells are written."""
         return *self.transform(series), None

@@ -14,11 +14,15 @@ from plait.data.values import items, texts
 from plait.encoders._tabular_base import Features, Limits
 from plait.encoders._tabular_numbers import Boolean, Date, Number
 
+#: Levels of one column that have a code of their own in the plain view.
+_MOST_LEVELS = 10_000
 
-def _frequent(counts: Mapping[str, int], limits: Limits) -> tuple[str, ...]:
-    """The levels with a feature of their own: the most frequent first, equal ones by name."""
-    kept = sorted((-count, level) for level, count in counts.items() if count >= limits.min_count)
-    return tuple(level for _, level in kept[: limits.max_categories])
+
+def _ranked(counts: Mapping[str, int], limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The levels with a feature of their own, and the other ones: the most frequent first, equal ones by name."""
+    order = sorted(counts, key=lambda level: (-counts[level], level))
+    kept = min(limits.max_categories, sum(count >= limits.min_count for count in counts.values()))
+    return tuple(order[:kept]), tuple(order[kept:_MOST_LEVELS])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +33,19 @@ class Category(Features):
     levels: tuple[str, ...]
     other: bool
     missing: bool
+    rare: tuple[str, ...] = ()  # levels without a flag, for the plain view
+
+    def state(self) -> dict[str, Any]:
+        """JSON values; models of the first version had no ``rare``, and their fingerprints hang on it."""
+        return {k: v for k, v in super().state().items() if k != "rare" or v}
 
     @classmethod
     def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
         """Learn the frequent categories."""
         result = texts(series)
         counts = Counter(t for t in result if t is not None)
-        levels = _frequent(counts, limits)
-        return cls(str(series.name), levels, len(levels) < len(counts), any(t is None for t in result))
+        levels, rare = _ranked(counts, limits)
+        return cls(str(series.name), levels, len(levels) < len(counts), any(t is None for t in result), rare)
 
     def labels(self) -> list[str]:
         """The categories, other, missing."""
@@ -54,6 +63,16 @@ class Category(Features):
         flags[rows, codes[rows]] = 1.0
         return flags, np.zeros(len(result), dtype=bool)
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every level, the most frequent first."""
+        return self.levels + self.rare
+
+    def codes(self, series: pd.Series) -> np.ndarray:
+        """The place among all levels."""
+        place = {level: i for i, level in enumerate(self.vocabulary)}
+        return np.array([-1 if t is None else place.get(t, -1) for t in texts(series)], dtype=np.int64)
+
 
 @dataclasses.dataclass(frozen=True)
 class List(Features):
@@ -70,7 +89,7 @@ class List(Features):
         rows = items(series)
         counts = Counter(item for row in rows for item in row or ())
         most = max((len(row) for row in rows if row), default=1)
-        return cls(str(series.name), _frequent(counts, limits), most, any(row is None for row in rows))
+        return cls(str(series.name), _ranked(counts, limits)[0], most, any(row is None for row in rows))
 
     def labels(self) -> list[str]:
         """The items, other, count, missing."""
@@ -88,6 +107,21 @@ class List(Features):
         if self.missing:
             flags[:, -1] = [row is None for row in rows]
         return flags, np.zeros(len(rows), dtype=bool)
+
+    def number_names(self) -> list[str]:
+        """The items, how many there are."""
+        return [*(f"has {level}" for level in self.levels), "count"]
+
+    def numbers(self, series: pd.Series) -> np.ndarray:
+        """A flag per frequent item and the number of items."""
+        rows = items(series)
+        place = {level: i for i, level in enumerate(self.levels)}
+        result = np.zeros((len(rows), len(place) + 1))
+        for i, row in enumerate(rows):
+            result[i, [place[item] for item in row or () if item in place]] = 1.0
+            result[i, -1] = len(row or ())
+        result[[row is None for row in rows]] = np.nan
+        return result
 
 
 _BY_TYPE: dict[str, type[Features]] = {c.type: c for c in (Number, Category, Boolean, List, Date)}

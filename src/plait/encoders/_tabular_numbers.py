@@ -76,6 +76,14 @@ class Number(Features):
         """(n, 1 + bins + 1)."""
         return self._features(numbers(series, self.style))
 
+    def number_names(self) -> list[str]:
+        """The value."""
+        return [""]
+
+    def numbers(self, series: pd.Series) -> np.ndarray:
+        """The values as they are."""
+        return _finite(numbers(series, self.style))[0][:, None]
+
     def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
         """As ``transform``; and which cells are written in another way than those of the fit, though understood."""
         parsed = numbers(series, self.style)
@@ -148,6 +156,14 @@ class Boolean(Features):
         value = np.where(gone, 0.0, 2.0 * parsed.values - 1.0)
         return np.stack([value, gone] if self.missing else [value], axis=1), parsed.bad
 
+    def number_names(self) -> list[str]:
+        """The value."""
+        return [""]
+
+    def numbers(self, series: pd.Series) -> np.ndarray:
+        """1 for yes, 0 for no."""
+        return booleans(series).values[:, None]
+
 
 _YEAR, _WEEK = 365.2425, 7.0
 
@@ -196,6 +212,21 @@ class Date(Features):
         columns.append(((np.floor(days) + 3) % 7 >= 5).astype(np.float64))  # the first of 1970 was a Thursday
         there = np.stack(columns, axis=1) * ~gone[:, None]
         return (np.hstack([there, gone[:, None]]) if self.missing else there), parsed.bad
+
+    def number_names(self) -> list[str]:
+        """Days since 1970, month, weekday, and the hour where there is a time of day."""
+        return ["days", "month", "weekday", *(["hour"] if self.clock else [])]
+
+    def numbers(self, series: pd.Series) -> np.ndarray:
+        """Each part of the calendar as a number: months from 1, weekdays from 0 for Monday, hours with their fraction."""
+        days = dates(series, self.form, utc=self.zone == "utc").values
+        gone = np.isnan(days)
+        whole = np.floor(np.where(gone, 0.0, days))
+        months = whole.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+        parts = [days, months, (whole + 3) % 7, *([(days - whole) * 24] if self.clock else [])]
+        result = np.stack(parts, axis=1).astype(np.float64)
+        result[gone] = np.nan
+        return result
 
     def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
         """As ``transform``; and whether times have zones where those of the fit had none, or the reverse."""

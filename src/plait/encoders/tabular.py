@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from plait.base.checks import Count, Width, Within
 from plait.base.encoder import Cells, Encoder
 from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 from plait.data.infer import tabular_type
 from plait.data.values import nulls, text_of
@@ -69,10 +70,7 @@ class Tabular(Encoder):
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
         """Features ``x`` (n, D), finite, and ``present`` (n,): rows in which any column holds anything."""
-        frame = _frame(cells)
-        gone = [c.name for c in self._columns if c.name not in frame.columns]
-        if gone:
-            raise TableError(f"tabular columns are missing: {', '.join(gone)}; the encoder was fitted with them")
+        frame = self._rows(cells)
         x = np.zeros((len(frame), self.dim), dtype=np.float32)
         present = np.zeros(len(frame), dtype=bool)
         odd: list[str] = []
@@ -97,6 +95,30 @@ class Tabular(Encoder):
         if odd:
             warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
         return {"x": x, "present": present}
+
+    def columns(self, cells: Cells) -> Columns:
+        """The values unscaled and every level of a category as a whole number; ``prepare`` warns of odd cells."""
+        frame = self._rows(cells)
+        coded = [column for column in self._columns if column.vocabulary]
+        numbers = [np.zeros((len(frame), 0)), *(column.numbers(frame[column.name]) for column in self._columns)]
+        codes = [np.zeros((len(frame), 0), np.int64), *(column.codes(frame[column.name])[:, None] for column in coded)]
+        limit = np.finfo(np.float32).max
+        names = [(column.name, part) for column in self._columns for part in column.number_names()]
+        return Columns(
+            torch.from_numpy(np.hstack(numbers).clip(-limit, limit).astype(np.float32)),
+            torch.from_numpy(np.hstack(codes)),
+            tuple(f"{name}: {part}" if part else name for name, part in names),
+            tuple(column.name for column in coded),
+            tuple(len(column.vocabulary) for column in coded),
+        )
+
+    def _rows(self, cells: Cells) -> pd.DataFrame:
+        """The cells as a table that has every column of the fit."""
+        frame = _frame(cells)
+        gone = [c.name for c in self._columns if c.name not in frame.columns]
+        if gone:
+            raise TableError(f"tabular columns are missing: {', '.join(gone)}; the encoder was fitted with them")
+        return frame
 
     def names(self) -> list[str]:
         """What each feature is, as ``cost: value`` or ``race: = Dragon``."""

@@ -65,12 +65,12 @@ class Watch:
 
     Attributes:
         score: judges a model (its position among those trained together, itself) after an epoch; ``records.Scorer``.
-        tell: hears each epoch's record when it is complete; ``records.tensorboard``.
+        callback: hears each epoch's record when it is complete; ``records.tensorboard``.
         checkpoint: the file by which a killed training is resumed.
     """
 
     score: Callable[[int, Branches], dict[str, Any]] | None = None
-    tell: Callable[[Mapping[str, Any]], None] | None = None
+    callback: Callable[[Mapping[str, Any]], None] | None = None
     checkpoint: checkpoint.Checkpoint | None = None
 
 
@@ -139,8 +139,8 @@ def train(
         best.offer(record.get("valid", record["train"]), len(history) - 1)
         if watch.score is not None:
             history[-1]["metrics"] = watch.score(0, model)
-        if watch.tell is not None:
-            watch.tell(history[-1])
+        if watch.callback is not None:
+            watch.callback(history[-1])
         ended, halted = best.done(len(history) - 1), stopped()
         if not ended:
             kept.keep()

@@ -168,8 +168,8 @@ class Stack:
         for record, member in zip(records, self.members, strict=True):
             if watch.score is not None:
                 record["metrics"] = watch.score(record["member"], member)
-            if watch.tell is not None:
-                watch.tell(record)
+            if watch.callback is not None:
+                watch.callback(record)
 
     def _give_back(self) -> None:
         for name, branch in self._named():

@@ -28,17 +28,17 @@ class Follow:
     Attributes:
         device: where members are trained.
         score: judges a member, given its training and held-out rows; ``records.Scorer``.
-        tell: hears the record of every epoch of every member.
+        callback: hears the record of every epoch of every member.
         checkpoint: folder, or None.
-        told: settings that tell one fit from another although rows, weights and schedule are the same.
+        identity: settings that tell one fit from another although rows, weights and schedule are the same.
         checkpoints: the opened folder, once ``open`` was called.
     """
 
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     score: Callable[[Branches, Tensor, Tensor], dict[str, Any]] | None = None
-    tell: Callable[[Mapping[str, Any]], None] | None = None
+    callback: Callable[[Mapping[str, Any]], None] | None = None
     checkpoint: str | None = None
-    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     checkpoints: Checkpoints | None = None
 
     def open(
@@ -54,22 +54,24 @@ class Follow:
         if self.checkpoint is None:
             return
         words: list[Any] = [__version__, torch.__version__, self.device.type, dataclasses.asdict(settings)]
-        words += [task.name, task.state(), self.told, self.score is not None]
+        words += [task.name, task.state(), self.identity, self.score is not None]
         states = [t for member in members for t in member.state_dict().values()]
         tensors = [*states, *_tensors(inputs), *target, *(rows for fold in folds for rows in fold)]
         self.checkpoints = Checkpoints(self.checkpoint, digest_of(words, tensors))
 
     def close(self) -> None:
         """Training is over: whatever listened may finish its files."""
-        if (close := getattr(self.tell, "close", None)) is not None:
+        if (close := getattr(self.callback, "close", None)) is not None:
             close()
 
     def watch(self, unit: int, first: int, folds: Sequence[Fold]) -> Watch:
         """For the training of one unit, whose first member is ``first``."""
-        score, tell = self.score, self.tell
+        score, callback = self.score, self.callback
         return Watch(
             None if score is None else lambda place, model: score(model, *folds[first + place]),
-            None if tell is None else lambda record: tell({**record, "member": first + record.get("member", 0)}),
+            None
+            if callback is None
+            else lambda record: callback({**record, "member": first + record.get("member", 0)}),
             None if self.checkpoints is None else self.checkpoints.unit(unit),
         )
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from plait.base.errors import ConfigError, ModelError
 from plait.base.folders import claim_folder
-from plait.evaluation.case import gather
+from plait.evaluation.predictions import gather
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.bootstrap import interval, resample_outputs
 from plait.workflow.inspection.embeddings import Embedding, available, embeddings, project
@@ -184,8 +184,8 @@ def _scores(models: Mapping[str, Any], frame: pd.DataFrame, task: str, seed: int
             if subset is not None and subset[0] not in model.modality_names_:
                 continue
             wanted = model.modality_names_ if subset is None else subset
-            case = gather(model, frame, list(dict.fromkeys([model.modality_names_, wanted])))
-            outputs[run], truth = case.inputs(wanted)[metric.input], case.truth
+            predictions = gather(model, frame, list(dict.fromkeys([model.modality_names_, wanted])))
+            outputs[run], truth = predictions.inputs(wanted)[metric.input], predictions.truth
         record: dict[str, Any] = {"what": f"{metric.name}, {label}"}
         record |= {run: metric.score(truth, outputs[run]).value if run in outputs else math.nan for run in models}
         if len(outputs) == len(models):

@@ -88,17 +88,18 @@ def _probe_sentence(inspection: Inspection) -> str:
         before, after = (table.get((first, name, place), math.nan) for place in ("encoder", "joint"))
         if len(inspection.runs) > 1:
             other = table.get((inspection.runs[1], name, "encoder"), math.nan)
-            parts.append(f"{name} {_told(before)} in “{first}” and {_told(other)} in “{inspection.runs[1]}”")
+            parts.append(f"{name} {_written(before)} in “{first}” and {_written(other)} in “{inspection.runs[1]}”")
         else:
             parts.append(
-                f"{name} {_told(before)}" + (f" and, after fusion, {_told(after)}" if math.isfinite(after) else "")
+                f"{name} {_written(before)}"
+                + (f" and, after fusion, {_written(after)}" if math.isfinite(after) else "")
             )
     words = "before fusion" if len(inspection.runs) > 1 else "before fusion, with that modality alone"
     label = _label(inspection)
     return f"{label[0].upper()}{label[1:]} that a linear probe reads {words}: {'; '.join(parts)}."
 
 
-def _told(value: float) -> str:
+def _written(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "(not to be said)"
 
 
