@@ -23,8 +23,8 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from plait.base.markdown import plain
-from plait.report.figures.canvas import COLOURS
-from plait.report.names import brief
+from plait.report.canvas import COLOURS
+from plait.report.words import brief
 from plait.study.report.cost_figure import front
 from plait.study.report.intervals_figure import differences_figure, scores_figure
 from plait.study.report.ranks_figure import ranks_figure

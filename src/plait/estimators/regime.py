@@ -112,6 +112,6 @@ def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int
 
 def tell(stage: Stage, clock: Clock) -> None:
     """Tell the stage's seconds and peak memory apart from those of training (whose peak begins anew after it)."""
-    if stage.told:
+    if stage.spec:
         clock.seconds["train"] -= stage.seconds
         clock.seconds["pretrain"], clock.peak_mb["pretrain"] = stage.seconds, stage.peak_mb

@@ -106,7 +106,7 @@ def advise(
     shown = None
     if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
         shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
-    return _told(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+    return _advice(schema, metric, tried, chosen, raced, shown, place, minutes, table)
 
 
 def _seconds(raced: Results, variant: str) -> float:
@@ -210,7 +210,7 @@ def _chosen(results: Results, metric: str, racing: Racing) -> str:
     return best if pairs.mean() > error else DEFAULT
 
 
-def _told(
+def _advice(
     schema: Schema,
     metric: str,
     tried: Mapping[str, Candidate],

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.base.errors import need
-from plait.report.figures.canvas import COLOURS, WIDTH, axes, settings
-from plait.report.figures.map import fenced
+from plait.report.canvas import COLOURS, WIDTH, axes, settings
+from plait.report.charts import fenced
 
 #: Costs spread over more than this are shown on a logarithmic axis.
 WIDE = 8.0

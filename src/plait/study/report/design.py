@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from plait.report.figures import map
-from plait.report.names import counted
-from plait.report.sections import Picture, Section, Sheet, picture
+from plait.report import charts
+from plait.report.blocks import Picture, Section, Sheet, picture
 from plait.report.tables import Table
+from plait.report.words import counted
 from plait.study.report.evidence import Evidence
 from plait.study.report.scores import suffix
 
@@ -99,7 +99,7 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
             best = (i, j) if "best" in items else best
             if "best" not in items and any(v != "worse" for v in items):
                 ties.append((i, j))
-    figure = map.map_figure(
+    figure = charts.map_figure(
         values,
         rows,
         columns,

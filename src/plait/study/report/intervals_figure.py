@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.report.figures.canvas import COLOURS, rows_axes, settings
+from plait.report.canvas import COLOURS, rows_axes, settings
 
 #: Verdict -> colour, marker, filled. The form says it too, for whoever does not see the colour.
 LOOKS: dict[str, tuple[str, str, bool]] = {

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plait.report.figures import map
+from plait.report import charts
+from plait.report.blocks import Heading, Section, Sheet, picture
 from plait.report.figures.modalities import subset_name
-from plait.report.names import listed
-from plait.report.sections import Heading, Section, Sheet, picture
 from plait.report.tables import Table
+from plait.report.words import listed
 from plait.study.report import intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
 from plait.study.report.scores import INTERVAL, interval, suffix
@@ -138,7 +138,7 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
     values = [[float(means.get((label, subset), math.nan)) for subset in subsets] for label in labels]
     texts = [[evidence.number(v) for v in line] for line in values]
     names = names_of(evidence, subsets)
-    return map.map_figure(
+    return charts.map_figure(
         values,
         [evidence.names[label] for label in labels],
         [names[s] for s in subsets],

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.base import config
-from plait.report.names import counted
-from plait.report.sections import Facts, Section, Sheet, Text
+from plait.report.blocks import Facts, Section, Sheet, Text
 from plait.report.tables import Table
+from plait.report.words import counted
 from plait.study.report.evidence import Evidence, records
 from plait.study.statistics.scores import StudyResults
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.names import counted
-from plait.report.sections import Picture, Row, Section
-from plait.report.sections_page import write_report
+from plait.report.blocks import Picture, Row, Section
+from plait.report.page import write_report
+from plait.report.words import counted
 from plait.study.report.design import design_section
 from plait.study.report.evidence import Evidence, gather
 from plait.study.report.findings import claims_section, ranks_section

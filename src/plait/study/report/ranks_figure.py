@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.report.figures.canvas import COLOURS, axes, distinct, settings, width_of
+from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
 from plait.study.statistics.ranks import Ranks
 
 #: Width of the line of ranks, in points.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError
-from plait.report.figures import lines, map
-from plait.report.names import counted, slug
-from plait.report.sections import Heading, Picture, Section, Sheet, picture
+from plait.report import charts
+from plait.report.blocks import Heading, Picture, Section, Sheet, picture
 from plait.report.tables import Table
+from plait.report.words import counted, slug
 from plait.study.report.evidence import Evidence, records, signed
 from plait.study.report.scores import INTERVAL, interval, suffix
 
@@ -101,10 +101,10 @@ def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> 
         if len(labels) <= BANDS:
             values = [evidence.summary(points[x]) for x in xs]
             ends = [[s.low for s in values], [s.high for s in values]]
-        name = evidence.names[label] if place < lines.NAMED and len(labels) > 1 else ""
+        name = evidence.names[label] if place < charts.NAMED and len(labels) > 1 else ""
         named = name or (evidence.names[label] if len(labels) == 1 else "")
-        curves.append(lines.Curve(named, xs, ys, *ends))
-    return lines.curves_figure(curves, _strength(kind), evidence.label())
+        curves.append(charts.Curve(named, xs, ys, *ends))
+    return charts.curves_figure(curves, _strength(kind), evidence.label())
 
 
 def _strength(kind: str) -> str:
@@ -141,14 +141,14 @@ def _map_row(
     ys, xs = _levels(group[down]), _levels(group[across])
     tables = {label: _table(evidence, group[group["label"] == label], down, across, ys, xs) for label in labels}
     there = [v for value in tables.values() for line in value for v in line if math.isfinite(v)]
-    limits = map.fenced(there)
+    limits = charts.fenced(there)
     named = f"{slug(kind)}-{slug(down[5:])}-{slug(across[5:])}{at}"
     looks: dict[str, Any] = {"across": across[5:], "down": down[5:], "higher": evidence.higher}
     pictures = []
     for place, (label, values) in enumerate(tables.items(), start=1):
         marked = _trained(part, group, label, down, across, ys, xs)
         texts = [[_digits(v) for v in line] for line in values]
-        figure = map.map_figure(
+        figure = charts.map_figure(
             values, [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], texts=texts, limits=limits, best=marked, **looks
         )
         caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
@@ -172,7 +172,7 @@ def _difference(
     values = [[evidence.gain(a - b) for a, b in zip(p, q, strict=True)] for p, q in zip(one, other, strict=True)]
     texts = [[signed_digits(v) for v in line] for line in values]
     heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
-    figure = map.map_figure(values, *heads, texts=texts, diverging=True, **looks)
+    figure = charts.map_figure(values, *heads, texts=texts, diverging=True, **looks)
     first, second = (evidence.said(label) for label in labels[:2])
     caption = f"Difference: blue where {first} is better, orange where {second} is"
     return picture(name, caption, figure)

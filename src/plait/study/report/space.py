@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.report.names import counted, slug
-from plait.report.sections import Heading, Section, Sheet
-from plait.report.sections_page import write_report
+from plait.report.blocks import Heading, Section, Sheet
+from plait.report.page import write_report
 from plait.report.sentences import number
 from plait.report.tables import Table
+from plait.report.words import counted, slug
 from plait.study.report.origin import left_out_section, origin_section
 from plait.study.report.space_curves import add_curves
 from plait.study.results import Results

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from plait.evaluation.sentences import TOLERANCES, sentence_similarity
-from plait.report.names import slug
-from plait.report.sections import Section, picture
+from plait.evaluation.similarity import TOLERANCES, sentence_similarity
+from plait.report.blocks import Section, picture
+from plait.report.words import slug
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
 from plait.study.report.space_figure import lines_figure, tolerance_figure

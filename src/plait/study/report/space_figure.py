@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.report.figures.canvas import COLOURS, LINES, distinct, settings
+from plait.report.canvas import COLOURS, LINES, distinct, settings
 
 #: After all colours are used once, lines are dashed, then dotted.
 DASHES = ("-", "--", ":")

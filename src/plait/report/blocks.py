@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plait.report.figures.canvas import inline, settings, svg
+from plait.report.canvas import inline, settings, svg
 from plait.report.tables import Table
 
 #: Pixels beyond which a figure is too wide for half a page, or a phone.

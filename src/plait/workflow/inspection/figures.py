@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from plait.base.errors import need
-from plait.report.figures.canvas import COLOURS, LINES, axes, clean, distinct, rows_axes, settings, short
+from plait.report.canvas import COLOURS, LINES, axes, clean, distinct, rows_axes, settings, short
 
 #: Classes that get a colour of their own; the others are grey.
 COLOURED = 12

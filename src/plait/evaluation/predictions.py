@@ -36,7 +36,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Case:
+class Predictions:
     """Outputs of one model on the rows of one table.
 
     Attributes:
@@ -89,7 +89,7 @@ def gather(
     y: Any = None,
     outputs: Mapping[Subset, Array] | None = None,
     partial: bool = False,
-) -> Case:
+) -> Predictions:
     """Run the model over the rows once for all subsets.
 
     Args:
@@ -111,7 +111,7 @@ def gather(
     for subset, output in result.items():
         if len(output) != len(frame):
             raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
-    return Case(
+    return Predictions(
         task=model.task_,
         modalities=modalities,
         classes=[label_text(c) for c in labels],
