@@ -75,7 +75,7 @@ class NoCache(Single):
     def _parts(self) -> Any:
         if self._loaded is None:
             cells = [self.column._cells[self.column.rows[key][0]] for key in self.keys]
-            cut = self.base.cut(self.told.layers)
+            cut = self.base.cut(self.tuning.layers)
             self._loaded = cut, Recomputed(cut.lower, prepared_cells(self.base, cells))  # type: ignore[assignment]
         return self._loaded
 

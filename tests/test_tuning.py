@@ -469,9 +469,9 @@ def test_updates_that_are_damaged_or_missing_are_refused() -> None:
     )
     state = encoder.state()
     with pytest.raises(ModelError, match="not finite"):
-        Tuned(Tiny(), encoder.told).load_state({**state, "0.layers.0.A": np.full((1, 4), np.nan, np.float32)})
+        Tuned(Tiny(), encoder.settings).load_state({**state, "0.layers.0.A": np.full((1, 4), np.nan, np.float32)})
     with pytest.raises(ModelError, match="no updates"):
-        Tuned(Tiny(), encoder.told).load_state({})
+        Tuned(Tiny(), encoder.settings).load_state({})
 
 
 def test_several_columns_or_no_cell_at_all(peft: Any, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class EfficientNetLite0(nn.Module):
 
     Attributes:
         units: stem, blocks and head, in order.
-        told: convolution -> the normalisation that was folded into it.
+        folded: convolution -> the normalisation that was folded into it.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class EfficientNetLite0(nn.Module):
                 channels = out
         stem, head = Convolution(3, 32, 3, stride=2), Convolution(channels, WIDTH, 1)
         self.units = nn.ModuleList([stem, *blocks, head])
-        self.told: dict[Convolution, Normalisation] = {}
+        self.folded: dict[Convolution, Normalisation] = {}
 
     def load(self, given: Mapping[str, Tensor]) -> None:
         """Take the weights of the package's file, its normalisations folded in."""
@@ -117,7 +117,7 @@ class EfficientNetLite0(nn.Module):
             mean = given[f"{norm}.bias"]
             bias = mean - given[f"{norm}.running_mean"] * scale
             convolution.put(given[f"{conv}.weight"] * scale[:, None, None, None], bias)
-            self.told[convolution] = Normalisation(mean, given[f"{norm}.weight"].abs())
+            self.folded[convolution] = Normalisation(mean, given[f"{norm}.weight"].abs())
 
     def _names(self) -> Iterator[tuple[Convolution, str, str]]:
         """Each convolution with the names of its weights and of its normalisation in the file."""
@@ -218,15 +218,15 @@ def _block(net: EfficientNetLite0, block: Block, mean: Tensor, error: Tensor, ex
     inner, inner_error = mean, error
     for convolution in (block.widen, block.each, block.narrow):
         if convolution is None:  # the first block: its input comes from the stem, which is exact
-            inner, _ = _after_relu6(net.told[_stem(net)])
+            inner, _ = _after_relu6(net.folded[_stem(net)])
             inner_error = torch.zeros_like(inner)
             continue
         left = torch.zeros(convolution.inner.out_channels) if exact else _make_up(convolution, inner, inner_error)
         if convolution.act:
-            inner, passed = _after_relu6(net.told[convolution])
+            inner, passed = _after_relu6(net.folded[convolution])
             inner_error = left * passed
         else:
-            inner, inner_error = net.told[convolution].mean, left
+            inner, inner_error = net.folded[convolution].mean, left
     return (mean + inner, error + inner_error) if block.added else (inner, inner_error)
 
 

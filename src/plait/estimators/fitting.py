@@ -29,10 +29,11 @@ from plait.networks.fusion import depth_number
 from plait.networks.tasks import Multilabel, Task
 from plait.training import schedule as pace
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import FitRows, Members, Plan, crossfit
+from plait.training.crossfit import Members, Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.hiding import hiding
-from plait.training.loop import Training
+from plait.training.member import Training
+from plait.training.rows import Examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +106,9 @@ def fit(
         alone.watching = watching(prepared, score, tell)
         follow = following(settings, design, score, tell)
         groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
-        rows = FitRows(inputs, task.encode(target), row_weight, task.strata(target), groups)
-        result = crossfit(make, task, rows, Plan(names, training, members, seed), bar.advance, alone, follow)
+        examples = Examples(task, inputs, task.encode(target), row_weight)
+        plan = Plan(names, training, members, seed, task.strata(target), groups)
+        result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(settings, seed, prepared, clock, result, design, training)

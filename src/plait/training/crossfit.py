@@ -24,30 +24,11 @@ from plait.branches.mixing import HeldOut, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
 from plait.training.history.follow import Follow, warn_diverged
-from plait.training.loop import Diverged, Training, train
+from plait.training.loop import Learner, train
+from plait.training.member import MemberLearner, Training
 from plait.training.pretraining.stage import settled
-from plait.training.stacked import Stack, stackable
-
-Fold = tuple[Tensor, Tensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class FitRows:
-    """The rows that all members share.
-
-    Attributes:
-        inputs: all rows.
-        target: encoded, as the task's loss takes it.
-        weight: (n,), their mean about 1.
-        strata: integers (n,) by which folds are kept alike.
-        groups: integers (n,); rows of one group are held out together. None: each row by itself.
-    """
-
-    inputs: Inputs
-    target: Tensor
-    weight: Tensor
-    strata: np.ndarray
-    groups: np.ndarray | None = None
+from plait.training.rows import Examples, Fold
+from plait.training.stacked import StackedLearner, stackable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +40,16 @@ class Plan:
         training: of the networks.
         members: how many.
         seed: of the first member; the others count up from it.
+        strata: integers (n,) by which folds are kept alike.
+        groups: integers (n,); rows of one group are held out together. None: each row by itself.
     """
 
     names: Sequence[str]
     training: Training
     members: int
     seed: int
+    strata: np.ndarray
+    groups: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -135,8 +120,7 @@ def folds_of(
 
 def crossfit(
     make: Callable[[], Branches],
-    task: Task,
-    rows: FitRows,
+    examples: Examples,
     plan: Plan,
     advance: Callable[[int], None] = lambda n: None,
     before: Callable[[Branches, int, Tensor, Tensor], None] = lambda model, number, fold, valid: None,
@@ -148,30 +132,27 @@ def crossfit(
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     """
-    follow = follow or Follow()
-    folds = folds_of(rows.strata, plan.members, plan.seed, rows.groups)
-    trained = []
+    folds = folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
-            trained.append(make())
+            members.append(make())
     for number, fold in enumerate(folds):
-        before(trained[number], number, *fold)
-    history = _trained(trained, folds, task, rows, plan, advance, follow)
-    costs = _fit_branches(trained, folds, task, rows, plan)
-    held_out = HeldOut(
-        plan.names, task, rows.inputs, rows.target, rows.weight, torch.cat([valid for _, valid in folds])
-    )
-    for model, (_, valid) in zip(trained, folds, strict=True):
+        before(members[number], number, *fold)
+    history = _trained(members, folds, examples, plan, advance, follow or Follow())
+    costs = _fit_branches(members, folds, examples, plan)
+    task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
+    held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
+    for model, (_, valid) in zip(members, folds, strict=True):
         held_out.collect(model, valid)
-    mixture, task = mix(held_out, trained[0].sources, prior(task, rows.target, rows.weight), plan.seed)
-    return Members(task, [model.cpu() for model in trained], mixture, history, costs)
+    mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
+    return Members(task, [model.cpu() for model in members], mixture, history, costs)
 
 
 def _trained(
-    members: list[Branches],
+    members: Sequence[Branches],
     folds: Sequence[Fold],
-    task: Task,
-    rows: FitRows,
+    examples: Examples,
     plan: Plan,
     advance: Callable[[int], None],
     follow: Follow,
@@ -179,18 +160,15 @@ def _trained(
     """Train the members' networks where ``follow`` says; the records of all their epochs."""
     if not members[0].networks:
         return []
-    settings, inputs, target, weight = plan.training, rows.inputs, rows.target, rows.weight
-    follow.open(members, folds, inputs, (target, weight), settings, task)
+    settings = plan.training
+    follow.open(members, folds, examples, settings)
     for model in members:
         model.to(follow.device)
     halt = threading.Event()
     batches = _batches(members, folds, settings)
 
     def run(number: int) -> list[dict[str, Any]]:
-        batch = batches[number]
-        first, generator = batch[0], torch.Generator().manual_seed(plan.seed + batch[0])
-        watch = follow.watch(number, first, folds)
-        epochs = 0
+        batch, epochs = batches[number], 0
 
         def stopped() -> bool:  # asked after every epoch
             nonlocal epochs
@@ -198,18 +176,16 @@ def _trained(
             advance(len(batch))
             return halt.is_set()
 
+        first, generator = batch[0], torch.Generator().manual_seed(plan.seed + batch[0])
+        learner: Learner[Tensor]
         if len(batch) > 1:
-            stack = Stack([members[i] for i in batch], task, inputs, target, weight, settings)
-            records = stack.train([folds[i] for i in batch], generator, stopped, watch)
+            models, rows = [members[i] for i in batch], [folds[i] for i in batch]
+            learner = StackedLearner(models, examples, rows, settings, generator)
         else:
-            prepared = settled(members[first], inputs)
-            values = (task, prepared, target, weight, *folds[first], settings, generator, stopped, watch)
-            try:
-                records = train(members[first], *values)
-            except Diverged as error:
-                if error.best is None:
-                    raise
-                records = error.history
+            prepared = dataclasses.replace(examples, inputs=settled(members[first], examples.inputs))
+            learner = MemberLearner(members[first], prepared, folds[first], settings, generator)
+        callbacks = follow.callbacks(number, first, folds, stopped)
+        records = train(learner, settings.epochs, settings.patience, callbacks).history
         advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
@@ -221,14 +197,15 @@ def _trained(
 
 
 def _fit_branches(
-    members: Sequence[Branches], folds: Sequence[Fold], task: Task, rows: FitRows, plan: Plan
+    members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
     halt, costs = threading.Event(), dict[str, dict[str, Any]]()
 
     def of(number: int) -> FoldRows:
-        fold, valid = folds[number]
-        return FoldRows(rows.inputs, rows.target, rows.weight, fold, valid, task.name, task.out_dim, plan.seed + number)
+        task, (fold, valid) = examples.task, folds[number]
+        rows = (examples.inputs, examples.target, examples.weight, fold, valid)
+        return FoldRows(*rows, task.name, task.out_dim, plan.seed + number)
 
     for branch in members[0].waiting:
         reason = branch.declines(of(0))
