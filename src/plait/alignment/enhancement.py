@@ -190,6 +190,7 @@ def without_dropped(
         {n: v for n, v in inputs.tokens.items() if n not in gone},
         {n: v for n, v in inputs.prepared.items() if n not in gone},
         {n: v for n, v in inputs.present.items() if n not in gone},
+        {n: v for n, v in inputs.columns.items() if n not in gone},
     )
     return left, fewer, kept
 
