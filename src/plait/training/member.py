@@ -13,7 +13,7 @@ from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
 from plait.networks.layers import Dropout, Masks, drop_features
 from plait.training.hiding import Hiding
-from plait.training.loop import Learner, Part
+from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples, Fold, TrainingRows, batch_edges
 from plait.training.schedule import Thaw, Thawing
@@ -82,12 +82,12 @@ class MemberLearner(Learner[Tensor]):
         self.rows = TrainingRows(examples, valid, model)
         self.held_batches = -(-len(valid) // ROWS)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[StatePart]:
         """A branch each, or the whole model where encoders learn."""
         model = self.model
         if any(name not in model.settled for name in model.encoders):
-            return [Part.of(model, list(model.networks))]
-        return [Part.of(network, [name]) for name, network in model.networks.items()]
+            return [StatePart.of(model, list(model.networks))]
+        return [StatePart.of(network, [name]) for name, network in model.networks.items()]
 
     def batches(self) -> Iterator[Tensor]:
         """Rows of the fold in random order."""
