@@ -11,9 +11,9 @@ from plait.report.blocks import SIGNS, Heading, Section, Sheet, Text, picture
 from plait.report.sentences import number
 from plait.report.tables import Table
 from plait.report.words import brief, counted, listed, slug
-from plait.study.report import intervals_figure
+from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.findings import metrics_sheet, tests_sheet
+from plait.study.report.sections.findings import metrics_sheet, tests_sheet
 
 #: Rows of a table that are shown at once.
 UNFOLDED = 25
