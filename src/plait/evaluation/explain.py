@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
 from typing import Any, TypedDict
 
 import numpy as np
@@ -19,7 +21,6 @@ from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
-from plait.evaluation import shapley
 from plait.evaluation.predictions import Predictions, Subset, gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
@@ -221,7 +222,7 @@ def _rows(predictions: Predictions, subsets: list[Subset], index: pd.Index[Any])
 
 
 def _columns(modalities: Subset, game: Array, prefix: str) -> dict[str, Array]:
-    shares = shapley.values(game)
+    shares = shapley_values(game)
     named = {f"{prefix}value_{name}": shares[:, i] for i, name in enumerate(modalities)}
     return {f"{prefix}base": game[:, 0], f"{prefix}full": game[:, -1]} | named
 
@@ -275,14 +276,14 @@ def _confidence(predictions: Predictions, game: Array, bootstrap: int, seed: int
 
 def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array | None) -> Game:
     singles = [[m] for m in modalities]
-    doubles = [[modalities[i], modalities[j]] for i, j in shapley.pairs(len(modalities))]
+    doubles = [[modalities[i], modalities[j]] for i, j in pairs(len(modalities))]
     return {
         "name": name,
         "label": label,
         "base": float(game[0]),
         "full": float(game[-1]),
-        "values": _worths(singles, shapley.values, game, drawn),
-        "interactions": _worths(doubles, shapley.interactions, game, drawn),
+        "values": _worths(singles, shapley_values, game, drawn),
+        "interactions": _worths(doubles, shapley_interactions, game, drawn),
     }
 
 
@@ -300,3 +301,59 @@ def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array
         }
         result.append(worth)
     return result
+
+
+def shapley_values(game: Array) -> Array:
+    """Shapley value of each player.
+
+    Formula: phi_i = sum over S without i of |S|! (M - |S| - 1)! / M! * (v(S + i) - v(S))
+    Shape: (..., 2^M) -> (..., M)
+    Source: Shapley, 1953.
+
+    Example:
+        >>> shapley_values(np.array([0.0, 1.0, 2.0, 5.0])).tolist()
+        [2.0, 3.0]
+    """
+    players = _players(game)
+    subsets = np.arange(1 << players)
+    size = np.array([int(s).bit_count() for s in subsets])
+    weight = np.array([factorial(s) * factorial(players - s - 1) / factorial(players) for s in range(players)])
+    parts = []
+    for i in range(players):
+        without = subsets[subsets >> i & 1 == 0]
+        # The differences first: a player that never changes anything gets exactly 0, not a rounding error.
+        parts.append((game[..., without | 1 << i] - game[..., without]) @ weight[size[without]])
+    return np.stack(parts, axis=-1)
+
+
+def shapley_interactions(game: Array) -> Array:
+    """Shapley interaction index of each pair: above 0 they help each other, below 0 they say the same.
+
+    Formula: I_ij = sum over S without i, j of |S|! (M - |S| - 2)! / (M - 1)! * (v(S+ij) - v(S+i) - v(S+j) + v(S))
+    Shape: (..., 2^M) -> (..., M (M - 1) / 2), pairs in the order of ``pairs``
+    Source: Grabisch and Roubens, 1999.
+
+    Example:
+        >>> shapley_interactions(np.array([0.0, 1.0, 2.0, 5.0])).tolist()
+        [2.0]
+    """
+    players = _players(game)
+    subsets = np.arange(1 << players)
+    size = np.array([int(s).bit_count() for s in subsets])
+    weight = np.array([factorial(s) * factorial(players - s - 2) / factorial(players - 1) for s in range(players - 1)])
+    parts = []
+    for i, j in pairs(players):
+        a, b = 1 << i, 1 << j
+        rest = subsets[subsets & (a | b) == 0]
+        joint = (game[..., rest | a | b] - game[..., rest | a]) - (game[..., rest | b] - game[..., rest])
+        parts.append(joint @ weight[size[rest]])
+    return np.stack(parts, axis=-1) if parts else np.zeros((*game.shape[:-1], 0))
+
+
+def pairs(players: int) -> list[tuple[int, int]]:
+    """Every pair of players, in order."""
+    return list(combinations(range(players), 2))
+
+
+def _players(game: Array) -> int:
+    return int(game.shape[-1]).bit_length() - 1

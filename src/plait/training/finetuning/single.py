@@ -24,7 +24,7 @@ from plait.networks.tasks import Task
 from plait.store import Store
 from plait.store.record import halved
 from plait.training.finetuning.kept import Memories, content_key, found_or_made
-from plait.training.finetuning.learn import Learned, Rows, learn
+from plait.training.finetuning.learn import CellExamples, Learned, Rows, learn
 from plait.training.finetuning.settings import Tuning
 from plait.training.finetuning.states import States, embedded, states
 from plait.training.finetuning.tuned import Tuned, Weights
@@ -58,13 +58,8 @@ class Single:
         progress: bool | None,
     ) -> None:
         """Find the rows that have a cell; nothing is computed yet."""
-        self.column, self.base, self.tuning, self.supervision, self.progress = (
-            column,
-            base,
-            tuning,
-            supervision,
-            progress,
-        )
+        self.column, self.base, self.tuning = column, base, tuning
+        self.supervision, self.progress = supervision, progress
         self.keep: Keep = store if store is not None else Memories()
         self.keys: list[bytes] = []
         self._loaded: tuple[Cut, States] | None = None
@@ -137,8 +132,8 @@ class Single:
         cut, _ = self._parts()
         supervision, seed = self.supervision, self.supervision.seed + number
         valid = validation_part(self.strata[chosen], self.units[chosen], self.tuning.validation, seed)
-        rows, held = self.rows.take(chosen[~valid]), self.rows.take(chosen[valid])
-        return learn(cut, self.base.dim, cells, rows, held, supervision.task, self.tuning, seed, self.column.name)
+        examples = CellExamples(supervision.task, cells, self.rows.take(chosen[~valid]), self.rows.take(chosen[valid]))
+        return learn(cut, self.base.dim, examples, self.tuning, seed, self.column.name)
 
     def _tokens(self, encoder: Tuned, folds: Sequence[Weights], key: bytes) -> Tokens:
         """Each row embedded by the encoder that has not seen its fold; without folds by the only one there is.
@@ -147,11 +142,11 @@ class Single:
         from the encoders that it may use.
         """
         fingerprint = f"{key.hex()} held out" if folds else encoder.store_key()
-        supervision = dict(zip(self.keys, self.keep.get_many(fingerprint, self.keys), strict=True))
-        if any(array is None for array in supervision.values()):
+        stored = dict(zip(self.keys, self.keep.get_many(fingerprint, self.keys), strict=True))
+        if any(array is None for array in stored.values()):
             made = self._embedded(encoder, folds)
-            supervision = dict(self.keep.put_many(fingerprint, made, f"{self.base.name()}, tuned"))
-        return self._gathered([supervision[key] for key in self.keys])
+            stored = dict(self.keep.put_many(fingerprint, made, f"{self.base.name()}, tuned"))
+        return self._gathered([stored[key] for key in self.keys])
 
     def _embedded(self, encoder: Tuned, folds: Sequence[Weights]) -> dict[bytes, np.ndarray]:
         cut, cells = self._parts()
