@@ -1,7 +1,7 @@
 """plait against CatBoost, LightGBM, TabM, skrub and AutoGluon Tabular: same rows, same splits, same embeddings.
 
     pip install -e ".[text,image,audio,parquet,report,bench]"
-    PLAIT_DATA=... python benchmarks/against_peers.py --out runs/peers                  # all; Ctrl-C any time, the same command goes on
+    PLAIT_DATA=... python benchmarks/against_peers.py --out runs/peers    # Ctrl-C any time: the same command goes on
     PLAIT_DATA=... python benchmarks/against_peers.py --out runs/peers --systems plait lightgbm --tables pokemon --seeds 1
     python benchmarks/against_peers.py --out runs/peers --page docs/evidence/peers.md   # only the page, from what is there
 
@@ -98,7 +98,9 @@ def embed(frame: Any, schema: Any, store: str) -> dict[str, Any]:
     frozen = tuple(m for m in schema.modalities if m.kind in ENCODERS)
     result = {}
     if frozen:
-        features = Featurizer(dataclasses.replace(schema, modalities=frozen), {m.kind: ENCODERS[m.kind] for m in frozen})
+        features = Featurizer(
+            dataclasses.replace(schema, modalities=frozen), {m.kind: ENCODERS[m.kind] for m in frozen}
+        )
         opened = Store(store)
         inputs = features.transform(frame, schema.root, opened, strict=False, progress=False)
         opened.close()
@@ -149,7 +151,13 @@ def run(name: str, table: Table, seed: int, system: str, given: argparse.Namespa
     packages = {"tabm": "pytabkit", "autogluon": "autogluon.tabular", "plait_light": "plait"}
     package = packages.get(system, system)
     case = case_of(table, seed, given.threads, given.store)
-    line: dict[str, Any] = {"table": name, "seed": seed, "system": system, "task": table.schema.task, "threads": given.threads}
+    line: dict[str, Any] = {
+        "table": name,
+        "seed": seed,
+        "system": system,
+        "task": table.schema.task,
+        "threads": given.threads,
+    }
     line |= {"train": len(case.train), "test": len(case.test), "rows": given.rows}
     if package != "plait":
         line["version"] = version(package)
@@ -237,7 +245,9 @@ def race(given: argparse.Namespace) -> None:
             start = time.perf_counter()
             line = run(name, last[1], seed, system, given)
             write(given.out, line)
-            told = line.get("error") or {k: round(line[k], 4) for k in ("log_loss", "accuracy", "mae", "r2") if k in line}
+            told = line.get("error") or {
+                k: round(line[k], 4) for k in ("log_loss", "accuracy", "mae", "r2") if k in line
+            }
             print(f"{name} seed {seed} {system}: {told} in {time.perf_counter() - start:.1f} s", flush=True)
 
 

@@ -68,14 +68,21 @@ class Case:
     def held(self) -> tuple[np.ndarray, np.ndarray]:
         """Training rows to fit on and the 15 % to stop by."""
         groups = None if self.groups is None else self.groups[self.train]
-        fit, valid = split(self.frame.iloc[self.train], (0.85, 0.15), self.seed, stratify=self.y[self.train], group=groups)
+        fit, valid = split(
+            self.frame.iloc[self.train], (0.85, 0.15), self.seed, stratify=self.y[self.train], group=groups
+        )
         return self.train[fit], self.train[valid]
 
     @cached_property
     def classes(self) -> np.ndarray:
         return np.unique(self.y[self.train])
 
-    @property
+    @cached_property
+    def target(self) -> np.ndarray:
+        """What the peers learn: numbers, or class numbers."""
+        return self.y if self.regression else self.codes
+
+    @cached_property
     def codes(self) -> np.ndarray:
         """Class numbers as the training rows have them; -1 for a class that is not there."""
         place = {label: i for i, label in enumerate(self.classes)}
@@ -120,7 +127,9 @@ class Answer:
     megabytes: float
 
 
-def timed(case: Case, fit: Callable[[], Any], predict: Callable[[Any], np.ndarray], save: Callable[[Any, Path], None]) -> Answer:
+def timed(
+    case: Case, fit: Callable[[], Any], predict: Callable[[Any], np.ndarray], save: Callable[[Any, Path], None]
+) -> Answer:
     """Fit, answer, save: each by the clock."""
     start = time.perf_counter()
     model = fit()
@@ -133,6 +142,19 @@ def timed(case: Case, fit: Callable[[], Any], predict: Callable[[Any], np.ndarra
     return Answer(np.asarray(output, dtype=np.float64), middle - start, end - middle, size / 1e6)
 
 
+def answered(case: Case) -> Callable[[Any], np.ndarray]:
+    """How an estimator of scikit-learn's kind, fitted beside its table, answers the test rows."""
+
+    def predict(model: Any) -> np.ndarray:
+        fitted, x = model
+        rows = x.iloc[case.test]
+        if case.regression:
+            return np.asarray(fitted.predict(rows)).ravel()
+        return widened(np.asarray(fitted.predict_proba(rows)), fitted.classes_, case)
+
+    return predict
+
+
 def lightgbm(case: Case) -> Answer:
     import lightgbm as lgb
 
@@ -140,22 +162,19 @@ def lightgbm(case: Case) -> Answer:
         x, categories = case.table()
         for name in categories:
             x[name] = pd.Categorical(x[name], categories=sorted(x[name].iloc[case.train].dropna().unique()))
-        target = case.y.astype(float) if case.regression else case.codes
         kind = lgb.LGBMRegressor if case.regression else lgb.LGBMClassifier
         common = {"n_jobs": case.threads, "random_state": case.seed, "verbose": -1}
         first, held = case.held
         trial = kind(n_estimators=1000, **common).fit(
-            x.iloc[first], target[first], eval_set=[(x.iloc[held], target[held])], callbacks=[lgb.early_stopping(50, verbose=False)]
+            x.iloc[first],
+            case.target[first],
+            eval_set=[(x.iloc[held], case.target[held])],
+            callbacks=[lgb.early_stopping(50, verbose=False)],
         )
         rounds = max(1, trial.best_iteration_ or 1000)
-        return kind(n_estimators=rounds, **common).fit(x.iloc[case.train], target[case.train]), x
+        return kind(n_estimators=rounds, **common).fit(x.iloc[case.train], case.target[case.train]), x
 
-    def predict(model: Any) -> np.ndarray:
-        fitted, x = model
-        rows = x.iloc[case.test]
-        return np.asarray(fitted.predict(rows) if case.regression else fitted.predict_proba(rows))
-
-    return timed(case, fit, predict, lambda model, to: model[0].booster_.save_model(to / "model.txt"))
+    return timed(case, fit, answered(case), lambda model, to: model[0].booster_.save_model(to / "model.txt"))
 
 
 def catboost(case: Case) -> Answer:
@@ -164,22 +183,17 @@ def catboost(case: Case) -> Answer:
     def fit() -> Any:
         x, categories = case.table()
         x[categories] = x[categories].fillna("")
-        target = case.y.astype(float) if case.regression else case.codes
         kind = cb.CatBoostRegressor if case.regression else cb.CatBoostClassifier
-        common = {"thread_count": case.threads, "random_seed": case.seed, "cat_features": categories, "allow_writing_files": False}
+        common = {"thread_count": case.threads, "random_seed": case.seed, "cat_features": categories, "verbose": False}
+        common["allow_writing_files"] = False
         first, held = case.held
-        trial = kind(iterations=1000, early_stopping_rounds=50, verbose=False, **common)
-        trial.fit(x.iloc[first], target[first], eval_set=(x.iloc[held], target[held]))
+        trial = kind(iterations=1000, early_stopping_rounds=50, **common)
+        trial.fit(x.iloc[first], case.target[first], eval_set=(x.iloc[held], case.target[held]))
         rate = trial.learning_rate_  # chosen by the number of rows and rounds: the same for the second fit
-        model = kind(iterations=max(1, trial.tree_count_), learning_rate=rate, verbose=False, **common)
-        return model.fit(x.iloc[case.train], target[case.train]), x
+        model = kind(iterations=max(1, trial.tree_count_), learning_rate=rate, **common)
+        return model.fit(x.iloc[case.train], case.target[case.train]), x
 
-    def predict(model: Any) -> np.ndarray:
-        fitted, x = model
-        rows = x.iloc[case.test]
-        return np.asarray(fitted.predict(rows) if case.regression else fitted.predict_proba(rows))
-
-    return timed(case, fit, predict, lambda model, to: model[0].save_model(str(to / "model.cbm")))
+    return timed(case, fit, answered(case), lambda model, to: model[0].save_model(str(to / "model.cbm")))
 
 
 def tabm(case: Case) -> Answer:
@@ -192,19 +206,16 @@ def tabm(case: Case) -> Answer:
         numbers = [c for c in x if c not in categories]
         x[numbers] = x[numbers].fillna(x.iloc[case.train][numbers].median()).fillna(0.0)
         common = {"device": "cpu", "n_threads": case.threads, "random_state": case.seed}
-        model = TabM_D_Regressor(**common) if case.regression else TabM_D_Classifier(val_metric_name="cross_entropy", **common)
-        target = case.y.astype(float) if case.regression else case.codes
+        model = (
+            TabM_D_Regressor(**common)
+            if case.regression
+            else TabM_D_Classifier(val_metric_name="cross_entropy", **common)
+        )
         first, held = case.held
+        target = case.target
         return model.fit(x.iloc[first], target[first], x.iloc[held], target[held], cat_col_names=categories), x
 
-    def predict(model: Any) -> np.ndarray:
-        fitted, x = model
-        rows = x.iloc[case.test]
-        if case.regression:
-            return np.asarray(fitted.predict(rows)).ravel()
-        return widened(np.asarray(fitted.predict_proba(rows)), fitted.classes_, case)
-
-    return timed(case, fit, predict, lambda model, to: joblib.dump(model[0], to / "model.joblib") and None)
+    return timed(case, fit, answered(case), lambda model, to: joblib.dump(model[0], to / "model.joblib") and None)
 
 
 def skrub(case: Case) -> Answer:
@@ -214,15 +225,9 @@ def skrub(case: Case) -> Answer:
     def fit() -> Any:
         x = pd.concat([case.table()[0], case.strings()], axis=1)
         model = tabular_pipeline("regressor" if case.regression else "classifier")
-        target = case.y.astype(float) if case.regression else case.codes
-        return model.fit(x.iloc[case.train], target[case.train]), x
+        return model.fit(x.iloc[case.train], case.target[case.train]), x
 
-    def predict(model: Any) -> np.ndarray:
-        fitted, x = model
-        rows = x.iloc[case.test]
-        return np.asarray(fitted.predict(rows) if case.regression else fitted.predict_proba(rows))
-
-    return timed(case, fit, predict, lambda model, to: joblib.dump(model[0], to / "model.joblib") and None)
+    return timed(case, fit, answered(case), lambda model, to: joblib.dump(model[0], to / "model.joblib") and None)
 
 
 def autogluon(case: Case) -> Answer:
@@ -232,12 +237,11 @@ def autogluon(case: Case) -> Answer:
 
     def fit() -> Any:
         x = pd.concat([case.table()[0], case.strings()], axis=1)
-        target = case.y.astype(float) if case.regression else case.codes
         kind = "regression" if case.regression else "binary" if len(case.classes) == 2 else "multiclass"
         metric = "root_mean_squared_error" if case.regression else "log_loss"
         model = TabularPredictor("target", problem_type=kind, eval_metric=metric, path=scratch.name, verbosity=0)
         model.fit(
-            x.iloc[case.train].assign(target=target[case.train]),
+            x.iloc[case.train].assign(target=case.target[case.train]),
             presets="best_quality",
             time_limit=AUTOGLUON_SECONDS,
             num_cpus=case.threads,
@@ -274,8 +278,7 @@ def plait(case: Case, settings: Mapping[str, Any] | None = None) -> Answer:
     def fit() -> Any:
         model = make_model(case.schema, {**common, **(settings or {})})
         groups = None if case.groups is None else case.groups[case.train]
-        target = case.y.astype(float) if case.regression else case.y
-        return model.fit(inputs.iloc[case.train], target[case.train], groups=groups)
+        return model.fit(inputs.iloc[case.train], case.y[case.train], groups=groups)
 
     def predict(model: Any) -> np.ndarray:
         rows = inputs.iloc[case.test]

@@ -37,7 +37,9 @@ def games(tmp_path: Path) -> Path:
     year = rng.integers(1990, 2020, 60)
     frame = pd.DataFrame({"Name": [f"game {y}" for y in year], "Year": year, "Genre": pd.Categorical(["a", None] * 30)})
     frame["Out"] = pd.to_datetime(frame["Year"].astype(str) + "-05-01")
-    return written(tmp_path, GAMES, frame.assign(Global_Sales=(year - 1990) / 10.0), target="Global_Sales", task_type="reg")
+    return written(
+        tmp_path, GAMES, frame.assign(Global_Sales=(year - 1990) / 10.0), target="Global_Sales", task_type="reg"
+    )
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class Multabench(Dataset):
 
 def plain(x: pd.DataFrame) -> pd.DataFrame:
     """The table with its categories as ordinary values."""
-    return x.assign(**{c: x[c].astype(object) for c in x if isinstance(x[c].dtype, pd.CategoricalDtype)})
+    return x.assign(**{str(c): x[c].astype(object) for c in x if isinstance(x[c].dtype, pd.CategoricalDtype)})
 
 
 def schema_of(x: pd.DataFrame, image: str | None, target: str, task: str, root: str | None = None) -> Schema:

@@ -79,11 +79,13 @@ def beside_published(runs: pd.DataFrame, size: str = "10k") -> pd.DataFrame:
     Returns:
         ``dataset``, ``model``, ``mean``, ``std`` (over splits), ``splits``, ``rank``; only splits that all models have count.
     """
-    known = need("multabench", "multabench").load_published_results(size)
+    known: pd.DataFrame = need("multabench", "multabench").load_published_results(size)
     known = known[(known["status"] == "ok") & known["dataset"].isin(runs["dataset"])]
     every = pd.concat([known, runs])[["dataset", "model", "fold", "test_error"]]
     shared = every.merge(runs[["dataset", "fold"]].drop_duplicates(), on=["dataset", "fold"])
-    table = shared.groupby(["dataset", "model"])["test_error"].agg(mean="mean", std="std", splits="count").reset_index()
+    table: pd.DataFrame = (
+        shared.groupby(["dataset", "model"])["test_error"].agg(mean="mean", std="std", splits="count").reset_index()
+    )
     table = table[table["splits"] == table.groupby("dataset")["splits"].transform("max")]
     table["rank"] = table.groupby("dataset")["mean"].rank(method="min").astype(int)
     return table.sort_values(["dataset", "rank"], ignore_index=True)
