@@ -21,12 +21,12 @@ from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
 from plait.training.hiding import Hiding
-from plait.training.member import Training
 from plait.training.pretraining import alone
 from plait.training.pretraining import alone as kept
 from plait.training.pretraining.alone import Rows, train_alone
 from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
 from plait.training.pretraining.stage import settled
+from plait.training.schedule import Training
 
 CLASSES = 4
 SCHEMA = Schema(

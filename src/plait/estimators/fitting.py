@@ -32,8 +32,8 @@ from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members, Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.hiding import hiding
-from plait.training.member import Training
 from plait.training.rows import Examples
+from plait.training.schedule import Training
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,9 +25,10 @@ from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
 from plait.training.history.follow import Follow, warn_diverged
 from plait.training.loop import Learner, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.pretraining.stage import settled
 from plait.training.rows import Examples, Fold
+from plait.training.schedule import Training
 from plait.training.stacked import StackedLearner, stackable
 
 

@@ -17,8 +17,8 @@ from plait.branches.branches import Branches
 from plait.training.checkpoint import Checkpoints, digest_of
 from plait.training.history.tensorboard import Events
 from plait.training.loop import Callbacks
-from plait.training.member import Training
 from plait.training.rows import Examples, Fold
+from plait.training.schedule import Training
 
 
 @dataclasses.dataclass

@@ -25,8 +25,9 @@ from plait.networks.tasks import Task
 from plait.store import Store
 from plait.training import kept_weights
 from plait.training.loop import Callbacks, Diverged, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.rows import Examples
+from plait.training.schedule import Training
 
 #: What the only modality is called within the temporary model.
 ONLY = "encoder"

@@ -19,10 +19,10 @@ from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
 from plait.networks.tasks import Task
 from plait.training.history.alone import Watching, shown
-from plait.training.member import Training
 from plait.training.pretraining import alone
 from plait.training.pretraining.alone import Alone, Rows, train_alone
 from plait.training.pretraining.settings import Pretraining
+from plait.training.schedule import Training
 
 if TYPE_CHECKING:
     from plait.store import Store
