@@ -44,7 +44,7 @@ from plait.training.hiding import Hiding
 from plait.training.loop import train
 from plait.training.member import MemberLearner
 from plait.training.rows import Examples
-from plait.training.schedule import Training
+from plait.training.settings import Training
 
 #: A way: members trained side by side; its seconds are of one epoch of one member.
 MEMBERS = "plait, a member per core"

@@ -35,7 +35,7 @@ from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
 from plait.training.member import MemberLearner
 from plait.training.optimiser import LIMIT, AdamW
 from plait.training.rows import Examples, batch_edges
-from plait.training.schedule import Training
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
 
 TWO = Classification((0, 1))

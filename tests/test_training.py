@@ -22,7 +22,7 @@ from plait.training.loop import train
 from plait.training.member import MemberLearner
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples
-from plait.training.schedule import Training
+from plait.training.settings import Training
 
 TRAINING = Training(
     epochs=25,

@@ -16,7 +16,7 @@ from plait.training.hiding import Hiding
 from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples, Fold, TrainingRows, batch_edges
-from plait.training.schedule import Thawing, Training
+from plait.training.settings import Thawing, Training
 
 
 class OwnLoss(nn.Module):
