@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from plait.data.dates import AMBIGUOUS, ISO
-from plait.data.numbers import Style, number_style
-from plait.data.parse import Parsed, booleans, date_format, dates, numbers, zones
+from plait.data.numbers import Style
+from plait.data.parse import Parsed, booleans, date_format, dates, number_style, numbers, zones
 from plait.encoders._tabular_base import Features, Limits
 
 
