@@ -41,15 +41,14 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders._efficientnet_lite import Above, Below
 from plait.encoders._options import package_file
-from plait.encoders.efficientnet_lite0 import _network
+from plait.encoders.efficientnet_lite0 import Above, Below, _network
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.networks.tasks import task_class
-from plait.training.finetuning.learn import _Head
+from plait.training.finetuning.learn import Head
 from plait.training.finetuning.settings import Tuning
-from plait.training.finetuning.single import Known, Single, validation_part
+from plait.training.finetuning.single import FinetuningTarget, Single, validation_part
 from plait.training.finetuning.tuned import as_stored
 
 WHAT = {"movies": ("text", "genres"), "pokemon": ("image", "type_1"), "issues": ("text", "label")}
@@ -75,7 +74,7 @@ class NoCache(Single):
     def _parts(self) -> Any:
         if self._loaded is None:
             cells = [self.column._cells[self.column.rows[key][0]] for key in self.keys]
-            cut = self.base.cut(self.told.layers)
+            cut = self.base.cut(self.tuning.layers)
             self._loaded = cut, Recomputed(cut.lower, prepared_cells(self.base, cells))  # type: ignore[assignment]
         return self._loaded
 
@@ -139,7 +138,7 @@ class Lite0(nn.Module):
         return self.upper(tokens).pooled()
 
 
-def ordinary(column: Column, encoder: Encoder, told: Tuning, known: Known) -> list[float]:
+def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTarget) -> list[float]:
     """The loop that a user would write; the least validation loss of each fold."""
     one = Single(column, encoder, told, known, None, False)  # for the same rows in the same folds
     cells = prepared_cells(encoder, [column._cells[column.rows[key][0]] for key in one.keys])
@@ -160,7 +159,7 @@ def ordinary(column: Column, encoder: Encoder, told: Tuning, known: Known) -> li
         valid = validation_part(one.strata[chosen], one.units[chosen], told.validation, seed)
         torch.manual_seed(seed)
         network: nn.Module = Bert(told) if "text" in encoder.kinds else Lite0(told)
-        head = _Head(encoder.dim, known.task.out_dim, told.dropout)
+        head = Head(encoder.dim, known.task.out_dim, told.dropout)
         learning = [p for name, p in network.named_parameters() if "lora_" in name]
         for name, parameter in network.named_parameters():
             parameter.requires_grad_("lora_" in name)
@@ -199,7 +198,7 @@ def _factor(step: int, steps: int) -> float:
     return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any], Encoder, Known]:
+def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any], Encoder, FinetuningTarget]:
     """Cells of so many rows, what encodes them, and what is learned of them."""
     name, target = WHAT[asked.data]
     frame, schema = registry.find("datasets", asked.data)().load().of(target)
@@ -209,7 +208,7 @@ def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any],
     y: Any = target_values(frame[target], schema.task)
     y = y.indicator if isinstance(y, Labels) else y
     task = task_class(schema.task).learn(y, np.ones(len(frame)))
-    known = Known(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
+    known = FinetuningTarget(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
     return list(column), make_encoder(modality), known
 
 

@@ -56,12 +56,12 @@ def things(n: int = 60, seed: int = 0) -> pd.DataFrame:
 FRAME = things()
 
 
-def model(**told: object) -> FusionClassifier:
-    return FusionClassifier(**{"modalities": SCHEMA, **QUICK, **told})
+def model(**spec: object) -> FusionClassifier:
+    return FusionClassifier(**{"modalities": SCHEMA, **QUICK, **spec})
 
 
-def fitted(**told: object) -> FusionClassifier:
-    return model(**told).fit(FRAME, FRAME["label"])
+def fitted(**spec: object) -> FusionClassifier:
+    return model(**spec).fit(FRAME, FRAME["label"])
 
 
 def test_a_modality_is_replaced_by_what_the_projector_makes_of_it(tmp_path: Path) -> None:
@@ -105,13 +105,13 @@ def separation(network: AlignmentNetwork, pairs: Pairs) -> float:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_projector_learns_with_the_classifier(tmp_path: Path, keep: bool) -> None:
-    told = {"tabular": {"anchors": ["text"], "joint": 3.0, "keep": keep, "width": 6}}
-    found = fitted(align=told, epochs=8)
+    spec = {"tabular": {"anchors": ["text"], "joint": 3.0, "keep": keep, "width": 6}}
+    found = fitted(align=spec, epochs=8)
     assert "tabular" not in found.scalers_
     assert found.record_["align"] == {"tabular": {"anchors": ["text"], "joint": 3.0}}
     again = FusionClassifier.load(found.save(tmp_path / "m"))
     np.testing.assert_array_equal(again.predict_proba(FRAME), found.predict_proba(FRAME))
-    barely = fitted(align={"tabular": {**told["tabular"], "joint": 1e-9}}, epochs=8)
+    barely = fitted(align={"tabular": {**spec["tabular"], "joint": 1e-9}}, epochs=8)
     network = found.members_.members[0].encoders["tabular"].network
     pairs = enhancement.pairs_of(raw(found), ("tabular", "text"))
     assert separation(network, pairs) > separation(barely.members_.members[0].encoders["tabular"].network, pairs) + 0.02
@@ -122,15 +122,15 @@ def raw(model: FusionClassifier) -> Inputs:
 
 
 def test_the_joint_loss_is_the_weight_times_that_of_the_stage() -> None:
-    (told,) = enhancement.parse({"tabular": {"anchors": ["text", "code"], "joint": 0.5, "dropout": 0.0}}, SCHEMA)
+    (spec,) = enhancement.parse({"tabular": {"anchors": ["text", "code"], "joint": 0.5, "dropout": 0.0}}, SCHEMA)
     inputs = raw(fitted())
-    found = enhancement.fit([told], inputs, 0, False)
+    found = enhancement.fit([spec], inputs, 0, False)
     torch.manual_seed(0)
     module = found["tabular"].encoder.module()
     ready = enhancement.apply(found, inputs, training=True)
     module.train()(ready.prepared["tabular"])
-    pairs = enhancement.pairs_of(inputs, told.names)
-    expected = 0.5 * loss_of(module.network, told.stage.contrast(), told.stage.pairs_of(told.names), pairs, 1000)
+    pairs = enhancement.pairs_of(inputs, spec.names)
+    expected = 0.5 * loss_of(module.network, spec.stage.contrast(), spec.stage.pairs_of(spec.names), pairs, 1000)
     assert float(module.own_loss.detach()) == pytest.approx(expected, abs=1e-5)
     module.eval()(enhancement.apply(found, inputs).prepared["tabular"])
     assert module.own_loss is None
@@ -141,12 +141,12 @@ def test_several_modalities_and_anchors_of_any_kind() -> None:
         align={"tabular": {"anchors": ["text", "code"], "epochs": 2}, "code": {"anchors": "text", "epochs": 2}}
     )
     assert set(found.record_["align"]) == {"tabular", "code"}
-    assert found.enhancers_["tabular"].told.stage.anchors == ("text", "code")
+    assert found.enhancers_["tabular"].spec.stage.anchors == ("text", "code")
 
 
 def test_the_seed_decides() -> None:
-    told = {"tabular": LIGHT}
-    one, two, other = (fitted(align=told, random_state=s).enhancers_["tabular"].network for s in (0, 0, 1))
+    spec = {"tabular": LIGHT}
+    one, two, other = (fitted(align=spec, random_state=s).enhancers_["tabular"].network for s in (0, 0, 1))
     weights = [n.projectors["0"].linear.weight for n in (one, two, other)]
     assert (weights[0] == weights[1]).all()
     assert (weights[0] != weights[2]).any()
@@ -226,8 +226,8 @@ def test_a_modality_that_learns_cannot_be_aligned() -> None:
 
 @pytest.mark.parametrize("joint", [None, 0.5])
 def test_anchors_can_teach_and_be_dropped(tmp_path: Path, joint: float | None) -> None:
-    told = {"anchors": ["text", "code"], "drop": True} | ({"epochs": 3} if joint is None else {"joint": joint})
-    found = fitted(align={"tabular": told})
+    spec = {"anchors": ["text", "code"], "drop": True} | ({"epochs": 3} if joint is None else {"joint": joint})
+    found = fitted(align={"tabular": spec})
     assert found.modality_names_ == ("tabular",)
     alone = FRAME[["size", "weight", "hue"]]
     np.testing.assert_array_equal(found.predict_proba(alone), found.predict_proba(FRAME))
@@ -254,7 +254,7 @@ def test_anchors_that_cannot_be_dropped(align: object, match: str) -> None:
 
 
 def test_a_study_drops_the_anchors_outside_a_subset(tmp_path: Path) -> None:
-    told = {
+    spec = {
         "name": "pulled",
         "data": {"frame": "things", "target": "label"},
         "model": {**{k: v for k, v in QUICK.items() if k not in ("store", "progress")}},
@@ -263,7 +263,7 @@ def test_a_study_drops_the_anchors_outside_a_subset(tmp_path: Path) -> None:
         "seeds": 1,
         "metrics": ["accuracy"],
     }
-    study = Study.from_dict(told, frames={"things": (FRAME, SCHEMA)})
+    study = Study.from_dict(spec, frames={"things": (FRAME, SCHEMA)})
     aligned = {run.subset: run.model.get("align") for run in study.runs if run.variant == "pulled"}
     assert aligned[("tabular",)]["tabular"]["drop"] == ["text"]
     assert aligned[("tabular", "text")]["tabular"]["drop"] == []

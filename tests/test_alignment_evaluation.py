@@ -15,9 +15,8 @@ from plait.alignment.plain_heads import PlainHeads
 from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Schema
 from plait.evaluation import space_recipes
-from plait.evaluation.probe import fine_tuning, linear_probe
-from plait.evaluation.retrieval import both_ways, retrieval, top_k
-from plait.evaluation.sentences import best_threshold, paraphrase, sentence_similarity
+from plait.evaluation.similarity import best_threshold, both_ways, paraphrase, retrieval, sentence_similarity, top_k
+from plait.evaluation.space_recipes import fine_tuning, linear_probe
 from plait.evaluation.spaces import Asked, check_evaluation, judged
 
 
@@ -73,7 +72,7 @@ def test_top_k_against_counting() -> None:
 
 
 def test_retrieval_against_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.evaluation.retrieval.BLOCK", 4)
+    monkeypatch.setattr("plait.evaluation.similarity.BLOCK", 4)
     rng = np.random.default_rng(0)
     queries, gallery = rng.normal(size=(9, 3)), rng.normal(size=(20, 3))
     asked, there = np.arange(9) % 5, np.arange(20) % 4

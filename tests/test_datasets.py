@@ -20,6 +20,7 @@ from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 from plait.datasets.hearthstone_cards import read_cards
 from plait.datasets.issues import cut_code
 from plait.datasets.movies import common_genres
+from plait.datasets.payments import COLUMNS as PAYMENTS
 from plait.datasets.pokemon import male_percent
 from plait.metrics.base import metrics
 from plait.networks.tasks import TASKS
@@ -34,11 +35,14 @@ FACTS = {
     "esc10": {"label": (400, 10)},
     "flickr8k": {"pairs": (5000, None)},
     "flickr8k_captions": {"pairs": (32364, None)},
+    "games": {"Global_Sales": (16572, None)},
     "hearthstone": {"cardClass": (11116, 13), "set": (11905, 41), "race": (3541, 34), "spellSchool": (1139, 7)},
     "issues": {"label": (1500, 3)},
     "mosi": {"binary": (2099, 2), "seven": (2195, 7), "score": (2195, None)},
     "movies": {"genres": (2656, None)},
     "mrpc": {"paraphrase": (5801, 2)},
+    "payments": {"status": (10000, 2)},
+    "petfinder": {"AdoptionSpeed": (3000, 5), "speed": (3000, None)},
     "pokemon": {"type_1": (898, 18), "type_2": (442, 18)},
     "stsb": {"score": (8628, None)},
 }
@@ -52,6 +56,8 @@ LEAKS = {
     ("mosi", "binary"): {"seven", "score", "video"},
     ("mosi", "seven"): {"binary", "score", "video"},
     ("mosi", "score"): {"binary", "seven", "video"},
+    ("petfinder", "AdoptionSpeed"): {"speed", "RescuerID"},
+    ("petfinder", "speed"): {"AdoptionSpeed", "RescuerID"},
     ("esc10", "label"): {"fold", "recording"},
     ("av_digits", "digit"): {"speaker"},
     ("conala", "pairs"): {"rewritten_intent", "question_id"},
@@ -364,6 +370,49 @@ def test_esc10_folds_keep_recordings_together(data_root: Path) -> None:
     frame = loaded("esc10", data_root).frame
     assert frame["fold"].value_counts().tolist() == [80] * 5
     assert frame.groupby("recording")["fold"].nunique().max() == 1
+
+
+PETS = {
+    **{
+        key: [1, 2]
+        for key in ("Type", "Age", "Gender", "MaturitySize", "FurLength", "Quantity", "VideoAmt", "PhotoAmt")
+    },
+    **{key: [1, 2] for key in ("Vaccinated", "Dewormed", "Sterilized", "Health")},
+    **{key: ["a", None] for key in ("Breed1", "Breed2", "Color1", "Color2", "Color3", "State", "Description")},
+    "Name": ["Mali", None],
+    "Fee": [0, 100],
+    "RescuerID": ["r0", "r1"],
+    "AdoptionSpeed": [3, 0],
+}
+
+
+def test_adverts_keep_their_writer_out_of_the_inputs_and_fee_is_an_amount(tmp_path: Path) -> None:
+    (tmp_path / "petfinder").mkdir()
+    pd.DataFrame(PETS).to_csv(tmp_path / "petfinder" / "petfinder.csv", index=False)
+    found = registry.find("datasets", "petfinder")().load(tmp_path)
+    check("petfinder", found)
+    assert found.groups == "RescuerID"
+    assert found.frame["speed"].tolist() == [3.0, 0.0]
+    assert found.schemas["speed"].types["Fee"] == "number"
+    assert found.schemas["speed"].types["Health"] == "category"
+
+
+def test_games_and_payments_read_their_columns(tmp_path: Path) -> None:
+    for folder in ("games", "payments"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "games" / "games.csv").write_text(
+        "Name,Platform,Year,Genre,Publisher,Global_Sales\nA,Wii,2006,Sports,,82.74\nA,NES,1985,Platform,Nintendo,40.24\n"
+    )
+    found = registry.find("datasets", "games")().load(tmp_path)
+    check("games", found)
+    assert found.groups == "Name"  # one game on several platforms
+    assert found.frame["Publisher"].isna().tolist() == [True, False]
+
+    row = ["Pfizer", "No", None, "TOVIAZ", "Internal", "allowed"]
+    pd.DataFrame([row], columns=[*PAYMENTS, "status"]).to_csv(tmp_path / "payments" / "payments.csv.gz", index=False)
+    found = registry.find("datasets", "payments")().load(tmp_path)
+    check("payments", found)
+    assert set(found.schemas["status"].types.values()) == {"category"}
 
 
 def test_digits_are_paired_by_class_and_part(data_root: Path) -> None:

@@ -10,9 +10,8 @@ from fake_model import FakeModel, fitted, schema, table
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.data.schema import absent
-from plait.evaluation import shapley
 from plait.evaluation.evaluate import evaluate
-from plait.evaluation.explain import explain
+from plait.evaluation.explain import explain, shapley_interactions, shapley_values
 
 TASKS = ("classification", "multilabel", "regression")
 
@@ -32,10 +31,10 @@ def naive(game: np.ndarray, players: int) -> list[float]:
 @pytest.mark.parametrize("players", [1, 2, 3, 5])
 def test_shapley_equals_the_mean_over_all_orders(players):
     game = np.random.default_rng(players).normal(size=1 << players)
-    found = shapley.values(game)
+    found = shapley_values(game)
     np.testing.assert_allclose(found, naive(game, players))
     assert found.sum() == pytest.approx(game[-1] - game[0])  # efficiency
-    assert shapley.values(np.stack([game, 2 * game])).shape == (2, players)
+    assert shapley_values(np.stack([game, 2 * game])).shape == (2, players)
 
 
 def test_shapley_is_symmetric_and_nothing_for_a_null_player():
@@ -44,23 +43,23 @@ def test_shapley_is_symmetric_and_nothing_for_a_null_player():
     by_size = rng.normal(size=3)
     for subset in range(8):
         game[subset] = by_size[int(subset & 1) + int(subset >> 1 & 1)]  # players 0 and 1 alike, player 2 does nothing
-    first, second, null = shapley.values(game)
+    first, second, null = shapley_values(game)
     assert first == pytest.approx(second)
     assert null == 0.0
 
 
 def test_interactions_have_known_values():
     xor = np.array([0.0, 0.0, 0.0, 1.0])  # neither alone, both together
-    assert shapley.interactions(xor).tolist() == [1.0]
+    assert shapley_interactions(xor).tolist() == [1.0]
     same = np.array([0.0, 1.0, 1.0, 1.0])  # either says it all
-    assert shapley.interactions(same).tolist() == [-1.0]
+    assert shapley_interactions(same).tolist() == [-1.0]
     weights = np.array([1.0, 2.0, 4.0])
     additive = np.array([sum(w for i, w in enumerate(weights) if s >> i & 1) for s in range(8)])
-    np.testing.assert_allclose(shapley.interactions(additive), 0, atol=1e-12)
-    np.testing.assert_allclose(shapley.values(additive), weights)
+    np.testing.assert_allclose(shapley_interactions(additive), 0, atol=1e-12)
+    np.testing.assert_allclose(shapley_values(additive), weights)
     only_two = np.array([float(s & 0b101 == 0b101) for s in range(8)])
-    np.testing.assert_allclose(shapley.interactions(only_two), [0, 1, 0])
-    assert shapley.interactions(np.zeros(2)).shape == (0,)
+    np.testing.assert_allclose(shapley_interactions(only_two), [0, 1, 0])
+    assert shapley_interactions(np.zeros(2)).shape == (0,)
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -157,8 +156,8 @@ def test_log_loss_is_shared_out_as_the_mean_of_its_rows():
     true = np.searchsorted(model.classes_, frame["kind"])
     ordered = [tuple(n for i, n in enumerate(model.names) if s >> i & 1) for s in range(8)]
     game = np.stack([np.log(outputs[s][np.arange(len(frame)), true]) for s in ordered], axis=1)
-    np.testing.assert_allclose([w["value"] for w in found["values"]], shapley.values(game).mean(0))
-    expected = shapley.interactions(game).mean(0)
+    np.testing.assert_allclose([w["value"] for w in found["values"]], shapley_values(game).mean(0))
+    expected = shapley_interactions(game).mean(0)
     np.testing.assert_allclose([w["value"] for w in found["interactions"]], expected)
     assert found["interactions"][0]["modalities"] == ["words", "picture"]
 

@@ -17,12 +17,16 @@ from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning,
 from plait.cli import main
 from plait.data import schema as schemas
 from plait.workflow.fit import fit_table
-from plait.workflow.inspection.compare import compare_runs
-from plait.workflow.inspection.embeddings import ALL, embeddings
-from plait.workflow.inspection.inspecting import inspect
-from plait.workflow.inspection.measures import alignment, class_alignment, debiased_cka, linear_cka, uniformity
-from plait.workflow.inspection.probe import linear_probe
-from plait.workflow.inspection.projection import project
+from plait.workflow.inspection.embeddings import ALL, embeddings, project
+from plait.workflow.inspection.inspecting import compare_runs, inspect
+from plait.workflow.inspection.measures import (
+    alignment,
+    class_alignment,
+    debiased_cka,
+    linear_cka,
+    linear_probe,
+    uniformity,
+)
 from refusing import refused
 from study_tiny import SCHEMA, table
 
@@ -119,18 +123,24 @@ def test_a_probe_reads_what_is_linear_and_nothing_else():
     assert linear_probe(x[:400], both[:400], x[400:], both[400:], "multilabel").value > 0.7
 
 
-def test_projections_keep_what_they_promise():
+def test_pca_keeps_distances():
     line = np.outer(np.arange(12.0), [0.0, 3.0, 4.0])
     flat = project(line, "pca")
     np.testing.assert_allclose(flat[:, 1], 0, atol=1e-5)
     np.testing.assert_allclose(np.diff(flat[:, 0]), 5, atol=1e-4)
+    with pytest.raises(ConfigError, match="did you mean 'tsne'"):
+        project(line, "tnse")
+
+
+@pytest.mark.parametrize("way", ["tsne", "umap"])
+def test_projections_keep_neighbours_and_repeat(way: str):
+    if way == "umap":
+        pytest.importorskip("umap")
     two = np.concatenate([DRAWS.normal(size=(20, 5)), DRAWS.normal(size=(20, 5)) + 30])
-    points = project(two, "tsne", seed=1)
-    np.testing.assert_array_equal(points, project(two, "tsne", seed=1))
+    points = project(two, way, seed=1)
+    np.testing.assert_array_equal(points, project(two, way, seed=1))
     inner = np.linalg.norm(points[:20] - points[:20].mean(0), axis=1).max()
     assert np.linalg.norm(points[:20].mean(0) - points[20:].mean(0)) > inner
-    with pytest.raises(ConfigError, match="did you mean 'tsne'"):
-        project(two, "tnse")
 
 
 # -- models -------------------------------------------------------------------------------------------------------------
@@ -243,8 +253,8 @@ def test_exported_embeddings_come_back(runs, tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.stack(stored["own"]), mine.x)
     assert list(stored["class"]) == list(frame["label"][stored["row"]])
     assert (stored["part"] == "test").sum() == len(frame) - found.rows.train
-    monkeypatch.setattr("plait.workflow.inspection.writing.find_spec", lambda name: None)
-    from plait.workflow.inspection.writing import write_embeddings
+    monkeypatch.setattr("plait.workflow.inspection.page.find_spec", lambda name: None)
+    from plait.workflow.inspection.page import write_embeddings
 
     write_embeddings(tmp_path / "npz", found.embeddings["frozen"], found.rows)
     with np.load(tmp_path / "npz" / "text.npz", allow_pickle=False) as archive:
@@ -324,7 +334,7 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     refused(capsys, "no column 'who'", "inspect", runs["frozen"], "--group", "who", "--out", tmp_path / "o")
     place = shutil.copytree(runs["frozen"], tmp_path / "moved") / "model.json"
     from plait.estimators.estimators import load
-    from plait.workflow.inspection.rows import table_of
+    from plait.workflow.inspection.result import table_of
 
     model = load(place.parent)
     assert table_of(model) == runs["table"]

@@ -17,9 +17,9 @@ from plait.evaluation.baselines import baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import explain
 from plait.report import sentences
+from plait.report.canvas import COLOURS, distinct, short
 from plait.report.explained import write_explanation
-from plait.report.figures.canvas import COLOURS, distinct, short
-from plait.report.page import write_report
+from plait.report.fit import write_report
 
 pytest.importorskip("jinja2")
 matplotlib = pytest.importorskip("matplotlib")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from plait.base import registry
 from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.base.inputs import Inputs, together
 from plait.data import schema, table
-from plait.encoders._tabular_numbers import robust_scale, soft_clip
+from plait.encoders.featurize import Featurizer
+from plait.encoders.scale import robust_scale, soft_clip
 from plait.encoders.tabular import Tabular
 
 N = 120
@@ -275,3 +280,175 @@ def test_real_table(data_root: Path) -> None:
     assert np.isfinite(prepared["x"]).all()
     assert prepared["present"].all()
     assert encoder.dim < 600
+
+
+def plain(encoder: Tabular, frame: pd.DataFrame) -> dict[str, list[float]]:
+    """The plain view by name."""
+    view = encoder.columns(frame)
+    numbers = {name: view.numbers[:, i].tolist() for i, name in enumerate(view.number_names)}
+    return numbers | {name: view.codes[:, i].tolist() for i, name in enumerate(view.code_names)}
+
+
+def test_the_plain_view_holds_values_as_they_are() -> None:
+    frame = pd.DataFrame(
+        {
+            "cost": ["3", "1,5", "", "1e300"],
+            "colour": ["red", "green", "red", None],
+            "tags": ["a|b", "b", None, "c"],
+            "yes": ["yes", "no", None, "no"],
+            "when": ["2024-01-06 12:30", "2024-07-01 00:00", None, "1969-12-31 18:00"],
+        }
+    )
+    types = {"cost": "number", "colour": "category", "tags": "list", "yes": "boolean", "when": "date"}
+    encoder = Tabular(types=types, min_count=1).fit(frame)
+    view = plain(encoder, frame)
+    nan, most = np.nan, float(np.finfo(np.float32).max)
+    expected = {
+        "cost": [3, 1.5, nan, most],
+        "tags: has b": [1, 1, nan, 0],
+        "tags: has a": [1, 0, nan, 0],
+        "tags: has c": [0, 0, nan, 1],
+        "tags: count": [2, 1, nan, 1],
+        "yes": [1, 0, nan, 0],
+        "when: days": [19728 + 12.5 / 24, 19905, nan, -0.25],
+        "when: month": [1, 7, nan, 12],
+        "when: weekday": [5, 0, nan, 2],
+        "when: hour": [12.5, 0, nan, 18],
+        "colour": [0, 1, 0, -1],
+    }
+    assert list(view) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(view[name], values, rtol=1e-6, err_msg=name)
+    assert encoder.columns(frame).levels == (2,)
+    assert plain(encoder, frame.assign(colour="blue"))["colour"] == [-1] * 4
+
+
+def test_every_level_has_a_code_of_its_own_also_without_a_flag() -> None:
+    cells = ["a"] * 5 + ["b"] * 4 + ["once", "again"]
+    frame = pd.DataFrame({"c": cells})
+    encoder = Tabular(types={"c": "category"}, max_categories=1).fit(frame)
+    assert encoder.names() == ["c: = a", "c: other"]
+    assert plain(encoder, frame)["c"] == [0] * 5 + [1] * 4 + [3, 2]
+    again = Tabular(types={"c": "category"}, max_categories=1)
+    again.load_state(json.loads(json.dumps(encoder.state())))
+    assert plain(again, frame) == plain(encoder, frame)
+
+
+def test_a_state_of_the_first_version_gives_what_it_gave() -> None:
+    """Without the levels that have no flag; and the fingerprint of a state without such levels is the same as ever."""
+    frame = pd.DataFrame({"c": ["a", "a", "b", "b", "b"]})
+    encoder = Tabular(types={"c": "category"}, min_count=1).fit(frame)
+    old = {"columns": [{"type": "category", "name": "c", "levels": ["b", "a"], "other": False, "missing": False}]}
+    assert json.loads(json.dumps(encoder.state())) == old
+    assert encoder.fingerprint() == "2a9df9d77ddbd71d49ba2338e25b8c89"
+
+
+def test_columns_travel_with_the_rows() -> None:
+    frame = frame_of(8)
+    modality = schema.Modality("table", "tabular", tuple(frame.columns))
+    features = Featurizer(schema.Schema((modality,)), types=TYPES)
+    features.fit(frame, None)
+    inputs = features.transform(frame, None, None, strict=True, progress=False)
+    view = inputs.columns["table"]
+    assert view.numbers.dtype == torch.float32
+    assert view.codes.dtype == torch.int64
+    assert len(view) == len(inputs) == 8
+    taken = inputs.take(torch.tensor([5, 1])).columns["table"]
+    torch.testing.assert_close(taken.numbers, view.numbers[[5, 1]], equal_nan=True)
+    assert taken.codes.tolist() == view.codes[[5, 1]].tolist()
+    gone = inputs.only(()).columns["table"]
+    assert gone.numbers.isnan().all()
+    assert (gone.codes == -1).all()
+    same = inputs.only(("table",)).to("cpu").columns["table"]
+    torch.testing.assert_close(same.numbers, view.numbers, equal_nan=True)
+    other = Inputs({}, {}, {"b": torch.ones(8, dtype=torch.bool)})
+    assert together({"table": inputs, "b": other}).columns == inputs.columns
+
+
+def test_a_code_is_a_number_and_a_category_at_once() -> None:
+    frame = pd.DataFrame({"zip": ["10115", "10117", "80331", "80333", "80333", None, "A12"] * 10})
+    encoder = Tabular(types={"zip": "code"}, bins=0).fit(frame)
+    names = encoder.names()
+    assert names[0] == "zip: value"
+    assert names[1:] == [f"zip: = {level}" for level in ("80333", "10115", "10117", "80331", "A12")] + ["zip: missing"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a code that is no number is not bad
+        prepared = encoder.prepare(frame)["x"]
+    assert prepared[6].tolist() == [0, 0, 0, 0, 0, 1, 0]
+    view = encoder.columns(frame)
+    assert (view.number_names, view.code_names, view.levels) == (("zip",), ("zip",), (5,))
+    np.testing.assert_array_equal(view.numbers[:7, 0], [10115, 10117, 80331, 80333, 80333, np.nan, np.nan])
+    assert view.codes[:7, 0].tolist() == [1, 2, 3, 0, 0, -1, 4]
+
+
+def test_ordered_categories_have_a_rank() -> None:
+    cells = ["low", "HIGH", "medium", None, "unheard"]
+    result = one(cells, "ordinal low < medium < high", min_count=1)
+    assert result["rank"].tolist() == [-1, 1, 0, 0, 0]
+    assert list(result)[1:] == ["= HIGH", "= low", "= medium", "= unheard", "missing"]
+    usual = one(["S", "XL", "M", "L", "L"], "ordinal", min_count=1)
+    np.testing.assert_allclose(usual["rank"], [-1, 1, -1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    frame = pd.DataFrame({"c": cells})
+    encoder = Tabular(types={"c": "ordinal low < medium < high"}).fit(frame)
+    np.testing.assert_array_equal(encoder.columns(frame).numbers[:, 0], [0, 2, 1, np.nan, np.nan])
+    with pytest.raises(TableError, match=r"column 'c': no order is known of 'red', 'blue'; write it"):
+        one(["red", "blue"], "ordinal")
+    with pytest.raises(
+        TableError, match=r"most cells \('low', 'HIGH', 'medium', 'unheard'\) are not in its order a < b"
+    ):
+        one(cells, "ordinal a < b")
+    with pytest.raises(ConfigError, match="column 'c': unknown type 'ordinary': did you mean 'ordinal'"):
+        one(cells, "ordinary")
+    assert schema.from_dict(
+        {"modalities": {"t": {"kind": "tabular", "columns": ["c"], "types": {"c": "ordinal a < b"}}}}
+    ).types == {"c": "ordinal a < b"}
+
+
+TITLES = [
+    f"{rank} {job} {i % 3}" for i, rank in enumerate(("Senior", "Chief", "Junior")) for job in ("Nurse", "Driver")
+]
+TITLES += [
+    f"{rank} {job} of {place}" for rank in ("Senior", "Vice") for job in ("Clerk", "Painter") for place in "ABCDEFGHIJK"
+]
+
+
+def test_spellings_that_are_alike_are_near() -> None:
+    frame = pd.DataFrame({"title": [*TITLES, None]})
+    encoder = Tabular(types={"title": "category"}, ngrams=8).fit(frame)
+    new = pd.DataFrame({"title": ["Painters of the Z", "painter", "Clerk (Z)", "#", None]})  # none was ever seen
+    there = np.array([name.startswith("title: spelling") for name in encoder.names()])
+    assert there.sum() == 8
+    painters, painter, clerk, nothing, gone = encoder.prepare(new)["x"][:, there]
+    assert painters @ painter > 0.8 * np.linalg.norm(painters) * np.linalg.norm(painter)
+    assert painters @ clerk < 0.5 * np.linalg.norm(painters) * np.linalg.norm(clerk)
+    assert not nothing.any()
+    assert not gone.any()
+    numbers = encoder.columns(new).numbers
+    np.testing.assert_array_equal(numbers[:4], encoder.prepare(new)["x"][:4, there])
+    assert numbers[4].isnan().all()
+    again = Tabular(types={"title": "category"}, ngrams=8)
+    again.load_state(encoder.state())
+    np.testing.assert_array_equal(again.prepare(frame)["x"], encoder.prepare(frame)["x"])
+    assert again.fingerprint() == encoder.fingerprint()
+
+
+def test_spellings_by_the_usual_estimators() -> None:
+    """The same places as of scikit-learn's own TF-IDF and truncated SVD, up to scale and half precision."""
+    frame = pd.DataFrame({"title": TITLES})
+    encoder = Tabular(types={"title": "category"}, ngrams=5).fit(frame)
+    there = [name.startswith("title: spelling") for name in encoder.names()]
+    result = encoder.prepare(frame)["x"][:, there]
+    words = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit(list(dict.fromkeys(TITLES)))
+    usual = (
+        TruncatedSVD(5, random_state=0)
+        .fit(words.transform(list(dict.fromkeys(TITLES))))
+        .transform(words.transform(TITLES))
+    )
+    scale = (result * usual).sum(0) / (usual * usual).sum(0)
+    np.testing.assert_allclose(result, usual * scale, atol=0.02 * np.abs(result).max())
+
+
+@pytest.mark.parametrize("cells", [[f"r{i}" for i in range(60)], ["Clerk", "Painter"] * 30])
+def test_codes_and_few_spellings_have_no_letter_groups(cells: list[str]) -> None:
+    assert not any("spelling" in name for name in one(cells, "category", min_count=1))
+    assert not any("spelling" in name for name in one(TITLES, "category", ngrams=0))

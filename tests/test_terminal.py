@@ -129,7 +129,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _few(*told: Any) -> list[Any]:
-    from plait.study.candidates import candidates
+    from plait.study.designs import candidates
 
     return candidates(*told)[:2]
 
@@ -209,7 +209,7 @@ def _needs(command: str) -> None:
 
 def registered() -> set[str]:
     """Every command that there is."""
-    from plait.cli import advise, align, curves, fit, inspect, look, pretrain, sensitivity, study, use  # noqa: F401
+    from plait.cli import advise, align, fit, inspect, look, pretrain, sensitivity, study, use  # noqa: F401
 
     top = typer.main.get_command(app)
     found = set()

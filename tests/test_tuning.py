@@ -19,12 +19,11 @@ from plait.base.errors import ConfigError, MissingDependencyError, ModelError, P
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
 from plait.data.modality import Modality, Schema
-from plait.encoders import _efficientnet_lite, _minilm
+from plait.encoders import _minilm, efficientnet_lite0
 from plait.encoders.embed import Column
 from plait.networks.tasks import Classification
-from plait.training.finetuning import learn as learning
 from plait.training.finetuning import lora, single
-from plait.training.finetuning.learn import Rows, learn
+from plait.training.finetuning.learn import CellExamples, LoraLearner, Rows, learn
 from plait.training.finetuning.lora import Adapted
 from plait.training.finetuning.settings import Tuning, tunings
 from plait.training.finetuning.single import dealt, together, validation_part
@@ -96,11 +95,11 @@ def test_minilm_over_its_lower_layers_is_the_whole_network(monkeypatch: pytest.M
 @pytest.mark.parametrize("layers", [1, 3])
 def test_efficientnet_over_its_lower_layers_is_the_whole_network(layers: int) -> None:
     torch.manual_seed(0)
-    whole = _efficientnet_lite.EfficientNetLite0().eval().requires_grad_(False)
+    whole = efficientnet_lite0.EfficientNetLite0().eval().requires_grad_(False)
     pixels = torch.randint(0, 255, (2, 96, 96, 3), dtype=torch.uint8)
     expected = whole({"pixels": pixels})
-    upper = _efficientnet_lite.Above(whole, layers)
-    between = _efficientnet_lite.Below(whole, layers)({"pixels": pixels})
+    upper = efficientnet_lite0.Above(whole, layers)
+    between = efficientnet_lite0.Below(whole, layers)({"pixels": pixels})
     assert between.x.shape[1] == 9
     torch.testing.assert_close(upper(between).x[:, 0], expected, atol=1e-5, rtol=0)
     assert all(upper.get_submodule(name).groups == 1 for name in upper.targets())
@@ -173,7 +172,8 @@ def learned(told: Tuning, seed: int = 0, **changed: Any) -> Any:
     cells, rows = lesson()
     held = rows.take(np.arange(18, 24))
     held = Rows(held.cell, changed.get("held", held.target), held.weight)
-    return learn(Tiny().cut(2), WIDTH, cells, rows.take(np.arange(18)), held, TASK, told, seed, "text")
+    examples = CellExamples(TASK, cells, rows.take(np.arange(18)), held)
+    return learn(Tiny().cut(2), WIDTH, examples, told, seed, "text")
 
 
 TASK = Classification(("A", "Z"))
@@ -204,8 +204,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(monkeypatch: pytest.
     assert found.diverged
     assert found.best == -1
     assert all(not v.any() for k, v in found.weights.items() if k.endswith(".B"))
-    real, count = learning._epoch, iter(range(9))
-    monkeypatch.setattr(learning, "_epoch", lambda *a: real(*a) if next(count) < 2 else float("nan"))
+    real, count = LoraLearner.step, iter(range(3 * 6))  # three batches an epoch
+    nothing = {"loss": torch.tensor(float("nan"))}
+    monkeypatch.setattr(LoraLearner, "step", lambda *a: real(*a) if next(count) < 6 else nothing)
     with pytest.warns(PlaitWarning, match=r"diverged in epoch 2 \(loss nan\); what epoch [01] gave is kept"):
         found = learned(TOLD)
     assert found.best >= 0
@@ -216,8 +217,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(monkeypatch: pytest.
 def test_equal_cells_are_computed_once_and_count_as_often_as_they_stand_there() -> None:
     cells, rows = lesson()
     twice = Rows(np.array([0, 1, 1, 2]), rows.target[[0, 1, 1, 2]], torch.tensor([1.0, 2.0, 0.5, 1.0]))
-    network, head = Tiny().cut(2).upper, learning._Head(WIDTH, 2, 0.0).eval()
-    loss, weight = learning._loss(network, head, cells, twice, TASK)
+    learner = LoraLearner(Tiny().cut(2), WIDTH, CellExamples(TASK, cells, rows, rows), TOLD, torch.Generator())
+    network, head = learner.network.eval(), learner.head.eval()
+    loss, weight = learner.loss(twice)
     loss = loss.detach()
     one_by_one = 0.0
     for i in range(4):
@@ -278,10 +280,10 @@ def test_no_row_is_embedded_by_an_encoder_that_knew_its_label(monkeypatch: pytes
     used: list[tuple[int, list[int]]] = []
     real_learn, real_embedded = single.learn, single.embedded
 
-    def spied(cut: Any, dim: int, cells: Any, rows: Rows, valid: Rows, *rest: Any) -> Any:
-        assert not set(rows.cell) & set(valid.cell)
-        seen.append(set(rows.cell.tolist()) | set(valid.cell.tolist()))
-        return real_learn(cut, dim, cells, rows, valid, *rest)
+    def spied(cut: Any, dim: int, examples: CellExamples, *rest: Any) -> Any:
+        assert not set(examples.rows.cell) & set(examples.valid.cell)
+        seen.append(set(examples.rows.cell.tolist()) | set(examples.valid.cell.tolist()))
+        return real_learn(cut, dim, examples, *rest)
 
     def noted(uppers: Any, cells: Any, chosen: np.ndarray) -> Any:
         used.append((len(used), chosen.tolist()))
@@ -469,9 +471,9 @@ def test_updates_that_are_damaged_or_missing_are_refused() -> None:
     )
     state = encoder.state()
     with pytest.raises(ModelError, match="not finite"):
-        Tuned(Tiny(), encoder.told).load_state({**state, "0.layers.0.A": np.full((1, 4), np.nan, np.float32)})
+        Tuned(Tiny(), encoder.settings).load_state({**state, "0.layers.0.A": np.full((1, 4), np.nan, np.float32)})
     with pytest.raises(ModelError, match="no updates"):
-        Tuned(Tiny(), encoder.told).load_state({})
+        Tuned(Tiny(), encoder.settings).load_state({})
 
 
 def test_several_columns_or_no_cell_at_all(peft: Any, tmp_path: Path) -> None:

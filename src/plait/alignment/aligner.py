@@ -60,9 +60,9 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     Example:
         >>> words = [f"{w} {i}" for i, w in enumerate(["ant", "bee", "cow", "dog"] * 5)]
         >>> pairs = pd.DataFrame({"name": words, "size": [float(i % 4) + i / 100 for i in range(20)]})
-        >>> told = {"text": {"kind": "text", "columns": ["name"], "encoder": "hashed_ngrams"}}
-        >>> told |= {"number": {"kind": "tabular", "columns": ["size"]}}
-        >>> aligner = ModalityAligner(modalities=told, stage="cca", store="none").fit(pairs)
+        >>> modalities = {"text": {"kind": "text", "columns": ["name"], "encoder": "hashed_ngrams"}}
+        >>> modalities |= {"number": {"kind": "tabular", "columns": ["size"]}}
+        >>> aligner = ModalityAligner(modalities=modalities, stage="cca", store="none").fit(pairs)
         >>> aligner.similarity({"text": ["a cow", "a dog"]}, {"number": pairs[["size"]]}).shape
         (2, 20)
     """

@@ -30,24 +30,24 @@ from plait.encoders.featurize import Featurizer
 class Enhancer:
     """A fitted enhancement."""
 
-    told: Enhancement
+    spec: Enhancement
     network: AlignmentNetwork
     record: Mapping[str, Any]
 
     @property
     def encoder(self) -> JointEncoder | None:
         """What learns with the classifier, where the enhancement is joint."""
-        if self.told.joint is None:
+        if self.spec.joint is None:
             return None
         assert isinstance(self.network, FrozenNetwork)
-        return JointEncoder(self.told, self.network)
+        return JointEncoder(self.spec, self.network)
 
     @torch.inference_mode()
     def __call__(self, tokens: Tokens) -> Tokens:
         """One token per row: the aligned vector, and with ``keep`` the features it was made of."""
         x = tokens.pooled()
-        out: Tensor = self.network(self.told.modality, {"x": x})
-        return Tokens.of_vectors(torch.cat([x, out], 1) if self.told.keep else out, tokens.present)
+        out: Tensor = self.network(self.spec.modality, {"x": x})
+        return Tokens.of_vectors(torch.cat([x, out], 1) if self.spec.keep else out, tokens.present)
 
 
 def parse(align: Mapping[str, Any] | None, schema: Schema) -> list[Enhancement]:
@@ -169,10 +169,10 @@ def apply(enhancers: Mapping[str, Enhancer], inputs: Inputs, *, training: bool =
     """
     prepared = inputs
     for name, enhancer in enhancers.items():
-        if enhancer.told.joint is None:
+        if enhancer.spec.joint is None:
             prepared = dataclasses.replace(prepared, tokens={**prepared.tokens, name: enhancer(inputs.tokens[name])})
         else:
-            prepared = to_prepared(enhancer.told, prepared, pairs_of(inputs, enhancer.told.names) if training else None)
+            prepared = to_prepared(enhancer.spec, prepared, pairs_of(inputs, enhancer.spec.names) if training else None)
     return prepared
 
 
@@ -180,7 +180,7 @@ def without_dropped(
     enhancers: Mapping[str, Enhancer], schema: Schema, features: Featurizer, inputs: Inputs
 ) -> tuple[Schema, Featurizer, Inputs]:
     """What is left for the classifier, and is asked for to predict."""
-    gone = dropped([enhancer.told for enhancer in enhancers.values()])
+    gone = dropped([enhancer.spec for enhancer in enhancers.values()])
     if not gone:
         return schema, features, inputs
     left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
@@ -190,6 +190,7 @@ def without_dropped(
         {n: v for n, v in inputs.tokens.items() if n not in gone},
         {n: v for n, v in inputs.prepared.items() if n not in gone},
         {n: v for n, v in inputs.present.items() if n not in gone},
+        {n: v for n, v in inputs.columns.items() if n not in gone},
     )
     return left, fewer, kept
 
@@ -205,10 +206,10 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
     arrays: dict[str, np.ndarray] = {}
     for name, result in enhancers.items():
         words[name] = {
-            "options": result.told.stage.options(),
-            "keep": result.told.keep,
-            "joint": result.told.joint,
-            "drop": list(result.told.drop),
+            "options": result.spec.stage.options(),
+            "keep": result.spec.keep,
+            "joint": result.spec.joint,
+            "drop": list(result.spec.drop),
             "dims": result.network.dims,
             "record": dict(result.record),
         }

@@ -18,6 +18,7 @@ from plait.base.checks import Positive
 from plait.base.encoder import KINDS, Encoder
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
+from plait.training.member import OwnLoss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class JointEncoder(Encoder):
     kinds: ClassVar[tuple[str, ...]] = KINDS
     trainable: ClassVar[bool] = True
 
-    told: Enhancement
+    spec: Enhancement
     statistics: FrozenNetwork
 
     def prepare(self, cells: Any) -> dict[str, np.ndarray]:
@@ -60,18 +61,18 @@ class JointEncoder(Encoder):
 
     def module(self) -> nn.Module:
         """An untrained projector with the fixed statistics of the features."""
-        network = self.told.stage.network(self.statistics.dims)
+        network = self.spec.stage.network(self.statistics.dims)
         assert isinstance(network, FrozenNetwork)
         network.standard.load_state_dict(self.statistics.standard.state_dict())
-        return JointProjector(self.told, network)
+        return JointProjector(self.spec, network)
 
     @property
     def dim(self) -> int:
         """Width of the projection, and of the features where they are kept."""
-        return self.statistics.out_dim + (self.statistics.dims[self.told.modality] if self.told.keep else 0)
+        return self.statistics.out_dim + (self.statistics.dims[self.spec.modality] if self.spec.keep else 0)
 
 
-class JointProjector(nn.Module):
+class JointProjector(OwnLoss):
     """The projector; in training it leaves the contrastive loss of each batch in ``own_loss``.
 
     Formula: loss of the classifier + joint * loss of the contrast with the hardest negatives.
@@ -81,18 +82,17 @@ class JointProjector(nn.Module):
     def __init__(self, enhancement: Enhancement, network: FrozenNetwork) -> None:
         """Around a network with its statistics."""
         super().__init__()
-        self.told, self.network = enhancement, network
-        self.own_loss: Tensor | None = None
+        self.spec, self.network = enhancement, network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """``x`` (B, D), and in training what ``to_prepared`` adds -> one token per row."""
-        name, alone = self.told.modality, {"x": batch["x"]}
+        name, alone = self.spec.modality, {"x": batch["x"]}
         out = self.network(name, alone)
         self.own_loss = self._contrast(batch) if self.training and "cell.0" in batch else None
-        return Tokens.of_vectors(torch.cat([self.network.inputs(name, alone), out], 1) if self.told.keep else out)
+        return Tokens.of_vectors(torch.cat([self.network.inputs(name, alone), out], 1) if self.spec.keep else out)
 
     def _contrast(self, batch: Mapping[str, Tensor]) -> Tensor | None:
-        names, stage = self.told.names, self.told.stage
+        names, stage = self.spec.names, self.spec.stage
         pairs = Pairs(
             {n: {"x": batch["x" if place == 0 else f"x.{place}"]} for place, n in enumerate(names)},
             {n: batch[f"present.{place}"] for place, n in enumerate(names)},
@@ -103,7 +103,7 @@ class JointProjector(nn.Module):
         vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, value)}
         result = couples_of(self.network, contrast, value, pairs, vectors, heat(self.network))
         terms = [term for couples, _ in result for term in contrast.blocks(couples, len(pairs))]
-        return None if not terms or self.told.joint is None else torch.stack(terms).sum() * self.told.joint
+        return None if not terms or self.spec.joint is None else torch.stack(terms).sum() * self.spec.joint
 
 
 def to_prepared(enhancement: Enhancement, inputs: Inputs, pairs: Pairs | None = None) -> Inputs:

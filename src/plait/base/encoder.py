@@ -15,6 +15,7 @@ from torch import nn
 
 from plait.base import checks, registry
 from plait.base.errors import ConfigError
+from plait.base.inputs import Columns
 
 #: Every kind of modality.
 KINDS = ("text", "image", "audio", "video", "code", "tabular", "vector")
@@ -96,6 +97,14 @@ class Encoder(ABC):
         Raises:
             CellError: a cell cannot be read. The caller then finds out which by asking one at a time.
         """
+
+    def columns(self, cells: Cells) -> Columns | None:
+        """The plain view of the cells that trees take beside the tokens; None: there is none."""
+        return None
+
+    def prepare_with_columns(self, cells: Cells) -> tuple[dict[str, np.ndarray], Columns | None]:
+        """``prepare`` and ``columns``; an encoder that has both reads its cells once."""
+        return self.prepare(cells), self.columns(cells)
 
     @abstractmethod
     def module(self) -> nn.Module:

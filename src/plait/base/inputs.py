@@ -51,6 +51,42 @@ class SharedCells(Mapping[str, Tensor]):
 
 
 @dataclasses.dataclass(frozen=True)
+class Columns:
+    """The plain view of a table's columns, as trees take them: numbers as they are, categories as whole numbers.
+
+    Attributes:
+        numbers: (n, k) float32, unscaled, NaN for null.
+        codes: (n, c) int64, the level of each category from 0 on; -1 for null or a level that was never seen.
+        number_names: k names.
+        code_names: c names.
+        levels: how many levels each of the c categories has.
+    """
+
+    numbers: Tensor
+    codes: Tensor
+    number_names: tuple[str, ...]
+    code_names: tuple[str, ...]
+    levels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.numbers)
+
+    def take(self, rows: Tensor) -> Columns:
+        """The given rows."""
+        return dataclasses.replace(self, numbers=self.numbers[rows], codes=self.codes[rows])
+
+    def to(self, device: torch.device | str) -> Columns:
+        """On another device."""
+        return dataclasses.replace(self, numbers=self.numbers.to(device), codes=self.codes.to(device))
+
+    def absent_where(self, absent: Tensor) -> Columns:
+        """Nothing known of the rows where ``absent`` (n,) is True."""
+        numbers = self.numbers.masked_fill(absent[:, None], float("nan"))
+        return dataclasses.replace(self, numbers=numbers, codes=self.codes.masked_fill(absent[:, None], -1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Inputs:
     """All rows as a network takes them.
 
@@ -58,11 +94,13 @@ class Inputs:
         tokens: of frozen modalities.
         prepared: of modalities that learn: arrays whose first axis is the row, equal cells shared, and ``present`` beside.
         present: (n,) bool of every modality.
+        columns: the plain view of modalities that have one (tables), beside their tokens.
     """
 
     tokens: Mapping[str, Tokens]
     prepared: Mapping[str, Mapping[str, Tensor]]
     present: Mapping[str, Tensor]
+    columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         """Rows."""
@@ -82,6 +120,7 @@ class Inputs:
                 for k, v in self.prepared.items()
             },
             {k: v[rows] for k, v in self.present.items()},
+            {k: v.take(rows) for k, v in self.columns.items()},
         )
 
     def only(self, names: Iterable[str]) -> Inputs:
@@ -91,8 +130,12 @@ class Inputs:
         return dataclasses.replace(self, present=gone).masked()
 
     def masked(self) -> Inputs:
-        """Tokens masked wherever ``present`` is False."""
-        return dataclasses.replace(self, tokens={k: v.absent_where(~self.present[k]) for k, v in self.tokens.items()})
+        """Tokens and columns masked wherever ``present`` is False."""
+        return dataclasses.replace(
+            self,
+            tokens={k: v.absent_where(~self.present[k]) for k, v in self.tokens.items()},
+            columns={k: v.absent_where(~self.present[k]) for k, v in self.columns.items()},
+        )
 
     def to(self, device: torch.device | str) -> Inputs:
         """On another device."""
@@ -103,6 +146,7 @@ class Inputs:
                 for k, v in self.prepared.items()
             },
             {k: v.to(device) for k, v in self.present.items()},
+            {k: v.to(device) for k, v in self.columns.items()},
         )
 
 
@@ -112,6 +156,7 @@ def together(parts: Mapping[str, Inputs]) -> Inputs:
         {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
         {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
         {m: inputs.present[m] for m, inputs in parts.items()},
+        {m: inputs.columns[m] for m, inputs in parts.items() if m in inputs.columns},
     )
 
 

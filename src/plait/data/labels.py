@@ -237,12 +237,12 @@ class _Finder:
         try:
             key = (type(value), value)
             if key not in self.known:
-                self.known[key] = self._found(value)
+                self.known[key] = self._number(value)
             return self.known[key]
         except TypeError:  # no hash
-            return self._found(value)
+            return self._number(value)
 
-    def _found(self, value: Any) -> int:
+    def _number(self, value: Any) -> int:
         text = label_text(value)
         if text in self.written:
             return self.written[text]

@@ -18,7 +18,7 @@ from plait.base import config, registry
 from plait.base.documents import read_json
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitError
-from plait.base.inputs import Inputs, SharedCells
+from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data.cells import cells
@@ -183,12 +183,16 @@ class Featurizer:
         tokens: dict[str, Tokens] = {}
         prepared: dict[str, Mapping[str, Tensor]] = {}
         present: dict[str, Tensor] = {}
+        columns: dict[str, Columns] = {}
         for modality in self.schema.modalities:
             encoder = self.encoders[modality.name]
             if modality.kind != "tabular":
                 step(f"encode {modality.name}", progress)
             if modality.kind == "tabular":
-                tokens[modality.name] = embed_rows(encoder, frame[list(modality.columns)]).tokens()
+                embedded, view = embed_rows(encoder, frame[list(modality.columns)])
+                tokens[modality.name] = embedded.tokens()
+                if view is not None:
+                    columns[modality.name] = view
             elif modality.name in (ready or {}):
                 tokens[modality.name] = (ready or {})[modality.name]
             elif not modality.learns:
@@ -213,7 +217,7 @@ class Featurizer:
                 prepared[modality.name], present[modality.name] = shared, shared.present
             if modality.name in tokens:
                 present[modality.name] = tokens[modality.name].present
-        return Inputs(tokens, prepared, present)
+        return Inputs(tokens, prepared, present, columns)
 
     def state(self) -> dict[str, Any]:
         """Per modality: the encoder's name, options, fingerprint and fitted state."""

@@ -134,7 +134,9 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         if task_name == "classification":
             unlearned = _without_rows(target, weight, classes)
         counted = weight > 0
-        leaking = leaks.of_target(frame[counted], result, _told(target[counted], classes, task_name), task_name)
+        leaking = leaks.of_target(
+            frame[counted], result, readable_target(target[counted], classes, task_name), task_name
+        )
         leaks.warn(leaking, 7)
         used = list(result.columns)
         frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
@@ -188,7 +190,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
     )
 
 
-def _told(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
+def readable_target(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
     """A target in words: labels, lists of labels, or numbers."""
     names = [label_text(label) for label in classes]
     if task == "classification":

@@ -13,7 +13,7 @@ from plait.estimators.fit_settings import FitSettings
 from plait.training import schedule as pace
 from plait.training.encoders.pretrained import Pretrained
 from plait.training.hiding import Hiding
-from plait.training.loop import Training
+from plait.training.member import Training
 from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
 from plait.training.pretraining.stage import Stage
 
@@ -112,6 +112,6 @@ def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int
 
 def tell(stage: Stage, clock: Clock) -> None:
     """Tell the stage's seconds and peak memory apart from those of training (whose peak begins anew after it)."""
-    if stage.told:
+    if stage.spec:
         clock.seconds["train"] -= stage.seconds
         clock.seconds["pretrain"], clock.peak_mb["pretrain"] = stage.seconds, stage.peak_mb

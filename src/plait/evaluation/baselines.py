@@ -170,7 +170,8 @@ def scaled(
     for name, tokens in inputs.tokens.items():
         if name not in known:
             known[name] = Scaler(TABLE_FEATURES if name in table else 256).fit(tokens, torch.ones(len(inputs)))
-    return Inputs({name: known[name](tokens) for name, tokens in inputs.tokens.items()}, {}, inputs.present), known
+    result = {name: known[name](tokens) for name, tokens in inputs.tokens.items()}
+    return Inputs(result, {}, inputs.present, inputs.columns), known
 
 
 def baselines(

@@ -15,7 +15,7 @@ from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.evaluation import breakdown
 from plait.evaluation.breakdown import Confusion
-from plait.evaluation.case import Case, Subset, gather
+from plait.evaluation.predictions import Predictions, Subset, gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
 from plait.store.model_files import plain_values
@@ -181,23 +181,27 @@ def evaluate(
     """
     modalities = tuple(m.name for m in model.schema_.modalities)
     wanted = _subsets(modalities) if subsets else [modalities]
-    case = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
-    truth, given = case.truth, case.inputs()
-    by_class = case.task != "regression"
+    predictions = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
+    truth, given = predictions.truth, predictions.inputs()
+    by_class = predictions.task != "regression"
     return Evaluation(
-        task=case.task,
+        task=predictions.task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
-        main_metric=MAIN[case.task],
-        classes=case.classes,
-        metrics=estimates(case.task, truth, given, bootstrap, seed),
-        per_class=breakdown.per_class(case.classes, truth, given["labels"], given["probabilities"]) if by_class else [],
-        confusion=breakdown.confusion(case.classes, truth, given["labels"]) if case.task == "classification" else None,
-        reliability=_reliability(case, given),
-        distribution=breakdown.distribution(case.classes, truth),
+        main_metric=MAIN[predictions.task],
+        classes=predictions.classes,
+        metrics=estimates(predictions.task, truth, given, bootstrap, seed),
+        per_class=breakdown.per_class(predictions.classes, truth, given["labels"], given["probabilities"])
+        if by_class
+        else [],
+        confusion=breakdown.confusion(predictions.classes, truth, given["labels"])
+        if predictions.task == "classification"
+        else None,
+        reliability=_reliability(predictions, given),
+        distribution=breakdown.distribution(predictions.classes, truth),
         points=[] if by_class else breakdown.points(truth, given["values"], seed),
-        subsets=_subset_scores(case, [s for s in wanted if s], bootstrap, seed) if subsets else [],
-        absences={name: int(k) for name, k in zip(modalities, case.absent.sum(0), strict=True)},
+        subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if subsets else [],
+        absences={name: int(k) for name, k in zip(modalities, predictions.absent.sum(0), strict=True)},
         seed=seed,
     )
 
@@ -228,21 +232,21 @@ def _subsets(modalities: Subset) -> list[Subset]:
     return [(), *single, *without, modalities]
 
 
-def _reliability(case: Case, given: Mapping[str, Array]) -> list[dict[str, float]]:
-    if case.task == "regression":
+def _reliability(predictions: Predictions, given: Mapping[str, Array]) -> list[dict[str, float]]:
+    if predictions.task == "regression":
         return []
     p = given["probabilities"]
-    if case.task == "multilabel":
-        return breakdown.reliability(p.ravel(), case.truth.ravel().astype(float))
-    return breakdown.reliability(p.max(1), (case.truth == given["labels"]).astype(float))
+    if predictions.task == "multilabel":
+        return breakdown.reliability(p.ravel(), predictions.truth.ravel().astype(float))
+    return breakdown.reliability(p.max(1), (predictions.truth == given["labels"]).astype(float))
 
 
-def _subset_scores(case: Case, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
-    metric = metrics(case.task)[MAIN[case.task]]
-    outputs = [case.inputs(s)[metric.input] for s in subsets]
-    values = [metric.score(case.truth, o) for o in outputs]
-    full = list(subsets).index(case.modalities)
-    drawn = resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None  # (R, subsets)
+def _subset_scores(predictions: Predictions, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
+    metric = metrics(predictions.task)[MAIN[predictions.task]]
+    outputs = [predictions.inputs(s)[metric.input] for s in subsets]
+    values = [metric.score(predictions.truth, o) for o in outputs]
+    full = list(subsets).index(predictions.modalities)
+    drawn = resample_outputs(metric, predictions.truth, outputs, bootstrap, seed) if bootstrap else None  # (R, subsets)
     scores: list[SubsetScore] = []
     for i, subset in enumerate(subsets):
         score = _bounded(metric, values[i].value, None if drawn is None else drawn[:, i], values[i].note)

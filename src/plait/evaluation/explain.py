@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
 from typing import Any, TypedDict
 
 import numpy as np
@@ -19,8 +21,7 @@ from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
-from plait.evaluation import shapley
-from plait.evaluation.case import Case, Subset, gather
+from plait.evaluation.predictions import Predictions, Subset, gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.metrics.classification import true_probability
@@ -153,44 +154,49 @@ def explain(
             f"{len(modalities)} modalities have {2 ** len(modalities):,} subsets; exact values are told for at most "
             f"{MOST}: put columns of one kind together in the schema"
         )
-    case = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
+    predictions = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
     subsets = sorted(all_subsets(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
-    rows, confidence = _rows(case, subsets, frame.index)
-    games = [] if case.y is None else [_scored(case, name, subsets, bootstrap, seed) for name in _names(case.task)]
-    games.append(_confidence(case, confidence, bootstrap, seed))
-    note = "" if case.y is None else _no_better_than_constant(case, bootstrap, seed)
-    return Explanation(case.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed, note)
+    rows, confidence = _rows(predictions, subsets, frame.index)
+    names = () if predictions.y is None else _names(predictions.task)
+    games = [_scored(predictions, name, subsets, bootstrap, seed) for name in names]
+    games.append(_confidence(predictions, confidence, bootstrap, seed))
+    note = "" if predictions.y is None else _no_better_than_constant(predictions, bootstrap, seed)
+    return Explanation(predictions.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed, note)
 
 
-def _no_better_than_constant(case: Case, bootstrap: int, seed: int) -> str:
+def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int) -> str:
     """What to say where no score lies certainly above that of the best constant answer; else nothing."""
     shown = []
-    for name in _names(case.task):
-        metric = metrics(case.task)[name]
+    for name in _names(predictions.task):
+        metric = metrics(predictions.task)[name]
         sign = -1.0 if metric.direction == "lower" else 1.0
-        outputs = [case.inputs()[metric.input], case.inputs(())[metric.input], _constant(case, metric)]
-        values = sign * np.array([metric.score(case.truth, output).value for output in outputs])
+        outputs = [
+            predictions.inputs()[metric.input],
+            predictions.inputs(())[metric.input],
+            _constant(predictions, metric),
+        ]
+        values = sign * np.array([metric.score(predictions.truth, output).value for output in outputs])
         best = 1 + int(np.nanargmax(values[1:])) if np.isfinite(values[1:]).any() else 1
         low = values[0] - values[best]
         if bootstrap:
-            drawn = sign * resample_outputs(metric, case.truth, [outputs[0], outputs[best]], bootstrap, seed)
+            drawn = sign * resample_outputs(metric, predictions.truth, [outputs[0], outputs[best]], bootstrap, seed)
             low = min(low, interval(drawn[:, 0] - drawn[:, 1])[0])
         if low > 0:
             return ""
         shown.append(f"{metric.label} {sign * values[0]:.3f} against {sign * values[best]:.3f}")
     return (
-        f"The model is not certainly better than the best constant answer on these {len(case.truth):,} rows "
+        f"The model is not certainly better than the best constant answer on these {len(predictions.truth):,} rows "
         f"({'; '.join(shown)}): what its modalities are worth is not decided."
     )
 
 
-def _constant(case: Case, metric: Metric) -> Array:
+def _constant(predictions: Predictions, metric: Metric) -> Array:
     """The answer, the same for every row, that scores best on the rows as they are."""
-    y = case.truth
-    if case.task == "regression":
+    y = predictions.truth
+    if predictions.task == "regression":
         return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
-    if case.task == "classification":
-        share = np.bincount(y[y >= 0], minlength=len(case.classes)) / max(1, int((y >= 0).sum()))
+    if predictions.task == "classification":
+        share = np.bincount(y[y >= 0], minlength=len(predictions.classes)) / max(1, int((y >= 0).sum()))
         return np.full(len(y), share.argmax()) if metric.input == "labels" else np.tile(share, (len(y), 1))
     share = y.mean(0)
     if metric.input != "labels":
@@ -203,31 +209,32 @@ def _names(task: str) -> tuple[str, str]:
     return MAIN[task], SECOND[task]
 
 
-def _rows(case: Case, subsets: list[Subset], index: pd.Index[Any]) -> tuple[pd.DataFrame, Array]:
+def _rows(predictions: Predictions, subsets: list[Subset], index: pd.Index[Any]) -> tuple[pd.DataFrame, Array]:
     """The table per row, and the rows' games for what is predicted (n, 2^M)."""
-    answer = case.inputs().get("labels", case.full)
-    game = _row_game(case, subsets, answer)
-    columns = {"predicted": _told(case, answer)} | _columns(case.modalities, game, "")
-    if case.y is not None:
-        columns["true"] = _told(case, case.y)
-        if case.task != "regression":
-            columns |= _columns(case.modalities, _row_game(case, subsets, case.y), "true_")
+    answer = predictions.inputs().get("labels", predictions.full)
+    game = _row_game(predictions, subsets, answer)
+    columns = {"predicted": _readable(predictions, answer)} | _columns(predictions.modalities, game, "")
+    if predictions.y is not None:
+        columns["true"] = _readable(predictions, predictions.y)
+        if predictions.task != "regression":
+            columns |= _columns(predictions.modalities, _row_game(predictions, subsets, predictions.y), "true_")
     return pd.DataFrame(columns, index=index), game
 
 
 def _columns(modalities: Subset, game: Array, prefix: str) -> dict[str, Array]:
-    shares = shapley.values(game)
+    shares = shapley_values(game)
     named = {f"{prefix}value_{name}": shares[:, i] for i, name in enumerate(modalities)}
     return {f"{prefix}base": game[:, 0], f"{prefix}full": game[:, -1]} | named
 
 
-def _row_game(case: Case, subsets: list[Subset], decided: Array) -> Array:
+def _row_game(predictions: Predictions, subsets: list[Subset], decided: Array) -> Array:
     """Each row's game (n, 2^M): the probability of what is decided, or the number that is predicted."""
     game = np.stack(
-        [_probability(case.task, np.asarray(case.outputs[s], np.float64), decided) for s in subsets], axis=1
+        [_probability(predictions.task, np.asarray(predictions.outputs[s], np.float64), decided) for s in subsets],
+        axis=1,
     )
     # Each subset without the row's absent modalities: what is not there gets exactly 0, not a rounding error.
-    present = (~case.absent) @ (1 << np.arange(len(case.modalities)))  # (n,) bits
+    present = (~predictions.absent) @ (1 << np.arange(len(predictions.modalities)))  # (n,) bits
     own = np.arange(game.shape[1])[None, :] & present[:, None]
     return np.asarray(np.take_along_axis(game, own, axis=1))
 
@@ -240,43 +247,43 @@ def _probability(task: str, output: Array, decided: Array) -> Array:
     return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))
 
 
-def _told(case: Case, y: Array) -> Any:
+def _readable(predictions: Predictions, y: Array) -> Any:
     """Answers as a user reads them: labels, labels joined by a bar, or numbers."""
-    if case.task == "classification":
-        return [case.classes[c] if c >= 0 else None for c in y]
-    if case.task == "multilabel":
-        return ["|".join(name for name, there in zip(case.classes, row, strict=True) if there) for row in y]
+    if predictions.task == "classification":
+        return [predictions.classes[c] if c >= 0 else None for c in y]
+    if predictions.task == "multilabel":
+        return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
     return y
 
 
-def _scored(case: Case, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
+def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
     """A metric shared out, its sign turned where lower is better."""
-    metric = metrics(case.task)[name]
+    metric = metrics(predictions.task)[name]
     sign = -1.0 if metric.direction == "lower" else 1.0
-    outputs = [case.inputs(s)[metric.input] for s in subsets]
-    game = sign * np.array([metric.score(case.truth, o).value for o in outputs])
-    drawn = sign * resample_outputs(metric, case.truth, outputs, bootstrap, seed) if bootstrap else None
+    outputs = [predictions.inputs(s)[metric.input] for s in subsets]
+    game = sign * np.array([metric.score(predictions.truth, o).value for o in outputs])
+    drawn = sign * resample_outputs(metric, predictions.truth, outputs, bootstrap, seed) if bootstrap else None
     label = "log-likelihood" if name == "log_loss" else f"minus {metric.label}" if sign < 0 else metric.label
-    return _game(case.modalities, name, label, game, drawn)
+    return _game(predictions.modalities, name, label, game, drawn)
 
 
-def _confidence(case: Case, game: Array, bootstrap: int, seed: int) -> Game:
+def _confidence(predictions: Predictions, game: Array, bootstrap: int, seed: int) -> Game:
     """The mean of the rows' games: what moves the answers, right or wrong."""
-    label = "prediction" if case.task == "regression" else "probability of the answer"
+    label = "prediction" if predictions.task == "regression" else "probability of the answer"
     drawn = resample_means(game.T, bootstrap, seed) if bootstrap else None
-    return _game(case.modalities, "confidence", label, game.mean(0), drawn)
+    return _game(predictions.modalities, "confidence", label, game.mean(0), drawn)
 
 
 def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array | None) -> Game:
     singles = [[m] for m in modalities]
-    doubles = [[modalities[i], modalities[j]] for i, j in shapley.pairs(len(modalities))]
+    doubles = [[modalities[i], modalities[j]] for i, j in pairs(len(modalities))]
     return {
         "name": name,
         "label": label,
         "base": float(game[0]),
         "full": float(game[-1]),
-        "values": _worths(singles, shapley.values, game, drawn),
-        "interactions": _worths(doubles, shapley.interactions, game, drawn),
+        "values": _worths(singles, shapley_values, game, drawn),
+        "interactions": _worths(doubles, shapley_interactions, game, drawn),
     }
 
 
@@ -294,3 +301,59 @@ def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array
         }
         result.append(worth)
     return result
+
+
+def shapley_values(game: Array) -> Array:
+    """Shapley value of each player.
+
+    Formula: phi_i = sum over S without i of |S|! (M - |S| - 1)! / M! * (v(S + i) - v(S))
+    Shape: (..., 2^M) -> (..., M)
+    Source: Shapley, 1953.
+
+    Example:
+        >>> shapley_values(np.array([0.0, 1.0, 2.0, 5.0])).tolist()
+        [2.0, 3.0]
+    """
+    players = _players(game)
+    subsets = np.arange(1 << players)
+    size = np.array([int(s).bit_count() for s in subsets])
+    weight = np.array([factorial(s) * factorial(players - s - 1) / factorial(players) for s in range(players)])
+    parts = []
+    for i in range(players):
+        without = subsets[subsets >> i & 1 == 0]
+        # The differences first: a player that never changes anything gets exactly 0, not a rounding error.
+        parts.append((game[..., without | 1 << i] - game[..., without]) @ weight[size[without]])
+    return np.stack(parts, axis=-1)
+
+
+def shapley_interactions(game: Array) -> Array:
+    """Shapley interaction index of each pair: above 0 they help each other, below 0 they say the same.
+
+    Formula: I_ij = sum over S without i, j of |S|! (M - |S| - 2)! / (M - 1)! * (v(S+ij) - v(S+i) - v(S+j) + v(S))
+    Shape: (..., 2^M) -> (..., M (M - 1) / 2), pairs in the order of ``pairs``
+    Source: Grabisch and Roubens, 1999.
+
+    Example:
+        >>> shapley_interactions(np.array([0.0, 1.0, 2.0, 5.0])).tolist()
+        [2.0]
+    """
+    players = _players(game)
+    subsets = np.arange(1 << players)
+    size = np.array([int(s).bit_count() for s in subsets])
+    weight = np.array([factorial(s) * factorial(players - s - 2) / factorial(players - 1) for s in range(players - 1)])
+    parts = []
+    for i, j in pairs(players):
+        a, b = 1 << i, 1 << j
+        rest = subsets[subsets & (a | b) == 0]
+        joint = (game[..., rest | a | b] - game[..., rest | a]) - (game[..., rest | b] - game[..., rest])
+        parts.append(joint @ weight[size[rest]])
+    return np.stack(parts, axis=-1) if parts else np.zeros((*game.shape[:-1], 0))
+
+
+def pairs(players: int) -> list[tuple[int, int]]:
+    """Every pair of players, in order."""
+    return list(combinations(range(players), 2))
+
+
+def _players(game: Array) -> int:
+    return int(game.shape[-1]).bit_length() - 1

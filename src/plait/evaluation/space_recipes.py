@@ -1,10 +1,11 @@
-"""An aligner on the data sets of the paper: what is compared, and how. Studies name these as ``evaluations``."""
+"""What aligned spaces are judged on: data sets of sentences and pictures, zero-shot classes, probes and fine-tuning."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,125 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from plait.alignment.aligner import ModalityAligner
 from plait.alignment.cells import Cells, exploded
-from plait.alignment.network import unit
+from plait.alignment.network import AlignmentNetwork, unit
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
+from plait.base.precision import seeded
 from plait.datasets.flickr8k import Flickr8k
-from plait.evaluation.probe import LOOKS, fine_tuning, linear_probe
-from plait.evaluation.retrieval import Retrieval, both_ways, top_k
+from plait.evaluation.similarity import Retrieval, both_ways, top_k
+from plait.training.optimiser import AdamW
+
+#: Epochs after which the papers look at the test part.
+LOOKS = (20, 40, 60, 80, 100)
+
+
+def linear_probe(
+    train: np.ndarray,
+    train_classes: np.ndarray,
+    test: np.ndarray,
+    test_classes: np.ndarray,
+    *,
+    looks: Sequence[int] = LOOKS,
+    learning_rate: float = 1e-2,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[int, float]:
+    """Accuracy of a linear classifier over frozen vectors (n, D) after each number of epochs.
+
+    Features are standardised by the training part. Nothing is chosen on the test part: it is only looked at.
+
+    Source: Faye et al., Context-Based Multimodal Fusion, table V.
+    """
+    mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
+    x, held = (torch.from_numpy(((part - mean) / scale).astype(np.float32)) for part in (train, test))
+    return _trained(nn.Identity(), x, held, train_classes, test_classes, looks, learning_rate, batch_size, seed)
+
+
+def fine_tuning(
+    network: AlignmentNetwork,
+    name: str,
+    train: Mapping[str, Tensor],
+    train_classes: np.ndarray,
+    test: Mapping[str, Tensor],
+    test_classes: np.ndarray,
+    *,
+    looks: Sequence[int] = LOOKS,
+    learning_rate: float = 1e-3,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[int, float]:
+    """Accuracy when the aligned network learns with the classifier; the network that is given stays as it is.
+
+    Source: Faye et al., Context-Based Multimodal Fusion, table VI.
+
+    Args:
+        network: of an aligner, over frozen features.
+        name: the modality.
+        train: its batch, as ``{"x": features (n, D)}``.
+        train_classes: (n,).
+        test: the batch that is judged.
+        test_classes: (m,).
+        looks: numbers of epochs.
+        learning_rate: peak of the schedule.
+        batch_size: rows per step.
+        seed: of everything random.
+    """
+    body = _Tower(copy.deepcopy(network), name)
+    return _trained(body, train["x"], test["x"], train_classes, test_classes, looks, learning_rate, batch_size, seed)
+
+
+class _Tower(nn.Module):
+    def __init__(self, network: AlignmentNetwork, name: str) -> None:
+        super().__init__()
+        self.network, self.name = network, name
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vectors whose length is the root of their width: a classifier over length one learns slowly."""
+        result: Tensor = unit(self.network(self.name, {"x": x})) * self.network.out_dim**0.5
+        return result
+
+
+def _trained(
+    body: nn.Module,
+    x: Tensor,
+    held: Tensor,
+    classes: np.ndarray,
+    held_classes: np.ndarray,
+    looks: Sequence[int],
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+) -> dict[int, float]:
+    known, target = np.unique(classes, return_inverse=True)
+    y = torch.from_numpy(target)
+    with seeded(seed), torch.no_grad():
+        model = nn.Sequential(body, nn.Linear(body.eval()(x[:1]).shape[1], len(known)))
+    generator = torch.Generator().manual_seed(seed)
+    starts = range(0, len(x), batch_size)
+    optimiser = AdamW(model.parameters(), learning_rate, 1e-2, len(starts) * max(looks))
+    result = {}
+    for epoch in range(1, max(looks) + 1):
+        if isinstance(body, _Tower):
+            body.network.draw_from(seed + epoch)
+        model.train()
+        order = torch.randperm(len(x), generator=generator)
+        for start in starts:
+            rows = order[start : start + batch_size]
+            optimiser.clear()
+            functional.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if epoch in looks:
+            model.eval()
+            with torch.no_grad():
+                answer = torch.cat([model(part).argmax(1) for part in torch.split(held, 4096)]).numpy()
+            result[epoch] = float((known[answer] == held_classes).mean())
+    return result
+
 
 #: The classes of CIFAR-10 in the order of their numbers.
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

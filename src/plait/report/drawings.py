@@ -9,8 +9,8 @@ from typing import Any
 
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation
+from plait.report.canvas import inline, svg
 from plait.report.figures import fit, modalities
-from plait.report.figures.canvas import inline, svg
 
 
 @dataclass(frozen=True)

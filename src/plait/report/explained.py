@@ -8,7 +8,7 @@ from plait.base.folders import claim_folder
 from plait.evaluation.explain import Explanation
 from plait.report import tables
 from plait.report.drawings import worths
-from plait.report.files import csv_text, write_text
+from plait.report.page import csv_text, write_text
 
 
 def write_explanation(folder: str | Path, explanation: Explanation) -> list[Path]:

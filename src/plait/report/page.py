@@ -1,187 +1,197 @@
-"""The page itself: gathers what there is, renders it, and writes figures and tables beside it."""
+"""Pages made of sections, with figures, tables and the same as Markdown beside them; each file whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plait.base import config
+from plait.base.errors import PlaitError, need
+from plait.base.folders import part_file
+from plait.base.markdown import cell, plain
 from plait.base.version import __version__
-from plait.data.modality import Modality, Schema
-from plait.data.schema import to_yaml
-from plait.evaluation.baselines import ABOUT
-from plait.evaluation.evaluate import Evaluation
-from plait.evaluation.explain import Explanation
-from plait.metrics.base import metrics
-from plait.report import sentences, tables
-from plait.report.drawings import drawings
-from plait.report.files import csv_text, render, write_text
-from plait.store.model_files import plain_values
+from plait.report import sentences
+from plait.report.blocks import Block, Facts, Heading, Row, Section, Sheet, Text, kind
+from plait.report.tables import Table
 
 
-def write_report(
-    folder: str | Path,
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file beside its place and move it there; missing folders are made.
+
+    Raises:
+        PlaitError: the place cannot be written.
+    """
+    return write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """The same for bytes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part_file(path) as draft:
+            draft.write_bytes(content)
+    except OSError as error:
+        raise PlaitError(f"{path}: cannot be written ({error.strerror}); choose another folder or make room") from error
+    return path
+
+
+def csv_text(table: Table) -> str:
+    """A table as CSV: numbers in full, NaN as nothing."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([[_cell(value) for value in row] for row in table.rows])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if value != value else repr(value)
+    return value
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+#: Rows of a table that are shown at once; longer ones are folded.
+UNFOLDED = 25
+
+
+def render(template: str, **setting: Any) -> str:
+    """One page from a template of this package and what it names."""
+    jinja2 = need("jinja2", "report")
+    # Escaping is on for every template: names of columns and classes are a stranger's text.
+    surroundings = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    markup = need("markupsafe", "report").Markup
+    surroundings.filters["number"] = sentences.number
+    surroundings.filters["drawn"] = lambda drawing: markup(drawing.markup)
+    surroundings.tests["a_number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    surroundings.globals["unfolded"] = UNFOLDED
+    return str(surroundings.get_template(template).render(**setting))
+
+
+def write_sections(
+    template: str,
+    folder: Path,
     *,
-    model: Any,
-    evaluation: Evaluation,
-    explanation: Explanation | None,
-    baselines: Mapping[str, Mapping[str, float]],
-    schema: Schema,
-    record: Mapping[str, Any],
-    command: str,
+    name: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    shown: Sequence[Section] | None = None,
+    about: str = "",
 ) -> Path:
-    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
+    """Write ``report.html`` and every picture of the sections as ``figures/*.svg`` (extra ``report``).
 
     Args:
+        template: of this package; it extends that of a study.
         folder: is made where it is missing.
-        model: the fitted estimator; its history and settings are shown.
-        evaluation: on held-out rows.
-        explanation: what each modality is worth, or None.
-        baselines: name -> metric -> value on the same rows.
-        schema: what each column was taken for.
-        record: what the fit told: seeds, versions, data hash, seconds, weights, warnings, leaks.
-        command: what to run to do it again.
+        name: the headline.
+        lead: the first sentence.
+        facts: the line of figures under it: what, how many.
+        sections: all of them.
+        shown: as they stand on the page; None: as they are.
+        about: a sentence of the user's own.
 
     Returns:
         The path of the page.
     """
-    folder = Path(folder)
-    history = list(getattr(model, "history_", None) or [])
-    drawn = drawings(evaluation, explanation, baselines, history)
-    value = _tables(evaluation, explanation, baselines, history)
     page = render(
-        "page.html.j2",
-        drawn=drawn,
-        tables=value,
-        evaluation=evaluation,
-        sentences=_sentences(
-            evaluation, explanation, baselines, history, record, any(m.train == "scratch" for m in schema.modalities)
-        ),
-        about={name: ABOUT[evaluation.task].get(name, "") for name in baselines},
-        glossary=[m for name, m in metrics(evaluation.task).items() if name in evaluation.metrics],
-        schema=schema,
-        modalities=[_modality(m, schema, evaluation, record) for m in schema.modalities],
-        warned=_warned(record),
-        note="" if explanation is None else explanation.note,
-        facts=_facts(evaluation, schema, record),
-        costs=_costs(record),
-        origin=_origin(record),
-        command=command,
-        settings=_settings(model, record),
-        schema_yaml=to_yaml(schema),
+        template,
+        name=name,
+        about=about,
+        lead=lead,
+        facts=facts,
+        sections=sections if shown is None else shown,
+        kind=kind,
         version=__version__,
     )
-    for drawing in drawn.values():
-        write_text(folder / "figures" / f"{drawing.name}.svg", drawing.document)
-    for table in value.values():
-        write_text(folder / "tables" / f"{table.name}.csv", csv_text(table))
+    for section in sections:
+        for drawn in section.pictures:
+            write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
     return write_text(folder / "report.html", page)
 
 
-def _tables(
-    evaluation: Evaluation, explanation: Explanation | None, baselines: tables.Scores, history: list[Mapping[str, Any]]
-) -> dict[str, tables.Table]:
-    result = [
-        tables.scores(evaluation, baselines),
-        tables.per_class(evaluation) if evaluation.per_class else None,
-        tables.confusion(evaluation),
-        tables.reliability(evaluation),
-        tables.distribution(evaluation),
-        tables.subsets(evaluation),
-        tables.learning(history),
-    ]
-    if explanation is not None:
-        result += [tables.worths(explanation), tables.interactions(explanation), tables.explained_rows(explanation)]
-    return {table.name: table for table in result if table is not None}
+def write_report(
+    folder: Path,
+    *,
+    name: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    shown: Sequence[Section] | None = None,
+    about: str = "",
+) -> Path:
+    """Write the page of a study, ``report.md``, ``figures/*.pdf`` and ``tables/*.csv``; arguments as of ``write_sections``."""
+    page = write_sections(
+        "study.html.j2", folder, name=name, lead=lead, facts=facts, sections=sections, shown=shown, about=about
+    )
+    for section in sections:
+        for drawn in section.pictures:
+            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
+        for sheet in section.sheets:
+            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
+    write_text(folder / "report.md", markdown(name, lead, facts, sections, __version__))
+    return page
 
 
-def _sentences(
-    evaluation: Evaluation,
-    explanation: Explanation | None,
-    baselines: tables.Scores,
-    history: list[Mapping[str, Any]],
-    record: Mapping[str, Any],
-    together: bool,
-) -> dict[str, str]:
-    return {
-        "headline": sentences.headline(evaluation, baselines),
-        "verdict": sentences.verdict(evaluation, baselines),
-        "worth": "" if explanation is None else sentences.worth(explanation),
-        "epochs": sentences.kept_epochs(history, record.get("epochs"), together),
-    }
+#: Rows of a folded table that Markdown shows; it cannot fold, and the CSV file has all.
+FOLDED = 60
 
 
-def _modality(modality: Modality, schema: Schema, evaluation: Evaluation, record: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the schema's table."""
-    used = (record.get("encoders") or {}).get(modality.name)
-    encoder = used if used is not None else modality.encoder
-    if isinstance(encoder, Mapping):
-        encoder = encoder.get("name", "")
-    types = schema.types_of(modality)
-    return {
-        "name": modality.name,
-        "kind": modality.kind,
-        "columns": [f"{c}: {types[c]}" if c in types else str(c) for c in modality.columns],
-        "encoder": encoder if isinstance(encoder, str) else "(default)" if encoder is None else type(encoder).__name__,
-        "train": modality.train,
-        "absent": 100 * evaluation.absences.get(modality.name, 0) / evaluation.rows,
-    }
+def markdown(name: str, lead: str, facts: Sequence[tuple[str, str]], sections: Sequence[Section], version: str) -> str:
+    """The whole document."""
+    lines = [f"# {plain(name)}", "", plain(lead), "", ", ".join(f"{plain(v)} {plain(k)}" for k, v in facts) + ".", ""]
+    for place, section in enumerate(sections):
+        lines += [f"## {plain(section.title)}", ""]
+        lines += [plain(section.sentence), ""] if place or section.sentence != lead else []
+        for block in section.blocks:
+            lines += [*_block(block), ""]
+    lines += [f"Made by plait {version}. Figures: `figures/` (SVG and PDF); tables: `tables/` (CSV).", ""]
+    return "\n".join(lines)
 
 
-def _warned(record: Mapping[str, Any]) -> list[str]:
-    """Likely leaks first, then every warning of the fit, each once."""
-    leaks = [leak.get("message", leak) if isinstance(leak, Mapping) else leak for leak in record.get("leaks") or []]
-    return list(dict.fromkeys(str(text) for text in [*leaks, *(record.get("warnings") or [])]))
+def _block(block: Block) -> list[str]:
+    if isinstance(block, Heading):
+        return [f"### {plain(block.text)}"]
+    if isinstance(block, Row):
+        return [
+            line
+            for p in block.pictures
+            for line in (f"![{plain(p.caption)}](figures/{p.name}.svg)", "", f"*{plain(p.caption)}*", "")
+        ][:-1]
+    if isinstance(block, Facts):
+        return [f"- {plain(key)}: {plain(value)}" for key, value in block.pairs]
+    if isinstance(block, Text):
+        setting = _fenced(block.text) if block.code else [plain(block.text)]
+        return [*([plain(block.title), ""] if block.title else []), *setting]
+    return _sheet(block)
 
 
-def _facts(evaluation: Evaluation, schema: Schema, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The line of figures under the headline."""
-    result: dict[str, Any] = {}
-    if record.get("rows"):
-        result["training rows"] = int(record["rows"])
-    result["test rows"] = evaluation.rows
-    result["modalities"] = len(schema.modalities)
-    if evaluation.classes:
-        result["classes" if evaluation.task == "classification" else "labels"] = len(evaluation.classes)
-    if record.get("trained_weights"):
-        result["trained weights"] = int(record["trained_weights"])
-    return result
+def _sheet(sheet: Sheet) -> list[str]:
+    shown = sheet.rows[:FOLDED] if sheet.folded else sheet.rows
+    lines = [f"{plain(sheet.title)}:", ""] if sheet.title else []
+    lines += ["| " + " | ".join(cell(c) for c in sheet.columns) + " |"]
+    lines += ["|" + "|".join("---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))) + "|"]
+    for place, row in enumerate(shown):
+        texts = [cell(text) for text in row]
+        texts[0] = " ".join(filter(None, [sheet.sign(place), texts[0]]))
+        best = sheet.mark(place) == "best"
+        lines.append("| " + " | ".join(f"**{t}**" if best and t else t for t in texts) + " |")
+    left = len(sheet.rows) - len(shown)
+    notes = [sheet.note] if sheet.note else []
+    notes += [f"{left} more rows in tables/{sheet.full.name}.csv."] if left else []
+    return [*lines, "", plain(" ".join(notes))] if notes else lines
 
 
-def _costs(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the fit took."""
-    names = {"trained_weights": "trained weights", "frozen_weights": "frozen weights", "members": "members"}
-    names |= {"epochs": "epochs at most", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
-    result = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return result | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
-
-
-def _counted(value: Any) -> str:
-    return sentences.number(value) if isinstance(value, int | float) else str(value)
-
-
-def _origin(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the fit started from, versions included."""
-    names = {"seed": "seed", "seeds": "seeds", "data_hash": "data hash", "rows": "training rows"}
-    names |= {"distinct_rows": "distinct rows"}
-    result = {label: str(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
-
-
-def _settings(model: Any, record: Mapping[str, Any]) -> str:
-    """The estimator's fields as YAML; the schema, which is shown beside them, left out."""
-    value = record.get("settings")
-    if value is None and hasattr(model, "get_params"):
-        value = model.get_params(deep=False)
-    kept = {k: v for k, v in (value or {}).items() if k not in ("modalities",)}
-    return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
-
-
-def _yaml_value(value: Any) -> Any:
-    plain = plain_values(value)
-    if isinstance(plain, dict):
-        return {k: _yaml_value(v) for k, v in plain.items()}
-    if isinstance(plain, list):
-        return [_yaml_value(v) for v in plain]
-    return plain if isinstance(plain, str | int | float | bool | type(None)) else str(plain)
+def _fenced(text: str) -> list[str]:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return [fence, *text.rstrip().splitlines(), fence]

@@ -129,8 +129,8 @@ def kept_epochs(history: Sequence[Mapping[str, Any]], most: int | None, together
     """How many epochs were run and which of them was kept, of each branch or ``together``; epochs count from 1.
 
     Example:
-        >>> told = [{"member": 0, "epoch": e, "valid": {"joint": v}} for e, v in enumerate((0.9, 0.5, 0.7))]
-        >>> kept_epochs(told, 30)
+        >>> history = [{"member": 0, "epoch": e, "valid": {"joint": v}} for e, v in enumerate((0.9, 0.5, 0.7))]
+        >>> kept_epochs(history, 30)
         'Of at most 30 epochs, 3 were run. Kept was the epoch with the least loss on held-out rows: 2.'
     """
     members: dict[Any, list[Mapping[str, Any]]] = {}

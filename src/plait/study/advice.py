@@ -21,8 +21,7 @@ from plait.base import progress
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
-from plait.study.advice_words import Advice, answer
-from plait.study.candidates import DEFAULT, Candidate, Racing, candidates, differences, noises
+from plait.study.designs import DEFAULT, Advice, Candidate, Racing, answer, candidates, differences, noises
 from plait.study.statistics.compare import compare
 from plait.study.study import Study
 
@@ -106,7 +105,7 @@ def advise(
     shown = None
     if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
         shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
-    return _told(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+    return _advice(schema, metric, tried, chosen, raced, shown, place, minutes, table)
 
 
 def _seconds(raced: Results, variant: str) -> float:
@@ -210,7 +209,7 @@ def _chosen(results: Results, metric: str, racing: Racing) -> str:
     return best if pairs.mean() > error else DEFAULT
 
 
-def _told(
+def _advice(
     schema: Schema,
     metric: str,
     tried: Mapping[str, Candidate],

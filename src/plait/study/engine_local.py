@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, cast
 from plait.base.errors import PlaitError
 from plait.study.engine import Engine, Event, Job, setting_to_dict
 from plait.study.execute import Finished
-from plait.study.frames import receive, send
 from plait.study.setting import Setting, available_mb, resident_mb
+from plait.study.worker import receive, send
 
 #: Memory that a worker takes by itself; fewer are started where there is not so much.
 WORKER_MB = 700.0
@@ -61,7 +61,7 @@ class Local(Engine):
         """Start the workers; they import while this goes on."""
         self.workers = workers
         self._threads = max(1, cores() // workers)
-        self._told = setting_to_dict(dataclasses.replace(setting, threads=self._threads))
+        self._setting = setting_to_dict(dataclasses.replace(setting, threads=self._threads))
         self._logs = logs
         self._queue: queue.Queue[tuple[int, subprocess.Popen[bytes], Any]] = queue.Queue()
         logs.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ class Local(Engine):
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
             )
-        _tell(process, self._told)
+        _tell(process, self._setting)
         threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
         return _Process(process, log, failures=failures)
 

@@ -21,7 +21,7 @@ Place = tuple[str | int, ...]
 class Lines:
     """Where each value of a YAML text begins."""
 
-    found: dict[Place, int] = field(default_factory=dict)
+    numbers: dict[Place, int] = field(default_factory=dict)
 
     def of(self, place: Place) -> int | None:
         """Line of a value, or of the nearest thing around it; None where nothing is known.
@@ -31,8 +31,8 @@ class Lines:
             3
         """
         while place:
-            if place in self.found:
-                return self.found[place]
+            if place in self.numbers:
+                return self.numbers[place]
             place = place[:-1]
         return None
 
@@ -44,8 +44,8 @@ def read_with_lines(text: str, where: str) -> tuple[dict[str, Any], Lines]:
         ConfigError: not YAML, not a mapping, or a key given twice.
 
     Example:
-        >>> told, lines = read_with_lines("grid:\n  depth: [early, late]", "study.yaml")
-        >>> told, lines.of(("grid", "depth"))
+        >>> values, lines = read_with_lines("grid:\n  depth: [early, late]", "study.yaml")
+        >>> values, lines.of(("grid", "depth"))
         ({'grid': {'depth': ['early', 'late']}}, 2)
     """
     node = read_yaml_node(text, where)

@@ -103,14 +103,14 @@ class Thaw:
     def __init__(self, model: Branches, spec: Mapping[str, Thawing], sample: Inputs) -> None:
         """Look at the layers in the order in which a few rows pass them."""
         self.model = model
-        self.told = {name: thawing for name, thawing in spec.items() if name in model.encoders}
-        self.layers = {name: layers_of(model.encoders[name], sample.prepared[name]) for name in self.told}
+        self.thawings = {name: thawing for name, thawing in spec.items() if name in model.encoders}
+        self.layers = {name: layers_of(model.encoders[name], sample.prepared[name]) for name in self.thawings}
         self._always = list(model.resting)
 
     def begin(self, epoch: int) -> None:
         """Let learn what learns in this epoch."""
         self.model.resting = list(self._always)
-        for name, thawing in self.told.items():
+        for name, thawing in self.thawings.items():
             layers = self.layers[name]
             count = thawing.layers(epoch, len(layers))
             for place, layer in enumerate(layers):
@@ -126,7 +126,7 @@ class Thaw:
     def end(self) -> None:
         """Everything may learn again, whenever training ended."""
         self.model.resting = list(self._always)
-        for name in self.told:
+        for name in self.thawings:
             self.model.encoders[name].requires_grad_(True)
 
 

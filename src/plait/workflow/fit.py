@@ -186,7 +186,7 @@ def _write_page(
     command: str,
 ) -> bool:
     try:
-        from plait.report.page import write_report
+        from plait.report.fit import write_report
 
         write_report(
             place,

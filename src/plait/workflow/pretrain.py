@@ -149,7 +149,7 @@ def _trained(
         "valid_loss": min((r["valid_loss"] for r in result.history if "valid_loss" in r), default=None),
         "from_store": result.stored,
         "peak_mb": stage.peak_mb,
-        "settings": dataclasses.asdict(stage.told[modality.name]),
+        "settings": dataclasses.asdict(stage.spec[modality.name]),
         "versions": versions(),
     }
     facts = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, nearest
+from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class Aligned(Encoder):
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """As the encoder inside does."""
         return self._loaded().encoder.prepare(cells)
+
+    def prepare_with_columns(self, cells: Sequence[Any]) -> tuple[dict[str, np.ndarray], Columns | None]:
+        """As the encoder inside does."""
+        return self._loaded().encoder.prepare_with_columns(cells)
+
+    def columns(self, cells: Sequence[Any]) -> Columns | None:
+        """As the encoder inside does."""
+        return self._loaded().encoder.columns(cells)
 
     def module(self) -> nn.Module:
         """The encoder inside and the network behind it."""

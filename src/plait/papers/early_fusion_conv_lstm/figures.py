@@ -11,7 +11,7 @@ import numpy as np
 
 from plait.base.errors import TableError, need
 from plait.evaluation.noise_grid import Activations, Grid
-from plait.report.figures.canvas import COLOURS, LINES, settings
+from plait.report.canvas import COLOURS, LINES, settings
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 26.0, 50.0

@@ -12,7 +12,7 @@ from plait.data.media.images import pixels
 from plait.encoders.spectrogram import Spectrogram
 from plait.evaluation.noise_grid import noise
 from plait.papers.early_fusion_conv_lstm.figures import RATIO_NAMES, level_name
-from plait.report.figures.canvas import settings
+from plait.report.canvas import settings
 
 if TYPE_CHECKING:
     from plait.data.modality import Schema

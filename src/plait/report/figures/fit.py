@@ -11,7 +11,7 @@ import numpy as np
 from plait.evaluation.breakdown import Confusion
 from plait.evaluation.evaluate import Evaluation
 from plait.metrics.base import metrics
-from plait.report.figures.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, tick, width_of
+from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, tick, width_of
 
 HEIGHT = 250.0
 

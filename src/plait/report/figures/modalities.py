@@ -9,7 +9,7 @@ from typing import Any
 from plait.evaluation.evaluate import Evaluation, SubsetScore
 from plait.evaluation.explain import Explanation
 from plait.metrics.base import metrics
-from plait.report.figures.canvas import COLOURS, rows_axes, settings
+from plait.report.canvas import COLOURS, rows_axes, settings
 
 #: Subsets up to which a figure shows all; the table beside it has them all anyway.
 SHOWN = 15

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.report.figures.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, short
-from plait.report.figures.lines import MARKERS
+from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, short
+from plait.report.charts import MARKERS
 
 #: Dots over which the line of a response is averaged, as a share of all.
 _PARTS = 4

@@ -15,7 +15,7 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError,
 from plait.data.modality import Schema
 from plait.data.schema import validate
 from plait.data.targets import Labels, target_values, with_target
-from plait.evaluation.case import gather
+from plait.evaluation.predictions import gather
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.workflow.fit import make_model, split_rows
 

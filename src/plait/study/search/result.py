@@ -34,7 +34,7 @@ class Sensitivity:
         metric: that was judged by.
         lower: whether less is better.
         ranges: fields.
-        told: all that the search was told.
+        settings: all that the search was told.
         command: what to run to do it again, or nothing.
     """
 
@@ -44,7 +44,7 @@ class Sensitivity:
     metric: str
     lower: bool
     ranges: tuple[Range, ...]
-    told: Mapping[str, Any]
+    settings: Mapping[str, Any]
     command: str = ""
 
     @property
@@ -62,7 +62,7 @@ class Sensitivity:
         """Plain JSON values."""
         tables = {n: getattr(self, n).to_dict("records") for n in ("trials", "budgets", "importance")}
         done = set(self.trials.loc[self.trials["state"] == "done", "regime"])
-        options = {"metric": self.metric, "told": dict(self.told), **tables}
+        options = {"metric": self.metric, "told": dict(self.settings), **tables}
         plain: dict[str, Any] = plain_values(
             {**options, "best": {name: self.best(name) for name in self.regimes if name in done}}
         )

@@ -13,10 +13,9 @@ import pandas as pd
 
 from plait.base.errors import MissingDependencyError, PlaitWarning
 from plait.metrics.base import METRICS
-from plait.report.figures.lines import Curve, curves_figure
-from plait.report.files import csv_text, write_text
-from plait.report.sections import Facts, Picture, Row, Section, Sheet, Text, picture
-from plait.report.sections_page import write_sections
+from plait.report.blocks import Facts, Picture, Row, Section, Sheet, Text, picture
+from plait.report.charts import Curve, curves_figure
+from plait.report.page import csv_text, write_sections, write_text
 from plait.report.tables import Table
 from plait.study.search.figures import importance_figure, response_figure
 from plait.study.search.result import Sensitivity
@@ -69,7 +68,7 @@ def _budget(sensitivity: Sensitivity) -> Section:
             for x, c in curves.items()
         )
     )
-    rows = int(sensitivity.told.get("valid_rows") or 0)
+    rows = int(sensitivity.settings.get("valid_rows") or 0)
     if rows:
         section.add(
             Text(f"Each trial is judged on {rows:,} validation rows: one row more right or wrong is {1 / rows:.4f}.")
@@ -146,7 +145,7 @@ def _origin(sensitivity: Sensitivity) -> Section:
         "Fitted on a part of the training rows and judged on the rest of them; test rows were not given to the search."
     )
     section = Section("origin", "Where this comes from", words)
-    value = sensitivity.told
+    value = sensitivity.settings
     plain = {k: v for k, v in value.items() if k not in ("schema", "ranges", "settings") and v is not None}
     ranges = {f"range of {k}": json.dumps(v) for k, v in dict(value.get("ranges", {})).items()}
     section.add(Facts([(k.replace("_", " "), str(v)) for k, v in {**plain, **ranges}.items()]))

@@ -13,12 +13,10 @@ import numpy as np
 from plait.metrics.base import Metric
 from plait.study.statistics.compare import best_of
 from plait.study.statistics.comparison import Comparison, compare_parts
-from plait.study.statistics.effects import holm
-from plait.study.statistics.equivalence import default_margin
-from plait.study.statistics.resampling import RESAMPLES, Resampler
+from plait.study.statistics.paired import holm
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores
-from plait.study.statistics.summary import Summary, summary
-from plait.study.statistics.words import BETTER, EQUIVALENT, OPEN, SAME, WORSE
+from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,7 +34,7 @@ class _Ours:
     metric: Metric
     label: str
     part: DataFrame
-    told: Summary
+    summary: Summary
 
 
 def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
@@ -122,18 +120,23 @@ def _value(value: _Ours) -> dict[str, Any]:
     """A claimed number beside ours."""
     sign = 1.0 if value.metric.direction == "higher" else -1.0
     least = sign * value.claim.value - default_margin(value.metric, value.claim.value)
-    worst, best = sorted((sign * value.told.low, sign * value.told.high))
+    worst, best = sorted((sign * value.summary.low, sign * value.summary.high))
     if not value.same_data:
         verdict, reason = UNDECIDABLE, "other data"
-    elif value.told.seeds < 2 or math.isnan(worst):
-        verdict, reason = UNDECIDABLE, f"{value.told.seeds} seed" + "s" * (value.told.seeds != 1)
+    elif value.summary.seeds < 2 or math.isnan(worst):
+        verdict, reason = UNDECIDABLE, f"{value.summary.seeds} seed" + "s" * (value.summary.seeds != 1)
     elif worst >= least:
         verdict, reason = HELD, "our whole interval reaches it"
     elif best < least:
         verdict, reason = NOT_HELD, "our whole interval falls short of it"
     else:
         verdict, reason = UNDECIDABLE, "our interval spans it"
-    numbers = {"theirs": value.claim.value, "ours": value.told.mean, "low": value.told.low, "high": value.told.high}
+    numbers = {
+        "theirs": value.claim.value,
+        "ours": value.summary.mean,
+        "low": value.summary.low,
+        "high": value.summary.high,
+    }
     return _base(value, "value", _text(value)) | numbers | {"verdict": verdict, "reason": reason}
 
 

@@ -104,8 +104,8 @@ def rank(scores: NDArray[Any], names: Sequence[str], datasets: Sequence[str], *,
         alpha: level of the critical difference.
 
     Example:
-        >>> told = rank(np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.4]]), ["a", "b"], ["x", "y", "z"])
-        >>> told.names, told.mean, round(told.critical, 2)
+        >>> ranking = rank(np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.4]]), ["a", "b"], ["x", "y", "z"])
+        >>> ranking.names, ranking.mean, round(ranking.critical, 2)
         (('a', 'b'), (1.0, 2.0), 1.13)
     """
     n, k = scores.shape

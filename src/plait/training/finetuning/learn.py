@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from plait.base.encoder import Cut
 from plait.base.errors import PlaitWarning
 from plait.base.precision import seeded
+from plait.networks.layers import Masks
 from plait.networks.tasks import Task
-from plait.training.finetuning.lora import load_weights, weights_of, with_lora
+from plait.training.finetuning.lora import weights_of, with_lora
 from plait.training.finetuning.settings import Tuning
 from plait.training.finetuning.states import Sequences, batches
+from plait.training.loop import Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW
+
+#: What is kept of an epoch's record.
+_KEPT = ("epoch", "train_loss", "valid_loss")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Learned:
     diverged: bool = False
 
 
-class _Head(nn.Module):
+class Head(nn.Module):
     """What turns an embedding into the task's outputs, and is thrown away."""
 
     def __init__(self, dim: int, out_dim: int, dropout: float) -> None:
@@ -61,93 +66,103 @@ class _Head(nn.Module):
         return result
 
 
-def learn(
-    cut: Cut, dim: int, cells: Sequences, rows: Rows, valid: Rows, task: Task, tuning: Tuning, seed: int, name: str
-) -> Learned:
-    """Tune on ``rows``, keep the epoch with the smallest loss on ``valid``.
+@dataclass(frozen=True)
+class CellExamples:
+    """What one tuning learns from.
+
+    Attributes:
+        task: of the model.
+        cells: the distinct cells.
+        rows: to learn from.
+        valid: rows that choose the best state.
+    """
+
+    task: Task
+    cells: Sequences
+    rows: Rows
+    valid: Rows
+
+
+def learn(cut: Cut, dim: int, examples: CellExamples, tuning: Tuning, seed: int, name: str) -> Learned:
+    """Tune the upper layers of an encoder of width ``dim``; the epoch with the least loss on the validation rows is kept.
 
     A loss that is no number ends it: what was best before is kept (before the first epoch: the encoder as it was), and a
     warning says so.
     """
     with seeded(seed):
-        network = with_lora(cut, tuning)
-        head = _Head(dim, task.out_dim, tuning.dropout)
-        return _epochs(network, head, cells, rows, valid, task, tuning, torch.Generator().manual_seed(seed), name)
+        learner = LoraLearner(cut, dim, examples, tuning, torch.Generator().manual_seed(seed))
+        initial = weights_of(learner.network)
+        try:
+            outcome = train(learner, tuning.epochs, tuning.patience)
+        except Diverged as error:
+            _warn(name, error.epoch, error.loss, "the encoder as it was")
+            return Learned(initial, diverged=True)
+    if lost := outcome.diverged:
+        _warn(name, lost["epoch"], lost["train_loss"], f"what epoch {outcome.best[0]} gave")
+    history = [{k: r[k] for k in _KEPT} for r in outcome.history if "diverged" not in r]
+    return Learned(weights_of(learner.network), history, outcome.best[0], lost is not None)
 
 
-def _epochs(
-    network: nn.Module,
-    head: nn.Module,
-    cells: Sequences,
-    rows: Rows,
-    valid: Rows,
-    task: Task,
-    tuning: Tuning,
-    generator: torch.Generator,
-    name: str,
-) -> Learned:
-    learning = [p for p in network.parameters() if p.requires_grad]
-    steps = tuning.epochs * -(-len(rows.cell) // tuning.batch_size)
-    shares = dict.fromkeys(head.parameters(), tuning.head_rate / tuning.learning_rate)
-    optimiser = AdamW([*learning, *head.parameters()], tuning.learning_rate, tuning.weight_decay, steps, shares=shares)
-    result, least = Learned(weights_of(network)), math.inf
-    for epoch in range(tuning.epochs):
-        loss = _epoch(network, head, cells, rows, task, tuning, optimiser, generator)
-        judged = _judge(network, head, cells, valid, task, tuning.batch_size) if math.isfinite(loss) else math.nan
-        if not math.isfinite(judged):
-            result.diverged = True
-            kept = f"what epoch {result.best} gave" if result.best >= 0 else "the encoder as it was"
-            warnings.warn(
-                f"tuning '{name}' diverged in epoch {epoch} (loss {loss}); {kept} is kept; lower tune.learning_rate",
-                PlaitWarning,
-                stacklevel=2,
-            )
-            break
-        result.history.append({"epoch": epoch, "train_loss": loss, "valid_loss": judged})
-        if judged < least - 1e-6:
-            least, result.best, result.weights = judged, epoch, weights_of(network)
-        if epoch - result.best >= tuning.patience:
-            break
-    load_weights(network, result.weights)
-    return result
+def _warn(name: str, epoch: int, loss: float, kept: str) -> None:
+    warnings.warn(
+        f"tuning '{name}' diverged in epoch {epoch} (loss {loss}); {kept} is kept; lower tune.learning_rate",
+        PlaitWarning,
+        stacklevel=4,
+    )
 
 
-def _epoch(
-    network: nn.Module,
-    head: nn.Module,
-    cells: Sequences,
-    rows: Rows,
-    task: Task,
-    tuning: Tuning,
-    optimiser: AdamW,
-    generator: torch.Generator,
-) -> float:
-    network.train()
-    head.train()
-    total = mass = 0.0
-    for places in batches(cells.lengths[rows.cell], tuning.batch_size, generator):
-        loss, weight = _loss(network, head, cells, rows.take(places), task)
-        optimiser.clear()
-        (loss / max(weight, 1e-12)).backward()  # type: ignore[no-untyped-call]
-        optimiser.step(limit=1.0)
-        total, mass = total + float(loss.detach()), mass + weight
-    return total / max(mass, 1e-12)
+class LoraLearner(Learner[np.ndarray]):
+    """Trains the low-rank updates of an encoder's upper layers, and a head that is thrown away."""
 
+    def __init__(self, cut: Cut, dim: int, examples: CellExamples, tuning: Tuning, generator: torch.Generator) -> None:
+        """``dim``: width of the encoder; the updates are zero at first."""
+        self.examples, self.generator, self.masks = examples, generator, Masks(generator)
+        self.network, self.size = with_lora(cut, tuning), tuning.batch_size
+        self.head = Head(dim, examples.task.out_dim, tuning.dropout)
+        self.updates = [p for p in self.network.parameters() if p.requires_grad]
+        steps = tuning.epochs * -(-len(examples.rows.cell) // self.size)
+        shares = dict.fromkeys(self.head.parameters(), tuning.head_rate / tuning.learning_rate)
+        learning = [*self.updates, *self.head.parameters()]
+        self.optimiser = AdamW(learning, tuning.learning_rate, tuning.weight_decay, steps, shares=shares)
+        self.held_batches = len(list(self._held()))
 
-@torch.no_grad()
-def _judge(network: nn.Module, head: nn.Module, cells: Sequences, rows: Rows, task: Task, size: int) -> float:
-    network.eval()
-    head.eval()
-    total = mass = 0.0
-    for places in batches(cells.lengths[rows.cell], 2 * size):
-        loss, weight = _loss(network, head, cells, rows.take(places), task)
-        total, mass = total + float(loss), mass + weight
-    return total / max(mass, 1e-12)
+    def parts(self) -> list[StatePart]:
+        """The updates; the head is not kept."""
+        return [StatePart(["loss"], lambda: [update.detach().unsqueeze(0) for update in self.updates])]
 
+    def begin(self, epoch: int) -> None:
+        """Into training mode."""
+        self.network.train()
+        self.head.train()
 
-def _loss(network: nn.Module, head: nn.Module, cells: Sequences, rows: Rows, task: Task) -> tuple[Tensor, float]:
-    """Weighted sum of the rows' losses, and the sum of their weights; equal cells are computed once."""
-    distinct, place = np.unique(rows.cell, return_inverse=True)
-    tokens = network(cells.batch(distinct))
-    out = head(tokens.pooled().index_select(0, torch.from_numpy(place)))
-    return (task.row_loss(out, rows.target) * rows.weight).sum(), float(rows.weight.sum())
+    def batches(self) -> Iterator[np.ndarray]:
+        """Rows of like length."""
+        return batches(self.examples.cells.lengths[self.examples.rows.cell], self.size, self.generator)
+
+    def _held(self) -> Iterator[np.ndarray]:
+        return batches(self.examples.cells.lengths[self.examples.valid.cell], 2 * self.size)
+
+    def step(self, batch: np.ndarray) -> dict[str, Tensor]:
+        """One step; the weighted mean loss of the rows."""
+        total, weight = self.loss(self.examples.rows.take(batch))
+        loss = total / max(weight, 1e-12)
+        self.optimiser.clear()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(limit=1.0)
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def judge(self) -> dict[str, Tensor]:
+        """The weighted mean loss of the validation rows."""
+        self.network.eval()
+        self.head.eval()
+        parts = [self.loss(self.examples.valid.take(places)) for places in self._held()]
+        total = torch.stack([total.double() for total, _ in parts]).sum()
+        return {"loss": total / max(sum(weight for _, weight in parts), 1e-12)}
+
+    def loss(self, rows: Rows) -> tuple[Tensor, float]:
+        """Weighted sum of the rows' losses, and the sum of their weights; equal cells are computed once."""
+        distinct, place = np.unique(rows.cell, return_inverse=True)
+        tokens = self.network(self.examples.cells.batch(distinct))
+        out = self.head(tokens.pooled().index_select(0, torch.from_numpy(place)))
+        return (self.examples.task.row_loss(out, rows.target) * rows.weight).sum(), float(rows.weight.sum())

@@ -24,7 +24,7 @@ from plait.networks.tasks import Task
 from plait.store import Store
 from plait.store.record import halved
 from plait.training.finetuning.kept import Memories, content_key, found_or_made
-from plait.training.finetuning.learn import Learned, Rows, learn
+from plait.training.finetuning.learn import CellExamples, Learned, Rows, learn
 from plait.training.finetuning.settings import Tuning
 from plait.training.finetuning.states import States, embedded, states
 from plait.training.finetuning.tuned import Tuned, Weights
@@ -53,12 +53,13 @@ class Single:
         column: Column,
         base: Encoder,
         tuning: Tuning,
-        lesson: FinetuningTarget,
+        supervision: FinetuningTarget,
         store: Store | None,
         progress: bool | None,
     ) -> None:
         """Find the rows that have a cell; nothing is computed yet."""
-        self.column, self.base, self.told, self.known, self.progress = column, base, tuning, lesson, progress
+        self.column, self.base, self.tuning = column, base, tuning
+        self.supervision, self.progress = supervision, progress
         self.keep: Keep = store if store is not None else Memories()
         self.keys: list[bytes] = []
         self._loaded: tuple[Cut, States] | None = None
@@ -72,34 +73,36 @@ class Single:
         place = np.full(self.column.n, -1, np.int64)
         for number, key in enumerate(self.keys):
             place[self.column.rows[key]] = number
-        present, lesson = np.flatnonzero(place >= 0), self.known
+        present, supervision = np.flatnonzero(place >= 0), self.supervision
         chosen = torch.from_numpy(present)
-        self.rows = Rows(place[present], lesson.target[chosen], lesson.weight[chosen])
-        self.strata = lesson.strata[present]
-        self.units = together(self.rows.cell, None if lesson.groups is None else lesson.groups[present])
+        self.rows = Rows(place[present], supervision.target[chosen], supervision.weight[chosen])
+        self.strata = supervision.strata[present]
+        self.units = together(self.rows.cell, None if supervision.groups is None else supervision.groups[present])
 
     def run(self) -> tuple[Tuned, Tokens, dict[str, Any]]:
         """The tuned encoder, the tokens of the rows, and what it cost."""
-        key = content_key(self.base, self.keys, self.rows, self.units, self.known.task, self.told, self.known.seed)
-        weights, record, stored = found_or_made(self.keep, key, self.told, self._tuned)
-        encoder = Tuned(self.base, self.told, weights[self.told.folds :] or weights)
-        tokens = self._tokens(encoder, weights[: self.told.folds], key)
+        key = content_key(
+            self.base, self.keys, self.rows, self.units, self.supervision.task, self.tuning, self.supervision.seed
+        )
+        weights, record, stored = found_or_made(self.keep, key, self.tuning, self._tuned)
+        encoder = Tuned(self.base, self.tuning, weights[self.tuning.folds :] or weights)
+        tokens = self._tokens(encoder, weights[: self.tuning.folds], key)
         self.column.warn()
         return encoder, tokens, {**record, "from_store": stored}
 
     def _parts(self) -> tuple[Cut, States]:
         """The two parts of the network, and what the lower one made of the cells; computed when first needed."""
         if self._loaded is None:
-            arrays = states(self.base, self.told.layers, self.column, self.keep, self.progress)
+            arrays = states(self.base, self.tuning.layers, self.column, self.keep, self.progress)
             self._set_rows()  # cells that cannot be read have been left out
-            self._loaded = self.base.cut(self.told.layers), States([arrays[key] for key in self.keys])
+            self._loaded = self.base.cut(self.tuning.layers), States([arrays[key] for key in self.keys])
         return self._loaded
 
     def _fold(self) -> np.ndarray:
         """The fold (n,) of each row; of no folds, all rows are in none."""
-        if not self.told.folds:
+        if not self.tuning.folds:
             return np.full(len(self.strata), -1)
-        return dealt(self.strata, self.units, self.told.folds, self.known.seed)
+        return dealt(self.strata, self.units, self.tuning.folds, self.supervision.seed)
 
     def _tuned(self) -> tuple[list[Weights], dict[str, Any]]:
         """An encoder per fold that learns from the other folds, and where it is wanted one that learns from all."""
@@ -108,12 +111,12 @@ class Single:
         _, cells = self._parts()
         fold = self._fold()
         learned = []
-        with track(self.told.encoders, f"{self.column.name}: tuning", "encoders", self.progress) as bar:
-            for number in range(self.told.encoders):
+        with track(self.tuning.encoders, f"{self.column.name}: tuning", "encoders", self.progress) as bar:
+            for number in range(self.tuning.encoders):
                 learned.append(self._learned(np.flatnonzero(fold != number), cells, number))
                 bar.advance(1)
         record = {
-            "layers": self.told.layers,
+            "layers": self.tuning.layers,
             "rows": len(self.rows.cell),
             "epochs": [len(one.history) for one in learned],
             "valid_loss": [min((r["valid_loss"] for r in one.history), default=None) for one in learned],
@@ -127,10 +130,10 @@ class Single:
     def _learned(self, chosen: np.ndarray, cells: States, number: int) -> Learned:
         """Tune on the rows ``chosen``, a part of which stops it."""
         cut, _ = self._parts()
-        lesson, seed = self.known, self.known.seed + number
-        valid = validation_part(self.strata[chosen], self.units[chosen], self.told.validation, seed)
-        rows, held = self.rows.take(chosen[~valid]), self.rows.take(chosen[valid])
-        return learn(cut, self.base.dim, cells, rows, held, lesson.task, self.told, seed, self.column.name)
+        supervision, seed = self.supervision, self.supervision.seed + number
+        valid = validation_part(self.strata[chosen], self.units[chosen], self.tuning.validation, seed)
+        examples = CellExamples(supervision.task, cells, self.rows.take(chosen[~valid]), self.rows.take(chosen[valid]))
+        return learn(cut, self.base.dim, examples, self.tuning, seed, self.column.name)
 
     def _tokens(self, encoder: Tuned, folds: Sequence[Weights], key: bytes) -> Tokens:
         """Each row embedded by the encoder that has not seen its fold; without folds by the only one there is.
@@ -139,11 +142,11 @@ class Single:
         from the encoders that it may use.
         """
         fingerprint = f"{key.hex()} held out" if folds else encoder.store_key()
-        known = dict(zip(self.keys, self.keep.get_many(fingerprint, self.keys), strict=True))
-        if any(array is None for array in known.values()):
+        stored = dict(zip(self.keys, self.keep.get_many(fingerprint, self.keys), strict=True))
+        if any(array is None for array in stored.values()):
             made = self._embedded(encoder, folds)
-            known = dict(self.keep.put_many(fingerprint, made, f"{self.base.name()}, tuned"))
-        return self._gathered([known[key] for key in self.keys])
+            stored = dict(self.keep.put_many(fingerprint, made, f"{self.base.name()}, tuned"))
+        return self._gathered([stored[key] for key in self.keys])
 
     def _embedded(self, encoder: Tuned, folds: Sequence[Weights]) -> dict[bytes, np.ndarray]:
         cut, cells = self._parts()
@@ -155,7 +158,7 @@ class Single:
         made: dict[bytes, np.ndarray] = {}
         for number, weights in enumerate(folds):
             chosen = np.flatnonzero(fold_of_cell == number)
-            result = embedded(Tuned(self.base, self.told, [weights]).uppers(cut.upper), cells, chosen)
+            result = embedded(Tuned(self.base, self.tuning, [weights]).uppers(cut.upper), cells, chosen)
             made |= {self.keys[cell]: result[i] for i, cell in enumerate(chosen)}
         return made
 

@@ -35,13 +35,13 @@ class Tuned(Encoder):
 
     def __init__(self, base: Encoder, tuning: Tuning, weights: Sequence[Weights] = ()) -> None:
         """``weights`` of each tuning; without any, ``load_state`` must follow."""
-        self.base, self.told, self.weights = base, tuning, tuple(weights)
+        self.base, self.settings, self.weights = base, tuning, tuple(weights)
         self.kinds, self.licence, self.batch_size = base.kinds, base.licence, base.batch_size  # type: ignore[misc]
         self.stored, self.arithmetic = True, base.arithmetic  # type: ignore[misc]
 
     def options(self) -> dict[str, Any]:
         """The encoder inside, and how it was tuned."""
-        return {"encoder": {"name": self.base.name(), **self.base.options()}, "tune": dataclasses.asdict(self.told)}
+        return {"encoder": {"name": self.base.name(), **self.base.options()}, "tune": dataclasses.asdict(self.settings)}
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """The encoder's own."""
@@ -53,12 +53,12 @@ class Tuned(Encoder):
 
     def module(self) -> nn.Module:
         """The lower layers, and above them every tuned version of the last ones."""
-        cut = self.base.cut(self.told.layers)
+        cut = self.base.cut(self.settings.layers)
         return _Whole(cut.lower, self.uppers(cut.upper))
 
     def uppers(self, upper: nn.Module) -> list[nn.Module]:
         """The upper layers of every tuning."""
-        return [merged(upper, weights, self.told.alpha / self.told.rank) for weights in self.weights]
+        return [merged(upper, weights, self.settings.alpha / self.settings.rank) for weights in self.weights]
 
     @property
     def dim(self) -> int:

@@ -14,7 +14,7 @@ from plait.branches.branches import Branches
 from plait.training.history.patterns import codes, pattern_codes
 from plait.training.history.scorer import Scorer
 from plait.training.history.stages import of_encoder
-from plait.training.loop import Watch
+from plait.training.loop import Callbacks
 from plait.training.pretraining.alone import ONLY, Alone, content_of
 
 #: The code of the only pattern while an encoder is alone: what is kept in the store says nothing of other modalities.
@@ -30,23 +30,23 @@ class Watching:
     without the modality is answered by what is known without it, as under the same pattern of the whole model.
     """
 
-    def __init__(self, names: Sequence[str], score: Scorer | None, tell: Tell | None) -> None:
+    def __init__(self, names: Sequence[str], score: Scorer | None, callback: Tell | None) -> None:
         """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
-        self.letters, self.score, self.tell = codes(names), score, tell
+        self.letters, self.score, self.callback = codes(names), score, callback
 
-    def watch(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Watch:
+    def callbacks(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Callbacks:
         """For the training of one encoder, for the member ``number``."""
-        scorer, tell = self._scorer(name), self.tell
+        scorer, callback = self._scorer(name), self.callback
 
         def score(_: int, model: Branches) -> dict[str, Any]:
             assert scorer is not None
             return scorer(model, fold, valid)
 
-        def told(record: Mapping[str, Any]) -> None:
-            assert tell is not None
-            tell(self._told(name, number, False, record))
+        def tell_record(record: Mapping[str, Any]) -> None:
+            assert callback is not None
+            callback(self._record(name, number, False, record))
 
-        return Watch(None if scorer is None else score, None if tell is None else told)
+        return Callbacks(None if scorer is None else score, None if callback is None else tell_record)
 
     def test_rows(self, name: str) -> str:
         """Hex digest of the test rows, as this modality has them; empty where there are none."""
@@ -60,13 +60,13 @@ class Watching:
     def history(self, name: str, number: int, alone: Alone) -> list[dict[str, Any]]:
         """The records of an encoder; of one from the store as they were kept, without scores on other test rows."""
         same = alone.test_rows == self.test_rows(name)
-        values = [self._told(name, number, alone.stored, _without_test(r, keep=same)) for r in alone.history]
-        if alone.stored and self.tell is not None:
+        values = [self._record(name, number, alone.stored, _without_test(r, keep=same)) for r in alone.history]
+        if alone.stored and self.callback is not None:
             for record in values:
-                self.tell(record)
+                self.callback(record)
         return values
 
-    def _told(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
         result = {**of_encoder(name, number, stored), **record}
         scored = result.pop("metrics", None)
         if scored is not None and self.score is not None:

@@ -19,7 +19,7 @@ from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
 from plait.networks.tasks import Task
 from plait.training.history.alone import Watching, shown
-from plait.training.loop import Training
+from plait.training.member import Training
 from plait.training.pretraining import alone
 from plait.training.pretraining.alone import Alone, Rows, train_alone
 from plait.training.pretraining.settings import Pretraining
@@ -56,24 +56,24 @@ class Stage:
             seed: of the first member; the others count up from it.
             opened: gives the store that keeps what was trained; None keeps nothing.
         """
-        self.told, self.encoders, self.task, self.inputs = spec, encoders, task, inputs
+        self.spec, self.encoders, self.task, self.inputs = spec, encoders, task, inputs
         self.target, self.weight, self.settings, self.seed, self.opened = target, weight, settings, seed, opened
         self.seconds = self.peak_mb = 0.0
         #: Scores and tells every epoch, where that is asked for.
         self.watching: Watching | None = None
         #: Records of all epochs of all encoders, told apart from those of the members.
         self.history: list[dict[str, Any]] = []
-        self._found: dict[str, list[Alone]] = {name: [] for name in spec}
+        self._results: dict[str, list[Alone]] = {name: [] for name in spec}
         self._content: dict[str, bytes] = {}
 
     def __call__(self, member: Branches, number: int, fold: Tensor, valid: Tensor) -> None:
         """Give a member encoders that have learned from the rows ``fold`` alone."""
-        if not self.told:
+        if not self.spec:
             return
         start = time.perf_counter()
-        for name, how in self.told.items():
+        for name, how in self.spec.items():
             result = self.trained(name, number, fold, valid, member.encoders[name])
-            self._found[name].append(result)
+            self._results[name].append(result)
             load(member.encoders[name], result.weights, f"the pretrained encoder of '{name}'")
             if how.frozen:
                 member.encoders[name].requires_grad_(False)
@@ -94,8 +94,8 @@ class Stage:
         def make() -> Alone:
             if watching is None:
                 return train_alone(encoder, self.task, rows, settings, seed, name)
-            watch = watching.watch(name, number, fold, valid)
-            made = train_alone(encoder, self.task, rows, settings, seed, name, watch)
+            callbacks = watching.callbacks(name, number, fold, valid)
+            made = train_alone(encoder, self.task, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=watching.test_rows(name))
 
         def fits(weights: Mapping[str, Any]) -> bool:
@@ -122,11 +122,11 @@ class Stage:
                     min((r["valid_loss"] for r in one.history if "valid_loss" in r), default=None) for one in result
                 ],
                 "from_store": all(one.stored for one in result),
-                "frozen": self.told[name].frozen,
-                "settings": dataclasses.asdict(self.told[name]),
+                "frozen": self.spec[name].frozen,
+                "settings": dataclasses.asdict(self.spec[name]),
                 "history": [{"member": i, **r} for i, one in enumerate(result) for r in one.history],
             }
-            for name, result in self._found.items()
+            for name, result in self._results.items()
             if result
         }
 

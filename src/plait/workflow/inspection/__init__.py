@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from plait.workflow.inspection.compare import compare_runs
-from plait.workflow.inspection.embeddings import Embedding, embeddings
-from plait.workflow.inspection.inspecting import inspect
-from plait.workflow.inspection.measures import alignment, class_alignment, debiased_cka, linear_cka, uniformity
-from plait.workflow.inspection.probe import Probe, linear_probe
-from plait.workflow.inspection.projection import project
+from plait.workflow.inspection.embeddings import Embedding, embeddings, project
+from plait.workflow.inspection.inspecting import compare_runs, inspect
+from plait.workflow.inspection.measures import (
+    Probe,
+    alignment,
+    class_alignment,
+    debiased_cka,
+    linear_cka,
+    linear_probe,
+    uniformity,
+)
 from plait.workflow.inspection.result import Inspection
 
 __all__ = [

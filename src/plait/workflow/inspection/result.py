@@ -1,18 +1,155 @@
-"""``Inspection``: what was found, as plain values."""
+"""What an inspection gives, and the rows it looks at: which a probe learns from and which it is judged on."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from plait.base.errors import PlaitWarning, TableError
+from plait.data.labels import codes_of, label_text
+from plait.data.table import data_hash
+from plait.data.targets import with_target
+from plait.data.values import nulls
 from plait.report.tables import Table
 from plait.store.model_files import plain_values
+from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
-from plait.workflow.inspection.rows import Rows
+
+#: Rows below which nothing can be said.
+LEAST = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table, split.
+
+    Attributes:
+        frame: those with a target, training rows first.
+        train: how many are training rows.
+        y: codes (n,), -1 where the model does not know the class; indicators (n, C); or values (n,).
+        labels: what the codes or columns mean; empty for a number.
+        task: of the model.
+        digests: hashes of the training rows, all of them: as they are fitted, and with the target (as before version 0.2).
+        number: (n,) each row's place in the table that was given, from 0.
+    """
+
+    frame: pd.DataFrame
+    train: int
+    y: np.ndarray
+    labels: tuple[str, ...]
+    task: str
+    digests: tuple[str, str]
+    number: np.ndarray
+
+    @property
+    def is_train(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.arange(len(self.frame)) < self.train
+
+    def names(self) -> list[str]:
+        """What each row is, as text: its class, its labels, or its value."""
+        if self.task == "classification":
+            return [self.labels[c] if c >= 0 else "(unknown)" for c in self.y]
+        if self.task == "multilabel":
+            return ["|".join(label for label, on in zip(self.labels, row, strict=True) if on) for row in self.y]
+        return [repr(float(v)) for v in self.y]
+
+    def together(self, places: np.ndarray) -> np.ndarray:
+        """(n, n) bool: rows of one class, or with a label in common; nothing for a number."""
+        y = self.y[places]
+        if self.task == "classification":
+            return np.asarray((y[:, None] == y[None]) & (y >= 0)[:, None])
+        if self.task == "multilabel":
+            return np.asarray(y @ y.T > 0)
+        return np.zeros((len(y), len(y)), dtype=bool)
+
+
+def rows_for(
+    model: Any,
+    frame: pd.DataFrame,
+    *,
+    test_fraction: float | None = None,
+    split_column: str | None = None,
+    group: str | None = None,
+    seed: int | None = None,
+    most: int = 5000,
+) -> Rows:
+    """Split a table as ``plait fit`` did; large parts are thinned with the seed.
+
+    What is not told is taken from the model: ``plait fit`` keeps what it split by.
+
+    Raises:
+        TableError: no target column, fewer than ten rows, or one class.
+    """
+    options = {"test_fraction": test_fraction, "split_column": split_column, "group": group, "seed": seed}
+    kept = held_out_by(model)
+    by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in options.items()}
+    target = model.schema_.target
+    if target is None:
+        raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
+    holes = nulls(frame[target]) if target in frame.columns else np.zeros(len(frame), bool)
+    number = np.flatnonzero(~np.asarray(holes))
+    frame = with_target(frame, target).reset_index(drop=True)
+    if len(frame) < LEAST:
+        raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
+    seed = int(by["seed"] or 0)
+    fraction = 0.15 if by["test_fraction"] is None else float(by["test_fraction"])
+    if by["group"] is not None and by["group"] not in frame.columns:
+        raise TableError(f"no column '{by['group']}' to group by; the table has: {', '.join(map(str, frame.columns))}")
+    train, test = split_rows(frame, model.schema_, fraction, by["split_column"], by["group"], seed)
+    seen = frame.iloc[train].reset_index(drop=True)
+    digests = data_hash(seen.drop(columns=target)), data_hash(seen)
+    rng = np.random.default_rng(seed)
+    train, test = (
+        np.sort(rng.choice(part, most, replace=False)) if len(part) > most else part for part in (train, test)
+    )
+    both = np.concatenate([train, test])
+    chosen = frame.iloc[both].reset_index(drop=True)
+    y = model.target_of(chosen)
+    labels = tuple(label_text(c) for c in model.labels)
+    if model.task_ == "classification":
+        y = codes_of(y, model.labels)
+    if model.task_ != "multilabel" and len(np.unique(y)) < 2:
+        raise TableError(f"'{target}' is the same in all {len(chosen)} rows; nothing tells them apart")
+    return Rows(chosen, len(train), y, labels, model.task_, digests, number[both])
+
+
+def held_out_by(model: Any) -> Mapping[str, Any]:
+    """What ``plait fit`` held rows out by: as it was kept, or as its command says."""
+    kept = model.record_.get("held_out")
+    return dict(kept) if isinstance(kept, Mapping) else {"seed": model.random_state}
+
+
+def table_of(model: Any) -> Path | None:
+    """The table that ``plait fit`` was called with, if it is still where it was."""
+    parts = shlex.split(str(model.record_.get("command") or ""))
+    if len(parts) > 2 and parts[1] == "fit" and Path(parts[2]).is_file():
+        return Path(parts[2])
+    return None
+
+
+def never_seen(model: Any, rows: Rows) -> bool:
+    """Whether the model was fitted on exactly this split's training rows, so that it has not seen the test rows."""
+    return model.record_.get("data_hash") in rows.digests
+
+
+def warn_seen(names: list[str]) -> None:
+    """Say, once, whose test rows may have been training rows."""
+    warnings.warn(
+        f"{', '.join(names)}: fitted on other rows than this split's training rows, so that test rows may have been seen; "
+        "probes of encoders that learned are then too good (give the split of the fit: --test-fraction, --split-column, "
+        "--group, --seed)",
+        PlaitWarning,
+        stacklevel=3,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

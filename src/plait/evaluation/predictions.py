@@ -1,0 +1,183 @@
+"""What evaluation and explanation share: a model's outputs for subsets of its modalities, beside the truth."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from plait.base.errors import ModelError, PlaitWarning, TableError
+from plait.data.labels import codes_of, label_text, object_array
+from plait.data.modality import Schema
+from plait.data.schema import absent
+from plait.data.targets import target_array
+from plait.metrics.inputs import inputs
+
+Array = NDArray[Any]
+Subset = tuple[str, ...]
+
+
+class Model(Protocol):
+    """What is asked of a fitted estimator here."""
+
+    schema_: Schema
+    task_: str
+
+    def predict_subsets(self, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Mapping[Subset, Array]:
+        """Probabilities (n, C) or values (n,) with only those modalities present."""
+
+    def target_of(self, frame: pd.DataFrame) -> Array:
+        """The target as the task wants it."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Outputs of one model on the rows of one table.
+
+    Attributes:
+        task: the task's name.
+        modalities: names in the schema's order.
+        classes: labels as text; empty for a number.
+        y: class indices (-1: unknown to the model), indicators or values; None without a target.
+        outputs: subset -> probabilities (n, C) or values (n,).
+        absent: (n, M) True where a row lacks the modality.
+        threshold: from where on a multi-label probability is a label.
+        thresholds: subset -> the same for each row (n, C), where a model has its own for what is present.
+        intervals: (n, 2) for a number, where the model gives them.
+    """
+
+    task: str
+    modalities: Subset
+    classes: list[str]
+    y: Array | None
+    outputs: Mapping[Subset, Array]
+    absent: Array
+    threshold: float | Array = 0.5
+    intervals: Array | None = None
+    thresholds: Mapping[Subset, Array] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> Array:
+        """The target, which must be there."""
+        if self.y is None:
+            raise TableError("the table has no target column; add it, or give y")
+        return self.y
+
+    @property
+    def full(self) -> Array:
+        """Output with every modality."""
+        return self.outputs[self.modalities]
+
+    def inputs(self, subset: Subset | None = None) -> dict[str, Array]:
+        """Output of a subset (None: all modalities) as each kind of a metric's input."""
+        if subset is None:
+            limit = self.thresholds.get(self.modalities, self.threshold)
+            return inputs(self.task, self.full, limit, self.intervals)
+        return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold))
+
+
+def gather(
+    model: Any,
+    frame: pd.DataFrame,
+    subsets: Sequence[Subset] | None,
+    *,
+    y: Any = None,
+    outputs: Mapping[Subset, Array] | None = None,
+    partial: bool = False,
+) -> Predictions:
+    """Run the model over the rows once for all subsets.
+
+    Args:
+        model: a fitted estimator (see ``Model``).
+        frame: the rows.
+        subsets: which ones; None for all of them and the empty one.
+        y: the target where it is not a column of the frame.
+        outputs: what ``model.predict_subsets`` gave already for these rows.
+        partial: columns that the frame lacks make their modality absent instead of being an error.
+    """
+    if not len(frame):
+        raise TableError("the table has no rows; nothing can be scored")
+    if partial or getattr(model, "partial", False):
+        frame = _with_columns(model.schema_, frame)
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    result = model.predict_subsets(frame, subsets) if outputs is None else outputs
+    labels = [] if model.task_ == "regression" else list(model.classes_)
+    truth = _target(model, frame, y, labels)
+    for subset, output in result.items():
+        if len(output) != len(frame):
+            raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
+    return Predictions(
+        task=model.task_,
+        modalities=modalities,
+        classes=[label_text(c) for c in labels],
+        y=truth,
+        outputs=result,
+        absent=_absent(model, frame),
+        threshold=_threshold(model),
+        intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
+        thresholds=model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {},
+    )
+
+
+def _has_thresholds(model: Any) -> bool:
+    return bool(model.task_ == "multilabel" and hasattr(model, "thresholds_for"))
+
+
+def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with empty columns for those that are missing."""
+    missing = [c for c in schema.columns if c not in frame.columns]
+    if not missing:
+        return frame
+    return frame.assign(**dict.fromkeys(missing))
+
+
+def _threshold(model: Any) -> float | Array:
+    """What ``predict`` reads multi-label probabilities by: 0.5, unless the model has thresholds of its own."""
+    value = getattr(model, "thresholds_", None)
+    if value is None:
+        value = getattr(getattr(getattr(model, "members_", None), "task", None), "thresholds", None)
+    return 0.5 if value is None or not np.size(value) else np.asarray(value, dtype=float)
+
+
+def _absent(model: Any, frame: pd.DataFrame) -> Array:
+    if hasattr(model, "absent"):
+        return np.asarray(model.absent(frame), dtype=bool)
+    return absent(model.schema_, frame, getattr(model, "root", None))
+
+
+def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
+    if y is None and model.schema_.target not in frame.columns:
+        return None
+    raw = model.target_of(frame) if y is None else y
+    if len(raw) != len(frame):
+        raise TableError(f"the target has {len(raw)} rows, the table {len(frame)}")
+    if model.task_ == "classification":
+        return _codes(raw, labels)
+    if y is not None:
+        raw = target_array(y, model.task_, labels)
+    values = np.asarray(raw).astype(np.int64 if model.task_ == "multilabel" else np.float64)
+    if not np.isfinite(values).all():
+        raise TableError(f"the target is empty or infinite in {int((~np.isfinite(values)).sum())} rows; leave them out")
+    return values
+
+
+def _codes(raw: Any, labels: list[Any]) -> Array:
+    values = raw if isinstance(raw, pd.Series) else object_array(raw)
+    empty = int(np.sum(pd.isna(values)))
+    if empty:
+        raise TableError(f"the target is empty in {empty} of {len(raw)} rows; leave them out")
+    result = codes_of(values, labels)
+    if (result < 0).any():
+        unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[result < 0]})
+        warnings.warn(
+            f"{int((result < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
+            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
+            PlaitWarning,
+            stacklevel=6,
+        )
+    return result

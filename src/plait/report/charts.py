@@ -1,0 +1,196 @@
+"""Line charts (score over strength of a condition, loss over epochs) and maps (one number for each pair of settings)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, width_of
+
+#: Lines that get a colour and a name; the others are grey.
+NAMED = 6
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line.
+
+    Attributes:
+        name: empty: grey and without a name.
+        x: places.
+        y: values.
+        low: lower ends of an interval, or nothing.
+        high: upper ends.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def curves_figure(
+    curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, log: bool = False, whole: bool = False
+) -> Any:
+    """Lines with their names above; None where no line has two points.
+
+    Args:
+        curves: named ones in order of importance; at most ``NAMED`` names.
+        across: label of the x axis.
+        up: label of the y axis.
+        markers: at every point.
+        log: logarithmic y axis.
+        whole: x in whole numbers.
+    """
+    if not any(len(curve.x) > 1 for curve in curves):
+        return None
+    named = [curve for curve in curves if curve.name]
+    shown = distinct([curve.name for curve in named], 46) if named else []
+    top = 8.0 + 13.0 * len(named)
+    with settings():
+        figure, ax = axes(WIDTH, 190.0 + top, left=46, bottom=34, right=12, top=top)
+        for curve in curves:
+            if not curve.name:
+                ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
+        for place, (curve, name) in enumerate(zip(named, shown, strict=True)):
+            _line(ax, curve, name, place, markers)
+        if log:
+            ax.set_yscale("log")
+        ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
+        ax.tick_params(labelcolor=COLOURS["muted"])
+        ax.grid(True, axis="y")
+        ax.set_xlabel(across)
+        ax.set_ylabel(up)
+        if named:
+            figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.8)
+    return figure
+
+
+def _line(ax: Any, curve: Curve, name: str, place: int, markers: bool) -> None:
+    colour, marker = COLOURS[LINES[place % len(LINES)]], MARKERS[place % len(MARKERS)]
+    if len(curve.low):
+        ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, lw=0, zorder=2)
+    style = {"marker": marker, "ms": 4.5} if markers else {}
+    ax.plot(curve.x, curve.y, color=colour, lw=1.5, label=name, zorder=3, **style)
+
+
+#: Characters of a label that a map has room for.
+LABELLED = 26
+#: Opacity of the best cell.
+DARKEST = 0.6
+
+
+def map_figure(
+    values: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    across: str,
+    down: str,
+    texts: Sequence[Sequence[str]],
+    higher: bool = True,
+    best: tuple[int, int] | None = None,
+    ties: Sequence[tuple[int, int]] = (),
+    diverging: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """A map with a number in every cell; NaN is left empty.
+
+    Args:
+        values: one row of numbers per label of ``rows``.
+        rows: labels down.
+        columns: labels across.
+        across: what the columns are.
+        down: what the rows are.
+        texts: what stands in the cells.
+        higher: more is better, and darker.
+        best: framed cell.
+        ties: cells that are not told apart from it: framed thinly.
+        diverging: coloured by sign: blue above 0, orange below.
+        limits: of the colours, for several maps on one scale.
+    """
+    names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
+    cell, height = _cell(texts), 19.0
+    left = 14.0 + 5.2 * max(map(width_of, names))
+    turned = max(map(width_of, tops)) * 4.9 > cell - 4
+    top = (12.0 + 5.5 * max(map(width_of, tops)) if turned else 20.0) + 14.0
+    with settings():
+        figure, ax = axes(
+            left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
+        )
+        shade = _shades(values, higher, diverging, limits)
+        for i, line in enumerate(values):
+            for j, value in enumerate(line):
+                if math.isfinite(value):
+                    _fill(ax, j, i, shade(value), texts[i][j], diverging and value < 0)
+        for j, i in [(b, a) for a, b in ties]:
+            _frame(ax, j, i, 0.9, (1.5, 1.5))
+        if best is not None:
+            _frame(ax, best[1], best[0], 1.8, None)
+        _label(ax, names, tops, turned, across, down)
+    return figure
+
+
+def _cell(texts: Sequence[Sequence[str]]) -> float:
+    return max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4))
+
+
+def _shades(
+    values: Sequence[Sequence[float]], higher: bool, diverging: bool, limits: tuple[float, float] | None
+) -> Any:
+    """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
+    there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
+    low, high = limits or fenced(there)
+    if diverging:
+        most = max(abs(low), abs(high)) or 1.0
+        return lambda v: DARKEST * min(1.0, abs(v) / most)
+    span = (high - low) or 1.0
+    return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low) / span if higher else (high - v) / span, 0.0), 1.0)
+
+
+def fenced(values: Sequence[float]) -> tuple[float, float]:
+    """Least and greatest value, but for those far from the others, which would leave the rest no shades (Tukey's fences).
+
+    Example:
+        >>> fenced([0.7, 0.71, 0.72, 0.73, 0.74, 0.1])
+        (0.665, 0.74)
+    """
+    ordered = sorted(values)
+    if len(ordered) < 4:
+        return ordered[0], ordered[-1]
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    reach = 1.5 * (high - low)
+    return round(max(ordered[0], low - reach), 9), round(min(ordered[-1], high + reach), 9)
+
+
+def _fill(ax: Any, x: int, y: int, shade: float, text: str, negative: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    colour = COLOURS["orange"] if negative else COLOURS["blue"]
+    ax.add_patch(Rectangle((x - 0.485, y - 0.47), 0.97, 0.94, fc=colour, alpha=shade, lw=0))
+    ax.text(x, y, text, ha="center", va="center_baseline", color=COLOURS["ink"], fontsize=8.0)
+
+
+def _frame(ax: Any, x: int, y: int, width: float, dashes: tuple[float, float] | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    style = (0, dashes) if dashes else "solid"
+    box = Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fc="none", ec=COLOURS["ink"], lw=width, ls=style)
+    ax.add_patch(box)
+
+
+def _label(ax: Any, names: list[str], tops: list[str], turned: bool, across: str, down: str) -> None:
+    ax.set_xlim(-0.5, len(tops) - 0.5)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xticks(range(len(tops)), tops, rotation=90 if turned else 0)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False, labelcolor=COLOURS["ink"], pad=3)
+    ax.set_xlabel(f"{down} ↓   {across} →", loc="left")
+    ax.xaxis.set_label_position("top")
+    for spine in ax.spines.values():
+        spine.set_visible(False)

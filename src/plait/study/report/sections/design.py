@@ -1,0 +1,125 @@
+"""The section of design: depth by operator, or whichever two fields a grid has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from plait.report import charts
+from plait.report.blocks import Picture, Section, Sheet, picture
+from plait.report.tables import Table
+from plait.report.words import counted
+from plait.study.report.evidence import Evidence
+from plait.study.report.sections.scores import suffix
+
+#: Order of words that have one.
+ORDERED = ("early", "middle", "late", "decision")
+
+
+def design_section(evidence: Sequence[Evidence]) -> Section | None:
+    """A map of two settings for every data set; None where no two of them vary."""
+    result = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
+    if not result:
+        return None
+    down, across = result[0][1]
+    title = f"{down.capitalize()} by {across}" if (down, across) != ("depth", "fusion") else "Depth by operator"
+    section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in result[:2]))
+    for e, fields in result:
+        drawn = _picture(e, fields, f"design{suffix(e, evidence)}")
+        section.add_row(drawn[0])
+        section.add(drawn[1])
+    return section
+
+
+def _fields(evidence: Evidence) -> tuple[str, str] | None:
+    """Rows and columns: depth and fusion, else the only two fields that vary."""
+    runs = evidence.results.runs
+    part = runs[runs["variant"].isin(set(evidence.headline["variant"]))]
+    varied = [str(c)[4:] for c in part if str(c).startswith("set.") and part[c].nunique(dropna=True) > 1]
+    if "depth" in varied and "fusion" in varied:
+        return "depth", "fusion"
+    return (varied[0], varied[1]) if len(varied) == 2 else None
+
+
+def _cells(evidence: Evidence, fields: tuple[str, str]) -> dict[tuple[str, str], list[str]]:
+    """Labels of the variants in each cell; other fields than the two may tell several apart."""
+    runs = evidence.results.runs.drop_duplicates("variant").set_index("variant")
+    result: dict[tuple[str, str], list[str]] = {}
+    for label, variant in dict(zip(evidence.headline["label"], evidence.headline["variant"], strict=True)).items():
+        place = tuple(runs.loc[variant, f"set.{field}"] for field in fields)
+        if all(value is not None and value == value for value in place):
+            result.setdefault((str(place[0]), str(place[1])), []).append(str(label))
+    return result
+
+
+def _sorted(values: Sequence[str]) -> list[str]:
+    """Words in their order, numbers by size, the rest as they come."""
+    names = list(dict.fromkeys(values))
+
+    def key(value: str) -> tuple[int, float]:
+        if value in ORDERED:
+            return 0, float(ORDERED.index(value))
+        try:
+            return 1, float(value)
+        except ValueError:
+            return 2, float(names.index(value))
+
+    return sorted(names, key=key)
+
+
+def _sentence(evidence: Evidence, fields: tuple[str, str], several: int) -> str:
+    cells = _cells(evidence, fields)
+    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
+    where = next((place for place, labels in cells.items() if evidence.best in labels), None)
+    on = f"On {evidence.dataset}, " if several > 1 else ""
+    if where is None:
+        return f"{on}the best variant lies outside this map."
+    told_apart = {place: all(verdicts[label] == "worse" for label in labels) for place, labels in cells.items()}
+    level = sum(not apart for place, apart in told_apart.items() if place != where)
+    others = len(cells) - 1
+    message = f"{on}“{where[0]}” with “{where[1]}” holds the best variant"
+    if level == 0:
+        return f"{message}; all in the {counted(others, 'other cell')} are proven worse."
+    return f"{message}; {level} of the {counted(others, 'other cell')} hold one that is not proven worse (dashed)."
+
+
+def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Picture | None, Sheet]:
+    cells = _cells(evidence, fields)
+    rows, columns = _sorted([a for a, _ in cells]), _sorted([b for _, b in cells])
+    if len(columns) < len(rows) and fields != ("depth", "fusion"):
+        rows, columns, fields = columns, rows, (fields[1], fields[0])
+        cells = {(b, a): labels for (a, b), labels in cells.items()}
+    means = evidence.headline.groupby("label")["value"].mean()
+    values = [[_mean([float(means[x]) for x in cells.get((a, b), [])]) for b in columns] for a in rows]
+    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
+    best, ties = None, []
+    for i, a in enumerate(rows):
+        for j, b in enumerate(columns):
+            items = [verdicts[label] for label in cells.get((a, b), [])]
+            best = (i, j) if "best" in items else best
+            if "best" not in items and any(v != "worse" for v in items):
+                ties.append((i, j))
+    figure = charts.map_figure(
+        values,
+        rows,
+        columns,
+        across=fields[1],
+        down=fields[0],
+        texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
+        higher=evidence.higher,
+        best=best,
+        ties=ties,
+    )
+    several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
+    caption = f"{evidence.metric.label} on {evidence.dataset}{several}"
+    caption += "; darker: better; framed: with the best variant; dashed: not proven worse"
+    sheet = Table(
+        name, [f"{fields[0]} \\ {fields[1]}", *columns], [[a, *line] for a, line in zip(rows, values, strict=True)]
+    )
+    shown = [[a, *[evidence.number(v) for v in line]] for a, line in zip(rows, values, strict=True)]
+    folded = Sheet(sheet, "The same as a table", sheet.columns, shown, tuple(range(1, len(columns) + 1)), folded=True)
+    return picture(name, caption, figure), folded
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,167 @@
+"""The section of modalities: which of them earn their keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.report import charts
+from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.figures.modalities import subset_name
+from plait.report.tables import Table
+from plait.report.words import listed
+from plait.study.report import evidence as intervals_figure
+from plait.study.report.evidence import Evidence, records, signed
+from plait.study.report.sections.scores import INTERVAL, interval, suffix
+from plait.study.statistics.scores import plain, size
+
+#: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.
+_SAID = {
+    "subset": {
+        "worse": "{0} earn{1} {3} keep (without {2} it is proven worse)",
+        "equivalent": "{0} bring{1} nothing (without {2} it is proven equivalent)",
+        "identical": "{0} bring{1} nothing (without {2} it is the same)",
+        "better": "{0} do{5} harm (without {2} it is proven better)",
+        "not decided": "whether {0} help{1} is not decided",
+    },
+    "present": {
+        "worse": "the absence of {4} is proven to cost score",
+        "equivalent": "the absence of {4} is proven to cost nothing",
+        "identical": "the absence of {4} changes nothing",
+        "better": "the absence of {4} is proven to help",
+        "not decided": "whether the absence of {4} costs anything is not decided",
+    },
+}
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NOTE = "● the reference; ▲ better than it; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
+_VIEWS = {
+    "subset": "Trained on only these",
+    "present": "Trained on all, only these present at test",
+}
+
+
+def modalities_section(evidence: Sequence[Evidence]) -> Section | None:
+    """Subsets at training and patterns at test, each against everything; None where neither was asked for."""
+    there = [(e, by, part) for e in evidence for by in _VIEWS if len(part := _part(e, by)) and part[by].nunique() > 1]
+    if not there:
+        return None
+    section = Section(
+        "modalities", "Modalities", " ".join(_sentence(e, by, part, len(evidence)) for e, by, part in there[:3])
+    )
+    for e, by, part in there:
+        title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
+        section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
+        value = e.against(part[part["label"] == e.best], by, e.full)
+        rows = _rows(e, part, by, value)
+        at = f"{by}{suffix(e, evidence)}"
+        section.add_row(
+            picture(
+                f"modalities-{at}", f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals", _figure(e, rows)
+            ),
+            picture(f"modalities-map-{at}", f"{title}: mean {e.metric.label} of every variant", _map(e, part, by)),
+        )
+        section.add(_sheet(e, rows, by, at))
+    return section
+
+
+def _part(evidence: Evidence, by: str) -> DataFrame:
+    """Rows that differ in a subset at training, or in what is present at test."""
+    table = evidence.table
+    if by == "subset":
+        return plain(table)
+    result: DataFrame = table[(table["condition"] == evidence.clean) & (table["subset"] == evidence.full)]
+    return result
+
+
+def names_of(evidence: Evidence, subsets: Sequence[str]) -> dict[str, str]:
+    """Subset -> as a reader sees it at a glance."""
+    every = evidence.full.split("+")
+    return {subset: subset_name(subset.split("+"), every) for subset in subsets}
+
+
+def _sentence(evidence: Evidence, by: str, part: DataFrame, several: int) -> str:
+    """Which modalities does the best variant need?"""
+    value = evidence.against(part[part["label"] == evidence.best], by, evidence.full)
+    verdicts = dict(zip(value[by].astype(str), value["verdict"].astype(str), strict=True))
+    every = evidence.full.split("+")
+    without = {m: verdicts.get("+".join(x for x in every if x != m), "") for m in every}
+    parts = [
+        text.format(*_forms([m for m, v in without.items() if v == verdict]))
+        for verdict, text in _SAID[by].items()
+        if verdict in without.values()
+    ]
+    if not parts:
+        worse = [names_of(evidence, [s])[s] for s, v in verdicts.items() if v == "worse"]
+        parts = [
+            f"everything is proven better than {listed(worse)}"
+            if worse
+            else "no subset is proven worse than everything"
+        ]
+    where = f"On {evidence.dataset}, t" if several > 1 else "T"
+    when = "rained on less than everything" if by == "subset" else "ested on less than everything"
+    return f"{where}{when}: {'; '.join(parts)}."
+
+
+def _forms(names: Sequence[str]) -> tuple[str, ...]:
+    """Names, the verb's ending, what stands for them, whose; the names with "or", another ending."""
+    one = len(names) == 1
+    value = (listed(names, 6), "s", "it", "its") if one else (listed(names, 6), "", "any one of them", "their")
+    return (*value, listed(names, 6, "or"), "es" if one else "")
+
+
+def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> list[dict[str, Any]]:
+    names = names_of(evidence, [str(s) for s in frame[by]])
+    result = []
+    for row in sorted(records(frame), key=lambda row: row["verdict"] != "reference"):  # everything on top
+        summary = evidence.summary(part[(part["label"] == evidence.best) & (part[by] == row[by])])
+        runs = part[(part["label"] == evidence.best) & (part[by] == row[by])]["value"].tolist()
+        record = {"name": names[row[by]], "mean": summary.mean, "low": summary.low, "high": summary.high, "runs": runs}
+        result.append(record | {"verdict": row["verdict"], "summary": summary, "row": row})
+    return result
+
+
+def _figure(evidence: Evidence, rows: Sequence[Mapping[str, Any]]) -> Any:
+    return intervals_figure.scores_figure(rows, evidence.label())
+
+
+def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
+    """Variants down, subsets across; None for one variant."""
+    labels = [label for label in evidence.ranked if label in set(part["label"])]
+    if len(labels) < 2:
+        return None
+    subsets = sorted({str(s) for s in part[by]}, key=lambda s: (-size(s), s))
+    means = part.groupby(["label", by])["value"].mean()
+    values = [[float(means.get((label, subset), math.nan)) for subset in subsets] for label in labels]
+    texts = [[evidence.number(v) for v in line] for line in values]
+    names = names_of(evidence, subsets)
+    return charts.map_figure(
+        values,
+        [evidence.names[label] for label in labels],
+        [names[s] for s in subsets],
+        across="modalities",
+        down=evidence.named_by,
+        texts=texts,
+        higher=evidence.higher,
+    )
+
+
+def _sheet(evidence: Evidence, rows: Sequence[Mapping[str, Any]], by: str, at: str) -> Sheet:
+    shown, full, marks = [], [], []
+    for record in rows:
+        row, s = record["row"], record["summary"]
+        away = row.get("difference", math.nan)
+        words = row["words"] if row["verdict"] != "reference" else "everything"
+        shown.append([record["name"], evidence.number(s.mean), words, interval(evidence, s.low, s.high)])
+        shown[-1] += [signed(evidence, away) if row["verdict"] != "reference" else "", evidence.number(s.sd)]
+        full.append([row[by], s.runs, s.mean, s.sd, s.low, s.high])
+        full[-1] += [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
+        full[-1] += [row["verdict"], row["words"]]
+        marks.append(row["verdict"])
+    columns = ["modalities", "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
+    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
+    heads = ["modalities", evidence.label(), "against everything", INTERVAL, "difference", "sd"]
+    return Sheet(Table(f"modalities-{at}", columns, full), "", heads, shown, (1, 3, 4, 5), marks, NOTE)

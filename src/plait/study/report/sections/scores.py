@@ -1,0 +1,227 @@
+"""The section of scores: every variant, what it reaches and whether that is more or less than the best."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from plait.report.blocks import SIGNS, Heading, Section, Sheet, Text, picture
+from plait.report.sentences import number
+from plait.report.tables import Table
+from plait.report.words import brief, counted, listed, slug
+from plait.study.report import evidence as intervals_figure
+from plait.study.report.evidence import Evidence, records, signed
+from plait.study.report.sections.findings import metrics_sheet, tests_sheet
+
+#: Rows of a table that are shown at once.
+UNFOLDED = 25
+#: Heading of a column.
+INTERVAL = "95\N{NO-BREAK SPACE}% interval"
+#: Data sets beyond which their tables are folded.
+MANY = 3
+LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
+
+
+def scores_section(evidence: Sequence[Evidence]) -> Section:
+    """What every variant reaches on every data set."""
+    values = [sentence(e) for e in evidence]
+    section = Section("scores", "Scores", values[0] if len(values) == 1 else _over_all(evidence))
+    if len(evidence) > 1:
+        section.add(_overview(evidence))
+    for e, text in zip(evidence, values, strict=True):
+        if len(evidence) > 1:
+            section.add(Heading(e.dataset), Text(text))
+        _add_figures(section, e, suffix(e, evidence))
+        section.add(_sheet(e, suffix(e, evidence), several=len(evidence)))
+        section.add(tests_sheet(e, suffix(e, evidence)), metrics_sheet(e, suffix(e, evidence)))
+    return section
+
+
+def _add_figures(section: Section, evidence: Evidence, at: str) -> None:
+    rows = _rows(evidence)
+    label = evidence.metric.label
+    section.add_row(
+        picture(f"scores{at}", _caption(evidence), intervals_figure.scores_figure(rows, evidence.label())),
+        picture(
+            f"differences{at}",
+            f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
+            f"the band is what does not matter ({_margin(evidence)})",
+            intervals_figure.differences_figure(_differences(rows), f"difference in {label}", _margin_value(evidence)),
+        ),
+    )
+
+
+def _overview(evidence: Sequence[Evidence]) -> Sheet:
+    """Every variant on every data set: the mean, with its sign."""
+    labels = list(dict.fromkeys(label for e in evidence for label in e.ranked))
+    names, heading = brief(labels)
+    means = [e.headline.groupby("label")["value"].mean().to_dict() for e in evidence]
+    values = [dict(zip(e.comparison["label"], e.comparison["verdict"], strict=True)) for e in evidence]
+    rows, full = [], []
+    for label in labels:
+        cells = [
+            f"{SIGNS[t[label]]} {e.number(m[label])}".strip() if label in m else "–"
+            for e, m, t in zip(evidence, means, values, strict=True)
+        ]
+        rows.append([names[label], *cells])
+        full.append([label, *[m.get(label, math.nan) for m in means]])
+    metrics = {e.label() for e in evidence}
+    heads = [heading, *[e.dataset if len(metrics) == 1 else f"{e.dataset}, {e.label()}" for e in evidence]]
+    note = f"Mean {metrics.pop()}. {LEGEND}" if len(metrics) == 1 else LEGEND
+    table = Table("overview", ["variant", *[e.dataset for e in evidence]], full)
+    return Sheet(table, "", heads, rows, tuple(range(1, len(heads))), (), note)
+
+
+def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
+    """Of the names of a data set's files: nothing where there is one data set."""
+    if len(all_of_them) == 1:
+        return ""
+    place = [e.dataset for e in all_of_them].index(evidence.dataset)
+    slugs = [slug(e.dataset) for e in all_of_them]
+    return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
+
+
+def sentence(evidence: Evidence) -> str:
+    """What one data set's comparison proves."""
+    value = evidence.comparison
+    best = evidence.summary_of(evidence.best)
+    reached = f"“{evidence.best}” reaches {evidence.metric.label} {evidence.number(best.mean)}"
+    if math.isfinite(best.low):
+        over = {"seeds and rows": "seeds and test rows", "rows": "test rows", "seeds": "seeds"}[best.over]
+        reached += (
+            f" (95\N{NO-BREAK SPACE}% interval {evidence.number(best.low)} to {evidence.number(best.high)} over {over})"
+        )
+    if len(value) == 1:
+        return f"{reached}{f', no better than the {evidence.constant}' * evidence.at_chance}."
+    whole = value["runs"] == value["runs"].max()
+    among = f"{len(value)}" if whole.all() else f"the {int(whole.sum())} with all runs"
+    return f"{reached}, the {'highest' if evidence.higher else 'lowest'} mean of {among}: {_counts(evidence)}."
+
+
+def _counts(evidence: Evidence) -> str:
+    """How many others are worse, level, or open."""
+    value = evidence.comparison
+    counts = Counter(value["verdict"])
+    if evidence.at_chance:
+        other = "both" if len(value) == 2 else "all"
+        return f"{other} no better than the {evidence.constant}; not decided"
+    level = counts["equivalent"] + counts["identical"]
+    seeds = int(evidence.headline["seed"].nunique())
+    parts = [f"{counted(counts['worse'], 'other is', 'others are')} proven worse"] if counts["worse"] else []
+    parts += (
+        [f"{counted(level, 'other is', 'others are')} equivalent to it within {_margin(evidence)}"] if level else []
+    )
+    if counts["not decided"]:
+        parts.append(f"{counts['not decided']} cannot be told from it with {counted(seeds, 'seed')}")
+    if not counts["worse"] and not level:
+        return f"no difference is proven with {counted(seeds, 'seed')}"
+    return ", ".join(parts)
+
+
+def _over_all(evidence: Sequence[Evidence]) -> str:
+    """One sentence for several data sets: how often is which variant the best or level with it? Of one, what it reaches."""
+    if all(len(e.comparison) == 1 for e in evidence):
+        rows = [records(e.comparison)[0] for e in evidence]
+        names = evidence[0].names
+        reached = [f"{e.metric.label} {number(r['mean'])} on {e.dataset}" for e, r in zip(evidence, rows, strict=True)]
+        return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(reached)}."
+    level: Counter[str] = Counter()
+    if all(e.at_chance for e in evidence):
+        return (
+            f"On all {len(evidence)} data sets every variant is no better than a constant answer; nothing is decided."
+        )
+    for e in evidence:
+        level.update(e.comparison.loc[e.comparison["verdict"] != "worse", "label"])
+    everywhere = [label for label, count in level.items() if count == len(evidence)]
+    names = evidence[0].names
+    n = counted(len(evidence), "data set")
+    if everywhere:
+        value = listed([f"“{names.get(label, label)}”" for label in everywhere])
+        return f"On none of the {n} {'are' if len(everywhere) > 1 else 'is'} {value} proven worse than the best."
+    label, count = level.most_common(1)[0]
+    return f"No variant holds with the best on all {n}; “{names.get(label, label)}” does on {count}."
+
+
+def _caption(evidence: Evidence) -> str:
+    return f"{evidence.metric.label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
+
+
+def _margin_value(evidence: Evidence) -> float:
+    values = [row["margin"] for row in records(evidence.comparison) if row["verdict"] != "best"]
+    return float(values[0]) if values else math.nan
+
+
+def _margin(evidence: Evidence) -> str:
+    return f"{_margin_value(evidence):.2g}"
+
+
+def _rows(evidence: Evidence) -> list[dict[str, Any]]:
+    """One record per variant, best first, for the figures."""
+    result = []
+    for row in records(evidence.comparison):
+        part = evidence.headline[evidence.headline["label"] == row["label"]]
+        summary = evidence.summary_of(row["label"])
+        record = {"name": evidence.names[row["label"]], "verdict": row["verdict"], "runs": part["value"].tolist()}
+        record |= {"mean": summary.mean, "low": summary.low, "high": summary.high}
+        result.append(record | {"summary": summary, "row": row})
+    return result
+
+
+def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with the difference from the best and its interval."""
+    kept = ("difference", "low", "high")
+    return [
+        {"name": r["name"], "verdict": r["verdict"], **{k: r["row"].get(k, math.nan) for k in kept}}
+        for r in rows
+        if r["verdict"] != "best"
+    ]
+
+
+def _sheet(evidence: Evidence, at: str, *, several: int) -> Sheet:
+    full, rows, marks = [], [], []
+    fields = _settings(evidence)
+    most = int(evidence.comparison["runs"].max())
+    for record in _rows(evidence):
+        row, s = record["row"], record["summary"]
+        full.append(
+            [row["label"], *fields.get(row["label"], {}).values()]
+            + [s.runs, s.seeds, s.mean, s.sd, s.low, s.high]
+            + [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm")]
+            + [row["verdict"], row["words"]]
+        )
+        runs = f"{s.runs}" if s.runs == most else f"{s.runs} of {most}"
+        away = signed(evidence, row["difference"]) if row["verdict"] != "best" else ""
+        spread = [interval(evidence, s.low, s.high), away, evidence.number(s.sd), runs]
+        rows.append([record["name"], evidence.number(s.mean), row["words"], *spread])
+        marks.append(row["verdict"])
+    names = list(next(iter(fields.values()), {}))
+    columns = ["variant", *names, "runs", "seeds", "mean", "sd", "low", "high"]
+    columns += ["difference", "difference_low", "difference_high", "p_holm", "verdict", "words"]
+    shown = [evidence.named_by, evidence.label(), "against the best", INTERVAL, "difference", "sd", "runs"]
+    note = LEGEND if len(rows) > 1 else ""
+    folded = len(rows) > UNFOLDED or several > MANY
+    title = f"All {len(rows)} variants in numbers" if folded else ""
+    return Sheet(Table(f"scores{at}", columns, full), title, shown, rows, (1, 3, 4, 5, 6), marks, note, folded)
+
+
+def _settings(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """Label -> its grid fields."""
+    runs = evidence.results.runs
+    fields = [str(c) for c in runs if str(c).startswith("set.")]
+    firsts: dict[Any, Any] = runs.drop_duplicates("variant").set_index("variant")[fields].to_dict("index")
+    variants = dict(zip(evidence.headline["label"], evidence.headline["variant"], strict=True))
+    return {
+        str(label): {field[4:]: _plain(firsts[variant][field]) for field in fields}
+        for label, variant in variants.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def interval(evidence: Evidence, low: float, high: float) -> str:
+    """Two ends."""
+    return f"{evidence.number(low)} to {evidence.number(high)}" if math.isfinite(low) else "–"
