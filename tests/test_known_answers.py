@@ -31,10 +31,11 @@ from plait.training.checkpoint import Checkpoint
 from plait.training.crossfit import Plan, crossfit, folds_of, prior
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import BestState, Callbacks, Learner, Part, train
-from plait.training.member import MemberLearner, Training
+from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
+from plait.training.member import MemberLearner
 from plait.training.optimiser import LIMIT, AdamW
 from plait.training.rows import Examples, batch_edges
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
 
 TWO = Classification((0, 1))
@@ -231,7 +232,7 @@ def test_it_stops_exactly_patience_epochs_after_the_last_branch_was_best(way: st
 
 
 def test_patience_is_counted_from_the_best_epoch() -> None:
-    best, done = BestState([Part.of(torch.nn.Linear(2, 2), ["joint"])]), []
+    best, done = BestState([StatePart.of(torch.nn.Linear(2, 2), ["joint"])]), []
     for epoch, loss in enumerate((1.0, 0.5, 0.7, 0.6, 0.5, 0.4)):
         best.offer({"joint": torch.tensor(loss)}, epoch)
         done.append(best.done(epoch, 3))

@@ -27,13 +27,13 @@ from plait.estimators.record import Clock, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.networks.tasks import Multilabel, Task
-from plait.training import schedule as pace
+from plait.training import settings as training_settings
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members, Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.hiding import hiding
-from plait.training.member import Training
 from plait.training.rows import Examples
+from plait.training.settings import Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fit(
     """
     precision.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
-    pace.check_warmup(settings.warmup)
+    training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
     prepared = _ready(settings, given)
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers

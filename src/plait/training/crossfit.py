@@ -24,11 +24,12 @@ from plait.branches.branches import Branches
 from plait.branches.mixing import HeldOut, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
-from plait.training.history.follow import Follow, warn_diverged
+from plait.training.history.callbacks import Follow, warn_diverged
 from plait.training.loop import Learner, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.pretraining.stage import settled
 from plait.training.rows import Examples, Fold
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
 
