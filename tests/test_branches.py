@@ -51,7 +51,7 @@ def matrix(rows: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = np.c_[rng.integers(0, 40, rows), rng.normal(size=(rows, 3))]
     x[rng.random(x.shape) < 0.2] = np.nan
-    return x
+    return x.astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [0, 2, 4])

@@ -258,6 +258,17 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         return list(getattr(self, "classes_", []))
 
     @property
+    def leaderboard_(self) -> pd.DataFrame:
+        """One row for the mixture and each branch, best first: what it is worth on held-out rows, and what it costs.
+
+        Columns: ``branch``, ``loss`` and the task's main metric on rows that its members had not learned from and that have
+        everything, ``weight`` in the mixture there, ``weights`` (numbers learned), ``seconds`` (of networks, which are
+        trained together, an equal share), ``megabytes``, ``kept`` (it was not dropped), ``left_out`` (why it was not fitted).
+        """
+        check_is_fitted(self, "members_")
+        return pd.DataFrame(self.record_.get("branches", []))
+
+    @property
     def thresholds_(self) -> tuple[float, ...]:
         """For several labels: the probability from which each counts as predicted, where everything is present."""
         return getattr(self.members_.task, "thresholds", ())

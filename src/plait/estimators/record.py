@@ -57,7 +57,9 @@ def record_of(
         "batch_size": training.batch_size,
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
-        "trained_weights": sum(trained_weights(m) for m in result.members)
+        "branches": result.leaderboard,
+        "trained_weights": sum(record.get("weights", 0) for record in result.leaderboard if record["kept"])
+        + sum(trained_weights(m.encoders) for m in result.members)
         + sum(enhancer.record.get("trained_weights", 0) for enhancer in prepared.enhancers.values())
         + sum(one["trained_weights"] for one in prepared.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in prepared.enhancers.items()},

@@ -21,6 +21,7 @@ from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
+from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
@@ -61,14 +62,14 @@ class Members:
     """Trained members and how their branches are mixed.
 
     Attributes:
-        costs: branch -> ``seconds`` of fitting itself, all members together, or ``left_out``: why it is not there.
+        leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
     """
 
     task: Task
     members: list[Branches]
     mixture: Mixture
     history: list[dict[str, Any]]
-    costs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -143,14 +144,19 @@ def crossfit(
             members.append(make())
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
+    clock = time.perf_counter()
     history = _trained(members, folds, examples, plan, advance, follow or Follow())
-    costs = _fit_branches(members, folds, examples, plan)
+    each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
+    costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
     for model, (_, valid) in zip(members, folds, strict=True):
         held_out.collect(model, valid)
     mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
-    return Members(task, [model.cpu() for model in members], mixture, history, costs)
+    standings = leaderboard(held_out, mixture, members, costs)
+    for model in members:
+        model.cpu().keep(mixture.sources)
+    return Members(task, members, mixture, history, standings)
 
 
 def _trained(
