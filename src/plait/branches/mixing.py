@@ -142,6 +142,22 @@ def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
             mixture.sources, mixture.weights = without.sources, without.weights
 
 
+def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) -> bool:
+    """Whether the rows that have everything gain by a branch, beside the others, more than noise."""
+    pattern = tuple(held_out.names)
+    rows = held_out.whole(pattern)
+    if len(rows) < WEIGHT_ROWS:
+        return True
+    outputs = {key: out[rows] for key, out in held_out.outputs[pattern].items()}
+    pool = _Pool(outputs, held_out.target[rows], held_out.weight[rows])
+    losses = []
+    for kept in (sources, {key: sees for key, sees in sources.items() if key != name}):
+        mixture = Mixture(pattern, kept)
+        mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
+        losses.append(pool.losses(mixture.weights[pattern], held_out.task))
+    return _worse(losses[1], losses[0])
+
+
 def _worse(losses: Tensor, full: Tensor) -> bool:
     """Whether rows lose (n,) more than they did with all branches, by more than noise."""
     more = (losses - full).double()

@@ -24,6 +24,8 @@ Array = NDArray[Any]
 MOST_LABELS = 20
 #: Rounds without an improvement on held-out rows after which there are no more.
 WAIT = 10
+#: Classes times rows from which a pilot says whether growing is worth its time.
+PILOT = 8000
 #: Threshold of a split of known from unknown values: all that are known go left.
 ENDLESS = 3.4e38
 #: Rows that are answered at a time, so that what is looked up stays near the processor.
@@ -79,6 +81,12 @@ class Trees(FittedBranch):
         if rows.task == "multilabel" and rows.out_dim > MOST_LABELS:
             return f"{rows.out_dim} labels; one ensemble for each is grown up to {MOST_LABELS}"
         return None
+
+    def pilot(self, rows: FoldRows) -> Trees | None:
+        """A few fast rounds, where there are many classes or rows."""
+        if rows.out_dim * len(rows.fold) < PILOT:
+            return None
+        return dataclasses.replace(self, rounds=8, learning_rate=0.4)
 
     def fit(self, rows: FoldRows) -> None:
         """Grow trees until the rows ``valid`` gain no more."""

@@ -16,13 +16,13 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from plait.base.branch import FoldRows
+from plait.base.branch import FittedBranch, FoldRows
 from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
 from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, mix
+from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
 from plait.training.history.callbacks import Follow, warn_diverged
@@ -210,16 +210,8 @@ def _fit_branches(
     members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    halt, costs = threading.Event(), dict[str, dict[str, Any]]()
-
-    def of(number: int) -> FoldRows:
-        task, (fold, valid) = examples.task, folds[number]
-        rows = (examples.inputs, examples.target, examples.weight, fold, valid)
-        return FoldRows(*rows, task.name, task.out_dim, plan.seed + number)
-
-    for branch in members[0].waiting:
-        reason = branch.declines(of(0))
-        costs[branch.name()] = {"seconds": 0.0} if reason is None else {"left_out": reason}
+    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
+    costs = {branch.name(): _first_look(branch, members[0], rows[0], examples, plan) for branch in members[0].waiting}
     left_out = [
         f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
     ]
@@ -227,6 +219,7 @@ def _fit_branches(
         raise ConfigError("; ".join(left_out))
     if left_out and plan.told:
         warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
+    halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()
@@ -235,7 +228,7 @@ def _fit_branches(
                 continue
             clock = time.perf_counter()
             with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
-                branch.fit(of(number))
+                branch.fit(rows[number])
             model.add(branch, plan.names)
             seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
         model.waiting = []
@@ -246,6 +239,32 @@ def _fit_branches(
             for cost in each:
                 costs[cost["name"]]["seconds"] += cost["seconds"]
     return costs
+
+
+def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
+    task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
+    return FoldRows(*rows, task.name, task.out_dim, seed)
+
+
+def _first_look(
+    branch: FittedBranch, member: Branches, rows: FoldRows, examples: Examples, plan: Plan
+) -> dict[str, Any]:
+    """``left_out``: why a branch is not worth fitting, by its own word or by its pilot; else ``seconds`` so far."""
+    clock = time.perf_counter()
+    if (reason := branch.declines(rows)) is not None:
+        return {"left_out": reason}
+    if not member.networks or not len(rows.valid) or (pilot := branch.pilot(rows)) is None:
+        return {"seconds": 0.0}
+    with threadpool_limits(1, user_api="openmp"):
+        pilot.fit(rows)
+    held = rows.inputs.take(rows.valid)
+    outputs = {**member.outputs(held), pilot.name(): pilot.outputs(held)}
+    target, weight = rows.target[rows.valid], rows.weight[rows.valid]
+    pattern = tuple(plan.names)
+    held_out = HeldOut(pattern, examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    if not gains(held_out, {**member.sources, **pilot.sources(pattern)}, pilot.name()):
+        return {"left_out": "a pilot brought the mixture nothing"}
+    return {"seconds": time.perf_counter() - clock}
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
