@@ -41,9 +41,8 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders._efficientnet_lite import Above, Below
 from plait.encoders._options import package_file
-from plait.encoders.efficientnet_lite0 import _network
+from plait.encoders.efficientnet_lite0 import Above, Below, _network
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.networks.tasks import task_class

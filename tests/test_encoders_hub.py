@@ -24,7 +24,7 @@ from plait.base.errors import CellError, ConfigError, MissingDependencyError, Pl
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
 from plait.encoders import _hub, hub_files
-from plait.encoders._hub_pixels import Pixels, pixels_of
+from plait.encoders._pixels import Pixels, pixels_of
 from plait.encoders.sentence_transformer import as_arrays, as_features, told_width
 
 transformers = pytest.importorskip("transformers")

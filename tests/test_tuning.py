@@ -19,7 +19,7 @@ from plait.base.errors import ConfigError, MissingDependencyError, ModelError, P
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
 from plait.data.modality import Modality, Schema
-from plait.encoders import _efficientnet_lite, _minilm
+from plait.encoders import _minilm, efficientnet_lite0
 from plait.encoders.embed import Column
 from plait.networks.tasks import Classification
 from plait.training.finetuning import lora, single
@@ -95,11 +95,11 @@ def test_minilm_over_its_lower_layers_is_the_whole_network(monkeypatch: pytest.M
 @pytest.mark.parametrize("layers", [1, 3])
 def test_efficientnet_over_its_lower_layers_is_the_whole_network(layers: int) -> None:
     torch.manual_seed(0)
-    whole = _efficientnet_lite.EfficientNetLite0().eval().requires_grad_(False)
+    whole = efficientnet_lite0.EfficientNetLite0().eval().requires_grad_(False)
     pixels = torch.randint(0, 255, (2, 96, 96, 3), dtype=torch.uint8)
     expected = whole({"pixels": pixels})
-    upper = _efficientnet_lite.Above(whole, layers)
-    between = _efficientnet_lite.Below(whole, layers)({"pixels": pixels})
+    upper = efficientnet_lite0.Above(whole, layers)
+    between = efficientnet_lite0.Below(whole, layers)({"pixels": pixels})
     assert between.x.shape[1] == 9
     torch.testing.assert_close(upper(between).x[:, 0], expected, atol=1e-5, rtol=0)
     assert all(upper.get_submodule(name).groups == 1 for name in upper.targets())
