@@ -262,6 +262,7 @@ class HubAudio(HubEncoder):
         """What the model's extractor makes of one sound, and which part of it is not filled up."""
         rate = int(self._extractor.sampling_rate)
         wave = audio(cell, rate, self.max_seconds)
+        wave = wave[: getattr(self._extractor, "nb_max_samples", None)]  # CLAP's would take a part at random
         wave = np.pad(wave, (0, max(0, round(_SHORTEST * rate) - len(wave))))
         result = self._extractor(wave, sampling_rate=rate, return_attention_mask=True, return_tensors="np")
         values = np.asarray(result[self._extractor.model_input_names[0]][0], dtype=np.float32)
@@ -272,6 +273,8 @@ class HubAudio(HubEncoder):
     def module(self) -> nn.Module:
         """The network and its pooling."""
         network: Any = self.network("AutoModel")
+        if hasattr(network, "get_audio_features"):
+            return AudioFeatures(network)
         name = str(network.main_input_name)
         return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
 
@@ -279,7 +282,23 @@ class HubAudio(HubEncoder):
     def dim(self) -> int:
         """Width of the model."""
         value = self.settings()  # read as it is first: importing transformers takes seconds
-        return int(value["hidden_size"]) if isinstance(value.get("hidden_size"), int) else width_of(self.config())
+        if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
+            return int(value["hidden_size"])
+        return width_of(self.config(), "audio")
+
+
+class AudioFeatures(nn.Module):
+    """The sound side of a model that projects several kinds into one space."""
+
+    def __init__(self, network: Any) -> None:
+        """``network`` has ``get_audio_features``."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        with autocast(batch["values"].device):
+            return Tokens.of_vectors(projected(self.network.get_audio_features(input_features=batch["values"])))
 
 
 class PooledAudio(nn.Module):

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
 from plait.testing.alignment import check_alignment, example_pairs
+from plait.testing.branches import check_branch
 from plait.testing.conditions import check_condition
 from plait.testing.encoders import check_encoder, tokens_of
 
 __all__ = [
     "check_alignment",
+    "check_branch",
     "check_condition",
     "check_encoder",
     "check_fusion",
