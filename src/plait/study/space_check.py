@@ -88,7 +88,7 @@ def _fields(spec: Spec) -> Iterator[Problem]:
 
 
 def _variants(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
-    from plait.alignment.make import make_stage
+    from plait.alignment.base import make_stage
 
     result = variants(spec, defaults())
     if not result:
@@ -153,8 +153,8 @@ def data_problems(study: StudyFile) -> list[Problem]:
 def _fit(study: StudyFile, table: StudyTable) -> Iterator[Problem]:
     """Modalities and encoders that cannot be aligned."""
     from plait.alignment.aligner import ModalityAligner
-    from plait.alignment.cells import schema_of
-    from plait.alignment.make import make_stage
+    from plait.alignment.base import make_stage
+    from plait.alignment.pairs import schema_of
     from plait.encoders.featurize import Featurizer
 
     value: set[str] = set()
