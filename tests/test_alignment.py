@@ -16,8 +16,7 @@ from torch import Tensor
 
 from plait.alignment.cca import Cca
 from plait.alignment.context import ATTENDING, OPERATIONS
-from plait.alignment.gradients import backward, loss_of, sides_of
-from plait.alignment.learned import PlateauAdamW
+from plait.alignment.learned import PlateauAdamW, backward, loss_of, sides_of
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
 from plait.alignment.network import COLDEST, HOTTEST, Temperature, cosine, unit
 from plait.alignment.pairs import Pairs, numbered

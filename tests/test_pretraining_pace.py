@@ -14,8 +14,9 @@ from plait import FusionClassifier, Modality, Schema
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
+from plait.training.member import Thaw, layers_of
 from plait.training.optimiser import AdamW
-from plait.training.schedule import Thaw, Thawing, layers_of, rates, thaws
+from plait.training.settings import Thawing, rates, thaws
 
 KINDS = {"a": "vector", "b": "vector", "t": "text"}
 SCHEMA = Schema(

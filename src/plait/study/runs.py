@@ -15,9 +15,9 @@ from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
-from plait.training.finetuning.settings import OPTIONS as TUNE_OPTIONS
 from plait.training.hiding import for_modalities
-from plait.training.pretraining.settings import OPTIONS
+from plait.training.settings import FINETUNING_OPTIONS as TUNE_OPTIONS
+from plait.training.settings import PRETRAINING_OPTIONS
 
 #: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
 PROTOCOL = 1
@@ -170,7 +170,7 @@ def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTa
     encoded = {*subset, *teachers(result)}
     named = {*encoded, *(kinds[name] for name in encoded)}
     known = {"encoders": named, "train": named, "encoder_learning_rate": named}
-    known |= {"pretrain": {*named, *OPTIONS}, "thaw": {*named, "after", "every"}}
+    known |= {"pretrain": {*named, *PRETRAINING_OPTIONS}, "thaw": {*named, "after", "every"}}
     known |= {"tune": {*named, *TUNE_OPTIONS}}
     for field, names in known.items():
         if isinstance(model.get(field), Mapping):

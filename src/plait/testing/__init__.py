@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
 from plait.testing._alignment import check_alignment as check_alignment
+from plait.testing._branches import check_branch as check_branch
 from plait.testing._conditions import check_condition as check_condition
 from plait.testing._encoders import check_encoder as check_encoder
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from plait.alignment.aligner import ModalityAligner
-from plait.alignment.cells import schema_of
-from plait.alignment.make import make_stage
+from plait.alignment.base import make_stage
+from plait.alignment.pairs import schema_of
 from plait.base.errors import PlaitError, TableError, nearest
 from plait.encoders.featurize import Featurizer
 from plait.evaluation.spaces import Asked, Part, judged

@@ -1,0 +1,209 @@
+"""One member trained: its branches, and the encoders that learn with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.branches.branches import ROWS, Branches, moved
+from plait.networks.layers import Dropout, Masks, drop_features
+from plait.training.hiding import Hiding
+from plait.training.loop import Learner, StatePart
+from plait.training.optimiser import AdamW
+from plait.training.rows import Examples, Fold, TrainingRows, batch_edges
+from plait.training.settings import Thawing, Training
+
+
+class OwnLoss(nn.Module):
+    """An encoder's network that asks for a loss of its own beside that of the branches.
+
+    Attributes:
+        own_loss: of the batch that was just encoded; None where there is none.
+    """
+
+    own_loss: Tensor | None = None
+
+
+class MemberLearner(Learner[Tensor]):
+    """Trains the branches of one member on the rows of a fold, and its encoders that learn.
+
+    Branches share no weights, so each keeps its own best epoch; where encoders learn with them, one best epoch is taken for
+    all. It runs where the model's weights are: features of frozen modalities are moved there once, cells of learning
+    encoders batch by batch.
+    """
+
+    def __init__(
+        self, model: Branches, examples: Examples, fold: Fold, settings: Training, generator: torch.Generator
+    ) -> None:
+        """``fold``: rows to learn from, and rows that choose the best state; there may be none of these."""
+        self.model, self.task, self.settings, self.generator = model, examples.task, settings, generator
+        self.fold, valid = fold
+        self.masks = Masks(generator)
+        _draw_from(model, self.masks)
+        self.edges = batch_edges(len(self.fold), settings.batch_size)
+        self.optimiser = optimiser_of(model, settings, (len(self.edges) - 1) * settings.epochs)
+        self.thaw = Thaw(model, settings.thaw, moved(examples.inputs.take(self.fold[:2]), model.device))
+        self.rows = TrainingRows(examples, valid, model)
+        self.held_batches = -(-len(valid) // ROWS)
+
+    def parts(self) -> Sequence[StatePart]:
+        """A branch each, or the whole model where encoders learn."""
+        model = self.model
+        if any(name not in model.settled for name in model.encoders):
+            return [StatePart.of(model, list(model.networks))]
+        return [StatePart.of(network, [name]) for name, network in model.networks.items()]
+
+    def batches(self) -> Iterator[Tensor]:
+        """Rows of the fold in random order."""
+        order = self.fold[torch.randperm(len(self.fold), generator=self.generator)]
+        return (order[start:end] for start, end in pairwise(self.edges))
+
+    def begin(self, epoch: int) -> None:
+        """Let the layers learn whose epoch has come."""
+        self.thaw.begin(epoch)
+        self.model.train()
+
+    def step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step of all branches together; the loss of each."""
+        inputs, target, weight = self.rows.take(batch)
+        tokens, chance = self.model.encode(inputs), self.settings.input_dropout
+        if chance > 0:
+            tokens = {name: drop_features(result, chance, self.masks) for name, result in tokens.items()}
+        hidden = _hide(tokens, self.settings.modality_dropout, self.generator)
+        total, losses = self._own_losses(), {}
+        for name in self.model.networks:
+            several = len(self.model.sources[name]) > 1
+            loss = self._loss(name, hidden if several else tokens, target, weight)
+            if loss is not None:
+                total, losses[name] = total + loss, loss.detach()
+        self.optimiser.clear()
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return losses
+
+    def _own_losses(self) -> Tensor:
+        parts = [part.own_loss for part in self.model.encoders.values() if isinstance(part, OwnLoss)]
+        return sum((loss for loss in parts if loss is not None), torch.zeros(()))
+
+    def _loss(self, name: str, tokens: Mapping[str, Tokens], target: Tensor, weight: Tensor) -> Tensor | None:
+        """Weighted mean loss; a branch over one modality learns from the rows that have it."""
+        sources = self.model.sources[name]
+        if len(sources) == 1:
+            rows = tokens[sources[0]].present
+            if int(rows.sum()) < 2:  # batch normalisation needs two rows
+                return None
+            if not bool(rows.all()):
+                tokens = {sources[0]: tokens[sources[0]].take(rows)}
+                target, weight = target[rows], weight[rows]
+        losses = self.task.row_loss(self.model.branch(name, tokens), target, self.settings.smoothing)
+        return (losses * weight).sum() / weight.sum().clamp_min(1e-12)
+
+    def judge(self) -> dict[str, Tensor]:
+        """The loss of each branch on the held-out rows that it can say something about."""
+        held, target, weight = self.rows.held
+        losses = {}
+        for name, out in self.model.outputs(held, exact=False).items():
+            kept = weight * self.model.sees(name, held.present)
+            losses[name] = (self.task.row_loss(out, target) * kept).sum() / kept.sum().clamp_min(1e-12)
+        return losses
+
+    def end(self) -> None:
+        """Nothing is dropped any more, and everything may learn again."""
+        self.thaw.end()
+        _draw_from(self.model, None)
+
+    def models(self) -> Sequence[Branches]:
+        """The only one."""
+        return (self.model,)
+
+
+def _draw_from(model: nn.Module, masks: Masks | None) -> None:
+    for part in model.modules():
+        if isinstance(part, Dropout):
+            part.masks = masks
+
+
+def _hide(tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator) -> dict[str, Tokens]:
+    """Modalities hidden from single rows."""
+    names = sorted(tokens)
+    if not hiding.hides(names):
+        return dict(tokens)
+    shown = hiding.shown(names, (len(tokens[names[0]]),), generator)
+    hidden = shown.logical_not().to(tokens[names[0]].x.device)
+    return {name: tokens[name].absent_where(hidden[:, i]) for i, name in enumerate(names)}
+
+
+def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
+    """One optimiser, in which encoders have the learning rates of their own."""
+    shares = {
+        parameter: rate / settings.learning_rate
+        for name, rate in settings.encoder_rates.items()
+        if name in model.encoders
+        for parameter in model.encoders[name].parameters()
+    }
+    return AdamW(
+        model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
+    )
+
+
+class Thaw:
+    """Keeps layers of encoders from learning until their epoch comes."""
+
+    def __init__(self, model: Branches, spec: Mapping[str, Thawing], sample: Inputs) -> None:
+        """Look at the layers in the order in which a few rows pass them."""
+        self.model = model
+        self.thawings = {name: thawing for name, thawing in spec.items() if name in model.encoders}
+        self.layers = {name: layers_of(model.encoders[name], sample.prepared[name]) for name in self.thawings}
+        self._always = list(model.resting)
+
+    def begin(self, epoch: int) -> None:
+        """Let learn what learns in this epoch."""
+        self.model.resting = list(self._always)
+        for name, thawing in self.thawings.items():
+            layers = self.layers[name]
+            count = thawing.layers(epoch, len(layers))
+            for place, layer in enumerate(layers):
+                learns = place >= len(layers) - count
+                for module in layer:
+                    for parameter in module.parameters(recurse=False):
+                        parameter.requires_grad_(learns)
+                if not learns:
+                    self.model.resting += layer
+            if not count:
+                self.model.resting.append(self.model.encoders[name])
+
+    def end(self) -> None:
+        """Everything may learn again, whenever training ended."""
+        self.model.resting = list(self._always)
+        for name in self.thawings:
+            self.model.encoders[name].requires_grad_(True)
+
+
+def layers_of(encoder: nn.Module, batch: Mapping[str, torch.Tensor]) -> list[list[nn.Module]]:
+    """Modules with weights, in the order in which a batch passes them; a norm belongs to the layer before it."""
+    weighted = [m for m in encoder.modules() if any(True for _ in m.parameters(recurse=False))]
+    passed: list[nn.Module] = []
+    hooks = [m.register_forward_pre_hook(lambda m, _: passed.append(m)) for m in weighted]
+    was = encoder.training
+    try:
+        with torch.no_grad():
+            encoder.eval()(batch)
+    finally:
+        encoder.train(was)
+        for hook in hooks:
+            hook.remove()
+    order = list(dict.fromkeys(passed))
+    layers: list[list[nn.Module]] = []
+    for module in [m for m in weighted if m not in order] + order:
+        matrix = any(p.ndim > 1 for p in module.parameters(recurse=False))
+        if matrix or not layers:
+            layers.append([module])
+        else:
+            layers[-1].append(module)
+    return layers
