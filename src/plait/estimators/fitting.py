@@ -107,7 +107,8 @@ def fit(
         follow = following(settings, design, score, tell)
         groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)
-        plan = Plan(names, training, members, seed, task.strata(target), groups)
+        told = settings.branches != FitSettings.branches
+        plan = Plan(names, training, members, seed, task.strata(target), groups, told)
         result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
