@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from plait.base import config
-from plait.base.encoder import Cut, Encoder
+from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import ModelError, need
 from plait.base.tokens import Tokens, concatenate, of_one_length
 from plait.store.record import halved
@@ -30,7 +30,7 @@ _NAME = "default"
 Weights = Mapping[str, Tensor]
 
 
-class Tuned(Encoder):
+class Tuned(WrappedEncoder):
     """A pretrained encoder with tuned last layers, frozen; what is saved of it are the low-rank updates alone.
 
     Formula: the mean over the tunings k of upper_k(lower(x)), upper_k with the weights W + (alpha / rank) B_k A_k.
@@ -48,13 +48,10 @@ class Tuned(Encoder):
         """The encoder inside, and how it was tuned."""
         return {"encoder": {"name": self.base.name(), **self.base.options()}, "tune": dataclasses.asdict(self.settings)}
 
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """The encoder's own."""
-        return self.base.lengths(cells)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """As the encoder does."""
-        return self.base.prepare(cells)
+    @property
+    def inner(self) -> Encoder:
+        """The one that was tuned."""
+        return self.base
 
     def module(self) -> nn.Module:
         """The lower layers, and above them every tuned version of the last ones."""
@@ -64,11 +61,6 @@ class Tuned(Encoder):
     def uppers(self, upper: nn.Module) -> list[nn.Module]:
         """The upper layers of every tuning."""
         return [merged(upper, weights, self.settings.alpha / self.settings.rank) for weights in self.weights]
-
-    @property
-    def dim(self) -> int:
-        """Width of the tokens."""
-        return self.base.dim
 
     def weights_id(self) -> str:
         """The encoder inside; the updates are part of the state."""
