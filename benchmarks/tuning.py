@@ -5,7 +5,7 @@
 Three ways do the same: the encoders of all folds are tuned, each on its rows and for so many epochs (validation rows judged
 after each), then every row is embedded by the one that has not seen it. All begin with the cells themselves.
 
-- ``plait``: ``train: tuned`` as a fit does it (``plait.training.finetuning.single``); what the lower layers give is
+- ``plait``: ``train: tuned`` as a fit does it (``plait.training.finetuning``); what the lower layers give is
   kept, computed once for all folds and epochs. The store is empty at first and held in memory.
 - ``no cache``: the same code, numbers and number types, but each batch goes through the lower layers again. What the cache
   alone saves.
@@ -46,10 +46,10 @@ from plait.encoders.efficientnet_lite0 import Above, Below, _network
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.networks.tasks import task_class
-from plait.training.finetuning.learn import Head
-from plait.training.finetuning.settings import Tuning
-from plait.training.finetuning.single import FinetuningTarget, Single, validation_part
-from plait.training.finetuning.tuned import as_stored
+from plait.training.finetuning import FinetuningTarget, Single, validation_part
+from plait.training.lora import Head
+from plait.training.settings import Tuning
+from plait.training.tuned import as_stored
 
 WHAT = {"movies": ("text", "genres"), "pokemon": ("image", "type_1"), "issues": ("text", "label")}
 

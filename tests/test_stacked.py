@@ -23,8 +23,9 @@ from plait.training.crossfit import folds_of
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
 from plait.training.loop import BestState, StatePart, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.rows import Examples
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.

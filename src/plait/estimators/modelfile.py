@@ -24,7 +24,7 @@ from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import Members
 from plait.training.design import Design, maker
-from plait.training.history.stages import pretrain_history
+from plait.training.history.table import pretrain_history
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states, under
 
 

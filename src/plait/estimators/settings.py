@@ -131,9 +131,7 @@ def _options(field: str) -> Callable[[str, Any], str | None]:
 
 
 def _kind(field: str) -> type[Any]:
-    from plait.training.finetuning.settings import Tuning
-    from plait.training.pretraining.settings import Pretraining
-    from plait.training.schedule import Thawing
+    from plait.training.settings import Pretraining, Thawing, Tuning
 
     return {"pretrain": Pretraining, "thaw": Thawing, "tune": Tuning}[field]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,36 @@ def tabular_model(settings: Mapping[str, Any] | None = None) -> type[Any]:
             return p[:, 1] if self.d_output == 2 else p
 
     return Plait
+
+
+def runs_of(
+    table: str, data_dir: str | Path, settings: Mapping[str, Any] | None = None, folds: Iterable[int] = range(6)
+) -> pd.DataFrame:
+    """Fit and judge plait on splits of one table by the benchmark's own protocol.
+
+    Args:
+        table: name of its repository and of its folder below ``data_dir``, as ``core-text-reg-video-games-sales``.
+        data_dir: where the benchmark's files lie.
+        settings: fields of the estimator.
+        folds: which of the six splits.
+
+    Returns:
+        One row per split: ``model``, ``dataset``, ``fold``, ``metric``, ``test_error``, ``seconds``.
+    """
+    read = need("multabench.benchmark.load", "multabench")
+    known = need("multabench", "multabench").MulTaBenchDatasetID(table)
+    whole = read.load_multabench_dataset(known, data_dir=str(data_dir))
+    kind = tabular_model(settings)
+    rows = []
+    for fold in folds:
+        part = read.split_dataset(whole, fold=fold)
+        start = time.perf_counter()
+        model = kind(whole.task_type, "cpu", image_folder=whole.image_folder, image_column=whole.image_column)
+        model.fit(part.x_train, part.y_train)
+        score = model.score_all_metrics(part.x_test, part.y_test)
+        about = {"model": kind.MODEL_NAME, "dataset": known.name, "fold": fold, "metric": score["metric"]}
+        rows.append({**about, "test_error": score["test_error"], "seconds": time.perf_counter() - start})
+    return pd.DataFrame(rows)
 
 
 def beside_published(runs: pd.DataFrame, size: str = "10k") -> pd.DataFrame:

@@ -19,7 +19,7 @@ from plait.networks.choice import parse
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
-from plait.training.member import Training
+from plait.training.settings import Training
 
 WIDTHS = (128, 96, 64, 48, 32, 24, 16)
 #: Rows from which a table is large: two members, few epochs, little dropout.

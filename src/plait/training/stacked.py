@@ -18,9 +18,9 @@ from plait.branches.branches import Branches
 from plait.branches.stacked import StackedBranch, layers_of
 from plait.networks.layers import Masks
 from plait.training.loop import Learner, StatePart
-from plait.training.member import Training
 from plait.training.optimiser import LIMIT, AdamW
 from plait.training.rows import Examples, Fold, batch_edges
+from plait.training.settings import Training
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024

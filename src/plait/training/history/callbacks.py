@@ -1,4 +1,4 @@
-"""What a fit is watched by: where it runs, what judges it after each epoch, and where it is kept."""
+"""What follows a fit: where it runs, what scores it after each epoch, and where it is kept to be resumed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from plait.base.inputs import Inputs, SharedCells
 from plait.base.version import __version__
 from plait.branches.branches import Branches
 from plait.training.checkpoint import Checkpoints, digest_of
-from plait.training.history.tensorboard import Events
+from plait.training.history.files import Events
 from plait.training.loop import Callbacks
-from plait.training.member import Training
 from plait.training.rows import Examples, Fold
+from plait.training.settings import Training
 
 
 @dataclasses.dataclass

@@ -25,8 +25,9 @@ from plait.networks.tasks import Task
 from plait.store import Store
 from plait.training import kept_weights
 from plait.training.loop import Callbacks, Diverged, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.rows import Examples
+from plait.training.settings import Training
 
 #: What the only modality is called within the temporary model.
 ONLY = "encoder"
@@ -35,7 +36,7 @@ _KEPT = ("epoch", "train_loss", "valid_loss", "seconds", "batches", "metrics")
 
 
 @dataclass(frozen=True)
-class Alone:
+class PretrainedWeights:
     """An encoder's weights, as they were when its validation loss was least.
 
     Attributes:
@@ -45,7 +46,7 @@ class Alone:
         seconds: that training took, when it was done.
         trained_weights: that learned, the temporary head left out.
         stored: taken from the store.
-        test_rows: which rows ``metrics`` of the part ``test`` are of (``records.alone.Watching.test_rows``).
+        test_rows: which rows ``metrics`` of the part ``test`` are of (``EncoderListener.test_rows``).
     """
 
     weights: Mapping[str, np.ndarray]
@@ -77,7 +78,7 @@ class Rows:
     valid: Tensor
 
 
-def train_alone(
+def pretrain_encoder(
     encoder: Encoder,
     task: Task,
     rows: Rows,
@@ -85,7 +86,7 @@ def train_alone(
     seed: int,
     name: str,
     callbacks: Callbacks | None = None,
-) -> Alone:
+) -> PretrainedWeights:
     """Train an encoder on the rows that have its modality; the state with the least validation loss is kept.
 
     The head is one linear map of the pooled tokens, so that what the task needs is learned by the encoder; it is dropped. The
@@ -133,13 +134,13 @@ def train_alone(
         )
     weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
     records = [{k: v for k, v in r.items() if k in _KEPT} for r in outcome.history if "diverged" not in r]
-    return Alone(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
+    return PretrainedWeights(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
 
 
 #: Raise it when the same settings give other weights.
 PROTOCOL = 1
 
-Find = Callable[[], Alone]
+Find = Callable[[], PretrainedWeights]
 Fits = Callable[[Mapping[str, np.ndarray]], bool]
 
 
@@ -174,7 +175,7 @@ def _add(digest: blake2b, array: Tensor, name: str) -> None:
     digest.update(array.contiguous().cpu().numpy().tobytes())
 
 
-def found_or_made(store: Store | None, encoder: Encoder, key: bytes, make: Find, fits: Fits) -> Alone:
+def kept_or_trained(store: Store | None, encoder: Encoder, key: bytes, make: Find, fits: Fits) -> PretrainedWeights:
     """What the store has under the key, or what ``make`` gives, which is then kept there (``kept_weights.found_or_made``).
 
     An entry whose weights are not those of such an encoder (``fits``) is made anew.
@@ -184,9 +185,9 @@ def found_or_made(store: Store | None, encoder: Encoder, key: bytes, make: Find,
     name = encoder.name()
     values = (f"{name} pretrained", key, lambda: _packed(make()), lambda result: fits(result.weights))
     result, stored = kept_weights.found_or_made(store, *values, f"{name}, pretrained")
-    return Alone(result.weights, **result.about, stored=stored)
+    return PretrainedWeights(result.weights, **result.about, stored=stored)
 
 
-def _packed(made: Alone) -> kept_weights.Trained:
+def _packed(made: PretrainedWeights) -> kept_weights.Trained:
     about = {k: v for k, v in dataclasses.asdict(made).items() if k not in ("weights", "stored")}
     return kept_weights.Trained(made.weights, about)

@@ -1,10 +1,14 @@
-"""The tuning of one modality: which rows teach which encoder, and who embeds whom."""
+"""The finetuning of one modality's encoder: which rows teach which copy, who embeds whom, and what is kept in the store."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,16 +22,17 @@ from plait.base.encoder import Cut, Encoder
 from plait.base.errors import ConfigError, need
 from plait.base.progress import track
 from plait.base.tokens import Tokens
-from plait.encoders.batches import Keep
+from plait.encoders.batches import Keep, Memory
 from plait.encoders.embed import Column
 from plait.networks.tasks import Task
 from plait.store import Store
+from plait.store.claims import Claims
 from plait.store.record import halved
-from plait.training.finetuning.kept import Memories, content_key, found_or_made
-from plait.training.finetuning.learn import CellExamples, Learned, Rows, learn
-from plait.training.finetuning.settings import Tuning
-from plait.training.finetuning.states import States, embedded, states
-from plait.training.finetuning.tuned import Tuned, Weights
+from plait.training import kept_weights
+from plait.training.kept_weights import Trained
+from plait.training.lora import CellExamples, Learned, Rows, States, embedded, learn, states
+from plait.training.settings import Tuning
+from plait.training.tuned import Tuned, Weights
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Single:
         key = content_key(
             self.base, self.keys, self.rows, self.units, self.supervision.task, self.tuning, self.supervision.seed
         )
-        weights, record, stored = found_or_made(self.keep, key, self.tuning, self._tuned)
+        weights, record, stored = kept_or_tuned(self.keep, key, self.tuning, self._tuned)
         encoder = Tuned(self.base, self.tuning, weights[self.tuning.folds :] or weights)
         tokens = self._tokens(encoder, weights[: self.tuning.folds], key)
         self.column.warn()
@@ -222,3 +227,82 @@ def validation_part(strata: np.ndarray, units: np.ndarray, share: float, seed: i
     parts = min(max(2, round(1 / share)), len(np.unique(units)))
     held: np.ndarray = dealt(strata, units, parts, seed) == 0
     return held
+
+
+#: Under this name the store keeps tunings; raise the number when the same content gives other weights.
+FINGERPRINT = "plait tunings 2"
+
+
+class Memories:
+    """In place of the store where there is none: a ``Memory``, which holds results of one kind, for each fingerprint."""
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._of: defaultdict[str, Memory] = defaultdict(lambda: Memory(exact=False))
+
+    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """What is kept, else None."""
+        return self._of[fingerprint].get_many(fingerprint, keys)
+
+    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
+        """Tokens of what is kept, else None."""
+        return self._of[fingerprint].lengths(fingerprint, keys)
+
+    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
+        """Keep arrays (T, D)."""
+        return self._of[fingerprint].put_many(fingerprint, items, label)
+
+    def claims(self, fingerprint: str) -> Claims:
+        """Everything is ours."""
+        return self._of[fingerprint].claims(fingerprint)
+
+
+def content_key(
+    base: Encoder, cells: Sequence[bytes], rows: Rows, units: np.ndarray, task: Task, tuning: Tuning, seed: int
+) -> bytes:
+    """16 bytes of all that decides a tuning; which rows stay together is a part of it."""
+    digest = blake2b(digest_size=16)
+    words = [base.fingerprint(), dataclasses.asdict(tuning), seed, task.name, task.out_dim]
+    digest.update(json.dumps(words, sort_keys=True).encode())
+    digest.update(b"".join(cells))
+    for array in (rows.cell, units, rows.target.numpy(), rows.weight.numpy()):
+        digest.update(str((array.dtype, array.shape)).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.digest()
+
+
+def kept_or_tuned(
+    keep: Keep, key: bytes, tuning: Tuning, make: Callable[[], tuple[Sequence[Weights], dict[str, Any]]]
+) -> tuple[list[Weights], dict[str, Any], bool]:
+    """The updates of every encoder, the record of what they cost, and whether they were kept already.
+
+    What is not kept, or is broken there, is made; processes wait for each other (``kept_weights.found_or_made``).
+    """
+
+    def packed() -> Trained:
+        weights, record = make()
+        return Trained({f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}, record)
+
+    result, stored = kept_weights.found_or_made(
+        keep, FINGERPRINT, key, packed, lambda one: _fits(one.weights, tuning), "tuned weights"
+    )
+    return _unpacked(result.weights), dict(result.about), stored
+
+
+def _unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
+    result: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in arrays.items():
+        number, _, target = name.partition(".")
+        result.setdefault(int(number), {})[target] = torch.from_numpy(np.array(array))
+    return [result[k] for k in sorted(result)]
+
+
+def _fits(arrays: Mapping[str, np.ndarray], tuning: Tuning) -> bool:
+    """Whether there is an update of this rank for every encoder that is tuned, each with both halves."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for name, array in arrays.items():
+        number, _, target = name.partition(".")
+        names[number].add(target)
+        axis = {"A": 0, "B": 1}.get(target[-1:])
+        if axis is None or array.ndim <= axis or array.shape[axis] != tuning.rank or not np.isfinite(array).all():
+            return False
+    return sorted(names) == sorted(map(str, range(tuning.encoders))) and len(set(map(frozenset, names.values()))) == 1

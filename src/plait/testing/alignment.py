@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment.base import Alignment
-from plait.alignment.gradients import backward
-from plait.alignment.learned import Learned
+from plait.alignment.learned import Learned, backward
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Pairs
 
