@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from plait.report.blocks import Table
 from plait.report.canvas import inline, settings, svg
-from plait.report.tables import Table
 
 #: Pixels beyond which a figure is too wide for half a page, or a phone.
 WIDE = 470.0

@@ -13,8 +13,7 @@ from plait.base.folders import part_file
 from plait.base.markdown import cell, plain
 from plait.base.version import __version__
 from plait.report import sentences
-from plait.report.blocks import Block, Facts, Heading, Row, Section, Sheet, Text, kind
-from plait.report.tables import Table
+from plait.report.blocks import Block, Facts, Heading, Row, Section, Sheet, Table, Text, kind
 
 
 def write_text(path: Path, text: str) -> Path:

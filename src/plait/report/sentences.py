@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.evaluation.evaluate import Evaluation
-from plait.evaluation.explain import SECOND, Explanation, Game
-from plait.metrics.base import metrics
+from plait.evaluation.explain import Explanation, Game
+from plait.metrics.base import SECOND, metrics
 
 MAJORITY = {
     "classification": "always answering the most frequent class",

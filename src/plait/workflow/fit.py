@@ -21,10 +21,11 @@ from plait.data.modality import Schema
 from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.estimators.settings import check_settings
-from plait.evaluation.baselines import baselines
+from plait.evaluation.baselines import Baselines, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import Explanation, explain
 from plait.evaluation.plain_features import seen_by_baselines, table_of
+from plait.evaluation.predictions import gather
 from plait.store import model_files
 
 
@@ -116,7 +117,7 @@ def fit_table(
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, outputs=outputs)
         explained = explain(model, held_out, y=y, outputs=outputs)
-        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth))
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth), outputs)
         model.record_["command"] = command
         model.record_["test_rows"] = len(test)
         about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
@@ -150,7 +151,7 @@ def save_outcome(
     model: FusionEstimator,
     judged: Evaluation,
     explained: Explanation,
-    simple: Mapping[str, Mapping[str, float]],
+    simple: Baselines,
     warned: Sequence[Mapping[str, Any]],
     folder: Path,
     *,
@@ -167,6 +168,7 @@ def save_outcome(
             "evaluation": judged.to_dict(),
             "explanation": explained.to_dict(),
             "baselines": {k: dict(v) for k, v in simple.items()},
+            "against": list(simple.against),
             "leaks": [dict(leak) for leak in warned],
         }
         text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
@@ -181,7 +183,7 @@ def _write_page(
     model: FusionEstimator,
     judged: Evaluation,
     explained: Explanation,
-    simple: Mapping[str, Mapping[str, float]],
+    simple: Baselines,
     warned: Sequence[Mapping[str, Any]],
     command: str,
 ) -> bool:
@@ -239,9 +241,10 @@ def _part(target: Any, rows: np.ndarray) -> Any:
 
 
 def _baselines(
-    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any]
-) -> dict[str, dict[str, float]]:
-    """Majority and a linear model on the same rows: what the fusion must be better than."""
+    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any], outputs: Mapping[Any, Any]
+) -> Baselines:
+    """What the fusion must be better than, learned and judged on the same rows."""
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
-    return baselines(model.task_, seen[0], y[0], seen[1], y[1], table=table_of(model.schema_))
+    ours = gather(model, test[0], None, y=y[1], outputs=outputs).inputs()
+    return baselines(model.task_, (seen[0], y[0]), (seen[1], y[1]), table=table_of(model.schema_), ours=ours)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from plait.report import charts
-from plait.report.blocks import Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence
 from plait.study.report.scores import suffix

@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import Metric
-from plait.report.sentences import number
-from plait.report.words import brief
+from plait.report.words import brief, number
 from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.resampling import Resampler

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from plait.metrics.base import metrics
-from plait.report.blocks import Section, Sheet, picture
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import brief, counted, listed
+from plait.report.blocks import Section, Sheet, Table, picture
+from plait.report.words import brief, counted, listed, number
 from plait.study.report import ranks_figure
 from plait.study.report.evidence import Evidence, records
 from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_claims

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.report import charts
-from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.figures.modalities import subset_name
-from plait.report.tables import Table
 from plait.report.words import listed
 from plait.study.report import intervals_figure
 from plait.study.report.evidence import Evidence, records, signed

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.base import config
-from plait.report.blocks import Facts, Section, Sheet, Text
-from plait.report.tables import Table
+from plait.report.blocks import Facts, Section, Sheet, Table, Text
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence, records
 from plait.study.statistics.scores import StudyResults

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError
 from plait.report import charts
-from plait.report.blocks import Heading, Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report.evidence import Evidence, records, signed
 from plait.study.report.scores import INTERVAL, interval, suffix

@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from plait.report.blocks import SIGNS, Heading, Section, Sheet, Text, picture
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import brief, counted, listed, slug
+from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
+from plait.report.words import brief, counted, listed, number, slug
 from plait.study.report import intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
 from plait.study.report.findings import metrics_sheet, tests_sheet

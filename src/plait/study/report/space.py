@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Heading, Section, Sheet
+from plait.report.blocks import Heading, Section, Sheet, Table
 from plait.report.page import write_report
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted, slug
+from plait.report.words import counted, number, slug
 from plait.study.report.origin import left_out_section, origin_section
 from plait.study.report.space_curves import add_curves
 from plait.study.results import Results

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.report import charts as study_curves
-from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.charts import fenced
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted
+from plait.report.words import counted, number
 from plait.study.report import cost_figure
 from plait.study.report.evidence import Evidence
 from plait.study.report.scores import suffix

@@ -13,10 +13,9 @@ import pandas as pd
 
 from plait.base.errors import MissingDependencyError, PlaitWarning
 from plait.metrics.base import METRICS
-from plait.report.blocks import Facts, Picture, Row, Section, Sheet, Text, picture
+from plait.report.blocks import Facts, Picture, Row, Section, Sheet, Table, Text, picture
 from plait.report.charts import Curve, curves_figure
 from plait.report.page import csv_text, write_sections, write_text
-from plait.report.tables import Table
 from plait.study.search.figures import importance_figure, response_figure
 from plait.study.search.result import Sensitivity
 

@@ -18,7 +18,7 @@ from plait.data.labels import codes_of, label_text
 from plait.data.table import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
-from plait.report.tables import Table
+from plait.report.blocks import Table
 from plait.store.model_files import plain_values
 from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
