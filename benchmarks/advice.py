@@ -20,7 +20,7 @@ import pandas as pd
 from plait.metrics.base import MAIN
 from plait.study import Study
 from plait.study.advice import advise
-from plait.study.candidates import DEFAULT, candidates
+from plait.study.designs import DEFAULT, candidates
 from plait.study.splits import group_column, rows_of
 from plait.study.statistics.compare import compare
 

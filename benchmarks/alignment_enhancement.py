@@ -20,9 +20,9 @@ import numpy as np
 from alignment_statistics import corrected, mean_and_spread
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_pairs, paired
-from plait.study.statistics.equivalence import default_margin
-from plait.study.statistics.resampling import Resampler
 from plait.study.statistics.scores import datasets, metric_of, scores
+from plait.study.statistics.summary import Resampler
+from plait.study.statistics.verdicts import default_margin
 
 REFERENCE = "without"
 

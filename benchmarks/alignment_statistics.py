@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from plait.study.statistics.effects import holm
-from plait.study.statistics.paired import Difference
+from plait.study.statistics.paired import Difference, holm
 
 
 def corrected(tests: Mapping[str, Difference], reference: str) -> dict[str, str]:

@@ -41,7 +41,9 @@ from plait.networks.tasks import Classification
 from plait.training.crossfit import side_by_side
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import Training, train
+from plait.training.loop import train
+from plait.training.member import MemberLearner, Training
+from plait.training.rows import Examples
 
 #: A way: members trained side by side; its seconds are of one epoch of one member.
 MEMBERS = "plait, a member per core"
@@ -66,7 +68,9 @@ def of_plait(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], Non
         inputs = Inputs({"x": Tokens.of_vectors(x)}, {}, {"x": torch.ones(len(x), dtype=torch.bool)})
         _, make = maker(design, {"x": x.shape[1]}, told.classes, {})
         generator = torch.Generator().manual_seed(0)
-        train(make(), task, inputs, y, weight, everything, everything[:0], settings, generator)
+        fold = (everything, everything[:0])
+        learner = MemberLearner(make(), Examples(task, inputs, y, weight), fold, settings, generator)
+        train(learner, settings.epochs, settings.patience)
 
     return epoch
 

@@ -15,9 +15,8 @@ import argparse
 import numpy as np
 
 from plait.metrics.base import metrics
-from plait.study.statistics.effects import holm
-from plait.study.statistics.paired import crossed_t, family_variance, resampled_t
-from plait.study.statistics.resampling import two_level
+from plait.study.statistics.paired import crossed_t, family_variance, holm, resampled_t
+from plait.study.statistics.summary import two_level
 
 SEEDS, ROWS = 5, 200
 Array = np.ndarray

@@ -17,8 +17,8 @@ import pandas as pd
 
 from plait.study.results import Results
 from plait.study.statistics.compare import against_reference, best_of
-from plait.study.statistics.resampling import Resampler
 from plait.study.statistics.scores import datasets, headline, metric_of, plain, scores
+from plait.study.statistics.summary import Resampler
 
 HEAD = ["data: target", "metric", "parts (plait)", "all (plait)", "all - best part", "linear, all", "all - linear"]
 

@@ -20,7 +20,7 @@ from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import _chosen, advise, evidence_folder, fit_command, merged
-from plait.study.candidates import DEFAULT, Racing, candidates, noises
+from plait.study.designs import DEFAULT, Racing, candidates, noises
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 

@@ -6,6 +6,9 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import torch
 import plait
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
+from plait.cli import main
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(plait.__path__, "plait.") if not m.name.endswith("__main__"))
@@ -26,10 +30,38 @@ def test_examples_in_docstrings(name: str) -> None:
     assert failures == 0
 
 
-@pytest.mark.parametrize("page", sorted(p.name for p in (ROOT / "docs").glob("*.md")))
+PAGES = sorted(str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md"))
+#: Pages that are followed from top to bottom: their blocks of Python and of ``plait`` commands run in one folder, in order.
+STEPS = [page for page in PAGES if page.startswith("tutorials") or page == "get-started.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_in_pages(page: str) -> None:
     failures, _ = doctest.testfile(str(ROOT / "docs" / page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert failures == 0
+
+
+@pytest.mark.parametrize("page", STEPS)
+@pytest.mark.filterwarnings("ignore::plait.PlaitWarning")  # what a page says of its own table
+def test_steps_of_a_tutorial(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PLAIT_STORE", str(tmp_path / "store"))
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    module = types.ModuleType("page_of_steps")
+    monkeypatch.setitem(sys.modules, "page_of_steps", module)
+    blocks = re.findall(r"^```(python|sh)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert blocks, f"{page} shows nothing to do"
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, page, "exec"), vars(module))
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["plait"]:
+                with pytest.raises(SystemExit) as ended:
+                    main(words[1:])
+                assert not ended.value.code, line
 
 
 def test_the_example_encoder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +79,7 @@ def test_the_example_encoder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -482,10 +482,11 @@ class ToyRows(Toy):
 
 
 def test_rows_are_encoded_without_a_store(store: Store) -> None:
-    found = embed_rows(ToyRows(), pd.DataFrame({"a": [1.0, 2.5]}, index=[7, 9]))
+    found, columns = embed_rows(ToyRows(), pd.DataFrame({"a": [1.0, 2.5]}, index=[7, 9]))
+    assert columns is None
     assert found.x[:, 0, 0].tolist() == [1.0, 2.5]
     assert found.mask.all()
-    assert embed_rows(ToyRows(), pd.DataFrame({"a": []})).x.shape == (0, 1, 2)
+    assert embed_rows(ToyRows(), pd.DataFrame({"a": []}))[0].x.shape == (0, 1, 2)
     with pytest.raises(PlaitError, match="not finite, first in row 1"):
         embed_rows(ToyRows(), pd.DataFrame({"a": [1.0, np.nan]}))
 

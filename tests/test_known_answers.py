@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,15 @@ from plait.networks.layers import Dropout, Linear, Masks, Norm
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.training import crossfit as crossfitting
-from plait.training.best_state import Best
 from plait.training.checkpoint import Checkpoint
 from plait.training.crossfit import crossfit, folds_of, prior
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import Training, Watch, batch_edges, train
+from plait.training.loop import BestState, Callbacks, Learner, Part, train
+from plait.training.member import MemberLearner, Training
 from plait.training.optimiser import LIMIT, AdamW
-from plait.training.stacked import Stack
+from plait.training.rows import Examples, batch_edges
+from plait.training.stacked import StackedLearner
 
 TWO = Classification((0, 1))
 #: One batch, nothing dropped: the first epoch's training loss is that of the weights as they were made.
@@ -85,8 +86,7 @@ def trained(
     task: Task = TWO,
     weight: torch.Tensor | None = None,
     folds: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
-    watch: Watch | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    callbacks: Callbacks | None = None,
     design: Design = DESIGN,
 ) -> tuple[list[Branches], list[dict[str, Any]]]:
     """One network trained alone, or three in a stack: the networks, and the records of all."""
@@ -95,11 +95,14 @@ def trained(
     folds = folds or [(rows[: len(rows) // 2], rows[len(rows) // 2 :])] * 3
     models = members(inputs, task.out_dim, 1 if way == "alone" else len(folds), design)
     generator = torch.Generator().manual_seed(0)
-    if way == "alone":
-        told = (models[0], task, inputs, target, weight, *folds[0], settings, generator, stopped)
-        return models, [{**record, "member": 0} for record in train(*told, watch=watch)]
-    stack = Stack(models, task, inputs, target, weight, settings)
-    return models, stack.train(folds, generator, stopped, watch)
+    examples = Examples(task, inputs, target, weight)
+    learner: Learner[torch.Tensor] = (
+        MemberLearner(models[0], examples, folds[0], settings, generator)
+        if way == "alone"
+        else StackedLearner(models, examples, folds, settings, generator)
+    )
+    history = train(learner, settings.epochs, settings.patience, callbacks).history
+    return models, [{"member": 0, **record} for record in history]
 
 
 BOTH_WAYS = pytest.mark.parametrize("way", ["alone", "stacked"])
@@ -167,7 +170,7 @@ def test_held_out_losses_are_those_of_the_held_out_rows_alone(way: str) -> None:
             naive[-1][name] = sum(losses) / len(losses)
         return {}
 
-    _, records = trained(way, inputs, target, SETTINGS, folds=folds, watch=Watch(score=score))
+    _, records = trained(way, inputs, target, SETTINGS, folds=folds, callbacks=Callbacks(score=score))
     assert len(naive) == len(records) == (3 if way == "alone" else 9)
     for record, losses in zip(records, naive, strict=True):
         assert record["valid"] == pytest.approx(losses, rel=1e-4)
@@ -188,7 +191,8 @@ def test_what_is_hidden_is_hidden_from_branches_over_several_modalities_only(way
 
 def test_gradients_of_each_member_are_held_below_the_limit_apart() -> None:
     inputs, target = random_inputs(30), torch.arange(30) % 2
-    stack = Stack(members(inputs, 2, 3), TWO, inputs, target, torch.ones(30), SETTINGS)
+    fold, examples = (torch.arange(20), torch.arange(20, 30)), Examples(TWO, inputs, target, torch.ones(30))
+    stack = StackedLearner(members(inputs, 2, 3), examples, [fold] * 3, SETTINGS, torch.Generator())
     before = []
     for place, parameter in enumerate(stack.branches.parameters()):
         gradient = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(place))
@@ -227,11 +231,10 @@ def test_it_stops_exactly_patience_epochs_after_the_last_branch_was_best(way: st
 
 
 def test_patience_is_counted_from_the_best_epoch() -> None:
-    best = Best(members(random_inputs(10), 2, design=dataclasses.replace(DESIGN, branches=("joint",)))[0], 3)
-    done = []
+    best, done = BestState([Part.of(torch.nn.Linear(2, 2), ["joint"])]), []
     for epoch, loss in enumerate((1.0, 0.5, 0.7, 0.6, 0.5, 0.4)):
-        best.offer({"joint": loss}, epoch)
-        done.append(best.done(epoch))
+        best.offer({"joint": torch.tensor(loss)}, epoch)
+        done.append(best.done(epoch, 3))
     assert done == [False, False, False, False, True, False]  # epoch 4 is the third after epoch 1
 
 
@@ -243,11 +246,13 @@ def test_what_had_stopped_early_trains_no_more_when_it_is_taken_up(
     rng = np.random.default_rng(0)
     inputs, target = random_inputs(60), torch.from_numpy(rng.integers(0, 2, 60))
     settings = dataclasses.replace(SETTINGS, epochs=80, patience=2, learning_rate=0.02)
-    first, records = trained(way, inputs, target, settings, watch=Watch(checkpoint=Checkpoint(tmp_path / "unit")))
+    first, records = trained(
+        way, inputs, target, settings, callbacks=Callbacks(checkpoint=Checkpoint(tmp_path / "unit"))
+    )
     assert max(r["epoch"] for r in records) < 79
     scored: list[int] = []
-    watch = Watch(score=lambda member, model: scored.append(member) or {}, checkpoint=Checkpoint(tmp_path / "unit"))
-    again, same = trained(way, inputs, target, settings, watch=watch)
+    watch = Callbacks(score=lambda member, model: scored.append(member) or {}, checkpoint=Checkpoint(tmp_path / "unit"))
+    again, same = trained(way, inputs, target, settings, callbacks=watch)
     assert scored == []
     assert [r["valid"] for r in same] == [r["valid"] for r in records]
     for one, other in zip(first, again, strict=True):
@@ -450,9 +455,9 @@ def test_without_held_out_rows_it_trains_to_the_end_and_the_last_state_stays(way
         return {"seen": member}
 
     settings = dataclasses.replace(SETTINGS, patience=1, epochs=4, learning_rate=0.05)
-    watch = Watch(score=score, callback=lambda record: told.append(dict(record)))
+    watch = Callbacks(score=score, on_epoch=lambda record: told.append(dict(record)))
     clock = time.perf_counter()
-    models, records = trained(way, inputs, target, settings, folds=[(everything, nothing)] * 3, watch=watch)
+    models, records = trained(way, inputs, target, settings, folds=[(everything, nothing)] * 3, callbacks=watch)
     passed = time.perf_counter() - clock
     assert [(r["epoch"], r["member"]) for r in records] == [(e, m) for e in range(4) for m in range(len(models))]
     torch.testing.assert_close(models[-1].outputs(inputs)["joint"], outputs[-1])
@@ -474,10 +479,10 @@ def test_what_was_stopped_between_epochs_goes_on_to_the_same_numbers(
     inputs, target = random_inputs(60), torch.arange(60) % 2
     settings = dataclasses.replace(SETTINGS, epochs=5, batch_size=8, input_dropout=0.2)
     whole, records = trained(way, inputs, target, settings)
-    unit = Watch(checkpoint=Checkpoint(tmp_path / "unit"))
-    _, begun = trained(way, inputs, target, settings, watch=unit, stopped=lambda: True)
+    unit = Callbacks(checkpoint=Checkpoint(tmp_path / "unit"))
+    _, begun = trained(way, inputs, target, settings, callbacks=dataclasses.replace(unit, stopped=lambda: True))
     assert {r["epoch"] for r in begun} == {0}
-    again, gone_on = trained(way, inputs, target, settings, watch=unit)
+    again, gone_on = trained(way, inputs, target, settings, callbacks=unit)
     assert [(r["member"], r["epoch"], r["train"], r["valid"]) for r in gone_on] == [
         (r["member"], r["epoch"], r["train"], r["valid"]) for r in records
     ]
@@ -490,7 +495,8 @@ def test_nothing_is_dropped_from_a_network_once_it_is_trained() -> None:
     inputs, target = random_inputs(40), torch.arange(40) % 2
     (model,) = members(inputs, 2, design=dataclasses.replace(DESIGN, dropout=0.5))
     rows, generator = torch.arange(40), torch.Generator().manual_seed(0)
-    train(model, TWO, inputs, target, torch.ones(40), rows[:20], rows[20:], SETTINGS, generator)
+    examples = Examples(TWO, inputs, target, torch.ones(40))
+    train(MemberLearner(model, examples, (rows[:20], rows[20:]), SETTINGS, generator), SETTINGS.epochs, 3)
     parts = [part for part in model.modules() if isinstance(part, Dropout)]
     assert parts
     assert all(part.masks is None for part in parts)

@@ -21,7 +21,7 @@ from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
 from plait.training.hiding import Hiding
-from plait.training.loop import Training
+from plait.training.member import Training
 from plait.training.pretraining import alone
 from plait.training.pretraining import alone as kept
 from plait.training.pretraining.alone import Rows, train_alone

@@ -148,11 +148,9 @@ def test_nothing_is_scored_on_rows_that_pretraining_learned_from(monkeypatch: py
         scored.append((fold, valid))
         return call(self, net, fold, valid)
 
-    def watched(
-        net: Any, task: Any, inputs: Any, target: Any, weight: Any, fold: Any, valid: Any, *a: Any, **k: Any
-    ) -> Any:
-        learned.append((fold, valid))
-        return real(net, task, inputs, target, weight, fold, valid, *a, **k)
+    def watched(learner: Any, *rest: Any) -> Any:
+        learned.append((learner.fold, learner.fold[:0]))
+        return real(learner, *rest)
 
     monkeypatch.setattr(Scorer, "__call__", spy)
     monkeypatch.setattr(alone, "train", watched)
@@ -170,10 +168,10 @@ def test_the_scores_are_those_of_the_encoder_under_its_head(monkeypatch: pytest.
     kept: list[Any] = []
     real = alone.train
 
-    def watched(net: Any, *a: Any, **k: Any) -> Any:
-        history = real(net, *a, **k)
-        kept.append((net, history))
-        return history
+    def watched(learner: Any, *rest: Any) -> Any:
+        outcome = real(learner, *rest)
+        kept.append((learner.model, outcome.history))
+        return outcome
 
     monkeypatch.setattr(alone, "train", watched)
     found = fit(record_epochs=True, members=1)

@@ -111,15 +111,15 @@ def test_killed_and_started_again_it_ends_at_the_same_numbers(
     (unit,) = sorted(folder.glob("*/unit-0.safetensors"))
     assert unit.stat().st_size > 0
     resumed: list[int] = []
-    usual = checkpoint.Training.resume
+    usual = checkpoint.Progress.resume
 
-    def resume(self: checkpoint.Training) -> bool:
+    def resume(self: checkpoint.Progress) -> bool:
         ended = usual(self)
         resumed.append(len(self.history))
         return ended
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.Training, "resume", resume)
+        patch.setattr(checkpoint.Progress, "resume", resume)
         found = fit(case, checkpoint=str(folder))
     assert max(resumed) > 0, "nothing was taken up: the test would see nothing"
     np.testing.assert_array_equal(answers(found), answers(expected))

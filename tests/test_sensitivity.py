@@ -18,8 +18,7 @@ from plait.data import schema as schemas
 from plait.study.search import search as searching
 from plait.study.search.file import read_search, rows_of
 from plait.study.search.objective import Objective, Score, placed
-from plait.study.search.ranges import read_ranges
-from plait.study.search.regimes import read_regimes, schema_for
+from plait.study.search.ranges import read_ranges, read_regimes, schema_for
 from plait.study.search.result import budgets
 from plait.study.search.search import Journal, cut_torn, sensitivity
 from refusing import refused

@@ -14,7 +14,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches import stacked
 from plait.branches.branches import Branches
-from plait.branches.stacked import Best, StackedBranch
+from plait.branches.stacked import StackedBranch
 from plait.networks.fusion import FusionNetwork
 from plait.networks.layers import Masks
 from plait.networks.linear import LinearNetwork
@@ -22,8 +22,10 @@ from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.crossfit import folds_of
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import Training, train
-from plait.training.stacked import Stack, stackable
+from plait.training.loop import BestState, Part, train
+from plait.training.member import MemberLearner, Training
+from plait.training.rows import Examples
+from plait.training.stacked import StackedLearner, stackable
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
 SETTINGS = Training(
@@ -84,11 +86,13 @@ def test_together_is_one_after_another(task: Task, absent: float) -> None:
     together = members(inputs, task)
     apart = copy.deepcopy(together)
     assert stackable(together, folds, SETTINGS)
-    history = Stack(together, task, inputs, y, weight, SETTINGS).train(folds, torch.Generator().manual_seed(0))
+    examples = Examples(task, inputs, y, weight)
+    stack = StackedLearner(together, examples, folds, SETTINGS, torch.Generator().manual_seed(0))
+    history = train(stack, SETTINGS.epochs, SETTINGS.patience).history
     compared = 0
-    for number, (fold, valid) in enumerate(folds):
-        generator = torch.Generator().manual_seed(0)
-        records = train(apart[number], task, inputs, y, weight, fold, valid, SETTINGS, generator)
+    for number, fold in enumerate(folds):
+        learner = MemberLearner(apart[number], examples, fold, SETTINGS, torch.Generator().manual_seed(0))
+        records = train(learner, SETTINGS.epochs, SETTINGS.patience).history
         mine = [r for r in history if r["member"] == number]
         for one, other in zip(mine, records, strict=True):
             assert one["train"] == pytest.approx(other["train"], abs=2e-4)
@@ -110,8 +114,9 @@ def test_each_member_and_branch_keeps_its_own_best_epoch() -> None:
     folds = folds_of(np.arange(ROWS) % 3, 5, 0)
     settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=0.05, patience=4, weight_decay=0.0)
     found = members(inputs, task)
-    y, weight = target(task), torch.ones(ROWS)
-    history = Stack(found, task, inputs, y, weight, settings).train(folds, torch.Generator().manual_seed(0))
+    y, generator = target(task), torch.Generator().manual_seed(0)
+    stack = StackedLearner(found, Examples(task, inputs, y, torch.ones(ROWS)), folds, settings, generator)
+    history = train(stack, settings.epochs, settings.patience).history
     for number, (_, valid) in enumerate(folds):
         held = inputs.take(valid)
         for name, out in found[number].outputs(held).items():
@@ -211,10 +216,10 @@ def test_products_of_4096_weights_on_are_in_bf16_where_there_is_such_a_product(
 
 
 def test_a_state_is_better_by_more_than_rounding_and_patience_is_counted_from_it() -> None:
-    branches = torch.nn.ModuleDict({"linear": StackedBranch([LinearNetwork({"a": 2}, 2) for _ in range(2)])})
-    best, done = Best(branches, 2, 3), []
+    branch = StackedBranch([LinearNetwork({"a": 2}, 2) for _ in range(2)])
+    best, done = BestState([Part(["linear"], branch.arrays)], 2), []
     for epoch, (one, other) in enumerate([(1.0, 1.0), (0.5, 1.0), (0.5, 1.0), (0.5 - 1e-7, 1.0), (0.6, 1.0)]):
         best.offer({"linear": torch.tensor([one, other])}, epoch)
-        done.append(best.done(epoch))
+        done.append(best.done(epoch, 3))
     assert best.epoch.tolist() == [[1.0, 0.0]]
     assert done == [False, False, False, False, True]  # epoch 4 is the third after epoch 1

@@ -14,15 +14,22 @@ from plait.metrics.base import metrics
 from plait.metrics.inputs import measure
 from plait.study.statistics.claims import check_claims
 from plait.study.statistics.compare import compare
-from plait.study.statistics.effects import cliffs_delta, cohens_d, holm, mcnemar
-from plait.study.statistics.equivalence import default_margin, tost
-from plait.study.statistics.paired import crossed_t, family_variance, least_p, permutation, resampled_t, wilcoxon
-from plait.study.statistics.power import chance, seeds_needed
+from plait.study.statistics.paired import (
+    cliffs_delta,
+    cohens_d,
+    crossed_t,
+    family_variance,
+    holm,
+    least_p,
+    mcnemar,
+    permutation,
+    resampled_t,
+    wilcoxon,
+)
 from plait.study.statistics.ranks import critical_difference, rank, rank_variants
-from plait.study.statistics.resampling import Resampler, seed_weights, two_level
 from plait.study.statistics.scores import headline, metric_of, scores
-from plait.study.statistics.summary import summarise
-from plait.study.statistics.words import in_words, verdict
+from plait.study.statistics.summary import Resampler, seed_weights, summarise, two_level
+from plait.study.statistics.verdicts import chance, default_margin, in_words, seeds_needed, tost, verdict
 from study_results import Plan, study
 
 GOOD = {"good": 1.4, "twin": 1.4, "fair": 1.0, "poor": 0.2}

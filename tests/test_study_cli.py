@@ -88,8 +88,7 @@ def test_the_report_is_written(file: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_view_says_where_a_study_is(tmp_path: Path) -> None:
-    from plait.study.state import State
-    from plait.study.view import lines, picture
+    from plait.study.state import State, lines, picture
 
     one = study(tmp_path)
     results = one.run(tmp_path / "out", engine="inline", only=[run.name for run in one.runs[:2]])

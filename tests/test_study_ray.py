@@ -47,7 +47,7 @@ def test_two_workers_find_what_one_process_finds_and_survive_a_death(
 
 
 def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -> None:
-    from plait.study.encode_ray import encode_ray
+    from plait.study.engine_ray import encode_ray
 
     table = study(tmp_path).tables[0, None]
     features = Featurizer(table.schema)

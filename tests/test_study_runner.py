@@ -415,8 +415,7 @@ def test_a_line_that_cannot_be_written_whole_leaves_nothing(
 
 
 def test_a_run_that_would_not_end_in_time_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plait.study.state import State
-    from plait.study.view import lines
+    from plait.study.state import State, lines
 
     one = study(tmp_path, budget={"minutes": 60})
     took = [None, 10.0, 1e9]  # nothing is known, it fits, it does not

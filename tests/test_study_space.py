@@ -18,7 +18,7 @@ import yaml
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.data.schema import from_dict
-from plait.study import Results, Study, space_rows
+from plait.study import Results, Study, space
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
 from plait.study.tables import StudyTable
@@ -335,11 +335,11 @@ def test_every_thing_is_held_out_once() -> None:
     )
     seen = []
     for index in range(4):
-        train, test = space_rows.rows_of(table, SplitSpec("kfold", folds=4), 0, index)
+        train, test = space.rows_of(table, SplitSpec("kfold", folds=4), 0, index)
         assert not set(frame["of"][train]) & set(frame["of"][test])
         seen += frame["of"][test].tolist()
     assert sorted(seen) == sorted(frame["of"])
-    train, test = space_rows.rows_of(table, SplitSpec("none"), 0, 0)
+    train, test = space.rows_of(table, SplitSpec("none"), 0, 0)
     assert (len(train), len(test)) == (30, 0)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from plait.base import registry
 from plait.base.errors import ConfigError, PlaitWarning, TableError
 from plait.base.inputs import Inputs, together
 from plait.data import schema, table
-from plait.encoders._tabular_numbers import robust_scale, soft_clip
 from plait.encoders.featurize import Featurizer
+from plait.encoders.scale import robust_scale, soft_clip
 from plait.encoders.tabular import Tabular
 
 N = 120
@@ -360,3 +363,92 @@ def test_columns_travel_with_the_rows() -> None:
     torch.testing.assert_close(same.numbers, view.numbers, equal_nan=True)
     other = Inputs({}, {}, {"b": torch.ones(8, dtype=torch.bool)})
     assert together({"table": inputs, "b": other}).columns == inputs.columns
+
+
+def test_a_code_is_a_number_and_a_category_at_once() -> None:
+    frame = pd.DataFrame({"zip": ["10115", "10117", "80331", "80333", "80333", None, "A12"] * 10})
+    encoder = Tabular(types={"zip": "code"}, bins=0).fit(frame)
+    names = encoder.names()
+    assert names[0] == "zip: value"
+    assert names[1:] == [f"zip: = {level}" for level in ("80333", "10115", "10117", "80331", "A12")] + ["zip: missing"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a code that is no number is not bad
+        prepared = encoder.prepare(frame)["x"]
+    assert prepared[6].tolist() == [0, 0, 0, 0, 0, 1, 0]
+    view = encoder.columns(frame)
+    assert (view.number_names, view.code_names, view.levels) == (("zip",), ("zip",), (5,))
+    np.testing.assert_array_equal(view.numbers[:7, 0], [10115, 10117, 80331, 80333, 80333, np.nan, np.nan])
+    assert view.codes[:7, 0].tolist() == [1, 2, 3, 0, 0, -1, 4]
+
+
+def test_ordered_categories_have_a_rank() -> None:
+    cells = ["low", "HIGH", "medium", None, "unheard"]
+    result = one(cells, "ordinal low < medium < high", min_count=1)
+    assert result["rank"].tolist() == [-1, 1, 0, 0, 0]
+    assert list(result)[1:] == ["= HIGH", "= low", "= medium", "= unheard", "missing"]
+    usual = one(["S", "XL", "M", "L", "L"], "ordinal", min_count=1)
+    np.testing.assert_allclose(usual["rank"], [-1, 1, -1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    frame = pd.DataFrame({"c": cells})
+    encoder = Tabular(types={"c": "ordinal low < medium < high"}).fit(frame)
+    np.testing.assert_array_equal(encoder.columns(frame).numbers[:, 0], [0, 2, 1, np.nan, np.nan])
+    with pytest.raises(TableError, match=r"column 'c': no order is known of 'red', 'blue'; write it"):
+        one(["red", "blue"], "ordinal")
+    with pytest.raises(
+        TableError, match=r"most cells \('low', 'HIGH', 'medium', 'unheard'\) are not in its order a < b"
+    ):
+        one(cells, "ordinal a < b")
+    with pytest.raises(ConfigError, match="column 'c': unknown type 'ordinary': did you mean 'ordinal'"):
+        one(cells, "ordinary")
+    assert schema.from_dict(
+        {"modalities": {"t": {"kind": "tabular", "columns": ["c"], "types": {"c": "ordinal a < b"}}}}
+    ).types == {"c": "ordinal a < b"}
+
+
+TITLES = [
+    f"{rank} {job} {i % 3}" for i, rank in enumerate(("Senior", "Chief", "Junior")) for job in ("Nurse", "Driver")
+]
+TITLES += [
+    f"{rank} {job} of {place}" for rank in ("Senior", "Vice") for job in ("Clerk", "Painter") for place in "ABCDEFGHIJK"
+]
+
+
+def test_spellings_that_are_alike_are_near() -> None:
+    frame = pd.DataFrame({"title": [*TITLES, None]})
+    encoder = Tabular(types={"title": "category"}, ngrams=8).fit(frame)
+    new = pd.DataFrame({"title": ["Painters of the Z", "painter", "Clerk (Z)", "#", None]})  # none was ever seen
+    there = np.array([name.startswith("title: spelling") for name in encoder.names()])
+    assert there.sum() == 8
+    painters, painter, clerk, nothing, gone = encoder.prepare(new)["x"][:, there]
+    assert painters @ painter > 0.8 * np.linalg.norm(painters) * np.linalg.norm(painter)
+    assert painters @ clerk < 0.5 * np.linalg.norm(painters) * np.linalg.norm(clerk)
+    assert not nothing.any()
+    assert not gone.any()
+    numbers = encoder.columns(new).numbers
+    np.testing.assert_array_equal(numbers[:4], encoder.prepare(new)["x"][:4, there])
+    assert numbers[4].isnan().all()
+    again = Tabular(types={"title": "category"}, ngrams=8)
+    again.load_state(encoder.state())
+    np.testing.assert_array_equal(again.prepare(frame)["x"], encoder.prepare(frame)["x"])
+    assert again.fingerprint() == encoder.fingerprint()
+
+
+def test_spellings_by_the_usual_estimators() -> None:
+    """The same places as of scikit-learn's own TF-IDF and truncated SVD, up to scale and half precision."""
+    frame = pd.DataFrame({"title": TITLES})
+    encoder = Tabular(types={"title": "category"}, ngrams=5).fit(frame)
+    there = [name.startswith("title: spelling") for name in encoder.names()]
+    result = encoder.prepare(frame)["x"][:, there]
+    words = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit(list(dict.fromkeys(TITLES)))
+    usual = (
+        TruncatedSVD(5, random_state=0)
+        .fit(words.transform(list(dict.fromkeys(TITLES))))
+        .transform(words.transform(TITLES))
+    )
+    scale = (result * usual).sum(0) / (usual * usual).sum(0)
+    np.testing.assert_allclose(result, usual * scale, atol=0.02 * np.abs(result).max())
+
+
+@pytest.mark.parametrize("cells", [[f"r{i}" for i in range(60)], ["Clerk", "Painter"] * 30])
+def test_codes_and_few_spellings_have_no_letter_groups(cells: list[str]) -> None:
+    assert not any("spelling" in name for name in one(cells, "category", min_count=1))
+    assert not any("spelling" in name for name in one(TITLES, "category", ngrams=0))

@@ -129,7 +129,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _few(*told: Any) -> list[Any]:
-    from plait.study.candidates import candidates
+    from plait.study.designs import candidates
 
     return candidates(*told)[:2]
 

@@ -18,8 +18,10 @@ from plait.networks.tasks import Classification, Multilabel, Regression, Task, r
 from plait.training.crossfit import Members, crossfit, folds_of, prior
 from plait.training.design import Design, maker, sources_of
 from plait.training.hiding import Hiding
-from plait.training.loop import Training, train
+from plait.training.loop import train
+from plait.training.member import MemberLearner, Training
 from plait.training.optimiser import AdamW
+from plait.training.rows import Examples
 
 TRAINING = Training(
     epochs=25,
@@ -124,9 +126,9 @@ def test_each_branch_keeps_its_own_best_state() -> None:
     model = make()
     rows = torch.arange(200)
     target, weight = task.encode(y), torch.ones(200)
-    history = train(
-        model, task, inputs, target, weight, rows[:150], rows[150:], TRAINING, torch.Generator().manual_seed(0)
-    )
+    fold, generator = (rows[:150], rows[150:]), torch.Generator().manual_seed(0)
+    learner = MemberLearner(model, Examples(task, inputs, target, weight), fold, TRAINING, generator)
+    history = train(learner, TRAINING.epochs, TRAINING.patience).history
     held = inputs.take(rows[150:])
     for name, out in model.outputs(held).items():
         best = min(record["valid"][name] for record in history)

@@ -11,10 +11,11 @@ from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
 from plait.networks import layers
 from plait.networks.layers import Block, Dropout, Masks
-from plait.training import best_state
-from plait.training.best_state import TrainingRows, narrowed
+from plait.networks.tasks import Classification
+from plait.training import rows as training_rows
 from plait.training.design import Design, maker
 from plait.training.optimiser import clip
+from plait.training.rows import Examples, TrainingRows, narrowed
 
 WIDE = 200
 
@@ -34,7 +35,7 @@ def model_of(fusion: str = "concat", depth: str = "early", width: int = 64) -> B
 
 @pytest.fixture(autouse=True)
 def a_processor_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (best_state, layers):
+    for module in (training_rows, layers):
         monkeypatch.setattr(module, "fast_dtype", lambda device="cpu": torch.bfloat16)
 
 
@@ -62,7 +63,7 @@ def test_sequences_and_small_networks_are_left_as_they_are() -> None:
 def test_a_batch_is_what_take_gives_whatever_was_gathered_before() -> None:
     given, model = inputs_of(), model_of(width=16)
     target, weight = torch.arange(50), torch.rand(50)
-    rows = TrainingRows(given, target, weight, torch.arange(4), model)
+    rows = TrainingRows(Examples(Classification((0, 1)), given, target, weight), torch.arange(4), model)
     for chosen in (torch.tensor([3, 1, 4, 1, 5]), torch.tensor([9]), torch.arange(40)):
         batch, y, w = rows.take(chosen)
         for name, tokens in given.take(chosen).tokens.items():

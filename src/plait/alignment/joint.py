@@ -18,6 +18,7 @@ from plait.base.checks import Positive
 from plait.base.encoder import KINDS, Encoder
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
+from plait.training.member import OwnLoss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class JointEncoder(Encoder):
         return self.statistics.out_dim + (self.statistics.dims[self.spec.modality] if self.spec.keep else 0)
 
 
-class JointProjector(nn.Module):
+class JointProjector(OwnLoss):
     """The projector; in training it leaves the contrastive loss of each batch in ``own_loss``.
 
     Formula: loss of the classifier + joint * loss of the contrast with the hardest negatives.
@@ -82,7 +83,6 @@ class JointProjector(nn.Module):
         """Around a network with its statistics."""
         super().__init__()
         self.spec, self.network = enhancement, network
-        self.own_loss: Tensor | None = None
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """``x`` (B, D), and in training what ``to_prepared`` adds -> one token per row."""

@@ -102,6 +102,10 @@ class Encoder(ABC):
         """The plain view of the cells that trees take beside the tokens; None: there is none."""
         return None
 
+    def prepare_with_columns(self, cells: Cells) -> tuple[dict[str, np.ndarray], Columns | None]:
+        """``prepare`` and ``columns``; an encoder that has both reads its cells once."""
+        return self.prepare(cells), self.columns(cells)
+
     @abstractmethod
     def module(self) -> nn.Module:
         """The network: ``forward(dict of tensors as prepared) -> Tokens``. Loads the weights, so it is called late."""

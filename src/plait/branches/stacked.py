@@ -1,11 +1,9 @@
-"""One branch of several members as one network, and the best it has been."""
+"""One branch of several members as one network."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,80 +139,3 @@ class StackedBranch(nn.Module):
 def _held(buffer: Tensor | None) -> Tensor:
     assert buffer is not None
     return buffer.detach()
-
-
-class Weights:
-    """All that the members have learned, for a checkpoint."""
-
-    def __init__(self, parts: Sequence[StackedBranch]) -> None:
-        """Of these branches."""
-        self.parts = parts
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All arrays, by branch and place."""
-        return {f"{i}.{j}": a for i, part in enumerate(self.parts) for j, a in enumerate(part.arrays())}, {}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take them back."""
-        for i, part in enumerate(self.parts):
-            for j, array in enumerate(part.arrays()):
-                array.copy_(arrays[f"{i}.{j}"])
-
-
-class Best:
-    """The best state so far of each branch of each member."""
-
-    def __init__(self, branches: nn.ModuleDict, members: int, patience: int, *, judged: bool = True) -> None:
-        """Not ``judged``: there are no held-out rows."""
-        self.parts = [b for b in branches.values() if isinstance(b, StackedBranch)]
-        self.patience, self.judged = patience, judged
-        self.loss = torch.full((len(self.parts), members), math.inf)
-        self.epoch = torch.zeros(len(self.parts), members)
-        self.states: list[list[Tensor]] | None = None
-
-    def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
-        """An epoch's held-out losses; without held-out rows the latest state that is a number is the best."""
-        result = torch.stack(list(losses.values())).cpu()
-        better = result < self.loss - 1e-6 if self.judged else result.isfinite() & self._whole()
-        if self.states is None:
-            self.states = [[a.clone() for a in part.arrays()] for part in self.parts]
-        for part, kept, members in zip(self.parts, self.states, better, strict=True):
-            chosen = members.nonzero()[:, 0]
-            if len(chosen):
-                for state, array in zip(kept, part.arrays(), strict=True):
-                    there = chosen.to(state.device)
-                    state[there] = array[there]
-        self.loss, self.epoch = torch.where(better, result, self.loss), torch.where(better, float(epoch), self.epoch)
-
-    def _whole(self) -> Tensor:
-        """Bool (branches, M): all weights are numbers."""
-        sums = [torch.stack([a.flatten(1).sum(1) for a in part.arrays()]).sum(0) for part in self.parts]
-        return torch.stack(sums).isfinite().cpu()
-
-    def good(self, member: int) -> bool:
-        """Whether every branch of a member has a state to keep."""
-        return bool(self.loss[:, member].isfinite().all())
-
-    def done(self, epoch: int) -> bool:
-        """Whether every branch of every member has waited long enough."""
-        return self.judged and self.states is not None and bool((epoch - self.epoch >= self.patience).all())
-
-    def restore(self) -> None:
-        """Back to the best."""
-        for part, kept in zip(self.parts, self.states or [], strict=False):
-            for state, array in zip(kept, part.arrays(), strict=True):
-                array.copy_(state)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The best arrays so far, their losses and epochs."""
-        held = {f"{i}.{j}": a for i, kept in enumerate(self.states or []) for j, a in enumerate(kept)}
-        return {**held, "loss": self.loss, "epoch": self.epoch}, {}
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take them back."""
-        self.loss, self.epoch = arrays["loss"], arrays["epoch"]
-        if set(arrays) == {"loss", "epoch"}:  # written before there was a best one
-            self.states = None
-            return
-        parts = enumerate(self.parts)
-        self.states = [[arrays[f"{i}.{j}"].to(a.device) for j, a in enumerate(p.arrays())] for i, p in parts]

@@ -77,7 +77,7 @@ def encode(
     opened = None if store == NO_STORE else Store(store)
     try:
         if engine == "ray" and opened is not None:
-            from plait.study.encode_ray import encode_ray
+            from plait.study.engine_ray import encode_ray
 
             encode_ray(features, frame, result.root, opened, workers)
         inputs = features.transform(frame, result.root, opened, strict=strict, progress=None)

@@ -71,8 +71,8 @@ def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
 #: How an encoder comes by its weights.
 TRAIN = ("frozen", "pretrain", "scratch", "tuned")
 TASKS = ("classification", "multilabel", "regression")
-#: What a tabular column may be; ``date`` may carry its format, as in ``date %d/%m/%Y``.
-TYPES = ("number", "category", "boolean", "date", "list")
+#: What a tabular column may be; ``date`` may carry its format (``date %d/%m/%Y``), ``ordinal`` its order (``ordinal S < M``).
+TYPES = ("number", "category", "code", "ordinal", "boolean", "date", "list")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Schema:
         if self.task not in TASKS:
             raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
         for column, value in self.types.items():
-            if value.partition(" ")[0] not in TYPES or (" " in value and not value.startswith("date %")):
+            if value.partition(" ")[0] not in TYPES or (" " in value and not value.startswith(("date %", "ordinal "))):
                 raise ConfigError(
                     f"column '{column}': unknown type '{value}': {nearest(value.partition(' ')[0], TYPES)}"
                 )

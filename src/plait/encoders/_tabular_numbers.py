@@ -1,37 +1,93 @@
-"""Features of numbers, booleans and dates."""
+"""Features of a table's numbers, booleans and dates, and what the features of every type of column promise."""
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 
+from plait.data.column import Column
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.numbers import Style, number_style
 from plait.data.parse import Parsed, booleans, date_format, dates, numbers, zones
-from plait.encoders._tabular_base import Features, Limits
+from plait.encoders.scale import robust_scale, soft_clip
 
 
-def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
-    """Nearly the identity around zero, never beyond ``limit``; so one wild value rules nothing.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How many features a column may have.
 
-    Formula: z / sqrt(1 + (z / limit)^2).
-    Source: Holzmueller et al. 2024, Better by Default (RealMLP), section 3.
+    Attributes:
+        min_count: training rows that a category or item needs for a feature of its own.
+        max_categories: features of one column's categories or items; the most frequent are kept.
+        bins: steps of the piecewise linear encoding of a number; 0 leaves it out; None: by the number of rows.
+        ngrams: components of the letter groups of a category with many spellings; 0 leaves them out.
     """
-    z = np.clip(z, -1e9, 1e9)  # the square of 1e300 is infinite
-    return np.asarray(z / np.sqrt(1.0 + (z / limit) ** 2))
+
+    min_count: int
+    max_categories: int
+    bins: int | None
+    ngrams: int
 
 
-def robust_scale(values: np.ndarray) -> tuple[float, float]:
-    """Median, and one over the distance of the quartiles (half the range where they coincide, 0 if nothing varies)."""
-    if not len(values):
-        return 0.0, 0.0
-    low, centre, high = np.quantile(values, [0.25, 0.5, 0.75])
-    width = high - low if high > low else (values.max() - values.min()) / 2
-    scale = 1.0 / width if np.isfinite(width) and width > 1e-300 else 0.0
-    return float(centre), float(scale)
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What cells of one column become.
+
+    Attributes:
+        features: (n, k), finite, for networks.
+        bad: (n,) bool, cells that were not understood; None: there are none.
+        numbers: (n, m) for trees, NaN for null.
+        codes: (n,) for trees, the place of a cell in the vocabulary, -1 for null or never seen; None: no category.
+        surprise: what is unlike the fit in the way that understood cells are written.
+    """
+
+    features: np.ndarray
+    bad: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+    codes: np.ndarray | None = None
+    surprise: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Features(ABC):
+    """Features of one column; the fields are JSON values or arrays, and all that is kept of the training rows."""
+
+    type: ClassVar[str]
+    #: Fields that models of the first version do not have: fingerprints hang on the state, so it holds them only where they
+    #: say something else than then.
+    later: ClassVar[tuple[str, ...]] = ()
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, column: Column, limits: Limits, form: str) -> Self | None:
+        """Learn from the training rows; ``form`` is what stands behind the type's name. None: the column has none such."""
+
+    @abstractmethod
+    def labels(self) -> list[str]:
+        """Name of each feature, without the column's."""
+
+    @abstractmethod
+    def view(self, column: Column) -> View:
+        """What cells become."""
+
+    def number_names(self) -> list[str]:
+        """Name of each number for trees, without the column's; empty for the column's own value."""
+        return []
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Levels of the code for trees; a column that is no category has none."""
+        return ()
+
+    def state(self) -> dict[str, Any]:
+        """Values from which ``restore`` makes the same features."""
+        usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.later}
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"type": self.type, **{k: v for k, v in own.items() if k not in usual or v != usual[k]}}
 
 
 def _finite(parsed: Parsed) -> tuple[np.ndarray, np.ndarray]:
@@ -58,54 +114,43 @@ class Number(Features):
     missing: bool
 
     @classmethod
-    def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
+    def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn how the numbers are written, their quartiles and quantiles."""
-        style = number_style(series)
-        values, _ = _finite(numbers(series, style))
+        style = number_style(column.series)
+        values, _ = _finite(_read(column, style))
         there = values[~np.isnan(values)]
         centre, scale = robust_scale(there)
         missing = bool(np.isnan(values).any())
-        return cls(str(series.name), style, centre, scale, _edges(there, limits.bins), missing)
+        return cls(column.name, style, centre, scale, _edges(there, limits.bins), missing)
 
     def labels(self) -> list[str]:
         """The value, each step, missing."""
         steps = [f"over {edge:g}" for edge in self.edges[:-1]]
         return ["value", *steps, *(["missing"] if self.missing else [])]
 
-    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 1 + bins + 1)."""
-        return self._features(numbers(series, self.style))
-
     def number_names(self) -> list[str]:
         """The value."""
         return [""]
 
-    def numbers(self, series: pd.Series) -> np.ndarray:
-        """The values as they are."""
-        return _finite(numbers(series, self.style))[0][:, None]
-
-    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
-        """As ``transform``; and which cells are written in another way than those of the fit, though understood."""
-        parsed = numbers(series, self.style)
-        return *self._features(parsed), self._surprise(series, parsed)
-
-    def _features(self, parsed: Parsed) -> tuple[np.ndarray, np.ndarray]:
+    def view(self, column: Column) -> View:
+        """(n, 1 + bins + 1), the values as they are, and which cells are written in another way than those of the fit."""
+        parsed = _read(column, self.style)
         values, bad = _finite(parsed)
         gone = np.isnan(values)
         filled = np.where(gone, self.centre, values)
         with np.errstate(over="ignore"):
-            columns = [soft_clip((filled - self.centre) * self.scale)[:, None]]
+            features = [soft_clip((filled - self.centre) * self.scale)[:, None]]
         if self.edges:
-            columns.append(self._steps(filled))
+            features.append(self._steps(filled))
         if self.missing:
-            columns.append(gone[:, None])
-        return np.hstack(columns), bad
+            features.append(gone[:, None])
+        return View(np.hstack(features), bad, values[:, None], surprise=self._surprise(column, parsed))
 
-    def _surprise(self, series: pd.Series, parsed: Parsed) -> str | None:
+    def _surprise(self, column: Column, parsed: Parsed) -> str | None:
         odd = parsed.odd
         if not odd.any():
             return None
-        example = str(series[odd].iloc[0])[:30]
+        example = str(column.series[odd].iloc[0])[:30]
         parts = Style.parse(self.style)
         usual = {"comma": "a decimal comma", "thousands": "separators of thousands"}.get(parts.mark, "plain numbers")
         value = parsed.values[odd][0]
@@ -115,6 +160,27 @@ class Number(Features):
         edges = np.asarray(self.edges)
         inside = np.clip(values, edges[0], edges[-1])[:, None]
         return np.asarray(np.clip((inside - edges[:-1]) / np.diff(edges), 0.0, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure(Number):
+    """The number that a code is written as; of a code that is none nothing is said, its category knows it."""
+
+    type: ClassVar[str] = "figure"
+
+    @classmethod
+    def fit(cls, column: Column, limits: Limits, form: str) -> Self:
+        """As a number without a flag for missing, which the category has."""
+        return dataclasses.replace(super().fit(column, limits, form), missing=False)
+
+    def view(self, column: Column) -> View:
+        """As of a number."""
+        return dataclasses.replace(super().view(column), bad=None, surprise=None)
+
+
+def _read(column: Column, style: str) -> Parsed:
+    real = isinstance(column.series.dtype, np.dtype) and column.series.dtype.kind in "biuf"
+    return numbers(column.series, style, None if real else column.cells)
 
 
 #: Rows that each step needs, and steps at most. On 700 rows eight steps a number cost 0.04 accuracy (Pokemon), on 9,000
@@ -141,28 +207,25 @@ class Boolean(Features):
     missing: bool
 
     @classmethod
-    def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
+    def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn whether cells are missing."""
-        return cls(str(series.name), bool(np.isnan(booleans(series).values).any()))
+        return cls(column.name, bool(np.isnan(booleans(column.series, column.cells).values).any()))
 
     def labels(self) -> list[str]:
         """True, missing."""
         return ["true", *(["missing"] if self.missing else [])]
 
-    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 2)."""
-        parsed = booleans(series)
-        gone = np.isnan(parsed.values)
-        value = np.where(gone, 0.0, 2.0 * parsed.values - 1.0)
-        return np.stack([value, gone] if self.missing else [value], axis=1), parsed.bad
-
     def number_names(self) -> list[str]:
         """The value."""
         return [""]
 
-    def numbers(self, series: pd.Series) -> np.ndarray:
-        """1 for yes, 0 for no."""
-        return booleans(series).values[:, None]
+    def view(self, column: Column) -> View:
+        """(n, 2); for trees 1 for yes and 0 for no."""
+        parsed = booleans(column.series, column.cells)
+        gone = np.isnan(parsed.values)
+        value = np.where(gone, 0.0, 2.0 * parsed.values - 1.0)
+        features = np.stack([value, gone] if self.missing else [value], axis=1)
+        return View(features, parsed.bad, parsed.values[:, None])
 
 
 _YEAR, _WEEK = 365.2425, 7.0
@@ -173,6 +236,7 @@ class Date(Features):
     """When it was (scaled days), the seasons of year, week and day as sine and cosine, and a flag for missing."""
 
     type: ClassVar[str] = "date"
+    later: ClassVar[tuple[str, ...]] = ("zone",)
     form: str
     centre: float
     scale: float
@@ -180,19 +244,15 @@ class Date(Features):
     missing: bool
     zone: str = "utc"  # models of the first version turned all times to UTC
 
-    def state(self) -> dict[str, Any]:
-        """JSON values; models of the first version had no ``zone``, and their fingerprints hang on it."""
-        state = super().state()
-        return {k: v for k, v in state.items() if k != "zone"} if self.zone == "utc" else state
-
     @classmethod
-    def fit(cls, series: pd.Series, limits: Limits, form: str) -> Self:
+    def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
-        value = form or date_format(series) or ISO
-        days = dates(series, ISO if value == AMBIGUOUS else value).values
+        value = form or date_format(column.series, column.cells) or ISO
+        days = dates(column.series, ISO if value == AMBIGUOUS else value, column.cells).values
         there = days[~np.isnan(days)]
         clock = bool((there % 1.0 != 0).any())
-        return cls(str(series.name), value, *robust_scale(there), clock, len(there) < len(days), zones(series))
+        missing = len(there) < len(days)
+        return cls(column.name, value, *robust_scale(there), clock, missing, zones(column.series))
 
     def labels(self) -> list[str]:
         """Days, year, week, day, missing."""
@@ -200,45 +260,39 @@ class Date(Features):
         waves = [f"{wave} of {season}" for season in seasons for wave in ("sine", "cosine")]
         return ["days", *waves, "weekend", *(["missing"] if self.missing else [])]
 
-    def transform(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 6 + 2 with a time of day + 1)."""
-        parsed = dates(series, self.form, utc=self.zone == "utc")
-        gone = np.isnan(parsed.values)
-        days = np.where(gone, self.centre, parsed.values)
-        columns = [soft_clip((days - self.centre) * self.scale)]
-        for length in (_YEAR, _WEEK, *([1.0] if self.clock else [])):
-            angle = 2 * np.pi * (days % length) / length
-            columns += [np.sin(angle), np.cos(angle)]
-        columns.append(((np.floor(days) + 3) % 7 >= 5).astype(np.float64))  # the first of 1970 was a Thursday
-        there = np.stack(columns, axis=1) * ~gone[:, None]
-        return (np.hstack([there, gone[:, None]]) if self.missing else there), parsed.bad
-
     def number_names(self) -> list[str]:
-        """Days since 1970, month, weekday, and the hour where there is a time of day."""
+        """Days since 1970, month from 1, weekday from 0 for Monday, and the hour where there is a time of day."""
         return ["days", "month", "weekday", *(["hour"] if self.clock else [])]
 
-    def numbers(self, series: pd.Series) -> np.ndarray:
-        """Each part of the calendar as a number: months from 1, weekdays from 0 for Monday, hours with their fraction."""
-        days = dates(series, self.form, utc=self.zone == "utc").values
-        gone = np.isnan(days)
-        whole = np.floor(np.where(gone, 0.0, days))
+    def view(self, column: Column) -> View:
+        """(n, 6 + 2 with a time of day + 1); the calendar's parts as numbers; whether there are zones as in the fit."""
+        parsed = dates(column.series, self.form, column.cells, utc=self.zone == "utc")
+        gone = np.isnan(parsed.values)
+        days = np.where(gone, self.centre, parsed.values)
+        parts = [soft_clip((days - self.centre) * self.scale)]
+        for length in (_YEAR, _WEEK, *([1.0] if self.clock else [])):
+            angle = 2 * np.pi * (days % length) / length
+            parts += [np.sin(angle), np.cos(angle)]
+        whole = np.floor(days)
+        weekday = (whole + 3) % 7  # the first of 1970 was a Thursday
+        parts.append((weekday >= 5).astype(np.float64))
+        there = np.stack(parts, axis=1) * ~gone[:, None]
         months = whole.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
-        parts = [days, months, (whole + 3) % 7, *([(days - whole) * 24] if self.clock else [])]
-        result = np.stack(parts, axis=1).astype(np.float64)
-        result[gone] = np.nan
-        return result
+        calendar = [days, months, weekday, *([(days - whole) * 24] if self.clock else [])]
+        numbers = np.where(gone[:, None], np.nan, np.stack(calendar, axis=1))
+        features = np.hstack([there, gone[:, None]]) if self.missing else there
+        return View(features, parsed.bad, numbers, surprise=self._surprise(column))
 
-    def examine(self, series: pd.Series) -> tuple[np.ndarray, np.ndarray, str | None]:
-        """As ``transform``; and whether times have zones where those of the fit had none, or the reverse."""
-        return *self.transform(series), self._surprise(series)
-
-    def _surprise(self, series: pd.Series) -> str | None:
-        now = zones(series)
-        if self.zone in ("utc", "both", "") or now in ("", self.zone):
+    def _surprise(self, column: Column) -> str | None:
+        if self.zone in ("utc", "both", ""):
             return None
+        now = zones(column.series)
         said = {
             "naive": "without a time zone",
             "aware": "with a time zone",
             "both": "some with, some without a time zone",
         }
-        return f"'{self.name}' has times {said[now]}, fitted {said[self.zone]}: the local time is read"
+        same = now in ("", self.zone)
+        return (
+            None if same else f"'{self.name}' has times {said[now]}, fitted {said[self.zone]}: the local time is read"
+        )

@@ -14,6 +14,7 @@ from torch import nn
 
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.inputs import Columns
 from plait.base.progress import track
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
@@ -78,11 +79,12 @@ def embed(
     return embedded
 
 
-def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> Embedded:
-    """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store."""
+def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> tuple[Embedded, Columns | None]:
+    """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
+    prepared, columns = encoder.prepare_with_columns(frame)  # type: ignore[arg-type]  # rows, not a sequence of cells
     if len(frame) == 0:
-        return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool))
-    rows = Forward(encoder)(encoder.prepare(frame))  # type: ignore[arg-type]  # rows, not a sequence of cells
+        return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), columns
+    rows = Forward(encoder)(prepared)
     x, mask = _empty(len(rows), max(map(len, rows)), rows[0].shape[1])
     for i, row in enumerate(rows):
         x[i, : len(row)], mask[i, : len(row)] = row, True
@@ -91,7 +93,7 @@ def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> Embedded:
         raise PlaitError(
             f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
         )
-    return Embedded(x, mask)
+    return Embedded(x, mask), columns
 
 
 class Forward:

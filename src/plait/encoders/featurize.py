@@ -189,9 +189,9 @@ class Featurizer:
             if modality.kind != "tabular":
                 step(f"encode {modality.name}", progress)
             if modality.kind == "tabular":
-                rows = frame[list(modality.columns)]
-                tokens[modality.name] = embed_rows(encoder, rows).tokens()
-                if (view := encoder.columns(rows)) is not None:  # type: ignore[arg-type]
+                embedded, view = embed_rows(encoder, frame[list(modality.columns)])
+                tokens[modality.name] = embedded.tokens()
+                if view is not None:
                     columns[modality.name] = view
             elif modality.name in (ready or {}):
                 tokens[modality.name] = (ready or {})[modality.name]

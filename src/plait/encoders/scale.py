@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from scipy import linalg
 from torch import Tensor
@@ -14,6 +15,26 @@ from plait.base.tokens import Tokens
 
 #: Rows, evenly spread, from which directions are found: covariances need no more, and a fit waits for them.
 _AXES_ROWS = 4096
+
+
+def soft_clip(z: np.ndarray, limit: float = 3.0) -> np.ndarray:
+    """Nearly the identity around zero, never beyond ``limit``; so one wild value rules nothing.
+
+    Formula: z / sqrt(1 + (z / limit)^2).
+    Source: Holzmueller et al. 2024, Better by Default (RealMLP), section 3.
+    """
+    z = np.clip(z, -1e9, 1e9)  # the square of 1e300 is infinite
+    return np.asarray(z / np.sqrt(1.0 + (z / limit) ** 2))
+
+
+def robust_scale(values: np.ndarray) -> tuple[float, float]:
+    """Median, and one over the distance of the quartiles (half the range where they coincide, 0 if nothing varies)."""
+    if not len(values):
+        return 0.0, 0.0
+    low, centre, high = np.quantile(values, [0.25, 0.5, 0.75])
+    width = high - low if high > low else (values.max() - values.min()) / 2
+    scale = 1.0 / width if np.isfinite(width) and width > 1e-300 else 0.0
+    return float(centre), float(scale)
 
 
 class Scaler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,11 @@ from plait.base.encoder import Cells, Encoder
 from plait.base.errors import PlaitWarning, TableError, nearest
 from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
+from plait.data.column import Column
 from plait.data.infer import tabular_type
-from plait.data.values import nulls, text_of
-from plait.encoders._tabular_base import Features, Limits
-from plait.encoders._tabular_columns import features_of, restore
+from plait.data.values import text_of
+from plait.encoders._tabular_numbers import Features, Limits, View
+from plait.encoders._tabular_words import features_of, restore
 
 
 @dataclass(eq=False)
@@ -31,11 +32,13 @@ class Tabular(Encoder):
     value. A row whose columns are all empty is absent.
 
     Attributes:
-        types: column -> ``number``, ``category``, ``boolean``, ``date`` (or ``date %d/%m/%Y``), ``list``; a column that
-            is not named is looked at.
+        types: column -> ``number``, ``category``, ``code`` (a number and a category at once, as postal codes are),
+            ``ordinal`` (or ``ordinal low < medium < high``), ``boolean``, ``date`` (or ``date %d/%m/%Y``), ``list``; a
+            column that is not named is looked at.
         min_count: training rows that a category or item needs for a feature of its own; rarer ones share one.
         max_categories: features of one column's categories or items at most.
         bins: steps over the quantiles of a number; 0: the scaled value alone; None: as many as the rows allow.
+        ngrams: components of the letter groups of a category that has many spellings (companies, job titles); 0: none.
 
     Shape: rows in, (n, 1, D) out; ``names()`` says what each of the D is.
     Use when: columns hold numbers, codes, dates or short lists.
@@ -49,11 +52,17 @@ class Tabular(Encoder):
     min_count: Count = 3
     max_categories: Width = 300
     bins: Annotated[int, Within(0, 10_000)] | None = None
+    ngrams: Annotated[int, Within(0, 1000)] = 30
 
     def __post_init__(self) -> None:
         """Refuse limits that no table satisfies."""
         super().__post_init__()
-        self._columns: list[Features] = []
+        self._features: list[Features] = []
+
+    def options(self) -> dict[str, Any]:
+        """As JSON values; ``ngrams`` only where it is set: models of the first version have none, nor their fingerprints."""
+        options = super().options()
+        return {k: v for k, v in options.items() if k != "ngrams" or v != type(self).ngrams}
 
     def fit(self, cells: Cells) -> Self:
         """Learn scales and vocabularies from the training rows (a DataFrame)."""
@@ -62,67 +71,59 @@ class Tabular(Encoder):
         if unknown:
             hint = nearest(unknown[0], map(str, frame.columns))
             raise TableError(f"encoder tabular: types names '{unknown[0]}', no such column; {hint}")
-        limits = Limits(self.min_count, self.max_categories, self.bins)
-        names = [str(c) for c in frame.columns]
-        options = {name: self.types.get(name) or tabular_type(frame[name]) for name in names}
-        self._columns = [features_of(frame[name], options[name], limits) for name in names]
+        limits = Limits(self.min_count, self.max_categories, self.bins, self.ngrams)
+        types = {name: self.types.get(str(name)) or tabular_type(frame[name]) for name in frame.columns}
+        self._features = [f for name, type_ in types.items() for f in features_of(Column(frame[name]), type_, limits)]
         return self
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
         """Features ``x`` (n, D), finite, and ``present`` (n,): rows in which any column holds anything."""
-        frame = self._rows(cells)
-        x = np.zeros((len(frame), self.dim), dtype=np.float32)
-        present = np.zeros(len(frame), dtype=bool)
-        odd: list[str] = []
-        surprises: list[str] = []
-        at = 0
-        for column in self._columns:
-            series = frame[column.name]
-            result, bad, surprise = column.examine(series)
-            x[:, at : at + result.shape[1]] = result
-            at += result.shape[1]
-            present |= ~nulls(series)
-            if surprise is not None:
-                surprises.append(surprise)
-            if bad.any():
-                example = text_of(series[bad].iloc[0])[:30]
-                what = "infinite or no number" if column.type == "number" else f"no {column.type}"
-                odd.append(f"{int(bad.sum()):,} in '{column.name}' are {what} (e.g. {example!r})")
-        if surprises:
-            warnings.warn(
-                f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=2
-            )
-        if odd:
-            warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=2)
-        return {"x": x, "present": present}
+        return self._arrays(self._read(cells))
 
     def columns(self, cells: Cells) -> Columns:
-        """The values unscaled and every level of a category as a whole number; ``prepare`` warns of odd cells."""
-        frame = self._rows(cells)
-        coded = [column for column in self._columns if column.vocabulary]
-        numbers = [np.zeros((len(frame), 0)), *(column.numbers(frame[column.name]) for column in self._columns)]
-        codes = [np.zeros((len(frame), 0), np.int64), *(column.codes(frame[column.name])[:, None] for column in coded)]
-        limit = np.finfo(np.float32).max
-        names = [(column.name, part) for column in self._columns for part in column.number_names()]
-        return Columns(
-            torch.from_numpy(np.hstack(numbers).clip(-limit, limit).astype(np.float32)),
-            torch.from_numpy(np.hstack(codes)),
-            tuple(f"{name}: {part}" if part else name for name, part in names),
-            tuple(column.name for column in coded),
-            tuple(len(column.vocabulary) for column in coded),
-        )
+        """Values unscaled, every level of a category as a whole number; ``prepare`` warns of odd cells."""
+        return self._plain(self._read(cells))
 
-    def _rows(self, cells: Cells) -> pd.DataFrame:
-        """The cells as a table that has every column of the fit."""
+    def prepare_with_columns(self, cells: Cells) -> tuple[dict[str, np.ndarray], Columns]:
+        """Both; every cell is read once."""
+        reading = self._read(cells)
+        return self._arrays(reading), self._plain(reading)
+
+    def _read(self, cells: Cells) -> _Reading:
         frame = _frame(cells)
-        gone = [c.name for c in self._columns if c.name not in frame.columns]
+        gone = sorted({f.name for f in self._features if f.name not in frame.columns})
         if gone:
             raise TableError(f"tabular columns are missing: {', '.join(gone)}; the encoder was fitted with them")
-        return frame
+        columns = {f.name: Column(frame[f.name]) for f in self._features}
+        return _Reading(len(frame), columns, [(f, f.view(columns[f.name])) for f in self._features])
+
+    def _arrays(self, reading: _Reading) -> dict[str, np.ndarray]:
+        _warn(reading)
+        x, at = np.zeros((reading.rows, self.dim), dtype=np.float32), 0
+        for _, view in reading.views:
+            x[:, at : at + view.features.shape[1]] = view.features
+            at += view.features.shape[1]
+        gone = [column.gone for column in reading.columns.values()]
+        present = ~np.all(gone, axis=0) if gone else np.zeros(reading.rows, dtype=bool)
+        return {"x": x, "present": present}
+
+    def _plain(self, reading: _Reading) -> Columns:
+        numbers = [np.zeros((reading.rows, 0)), *(v.numbers for _, v in reading.views if v.numbers is not None)]
+        codes = [v.codes for _, v in reading.views if v.codes is not None]
+        coded = [f for f in self._features if f.vocabulary]
+        limit = np.finfo(np.float32).max
+        names = [(f.name, part) for f in self._features for part in f.number_names()]
+        return Columns(
+            torch.from_numpy(np.hstack(numbers).clip(-limit, limit).astype(np.float32)),
+            torch.from_numpy(np.stack(codes, axis=1) if codes else np.zeros((reading.rows, 0), np.int64)),
+            tuple(f"{name}: {part}" if part else name for name, part in names),
+            tuple(f.name for f in coded),
+            tuple(len(f.vocabulary) for f in coded),
+        )
 
     def names(self) -> list[str]:
         """What each feature is, as ``cost: value`` or ``race: = Dragon``."""
-        result = [f"{column.name}: {label}" for column in self._columns for label in column.labels()]
+        result = [f"{feature.name}: {label}" for feature in self._features for label in feature.labels()]
         return result or ["nothing"]  # a network needs one input
 
     @property
@@ -135,12 +136,42 @@ class Tabular(Encoder):
         return _AsIs()
 
     def state(self) -> dict[str, Any]:
-        """JSON values per column."""
-        return {"columns": [column.state() for column in self._columns]}
+        """JSON values per feature, and the arrays that some have."""
+        states = [feature.state() for feature in self._features]
+        arrays = {f"{i}.{k}": v for i, s in enumerate(states) for k, v in s.items() if isinstance(v, np.ndarray)}
+        return {"columns": [{k: v for k, v in s.items() if not isinstance(v, np.ndarray)} for s in states], **arrays}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave."""
-        self._columns = [restore(column) for column in cast(Sequence[Mapping[str, Any]], state["columns"])]
+        states = [dict(column) for column in cast(Sequence[Mapping[str, Any]], state["columns"])]
+        for key, array in state.items():
+            if key != "columns":
+                place, _, field_name = key.partition(".")
+                states[int(place)][field_name] = array
+        self._features = [restore(column) for column in states]
+
+
+class _Reading(NamedTuple):
+    """The rows as every feature sees them."""
+
+    rows: int
+    columns: dict[str, Column]
+    views: list[tuple[Features, View]]
+
+
+def _warn(reading: _Reading) -> None:
+    """Say which cells were not understood, and which are written otherwise than in the fit."""
+    surprises = [view.surprise for _, view in reading.views if view.surprise is not None]
+    if surprises:
+        warnings.warn(f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=4)
+    odd = []
+    for feature, view in reading.views:
+        if view.bad is not None and view.bad.any():
+            example = text_of(reading.columns[feature.name].series[view.bad].iloc[0])[:30]
+            what = "infinite or no number" if feature.type == "number" else f"no {feature.type}"
+            odd.append(f"{int(view.bad.sum()):,} in '{feature.name}' are {what} (e.g. {example!r})")
+    if odd:
+        warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=4)
 
 
 class _AsIs(nn.Module):

@@ -32,7 +32,7 @@ from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.hiding import hiding
-from plait.training.loop import Training
+from plait.training.member import Training
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from plait.estimators.fit_settings import FitSettings
 from plait.training import schedule as pace
 from plait.training.encoders.pretrained import Pretrained
 from plait.training.hiding import Hiding
-from plait.training.loop import Training
+from plait.training.member import Training
 from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
 from plait.training.pretraining.stage import Stage
 

@@ -21,8 +21,7 @@ from plait.base import progress
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
-from plait.study.advice_words import Advice, answer
-from plait.study.candidates import DEFAULT, Candidate, Racing, candidates, differences, noises
+from plait.study.designs import DEFAULT, Advice, Candidate, Racing, answer, candidates, differences, noises
 from plait.study.statistics.compare import compare
 from plait.study.study import Study
 

@@ -5,19 +5,58 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from plait.base import registry
 from plait.base.errors import PlaitError, nearest
+from plait.estimators import settings
 from plait.evaluation.baselines import ESTIMATORS
 from plait.metrics.base import METRICS
-from plait.study.check_fields import check_value, told_fields, unknown_field
 from plait.study.execute import default_metrics
 from plait.study.reader import Place
 from plait.study.spec import DataSpec, Spec
 from plait.study.variants import Variant, variants
+
+
+def check_value(name: str, value: Any) -> str | None:
+    """What is wrong with the value of a dotted field; None if nothing is.
+
+    Example:
+        >>> check_value("estimator", "lineal")
+        "unknown estimator 'lineal' (did you mean 'linear'?)"
+    """
+    if name.partition(".")[0] != "estimator":
+        return settings.check_value(name, value)
+    return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
+
+
+def told_fields(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
+    """Every field that is set anywhere: its place, its dotted name and its value."""
+    for name, value in spec.model.items():
+        yield ("model", name), name, value
+    for name, values in spec.grid.items():
+        for i, value in enumerate(values):
+            yield ("grid", name, i), name, value
+    for label, fields in spec.variants.items():
+        for name, value in fields.items():
+            yield ("variants", label, name), name, value
+    for i, rule in enumerate(spec.exclude):
+        for name, value in rule.items():
+            for one in value if isinstance(value, list) else [value]:
+                yield ("exclude", i, name), name, one
+
+
+def unknown_field(name: str, managed: Mapping[str, str], known: Collection[str], whose: str) -> str | None:
+    """What is wrong with naming a field: it is the study's own business (``managed``), or there is none."""
+    root = name.partition(".")[0]
+    if root in managed:
+        return f"'{root}' is told by {managed[root]}, not as a field of the {whose}"
+    if root not in known:
+        return f"unknown field '{name}' of the {whose} ({nearest(root, set(known) - set(managed))})"
+    return None
+
 
 Problem = tuple[Place, str]
 #: A plan lists every run; this many take a few hundred megabytes.
@@ -43,10 +82,6 @@ def defaults() -> dict[str, Any]:
 
 def problems(spec: Spec) -> list[Problem]:
     """All mistakes that can be seen without the tables."""
-    if spec.space is not None:
-        from plait.study import space_check
-
-        return space_check.problems(spec, spec.space)
     result = [*_data(spec), *_settings(spec), *_metrics(spec), *_budget(spec)]
     return result or [*_variants(spec)]
 

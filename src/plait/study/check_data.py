@@ -13,7 +13,7 @@ from plait.estimators import regime
 from plait.metrics.base import METRICS
 from plait.networks import choice
 from plait.study import conditions, splits
-from plait.study.check_fields import told_fields
+from plait.study.check import told_fields
 from plait.study.reader import Place
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN
@@ -27,10 +27,6 @@ Problem = tuple[Place, str]
 
 def data_problems(study: StudyFile) -> list[Problem]:
     """All mistakes that only the tables show."""
-    if study.spec.space is not None:
-        from plait.study import space_check
-
-        return space_check.data_problems(study)
     result: list[Problem] = []
     tables: dict[int, StudyTable] = {}
     with warnings.catch_warnings():

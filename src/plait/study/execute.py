@@ -18,11 +18,10 @@ from plait.base.errors import PlaitError, PlaitWarning
 from plait.base.memory import begin_stage, give_back, peak_mb, reset_peak, stage_mb
 from plait.data.labels import label_text
 from plait.study import conditions, models, splits
-from plait.study.group import Group
 from plait.study.judging import Judged, judge, truth_of
+from plait.study.models import Group
 from plait.study.runs import Run, subsets
-from plait.study.setting import Setting, threads
-from plait.study.sharing import Latest
+from plait.study.setting import Latest, Setting, threads
 from plait.study.spec import Spec
 from plait.study.tables import StudyTable, load_table
 
@@ -92,7 +91,7 @@ class Executor:
     def _run(self, run: Run) -> Finished:
         table = self.table(run.data, run.data_seed)
         if self.setting.spec.space is not None:
-            from plait.study.space_run import run_space
+            from plait.study.space import run_space
 
             return Finished(*run_space(table, run, self.setting, self.setting.spec.space))
         split = self.setting.spec.data[run.data].split or self.setting.spec.split

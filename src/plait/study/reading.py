@@ -7,21 +7,207 @@ from collections.abc import Mapping
 from typing import Any
 
 from plait.base import config
-from plait.base.errors import PlaitError
+from plait.base.errors import PlaitError, nearest
+from plait.study import conditions
 from plait.study.reader import Place, Reader
-from plait.study.reading_parts import (
-    read_conditions,
-    read_data,
-    read_exclude,
-    read_grid,
-    read_modalities,
-    read_present,
-    read_seeds,
-    read_split,
-    read_variants,
-)
 from plait.study.space_spec import read_space
-from plait.study.spec import FIELDS, Budget, Claim, Spec
+from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, Spec, SplitSpec
+
+
+def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
+    """All tables."""
+    value = given.get("data")
+    if value is None:
+        read.wrong(
+            ("data",), "data: which table? expected {dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
+        )
+        return ()
+    listed = isinstance(value, list)
+    result = []
+    for i, entry in enumerate(read.listed(value, ("data",), "data")):
+        result.append(_data_entry(read, entry, ("data", i) if listed else ("data",)))
+    return tuple(result)
+
+
+def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
+    value = read.fields(
+        {"dataset": entry} if isinstance(entry, str) else entry, place, config.fields_of(DataSpec), "data"
+    )
+    named = [k for k in ("dataset", "table", "frame") if k in value]
+    if len(named) != 1 and isinstance(entry, str | Mapping):
+        read.wrong(
+            place, f"data: expected one of dataset, table and frame, found {' and '.join(named) or 'none of them'}"
+        )
+    for key in ("schema", "task"):
+        if "dataset" in value and key in value:
+            read.wrong((*place, key), f"data: a data set has its own {key}; leave it out")
+    if "options" in value and "dataset" not in value:
+        read.wrong((*place, "options"), "data: options are for a data set's loader; a table has none")
+    values: dict[str, Any] = {
+        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
+    }
+    if "rows" in value:
+        values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
+    if "split" in value:
+        values["split"] = read_split(read, value["split"], (*place, "split"))
+    return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
+
+
+def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
+    """A word, or a mapping with ``kind``."""
+    value = {"kind": value} if isinstance(value, str) else value
+    given = read.fields(value, place, config.fields_of(SplitSpec), "split")
+    kind = given.get("kind", "holdout")
+    if kind not in SPLITS:
+        read.wrong(place, f"split: unknown kind {kind!r} ({nearest(str(kind), SPLITS)})")
+        return SplitSpec()
+    for key in given:
+        if key != "kind" and key not in SPLIT_FIELDS[kind]:
+            fits = [k for k in SPLITS if key in SPLIT_FIELDS[k]]
+            read.wrong((*place, key), f"split: '{key}' says nothing about {kind}; it is for {', '.join(fits)}")
+    if kind == "time" and "column" not in given:
+        read.wrong(place, "split: which column says when? expected column: NAME beside kind: time")
+    values = {k: v for k, v in given.items() if k in ("kind", "column", "group")}
+    if "fractions" in given:
+        values["fractions"] = _fractions(read, given["fractions"], (*place, "fractions"))
+    for key, least in (("folds", 2), ("times", 1)):
+        if key in given:
+            values[key] = read.number(given[key], (*place, key), least, 1000, whole=True) or least
+    if given.get("group") == "none":
+        values["group"] = None
+    return SplitSpec(**values)
+
+
+def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
+    shares = value if isinstance(value, list) else []
+    right = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s < 1 for s in shares)
+    if len(shares) not in (2, 3) or not right or abs(sum(shares) - 1) > 1e-6:
+        read.wrong(
+            place, f"fractions: expected two or three shares that sum to 1, as [0.80, 0.05, 0.15], found {value!r}"
+        )
+        return SplitSpec().fractions
+    return tuple(float(s) for s in shares)
+
+
+#: More than this is a slip of the pen: the plan of a study lists every run.
+MOST_SEEDS = 10_000
+
+
+def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
+    """Dotted fields with their values."""
+    if setting is None:
+        return {}
+    if not isinstance(setting, Mapping) or not setting:
+        read.wrong(("grid",), "grid: expected fields with their values, as depth: [early, late]; or leave it out")
+        return {}
+    result = {}
+    for key, values in setting.items():
+        place = ("grid", str(key))
+        if not isinstance(values, list) or not values:
+            read.wrong(place, f"grid: '{key}' needs a list of at least one value, found {values!r:.60}")
+            continue
+        for i, value in enumerate(values):
+            if value in values[:i]:
+                read.wrong((*place, i), f"grid: '{key}' has the value {value!r} twice; keep one")
+        result[str(key)] = values
+    return result
+
+
+def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
+    """Names with their fields."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not value:
+        read.wrong(("variants",), "variants: expected names with their fields, as wide: {width: 256}; or leave it out")
+        return {}
+    return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in value.items()}
+
+
+def read_exclude(read: Reader, value: Any) -> tuple[dict[str, Any], ...]:
+    """Rules: fields and the values under which a variant is left out."""
+    if value is None:
+        return ()
+    return tuple(
+        read.mapping(entry, ("exclude", i)) for i, entry in enumerate(read.listed(value, ("exclude",), "exclude"))
+    )
+
+
+def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
+    """How many, or which."""
+    if not isinstance(value, list):
+        count = read.number(value, ("seeds",), 1, MOST_SEEDS, whole=True)
+        return tuple(range(count or 0))
+    listed = read.listed(value, ("seeds",), "seeds")
+    if len(listed) > MOST_SEEDS:
+        read.wrong(("seeds",), f"seeds: {len(listed):,} are listed; a study takes up to {MOST_SEEDS:,}")
+        return ()
+    result = [read.number(s, ("seeds", i), 0, 2**32 - 1, whole=True) for i, s in enumerate(listed)]
+    for i, seed in enumerate(result):
+        if seed is not None and seed in result[:i]:
+            read.wrong(("seeds", i), f"seeds: {seed} is given twice; keep one")
+    return tuple(s for s in result if s is not None)
+
+
+def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
+    """What models are trained on."""
+    if value == "all":
+        return "full"
+    if not isinstance(value, Mapping):
+        read.wrong(
+            ("modalities",), f"modalities: expected all, or {{subsets: singles | pairs | all | [...]}}, found {value!r}"
+        )
+        return "full"
+    given = read.fields(value, ("modalities",), ("subsets",), "modalities")
+    return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
+
+
+def read_present(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
+    """What is there at test."""
+    return "full" if value == "full" else _patterns(read, value, ("present",))
+
+
+def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
+    words = {"all": "every", "every": "every", "singles": "singles", "pairs": "pairs"}
+    if isinstance(value, str) and value in words:
+        return words[value]
+    if not isinstance(value, list) or not value:
+        expected = "all, singles, pairs or a list of lists of modalities"
+        read.wrong(place, f"{place[-1]}: expected {expected}, found {value!r:.60}")
+        return "full"
+    result: list[tuple[str, ...]] = []
+    for i, pattern in enumerate(value):
+        names = [pattern] if isinstance(pattern, str) else pattern
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            read.wrong((*place, i), f"{place[-1]}: expected a list of modalities, found {pattern!r:.60}")
+            continue
+        if any(set(names) == set(other) for other in result):
+            read.wrong((*place, i), f"{place[-1]}: {'+'.join(names)} is named twice; keep one")
+        result.append(tuple(names))
+    return tuple(result)
+
+
+def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
+    """Conditions one by one; ``read.origins`` says which item of the file each comes from."""
+    if value is None:
+        return (CLEAN,)
+    result: list[Any] = []
+    labels: dict[str, int] = {}
+    for i, entry in enumerate(read.listed(value, ("conditions", part), part)):
+        place: Place = ("conditions", part, i)
+        try:
+            single = conditions.expanded(entry)
+            named = [conditions.label(conditions.parsed(one, part)) for one in single]
+        except PlaitError as error:
+            read.wrong(place, str(error))
+            continue
+        for one, label in zip(single, named, strict=True):
+            if label in labels:
+                read.wrong(place, f"{part}: the condition '{label}' is given twice; keep one")
+            labels[label] = i
+            read.origins["conditions", part, len(result)] = place
+            result.append(one)
+    return tuple(result) or (CLEAN,)
+
 
 _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000

@@ -18,7 +18,7 @@ from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
 from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
-from plait.study.space_rows import means
+from plait.study.space import means
 from plait.study.spec import CLEAN, Spec
 from plait.study.state import merged
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plait.base import registry
 from plait.base.errors import PlaitError, PlaitWarning, nearest
-from plait.study import space_rows
+from plait.study import space as space_rows
 from plait.study.reader import Place
 from plait.study.space_spec import MANAGED, SpaceSpec, defaults
 from plait.study.spec import CLEAN, Spec
@@ -77,7 +77,7 @@ def _evaluations(spec: Spec, space: SpaceSpec) -> Iterator[Problem]:
 
 
 def _fields(spec: Spec) -> Iterator[Problem]:
-    from plait.study.check_fields import told_fields, unknown_field
+    from plait.study.check import told_fields, unknown_field
 
     for place, name, value in told_fields(spec):
         wrong = unknown_field(name, MANAGED, defaults(), "aligner")

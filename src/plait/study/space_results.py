@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.study import space_rows
+from plait.study import space
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
 from plait.study.protocol import StudyLines
-from plait.study.space_rows import means
+from plait.study.space import means
 from plait.study.spec import SplitSpec
-from plait.study.statistics.effects import holm
-from plait.study.statistics.paired import Difference, crossed_t, resampled_t
+from plait.study.statistics.paired import Difference, crossed_t, holm, resampled_t
 
 #: Draws of the test rows.
 RESAMPLES = 1000
@@ -160,7 +159,7 @@ def _test(
     if len(both) < 2:
         return None
     gaps = (both["value"] - both["value_other"]).to_numpy()
-    if split.kind != space_rows.NONE:
+    if split.kind != space.NONE:
         ratio = float((both["test_rows"] / both["train_rows"]).mean())
         return resampled_t(gaps, ratio)
     if not first:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from plait.data.modality import Schema
-    from plait.study.plan import Plan
+    from plait.study.launch import Plan
     from plait.study.results import Results
     from plait.study.runner import Race
     from plait.study.runs import Run
@@ -115,13 +115,13 @@ class Study:
         Args:
             data: also read the tables and look whether they have what the study names.
         """
-        from plait.study.check import problems
-        from plait.study.check_data import data_problems
+        from plait.study import check, check_data, space_check
 
         result = list(self._read.problems)
-        result += problems(self.spec)
+        space = self.spec.space
+        result += check.problems(self.spec) if space is None else space_check.problems(self.spec, space)
         if data and not result:
-            result += data_problems(self)
+            result += (check_data if space is None else space_check).data_problems(self)
         places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(result)]
         values = [Mistake(text, self.lines.of(place)) for place, text in places]
         return sorted(values, key=lambda mistake: mistake.line or 0)
@@ -166,7 +166,7 @@ class Study:
 
     def plan(self, out: str | Path | None = None, *, probes: int = 3, workers: int | None = None) -> Plan:
         """How many runs there are, what they share, and how long they will take after a few of them."""
-        from plait.study.plan import plan
+        from plait.study.launch import plan
 
         return plan(self, self.folder(out), probes, workers)
 

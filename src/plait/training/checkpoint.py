@@ -30,19 +30,9 @@ from plait.networks.layers import Masks
 from plait.training.optimiser import AdamW
 
 #: Raise it when older checkpoints cannot be gone on with.
-FORMAT = 2
+FORMAT = 3
 #: Seconds between two writings of a unit, and how many times the last writing's own seconds, whichever is more.
 LEAST, TIMES = 2.0, 50.0
-
-
-class Kept(Protocol):
-    """A part of a training that can be written down: the weights, or the best of them so far."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Arrays, and JSON values."""
-
-    def load_state(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take both back."""
 
 
 @dataclass
@@ -122,11 +112,21 @@ class Checkpoints:
             self.root.rmdir()
 
 
+class Kept(Protocol):
+    """The arrays of a training as they are, and the best of them so far."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All arrays by name."""
+
+    def load_state(self, arrays: Mapping[str, Tensor]) -> None:
+        """Take them back."""
+
+
 @dataclass
-class Training:
+class Progress:
     """One unit while it learns: everything that must be the same for the next epoch to be the same."""
 
-    parts: Mapping[str, Kept]
+    arrays: Kept
     optimiser: AdamW
     generator: torch.Generator
     masks: Masks
@@ -148,11 +148,9 @@ class Training:
             return False
 
     def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
-        for name, part in self.parts.items():
-            part.load_state(_under(arrays, f"{name}."), facts[name])
-        for name in ("mean", "square", "count"):
-            for i, tensor in enumerate(getattr(self.optimiser, name)):
-                tensor.copy_(arrays[f"optimiser.{name}.{i}"])
+        self.arrays.load_state(_under(arrays, "arrays."))
+        for name, tensor in self.optimiser.state().items():
+            tensor.copy_(arrays[f"optimiser.{name}"])
         self.optimiser.done = facts["done"]
         self.generator.set_state(arrays["generator"])
         torch.set_rng_state(arrays["generator.torch"])
@@ -167,20 +165,13 @@ class Training:
         self.checkpoint.write(*self._state(ended=ended))
 
     def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        arrays: dict[str, Tensor] = {
-            "generator": self.generator.get_state(),
-            "generator.torch": torch.get_rng_state(),
-        }
-        facts: dict[str, Any] = {"ended": ended, "history": self.history, "done": self.optimiser.done}
-        for name, part in self.parts.items():
-            held, facts[name] = part.state()
-            arrays |= {f"{name}.{k}": v for k, v in held.items()}
-        for name in ("mean", "square", "count"):
-            arrays |= {f"optimiser.{name}.{i}": t for i, t in enumerate(getattr(self.optimiser, name))}
-        masks = self.masks.state()
-        facts["masks"] = [(chance, size, left) for chance, size, left, _ in masks]
-        arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(masks)}
-        return arrays, facts
+        drawn = self.masks.state()
+        arrays = {"generator": self.generator.get_state(), "generator.torch": torch.get_rng_state()}
+        arrays |= {f"arrays.{name}": array for name, array in self.arrays.state().items()}
+        arrays |= {f"optimiser.{name}": array for name, array in self.optimiser.state().items()}
+        arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(drawn)}
+        facts = {"ended": ended, "history": self.history, "done": self.optimiser.done}
+        return arrays, {**facts, "masks": [own[:3] for own in drawn]}
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -20,9 +20,11 @@ from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, Pattern, patterns
 from plait.networks.tasks import Multilabel, Task
 from plait.training.history.follow import Follow, warn_diverged
-from plait.training.loop import Diverged, Training, train
+from plait.training.loop import Learner, train
+from plait.training.member import MemberLearner, Training
 from plait.training.pretraining.stage import settled
-from plait.training.stacked import Stack, stackable
+from plait.training.rows import Examples
+from plait.training.stacked import StackedLearner, stackable
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 _MIXTURE_ROWS = 3000
@@ -120,17 +122,15 @@ def crossfit(
             trained.append(make())
     for number, rows in enumerate(folds):
         before(trained[number], number, *rows)
-    follow.open(trained, folds, inputs, (target, weight), settings, task)
+    examples = Examples(task, inputs, target, weight)
+    follow.open(trained, folds, examples, settings)
     trained = [model.to(follow.device) for model in trained]
 
     halt = threading.Event()
     batches = _batches(trained, folds, settings)
 
     def run(number: int) -> list[dict[str, Any]]:
-        batch = batches[number]
-        first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
-        watch = follow.watch(number, first, folds)
-        epochs = 0
+        batch, epochs = batches[number], 0
 
         def stopped() -> bool:  # asked after every epoch
             nonlocal epochs
@@ -138,19 +138,16 @@ def crossfit(
             advance(len(batch))
             return halt.is_set()
 
+        first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
+        learner: Learner[Tensor]
         if len(batch) > 1:
-            stack = Stack([trained[i] for i in batch], task, inputs, target, weight, settings)
-            records = stack.train([folds[i] for i in batch], generator, stopped, watch)
+            models, rows = [trained[i] for i in batch], [folds[i] for i in batch]
+            learner = StackedLearner(models, examples, rows, settings, generator)
         else:
-            rows = folds[first]
-            prepared = settled(trained[first], inputs)
-            values = (task, prepared, target, weight, *rows, settings, generator, stopped, watch)
-            try:
-                records = train(trained[first], *values)
-            except Diverged as error:
-                if error.best is None:
-                    raise
-                records = error.history
+            prepared = dataclasses.replace(examples, inputs=settled(trained[first], inputs))
+            learner = MemberLearner(trained[first], prepared, folds[first], settings, generator)
+        callbacks = follow.callbacks(number, first, folds, stopped)
+        records = train(learner, settings.epochs, settings.patience, callbacks).history
         advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 

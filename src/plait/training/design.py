@@ -18,7 +18,7 @@ from plait.networks.choice import parse
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
-from plait.training.loop import Training
+from plait.training.member import Training
 
 BRANCHES = ("joint", "linear", "own")
 WIDTHS = (128, 96, 64, 48, 32, 24, 16)

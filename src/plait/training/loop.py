@@ -1,299 +1,305 @@
-"""One training loop, seeded: mini-batches in memory, AdamW, a cosine schedule, early stopping, the best state kept.
+"""The training loop: epochs, early stopping, the best state, divergence, checkpoints and records, of whatever learns.
 
-It may be watched (``Watch``): judged after every epoch, told on, and kept so that a killed one goes on to the same numbers.
+What differs from one training to another (a step over one batch, how it is judged, which arrays are its state) is a
+``Learner``: one member (``training.member``), several at once (``training.stacked``), LoRA, an alignment stage.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from plait.base.errors import PlaitError
-from plait.base.inputs import Inputs
-from plait.base.tokens import Tokens
-from plait.branches.branches import ROWS, Branches, moved
-from plait.networks.layers import Dropout, Masks, drop_features
-from plait.networks.tasks import Task
-from plait.training import checkpoint
-from plait.training.best_state import Best, TrainingRows, Weights, mean_loss
-from plait.training.hiding import Hiding
+from plait.branches.branches import Branches
+from plait.networks.layers import Masks
+from plait.training.checkpoint import Checkpoint, Progress
 from plait.training.optimiser import AdamW
-from plait.training.schedule import Thaw, Thawing
+
+Batch = TypeVar("Batch")
+#: A loss is better than another by more than rounding.
+_BETTER = 1e-6
 
 
 @dataclass(frozen=True)
-class Training:
-    """How long and how fast to learn.
+class Part:
+    """Arrays that have one best epoch together.
 
     Attributes:
-        epochs: at most so many passes; the learning rate falls to zero over them.
-        batch_size: rows per step.
-        learning_rate: peak, after the warm-up.
-        weight_decay: decoupled (AdamW).
-        patience: epochs without a better validation loss before a branch is done.
-        smoothing: label smoothing.
-        input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
-        modality_dropout: what is hidden from a row in a step.
-        warmup: share of all steps over which the learning rate rises.
-        encoder_rates: modality -> peak of its encoder's learning rate, where it is another one.
-        thaw: modality -> when its encoder begins to learn, where that is not at once.
+        losses: whose mean says how good they are.
+        arrays: gives them as they are, not copied; their first axis are the members.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    patience: int
-    smoothing: float
-    input_dropout: float
-    modality_dropout: Hiding
-    warmup: float = 0.1
-    encoder_rates: Mapping[str, float] = field(default_factory=dict)
-    thaw: Mapping[str, Thawing] = field(default_factory=dict)
+    losses: Sequence[str]
+    arrays: Callable[[], Sequence[Tensor]]
+
+    @classmethod
+    def of(cls, module: nn.Module, losses: Sequence[str]) -> Part:
+        """All that one module has learned."""
+        return cls(losses, lambda: [array.unsqueeze(0) for array in module.state_dict().values()])
+
+
+class Learner(ABC, Generic[Batch]):
+    """What learns: the loop asks for batches, gives them to ``step``, and keeps the ``parts`` that ``judge`` likes best.
+
+    Attributes:
+        optimiser: of all that learns.
+        generator: of all that is random.
+        masks: of dropout, drawn from the generator.
+        members: networks that learn at once, each with losses and a best state of its own.
+        held_batches: batches in which held-out rows are judged; 0: there are none, and the last state is the best.
+    """
+
+    optimiser: AdamW
+    generator: torch.Generator
+    masks: Masks
+    members: int = 1
+    held_batches: int = 0
+
+    @abstractmethod
+    def parts(self) -> Sequence[Part]:
+        """What is kept at its best."""
+
+    @abstractmethod
+    def batches(self) -> Iterable[Batch]:
+        """The batches of one epoch, drawn anew."""
+
+    @abstractmethod
+    def step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Learn from one batch; its losses by name, (members,) each."""
+
+    def judge(self) -> Mapping[str, Tensor]:
+        """Losses on held-out rows by name, (members,) each."""
+        raise NotImplementedError
+
+    def begin(self, epoch: int) -> None:
+        """Before each epoch."""
+
+    def end(self) -> None:
+        """After training, with the best state in place, or after an error."""
+
+    def models(self) -> Sequence[Branches]:
+        """The members as networks of their own, as they are now; for scores."""
+        return ()
 
 
 @dataclass(frozen=True)
-class Watch:
+class Callbacks:
     """What follows a training without changing it.
 
     Attributes:
-        score: judges a model (its position among those trained together, itself) after an epoch; ``records.Scorer``.
-        callback: hears each epoch's record when it is complete; ``records.tensorboard``.
+        score: judges a model (its position among those trained together, itself) after an epoch; ``history.Scorer``.
+        on_epoch: hears each epoch's record when it is complete; ``history.Events``.
+        stopped: asked after each epoch; true ends the training, to be resumed.
         checkpoint: the file by which a killed training is resumed.
     """
 
     score: Callable[[int, Branches], dict[str, Any]] | None = None
-    callback: Callable[[Mapping[str, Any]], None] | None = None
-    checkpoint: checkpoint.Checkpoint | None = None
+    on_epoch: Callable[[Mapping[str, Any]], None] | None = None
+    stopped: Callable[[], bool] = lambda: False
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training went.
+
+    Attributes:
+        history: a record per epoch and member: ``epoch``, ``member`` where there are several, ``train_loss`` and
+            ``valid_loss`` (means), ``train`` and ``valid`` (by name), ``seconds`` (a member's share) and ``batches`` of both,
+            ``metrics`` where they were scored, and ``diverged``: the losses that are no number.
+        best: per member, the last epoch that any part is kept from.
+    """
+
+    history: list[dict[str, Any]]
+    best: list[int]
+
+    @property
+    def diverged(self) -> dict[str, Any] | None:
+        """The first record of a loss that is no number; the state from before it was kept."""
+        return next((record for record in self.history if "diverged" in record), None)
 
 
 class Diverged(PlaitError):  # noqa: N818 - what happened
-    """Training whose loss was no number any more; the model has its best state so far, if there was one."""
+    """Training whose loss was no number before there was a state to keep."""
 
-    def __init__(
-        self, epoch: int, loss: float, history: list[dict[str, Any]], best: int | None, lost: Sequence[str] = ()
-    ) -> None:
-        """``best``: the epoch whose state is kept; None: there was none. ``lost``: the branches that diverged."""
-        of = ", ".join(f"'{name}'" for name in lost)
-        super().__init__(
-            f"training diverged in epoch {epoch} (loss {loss}{' of ' + of if of else ''}); lower learning_rate"
-        )
-        self.epoch, self.loss, self.history, self.best = epoch, loss, history, best
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        """``record``: of the epoch."""
+        self.epoch, self.loss = record["epoch"], record["train_loss"]
+        of = ", ".join(f"'{name}'" for name in record["diverged"])
+        super().__init__(f"training diverged in epoch {self.epoch} (loss {self.loss} of {of}); lower learning_rate")
 
 
-def train(
-    model: Branches,
-    task: Task,
-    inputs: Inputs,
-    target: Tensor,
-    weight: Tensor,
-    fold: Tensor,
-    valid: Tensor,
-    settings: Training,
-    generator: torch.Generator,
-    stopped: Callable[[], bool] = lambda: False,
-    watch: Watch | None = None,
-) -> list[dict[str, Any]]:
-    """Train every branch on the rows ``fold``; keep each branch's best state by its loss on the rows ``valid``.
+def train(learner: Learner[Any], epochs: int, patience: int, callbacks: Callbacks | None = None) -> Outcome:
+    """Train until nothing got better for ``patience`` epochs; each part of each member is left at its best.
 
-    Without validation rows the last state stays. Branches share no weights, so each keeps its own best epoch; where
-    encoders learn with them, one best epoch is taken for all. It runs where the model's weights are: features of frozen
-    modalities are moved there once, cells of learning encoders batch by batch.
-
-    Returns:
-        One record per epoch: ``epoch``, ``train_loss``, ``valid_loss`` (means over the branches), ``train``, ``valid``
-        (per branch), ``seconds`` and ``batches`` of both, and ``metrics`` where ``watch`` scores them.
+    A member whose loss is no number keeps its best state, while others that learn with it go on.
 
     Raises:
-        Diverged: the loss was no number any more; the model is as it was at its best, if it ever was good.
+        Diverged: one did before it had a state to keep.
     """
-    watch = watch or Watch()
-    steps = (len(batch_edges(len(fold), settings.batch_size)) - 1) * settings.epochs
-    optimiser = optimiser_of(model, settings, steps)
-    masks = Masks(generator)
-    _draw_from(model, masks)
-    best = Best(model, settings.patience, judged=len(valid) > 0)
-    thaw = Thaw(model, settings.thaw, moved(inputs.take(fold[:2]), model.device))
-    rows = TrainingRows(inputs, target, weight, valid, model)
+    callbacks = callbacks or Callbacks()
+    best = BestState(learner.parts(), learner.members, judged=learner.held_batches > 0)
     history: list[dict[str, Any]] = []
-    parts: dict[str, checkpoint.Kept] = {"model": Weights(model), "best": best}
-    kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
-    ended, halted = kept.resume(), False
-    while len(history) < settings.epochs and not ended and not halted:
-        thaw.begin(len(history))
-        record = _record(model, task, rows, fold, settings, generator, masks, optimiser)
-        history.append({"epoch": len(history), **record})
-        if lost := _lost(record):
-            history[-1]["diverged"] = lost
-            best.restore()
-            thaw.end()
-            _draw_from(model, None)
-            raise Diverged(len(history) - 1, record["train_loss"], history, best.latest(), lost)
-        best.offer(record.get("valid", record["train"]), len(history) - 1)
-        if watch.score is not None:
-            history[-1]["metrics"] = watch.score(0, model)
-        if watch.callback is not None:
-            watch.callback(history[-1])
-        ended, halted = best.done(len(history) - 1), stopped()
-        if not ended:
-            kept.keep()
-    best.restore()
-    thaw.end()
-    _draw_from(model, None)
+    progress = Progress(best, learner.optimiser, learner.generator, learner.masks, history, callbacks.checkpoint)
+    try:
+        ended, halted = progress.resume(), False
+        while not ended and not halted and len(history) < epochs * learner.members:
+            records, losses = _epoch(learner, len(history) // learner.members)
+            history += records
+            best.offer(losses, records[0]["epoch"])
+            _check(records, best)
+            _follow(learner, records, callbacks)
+            ended = best.done(records[0]["epoch"], patience) or all("diverged" in record for record in records)
+            halted = callbacks.stopped()
+            if not ended:
+                progress.keep()
+        best.restore()
+    finally:
+        learner.end()
     if not halted:
-        kept.keep(ended=True)
-    return history
+        progress.keep(ended=True)
+    return Outcome(history, best.epoch.amax(0).tolist())
 
 
-def _lost(record: Mapping[str, Any]) -> list[str]:
-    """The branches whose loss is no number any more."""
-    parts = (record["train"], record.get("valid", {}))
-    return sorted({name for part in parts for name, loss in part.items() if not math.isfinite(loss)})
-
-
-def _record(
-    model: Branches,
-    task: Task,
-    rows: TrainingRows,
-    fold: Tensor,
-    settings: Training,
-    generator: torch.Generator,
-    masks: Masks,
-    optimiser: AdamW,
-) -> dict[str, Any]:
-    """One epoch: losses of both parts, seconds, batches."""
-    clock = time.perf_counter()
-    losses, count = _epoch(model, task, rows, fold, settings, generator, masks, optimiser)
-    record: dict[str, Any] = {"train_loss": mean_loss(losses), "train": losses}
-    record |= {"seconds": {"train": time.perf_counter() - clock}, "batches": {"train": count}}
-    if len(rows.held[1]):
+def _epoch(learner: Learner[Any], epoch: int) -> tuple[list[dict[str, Any]], Mapping[str, Tensor]]:
+    """One epoch: a record per member, and the losses that choose the best state."""
+    learner.begin(epoch)
+    clock, count = time.perf_counter(), 0
+    losses: dict[str, Tensor] = {}
+    for batch in learner.batches():
+        for name, loss in learner.step(batch).items():
+            losses[name] = losses[name] + loss.double() if name in losses else loss.double()
+        count += 1
+    parts: dict[str, Mapping[str, Tensor]] = {"train": {name: (sum_ / count).cpu() for name, sum_ in losses.items()}}
+    seconds, batches = {"train": time.perf_counter() - clock}, {"train": count}
+    if learner.held_batches:
         clock = time.perf_counter()
-        judged = _valid_losses(model, task, *rows.held)
-        record |= {"valid_loss": mean_loss(judged), "valid": judged}
-        record["seconds"]["valid"] = time.perf_counter() - clock
-        record["batches"]["valid"] = -(-len(rows.held[1]) // ROWS)
-    return record
+        parts["valid"] = {name: loss.double().cpu() for name, loss in learner.judge().items()}
+        seconds["valid"], batches["valid"] = time.perf_counter() - clock, learner.held_batches
+    seconds = {part: value / learner.members for part, value in seconds.items()}
+    records = [_record(member, parts) for member in range(learner.members)]
+    several = learner.members > 1
+    return [
+        {
+            "epoch": epoch,
+            **({"member": member} if several else {}),
+            **record,
+            "seconds": dict(seconds),
+            "batches": batches,
+        }
+        for member, record in enumerate(records)
+    ], parts.get("valid", parts["train"])
 
 
-def _draw_from(model: nn.Module, masks: Masks | None) -> None:
-    for part in model.modules():
-        if isinstance(part, Dropout):
-            part.masks = masks
+def _record(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+    """A member's losses of both parts, and which of them are no number."""
+    record: dict[str, Any] = {}
+    lost: set[str] = set()
+    for part, losses in parts.items():
+        own = {name: float(values.reshape(-1)[member]) for name, values in losses.items()}
+        record |= {f"{part}_loss": sum(own.values()) / max(1, len(own)), part: own}
+        lost |= {name for name, loss in own.items() if not math.isfinite(loss)}
+    return record | ({"diverged": sorted(lost)} if lost else {})
 
 
-def _epoch(
-    model: Branches,
-    task: Task,
-    rows: TrainingRows,
-    fold: Tensor,
-    settings: Training,
-    generator: torch.Generator,
-    masks: Masks,
-    optimiser: AdamW,
-) -> tuple[dict[str, float], int]:
-    """One pass: mean loss of every branch, and how many batches there were."""
-    model.train()
-    totals: dict[str, float] = {}
-    batches = 0
-    for chosen in _batches(fold, settings.batch_size, generator):
-        batch, target, weight = rows.take(chosen)
-        tokens = model.encode(batch)
-        if settings.input_dropout > 0:
-            tokens = {name: drop_features(result, settings.input_dropout, masks) for name, result in tokens.items()}
-        hidden = _hide(tokens, settings.modality_dropout, generator)
-        loss = _own_losses(model)
-        for name in model.networks:
-            several = len(model.sources[name]) > 1
-            result = _branch_loss(model, name, task, hidden if several else tokens, target, weight, settings)
-            if result is not None:
-                loss = loss + result
-                totals[name] = totals.get(name, 0.0) + float(result.detach())
-        optimiser.clear()
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        batches += 1
-    return {name: total / batches for name, total in totals.items()}, batches
+def _check(records: Sequence[Mapping[str, Any]], best: BestState) -> None:
+    for member, record in enumerate(records):
+        if "diverged" in record and not best.good(member):
+            best.restore()
+            raise Diverged(record)
 
 
-def _own_losses(model: Branches) -> Tensor:
-    """What encoders that learn ask for themselves (a contrast, say), of the batch that was just encoded."""
-    result = [getattr(encoder, "own_loss", None) for encoder in model.encoders.values()]
-    return sum((loss for loss in result if loss is not None), torch.zeros(()))
+def _follow(learner: Learner[Any], records: Sequence[dict[str, Any]], callbacks: Callbacks) -> None:
+    """Score each member as a network of its own, and tell of its epoch; not of one that diverged."""
+    models = learner.models() if callbacks.score is not None else ()
+    for member, record in enumerate(records):
+        if "diverged" in record:
+            continue
+        if callbacks.score is not None:
+            record["metrics"] = callbacks.score(member, models[member])
+        if callbacks.on_epoch is not None:
+            callbacks.on_epoch(record)
 
 
-def _branch_loss(
-    model: Branches,
-    name: str,
-    task: Task,
-    tokens: Mapping[str, Tokens],
-    target: Tensor,
-    weight: Tensor,
-    settings: Training,
-) -> Tensor | None:
-    """Weighted mean loss; a branch over one modality learns from the rows that have it."""
-    sources = model.sources[name]
-    if len(sources) == 1:
-        rows = tokens[sources[0]].present
-        if int(rows.sum()) < 2:  # batch normalisation needs two rows
-            return None
-        if not bool(rows.all()):
-            tokens = {sources[0]: tokens[sources[0]].take(rows)}
-            target, weight = target[rows], weight[rows]
-    losses = task.row_loss(model.branch(name, tokens), target, settings.smoothing)
-    return (losses * weight).sum() / weight.sum().clamp_min(1e-12)
+class BestState:
+    """The best state so far of each part of each member."""
+
+    def __init__(self, parts: Sequence[Part], members: int = 1, *, judged: bool = True) -> None:
+        """Not ``judged``: there are no held-out rows, and the latest state that is a number is the best."""
+        self.parts, self.judged = parts, judged
+        self.loss = torch.full((len(parts), members), math.inf, dtype=torch.float64)
+        self.epoch = torch.zeros(len(parts), members, dtype=torch.int64)
+        self.states: list[list[Tensor]] = []
+
+    @torch.no_grad()
+    def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
+        """An epoch's losses (members,)."""
+        nothing = torch.zeros(self.loss.shape[1], dtype=torch.float64)
+        found = [[losses.get(name, nothing).double().reshape(-1) for name in part.losses] for part in self.parts]
+        loss = torch.stack([torch.stack(own).mean(0) for own in found])
+        arrays = [part.arrays() for part in self.parts]
+        better = loss < self.loss - _BETTER if self.judged else loss.isfinite() & _whole(arrays)
+        if not self.states:
+            self.states = [[array.clone() for array in own] for own in arrays]
+        for kept, own, members in zip(self.states, arrays, better, strict=True):
+            _copy(kept, own, members)
+        self.loss, self.epoch = torch.where(better, loss, self.loss), self.epoch.masked_fill(better, epoch)
+
+    def good(self, member: int) -> bool:
+        """Whether every part of a member has a state to keep."""
+        return bool(self.loss[:, member].isfinite().all())
+
+    def done(self, epoch: int, patience: int) -> bool:
+        """Whether every part of every member has waited long enough."""
+        return self.judged and bool((epoch - self.epoch >= patience).all())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Back to the best."""
+        for part, kept in zip(self.parts, self.states, strict=False):
+            for array, state in zip(part.arrays(), kept, strict=True):
+                array.copy_(state)
+
+    def state(self) -> dict[str, Tensor]:
+        """All arrays as they are, the best ones, their losses and epochs."""
+        now = {f"now.{i}.{j}": a for i, part in enumerate(self.parts) for j, a in enumerate(part.arrays())}
+        kept = {f"best.{i}.{j}": a for i, own in enumerate(self.states) for j, a in enumerate(own)}
+        return {**now, **kept, "loss": self.loss, "epoch": self.epoch}
+
+    @torch.no_grad()
+    def load_state(self, arrays: Mapping[str, Tensor]) -> None:
+        """Take them back."""
+        self.loss, self.epoch = arrays["loss"], arrays["epoch"]
+        for i, part in enumerate(self.parts):
+            for j, array in enumerate(part.arrays()):
+                array.copy_(arrays[f"now.{i}.{j}"])
+        if not any(name.startswith("best.") for name in arrays):  # written before there was a best one
+            self.states = []
+            return
+        own = [(f"best.{i}.", part.arrays()) for i, part in enumerate(self.parts)]
+        self.states = [[arrays[f"{i}{j}"].to(a.device) for j, a in enumerate(now)] for i, now in own]
 
 
-def _valid_losses(model: Branches, task: Task, held: Inputs, target: Tensor, weight: Tensor) -> dict[str, float]:
-    losses = {}
-    for name, out in model.outputs(held, exact=False).items():
-        kept = weight * model.sees(name, held.present)
-        losses[name] = float((task.row_loss(out, target) * kept).sum() / kept.sum().clamp_min(1e-12))
-    return losses
+def _copy(states: Sequence[Tensor], arrays: Sequence[Tensor], members: Tensor) -> None:
+    """Keep the arrays of these members (bool)."""
+    if bool(members.all()):
+        for state, array in zip(states, arrays, strict=True):
+            state.copy_(array)
+    elif bool(members.any()):
+        chosen = members.nonzero()[:, 0]
+        for state, array in zip(states, arrays, strict=True):
+            there = chosen.to(state.device)
+            state[there] = array[there]
 
 
-def _hide(tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator) -> dict[str, Tokens]:
-    """Modalities hidden from single rows."""
-    names = sorted(tokens)
-    if not hiding.hides(names):
-        return dict(tokens)
-    shown = hiding.shown(names, (len(tokens[names[0]]),), generator)
-    hidden = shown.logical_not().to(tokens[names[0]].x.device)
-    return {name: tokens[name].absent_where(hidden[:, i]) for i, name in enumerate(names)}
-
-
-def batch_edges(rows: int, size: int) -> list[int]:
-    """Where batches begin and the last one ends; a last batch of one row joins the one before (batch normalisation needs two).
-
-    Example:
-        >>> batch_edges(9, 4), batch_edges(10, 4)
-        ([0, 4, 9], [0, 4, 8, 10])
-    """
-    starts = list(range(0, rows, size))
-    return [*(starts[:-1] if len(starts) > 1 and rows - starts[-1] < 2 else starts), rows]
-
-
-def _batches(fold: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = fold[torch.randperm(len(fold), generator=generator)]
-    for start, end in pairwise(batch_edges(len(fold), size)):
-        yield order[start:end]
-
-
-def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
-    """One optimiser, in which encoders have the learning rates of their own."""
-    shares = {
-        parameter: rate / settings.learning_rate
-        for name, rate in settings.encoder_rates.items()
-        if name in model.encoders
-        for parameter in model.encoders[name].parameters()
-    }
-    return AdamW(
-        model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
-    )
+def _whole(parts: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Bool (parts, members): all numbers are finite."""
+    found = [torch.stack([a.reshape(len(a), -1).isfinite().all(1).cpu() for a in arrays]) for arrays in parts]
+    return torch.stack([part.all(0) for part in found])

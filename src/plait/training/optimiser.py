@@ -50,6 +50,11 @@ class AdamW:
         self.square = [torch.zeros_like(p) for p in self.parameters]
         self.count = [torch.zeros((), device=p.device) for p in self.parameters]
 
+    def state(self) -> dict[str, Tensor]:
+        """Its arrays by name, for a checkpoint."""
+        arrays = {"mean": self.mean, "square": self.square, "count": self.count}
+        return {f"{name}.{i}": array for name, own in arrays.items() for i, array in enumerate(own)}
+
     def factor(self) -> float:
         """Share of the peak learning rate at this step."""
         warm = max(1, int(self.steps * self.warmup))

@@ -1,35 +1,32 @@
 """Members of a small table trained together: each weight of all members is one array, each step one pass for all of them.
 
 A step on 64 rows costs a CPU more in calls than in arithmetic, so five members cost five times the calls. Stacked they
-cost them once: on Pokemon (five members of five networks) training takes a third of the processor's time. It is the training of
-``plait.training.loop`` otherwise: a batch of each member's own rows, its own norm of gradients, its own best epoch per branch.
+cost them once: on Pokemon (five members of five networks) training takes a third of the processor's time. Each member has a
+batch of its own rows, its own norm of gradients, its own best epoch per branch.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from plait.base.inputs import Inputs
 from plait.branches.branches import Branches
-from plait.branches.stacked import Best, StackedBranch, Weights, layers_of
+from plait.branches.stacked import StackedBranch, layers_of
 from plait.networks.layers import Masks
-from plait.networks.tasks import Task
-from plait.training import checkpoint
-from plait.training.loop import Diverged, Training, Watch, batch_edges
+from plait.training.loop import Learner, Part
+from plait.training.member import Training
 from plait.training.optimiser import LIMIT, AdamW
+from plait.training.rows import Examples, Fold, batch_edges
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024
 
 
-def stackable(members: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> bool:
+def stackable(members: Sequence[Branches], folds: Sequence[Fold], settings: Training) -> bool:
     """Whether these members can be, and are worth being, trained together."""
     model = members[0]
     return (
@@ -44,7 +41,8 @@ def stackable(members: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]
 class _Rows:
     """All rows as one array of features, zero where absent, and where each modality lies in it."""
 
-    def __init__(self, inputs: Inputs, target: Tensor, weight: Tensor) -> None:
+    def __init__(self, examples: Examples, device: torch.device) -> None:
+        inputs = examples.inputs.to(device)
         self.names = sorted(inputs.tokens)
         parts = [inputs.tokens[name].pooled() for name in self.names]
         ends = torch.tensor([p.shape[1] for p in parts]).cumsum(0).tolist()
@@ -53,7 +51,7 @@ class _Rows:
         self.present = torch.stack([inputs.present[name] for name in self.names], 1)  # (n, modalities)
         self.device = self.x.device
         self.whole = dict(zip(self.names, self.present.all(0).tolist(), strict=True))
-        self.target, self.weight = target, weight
+        self.target, self.weight = examples.target.to(device), examples.weight.to(device)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features (M, B, D), present (M, B, modalities), targets (M * B, ...), weights (M, B) of rows (M, B)."""
@@ -64,168 +62,99 @@ class _Rows:
         return x, present, self.target.index_select(0, flat), self.weight.index_select(0, flat).view(rows.shape)
 
 
-class Stack:
-    """The members' branches, stacked, and their training."""
+class _Batch(NamedTuple):
+    """Of rows (M, B): what is present (M, B, modalities), targets (M * B, ...), weights (M, B)."""
+
+    present: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+class StackedLearner(Learner[Tensor]):
+    """Trains the branches of several members as one network; each member keeps its own best epoch per branch."""
 
     def __init__(
         self,
-        members: Sequence[Branches],
-        task: Task,
-        inputs: Inputs,
-        target: Tensor,
-        weight: Tensor,
+        models: Sequence[Branches],
+        examples: Examples,
+        folds: Sequence[Fold],
         settings: Training,
+        generator: torch.Generator,
     ) -> None:
-        """Take over the members' weights."""
-        self.members, self.task, self.settings = members, task, settings
-        self.sources = members[0].sources
-        self.branches = nn.ModuleDict(
-            {name: StackedBranch([m.networks[name] for m in members]) for name in members[0].networks}
-        )
-        device = members[0].device
-        self.rows = _Rows(inputs.to(device), target.to(device), weight.to(device))
+        """Take over the members' weights; ``folds``: each member's rows to learn from, and rows that choose its best state."""
+        self.networks, self.task, self.settings, self.generator = models, examples.task, settings, generator
+        self.members, self.sources, self.folds = len(models), models[0].sources, [fold for fold, _ in folds]
+        self.branches = nn.ModuleDict({n: StackedBranch([m.networks[n] for m in models]) for n in models[0].networks})
+        self.rows = _Rows(examples, models[0].device)
         self.hides = settings.modality_dropout.hides(self.rows.names)
+        self.edges = batch_edges(min(map(len, self.folds)), settings.batch_size)
+        steps, warmup = (len(self.edges) - 1) * settings.epochs, settings.warmup
+        rates = settings.learning_rate, settings.weight_decay
+        self.optimiser = AdamW(self.branches.parameters(), *rates, steps, warmup=warmup)
+        self.masks = Masks(generator)
+        self.held = _padded([valid for _, valid in folds])
+        self.held_batches = int(self.held is not None)
 
-    def train(
-        self,
-        folds: Sequence[tuple[Tensor, Tensor]],
-        generator: torch.Generator,
-        stopped: Callable[[], bool] = lambda: False,
-        watch: Watch | None = None,
-    ) -> list[dict[str, Any]]:
-        """Train on each member's fold, keep its best state per branch by its held-out rows; give the weights back.
+    def parts(self) -> Sequence[Part]:
+        """Each branch, of all members."""
+        return [Part([name], branch.arrays) for name, branch in self._named()]
 
-        A member that diverged keeps its best state while the others go on; its records say ``diverged`` from then on.
+    def batches(self) -> Iterator[Tensor]:
+        """Rows (M, B) of each member's fold in random order."""
+        size = self.edges[-1]
+        order = torch.stack([fold[torch.randperm(len(fold), generator=self.generator)[:size]] for fold in self.folds])
+        return (order[:, a:b] for a, b in pairwise(self.edges))
 
-        Returns:
-            One record per member and epoch, as ``plait.training.loop.train`` gives them, with ``member``.
-
-        Raises:
-            Diverged: a member did before it had a state to keep.
-        """
-        watch = watch or Watch()
-        edges = batch_edges(min(len(fold) for fold, _ in folds), self.settings.batch_size)
-        optimiser = AdamW(
-            self.branches.parameters(),
-            self.settings.learning_rate,
-            self.settings.weight_decay,
-            (len(edges) - 1) * self.settings.epochs,
-            warmup=self.settings.warmup,
-        )
-        masks = Masks(generator)
-        held = _padded([valid for _, valid in folds])
-        best = Best(self.branches, len(folds), self.settings.patience, judged=held is not None)
-        history: list[dict[str, Any]] = []
-        parts: dict[str, checkpoint.Kept] = {"branches": Weights(best.parts), "best": best}
-        kept = checkpoint.Training(parts, optimiser, generator, masks, history, watch.checkpoint)
-        ended, halted = kept.resume(), False
-        for epoch in range(len(history) // len(folds), self.settings.epochs):
-            if ended or halted:
-                break
-            record = self._epoch(folds, edges, held, optimiser, masks, generator)
-            result = _records({"epoch": epoch, **record}, len(folds))
-            history.extend(result)
-            best.offer(record.get("valid", record["train"]), epoch)
-            if lost := next((one for one in result if "diverged" in one and not best.good(one["member"])), None):
-                raise Diverged(epoch, lost["train_loss"], history, None, lost["diverged"])
-            self._watched(result, watch)
-            alive = any("diverged" not in one for one in result)
-            ended, halted = best.done(epoch) or not alive, stopped()
-            if not ended:
-                kept.keep()
-        best.restore()
-        self._give_back()
-        if not halted:
-            kept.keep(ended=True)
-        return history
-
-    def _epoch(
-        self,
-        folds: Sequence[tuple[Tensor, Tensor]],
-        edges: Sequence[int],
-        held: tuple[Tensor, Tensor] | None,
-        optimiser: AdamW,
-        masks: Masks,
-        generator: torch.Generator,
-    ) -> dict[str, Any]:
-        """Losses of each branch and member (M,) on both parts; seconds are a member's share."""
-        clock, size, members = time.perf_counter(), edges[-1], len(folds)
-        order = torch.stack([fold[torch.randperm(len(fold), generator=generator)[:size]] for fold, _ in folds])
-        batches = [order[:, a:b] for a, b in pairwise(edges)]
-        record: dict[str, Any] = {"train": _mean_of([self._step(b, optimiser, masks, generator) for b in batches])}
-        record["seconds"] = {"train": (time.perf_counter() - clock) / members}
-        record["batches"] = {"train": len(batches)}
-        if held is not None:
-            clock = time.perf_counter()
-            record["valid"] = self._judged(*held)
-            record["seconds"]["valid"], record["batches"]["valid"] = (time.perf_counter() - clock) / members, 1
-        return record
-
-    def _watched(self, records: Sequence[dict[str, Any]], watch: Watch) -> None:
-        """Score each member as a network of its own, and tell of its epoch."""
-        if watch.score is not None:
-            self._give_back()
-        for record, member in zip(records, self.members, strict=True):
-            if watch.score is not None:
-                record["metrics"] = watch.score(record["member"], member)
-            if watch.callback is not None:
-                watch.callback(record)
-
-    def _give_back(self) -> None:
+    def end(self) -> None:
+        """Give the weights back."""
         for name, branch in self._named():
-            branch.give_back([member.networks[name] for member in self.members])
+            branch.give_back([network.networks[name] for network in self.networks])
+
+    def models(self) -> Sequence[Branches]:
+        """The members, with their weights as they are now."""
+        self.end()
+        return self.networks
 
     def _named(self) -> list[tuple[str, StackedBranch]]:
         return [(n, b) for n, b in self.branches.items() if isinstance(b, StackedBranch)]
 
-    def _step(self, rows: Tensor, optimiser: AdamW, masks: Masks, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step of all members together; the loss (M,) of each branch."""
         self.branches.train()
-        x, present, target, weight = self.rows.take(rows)
+        x, present, target, weight = self.rows.take(batch)
         if self.settings.input_dropout > 0:
-            x = x * masks.take(x.shape, self.settings.input_dropout, x.device)
-        hidden = self._hidden(x, present, generator)
+            x = x * self.masks.take(x.shape, self.settings.input_dropout, x.device)
+        hidden, rows = self._hidden(x), _Batch(present, target, weight)
         losses = {}
         for name, branch in self._named():
-            own = len(self.sources[name]) == 1
-            losses[name] = self._losses(name, branch, x if own else hidden, present, target, weight, masks)
-        optimiser.clear()
+            losses[name] = self._losses(name, branch, x if len(self.sources[name]) == 1 else hidden, rows, self.masks)
+        self.optimiser.clear()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         self._clip()
-        optimiser.step(None)
+        self.optimiser.step(None)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _hidden(self, x: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
+    def _hidden(self, x: Tensor) -> Tensor:
         """Features with whole modalities hidden from single rows."""
         if not self.hides:
             return x
-        kept = self.settings.modality_dropout.shown(self.rows.names, present.shape[:-1], generator).to(x)
-        parts = [
-            x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(self.rows.place[n] for n in self.rows.names)
-        ]
-        return torch.cat(parts, 2)
+        names, hiding = self.rows.names, self.settings.modality_dropout
+        kept = hiding.shown(names, x.shape[:-1], self.generator).to(x)
+        places = [self.rows.place[name] for name in names]
+        return torch.cat([x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(places)], 2)
 
-    def _losses(
-        self,
-        name: str,
-        branch: StackedBranch,
-        x: Tensor,
-        present: Tensor,
-        target: Tensor,
-        weight: Tensor,
-        masks: Masks | None,
-    ) -> Tensor:
+    def _losses(self, name: str, branch: StackedBranch, x: Tensor, rows: _Batch, masks: Masks | None) -> Tensor:
         """Weighted mean loss of each member (M,); a branch over one modality learns from the rows that have it."""
-        sources = self.sources[name]
-        there = None
+        sources, weight, there = self.sources[name], rows.weight, None
         if len(sources) == 1:
             a, b = self.rows.place[sources[0]]
             x = x[..., a:b]
             if not self.rows.whole[sources[0]]:
-                there = present[..., self.rows.names.index(sources[0])]
+                there = rows.present[..., self.rows.names.index(sources[0])]
                 weight = weight * there
         out = branch(x, there, masks)  # (M, B, out_dim)
         smoothing = self.settings.smoothing if masks is not None else 0.0
-        losses = self.task.row_loss(out.flatten(0, 1), target, smoothing).view(weight.shape)
+        losses = self.task.row_loss(out.flatten(0, 1), rows.target, smoothing).view(weight.shape)
         return (losses * weight).sum(1) / weight.sum(1).clamp_min(1e-12)
 
     def _clip(self) -> None:
@@ -238,16 +167,16 @@ class Stack:
                 g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 
     @torch.inference_mode()
-    def _judged(self, rows: Tensor, counts: Tensor) -> dict[str, Tensor]:
+    def judge(self) -> dict[str, Tensor]:
         """Loss of each branch and member on its held-out rows (M,)."""
+        assert self.held is not None
         self.branches.eval()
-        x, present, target, weight = self.rows.take(rows)
-        weight = weight * counts.to(weight.device)
-        seen = {n: present[..., self.rows.names.index(n)] for n in self.rows.names}
+        x, present, target, weight = self.rows.take(self.held[0])
+        weight = weight * self.held[1].to(weight.device)
         result = {}
         for name, branch in self._named():
-            sees = torch.stack([seen[m] for m in self.sources[name]]).any(0)
-            result[name] = self._losses(name, branch, x, present, target, weight * sees, None)
+            sees = torch.stack([present[..., self.rows.names.index(m)] for m in self.sources[name]]).any(0)
+            result[name] = self._losses(name, branch, x, _Batch(present, target, weight * sees), None)
         return result
 
 
@@ -261,23 +190,3 @@ def _padded(held: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
     for i, result in enumerate(held):
         rows[i, : len(result)], counts[i, : len(result)] = result, 1.0
     return rows, counts
-
-
-def _mean_of(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([batch[name] for batch in losses]).mean(0) for name in losses[0]}
-
-
-def _records(record: Mapping[str, Any], members: int) -> list[dict[str, Any]]:
-    """One record per member, in the words of ``plait.training.loop``."""
-    result = []
-    for member in range(members):
-        one: dict[str, Any] = {"member": member, "epoch": record["epoch"]}
-        lost: set[str] = set()
-        for part in ("train", "valid"):
-            if part in record:
-                losses = {name: float(values[member]) for name, values in record[part].items()}
-                one |= {f"{part}_loss": sum(losses.values()) / len(losses), part: losses}
-                lost |= {name for name, loss in losses.items() if not math.isfinite(loss)}
-        one |= {"seconds": dict(record["seconds"]), "batches": dict(record["batches"])}
-        result.append(one | ({"diverged": sorted(lost)} if lost else {}))
-    return result

@@ -66,6 +66,10 @@ class Aligned(Encoder):
         """As the encoder inside does."""
         return self._loaded().encoder.prepare(cells)
 
+    def prepare_with_columns(self, cells: Sequence[Any]) -> tuple[dict[str, np.ndarray], Columns | None]:
+        """As the encoder inside does."""
+        return self._loaded().encoder.prepare_with_columns(cells)
+
     def columns(self, cells: Sequence[Any]) -> Columns | None:
         """As the encoder inside does."""
         return self._loaded().encoder.columns(cells)

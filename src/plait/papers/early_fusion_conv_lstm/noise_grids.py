@@ -13,8 +13,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.evaluation.noise_grid import Grid
 from plait.study import conditions
 from plait.study.results import Results
-from plait.study.statistics.effects import holm
-from plait.study.statistics.paired import Difference, crossed_t, family_variance, resampled_t
+from plait.study.statistics.paired import Difference, crossed_t, family_variance, holm, resampled_t
 
 #: What results call noise over a grid; a modality that is zeroed beside it is no axis.
 NOISE = "white_noise"

@@ -12,17 +12,17 @@ from plait.base.folders import claim_folder
 from plait.report.blocks import Picture, Row, Section
 from plait.report.page import write_report
 from plait.report.words import counted
-from plait.study.report.design import design_section
 from plait.study.report.evidence import Evidence, gather
-from plait.study.report.findings import claims_section, ranks_section
-from plait.study.report.modalities import modalities_section
-from plait.study.report.origin import left_out_section, origin_section
-from plait.study.report.robustness import robustness_section
-from plait.study.report.scores import scores_section
-from plait.study.report.training import cost_section, learning_section
+from plait.study.report.sections.design import design_section
+from plait.study.report.sections.findings import claims_section, ranks_section
+from plait.study.report.sections.modalities import modalities_section
+from plait.study.report.sections.origin import left_out_section, origin_section
+from plait.study.report.sections.robustness import robustness_section
+from plait.study.report.sections.scores import scores_section
+from plait.study.report.sections.training import cost_section, learning_section
 from plait.study.statistics.ranks import LEAST
-from plait.study.statistics.resampling import RESAMPLES
 from plait.study.statistics.scores import StudyResults
+from plait.study.statistics.summary import RESAMPLES
 
 if TYPE_CHECKING:
     from plait.study.results import Results
@@ -65,7 +65,7 @@ def write_study_report(
     need("jinja2", "report")
     folder = claim_folder(folder, ["report.html", "report.md"])
     if getattr(results.spec, "space", None) is not None:
-        from plait.study.report.space import write_space_report
+        from plait.study.report.sections.space import write_space_report
 
         return write_space_report(cast("Results", results), folder)
     evidence = gather(results, metric, resamples)

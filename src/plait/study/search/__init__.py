@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from plait.study.search.ranges import Range, read_ranges
-from plait.study.search.regimes import Regime, read_regimes
+from plait.study.search.ranges import Range, Regime, read_ranges, read_regimes
 from plait.study.search.result import Sensitivity
 from plait.study.search.search import sensitivity
 

@@ -21,8 +21,7 @@ from plait.data.modality import Schema
 from plait.data.table import data_hash
 from plait.store.model_files import plain_values
 from plait.study.search.objective import Objective, placed
-from plait.study.search.ranges import Range, read_ranges
-from plait.study.search.regimes import Regime, read_regimes, schema_for
+from plait.study.search.ranges import Range, Regime, read_ranges, read_regimes, schema_for
 from plait.study.search.result import Sensitivity, result_of
 
 try:

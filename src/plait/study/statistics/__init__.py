@@ -28,13 +28,21 @@ from __future__ import annotations
 
 from plait.study.statistics.claims import check_claims
 from plait.study.statistics.compare import compare
-from plait.study.statistics.effects import cliffs_delta, cohens_d, holm, mcnemar
-from plait.study.statistics.equivalence import default_margin, tost
-from plait.study.statistics.paired import Difference, crossed_t, least_p, permutation, resampled_t, wilcoxon
-from plait.study.statistics.power import seeds_needed
+from plait.study.statistics.paired import (
+    Difference,
+    cliffs_delta,
+    cohens_d,
+    crossed_t,
+    holm,
+    least_p,
+    mcnemar,
+    permutation,
+    resampled_t,
+    wilcoxon,
+)
 from plait.study.statistics.ranks import Ranks, critical_difference, rank, rank_variants
 from plait.study.statistics.summary import Summary, summarise
-from plait.study.statistics.words import in_words, verdict
+from plait.study.statistics.verdicts import default_margin, in_words, seeds_needed, tost, verdict
 
 __all__ = [
     "Difference",

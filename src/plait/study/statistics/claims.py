@@ -13,12 +13,10 @@ import numpy as np
 from plait.metrics.base import Metric
 from plait.study.statistics.compare import best_of
 from plait.study.statistics.comparison import Comparison, compare_parts
-from plait.study.statistics.effects import holm
-from plait.study.statistics.equivalence import default_margin
-from plait.study.statistics.resampling import RESAMPLES, Resampler
+from plait.study.statistics.paired import holm
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores
-from plait.study.statistics.summary import Summary, summary
-from plait.study.statistics.words import BETTER, EQUIVALENT, OPEN, SAME, WORSE
+from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin
 
 if TYPE_CHECKING:
     from pandas import DataFrame

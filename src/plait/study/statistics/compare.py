@@ -10,11 +10,10 @@ import numpy as np
 from plait.base.errors import ConfigError, nearest
 from plait.metrics.base import Metric
 from plait.study.statistics.comparison import Comparison, better_than_constant, compare_pairs, paired
-from plait.study.statistics.effects import holm
-from plait.study.statistics.equivalence import default_margin
-from plait.study.statistics.paired import family_variance
-from plait.study.statistics.resampling import RESAMPLES, Resampler
+from plait.study.statistics.paired import family_variance, holm
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, plain, scores
+from plait.study.statistics.summary import RESAMPLES, Resampler
+from plait.study.statistics.verdicts import default_margin
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plait.metrics.base import Metric
-from plait.study.statistics import words
-from plait.study.statistics.effects import cliffs_delta, cohens_d, mcnemar
-from plait.study.statistics.equivalence import default_margin, tost
-from plait.study.statistics.paired import TIED, Difference, crossed_t, least_p, permutation, resampled_t, wilcoxon
-from plait.study.statistics.power import seeds_needed
-from plait.study.statistics.resampling import CONSTANT, Resampler
-from plait.study.statistics.summary import drawn_by, unit
+from plait.study.statistics import verdicts
+from plait.study.statistics.paired import (
+    TIED,
+    Difference,
+    cliffs_delta,
+    cohens_d,
+    crossed_t,
+    least_p,
+    mcnemar,
+    permutation,
+    resampled_t,
+    wilcoxon,
+)
+from plait.study.statistics.summary import CONSTANT, Resampler, drawn_by, unit
+from plait.study.statistics.verdicts import default_margin, seeds_needed, tost
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -72,7 +80,7 @@ class Comparison:
     above: tuple[bool | None, bool | None] = (True, True)
     constant: str = CONSTANTS["classification"]
     rows: int = sys.maxsize
-    least_rows: int = words.LEAST_ROWS
+    least_rows: int = verdicts.LEAST_ROWS
 
     @property
     def at_chance(self) -> bool:
@@ -82,16 +90,16 @@ class Comparison:
     def verdict(self, p: float | None = None) -> str:
         """See ``verdict`` in words.py; with the corrected p where there are several comparisons."""
         p = self.test.p if p is None else p
-        informed = not self.at_chance and self.rows >= words.LEAST_ROWS
-        comparable = self.above == (True, True) and self.test.pairs >= words.LEAST_SEEDS
-        comparable &= self.rows >= (words.LEAST_ROWS if self.identical else self.least_rows)
+        informed = not self.at_chance and self.rows >= verdicts.LEAST_ROWS
+        comparable = self.above == (True, True) and self.test.pairs >= verdicts.LEAST_SEEDS
+        comparable &= self.rows >= (verdicts.LEAST_ROWS if self.identical else self.least_rows)
         options = {"identical": self.identical, "informed": informed, "comparable": comparable}
-        return words.verdict(p, self.equivalence, self.gain, **options)
+        return verdicts.verdict(p, self.equivalence, self.gain, **options)
 
     def words(self, p: float | None = None) -> str:
         """The verdict in words."""
         p = self.test.p if p is None else p
-        return words.in_words(
+        return verdicts.in_words(
             self.verdict(p),
             p=p,
             d=self.d,
@@ -107,11 +115,11 @@ class Comparison:
         """Why nothing is decided where the scores alone would have decided; empty where they would not."""
         if self.at_chance:
             return f"both no better than the {self.constant}; not decided"
-        value = words.verdict(p, self.equivalence, self.gain, identical=self.identical)
-        if value == words.OPEN:
+        value = verdicts.verdict(p, self.equivalence, self.gain, identical=self.identical)
+        if value == verdicts.OPEN:
             return ""
-        least = self.least_rows if value == words.EQUIVALENT else words.LEAST_ROWS
-        if value in (words.BETTER, words.WORSE):
+        least = self.least_rows if value == verdicts.EQUIVALENT else verdicts.LEAST_ROWS
+        if value in (verdicts.BETTER, verdicts.WORSE):
             return f"not decided with {self.rows} test rows (at least {least} would be needed)"
         if False in self.above:
             return f"one no better than the {self.constant}; not decided"
@@ -119,7 +127,7 @@ class Comparison:
             return f"not decided: without kept predictions it is not known whether both are better than the {self.constant}"
         if self.rows < least:
             return f"not decided with {self.rows} test rows (at least {least} would be needed)"
-        return f"not decided with {self.test.pairs} pairs (at least {words.LEAST_SEEDS} would be needed)"
+        return f"not decided with {self.test.pairs} pairs (at least {verdicts.LEAST_SEEDS} would be needed)"
 
 
 def compare_parts(
@@ -171,7 +179,7 @@ def compare_pairs(
         above=(better_than_constant(pairs, metric, resampler), better_than_constant(_others(pairs), metric, resampler)),
         constant=CONSTANTS[metric.task],
         rows=_different_rows(pairs, resampler),
-        least_rows=max(words.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
+        least_rows=max(verdicts.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
     )
 
 
@@ -189,7 +197,7 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     pairs = part.assign(**options)
     test = _test(_design(pairs, resampler), pairs, resampler, 0.0)
     gain = test.value if metric.direction == "higher" else -test.value
-    return None if math.isnan(test.p) else bool(gain > 0 and test.p < words.ALPHA)
+    return None if math.isnan(test.p) else bool(gain > 0 and test.p < verdicts.ALPHA)
 
 
 def _others(pairs: DataFrame) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Mean, spread and interval of a group of runs."""
+"""Mean, spread and interval of a group of runs, by a two-level bootstrap: seeds are drawn, and test rows are drawn."""
 
 from __future__ import annotations
 
@@ -7,14 +7,181 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from plait.base.errors import PlaitError
 from plait.metrics.base import Metric
-from plait.study.statistics.resampling import Resampler, two_level
+from plait.metrics.bootstrap import affordable, interval
+from plait.metrics.inputs import inputs
 from plait.study.statistics.scores import PLACE, StudyResults, datasets, headline, metric_of
 from plait.study.statistics.scores import scores as scores_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+Array = NDArray[Any]
+
+#: Resamples of test rows and seeds.
+RESAMPLES = 1_000
+#: Cells (rows x resamples) of counts held at once, one byte each.
+CELLS = 1e8
+#: Resamples in one product.
+BLOCK = 200
+#: In place of an evaluation's number: the same answer for every row.
+CONSTANT = -1
+
+
+class Resampler:
+    """One metric of a data set's runs on resamples of the test rows.
+
+    A row of the table is drawn equally often for every run, so that runs stay paired whichever rows they share.
+
+    Args:
+        results: of a study.
+        table: what ``scores`` gave; the rows of all its runs are drawn from.
+        metric: the metric of that table.
+        resamples: how many; fewer for very many rows.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, results: StudyResults, table: DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+    ) -> None:
+        self.metric, self.seed = metric, seed
+        self._results = results
+        self._known: dict[tuple[str, int], Array | None] = {}
+        self._right: dict[tuple[str, int], Array | None] = {}
+        self._rows = {str(run): self._rows_of(str(run)) for run in table["run"].unique()}
+        there = [rows for rows in self._rows.values() if rows is not None]
+        self._places = np.unique(np.concatenate(there)) if there else np.zeros(0, dtype=int)
+        n = len(self._places)
+        self.resamples = int(min(affordable(resamples, n), max(CELLS // max(n, 1), 100)))
+        rng = np.random.default_rng(seed)
+        self._counts = np.zeros((n, self.resamples), dtype=np.uint8)
+        for column in range(self.resamples):
+            drawn = np.bincount(rng.integers(0, n, n), minlength=n) if n else np.zeros(0)
+            self._counts[:, column] = np.minimum(drawn, 255)
+
+    def rows(self, run: str) -> Array | None:
+        """Test rows of a run; None where its predictions are not kept."""
+        return self._rows.get(run)
+
+    def values(self, run: str, evaluation: int, value: float) -> Array | None:
+        """The metric (R,) of one evaluation on the resamples, moved to the value that was recorded where the two differ.
+
+        They differ where a metric is off on average on resamples, or the model had read labels by a threshold of its own.
+        """
+        key = (run, evaluation)
+        if key not in self._known:
+            self._known[key] = self._resampled(run, evaluation, value)
+        return self._known[key]
+
+    def right(self, run: str, evaluation: int) -> Array | None:
+        """Whether each test row's class is right (n,); None where there are no classes or no predictions."""
+        key = (run, evaluation)
+        if key not in self._right:
+            self._right[key] = self._judged(run, evaluation)
+        return self._right[key]
+
+    def _judged(self, run: str, evaluation: int) -> Array | None:
+        if self.metric.task != "classification" or self._rows.get(run) is None:
+            return None
+        value = self._results.predictions(run, evaluation)
+        return np.asarray(inputs("classification", value.output)["labels"] == np.asarray(value.target))
+
+    def constant(self, run: str) -> float | None:
+        """The metric of the best constant answer to a run's test rows: their class shares, or their mean.
+
+        None where the predictions are not kept or the metric says nothing of a constant. It knows the test rows' shares, which
+        a model does not: a model that is better than it is better than any answer without inputs.
+        """
+        given = None if self._rows.get(run) is None else self._given(run, CONSTANT)
+        if given is None:
+            return None
+        value = self.metric.score(given[1], given[0]).value
+        if not np.isnan(value):
+            return value
+        return 0.0 if self.metric.range[0] < 0 else None  # a correlation with a constant is undefined: it tells nothing
+
+    def _given(self, run: str, evaluation: int) -> tuple[Array, Array] | None:
+        """What the metric reads of one evaluation, and the targets; None where it cannot be had."""
+        value = self._results.predictions(run, max(evaluation, 0))
+        y, output = np.asarray(value.target), value.output
+        threshold: Any = 0.5 if value.threshold is None else value.threshold
+        if evaluation == CONSTANT:
+            output, threshold = _constant(self.metric, y, np.asarray(output))
+        given = inputs(self.metric.task, output, threshold)
+        return (given[self.metric.input], y) if self.metric.input in given else None
+
+    def _rows_of(self, run: str) -> Array | None:
+        try:
+            return np.asarray(self._results.predictions(run, 0).rows)
+        except PlaitError:  # not kept: the rows' part of the uncertainty is then not known, which summaries say
+            return None
+
+    def _resampled(self, run: str, evaluation: int, value: float) -> Array | None:
+        rows = self._rows.get(run)
+        if rows is None:
+            return None
+        given = self._given(run, evaluation)
+        if given is None:
+            return None
+        output, y = given
+        counts = self._counts[np.searchsorted(self._places, rows)]
+        blocks = [
+            self.metric.resampled(y, output, counts[:, start : start + BLOCK].astype(np.float64))
+            for start in range(0, self.resamples, BLOCK)
+        ]
+        result = np.concatenate(blocks)
+        again = self.metric.score(y, output).value
+        if not self.metric.biased and abs(again - value) <= 1e-6 * max(1.0, abs(value)):
+            return result
+        defined = result[~np.isnan(result)]
+        return result + (value - defined.mean()) if len(defined) else result
+
+
+def _constant(metric: Metric, y: Array, output: Array) -> tuple[Array, float]:
+    """The same answer for every row, shaped as ``output``, and the threshold at which its labels are read."""
+    if metric.task == "regression":
+        return np.full(output.shape, y.mean()), 0.5
+    if metric.task == "classification":
+        shares = np.bincount(y[y >= 0], minlength=output.shape[1])[: output.shape[1]] / max(int((y >= 0).sum()), 1)
+        return np.repeat(shares[None], len(y), axis=0), 0.5
+    answer = np.repeat(y.mean(0)[None], len(y), axis=0)
+    if metric.input != "labels":
+        return answer, 0.5
+    sign = 1.0 if metric.direction == "higher" else -1.0
+
+    def worth(threshold: float) -> float:
+        value = sign * metric.score(y, inputs("multilabel", answer, threshold)["labels"]).value
+        return -np.inf if np.isnan(value) else float(value)
+
+    return answer, max(np.unique(answer[0]).tolist(), key=worth)
+
+
+def seed_weights(seeds: int, resamples: int, seed: int = 0) -> Array:
+    """Weight of each seed in each resample (R, S): of S seeds S - 1 are drawn, with replacement.
+
+    Drawing S of them would make the variance of their mean too small by (S - 1) / S: a fifth with five seeds.
+
+    Source: Rao and Wu 1988, Resampling inference with complex survey data, JASA 83 (their n - 1 of n).
+
+    Example:
+        >>> seed_weights(3, 2).sum(1).tolist(), seed_weights(1, 2).tolist()
+        ([1.0, 1.0], [[1.0], [1.0]])
+    """
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    drawn = np.random.default_rng([seed, seeds]).integers(0, seeds, size=(resamples, seeds - 1))
+    return np.stack([np.bincount(row, minlength=seeds) for row in drawn]) / (seeds - 1)
+
+
+def two_level(by_seed: list[Array], value: float, metric: Metric, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a mean over seeds, from each seed's values (R,) on the same resamples of the rows."""
+    weights = seed_weights(len(by_seed), len(by_seed[0]), seed)
+    mixed = (weights * np.stack(by_seed, axis=1)).sum(1)
+    return interval(mixed, centre=value, limits=metric.range)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from plait.branches.branches import Branches
 from plait.training.history.patterns import codes, pattern_codes
 from plait.training.history.scorer import Scorer
 from plait.training.history.stages import of_encoder
-from plait.training.loop import Watch
+from plait.training.loop import Callbacks
 from plait.training.pretraining.alone import ONLY, Alone, content_of
 
 #: The code of the only pattern while an encoder is alone: what is kept in the store says nothing of other modalities.
@@ -34,7 +34,7 @@ class Watching:
         """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
         self.letters, self.score, self.callback = codes(names), score, callback
 
-    def watch(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Watch:
+    def callbacks(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Callbacks:
         """For the training of one encoder, for the member ``number``."""
         scorer, callback = self._scorer(name), self.callback
 
@@ -46,7 +46,7 @@ class Watching:
             assert callback is not None
             callback(self._record(name, number, False, record))
 
-        return Watch(None if scorer is None else score, None if callback is None else tell_record)
+        return Callbacks(None if scorer is None else score, None if callback is None else tell_record)
 
     def test_rows(self, name: str) -> str:
         """Hex digest of the test rows, as this modality has them; empty where there are none."""

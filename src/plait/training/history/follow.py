@@ -14,11 +14,11 @@ from plait.base.errors import PlaitWarning
 from plait.base.inputs import Inputs, SharedCells
 from plait.base.version import __version__
 from plait.branches.branches import Branches
-from plait.networks.tasks import Task
 from plait.training.checkpoint import Checkpoints, digest_of
-from plait.training.loop import Training, Watch
-
-Fold = tuple[Tensor, Tensor]
+from plait.training.history.tensorboard import Events
+from plait.training.loop import Callbacks
+from plait.training.member import Training
+from plait.training.rows import Examples, Fold
 
 
 @dataclasses.dataclass
@@ -27,8 +27,8 @@ class Follow:
 
     Attributes:
         device: where members are trained.
-        score: judges a member, given its training and held-out rows; ``records.Scorer``.
-        callback: hears the record of every epoch of every member.
+        score: judges a member, given its training and held-out rows; ``history.scorer.Scorer``.
+        events: writes the record of every epoch of every member.
         checkpoint: folder, or None.
         identity: settings that tell one fit from another although rows, weights and schedule are the same.
         checkpoints: the opened folder, once ``open`` was called.
@@ -36,42 +36,36 @@ class Follow:
 
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     score: Callable[[Branches, Tensor, Tensor], dict[str, Any]] | None = None
-    callback: Callable[[Mapping[str, Any]], None] | None = None
+    events: Events | None = None
     checkpoint: str | None = None
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     checkpoints: Checkpoints | None = None
 
-    def open(
-        self,
-        members: Sequence[Branches],
-        folds: Sequence[Fold],
-        inputs: Inputs,
-        target: tuple[Tensor, Tensor],
-        settings: Training,
-        task: Task,
-    ) -> None:
+    def open(self, members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, settings: Training) -> None:
         """Find the checkpoint of this very fit: the same first weights, rows, folds, settings and versions."""
         if self.checkpoint is None:
             return
         words: list[Any] = [__version__, torch.__version__, self.device.type, dataclasses.asdict(settings)]
-        words += [task.name, task.state(), self.identity, self.score is not None]
+        words += [examples.task.name, examples.task.state(), self.identity, self.score is not None]
         states = [t for member in members for t in member.state_dict().values()]
-        tensors = [*states, *_tensors(inputs), *target, *(rows for fold in folds for rows in fold)]
+        given = [*_tensors(examples.inputs), examples.target, examples.weight]
+        tensors = [*states, *given, *(rows for fold in folds for rows in fold)]
         self.checkpoints = Checkpoints(self.checkpoint, digest_of(words, tensors))
 
     def close(self) -> None:
-        """Training is over: whatever listened may finish its files."""
-        if (close := getattr(self.callback, "close", None)) is not None:
-            close()
+        """Training is over: the event files may be finished."""
+        if self.events is not None:
+            self.events.close()
 
-    def watch(self, unit: int, first: int, folds: Sequence[Fold]) -> Watch:
+    def callbacks(
+        self, unit: int, first: int, folds: Sequence[Fold], stopped: Callable[[], bool] = lambda: False
+    ) -> Callbacks:
         """For the training of one unit, whose first member is ``first``."""
-        score, callback = self.score, self.callback
-        return Watch(
+        score, events = self.score, self.events
+        return Callbacks(
             None if score is None else lambda place, model: score(model, *folds[first + place]),
-            None
-            if callback is None
-            else lambda record: callback({**record, "member": first + record.get("member", 0)}),
+            None if events is None else lambda record: events({**record, "member": first + record.get("member", 0)}),
+            stopped,
             None if self.checkpoints is None else self.checkpoints.unit(unit),
         )
 

@@ -24,7 +24,9 @@ from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Task
 from plait.store import Store
 from plait.training import kept_weights
-from plait.training.loop import Diverged, Training, Watch, train
+from plait.training.loop import Callbacks, Diverged, train
+from plait.training.member import MemberLearner, Training
+from plait.training.rows import Examples
 
 #: What the only modality is called within the temporary model.
 ONLY = "encoder"
@@ -76,7 +78,13 @@ class Rows:
 
 
 def train_alone(
-    encoder: Encoder, task: Task, rows: Rows, settings: Training, seed: int, name: str, watch: Watch | None = None
+    encoder: Encoder,
+    task: Task,
+    rows: Rows,
+    settings: Training,
+    seed: int,
+    name: str,
+    callbacks: Callbacks | None = None,
 ) -> Alone:
     """Train an encoder on the rows that have its modality; the state with the least validation loss is kept.
 
@@ -90,7 +98,7 @@ def train_alone(
         settings: of training.
         seed: of weights and of the order of rows.
         name: of the modality, for messages.
-        watch: follows it without changing it.
+        callbacks: follow it without changing it.
 
     Raises:
         TableError: fewer than two rows have the modality.
@@ -107,27 +115,25 @@ def train_alone(
         head = LinearNetwork({ONLY: encoder.dim}, task.out_dim)
         model = Branches({"head": head}, {"head": (ONLY,)}, {ONLY: module})
         inputs = Inputs({}, {ONLY: rows.prepared}, {ONLY: rows.present})
-        generator = torch.Generator().manual_seed(seed)
+        examples = Examples(task, inputs, rows.target, rows.weight)
+        learner = MemberLearner(model, examples, (fold, valid), settings, torch.Generator().manual_seed(seed))
         try:
-            history = train(
-                model, task, inputs, rows.target, rows.weight, fold, valid, settings, generator, watch=watch
-            )
+            outcome = train(learner, settings.epochs, settings.patience, callbacks)
         except Diverged as error:
-            history = _kept(error, name)
+            raise PlaitError(
+                f"pretraining of '{name}' diverged in epoch {error.epoch} (loss {error.loss}) before there was a state to "
+                "keep; lower pretrain.learning_rate"
+            ) from error
+    if lost := outcome.diverged:
+        warnings.warn(
+            f"pretraining of '{name}' diverged in epoch {lost['epoch']} (loss {lost['train_loss']}); the state of epoch "
+            f"{outcome.best[0]} is kept; lower pretrain.learning_rate",
+            PlaitWarning,
+            stacklevel=3,
+        )
     weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
-    records = [{k: v for k, v in r.items() if k in _KEPT} for r in history]
+    records = [{k: v for k, v in r.items() if k in _KEPT} for r in outcome.history if "diverged" not in r]
     return Alone(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
-
-
-def _kept(error: Diverged, name: str) -> list[dict[str, Any]]:
-    """The history up to the last good state, with a warning; without such a state the error itself."""
-    said = f"pretraining of '{name}' diverged in epoch {error.epoch} (loss {error.loss})"
-    if error.best is None:
-        raise PlaitError(f"{said} before there was a state to keep; lower pretrain.learning_rate") from error
-    warnings.warn(
-        f"{said}; the state of epoch {error.best} is kept; lower pretrain.learning_rate", PlaitWarning, stacklevel=3
-    )
-    return [r for r in error.history if r["epoch"] < error.epoch]
 
 
 #: Raise it when the same settings give other weights.

@@ -19,7 +19,7 @@ from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
 from plait.networks.tasks import Task
 from plait.training.history.alone import Watching, shown
-from plait.training.loop import Training
+from plait.training.member import Training
 from plait.training.pretraining import alone
 from plait.training.pretraining.alone import Alone, Rows, train_alone
 from plait.training.pretraining.settings import Pretraining
@@ -94,8 +94,8 @@ class Stage:
         def make() -> Alone:
             if watching is None:
                 return train_alone(encoder, self.task, rows, settings, seed, name)
-            watch = watching.watch(name, number, fold, valid)
-            made = train_alone(encoder, self.task, rows, settings, seed, name, watch)
+            callbacks = watching.callbacks(name, number, fold, valid)
+            made = train_alone(encoder, self.task, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=watching.test_rows(name))
 
         def fits(weights: Mapping[str, Any]) -> bool:

@@ -13,11 +13,11 @@ import pandas as pd
 from plait.report.blocks import Heading, Section, Sheet, Table
 from plait.report.page import write_report
 from plait.report.words import counted, number, slug
-from plait.study.report.origin import left_out_section, origin_section
-from plait.study.report.space_curves import add_curves
+from plait.study.report.sections.origin import left_out_section, origin_section
+from plait.study.report.sections.space_curves import add_curves
 from plait.study.results import Results
 from plait.study.space_results import FROZEN, Tested, differences, scores
-from plait.study.statistics.words import p_text
+from plait.study.statistics.verdicts import p_text
 
 #: Level of a proof.
 LEVEL = 0.05

@@ -9,9 +9,9 @@ from typing import Any
 
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number, slug
-from plait.study.report import intervals_figure
+from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.findings import metrics_sheet, tests_sheet
+from plait.study.report.sections.findings import metrics_sheet, tests_sheet
 
 #: Rows of a table that are shown at once.
 UNFOLDED = 25

@@ -10,9 +10,9 @@ from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.figures.modalities import subset_name
 from plait.report.words import listed
-from plait.study.report import intervals_figure
+from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.scores import INTERVAL, interval, suffix
+from plait.study.report.sections.scores import INTERVAL, interval, suffix
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.

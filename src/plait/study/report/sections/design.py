@@ -9,7 +9,7 @@ from plait.report import charts
 from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence
-from plait.study.report.scores import suffix
+from plait.study.report.sections.scores import suffix
 
 #: Order of words that have one.
 ORDERED = ("early", "middle", "late", "decision")

@@ -11,7 +11,7 @@ from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.scores import INTERVAL, interval, suffix
+from plait.study.report.sections.scores import INTERVAL, interval, suffix
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -1,0 +1,239 @@
+"""The words for a comparison: five verdicts, the test of equivalence, and how many seeds a difference would need."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import stats
+
+from plait.metrics.base import Metric
+from plait.study.statistics.paired import Difference
+
+#: Level of every test.
+ALPHA = 0.05
+BETTER, WORSE, EQUIVALENT, SAME, OPEN = "better", "worse", "equivalent", "identical", "not decided"
+#: Test rows below which nothing is decided: resampled rows vary too little by then to be believed.
+LEAST_ROWS = 20
+#: Seeds (or splits) below which equal scores prove nothing: two may agree by chance.
+LEAST_SEEDS = 3
+
+
+def verdict(
+    p: float,
+    equivalence: float,
+    gain: float,
+    *,
+    identical: bool = False,
+    alpha: float = ALPHA,
+    informed: bool = True,
+    comparable: bool = True,
+) -> str:
+    """One of ``better``, ``worse``, ``equivalent``, ``identical``, ``not decided``.
+
+    In this order: neither side better than a constant answer, or too few rows: not decided. Every pair the same: identical.
+    The corrected test below alpha: better or worse. Both one-sided tests of equivalence below alpha: equivalent. Otherwise
+    the runs do not decide, and that is what is said. Equal scores count only where both sides are ``comparable``.
+
+    Args:
+        p: of the difference, after correction for the number of comparisons.
+        equivalence: p of the test of equivalence.
+        gain: mean difference, above 0 where it is for the better.
+        identical: every pair gave the same value.
+        alpha: level.
+        informed: at least one side is better than a constant answer, on enough test rows for any conclusion.
+        comparable: both sides are, on enough seeds and rows for equal scores to mean anything.
+
+    Example:
+        >>> verdict(0.01, 0.9, -0.1), verdict(0.4, 0.02, 0.001), verdict(0.4, 0.3, 0.02)
+        ('worse', 'equivalent', 'not decided')
+        >>> verdict(1.0, 0.0, 0.0, identical=True, informed=False, comparable=False)
+        'not decided'
+    """
+    if not informed:
+        return OPEN
+    if identical:
+        return SAME if comparable else OPEN
+    if p < alpha:
+        return BETTER if gain > 0 else WORSE
+    return EQUIVALENT if comparable and equivalence < alpha else OPEN
+
+
+def in_words(
+    text: str,
+    *,
+    p: float,
+    d: float,
+    margin: float,
+    equivalence: float,
+    seeds: int,
+    splits: int = 1,
+    needed: int | None = 0,
+    why: str = "",
+) -> str:
+    """A verdict as a reader sees it.
+
+    Args:
+        text: what ``verdict`` gave.
+        p: of the difference, corrected.
+        d: Cohen's d for pairs.
+        margin: of equivalence.
+        equivalence: its p.
+        seeds: pairs' seeds.
+        splits: splits of each.
+        needed: seeds that this difference would need; None: no number would do; 0: not asked.
+        why: it is not decided although the scores are equal or differ.
+
+    Example:
+        >>> in_words("better", p=0.0123, d=1.84, margin=0.01, equivalence=1.0, seeds=5)
+        'better (p = 0.012, d = 1.8)'
+        >>> in_words("not decided", p=0.3, d=0.4, margin=0.01, equivalence=0.2, seeds=5, needed=31)
+        'not decided with 5 seeds (about 31 would be needed)'
+    """
+    if text in (BETTER, WORSE):
+        small = f", within {short(margin)}" if equivalence < ALPHA else ""
+        size = f", d = {short(abs(d), 1)}" if not math.isnan(d) else ""
+        return f"{text}{small} ({p_text(p)}{size})"
+    if text == EQUIVALENT:
+        return f"equivalent within {short(margin)} ({p_text(equivalence)})"
+    design = f"{seeds} seed{'s' * (seeds != 1)}" + (f" of {splits} splits" if splits > 1 else "")
+    if text == SAME:
+        return f"identical in {design}"
+    if why:
+        return why
+    more = " (more rows would be needed)" if needed is None else f" (about {needed} would be needed)" if needed else ""
+    return f"not decided with {design}{more}"
+
+
+def p_text(p: float) -> str:
+    """``p = 0.012``; very small ones as a bound.
+
+    Example:
+        >>> p_text(0.0123), p_text(0.00001)
+        ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
+
+
+def short(value: float, digits: int | None = None) -> str:
+    """A number in few digits."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.{digits}f}" if digits is not None else f"{value:.2g}"
+
+
+#: Differences below this do not matter, for metrics on a scale from 0 (or -1) to 1: one point of a hundred.
+POINT = 0.01
+#: The same for metrics in a unit of their own (errors, losses): this share of the reference's mean.
+SHARE = 0.02
+
+
+def tost(difference: Difference, margin: float) -> float:
+    """The p of two one-sided tests: that the true difference lies outside ``-margin .. margin``.
+
+    Below 0.05 the two are equivalent within the margin. Not significant and not equivalent means: not decided.
+
+    Formula: ``max(P(T > (value + margin) / error), P(T < (value - margin) / error))``.
+
+    Source: Schuirmann 1987, A comparison of the two one-sided tests procedure, J. Pharmacokinetics and
+    Biopharmaceutics 15.
+
+    Args:
+        difference: with its standard error and degrees of freedom, of whichever test the design asks for.
+        margin: what does not matter, in the metric's unit, above 0.
+
+    Example:
+        >>> from plait.study.statistics.paired import resampled_t
+        >>> round(tost(resampled_t([0.004, -0.001, 0.0, 0.006, -0.002], 0.0), 0.01), 4)
+        0.0025
+    """
+    if math.isnan(difference.error):
+        same = difference.pairs > 1 and difference.value == 0 and difference.spread == 0
+        return 0.0 if same else math.nan
+    below = stats.t.sf((difference.value + margin) / difference.error, difference.df)
+    above = stats.t.cdf((difference.value - margin) / difference.error, difference.df)
+    return float(max(below, above))
+
+
+def default_margin(metric: Metric, reference: float) -> float:
+    """What does not matter where the study does not say: 0.01, or 2 % of the reference for metrics without an upper end.
+
+    Example:
+        >>> from plait.metrics import metrics
+        >>> default_margin(metrics("classification")["accuracy"], 0.7)
+        0.01
+        >>> default_margin(metrics("regression")["mae"], 50.0)
+        1.0
+    """
+    return POINT if math.isfinite(metric.range[1]) else SHARE * abs(reference)
+
+
+#: Chance with which a true difference should be found.
+POWER = 0.8
+#: Seeds beyond which nobody goes.
+MOST = 1000
+
+
+def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0, alpha: float = 0.05) -> float:
+    """Chance that so many seeds show a true difference of this size (two-sided paired t-test).
+
+    Formula: non-central t with ``difference / sqrt(spread^2 / seeds + floor)``, ``seeds - 1`` degrees of freedom.
+
+    Args:
+        difference: the true one.
+        spread: standard deviation of the pairs' differences.
+        seeds: pairs.
+        floor: variance that more seeds do not lessen (the shared test rows).
+        alpha: level of the test.
+
+    Example:
+        >>> round(chance(0.5, 1.0, 34), 2)
+        0.81
+    """
+    error = math.sqrt(spread**2 / seeds + floor)
+    if seeds < 2 or math.isnan(error):
+        return math.nan
+    if error == 0:
+        return 1.0 if difference else alpha
+    away, limit = abs(difference) / error, stats.t.ppf(1 - alpha / 2, seeds - 1)
+    # scipy gives NaN for the far tail of a large shift, where nothing is left of it
+    wrong_way = float(stats.nct.cdf(-limit, seeds - 1, away)) if away < 4 else 0.0
+    return float(stats.nct.sf(limit, seeds - 1, away)) + wrong_way
+
+
+def seeds_needed(
+    difference: float,
+    spread: float,
+    *,
+    floor: float = 0.0,
+    ratio: float = 0.0,
+    alpha: float = 0.05,
+    power: float = POWER,
+) -> int | None:
+    """The fewest seeds with which a true difference of this size would be found with that chance.
+
+    Args:
+        difference: the true one.
+        spread: standard deviation of the pairs' differences.
+        floor: see ``chance``.
+        ratio: test rows by training rows, where splits share rows: adds ``ratio * spread^2`` to the floor.
+        alpha: level of the test.
+        power: the chance.
+
+    Returns:
+        None where no number up to 1,000 does: the test rows limit what can be seen, not the seeds.
+
+    Example:
+        >>> seeds_needed(0.5, 1.0), seeds_needed(0.5, 1.0, floor=0.04)
+        (34, None)
+    """
+    floor += ratio * spread**2
+    if not (math.isfinite(spread) and difference) or chance(difference, spread, MOST, floor=floor, alpha=alpha) < power:
+        return None
+    few, enough = 1, MOST
+    while enough - few > 1:  # the chance grows with the seeds
+        middle = (few + enough) // 2
+        if chance(difference, spread, middle, floor=floor, alpha=alpha) >= power:
+            enough = middle
+        else:
+            few = middle
+    return enough
