@@ -183,8 +183,8 @@ def scaled(
     for name, tokens in inputs.tokens.items():
         if name not in known:
             known[name] = Scaler(TABLE_FEATURES if name in table else 256).fit(tokens, torch.ones(len(inputs)))
-    tokens = {name: known[name](tokens) for name, tokens in inputs.tokens.items()}
-    return Inputs(tokens, {}, inputs.present, inputs.columns), known
+    result = {name: known[name](tokens) for name, tokens in inputs.tokens.items()}
+    return Inputs(result, {}, inputs.present, inputs.columns), known
 
 
 def baselines(

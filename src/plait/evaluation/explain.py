@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.evaluation.baselines import constant_answer
-from plait.evaluation.predictions import Predictions, Subset, gather
+from plait.evaluation.predictions import Predictions, Subset, as_read, gather
 from plait.metrics.base import MAIN, SECOND, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.metrics.classification import true_probability
@@ -207,9 +207,9 @@ def _rows(predictions: Predictions, subsets: list[Subset], index: pd.Index[Any])
     """The table per row, and the rows' games for what is predicted (n, 2^M)."""
     answer = predictions.inputs().get("labels", predictions.full)
     game = _row_game(predictions, subsets, answer)
-    columns = {"predicted": _readable(predictions, answer)} | _columns(predictions.modalities, game, "")
+    columns = {"predicted": as_read(predictions, answer)} | _columns(predictions.modalities, game, "")
     if predictions.y is not None:
-        columns["true"] = _readable(predictions, predictions.y)
+        columns["true"] = as_read(predictions, predictions.y)
         if predictions.task != "regression":
             columns |= _columns(predictions.modalities, _row_game(predictions, subsets, predictions.y), "true_")
     return pd.DataFrame(columns, index=index), game
@@ -239,15 +239,6 @@ def _probability(task: str, output: Array, decided: Array) -> Array:
     if task == "classification":
         return np.asarray(true_probability(decided, output))
     return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))
-
-
-def _readable(predictions: Predictions, y: Array) -> Any:
-    """Answers as a user reads them: labels, labels joined by a bar, or numbers."""
-    if predictions.task == "classification":
-        return [predictions.classes[c] if c >= 0 else None for c in y]
-    if predictions.task == "multilabel":
-        return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
-    return y
 
 
 def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:

@@ -82,3 +82,16 @@ def number(value: float | int | None, *, significant: bool = False) -> str:
     else:
         message = f"{value:.3f}"
     return message.replace("-0.000", "0.000").replace("-", "−")
+
+
+def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
+    """A subset as a reader sees it at a glance.
+
+    Example:
+        >>> subset_name(["a", "b", "d"], ["a", "b", "c", "d"])
+        'all but c'
+    """
+    gone = [name for name in every if name not in modalities]
+    if not gone:
+        return "everything" if len(every) > 1 else every[0]
+    return f"all but {gone[0]}" if len(gone) == 1 and len(every) > 3 else " + ".join(modalities)

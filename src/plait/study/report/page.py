@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.blocks import Picture, Row, Section
-from plait.report.page import write_report
+from plait.report.blocks import Page, Picture, Row, Section
+from plait.report.page import write_page
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence, gather
 from plait.study.report.sections.design import design_section
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
 ROOM = 4_000_000
+#: What lies beside the page.
+FOOT = "all of it as report.md"
 #: Parts that a study may have nothing for, and why.
 ABSENT = {
     "modalities": ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare"),
@@ -72,15 +74,9 @@ def write_study_report(
     sections = _sections(results, evidence, metric, resamples)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
     facts = _facts(results, evidence)
-    return write_report(
-        folder,
-        name=results.name,
-        lead=lead,
-        facts=facts,
-        sections=sections,
-        shown=_fitting(sections),
-        about=str(getattr(results.spec, "about", "") or ""),
-    )
+    about = [str(getattr(results.spec, "about", "") or "")]
+    page = Page(results.name, lead, facts, sections, about, shown=_fitting(sections), kind="plait study", foot=FOOT)
+    return write_page(folder, page, full=True)
 
 
 def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
-from plait.report.figures.modalities import subset_name
-from plait.report.words import listed
+from plait.report.words import listed, subset_name
 from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import Evidence, records, signed
 from plait.study.report.sections.scores import INTERVAL, interval, suffix

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Heading, Section, Sheet, Table
-from plait.report.page import write_report
+from plait.report.blocks import Heading, Page, Section, Sheet, Table
+from plait.report.page import write_page
 from plait.report.words import counted, number, slug
 from plait.study.report.sections.origin import left_out_section, origin_section
 from plait.study.report.sections.space_curves import add_curves
@@ -52,8 +52,9 @@ def write_space_report(results: Results, folder: str | Path) -> Path:
     done = results.runs[results.runs["status"] == "done"]
     facts = [("runs done", f"{len(done):,}"), ("spaces", str(done["variant"].nunique()))]
     sections += [left_out_section(results, {}), origin_section(results, [])]
-    about = str(results.spec.about or "")
-    return write_report(folder, name=results.name, lead=lead, facts=facts, sections=sections, about=about)
+    about = [str(results.spec.about or "")]
+    page = Page(results.name, lead, facts, sections, about, kind="plait study", foot="all of it as report.md")
+    return write_page(folder, page, full=True)
 
 
 def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
