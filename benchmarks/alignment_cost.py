@@ -19,8 +19,8 @@ import time
 
 import torch
 
-from plait.alignment.gradients import backward
-from plait.alignment.make import make_stage
+from plait.alignment.base import make_stage
+from plait.alignment.learned import backward
 from plait.alignment.network import unit
 from plait.alignment.pairs import Pairs
 

@@ -5,7 +5,7 @@
 Three ways do the same: the encoders of all folds are tuned, each on its rows and for so many epochs (validation rows judged
 after each), then every row is embedded by the one that has not seen it. All begin with the cells themselves.
 
-- ``plait``: ``train: tuned`` as a fit does it (``plait.training.finetuning.single``); what the lower layers give is
+- ``plait``: ``train: tuned`` as a fit does it (``plait.training.finetuning``); what the lower layers give is
   kept, computed once for all folds and epochs. The store is empty at first and held in memory.
 - ``no cache``: the same code, numbers and number types, but each batch goes through the lower layers again. What the cache
   alone saves.
@@ -41,16 +41,15 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders._efficientnet_lite import Above, Below
 from plait.encoders._options import package_file
-from plait.encoders.efficientnet_lite0 import _network
+from plait.encoders.efficientnet_lite0 import Above, Below, _network
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.networks.tasks import task_class
-from plait.training.finetuning.learn import _Head
-from plait.training.finetuning.settings import Tuning
-from plait.training.finetuning.single import Known, Single, validation_part
-from plait.training.finetuning.tuned import as_stored
+from plait.training.finetuning import FinetuningTarget, Single, validation_part
+from plait.training.lora import Head
+from plait.training.settings import Tuning
+from plait.training.tuned import as_stored
 
 WHAT = {"movies": ("text", "genres"), "pokemon": ("image", "type_1"), "issues": ("text", "label")}
 
@@ -139,7 +138,7 @@ class Lite0(nn.Module):
         return self.upper(tokens).pooled()
 
 
-def ordinary(column: Column, encoder: Encoder, told: Tuning, known: Known) -> list[float]:
+def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTarget) -> list[float]:
     """The loop that a user would write; the least validation loss of each fold."""
     one = Single(column, encoder, told, known, None, False)  # for the same rows in the same folds
     cells = prepared_cells(encoder, [column._cells[column.rows[key][0]] for key in one.keys])
@@ -160,7 +159,7 @@ def ordinary(column: Column, encoder: Encoder, told: Tuning, known: Known) -> li
         valid = validation_part(one.strata[chosen], one.units[chosen], told.validation, seed)
         torch.manual_seed(seed)
         network: nn.Module = Bert(told) if "text" in encoder.kinds else Lite0(told)
-        head = _Head(encoder.dim, known.task.out_dim, told.dropout)
+        head = Head(encoder.dim, known.task.out_dim, told.dropout)
         learning = [p for name, p in network.named_parameters() if "lora_" in name]
         for name, parameter in network.named_parameters():
             parameter.requires_grad_("lora_" in name)
@@ -199,7 +198,7 @@ def _factor(step: int, steps: int) -> float:
     return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any], Encoder, Known]:
+def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any], Encoder, FinetuningTarget]:
     """Cells of so many rows, what encodes them, and what is learned of them."""
     name, target = WHAT[asked.data]
     frame, schema = registry.find("datasets", asked.data)().load().of(target)
@@ -209,7 +208,7 @@ def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any],
     y: Any = target_values(frame[target], schema.task)
     y = y.indicator if isinstance(y, Labels) else y
     task = task_class(schema.task).learn(y, np.ones(len(frame)))
-    known = Known(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
+    known = FinetuningTarget(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
     return list(column), make_encoder(modality), known
 
 

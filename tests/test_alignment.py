@@ -16,15 +16,14 @@ from torch import Tensor
 
 from plait.alignment.cca import Cca
 from plait.alignment.context import ATTENDING, OPERATIONS
-from plait.alignment.gradients import backward, loss_of, sides_of
-from plait.alignment.learned import PlateauAdamW
+from plait.alignment.learned import PlateauAdamW, backward, loss_of, sides_of
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
 from plait.alignment.network import COLDEST, HOTTEST, Temperature, cosine, unit
 from plait.alignment.pairs import Pairs, numbered
 from plait.base import config, registry
 from plait.base.errors import ConfigError, PlaitError, TableError
 from plait.base.tokens import Tokens
-from plait.testing._alignment import check_alignment, example_pairs
+from plait.testing import check_alignment, example_pairs
 
 STAGES = registry.names("alignment")
 LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]

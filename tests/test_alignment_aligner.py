@@ -17,8 +17,8 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, ModalityAligner
+from plait.alignment.aligner import prompts
 from plait.alignment.index import Index
-from plait.alignment.prompts import prompts
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
@@ -139,11 +139,11 @@ def test_absent_cells_are_left_out_of_the_pairs() -> None:
 
 def test_same_things_are_no_negatives() -> None:
     """Equal words stand for many things here: without masking, most negatives would be false."""
-    from plait.alignment.gradients import couples_of, embed, heat
+    from plait.alignment.learned import couples_of, embed, heat
 
     told = aligner(stage={"name": "plain_heads", "width": 8, "epochs": 1})
     told.fit(PAIRS)
-    from plait.alignment import cells as aligner_cells
+    from plait.alignment import pairs as aligner_cells
 
     batch = aligner_cells.pairs_of(
         told._batches({m.name: PAIRS[list(m.columns)] for m in told.schema_.modalities}), torch.arange(90)

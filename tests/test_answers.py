@@ -23,7 +23,7 @@ from plait.data.table import read_chunks, read_table
 from plait.data.targets import with_target
 from plait.data.write import write_table
 from plait.encoders import _minilm, batches
-from plait.encoders._hub_text import PooledText
+from plait.encoders._hub_kinds import PooledText
 from plait.encoders.embed import embed
 from plait.store import Store, environment
 from plait.store.claims import Claims

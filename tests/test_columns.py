@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from plait import FusionClassifier
 from plait.base.errors import PlaitWarning
 from plait.data import schema, table
-from plait.data.numbers import number_style
-from plait.data.parse import booleans, date_format, dates, numbers, zones
+from plait.data.parse import booleans, date_format, dates, number_style, numbers, zones
 from plait.data.rows import column_keys, merge_equal
 from plait.data.values import distinct, nulls, plain, text_of, texts
 from plait.encoders.tabular import Tabular

@@ -304,7 +304,7 @@ def test_the_packaged_cards() -> None:
 
 
 def test_the_real_ones_are_all_listed() -> None:
-    assert set(FACTS) | {"hearthstone_cards"} == set(NAMES)
+    assert set(FACTS) | {"hearthstone_cards", "multabench"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(FACTS))

@@ -23,9 +23,9 @@ from plait.base import registry
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
 from plait.data.media.blob import Blob
-from plait.encoders import _efficientnet_lite, _options, _syntax, defaults, efficientnet_lite0
+from plait.encoders import _options, _texts, defaults, efficientnet_lite0
 from plait.encoders.defaults import default_encoder
-from plait.testing._encoders import check_encoder, tokens_of
+from plait.testing import check_encoder, tokens_of
 
 RNG = np.random.default_rng(0)
 #: The first numbers of the two sentences below, and their likeness; the first places of hashed n-grams.
@@ -293,8 +293,8 @@ def test_lite0_on_real_pictures(data_root: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_folding_leaves_nothing_unloaded() -> None:
-    network = _efficientnet_lite.EfficientNetLite0()
-    assert sum(isinstance(m, _efficientnet_lite.Convolution) for m in network.modules()) == 49
+    network = efficientnet_lite0.EfficientNetLite0()
+    assert sum(isinstance(m, efficientnet_lite0.Convolution) for m in network.modules()) == 49
     assert len(network.units) == 18
 
 
@@ -366,14 +366,14 @@ def test_the_mel_statistics_of_a_tone_follow_its_pitch() -> None:
 
 
 def test_syntax_counts_what_is_there() -> None:
-    found = _syntax.statistics("for i in range(9):\n    print(i)\n")
-    names = [*_syntax._SIGNS, *_syntax._WORDS]
+    found = _texts.statistics("for i in range(9):\n    print(i)\n")
+    names = [*_texts._SIGNS, *_texts._WORDS]
     assert found[names.index("for")] == pytest.approx(np.log(2))
     assert found[names.index("print")] == pytest.approx(np.log(2))
     assert found[names.index("(")] == pytest.approx(np.sqrt(2 / 32))
     assert found[-1] == 1.0
-    assert _syntax.statistics("for (;;) {")[-1] == 0.0
-    assert len(found) == _syntax.WIDTH
+    assert _texts.statistics("for (;;) {")[-1] == 0.0
+    assert len(found) == _texts.WIDTH
 
 
 def test_missing_values_become_the_mean_and_long_sequences_are_averaged() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from plait.base import config, precision, registry
@@ -23,8 +24,11 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
+from plait.data.modality import Modality
 from plait.encoders import _hub, hub_files
-from plait.encoders._hub_pixels import Pixels, pixels_of
+from plait.encoders._pixels import Pixels, pixels_of
+from plait.encoders.defaults import PRESETS
+from plait.encoders.featurize import encoder_of, make_encoder
 from plait.encoders.sentence_transformer import as_arrays, as_features, told_width
 
 transformers = pytest.importorskip("transformers")
@@ -125,6 +129,34 @@ def whisper(folder: Path) -> None:
     )
 
 
+def siglip(folder: Path) -> None:
+    text = {"vocab_size": 60, "max_position_embeddings": 20, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    told = transformers.SiglipConfig(text_config={**text, **SMALL}, vision_config={**PATCHES, **SMALL})
+    transformers.SiglipModel(told).save_pretrained(folder)
+    write_processor(folder, "Siglip", size={"height": 32, "width": 32})
+
+
+def clap(folder: Path) -> None:
+    text = {"vocab_size": 60, "max_position_embeddings": 34, **SMALL}
+    swin = {"num_mel_bins": 16, "spec_size": 64, "depths": [1, 1], "num_attention_heads": [2, 2], "window_size": 4}
+    swin |= {"patch_embeds_hidden_size": 8, "hidden_size": 16}
+    transformers.ClapModel(
+        transformers.ClapConfig(text_config=text, audio_config=swin, projection_dim=12)
+    ).save_pretrained(folder)
+    told = {"feature_size": 16, "sampling_rate": 48_000, "max_length_s": 2, "truncation": "rand_trunc"}
+    transformers.ClapFeatureExtractor(**told).save_pretrained(folder)
+
+
+def sentence_pictures(folder: Path) -> None:
+    library, parts = pytest.importorskip("sentence_transformers"), sentence_parts()
+    if not hasattr(library.SentenceTransformer, "modalities"):
+        pytest.skip("sentence-transformers takes pictures from 5.4 on")
+    inner = folder.parent / "both"
+    inner.mkdir()
+    clip(inner)
+    library.SentenceTransformer(modules=[parts.Transformer(str(inner))], device="cpu").save(str(folder))
+
+
 def sentence_parts() -> Any:
     """The library's modules, which moved in 6.0."""
     try:
@@ -152,7 +184,11 @@ def static(folder: Path) -> None:
 
 
 MODELS: dict[str, Callable[[Path], None]] = {
-    f.__name__: f for f in (roberta, t5, gpt2, clip, vit, dinov2, convnext, wav2vec2, whisper, sentence, static)
+    f.__name__: f
+    for f in (
+        *(roberta, t5, gpt2, clip, vit, dinov2, convnext, siglip),
+        *(wav2vec2, whisper, clap, sentence, static, sentence_pictures),
+    )
 }
 
 
@@ -180,9 +216,12 @@ CASES = [
     Case("transformers_image", "vit", PICTURES, 16, TORN, {"pool": "mean"}),
     Case("transformers_image", "dinov2", PICTURES, 16, TORN, {"pool": "mean"}),
     Case("transformers_image", "convnext", PICTURES, 16, TORN, {"pool": "mean"}),
+    Case("transformers_image", "siglip", PICTURES, 16, TORN, {"pool": "mean"}),
     Case("wav2vec2", "wav2vec2", SOUNDS, 16, TORN, {"max_seconds": 0.15}),
     Case("transformers_audio", "wav2vec2", SOUNDS, 16, TORN, {"max_seconds": 0.15}),
     Case("transformers_audio", "whisper", SOUNDS, 16, TORN, {"max_seconds": 0.15}),
+    Case("transformers_audio", "clap", SOUNDS, 12, TORN, {"max_seconds": 0.15}),
+    Case("sentence_transformer", "sentence_pictures", PICTURES, 12, TORN, {"max_tokens": 3, "prompt": "w5 "}),
     Case("sentence_transformer", "sentence", TEXTS, 10, 1, {"max_tokens": 3, "prompt": "w5 "}),
     Case("sentence_transformer", "static", TEXTS, 6, 1, {"max_tokens": 3, "prompt": "w5 "}),
 ]
@@ -298,7 +337,9 @@ def test_every_option_changes_what_comes_out(case: Case, tiny: Callable[[str], P
     network = make(case.name, tiny(case.model))
     before = tokens(network, case.cells).x
     for key, value in case.other.items():
-        if key == "pool" and case.model in ("clip", "convnext"):  # features and maps have one way of pooling
+        if (key, case.model) in {("pool", "clip"), ("pool", "siglip"), ("pool", "convnext")}:  # they have one way of it
+            continue
+        if case.model == "sentence_pictures":  # its options are of texts
             continue
         after = tokens(make(case.name, tiny(case.model), **{key: value}), case.cells).x
         assert not torch.allclose(before, after, atol=1e-5), key
@@ -852,3 +893,62 @@ def test_without_timm_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingDependencyError, match=r'pip install timm "torch==\d'):
         make("timm_image", "timm/any").prepare([PICTURES[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "cells"),
+    [
+        ("e5_small", "sentence", TEXTS),
+        ("e5_small_multilingual", "sentence", TEXTS),
+        ("bge_small", "sentence", TEXTS),
+        ("potion", "static", TEXTS),
+        ("unixcoder", "roberta", TEXTS),
+        ("dinov2_small", "dinov2", PICTURES),
+        ("siglip", "siglip", PICTURES),
+        ("clap", "clap", SOUNDS),
+        ("ast", "wav2vec2", SOUNDS),
+    ],
+)
+def test_a_preset_is_its_encoder_with_its_options(
+    name: str, model: str, cells: list[Any], tiny: Callable[[str], Path]
+) -> None:
+    preset = PRESETS[name]
+    modality = Modality("m", preset.kinds[0], ("c",))
+    there = make_encoder(modality, name)
+    assert (there.name(), there.options()["model"]) == (preset.options["name"], preset.options["model"])
+    assert {k: there.options()[k] for k in preset.options if k != "name"} == {
+        k: v for k, v in preset.options.items() if k != "name"
+    }
+    assert preset.licence in ("MIT", "Apache-2.0", "BSD-3-Clause")
+    own = make_encoder(modality, {"name": name, "model": str(tiny(model))})  # the same model in a folder
+    assert tokens(own, cells).x.shape == (len(cells), 1, own.dim)
+    assert name not in registry.names("encoders")
+
+
+def test_presets_are_all_tried_and_named_beside_encoders() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'dinov2_small'"):
+        make_encoder(Modality("m", "image", ("c",)), "dinov2_smal")
+    with pytest.raises(ConfigError, match="'sentence_transformer' takes .*, not tabular"):
+        make_encoder(Modality("m", "tabular", ("c",)), "bge_small")
+    assert encoder_of("bge_small", "text", "here")[1].options()["model"] == "BAAI/bge-small-en-v1.5"
+
+
+@torch.no_grad()
+def test_pictures_of_a_sentence_model_are_those_of_the_library(tiny: Callable[[str], Path]) -> None:
+    folder = tiny("sentence_pictures")
+    with _hub.quiet(transformers):
+        theirs = importlib.import_module("sentence_transformers").SentenceTransformer(str(folder), device="cpu")
+    pictures = [Image.fromarray(picture).convert("RGB") for picture in PICTURES]
+    close(tokens(make("sentence_transformer", folder), PICTURES).pooled(), theirs.encode(pictures))
+    with pytest.raises(ConfigError, match="takes text, no pictures or sounds; name another model"):
+        make("sentence_transformer", tiny("sentence")).prepare(PICTURES)
+
+
+@torch.no_grad()
+def test_clap_sounds_are_projected_and_never_cut_at_random(tiny: Callable[[str], Path]) -> None:
+    sounds = [(RNG.normal(0, 0.1, 48_000 * seconds).astype(np.float32), 48_000) for seconds in (1, 4)]
+    model, extractor = load("ClapModel", tiny("clap")).eval(), load("AutoFeatureExtractor", tiny("clap"))
+    result = tokens(make("transformers_audio", tiny("clap")), sounds).pooled()
+    heard = extractor([wave[: 2 * 48_000] for wave, _ in sounds], sampling_rate=48_000, return_tensors="pt")
+    expected = _hub.projected(model.get_audio_features(input_features=heard["input_features"]))
+    close(result, expected)

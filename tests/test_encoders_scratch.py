@@ -17,7 +17,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
-from plait.encoders._scratch_text import words
+from plait.encoders._scratch import words
 from plait.encoders._sounds import frames_in, log_spectrogram
 from plait.encoders.spectrogram_cnn import FrameNorm
 from plait.testing import check_gradients

@@ -42,7 +42,7 @@ def test_columns_and_texts_are_ranked_by_what_they_carry(kind: Any) -> None:
     with model.remembering():
         found = importance(model, x, y=target, explanation=explained, bootstrap=200)
     of = found.set_index("column")
-    assert list(found["column"])[0] == "strong"
+    assert found["column"].iloc[0] == "strong"
     assert set(found["column"]) == {"words", "strong", "weak", "noise"}
     assert of.loc["strong", "low"] > 0
     assert of.loc["words", "low"] > 0

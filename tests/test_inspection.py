@@ -123,18 +123,24 @@ def test_a_probe_reads_what_is_linear_and_nothing_else():
     assert linear_probe(x[:400], both[:400], x[400:], both[400:], "multilabel").value > 0.7
 
 
-def test_projections_keep_what_they_promise():
+def test_pca_keeps_distances():
     line = np.outer(np.arange(12.0), [0.0, 3.0, 4.0])
     flat = project(line, "pca")
     np.testing.assert_allclose(flat[:, 1], 0, atol=1e-5)
     np.testing.assert_allclose(np.diff(flat[:, 0]), 5, atol=1e-4)
+    with pytest.raises(ConfigError, match="did you mean 'tsne'"):
+        project(line, "tnse")
+
+
+@pytest.mark.parametrize("way", ["tsne", "umap"])
+def test_projections_keep_neighbours_and_repeat(way: str):
+    if way == "umap":
+        pytest.importorskip("umap")
     two = np.concatenate([DRAWS.normal(size=(20, 5)), DRAWS.normal(size=(20, 5)) + 30])
-    points = project(two, "tsne", seed=1)
-    np.testing.assert_array_equal(points, project(two, "tsne", seed=1))
+    points = project(two, way, seed=1)
+    np.testing.assert_array_equal(points, project(two, way, seed=1))
     inner = np.linalg.norm(points[:20] - points[:20].mean(0), axis=1).max()
     assert np.linalg.norm(points[:20].mean(0) - points[20:].mean(0)) > inner
-    with pytest.raises(ConfigError, match="did you mean 'tsne'"):
-        project(two, "tnse")
 
 
 # -- models -------------------------------------------------------------------------------------------------------------

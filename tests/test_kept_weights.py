@@ -17,10 +17,10 @@ from safetensors import numpy as safetensors
 
 from plait.base.errors import PlaitWarning, StoreError
 from plait.store import Store
+from plait.training import finetuning as tunings
 from plait.training import kept_weights
-from plait.training.finetuning import kept as tunings
-from plait.training.finetuning.settings import Tuning
 from plait.training.kept_weights import Trained, found_or_made
+from plait.training.settings import Tuning
 
 NAME, KEY = "tests", b"k" * 16
 
@@ -169,7 +169,7 @@ def test_tunings_come_back_as_they_were(tmp_path: Path) -> None:
     told = Tuning(rank=2, folds=3)
     with Store(tmp_path) as store:
         for stored in (False, True):
-            weights, record, found = tunings.found_or_made(store, KEY, told, lambda: (tuned(3, 2), {"seconds": 1.5}))
+            weights, record, found = tunings.kept_or_tuned(store, KEY, told, lambda: (tuned(3, 2), {"seconds": 1.5}))
             assert (record, found) == ({"seconds": 1.5}, stored)
             assert [float(one["0.A"][0, 0]) for one in weights] == [0.0, 1.0, 2.0]
             assert [sorted(one) for one in weights] == [["0.A", "0.B"]] * 3
@@ -183,11 +183,11 @@ def test_tunings_that_are_not_what_is_looked_for_are_made_anew(spoiled: str) -> 
         bad[1]["0.B"][0, 0] = float("nan")
     elif spoiled == "half":
         del bad[1]["0.B"]
-    tunings.found_or_made(keep, KEY, told, lambda: (bad, {}))
-    weights, _, stored = tunings.found_or_made(keep, KEY, told, lambda: (good, {}))
+    tunings.kept_or_tuned(keep, KEY, told, lambda: (bad, {}))
+    weights, _, stored = tunings.kept_or_tuned(keep, KEY, told, lambda: (good, {}))
     assert not stored
     assert all(torch.equal(a["0.A"], b["0.A"]) for a, b in zip(weights, good, strict=True))
-    assert tunings.found_or_made(keep, KEY, told, lambda: pytest.fail("made again"))[2]
+    assert tunings.kept_or_tuned(keep, KEY, told, lambda: pytest.fail("made again"))[2]
 
 
 def test_how_many_encoders_are_tuned() -> None:

@@ -19,6 +19,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
+from plait.branches.mixing import HeldOut, with_thresholds
 from plait.branches.mixture import Mixture, comparable, patterns
 from plait.data.labels import codes_of
 from plait.encoders.scale import Scaler
@@ -26,15 +27,15 @@ from plait.networks.fusion import FusionNetwork, depth_number
 from plait.networks.layers import Dropout, Linear, Masks, Norm
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
-from plait.training import crossfit as crossfitting
 from plait.training.checkpoint import Checkpoint
-from plait.training.crossfit import crossfit, folds_of, prior
+from plait.training.crossfit import Plan, crossfit, folds_of, prior
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import BestState, Callbacks, Learner, Part, train
-from plait.training.member import MemberLearner, Training
+from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
+from plait.training.member import MemberLearner
 from plait.training.optimiser import LIMIT, AdamW
 from plait.training.rows import Examples, batch_edges
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
 
 TWO = Classification((0, 1))
@@ -231,7 +232,7 @@ def test_it_stops_exactly_patience_epochs_after_the_last_branch_was_best(way: st
 
 
 def test_patience_is_counted_from_the_best_epoch() -> None:
-    best, done = BestState([Part.of(torch.nn.Linear(2, 2), ["joint"])]), []
+    best, done = BestState([StatePart.of(torch.nn.Linear(2, 2), ["joint"])]), []
     for epoch, loss in enumerate((1.0, 0.5, 0.7, 0.6, 0.5, 0.4)):
         best.offer({"joint": torch.tensor(loss)}, epoch)
         done.append(best.done(epoch, 3))
@@ -428,8 +429,8 @@ def test_members_are_trained_in_two_stacks_or_one_by_one_and_all_of_them(fusion:
         begun.append((number, weights, sorted(fold.tolist() + valid.tolist())))
 
     settings = dataclasses.replace(SETTINGS, batch_size=64)
-    told = (make, TWO, inputs, TWO.encode(y), torch.ones(60), y, ["a", "b"], settings, 5, 0)
-    found = crossfit(*told, steps.append, before=before)
+    examples = Examples(TWO, inputs, TWO.encode(y), torch.ones(60))
+    found = crossfit(make, examples, Plan(["a", "b"], settings, 5, 0, y), steps.append, before)
     # Every epoch of a stack, for all of its members, and at its end what was left of its share.
     assert sorted(steps) == sorted(sizes * 3 + [0] * len(sizes))
     assert {(r["member"], r["epoch"]) for r in found.history} == {(m, e) for m in range(5) for e in range(3)}
@@ -724,7 +725,8 @@ def test_a_pattern_learns_its_weights_from_ten_rows_on(rows: int, learned: bool)
     inputs = Inputs(tokens, {}, {name: t.present for name, t in tokens.items()})
     y = np.arange(60) % 2
     _, make = maker(DESIGN, {"a": 4, "b": 3}, 2, {})
-    found = crossfit(make, TWO, inputs, TWO.encode(y), torch.ones(60), y, ["a", "b"], SETTINGS, 5, 0).mixture
+    examples = Examples(TWO, inputs, TWO.encode(y), torch.ones(60))
+    found = crossfit(make, examples, Plan(["a", "b"], SETTINGS, 5, 0, y)).mixture
     weights = found.weights["a", "b"]
     assert set(weights) == {"joint", "linear", "own:a", "own:b"}
     assert (list(weights.values()) != [0.25] * 4) == learned
@@ -756,7 +758,8 @@ def test_the_threshold_is_the_first_of_the_grid_with_the_best_f1(right: float, w
     out = torch.logit(torch.tensor([[right, wrong]] * 6, dtype=torch.float64)).float()
     inputs = inputs_of(a=np.zeros((6, 1)))
     mixture: Any = _Sure()
-    found = crossfitting._with_thresholds(task, mixture, {("a",): {"joint": out}}, inputs, target, torch.arange(6))
+    held_out = HeldOut(["a"], task, inputs, target, torch.ones(6), torch.arange(6), {("a",): {"joint": out}})
+    found = with_thresholds(mixture, held_out)
     assert isinstance(found, Multilabel)
     assert found.thresholds == pytest.approx((chosen, chosen), abs=1e-6)
 

@@ -22,9 +22,7 @@ from plait.estimators.estimators import FusionEstimator
 from plait.estimators.settings import check_settings, check_value
 from plait.networks.conv_lstm_stack import ConvLSTMOptions
 from plait.study import Study
-from plait.training.finetuning.settings import Tuning
-from plait.training.pretraining.settings import Pretraining
-from plait.training.schedule import Thawing
+from plait.training.settings import Pretraining, Thawing, Tuning
 
 #: Options that are of another kind than numbers, flags or choices: names, mappings and folders, which their families read.
 OWNERS: dict[str, tuple[Any, Any]] = {

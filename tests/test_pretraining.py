@@ -21,12 +21,9 @@ from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
 from plait.training.hiding import Hiding
-from plait.training.member import Training
-from plait.training.pretraining import alone
-from plait.training.pretraining import alone as kept
-from plait.training.pretraining.alone import Rows, train_alone
-from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
+from plait.training.pretraining.encoder import PretrainedWeights, Rows, kept_or_trained, pretrain_encoder
 from plait.training.pretraining.stage import settled
+from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 CLASSES = 4
 SCHEMA = Schema(
@@ -136,24 +133,26 @@ def test_rows_that_are_held_out_never_enter() -> None:
     target[110:] = 0
     settings = training(epochs=3)
     task = Classification(tuple(range(CLASSES)))
-    clean = train_alone(encoder, task, rows, settings, 0, "a")
-    other = train_alone(encoder, task, dataclasses.replace(rows, prepared=spoiled, target=target), settings, 0, "a")
+    clean = pretrain_encoder(encoder, task, rows, settings, 0, "a")
+    other = pretrain_encoder(
+        encoder, task, dataclasses.replace(rows, prepared=spoiled, target=target), settings, 0, "a"
+    )
     assert all(np.array_equal(clean.weights[k], other.weights[k]) for k in clean.weights)
     # Labels of the rows that choose the checkpoint move no weight: only which epoch is kept.
     target = rows.target.clone()
     target[80:110] = (target[80:110] + 1) % CLASSES
-    turned = train_alone(encoder, task, dataclasses.replace(rows, target=target), settings, 0, "a")
+    turned = pretrain_encoder(encoder, task, dataclasses.replace(rows, target=target), settings, 0, "a")
     assert [r["train_loss"] for r in turned.history] == [r["train_loss"] for r in clean.history]
 
 
 def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def spy(encoder: Any, task: Any, rows: Rows, *rest: Any) -> alone.Alone:
+    def spy(encoder: Any, task: Any, rows: Rows, *rest: Any) -> PretrainedWeights:
         seen.append((rows.fold, rows.valid))
-        return train_alone(encoder, task, rows, *rest)
+        return pretrain_encoder(encoder, task, rows, *rest)
 
-    monkeypatch.setattr("plait.training.pretraining.stage.train_alone", spy)
+    monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", spy)
     found = fitted(train={"a": "pretrain", "b": "scratch"}, pretrain={"epochs": 1}, members=2)
     expected = folds_of(found.members_.task.strata(_in_order(found)), 2, 0)
     assert len(seen) == 2
@@ -185,12 +184,12 @@ def training(**told: Any) -> Training:
 def test_the_best_epoch_by_validation_is_kept() -> None:
     encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
     rows = _rows(FRAME, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
-    long = train_alone(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=40), 0, "a")
+    long = pretrain_encoder(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=40), 0, "a")
     losses = [r["valid_loss"] for r in long.history]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1, "the test needs a run that gets worse again"
     # The same run, stopped at its best epoch: the schedule is that of all 40 epochs, so the weights are the same.
-    again = train_alone(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=1), 0, "a")
+    again = pretrain_encoder(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=1), 0, "a")
     assert [r["train_loss"] for r in again.history] == [r["train_loss"] for r in long.history][: len(again.history)]
     chosen = min(r["valid_loss"] for r in again.history)
     assert chosen >= min(losses)
@@ -202,7 +201,7 @@ def test_it_does_not_move_the_generator_of_torch() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    train_alone(encoder, task, rows, training(epochs=1), 0, "a")
+    pretrain_encoder(encoder, task, rows, training(epochs=1), 0, "a")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -256,11 +255,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the modalities that were really trained."""
     found: list[str] = []
 
-    def count(encoder: Any, task: Any, rows: Rows, settings: Training, seed: int, name: str, *rest: Any) -> alone.Alone:
+    def count(
+        encoder: Any, task: Any, rows: Rows, settings: Training, seed: int, name: str, *rest: Any
+    ) -> PretrainedWeights:
         found.append(name)
-        return train_alone(encoder, task, rows, settings, seed, name, *rest)
+        return pretrain_encoder(encoder, task, rows, settings, seed, name, *rest)
 
-    monkeypatch.setattr("plait.training.pretraining.stage.train_alone", count)
+    monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", count)
     return found
 
 
@@ -363,15 +364,15 @@ def test_a_broken_or_stale_entry_is_made_anew_and_never_served(tmp_path: Path, c
 def test_an_entry_whose_weights_do_not_fit_is_made_anew(tmp_path: Path) -> None:
     encoder, key, made = _mlp(), b"k" * 16, []
 
-    def make() -> alone.Alone:
+    def make() -> PretrainedWeights:
         made.append(1)
-        return alone.Alone({"w": np.zeros(len(made), np.float32)})
+        return PretrainedWeights({"w": np.zeros(len(made), np.float32)})
 
     with Store(tmp_path) as store:
-        kept.found_or_made(store, encoder, key, make, lambda w: True)
-        kept.found_or_made(store, encoder, key, make, lambda w: True)
+        kept_or_trained(store, encoder, key, make, lambda w: True)
+        kept_or_trained(store, encoder, key, make, lambda w: True)
         assert len(made) == 1
-        found = kept.found_or_made(store, encoder, key, make, lambda w: len(w["w"]) == 2)
+        found = kept_or_trained(store, encoder, key, make, lambda w: len(w["w"]) == 2)
         assert len(made) == 2
         assert len(found.weights["w"]) == 2
 
@@ -432,13 +433,13 @@ def test_options_for_all_and_for_one() -> None:
     told = with_regimes(SCHEMA, {"vector": "pretrain"})
     found = pretrained_first(told, {"epochs": 5, "vector": {"patience": 2}, "b": {"epochs": 7, "frozen": True}})
     assert found == {"a": Pretraining(epochs=5, patience=2), "b": Pretraining(epochs=7, patience=2, frozen=True)}
-    assert set(OPTIONS) == {"epochs", "batch_size", "learning_rate", "weight_decay", "patience", "frozen"}
+    assert set(PRETRAINING_OPTIONS) == {"epochs", "batch_size", "learning_rate", "weight_decay", "patience", "frozen"}
 
 
 def test_a_loss_that_is_no_number_stops_it_and_the_last_good_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
     rows = _rows(FRAME, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
-    good = train_alone(encoder, task, rows, training(epochs=10, patience=1), 0, "a")
+    good = pretrain_encoder(encoder, task, rows, training(epochs=10, patience=1), 0, "a")
     usual, calls = Classification.row_loss, []
 
     def breaks(self: Any, out: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -449,7 +450,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_last_good_state_is_kept(monke
 
     monkeypatch.setattr(Classification, "row_loss", breaks)
     with pytest.warns(PlaitWarning, match="pretraining of 'a' diverged in epoch 3 .*state of epoch 2 is kept"):
-        found = train_alone(encoder, task, rows, training(epochs=10), 0, "a")
+        found = pretrain_encoder(encoder, task, rows, training(epochs=10), 0, "a")
     assert [r["epoch"] for r in found.history] == [0, 1, 2]
     assert all(np.isfinite(w).all() for w in found.weights.values())
     assert [r["train_loss"] for r in found.history] == [r["train_loss"] for r in good.history][:3]
@@ -461,7 +462,7 @@ def test_a_loss_that_never_was_a_number_is_an_error() -> None:
     rows = _rows(frame, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
     rows.prepared["steps"][::2] = float("inf")
     with pytest.raises(PlaitError, match="pretraining of 'a' diverged in epoch 0 .*lower pretrain.learning_rate"):
-        train_alone(encoder, task, rows, training(epochs=2), 0, "a")
+        pretrain_encoder(encoder, task, rows, training(epochs=2), 0, "a")
 
 
 def test_two_processes_train_it_once(tmp_path: Path) -> None:
@@ -473,22 +474,22 @@ def test_two_processes_train_it_once(tmp_path: Path) -> None:
     encoder, key, made = _mlp(), b"x" * 16, []
     begun, go = threading.Event(), threading.Event()
 
-    def slow() -> alone.Alone:
+    def slow() -> PretrainedWeights:
         begun.set()
         go.wait(10)
         made.append("slow")
-        return alone.Alone({"w": np.ones(1, np.float32)})
+        return PretrainedWeights({"w": np.ones(1, np.float32)})
 
-    def ours() -> alone.Alone:
+    def ours() -> PretrainedWeights:
         made.append("ours")
-        return alone.Alone({"w": np.zeros(1, np.float32)})
+        return PretrainedWeights({"w": np.zeros(1, np.float32)})
 
     with Store(tmp_path) as store:
-        other = threading.Thread(target=lambda: kept.found_or_made(store, encoder, key, slow, lambda w: True))
+        other = threading.Thread(target=lambda: kept_or_trained(store, encoder, key, slow, lambda w: True))
         other.start()
         begun.wait(10)
         threading.Timer(0.05, go.set).start()
-        found = kept.found_or_made(store, encoder, key, ours, lambda w: True)
+        found = kept_or_trained(store, encoder, key, ours, lambda w: True)
         other.join()
     assert made == ["slow"]
     assert found.weights["w"][0] == 1.0

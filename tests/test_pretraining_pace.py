@@ -14,8 +14,9 @@ from plait import FusionClassifier, Modality, Schema
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
+from plait.training.member import Thaw, layers_of
 from plait.training.optimiser import AdamW
-from plait.training.schedule import Thaw, Thawing, layers_of, rates, thaws
+from plait.training.settings import Thawing, rates, thaws
 
 KINDS = {"a": "vector", "b": "vector", "t": "text"}
 SCHEMA = Schema(
@@ -201,7 +202,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(told: dict[str, Any], 
 
 
 def test_a_study_takes_the_fields_by_the_same_names() -> None:
-    from plait.study.check import check_value
+    from plait.estimators.settings import check_value
 
     assert check_value("train.audio", "pretrain") is None
     assert check_value("train", {"audio": "pretrian"}) == "train: unknown regime 'pretrian' (did you mean 'pretrain'?)"

@@ -20,9 +20,8 @@ from plait.estimators.listeners import frozen_weights
 from plait.report import curves
 from plait.study.study import Study
 from plait.training import history
-from plait.training.history.patterns import codes, pattern_codes
 from plait.training.history.scorer import METRICS, scores
-from plait.training.history.table import BESIDE, COLUMNS
+from plait.training.history.table import BESIDE, COLUMNS, codes, pattern_codes
 
 ROWS, TEST = 90, 40
 OWN = tuple(BESIDE.values())

@@ -19,7 +19,7 @@ from plait.report import curves
 from plait.study.study import Study
 from plait.training import history as records
 from plait.training.history.scorer import METRICS, Scorer
-from plait.training.pretraining import alone
+from plait.training.pretraining import encoder as alone
 from plait.workflow.pretrain import pretrain
 
 SCHEMA = Schema(

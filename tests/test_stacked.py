@@ -22,9 +22,10 @@ from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.crossfit import folds_of
 from plait.training.design import Design, maker
 from plait.training.hiding import Hiding
-from plait.training.loop import BestState, Part, train
-from plait.training.member import MemberLearner, Training
+from plait.training.loop import BestState, StatePart, train
+from plait.training.member import MemberLearner
 from plait.training.rows import Examples
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
@@ -217,7 +218,7 @@ def test_products_of_4096_weights_on_are_in_bf16_where_there_is_such_a_product(
 
 def test_a_state_is_better_by_more_than_rounding_and_patience_is_counted_from_it() -> None:
     branch = StackedBranch([LinearNetwork({"a": 2}, 2) for _ in range(2)])
-    best, done = BestState([Part(["linear"], branch.arrays)], 2), []
+    best, done = BestState([StatePart(["linear"], branch.arrays)], 2), []
     for epoch, (one, other) in enumerate([(1.0, 1.0), (0.5, 1.0), (0.5, 1.0), (0.5 - 1e-7, 1.0), (0.6, 1.0)]):
         best.offer({"linear": torch.tensor([one, other])}, epoch)
         done.append(best.done(epoch, 3))

@@ -15,8 +15,7 @@ from plait.base.limits import MEMBER_BYTES
 from plait.data import table
 from plait.data.archive import Archive
 from plait.data.modality import Modality
-from plait.data.numbers import number_style
-from plait.data.parse import booleans, date_format, dates, numbers
+from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import merge_equal
 from plait.data.split import strata_of
 from plait.data.values import items_of, nulls, text_of, texts

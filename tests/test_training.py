@@ -15,13 +15,14 @@ from plait.branches.branches import trained_weights
 from plait.branches.mixture import Mixture, patterns
 from plait.encoders.scale import Scaler
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, restore
-from plait.training.crossfit import Members, crossfit, folds_of, prior
+from plait.training.crossfit import Members, Plan, crossfit, folds_of, prior
 from plait.training.design import Design, maker, sources_of
 from plait.training.hiding import Hiding
 from plait.training.loop import train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples
+from plait.training.settings import Training
 
 TRAINING = Training(
     epochs=25,
@@ -48,7 +49,8 @@ def fitted(
     dims = {k: t.dim for k, t in inputs.tokens.items()}
     _, make = maker(design, dims, task.out_dim, {})
     weight = torch.ones(len(y))
-    return crossfit(make, task, inputs, task.encode(y), weight, task.strata(y), names, settings, 5, 0)
+    examples = Examples(task, inputs, task.encode(y), weight)
+    return crossfit(make, examples, Plan(names, settings, 5, 0, task.strata(y)))
 
 
 def xor(n: int = 600) -> tuple[Inputs, np.ndarray]:
@@ -213,7 +215,7 @@ def test_width_keeps_all_members_under_the_limit() -> None:
 def test_unknown_branches_are_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'joint'"):
         dataclasses.replace(DESIGN, branches=("jiont",))
-    with pytest.raises(ConfigError, match="one of"):
+    with pytest.raises(ConfigError, match="one that sees all"):
         dataclasses.replace(DESIGN, branches=("own",))
     assert sources_of(DESIGN, ["a"]) == {"joint": ("a",), "linear": ("a",)}
 
@@ -334,7 +336,7 @@ def test_a_modality_that_only_knows_the_group_is_not_trusted() -> None:
     scores = []
     for told in (None, groups):
         _, make = maker(DESIGN, {"speaker": 8, "words": 3}, 2, {})
-        names, strata = ["speaker", "words"], task.strata(y)
-        found = crossfit(make, task, inputs, task.encode(y), weight, strata, names, TRAINING, 5, 0, groups=told)
+        examples = Examples(task, inputs, task.encode(y), weight)
+        found = crossfit(make, examples, Plan(["speaker", "words"], TRAINING, 5, 0, task.strata(y), told))
         scores.append(accuracy(found, unseen, new))
     assert scores[1] > scores[0] + 0.05, scores

@@ -19,17 +19,14 @@ from plait.base.errors import ConfigError, MissingDependencyError, ModelError, P
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
 from plait.data.modality import Modality, Schema
-from plait.encoders import _efficientnet_lite, _minilm
+from plait.encoders import _minilm, efficientnet_lite0
 from plait.encoders.embed import Column
 from plait.networks.tasks import Classification
-from plait.training.finetuning import learn as learning
-from plait.training.finetuning import lora, single
-from plait.training.finetuning.learn import Rows, learn
-from plait.training.finetuning.lora import Adapted
-from plait.training.finetuning.settings import Tuning, tunings
-from plait.training.finetuning.single import dealt, together, validation_part
-from plait.training.finetuning.states import States, batches, embedded
-from plait.training.finetuning.tuned import Tuned, as_stored
+from plait.training import finetuning, tuned
+from plait.training.finetuning import dealt, together, validation_part
+from plait.training.lora import CellExamples, LoraLearner, Rows, States, batches, embedded, learn
+from plait.training.settings import Tuning, tunings
+from plait.training.tuned import Adapted, Tuned, as_stored
 from tiny_tunable import WIDTH, Tiny
 
 QUICK: dict[str, Any] = {"epochs": 3, "members": 2, "width": 8, "branches": ("linear",), "progress": False}
@@ -96,11 +93,11 @@ def test_minilm_over_its_lower_layers_is_the_whole_network(monkeypatch: pytest.M
 @pytest.mark.parametrize("layers", [1, 3])
 def test_efficientnet_over_its_lower_layers_is_the_whole_network(layers: int) -> None:
     torch.manual_seed(0)
-    whole = _efficientnet_lite.EfficientNetLite0().eval().requires_grad_(False)
+    whole = efficientnet_lite0.EfficientNetLite0().eval().requires_grad_(False)
     pixels = torch.randint(0, 255, (2, 96, 96, 3), dtype=torch.uint8)
     expected = whole({"pixels": pixels})
-    upper = _efficientnet_lite.Above(whole, layers)
-    between = _efficientnet_lite.Below(whole, layers)({"pixels": pixels})
+    upper = efficientnet_lite0.Above(whole, layers)
+    between = efficientnet_lite0.Below(whole, layers)({"pixels": pixels})
     assert between.x.shape[1] == 9
     torch.testing.assert_close(upper(between).x[:, 0], expected, atol=1e-5, rtol=0)
     assert all(upper.get_submodule(name).groups == 1 for name in upper.targets())
@@ -121,16 +118,16 @@ def test_the_tiny_encoder_is_cut_rightly_at_every_layer() -> None:
 def test_lora_begins_as_the_identity_and_merges_to_what_it_was_trained_as() -> None:
     cut, (cells, _) = Tiny().cut(2), lesson()
     tokens, told = cells.batch(np.arange(6)), Tuning(layers=2, rank=2, alpha=6.0)
-    network = lora.with_lora(cut, told)
+    network = tuned.with_lora(cut, told)
     assert torch.equal(network(tokens).x, cut.upper(tokens).x)
-    weights = lora.weights_of(network)
+    weights = tuned.weights_of(network)
     assert sorted(weights) == ["layers.0.A", "layers.0.B", "layers.1.A", "layers.1.B"]
     learns = {name for name, p in network.named_parameters() if p.requires_grad}
     assert len(learns) == 4
     assert all("lora_" in name for name in learns)
     torch.manual_seed(1)
-    lora.load_weights(network, {k: torch.randn_like(v) for k, v in weights.items()})
-    plain = lora.merged(cut.upper, lora.weights_of(network), told.alpha / told.rank)
+    load_updates(network, {k: torch.randn_like(v) for k, v in weights.items()})
+    plain = tuned.merged(cut.upper, tuned.weights_of(network), told.alpha / told.rank)
     assert not torch.allclose(plain(tokens).x, cut.upper(tokens).x, atol=1e-2)
     torch.testing.assert_close(plain(tokens).x, network(tokens).x, atol=1e-5, rtol=0)
 
@@ -155,15 +152,22 @@ def test_the_product_is_what_pefts_own_layer_gives_and_so_are_its_derivatives(le
     torch.testing.assert_close(found, torch.autograd.grad((theirs(x) * weight).sum(), wanted))
 
 
+def load_updates(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    values = {f"{k[:-2]}.lora_{k[-1]}.default.weight": v for k, v in weights.items()}
+    assert not network.load_state_dict(values, strict=False).unexpected_keys
+
+
 @needs_peft
 def test_merging_holds_for_convolutions() -> None:
     torch.manual_seed(0)
     upper = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 1))
     told, x = Tuning(rank=2), torch.randn(2, 3, 6, 6)
-    network = lora.with_lora(Cut(torch.nn.Identity(), upper, ("0", "2")), told)
-    weights = {k: torch.randn_like(v) for k, v in lora.weights_of(network).items()}
-    lora.load_weights(network, weights)
-    torch.testing.assert_close(lora.merged(upper, weights, told.alpha / told.rank)(x), network(x), atol=1e-4, rtol=1e-4)
+    network = tuned.with_lora(Cut(torch.nn.Identity(), upper, ("0", "2")), told)
+    weights = {k: torch.randn_like(v) for k, v in tuned.weights_of(network).items()}
+    load_updates(network, weights)
+    torch.testing.assert_close(
+        tuned.merged(upper, weights, told.alpha / told.rank)(x), network(x), atol=1e-4, rtol=1e-4
+    )
 
 
 # -- learning --------------------------------------------------------------------------------------------------------
@@ -173,7 +177,8 @@ def learned(told: Tuning, seed: int = 0, **changed: Any) -> Any:
     cells, rows = lesson()
     held = rows.take(np.arange(18, 24))
     held = Rows(held.cell, changed.get("held", held.target), held.weight)
-    return learn(Tiny().cut(2), WIDTH, cells, rows.take(np.arange(18)), held, TASK, told, seed, "text")
+    examples = CellExamples(TASK, cells, rows.take(np.arange(18)), held)
+    return learn(Tiny().cut(2), WIDTH, examples, told, seed, "text")
 
 
 TASK = Classification(("A", "Z"))
@@ -204,8 +209,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(monkeypatch: pytest.
     assert found.diverged
     assert found.best == -1
     assert all(not v.any() for k, v in found.weights.items() if k.endswith(".B"))
-    real, count = learning._epoch, iter(range(9))
-    monkeypatch.setattr(learning, "_epoch", lambda *a: real(*a) if next(count) < 2 else float("nan"))
+    real, count = LoraLearner.step, iter(range(3 * 6))  # three batches an epoch
+    nothing = {"loss": torch.tensor(float("nan"))}
+    monkeypatch.setattr(LoraLearner, "step", lambda *a: real(*a) if next(count) < 6 else nothing)
     with pytest.warns(PlaitWarning, match=r"diverged in epoch 2 \(loss nan\); what epoch [01] gave is kept"):
         found = learned(TOLD)
     assert found.best >= 0
@@ -216,8 +222,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(monkeypatch: pytest.
 def test_equal_cells_are_computed_once_and_count_as_often_as_they_stand_there() -> None:
     cells, rows = lesson()
     twice = Rows(np.array([0, 1, 1, 2]), rows.target[[0, 1, 1, 2]], torch.tensor([1.0, 2.0, 0.5, 1.0]))
-    network, head = Tiny().cut(2).upper, learning._Head(WIDTH, 2, 0.0).eval()
-    loss, weight = learning._loss(network, head, cells, twice, TASK)
+    learner = LoraLearner(Tiny().cut(2), WIDTH, CellExamples(TASK, cells, rows, rows), TOLD, torch.Generator())
+    network, head = learner.network.eval(), learner.head.eval()
+    loss, weight = learner.loss(twice)
     loss = loss.detach()
     one_by_one = 0.0
     for i in range(4):
@@ -276,22 +283,22 @@ def test_no_row_is_embedded_by_an_encoder_that_knew_its_label(monkeypatch: pytes
     groups = np.arange(60) // 2
     seen: list[set[int]] = []
     used: list[tuple[int, list[int]]] = []
-    real_learn, real_embedded = single.learn, single.embedded
+    real_learn, real_embedded = finetuning.learn, finetuning.embedded
 
-    def spied(cut: Any, dim: int, cells: Any, rows: Rows, valid: Rows, *rest: Any) -> Any:
-        assert not set(rows.cell) & set(valid.cell)
-        seen.append(set(rows.cell.tolist()) | set(valid.cell.tolist()))
-        return real_learn(cut, dim, cells, rows, valid, *rest)
+    def spied(cut: Any, dim: int, examples: CellExamples, *rest: Any) -> Any:
+        assert not set(examples.rows.cell) & set(examples.valid.cell)
+        seen.append(set(examples.rows.cell.tolist()) | set(examples.valid.cell.tolist()))
+        return real_learn(cut, dim, examples, *rest)
 
     def noted(uppers: Any, cells: Any, chosen: np.ndarray) -> Any:
         used.append((len(used), chosen.tolist()))
         return real_embedded(uppers, cells, chosen)
 
-    monkeypatch.setattr(single, "learn", spied)
-    monkeypatch.setattr(single, "embedded", noted)
-    ran: list[single.Single] = []
-    run = single.Single.run
-    monkeypatch.setattr(single.Single, "run", lambda self: (ran.append(self), run(self))[1])
+    monkeypatch.setattr(finetuning, "learn", spied)
+    monkeypatch.setattr(finetuning, "embedded", noted)
+    ran: list[finetuning.Single] = []
+    run = finetuning.Single.run
+    monkeypatch.setattr(finetuning.Single, "run", lambda self: (ran.append(self), run(self))[1])
     model(tmp_path).fit(frame, y, groups=groups)
     assert len(seen) == len(used) == 3
     assert sorted(cell for _, chosen in used for cell in chosen) == list(range(59))
@@ -319,10 +326,10 @@ def _tokens(frame: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     """Tuned on half the rows each, cut by hand so that the changed label moves no row to the other half."""
     column = Column(list(frame["story"]), "text", False)
     target = TASK.encode((y == "Z").astype(int))
-    known = single.FinetuningTarget(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
+    known = finetuning.FinetuningTarget(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
     # Several steps: the first one of AdamW asks for the signs of the gradients alone.
     tuning = Tuning(layers=1, rank=1, epochs=2, folds=2, batch_size=8, learning_rate=0.01)
-    one = single.Single(column, Tiny(), tuning, known, None, False)
+    one = finetuning.Single(column, Tiny(), tuning, known, None, False)
     return one.run()[1].x[:, 0].numpy()
 
 
@@ -339,8 +346,8 @@ def test_second_run_tunes_nothing_and_gives_the_same(monkeypatch: pytest.MonkeyP
     assert record["trained_weights"] == 3 * 2 * (2 * WIDTH * 2)
     assert first.record_["trained_weights"] > record["trained_weights"]
     expected = first.predict_proba(frame)
-    monkeypatch.setattr(single, "learn", lambda *a: pytest.fail("tuned again"))
-    monkeypatch.setattr(single, "embedded", lambda *a: pytest.fail("embedded again"))
+    monkeypatch.setattr(finetuning, "learn", lambda *a: pytest.fail("tuned again"))
+    monkeypatch.setattr(finetuning, "embedded", lambda *a: pytest.fail("embedded again"))
     Tiny.computed = 0
     again = model(tmp_path).fit(frame, y)
     assert again.record_["tuned"]["text"]["from_store"]
@@ -378,7 +385,7 @@ def test_round_trip_without_peft(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     import plait.base.errors
 
     monkeypatch.setattr(plait.base.errors, "need", lambda *a: pytest.fail("peft is not needed to predict"))
-    monkeypatch.setattr(lora, "need", lambda *a: pytest.fail("peft is not needed to predict"))
+    monkeypatch.setattr(tuned, "need", lambda *a: pytest.fail("peft is not needed to predict"))
     back = load(folder)
     back.store = "none"
     np.testing.assert_allclose(back.predict_proba(fresh), expected, atol=2e-3)

@@ -12,6 +12,7 @@ from plait.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from plait.alignment.aligner import ModalityAligner
+    from plait.base.branch import Branch
     from plait.base.encoder import Cells, Encoder
     from plait.base.errors import PlaitError, PlaitWarning
     from plait.base.fusion import Fusion
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Public name -> module, and the name there where it is another one.
 _HOME = {
+    "Branch": "base.branch",
     "Cells": "base.encoder",
     "Condition": "conditions.base",
     "Encoder": "base.encoder",
@@ -66,6 +68,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Branch",
     "Cells",
     "Condition",
     "Encoder",

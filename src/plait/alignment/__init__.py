@@ -4,17 +4,12 @@
 SHARED = (
     "aligner",
     "base",
-    "cells",
     "enhancement",
     "file",
-    "gradients",
     "index",
-    "joint",
     "learned",
     "losses",
-    "make",
     "network",
     "pairs",
-    "prompts",
     "solved",
 )

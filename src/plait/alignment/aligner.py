@@ -16,14 +16,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from plait.alignment import cells as _cells
-from plait.alignment import file, prompts
-from plait.alignment.base import Alignment
-from plait.alignment.cells import Cells
+from plait.alignment import file
+from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Hit, Index
-from plait.alignment.make import make_stage
 from plait.alignment.network import AlignmentNetwork, unit
-from plait.alignment.pairs import Batch, Pairs
+from plait.alignment.pairs import Batch, Cells, Pairs, by_modality, exploded, features_of, pairs_of, schema_of, table_of
 from plait.base import checks
 from plait.base.checks import Seed
 from plait.base.config import CheckedFields
@@ -36,6 +33,10 @@ from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.store import Store
 
+#: Each class is the mean over these (Radford et al. 2021, section 3.1.4, use 80; these are their plainest).
+TEMPLATES = ("{}", "a photo of a {}.")
+#: Temperature of the probabilities where a stage has learned none.
+HEAT = 0.07
 #: Rows that go through the network at a time.
 PIECE = 4096
 
@@ -100,17 +101,17 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         if twice:
             raise TableError(f"column {', '.join(map(repr, twice))} is given twice; rename or drop one")
         self.stage_: Alignment = make_stage(self.stage)
-        self.schema_: Schema = _cells.schema_of(self.modalities, frame, self.root, self.group)
+        self.schema_: Schema = schema_of(self.modalities, frame, self.root, self.group)
         self.stage_.pairs_of(self.modality_names_)
-        frame, thing = _cells.exploded(frame, self.schema_, self.group)
+        frame, thing = exploded(frame, self.schema_, self.group)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
         check_found_again(features.encoders)
         features.fit(frame, self.root)
         self.encoders_: dict[str, Encoder] = features.encoders
         start = time.perf_counter()
-        batches = self._batches({m.name: _cells.table_of(m, frame) for m in self.schema_.modalities})
-        pairs = _cells.pairs_of(batches, thing)
+        batches = self._batches({m.name: table_of(m, frame) for m in self.schema_.modalities})
+        pairs = pairs_of(batches, thing)
         seconds = {"encode": round(time.perf_counter() - start, 3)}
         busy = time.process_time()
         self._learn(pairs)
@@ -132,7 +133,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
         root, frozen = self.root or self.schema_.root, self.stage_.frozen
-        given = partial(_cells.features_of, root=root, store=store, frozen=frozen)
+        given = partial(features_of, root=root, store=store, frozen=frozen)
         given = partial(given, strict=self.strict, progress=self.progress)
         known = {m.name: m for m in self.schema_.modalities}
         try:
@@ -155,7 +156,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
             cells: modality -> cells (or a table of its columns), or a table with the columns of some modalities.
         """
         check_is_fitted(self, "network_")
-        batches = self._batches(_cells.by_modality(self.schema_, cells))
+        batches = self._batches(by_modality(self.schema_, cells))
         return {name: self._vectors(name, batch, there) for name, (batch, there) in batches.items()}
 
     @torch.inference_mode()
@@ -171,7 +172,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     def features(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, np.ndarray]:
         """What the frozen encoders give, before any alignment: (n, D) each, zeros where a cell is absent."""
         check_is_fitted(self, "network_")
-        batches = self._batches(_cells.by_modality(self.schema_, cells))
+        batches = self._batches(by_modality(self.schema_, cells))
         return {
             name: self.network_.features(name, batch).masked_fill(~there[:, None], 0.0).numpy()
             for name, (batch, there) in batches.items()
@@ -215,7 +216,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self,
         cells: Mapping[str, Cells] | pd.DataFrame,
         names: Sequence[str],
-        templates: Sequence[str] = prompts.TEMPLATES,
+        templates: Sequence[str] = TEMPLATES,
         *,
         by: str | None = None,
     ) -> np.ndarray:
@@ -231,11 +232,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         """
         check_is_fitted(self, "network_")
         reader = self.reader(by)
-        texts = prompts.prompts(names, templates)
+        texts = prompts(names, templates)
         vectors = self.transform({reader.name: [text for row in texts for text in row]})[reader.name]
         classes = unit(torch.from_numpy(vectors.reshape(len(names), len(templates), -1).sum(1)))
         temperature = self.network_.temperature
-        heat = prompts.HEAT if temperature is None else float(temperature().detach())
+        heat = HEAT if temperature is None else float(temperature().detach())
         rows = torch.from_numpy(self.joined(cells))
         result: np.ndarray = (rows @ classes.T / heat).softmax(1).numpy()
         absent = ~rows.any(1).numpy()
@@ -280,3 +281,25 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         if not isinstance(result, cls):
             raise ModelError(f"{folder}: holds a {type(result).__name__}, not a {cls.__name__}")
         return result
+
+
+def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
+    """One list of texts per name.
+
+    Raises:
+        ConfigError: fewer than two names, one given twice, or a template without a place for the name.
+
+    Example:
+        >>> prompts(["cat", "dog"], ["a {}."])
+        [['a cat.'], ['a dog.']]
+    """
+    listed = [names] if isinstance(names, str) else [str(name) for name in names]
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if len(listed) < 2 or twice:
+        raise ConfigError(f"names: expected two or more different ones, found {', '.join(twice or listed) or 'none'}")
+    if isinstance(templates, str) or not templates:
+        raise ConfigError("templates: expected a list of texts, as in ['a photo of a {}']")
+    for template in templates:
+        if "{}" not in template:
+            raise ConfigError(f"template '{template}': it has no {{}} where the name goes")
+    return [[template.replace("{}", name) for template in templates] for name in listed]

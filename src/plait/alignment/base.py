@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
-from plait.base import checks, registry
+from plait.base import checks, config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 
@@ -72,3 +72,21 @@ class Alignment(ABC):
         Raises:
             TableError: there is nothing to learn from.
         """
+
+
+def make_stage(spec: str | Mapping[str, Any]) -> Alignment:
+    """The stage that a name, or ``{name: ..., option: ...}``, asks for.
+
+    Raises:
+        ConfigError: no such stage or option; the message names the nearest one.
+
+    Example:
+        >>> make_stage({"name": "cca", "components": 8}).components
+        8
+    """
+    options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
+    if "name" not in options:
+        known = ", ".join(registry.names("alignment"))
+        raise ConfigError(f"stage: name it, as in {{name: context, width: 128}}; known: {known}")
+    variant: type[Alignment] = registry.find("alignment", str(options.pop("name")))
+    return config.build(variant, options, f"stage {variant.name()}")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from plait.alignment.base import make_stage
 from plait.alignment.index import Index
-from plait.alignment.make import make_stage
 from plait.alignment.pairs import Pairs
 from plait.base import memory
 from plait.base.encoder import Encoder

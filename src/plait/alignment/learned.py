@@ -1,12 +1,12 @@
-"""Stages that learn by gradient: batches of pairs, AdamW, a plateau schedule, early stopping, the best state kept."""
+"""Stages that learn by gradient from batches of pairs of any size."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,14 +14,19 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from plait.alignment.base import Alignment
-from plait.alignment.gradients import PairNames, backward, loss_of
-from plait.alignment.losses import LOSSES, Contrast
-from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork
+from plait.alignment.losses import LOSSES, Contrast, Couples
+from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, Side, unit
 from plait.alignment.pairs import Pairs
 from plait.base.checks import MOST, Count, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import PlaitError
 from plait.base.progress import track
+from plait.networks.layers import Masks
+from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW
+from plait.training.rows import batch_edges
+
+#: What is kept of an epoch's record.
+_KEPT = ("epoch", "train_loss", "valid_loss")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -63,80 +68,67 @@ class Learned(Alignment):
         generator = torch.Generator().manual_seed(seed)
         fold, valid = pairs.split(self.held_out, value, generator)
         network.learn_inputs(fold)
-        network.train()
-        history = _train(self, network, value, fold, valid, generator, progress)
-        network.draw_from(None)
-        network.eval()
-        return history
+        learner = StageLearner(self, network, fold, valid, generator)
+        with track(self.epochs, "aligning", "epochs", progress) as bar:
+            try:
+                outcome = train(learner, self.epochs, self.patience, Callbacks(on_epoch=lambda record: bar.advance()))
+            except Diverged as error:
+                raise PlaitError(f"alignment diverged in epoch {error.epoch}; lower learning_rate") from error
+        if lost := outcome.diverged:
+            raise PlaitError(f"alignment diverged in epoch {lost['epoch']}; lower learning_rate")
+        return [{k: record[k] for k in _KEPT if k in record} for record in outcome.history]
 
 
-def _train(
-    stage: Learned,
-    network: AlignmentNetwork,
-    spec: PairNames,
-    fold: Pairs,
-    valid: Pairs | None,
-    generator: torch.Generator,
-    progress: bool | None,
-) -> list[dict[str, Any]]:
-    optimiser = PlateauAdamW(
-        network.parameters(), stage.learning_rate, stage.weight_decay, patience=max(1, stage.patience // 3)
-    )
-    contrast = stage.contrast()
-    best, waited, state = math.inf, 0, None
-    history: list[dict[str, Any]] = []
-    with track(stage.epochs, "aligning", "epochs", progress) as bar:
-        for epoch in range(stage.epochs):
-            record = {"epoch": epoch, "train_loss": _epoch(stage, network, contrast, spec, fold, optimiser, generator)}
-            if not math.isfinite(record["train_loss"]):
-                raise PlaitError(f"alignment diverged in epoch {epoch}; lower learning_rate")
-            bar.advance()
-            history.append(record)
-            if valid is None:
-                continue
-            network.eval()
-            record["valid_loss"] = loss = loss_of(network, contrast, spec, valid, stage.rows_at_once)
-            network.train()
-            optimiser.observe(loss)
-            waited = 0 if loss < best - 1e-6 else waited + 1
-            if waited == 0:
-                best, state = loss, copy.deepcopy(network.state_dict())
-            if waited >= stage.patience:
-                break
-    if state is not None:
-        network.load_state_dict(state)
-    return history
+class StageLearner(Learner[Tensor]):
+    """Trains the network of a stage on pairs; the learning rate falls where the held-out loss does not."""
 
+    def __init__(
+        self, stage: Learned, network: AlignmentNetwork, fold: Pairs, valid: Pairs | None, generator: torch.Generator
+    ) -> None:
+        """``valid``: pairs that choose the best state, or None."""
+        self.network, self.fold, self.valid, self.generator = network, fold, valid, generator
+        self.masks, self.contrast, self.spec = Masks(generator), stage.contrast(), stage.pairs_of(network.names)
+        self.size = stage.batch_size or min(256, max(16, len(fold) // 8))
+        self.rows_at_once, patience = stage.rows_at_once, max(1, stage.patience // 3)
+        rates = stage.learning_rate, stage.weight_decay
+        self.optimiser = self.plateau = PlateauAdamW(network.parameters(), *rates, patience=patience)
+        self.held_batches = int(valid is not None)
 
-def _epoch(
-    stage: Learned,
-    network: AlignmentNetwork,
-    contrast: Contrast,
-    spec: PairNames,
-    fold: Pairs,
-    optimiser: PlateauAdamW,
-    generator: torch.Generator,
-) -> float:
-    losses = []
-    size = stage.batch_size or min(256, max(16, len(fold) // 8))
-    for rows in _batches(len(fold), size, generator):
-        optimiser.clear()
-        seed = int(torch.randint(2**31, (), generator=generator))
-        losses.append(backward(network, contrast, spec, fold.take(rows), stage.rows_at_once, seed))
-        optimiser.step()
-        if network.temperature is not None:
-            network.temperature.hold()
-    return sum(losses) / len(losses)
+    def parts(self) -> list[StatePart]:
+        """All of the network."""
+        return [StatePart.of(self.network, ["loss"])]
 
+    def begin(self, epoch: int) -> None:
+        """Into training mode."""
+        self.network.train()
 
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows in random order; a last batch of one row joins the one before it: alone it has nothing to differ from."""
-    order = torch.randperm(n, generator=generator)
-    starts = list(range(0, n, size))
-    if len(starts) > 1 and n - starts[-1] < 2:
-        starts.pop()
-    for start, end in zip(starts, [*starts[1:], n], strict=True):
-        yield order[start:end]
+    def batches(self) -> Iterator[Tensor]:
+        """Rows in random order; one row alone would have nothing to differ from."""
+        order = torch.randperm(len(self.fold), generator=self.generator)
+        return (order[start:end] for start, end in pairwise(batch_edges(len(self.fold), self.size)))
+
+    def step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step; the contrast of the batch."""
+        self.optimiser.clear()
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        loss = backward(self.network, self.contrast, self.spec, self.fold.take(batch), self.rows_at_once, seed)
+        self.optimiser.step()
+        if self.network.temperature is not None:
+            self.network.temperature.hold()
+        return {"loss": torch.tensor(loss, dtype=torch.float64)}
+
+    def judge(self) -> dict[str, Tensor]:
+        """The contrast of the held-out pairs."""
+        assert self.valid is not None
+        self.network.eval()
+        loss = loss_of(self.network, self.contrast, self.spec, self.valid, self.rows_at_once)
+        self.plateau.observe(loss)
+        return {"loss": torch.tensor(loss, dtype=torch.float64)}
+
+    def end(self) -> None:
+        """Nothing is dropped any more."""
+        self.network.draw_from(None)
+        self.network.eval()
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -190,3 +182,135 @@ class PlateauAdamW(AdamW):
         self.waited += 1
         if self.waited > self.patience:
             self.level, self.waited = self.level * self.fall, 0
+
+
+PairNames = Sequence[tuple[str, str]]
+
+#: Similarities that are in memory at a time: 4 MB of float32 took half the memory of 16 MB, and less time (4,096 rows, one core).
+SIMILARITIES = 1 << 20
+
+
+def backward(
+    network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int, seed: int | None = None
+) -> float:
+    """Add the gradients of the batch's loss to the parameters; the loss.
+
+    A batch of more than ``rows`` rows is embedded in pieces, twice: once without a graph, to get the gradient of every
+    embedding from blocks of the similarity matrix, and once with one, a piece at a time, to pass it on. Memory is that of
+    one piece and one block; dropout draws the same masks both times.
+
+    Source: Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (gradient cache),
+        arXiv 2101.06983; the blocks of the similarity matrix are ours.
+    """
+    sides = sides_of(network, spec)
+    if len(batch) <= rows:
+        network.draw_from(seed)
+        vectors = {side: embed(network, side, batch) for side in sides}
+        loss = torch.zeros(())
+        for couples, _ in couples_of(network, contrast, spec, batch, vectors, heat(network)):
+            for term in contrast.blocks(couples, rows):
+                loss = loss + term
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+    with torch.no_grad():
+        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, seed))) for side in sides}
+    total, gradients = _in_blocks(network, contrast, spec, batch, vectors, rows)
+    for side, gradient in gradients.items():
+        starts = range(0, len(batch), rows)
+        for start, piece in zip(starts, _pieces(network, side, batch, rows, seed), strict=True):
+            if piece.requires_grad:
+                piece.backward(gradient[start : start + rows])  # type: ignore[no-untyped-call]
+    return total
+
+
+def _in_blocks(
+    network: AlignmentNetwork,
+    contrast: Contrast,
+    spec: PairNames,
+    batch: Pairs,
+    vectors: Mapping[Side, Tensor],
+    rows: int,
+) -> tuple[float, dict[Side, Tensor]]:
+    """The loss and its gradient with respect to every vector; that of the temperature is passed on."""
+    total, gradients = 0.0, {side: torch.zeros_like(result) for side, result in vectors.items()}
+    temperature = heat(network)
+    own = temperature.detach().clone().requires_grad_()
+    for couples, (first, second, chosen) in couples_of(network, contrast, spec, batch, vectors, own):
+        leaves = couples.a.requires_grad_(), couples.b.requires_grad_()
+        for term in contrast.blocks(couples, _block(rows, len(couples))):
+            total += float(term.detach())
+            term.backward()  # type: ignore[no-untyped-call]
+        for side, leaf in zip((first, second), leaves, strict=True):
+            if leaf.grad is not None:
+                gradients[side].index_add_(0, chosen, leaf.grad)
+    if temperature.requires_grad and own.grad is not None:
+        temperature.backward(own.grad)  # type: ignore[no-untyped-call]
+    return total, gradients
+
+
+def loss_of(network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int) -> float:
+    """The loss without gradients, nothing dropped."""
+    with torch.no_grad():
+        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, None))) for side in sides_of(network, spec)}
+        result = couples_of(network, contrast, spec, batch, vectors, heat(network))
+        return sum(
+            float(term) for couples, _ in result for term in contrast.blocks(couples, _block(rows, len(couples)))
+        )
+
+
+def _block(rows: int, n: int) -> int:
+    """Rows of similarities at a time: matrices small enough to stay in the processor's cache."""
+    return min(rows, max(64, SIMILARITIES // max(1, n)))
+
+
+def sides_of(network: AlignmentNetwork, spec: PairNames) -> list[Side]:
+    """Every kind of vector that is needed, once."""
+    return list(dict.fromkeys(side for a, b in spec for side in (network.side(a, b), network.side(b, a))))
+
+
+def embed(network: AlignmentNetwork, side: Side, batch: Pairs) -> Tensor:
+    """Vectors (B, D) of length one."""
+    return unit(network(side.name, batch.x[side.name], side.towards))
+
+
+def heat(network: AlignmentNetwork) -> Tensor:
+    """The network's temperature."""
+    assert network.temperature is not None, "a stage that learns by contrast has a temperature"
+    result: Tensor = network.temperature()
+    return result
+
+
+def couples_of(
+    network: AlignmentNetwork,
+    contrast: Contrast,
+    spec: PairNames,
+    batch: Pairs,
+    vectors: Mapping[Side, Tensor],
+    temperature: Tensor,
+) -> Iterator[tuple[Couples, tuple[Side, Side, Tensor]]]:
+    """For each pair of modalities: its rows, and where they come from; the loss is the mean over the pairs.
+
+    Rows without either modality are left out; so are pairs of modalities with fewer than two rows.
+    """
+    usable = [(a, b, batch.both(a, b).nonzero()[:, 0]) for a, b in spec]
+    usable = [(a, b, chosen) for a, b, chosen in usable if len(chosen) > 1]
+    for a, b, chosen in usable:
+        first, second = network.side(a, b), network.side(b, a)
+        fixed = (_fixed(network, a, batch)[chosen], _fixed(network, b, batch)[chosen]) if contrast.needs_fixed else None
+        result = vectors[first][chosen], vectors[second][chosen]
+        couples = Couples(*result, temperature, batch.labels(a, b, chosen), fixed, 1 / len(usable))
+        yield couples, (first, second, chosen)
+
+
+@torch.no_grad()
+def _fixed(network: AlignmentNetwork, name: str, batch: Pairs) -> Tensor:
+    return unit(network.inputs(name, batch.x[name]))
+
+
+def _pieces(network: AlignmentNetwork, side: Side, batch: Pairs, rows: int, seed: int | None) -> Iterator[Tensor]:
+    """Vectors of length one, so many rows at a time; each piece has masks of its own that can be drawn again."""
+    for number, start in enumerate(range(0, len(batch), rows)):
+        network.draw_from(None if seed is None else seed + number)
+        piece = {k: t[start : start + rows] for k, t in batch.x[side.name].items()}
+        yield unit(network(side.name, piece, side.towards))

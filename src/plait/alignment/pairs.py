@@ -1,16 +1,24 @@
-"""Rows of two or more modalities of one thing, in memory: what a stage learns from."""
+"""Rows that show one thing in two or more modalities: from tables and lists of cells to what a stage learns from."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.base.errors import TableError
+from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError, TableError, nearest
+from plait.data import schema
+from plait.data.modality import Modality, Schema
+from plait.encoders.featurize import Featurizer
+from plait.store import Store
 
 #: Fewer rows than this are not split: a handful of held-out rows would decide at random.
 ENOUGH = 50
@@ -121,3 +129,150 @@ def numbered(*arrays: Tensor) -> Tensor:
         digest = hashlib.blake2b(b"".join(part[place].tobytes() for part in rows), digest_size=16).digest()
         result.append(seen.setdefault(digest, len(seen)))
     return torch.tensor(result, dtype=torch.int64)
+
+
+#: What a caller may give of one modality: a table with its columns, or cells one after another.
+Cells = pd.DataFrame | Sequence[Any] | str
+
+
+def schema_of(
+    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
+) -> Schema:
+    """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
+
+    Where too few are left the group is a modality itself: a table of captions has its pictures there, and nowhere else.
+
+    Raises:
+        ConfigError: a modality whose encoder would have to be trained from scratch.
+    """
+    if isinstance(schema_given, Schema):
+        result = schema_given
+    elif schema_given is not None:
+        result = schema.from_dict({"modalities": schema_given}, "modalities")
+    else:
+        result = schema.infer(frame.drop(columns=[group]) if group in frame.columns else frame, root=root)
+        if group in frame.columns and len(result.modalities) < 2:
+            result = schema.infer(frame, root=root)
+        schema.tell_unused(result, frame, (group,))
+    learning = [m.name for m in result.modalities if m.train != "frozen"]
+    if learning:
+        raise ConfigError(f"modality '{learning[0]}': an aligner takes frozen encoders; set train: frozen")
+    return result
+
+
+def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:
+    """Cells of one modality as a table with its columns; a list fills the first, the others stay empty.
+
+    Raises:
+        TableError: a tabular modality without a table, or a table without the modality's columns.
+    """
+    if isinstance(cells, pd.DataFrame):
+        gone = [c for c in modality.columns if c not in cells.columns]
+        if gone:
+            raise TableError(f"modality '{modality.name}': the table has no column {', '.join(map(repr, gone))}")
+        return cells[list(modality.columns)].reset_index(drop=True)
+    if modality.kind == "tabular":
+        raise TableError(f"modality '{modality.name}' is tabular: give a DataFrame with {', '.join(modality.columns)}")
+    if not isinstance(cells, str | bytes) and not isinstance(cells, Iterable):
+        raise TableError(f"modality '{modality.name}': expected cells or a table, found {type(cells).__name__}")
+    listed = [cells] if isinstance(cells, str | bytes) else list(cells)
+    column = np.empty(len(listed), dtype=object)  # arrays and lists stay cells of their own
+    for row, cell in enumerate(listed):
+        column[row] = None if isinstance(cell, float) and np.isnan(cell) else cell
+    empty = np.full(len(listed), None, dtype=object)
+    return pd.DataFrame({c: column if place == 0 else empty for place, c in enumerate(modality.columns)})
+
+
+def by_modality(schema: Schema, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Modality -> table, all of one length.
+
+    Raises:
+        ConfigError: a modality that the aligner does not have.
+        TableError: no modality at all, or columns of different length.
+    """
+    known = {m.name: m for m in schema.modalities}
+    if isinstance(cells, pd.DataFrame):
+        whole = [m.name for m in schema.modalities if set(m.columns) <= set(map(str, cells.columns))]
+        if not whole:
+            raise TableError("the table has the columns of none of the modalities: " + ", ".join(known))
+        return {name: table_of(known[name], cells) for name in whole}
+    if not isinstance(cells, Mapping) or not cells:
+        raise ConfigError(f"expected modality -> cells for one of {', '.join(known)}, found {type(cells).__name__}")
+    for name in cells:
+        if name not in known:
+            raise ConfigError(f"the aligner has no modality '{name}': {nearest(str(name), known)}")
+    tables = {name: table_of(known[name], result) for name, result in cells.items()}
+    lengths = {name: len(table) for name, table in tables.items()}
+    if len(set(lengths.values())) > 1:
+        raise TableError("modalities of different length: " + ", ".join(f"{n} {k}" for n, k in lengths.items()))
+    return tables
+
+
+def exploded(frame: pd.DataFrame, schema: Schema, group: str | None) -> tuple[pd.DataFrame, Tensor]:
+    """One row per caption, and what each row is about.
+
+    A text cell that is a list (five captions of one photograph) becomes as many rows about one thing; rows with equal
+    values in the column ``group`` are about one thing, too.
+    """
+    if group is not None and group not in frame.columns:
+        raise TableError(f"the table has no column '{group}' to group by; {nearest(group, map(str, frame.columns))}")
+    for modality in schema.modalities:
+        table_of(modality, frame[:0])  # its columns are there
+    frame = frame.reset_index(drop=True)
+    if group is None:
+        thing = np.arange(len(frame))
+    else:
+        try:
+            codes = pd.factorize(frame[group])[0]
+        except TypeError:
+            raise TableError(f"column '{group}': rows are grouped by plain values, found lists or mappings") from None
+        thing = np.where(codes >= 0, codes, len(frame) + np.arange(len(frame)))  # without a group: a thing of its own
+    for modality in schema.modalities:
+        column = modality.columns[0]
+        listed = (
+            modality.kind in ("text", "code")
+            and frame[column].map(lambda v: isinstance(v, list | tuple | np.ndarray)).any()
+        )
+        if listed:
+            frame = frame.assign(
+                **{column: frame[column].map(lambda v: list(v) if isinstance(v, tuple | np.ndarray) else v)}
+            )
+            frame = frame.explode(column)
+            thing = thing[frame.index.to_numpy()]
+            frame = frame.reset_index(drop=True)
+    return frame, torch.from_numpy(thing.astype(np.int64))
+
+
+def features_of(
+    modality: Modality,
+    encoder: Encoder,
+    table: pd.DataFrame,
+    root: str | None,
+    store: Store | None,
+    *,
+    frozen: bool = True,
+    strict: bool = False,
+    progress: bool | None = None,
+) -> tuple[Batch, Tensor]:
+    """What the network takes of one modality, and (n,) which rows have it.
+
+    ``frozen``: the encoder's pooled features; otherwise what it prepared, so that it can be trained.
+    """
+    single = Featurizer(Schema((modality,)), {modality.name: encoder})
+    if not frozen:  # the stage trains what is frozen elsewhere
+        single.schema = Schema((dataclasses.replace(modality, train="scratch"),))
+    inputs = single.transform(table, root, store, strict=strict, progress=progress)
+    present = inputs.present[modality.name]
+    if frozen:
+        return {"x": inputs.tokens[modality.name].pooled().float()}, present
+    return dict(inputs.prepared[modality.name]), present
+
+
+def pairs_of(batches: Mapping[str, tuple[Batch, Tensor]], thing: Tensor) -> Pairs:
+    """Rows to learn from; cells that are equal to the bit are no negatives of each other."""
+    x = {
+        name: {k: t.masked_fill(~there.view(-1, *[1] * (t.ndim - 1)), 0) for k, t in batch.items()}
+        for name, (batch, there) in batches.items()
+    }
+    cell = {name: numbered(*batch.values()) for name, batch in x.items()}
+    return Pairs(x, {name: there for name, (_, there) in batches.items()}, cell, thing)

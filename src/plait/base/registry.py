@@ -23,6 +23,7 @@ from plait.base.errors import ConfigError, nearest
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.
 FAMILIES = {
+    "branches": ("base.branch", "Branch"),
     "encoders": ("base.encoder", "Encoder"),
     "fusion": ("base.fusion", "Fusion"),
     "datasets": ("datasets.base", "Dataset"),
@@ -30,9 +31,16 @@ FAMILIES = {
     "alignment": ("alignment.base", "Alignment"),
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
+    "sections": ("study.report.section", "ReportSection"),
+    "subjects": ("study.subject", "Subject"),
 }
 #: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
-HOMES = {"encoders": ("encoders", "training.encoders", "alignment.encoders"), "advisers": ("study.advisers",)}
+HOMES = {
+    "encoders": ("encoders", "training.encoders", "alignment.encoders"),
+    "advisers": ("study.advisers",),
+    "sections": ("study.report.sections",),
+    "subjects": ("study.subjects",),
+}
 
 V = TypeVar("V", bound=type[Any])
 #: (family, name) -> class, of those that were registered.
@@ -47,7 +55,7 @@ def register(family: str, variant: Any = None, name: str | None = None) -> Any:
     """Give a class of one's own a name in a family; also as a decorator, ``@register("encoders")``.
 
     Args:
-        family: ``encoders``, ``fusion``, ``conditions``, ``networks``, ``alignment`` or ``datasets``.
+        family: ``encoders``, ``fusion``, ``branches``, ``conditions``, ``networks``, ``alignment`` or ``datasets``.
         variant: the class, which extends the family's base class.
         name: by which it is found; None: the class's name in small letters with ``_`` between its words.
 

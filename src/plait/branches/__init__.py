@@ -1,1 +1,4 @@
-"""Branches predict from the encoded modalities side by side; held-out predictions decide how they are mixed."""
+"""Branches, one file each, predict side by side; held-out predictions decide how they are mixed."""
+
+#: Modules that are no variants.
+SHARED = ("branches", "features", "mixing", "mixture", "stacked")

@@ -1,13 +1,14 @@
-"""Several small networks over the same rows, and the encoders that learn with them: one member of a model."""
+"""One member of a model: its networks, the encoders that learn with them, and the branches that fitted themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from plait.base import precision
+from plait.base.branch import FittedBranch
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.networks.layers import Linear
@@ -17,23 +18,41 @@ ROWS = 4096
 
 
 class Branches(nn.Module):
-    """Several networks over the same rows, each over its own modalities, and the encoders that learn with them."""
+    """Several networks over the same rows, each over its own modalities, and the encoders that learn with them.
+
+    Beside them stand the branches that fit themselves, once they have (``add``).
+    """
 
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
         sources: Mapping[str, tuple[str, ...]],
         encoders: Mapping[str, nn.Module],
+        waiting: Sequence[FittedBranch] = (),
     ) -> None:
-        """``sources`` names each network's modalities."""
+        """``sources`` names each network's modalities; ``waiting`` are branches that are yet to fit themselves."""
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.encoders = nn.ModuleDict(encoders)
         self.sources = dict(sources)
+        #: Branches that are yet to fit themselves, and those that have, by the name of their output.
+        self.waiting = list(waiting)
+        self.fitted: dict[str, FittedBranch] = {}
         #: Encoders that learn no more.
         self.settled: set[str] = set()
         #: Encoders, or layers of them, that do not learn now: they stay in evaluation mode.
         self.resting: list[nn.Module] = []
+
+    def add(self, branch: FittedBranch, names: Sequence[str]) -> None:
+        """Take in a branch that has fitted itself on the modalities ``names``."""
+        self.fitted[branch.name()] = branch
+        self.sources |= branch.sources(names)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Leave out every output but these."""
+        self.sources = {name: sees for name, sees in self.sources.items() if name in names}
+        self.networks = nn.ModuleDict({name: part for name, part in self.networks.items() if name in names})
+        self.fitted = {name: branch for name, branch in self.fitted.items() if name in names}
 
     def train(self, mode: bool = True) -> Branches:
         """As of every module, but for what rests."""
@@ -81,12 +100,14 @@ class Branches(nn.Module):
             for part in self.modules():
                 if isinstance(part, Linear):
                     part.train()
-        parts: dict[str, list[Tensor]] = {name: [] for name in self.networks}
+        parts: dict[str, list[Tensor]] = {name: [] for name in (*self.networks, *self.fitted)}
         for start in range(0, max(1, len(inputs)), rows):  # no rows are a batch, too: it has the shape of an answer
             batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
-            tokens = self.encode(moved(batch, self.device))
+            tokens = self.encode(moved(batch, self.device)) if self.networks else {}
             for name in self.networks:
                 parts[name].append(self.branch(name, tokens).to(batch.device))
+            for name, branch in self.fitted.items():
+                parts[name].append(branch.outputs(batch))
         return {name: torch.cat(result) for name, result in parts.items()}
 
     def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:

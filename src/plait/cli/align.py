@@ -181,7 +181,7 @@ def classify(
     import numpy as np
     import pandas as pd
 
-    from plait.alignment.prompts import TEMPLATES
+    from plait.alignment.aligner import TEMPLATES
     from plait.data.write import printable, write_table
 
     name = [printable(n) for n in name]  # bytes that are no text become visible

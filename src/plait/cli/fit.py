@@ -56,10 +56,10 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
-    from plait.data.table import read_table
+    from plait.data.table import read_table, typed
     from plait.workflow.fit import fit_table
 
-    frame = read_table(table, encoding)
+    frame = typed(read_table(table, encoding))
     result, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(

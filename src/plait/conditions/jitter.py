@@ -10,8 +10,7 @@ import pandas as pd
 
 from plait.base.checks import Within
 from plait.conditions.cells import RowCondition, column_of
-from plait.data.numbers import number_style
-from plait.data.parse import numbers
+from plait.data.parse import number_style, numbers
 
 
 class _Spread(NamedTuple):

@@ -11,8 +11,7 @@ from plait.base.errors import TableError
 from plait.data.cells import MEDIA, is_media, vector_of
 from plait.data.dates import ISO
 from plait.data.modality import Modality, Schema
-from plait.data.numbers import number_style
-from plait.data.parse import Parsed, booleans, dates, numbers
+from plait.data.parse import Parsed, booleans, dates, numbers, style_in
 from plait.data.values import nulls
 
 _ENOUGH = 5  # cells: fewer that are not understood are counted by the encoder, more make the wrong column
@@ -95,7 +94,7 @@ def _untyped(present: pd.Series, where: str, text: str) -> str | None:
 
 def _parse(present: pd.Series, word: str, form: str) -> Parsed | None:
     if word == "number":
-        return numbers(present, number_style(present))
+        return numbers(present, style_in(present))
     if word == "boolean":
         return booleans(present)
     if word == "date":

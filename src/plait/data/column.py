@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from plait.data.cells import is_media
-from plait.data.numbers import Style, style_of
-from plait.data.parse import Parsed, date_format, dates, numbers
-from plait.data.values import MISSING_WORDS, Distinct, distinct, nulls, plain, texts
+from plait.data.numbers import Style
+from plait.data.parse import Parsed, booleans, date_format, dates, numbers, style_in
+from plait.data.typed import plain, typed_array, typed_series
+from plait.data.values import MISSING_WORDS, Distinct, answers, distinct, nulls, text_of, texts
 
 _SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
@@ -45,7 +46,7 @@ class Column:
 
     def __init__(self, series: pd.Series, root: str | None = None) -> None:
         """Nothing is computed yet."""
-        self.series = series
+        self.series = typed_series(series)
         self.root = root
         self.name = str(series.name)
 
@@ -62,22 +63,28 @@ class Column:
     @cached_property
     def values(self) -> list[Any]:
         """The first present cells, as they are."""
-        return list(plain(self.series)[np.flatnonzero(~self.gone)[:_SAMPLE]])
+        return list(plain(self.series.iloc[np.flatnonzero(~self.gone)[:_SAMPLE]]))
 
     @cached_property
     def cells(self) -> Distinct:
-        """The distinct cells and where each stands; all that is read of the column is read from them."""
+        """Which of the distinct cells stands in each row (n,), -1 where there is none; and the distinct cells."""
         return distinct(self.series)
 
     @cached_property
     def texts(self) -> np.ndarray:
         """Every cell as text, None where empty."""
-        return texts(self.series, self.cells)
+        return texts(self.series)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """Distinct text -> rows that hold it, in order of appearance."""
-        return Counter(t for t in self.texts if t is not None)
+        column = typed_array(self.series)
+        codes = column.codes[~self.gone]
+        rows, known = np.bincount(codes), answers(column, text_of)
+        result: Counter[str] = Counter()
+        for code in pd.unique(codes).tolist():
+            result[known[code]] += int(rows[code])
+        return result
 
     @cached_property
     def sample(self) -> list[str]:
@@ -109,17 +116,22 @@ class Column:
     @cached_property
     def style(self) -> Style:
         """How its numbers are written, if it holds any."""
-        return style_of(self.cells[1])
+        return style_in(self.series)
 
     @cached_property
     def numbers(self) -> Parsed:
         """The column read as numbers, as it writes them."""
-        return numbers(self.series, self.style, self.cells)
+        return numbers(self.series, self.style)
 
     @cached_property
     def dates(self) -> Parsed:
         """The column read as dates in its own format."""
-        return dates(self.series, self.date_format or "ISO8601", self.cells)
+        return dates(self.series, self.date_format or "ISO8601")
+
+    @cached_property
+    def booleans(self) -> Parsed:
+        """The column read as yes and no."""
+        return booleans(self.series)
 
     @cached_property
     def whole(self) -> np.ndarray | None:
@@ -131,7 +143,7 @@ class Column:
     @cached_property
     def date_format(self) -> str | None:
         """The format of a column of dates."""
-        return date_format(self.series, self.cells)
+        return date_format(self.series)
 
     @cached_property
     def lower(self) -> set[str]:

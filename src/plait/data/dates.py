@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 ISO = "ISO8601"
@@ -142,11 +145,25 @@ def _order(result: Sequence[Sequence[str]]) -> str | None:
 def stamps(words: Sequence[str | None], form: str) -> pd.Series:
     """Words without zones as times, NaT where one is none; where a format has a time, the date alone will do."""
     series = pd.Series(list(words), dtype=object)
-    result = pd.to_datetime(series, format=form, errors="coerce")
+    result = _times(series, form)
     short = re.sub(r"(, |T| )%[HI].*", "", form)
     if short and short != form:
-        alone = pd.to_datetime(series.where(result.isna(), None), format=short, errors="coerce")
-        result = result.where(result.notna(), alone)
+        days = _times(series.where(result.isna(), None), short)
+        result = result.where(result.notna(), days)
+    return result
+
+
+def _times(series: pd.Series, form: str) -> pd.Series:
+    """Words as times; pandas 2 reads none before 1677 or after 2262, which ``datetime`` then does."""
+    result = pd.to_datetime(series, format=form, errors="coerce")
+    if result.dtype != "datetime64[ns]":
+        return result
+    result = result.astype("datetime64[us]")
+    for row in map(int, np.flatnonzero(result.isna() & series.notna())):
+        word = str(series.iloc[row])
+        with contextlib.suppress(ValueError):
+            time = datetime.fromisoformat(word) if form == ISO else datetime.strptime(word, form)
+            result.iloc[row] = pd.Timestamp(time).as_unit("us")
     return result
 
 

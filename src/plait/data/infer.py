@@ -14,6 +14,7 @@ from plait.data.column import Column, Verdict, gapped
 from plait.data.media_rules import repeated
 from plait.data.modality import Modality, Schema, distinct_names
 from plait.data.rules import RULES, TABULAR, code_name, items_list
+from plait.data.typed import typed
 
 #: Kinds whose columns are joined into one modality.
 _JOINED = ("text", "code", "tabular")
@@ -26,6 +27,7 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
     names = list(frame.columns)
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
+    frame = typed(frame)
     result = {name: judge(Column(frame[name], root)) for name in names if name != target}
     result |= repeated(frame, result, root)
     notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}

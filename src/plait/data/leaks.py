@@ -18,8 +18,7 @@ from plait.base.errors import PlaitWarning
 from plait.data.column import Column
 from plait.data.labels import object_array
 from plait.data.modality import Schema
-from plait.data.numbers import number_style
-from plait.data.parse import numbers
+from plait.data.parse import number_style, numbers
 from plait.data.values import items, nulls, texts
 
 _ROWS = 20_000  # looked at, spread over the table

@@ -17,9 +17,8 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from plait.data.values import MISSING_WORDS, distinct, text_of
+from plait.data.values import MISSING_WORDS, text_of
 
 _SIGNS = str.maketrans({"−": "-", "‒": "-", "–": "-", "⁄": "/", "’": "'", "≤": "<", "≥": ">"})
 _VULGAR = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
@@ -237,9 +236,9 @@ def _both(body: str, digits: str) -> tuple[float, str]:
 
 def read(value: Any, style: Style) -> tuple[float, bool]:
     """A cell as a number (NaN: it is none), and whether it is written in another way than the style."""
-    if isinstance(value, Real | np.bool_ | Decimal):
+    if not isinstance(value, str) and isinstance(value, Real | np.bool_ | Decimal):
         return float(str(value) if isinstance(value, np.float16 | np.float32) else value), False
-    word = text_of(value) if not isinstance(value, str) else value.strip()
+    word = value.strip() if isinstance(value, str) else text_of(value)
     if style.mark != "comma" and _PLAIN.fullmatch(word):
         return float(word), False
     if word.lower().lstrip("+-") in ("inf", "infinity"):
@@ -273,11 +272,7 @@ def _valued(parts: Written, style: Style) -> tuple[float, bool]:
 
 def style_of(values: Sequence[Any]) -> Style:
     """How the distinct cells of a column write their numbers, from the cells that show it."""
-    words = [
-        v if isinstance(v, str) else text_of(v) for v in values if isinstance(v, str | pd.Timedelta) or _is_span(v)
-    ]
-    words = [w.strip() for w in words]
-    odd = [w for w in words if not _PLAIN.fullmatch(w) and w.lower() not in MISSING_WORDS]
+    odd = [w for v in values if needs_style(v) and (w := _written_cell(v)) is not None]
     if not odd:
         return Style()
     step = max(1, len(odd) // 5000)
@@ -288,27 +283,32 @@ def style_of(values: Sequence[Any]) -> Style:
     times = [p for p in parts if p.seconds is not None or p.unit.lower() in SECONDS]
     if len(times) > 0.5 * len(parts) and (any(p.seconds is not None for p in times) or len(units) > 1):
         return Style("duration")
+    plain = [v.strip() for v in values if isinstance(v, str) and _PLAIN.fullmatch(v.strip())]
     marks = Counter(_body(b, "plain")[1] for p in parts for b in p.bodies if p.form != FRACTION)
     points = marks["point"] + marks["thousands"]
     if not points and marks["comma"]:
-        points = sum(bool(_decimals(w)) for w in words if _PLAIN.fullmatch(w)) if marks["comma"] < len(odd) else 0
+        points = sum(map(_decimals, plain)) if marks["comma"] < len(odd) else 0
     grouped = marks["thousands"] or marks["either"] or marks["spaces"]
     mark = "comma" if marks["comma"] > points else "thousands" if grouped else "plain"
     unit = units.most_common(1)[0][0] if units else ""
     forms = "".join(f for f in (BOUND, RANGE, FRACTION, SCALED, BRACKETS, TYPESET) if any(f in p.form for p in parts))
     unclear = bool(marks["either"]) and not (marks["comma"] or marks["thousands"] or marks["point"]) and not unit
-    return Style(mark, unit, forms, unclear and not any(_decimals(w) for w in words if _PLAIN.fullmatch(w)))
+    return Style(mark, unit, forms, unclear and not any(map(_decimals, plain)))
 
 
-def _is_span(value: Any) -> bool:
-    return type(value).__name__ in ("timedelta", "timedelta64")
+def needs_style(value: Any) -> bool:
+    """Whether a cell, if it is a number, is one that is written in a way of its own: with a unit, separators, a clock."""
+    word = _written_cell(value)
+    return word is not None and not _PLAIN.fullmatch(word) and word.lower() not in MISSING_WORDS
+
+
+def _written_cell(value: Any) -> str | None:
+    """The text of a cell that holds text or a duration."""
+    if isinstance(value, str):
+        return value.strip()
+    return text_of(value) if type(value).__name__ in ("timedelta", "timedelta64", "Timedelta") else None
 
 
 def _decimals(word: str) -> bool:
     """Whether the point of a plain number can only be a decimal one."""
     return "." in word and not re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", word)
-
-
-def number_style(series: pd.Series) -> str:
-    """How the numbers of a column are written, as the text of a ``Style``; ``plain`` when nothing speaks for another way."""
-    return str(style_of(distinct(series)[1]))

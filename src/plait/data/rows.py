@@ -20,9 +20,9 @@ from plait.data.media.blob import Blob
 from plait.data.media.changed import Changed
 from plait.data.media.given import as_array, content
 from plait.data.media.keys import cell_key
-from plait.data.numbers import number_style
-from plait.data.parse import booleans, date_format, dates, numbers
-from plait.data.values import distinct, items_of, text_of
+from plait.data.parse import booleans, date_format, dates, numbers, style_in
+from plait.data.typed import typed_array
+from plait.data.values import items_of, text_of
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
@@ -38,10 +38,13 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
     if word in ("number", "boolean", "date"):
         return _number_keys(_read(column, word, form))
     make = {"list": items_of, "vector": _vector}.get(word, lambda cell: cell)
-    codes, values = distinct(column)
-    digests = [_cell_digest(make(value)) for value in values]
-    keys = [int.from_bytes(digest[:8], "little") for digest in (*digests, _NOTHING)]
-    return np.array(keys, dtype=np.uint64)[codes]
+
+    def digests(values: Sequence[Any]) -> np.ndarray:
+        keys = [int.from_bytes(digest[:8], "little") for digest in (*(_cell_digest(make(v)) for v in values), _NOTHING)]
+        return np.array(keys, dtype=np.uint64)
+
+    cells = typed_array(column)
+    return np.asarray(cells.source.once(("digest", word), digests)[cells.codes])
 
 
 _NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
@@ -54,7 +57,7 @@ def _vector(cell: Any) -> Any:
 
 def _read(column: pd.Series, word: str, form: str) -> np.ndarray:
     if word == "number":
-        return numbers(column, number_style(column)).values
+        return numbers(column, style_in(column)).values
     return booleans(column).values if word == "boolean" else dates(column, form or date_format(column) or ISO).values
 
 

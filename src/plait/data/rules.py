@@ -12,7 +12,6 @@ from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
 from plait.data.numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
-from plait.data.parse import booleans
 from plait.data.values import items, items_of, list_in
 
 Rule = Callable[[Column], Verdict | None]
@@ -39,6 +38,8 @@ _CODE_NAMES = frozenset(
 _POSTAL = frozenset(("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "fips"))
 _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev", "eval", "holdout"))
 _PAIRS = ({"true", "false", "yes", "no", "1", "0"}, {"y", "n", "1", "0"}, {"t", "f"}, {"on", "off"})
+#: Distinct texts that a column of yes and no may have, words for missing cells among them.
+_WORDS_OF_TWO = 30
 _ZEROS = re.compile(r"[+-]?0\d")
 _ID = re.compile(r"(?=.*\d)\S{1,64}$|[0-9a-fA-F-]{16,64}$")
 _FIGURES = re.compile(r"\W*\d|\D*\d+\D+\d|[^\W\d]{1,3}\W+\d")  # a digit first, two numbers, or a short word before one
@@ -64,17 +65,22 @@ def constant(column: Column) -> Verdict | None:
 
 def split_name(column: Column) -> Verdict | None:
     """A column that says which rows are for training."""
-    if 2 <= len(column.lower) <= 4 and column.lower <= _SPLIT and column.lower & {"train", "training"}:
+    if (
+        column.distinct <= _WORDS_OF_TWO
+        and 2 <= len(column.lower) <= 4
+        and column.lower <= _SPLIT
+        and column.lower & {"train", "training"}
+    ):
         return Verdict("ignored", f"says which rows are for training ({', '.join(sorted(column.lower))})")
     return None
 
 
 def boolean(column: Column) -> Verdict | None:
     """Yes and no in one of their spellings."""
-    if not column.lower or not any(column.lower <= pair for pair in _PAIRS):
+    if column.distinct > _WORDS_OF_TWO or not column.lower or not any(column.lower <= pair for pair in _PAIRS):
         return None
     words = [*sorted(column.lower), *(["empty"] if column.present < len(column.series) else [])]
-    share = float(np.nansum(booleans(column.series, column.cells).values)) / len(column.series)
+    share = float(np.nansum(column.booleans.values)) / len(column.series)
     return Verdict("tabular", f"{' or '.join(words)}; {share:.0%} true", "boolean")
 
 

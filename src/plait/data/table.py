@@ -17,6 +17,7 @@ from plait.data.files import pieces
 from plait.data.frames import frame_of
 from plait.data.row_numbers import numbered, row_numbers, whole_table
 from plait.data.split import split
+from plait.data.typed import typed
 from plait.data.values import each_once, text_of
 from plait.data.values import items as parse_labels
 from plait.data.write import printable, table_writer, write_table
@@ -33,6 +34,7 @@ __all__ = [
     "row_numbers",
     "split",
     "table_writer",
+    "typed",
     "whole_table",
     "write_chunks",
     "write_table",
@@ -88,8 +90,7 @@ def data_hash(frame: pd.DataFrame) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in frame.columns:
         digest.update(f"\x1d{name}\x1d".encode())
-        for result in each_once(frame[name], _cell_bytes):
-            digest.update(result + b"\x1e")
+        digest.update(b"".join([b"%b\x1e" % cell for cell in each_once(frame[name], _cell_bytes)]))
     return digest.hexdigest()
 
 

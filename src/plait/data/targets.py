@@ -12,8 +12,7 @@ import pandas as pd
 
 from plait.base.errors import PlaitWarning, TableError, nearest
 from plait.data.labels import codes_of, label_array, label_text, object_array, written_labels
-from plait.data.numbers import number_style
-from plait.data.parse import numbers
+from plait.data.parse import number_style, numbers
 from plait.data.row_numbers import numbered, row_numbers
 from plait.data.values import items, nulls, text_of
 

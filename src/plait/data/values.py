@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import datetime
 import json
-import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+
+from plait.data.typed import Source, TypedArray, plain, typed_array
 
 #: Words that stand for a missing value in columns of numbers, dates and booleans; in a category they are a class.
 MISSING_WORDS = frozenset(
@@ -28,65 +29,11 @@ _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 
-def plain(series: pd.Series) -> np.ndarray:
-    """The cells (n,) as one canonical array, whatever type the column is kept in.
-
-    Whole numbers and booleans stay; every float is float64 with NaN where there is none, and a narrow one is the shortest
-    decimal that it stands for, so that float32 2.3 is the 2.3 of a text table; all else is ``object`` with None.
-
-    Example:
-        >>> plain(pd.Series([2.3, None], dtype="float32")).tolist()
-        [2.3, nan]
-        >>> plain(pd.Series(["a", None], dtype="string")).tolist()
-        ['a', None]
-    """
-    dtype = series.dtype
-    if isinstance(dtype, pd.SparseDtype):
-        series = pd.Series(np.asarray(series.array))
-        dtype = series.dtype
-    if dtype.kind == "f" and not _is_decimal(dtype):
-        return _floats(series)
-    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
-        return np.asarray(series.to_numpy())
-    if dtype.kind in "biu" and not series.isna().any():
-        return np.asarray(series.to_numpy(dtype=np.bool_ if dtype.kind == "b" else None))
-    cells = np.array(series.astype(object).to_numpy() if dtype.name == "category" else series.to_numpy(dtype=object))
-    cells[np.asarray(series.isna(), dtype=bool)] = None
-    return cells
-
-
-def _is_decimal(dtype: Any) -> bool:
-    return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("decimal")
-
-
-def _floats(series: pd.Series) -> np.ndarray:
-    result = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    size = series.dtype.itemsize if hasattr(series.dtype, "itemsize") else 8
-    if size >= 8:
-        return result
-    codes, values = pd.factorize(result)
-    narrow = values.astype(np.float32 if size == 4 else np.float16)
-    shortest = np.array([*(float(str(v)) for v in narrow), np.nan])
-    return np.asarray(shortest[codes])
-
-
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
-    if series.dtype.kind in "biumM":
-        return np.asarray(series.isna(), dtype=bool)
-    cells = plain(series)
-    if cells.dtype != object:
-        return np.asarray(pd.isna(cells), dtype=bool)
-    return np.fromiter((_empty(v) for v in cells), dtype=bool, count=len(cells))
-
-
-def _empty(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value or value.isspace()
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, _REAL) and value != value)
-
-
-_REAL = (float, np.floating, Decimal)
+    if isinstance(series.array, TypedArray):
+        return series.array.picked(series.array.source.null, True)
+    return np.asarray(series.isna(), dtype=bool) if series.dtype.kind in "biumM" else Source(plain(series)).null
 
 
 def text_of(value: Any) -> str:
@@ -121,21 +68,18 @@ def _decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def each_once(series: pd.Series, make: Callable[[Any], _T]) -> Iterator[_T]:
+def each_once(series: pd.Series, make: Callable[[Any], _T]) -> list[_T]:
     """What ``make`` gives for each cell; equal strings, of which a category has many, are asked once.
 
     Example:
-        >>> list(each_once(pd.Series(["a", "bb", "a"]), len))
+        >>> each_once(pd.Series(["a", "bb", "a"]), len)
         [1, 2, 1]
     """
-    known: dict[str, _T] = {}
-    for cell in plain(series).tolist():
-        if type(cell) is not str:
-            yield make(cell)
-        else:
-            if cell not in known:
-                known[cell] = make(cell)
-            yield known[cell]
+    column = typed_array(series)
+    if not column.source.is_text:
+        return [make(cell) for cell in column.cells().tolist()]
+    result = [*answers(column, make)[:-1], make(None)]
+    return [result[code] for code in column.codes.tolist()]
 
 
 def distinct(series: pd.Series) -> Distinct:
@@ -143,60 +87,38 @@ def distinct(series: pd.Series) -> Distinct:
 
     ``1`` and ``1.0`` are one value; ``True`` and ``"1"`` are others, whichever comes first.
     """
-    cells = plain(series)
-    if cells.dtype != object or pd.api.types.infer_dtype(cells, skipna=True) == "string":
-        codes, result = pd.factorize(cells)
-        values = list(result.tolist())
-        blank = np.array([_empty(v) for v in values], dtype=bool)
-        return (np.where((codes >= 0) & blank[codes], -1, codes) if blank.any() else codes), values
-    place: dict[Hashable, int] = {}
-    values = []
-    codes = np.empty(len(cells), dtype=np.int64)
-    for i, value in enumerate(cells):
-        codes[i] = -1 if _empty(value) else place.setdefault(value if type(value) is str else _key(value), len(place))
-        if codes[i] == len(values):
-            values.append(value)
-    return codes, values
+    column = typed_array(series)
+    codes, values = column.codes, column.source.values
+    shown = pd.unique(codes)
+    shown = shown[shown >= 0]
+    if len(shown) == len(values):
+        return codes, values  # in order of appearance where all rows are there, and in one order of the source else
+    place = np.full(len(values) + 1, -1)
+    place[shown] = np.arange(len(shown))
+    return place[codes], [values[code] for code in shown]
 
 
-def _key(value: Any) -> Hashable:
-    """What equal cells share and others do not."""
-    if isinstance(value, bool | np.bool_):
-        return ("bool", bool(value))
-    if isinstance(value, int | float | Decimal | np.number):
-        return ("number", float(str(value)) if isinstance(value, np.float16 | np.float32) else value)
-    if isinstance(value, np.ndarray):
-        return (
-            "array",
-            value.dtype.str,
-            value.shape,
-            _key(value.tolist()) if value.dtype.hasobject else value.tobytes(),
-        )
-    if isinstance(value, Mapping):
-        return ("mapping", tuple(sorted((str(k), _key(v)) for k, v in value.items())))
-    if isinstance(value, set | frozenset):
-        return ("set", tuple(sorted(map(text_of, value))))
-    if isinstance(value, list | tuple):
-        return ("list", tuple(map(_key, value)))
-    if isinstance(value, os.PathLike):
-        return ("text", os.fspath(value))
-    return (type(value).__name__, value if isinstance(value, Hashable) else id(value))
-
-
-def mapped(series: pd.Series, function: Callable[[Any], Any], known: Distinct | None = None) -> np.ndarray:
+def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
     """Object array (n,) of ``function`` of each cell, None where there is nothing; called once per distinct value."""
-    codes, values = known or distinct(series)
-    blank = [isinstance(v, str) and (not v or v.isspace()) for v in values]
-    answers = np.empty(len(values) + 1, dtype=object)  # the last one answers code -1
-    for i, value in enumerate(values):
-        answers[i] = None if blank[i] else function(value)
-    result: np.ndarray = answers[codes]
-    return result
+    column = typed_array(series)
+    return np.asarray(answers(column, function)[column.codes])
 
 
-def texts(series: pd.Series, known: Distinct | None = None) -> np.ndarray:
+def answers(column: TypedArray, function: Callable[[Any], Any]) -> np.ndarray:
+    """Object array (k + 1,) of ``function`` of each distinct value of the source; the last one, None, is that of code -1."""
+
+    def make(values: Sequence[Any]) -> np.ndarray:
+        result = np.empty(len(values) + 1, dtype=object)
+        for i, value in enumerate(values):
+            result[i] = function(value)
+        return result
+
+    return column.source.once(("each", function), make)
+
+
+def texts(series: pd.Series) -> np.ndarray:
     """Object array (n,) of ``text_of`` each cell, None where there is nothing."""
-    return mapped(series, text_of, known)
+    return mapped(series, text_of)
 
 
 def items_of(value: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import pandas as pd
 from plait.base.errors import TableError, need
 from plait.base.folders import part_file
 from plait.data.files import PARQUET, TEXT, ending_of
-from plait.data.values import plain
+from plait.data.typed import plain
 
 Write = Callable[[pd.DataFrame], None]
 #: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.

@@ -10,8 +10,8 @@ import numpy as np
 
 from plait.data.column import Column
 from plait.data.dates import AMBIGUOUS, ISO
-from plait.data.numbers import Style, number_style
-from plait.data.parse import Parsed, booleans, date_format, dates, numbers, zones
+from plait.data.numbers import Style
+from plait.data.parse import Parsed, booleans, date_format, dates, number_style, numbers, zones
 from plait.encoders.scale import robust_scale, soft_clip
 
 
@@ -117,7 +117,7 @@ class Number(Features):
     def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn how the numbers are written, their quartiles and quantiles."""
         style = number_style(column.series)
-        values, _ = _finite(_read(column, style))
+        values, _ = _finite(numbers(column.series, style))
         there = values[~np.isnan(values)]
         centre, scale = robust_scale(there)
         missing = bool(np.isnan(values).any())
@@ -134,7 +134,7 @@ class Number(Features):
 
     def view(self, column: Column) -> View:
         """(n, 1 + bins + 1), the values as they are, and which cells are written in another way than those of the fit."""
-        parsed = _read(column, self.style)
+        parsed = numbers(column.series, self.style)
         values, bad = _finite(parsed)
         gone = np.isnan(values)
         filled = np.where(gone, self.centre, values)
@@ -178,11 +178,6 @@ class Figure(Number):
         return dataclasses.replace(super().view(column), bad=None, surprise=None)
 
 
-def _read(column: Column, style: str) -> Parsed:
-    real = isinstance(column.series.dtype, np.dtype) and column.series.dtype.kind in "biuf"
-    return numbers(column.series, style, None if real else column.cells)
-
-
 #: Rows that each step needs, and steps at most. On 700 rows eight steps a number cost 0.04 accuracy (Pokemon), on 9,000
 #: sixteen gain 0.01 (Hearthstone); benchmarks in docs/table.md.
 _ROWS_A_STEP, _ROWS_A_VALUE, _STEPS = 500, 40, 16
@@ -209,7 +204,7 @@ class Boolean(Features):
     @classmethod
     def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn whether cells are missing."""
-        return cls(column.name, bool(np.isnan(booleans(column.series, column.cells).values).any()))
+        return cls(column.name, bool(np.isnan(booleans(column.series).values).any()))
 
     def labels(self) -> list[str]:
         """True, missing."""
@@ -221,7 +216,7 @@ class Boolean(Features):
 
     def view(self, column: Column) -> View:
         """(n, 2); for trees 1 for yes and 0 for no."""
-        parsed = booleans(column.series, column.cells)
+        parsed = booleans(column.series)
         gone = np.isnan(parsed.values)
         value = np.where(gone, 0.0, 2.0 * parsed.values - 1.0)
         features = np.stack([value, gone] if self.missing else [value], axis=1)
@@ -247,8 +242,8 @@ class Date(Features):
     @classmethod
     def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn the format and the range."""
-        value = form or date_format(column.series, column.cells) or ISO
-        days = dates(column.series, ISO if value == AMBIGUOUS else value, column.cells).values
+        value = form or date_format(column.series) or ISO
+        days = dates(column.series, ISO if value == AMBIGUOUS else value).values
         there = days[~np.isnan(days)]
         clock = bool((there % 1.0 != 0).any())
         missing = len(there) < len(days)
@@ -266,7 +261,7 @@ class Date(Features):
 
     def view(self, column: Column) -> View:
         """(n, 6 + 2 with a time of day + 1); the calendar's parts as numbers; whether there are zones as in the fit."""
-        parsed = dates(column.series, self.form, column.cells, utc=self.zone == "utc")
+        parsed = dates(column.series, self.form, utc=self.zone == "utc")
         gone = np.isnan(parsed.values)
         days = np.where(gone, self.centre, parsed.values)
         parts = [soft_clip((days - self.centre) * self.scale)]

@@ -15,7 +15,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.column import Column
 from plait.data.orders import known_order
-from plait.data.values import items_of, mapped, text_of
+from plait.data.typed import typed_array
+from plait.data.values import answers, items_of, mapped, text_of
 from plait.encoders._tabular_numbers import Boolean, Date, Features, Figure, Limits, Number, View
 
 #: Levels of one column that have a code of their own in the plain view.
@@ -31,8 +32,8 @@ def _ranked(counts: Mapping[str, int], limits: Limits) -> tuple[tuple[str, ...],
 
 def _words(column: Column) -> tuple[list[str | None], np.ndarray]:
     """The distinct cells as texts, None behind the last and for blanks, and where each row finds its own (n,)."""
-    codes, values = column.cells
-    return [*((text_of(v) or None) for v in values), None], codes
+    read = typed_array(column.series)
+    return [text or None for text in answers(read, text_of)], read.codes
 
 
 def _places(column: Column, levels: Sequence[str]) -> np.ndarray:
@@ -205,7 +206,7 @@ class List(Features):
     @classmethod
     def fit(cls, column: Column, limits: Limits, form: str) -> Self:
         """Learn the frequent items."""
-        rows = mapped(column.series, items_of, column.cells)
+        rows = mapped(column.series, items_of)
         counts = Counter(item for row in rows for item in row or ())
         most = max((len(row) for row in rows if row), default=1)
         return cls(column.name, _ranked(counts, limits)[0], most, any(row is None for row in rows))
@@ -220,7 +221,7 @@ class List(Features):
 
     def view(self, column: Column) -> View:
         """(n, levels + 3); for trees the flags and the number of items."""
-        rows = mapped(column.series, items_of, column.cells)
+        rows = mapped(column.series, items_of)
         place = {level: i for i, level in enumerate(self.levels)}
         flags = np.zeros((len(rows), len(place) + 1), dtype=np.float32)
         for i, row in enumerate(rows):

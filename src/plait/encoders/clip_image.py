@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plait.encoders._hub import width_of
-from plait.encoders._hub_image import HubImage, ImageFeatures
+from plait.encoders._hub_kinds import HubImage, ImageFeatures
 
 
 @dataclass(eq=False)

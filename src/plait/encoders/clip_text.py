@@ -9,7 +9,7 @@ from torch import nn
 
 from plait.base.checks import Count
 from plait.encoders._hub import width_of
-from plait.encoders._hub_text import HubText, TextFeatures
+from plait.encoders._hub_kinds import HubText, TextFeatures
 
 
 @dataclass(eq=False)

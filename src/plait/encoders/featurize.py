@@ -24,7 +24,7 @@ from plait.base.tokens import Tokens
 from plait.data.cells import cells
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
-from plait.encoders.defaults import default_encoder, trainable_encoder
+from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
 from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
 from plait.store import Store
 
@@ -40,7 +40,7 @@ def make_encoder(
     value = usual(modality.kind) if value is None else value
     if isinstance(value, str) and is_folder(value):
         value = encoder_of_folder(value)
-    options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
+    options = without_preset({"name": value} if isinstance(value, str) else value)
     where = f"encoder of modality '{modality.name}'"
     if "name" not in options:
         options["name"] = usual(modality.kind)
@@ -109,6 +109,7 @@ def encoder_class(name: str, kind: str, where: str) -> type[Encoder]:
     if name in registry.names("encoders"):
         return cast(type[Encoder], registry.find("encoders", name))
     known = sorted(n for n in registry.names("encoders") if kind in registry.find("encoders", n).kinds)
+    known += sorted(n for n, preset in PRESETS.items() if kind in preset.kinds)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hub = f"; any model of a hub: {{name: {_HUB[kind]}, model: {name}}}" if kind in _HUB else ""
     raise ConfigError(
@@ -287,7 +288,7 @@ def encoder_of(spec: str | Mapping[str, Any], kind: str, where: str) -> tuple[st
         ConfigError: no such encoder, or an option that it does not have.
     """
     options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
-    options = encoder_of_folder(options) if isinstance(options, str) else dict(options)
+    options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)
     if "name" not in options and "folder" not in options:
         raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
     options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options

@@ -14,7 +14,7 @@ from plait.base import registry
 from plait.base.checks import Within
 from plait.base.encoder import Cut, Encoder
 from plait.base.tokens import Tokens
-from plait.encoders import _minilm, _syntax
+from plait.encoders import _minilm, _texts
 from plait.encoders._texts import cut
 
 _MAX_CHARACTERS = 20_000
@@ -60,7 +60,7 @@ class MiniLMCode(Encoder):
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """What the text encoder needs, and ``statistics`` (n, 129)."""
         result = self._text.prepare(cells)
-        return {**result, "statistics": np.stack([_syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
+        return {**result, "statistics": np.stack([_texts.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
 
     def module(self) -> nn.Module:
         """The text encoder's network, and the statistics beside."""
@@ -74,7 +74,7 @@ class MiniLMCode(Encoder):
     @property
     def dim(self) -> int:
         """513."""
-        return self._text.dim + _syntax.WIDTH
+        return self._text.dim + _texts.WIDTH
 
     def weights_id(self) -> str:
         """The text encoder as a whole."""
@@ -99,7 +99,7 @@ class _Below(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """The statistics, filled up with zeros, then the text's tokens."""
         tokens: Tokens = self.text(batch)
-        value = nn.functional.pad(batch["statistics"], (0, tokens.dim - _syntax.WIDTH))[:, None]  # (B, 1, D)
+        value = nn.functional.pad(batch["statistics"], (0, tokens.dim - _texts.WIDTH))[:, None]  # (B, 1, D)
         there = torch.ones_like(tokens.mask[:, :1])
         return Tokens(torch.cat([value, tokens.x], 1), torch.cat([there, tokens.mask], 1))
 
@@ -112,4 +112,4 @@ class _Above(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         """One token per row."""
         text: Tokens = self.text(Tokens(tokens.x[:, 1:], tokens.mask[:, 1:]))
-        return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : _syntax.WIDTH]], 1))
+        return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : _texts.WIDTH]], 1))

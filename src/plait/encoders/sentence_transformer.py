@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from plait.base.checks import Natural
@@ -19,6 +20,9 @@ from plait.base.encoder import Cut
 from plait.base.errors import ConfigError, need
 from plait.base.precision import autocast
 from plait.base.tokens import Tokens
+from plait.data.media.blob import Blob
+from plait.data.media.images import image
+from plait.data.media.sounds import audio
 from plait.encoders._hub import HubEncoder, by_length, quiet, texts
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
@@ -26,19 +30,19 @@ from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
 
 @dataclass(eq=False)
 class SentenceTransformerText(HubEncoder):
-    """Any model of sentence-transformers, by hub name or folder, static embeddings included.
+    """Any model of sentence-transformers, by hub name or folder: of texts, static embeddings, pictures or sounds.
 
     Attributes:
-        prompt: put before every cell, as some models ask for (``"query: "``).
+        prompt: put before every text, as some models ask for (``"query: "``).
         max_tokens: longer cells are cut; 0 leaves it to the model.
 
-    Shape: text in, (n, 1, D) out; D is the model's.
+    Shape: texts, pictures or sounds in, whichever the model takes, (n, 1, D) out; D is the model's.
     Source: Reimers and Gurevych 2019, Sentence-BERT, arXiv 1908.10084; the model's card.
     Use when: a sentence model suits your language or domain better than the default encoder.
     Not when: all that matters is one word or a number in the text.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text", "code")
+    kinds: ClassVar[tuple[str, ...]] = ("text", "code", "image", "audio")
     arithmetic: ClassVar[int] = 2
     licence: ClassVar[str] = "Apache-2.0 (code); weights: as the model's card says, Apache-2.0 for the default"
     needs: ClassVar[Sequence[Alternatives]] = (
@@ -57,11 +61,32 @@ class SentenceTransformerText(HubEncoder):
         self._loading = Lock()  # prepare runs beside module
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """The model's own tokens, padded to the longest of the batch."""
-        words = [self.prompt + cell for cell in texts(cells)]
+        """The model's own tokens or pixels, padded to the longest of the batch."""
         model = self._model()
-        tokenise = getattr(model, "preprocess", None) or model.tokenize  # renamed in 6.0
-        return as_arrays(tokenise(words), len(words), self.max_tokens)
+        if len(cells) and isinstance(cells[0], Blob | np.ndarray | tuple):
+            given = self._media(model, cells)
+        else:
+            given = [self.prompt + cell for cell in texts(cells)]
+        prepare = getattr(model, "preprocess", None) or model.tokenize  # renamed in 6.0
+        return as_arrays(prepare(given), len(given), self.max_tokens)
+
+    def _media(self, model: Any, cells: Sequence[Any]) -> list[Any]:
+        """Pictures or sounds as the library takes them.
+
+        Raises:
+            ConfigError: the model takes neither, or the library is too old to say so.
+            CellError: one cannot be read.
+        """
+        known = set(getattr(model, "modalities", ("text",)))
+        if "image" in known:
+            return [Image.fromarray(image(cell)) for cell in cells]
+        if "audio" in known:
+            rate = int(model[0].processor.feature_extractor.sampling_rate)
+            return [{"array": audio(cell, rate, _MAX_SECONDS), "sampling_rate": rate} for cell in cells]
+        raise ConfigError(
+            f"encoder {self.name()}: '{self.model}' takes {', '.join(sorted(known))}, no pictures or sounds; name another "
+            "model, or install sentence-transformers 5.4 or newer"
+        )
 
     def module(self) -> nn.Module:
         """The network; it is shared with ``prepare``, whose words it knows."""
@@ -127,6 +152,10 @@ class SentenceTransformerText(HubEncoder):
         return model.float().eval().requires_grad_(False)
 
 
+#: What the library's arrays are called by what they hold, which it wants to be told.
+_MODALITIES = {"pixel_values": "image", "input_features": "audio", "input_values": "audio"}
+#: Only so much of the beginning of a sound is heard.
+_MAX_SECONDS = 30.0
 #: Where the classes of its own modules live; others would be code that the model's files choose.
 _OWN = "sentence_transformers."
 _POOLING_FLAGS = "pooling_mode_"
@@ -188,10 +217,11 @@ def as_arrays(features: Mapping[str, Any], rows: int, limit: int = 0) -> dict[st
     return {"input_ids": ids, "bag_length": lengths[:, None].astype(np.int64)}
 
 
-def as_features(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def as_features(batch: Mapping[str, Tensor]) -> dict[str, Any]:
     """Back from ``as_arrays``."""
     if "bag_length" not in batch:
-        return dict(batch)
+        kind = next((kind for key, kind in _MODALITIES.items() if key in batch), None)
+        return {**batch, **({"modality": kind} if kind else {})}
     lengths = batch["bag_length"][:, 0]
     ids = batch["input_ids"]
     kept = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]

@@ -12,8 +12,16 @@ from torch import Tensor, nn
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders._sounds import milliseconds, waves
-from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
+from plait.encoders._sounds import (
+    LICENCE,
+    SILENCE,
+    WEIGHTS_ID,
+    WIDTH,
+    SpeechEmbedding,
+    mean_and_max,
+    milliseconds,
+    waves,
+)
 
 
 @dataclass(eq=False)

@@ -14,8 +14,20 @@ from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio
-from plait.encoders._sounds import COEFFICIENTS, RATE, cepstrum, milliseconds, statistics, waves
-from plait.encoders._speech import LICENCE, SILENCE, WEIGHTS_ID, WIDTH, SpeechEmbedding, mean_and_max
+from plait.encoders._sounds import (
+    COEFFICIENTS,
+    LICENCE,
+    RATE,
+    SILENCE,
+    WEIGHTS_ID,
+    WIDTH,
+    SpeechEmbedding,
+    cepstrum,
+    mean_and_max,
+    milliseconds,
+    statistics,
+    waves,
+)
 
 
 @dataclass(eq=False)

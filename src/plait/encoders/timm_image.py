@@ -16,7 +16,7 @@ from plait.base.errors import MissingDependencyError, need
 from plait.base.precision import autocast
 from plait.base.tokens import Tokens
 from plait.encoders._hub import HubEncoder
-from plait.encoders._hub_pixels import Pixels
+from plait.encoders._pixels import Pixels
 from plait.encoders.hub_files import Alternatives
 
 _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}

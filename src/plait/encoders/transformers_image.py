@@ -10,7 +10,7 @@ from torch import nn
 from plait.base.encoder import Cut
 from plait.encoders._hub import width_of
 from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders._hub_image import HubImage, ImageFeatures, PooledImage
+from plait.encoders._hub_kinds import HubImage, ImageFeatures, PooledImage
 
 
 @dataclass(eq=False)

@@ -30,6 +30,7 @@ from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered
 from plait.data.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
+from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
@@ -125,7 +126,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if frame is not None:
             if reset:
                 validate_data(self, frame, skip_check_array=True, reset=True)
-            return numbered(frame.set_axis([str(c) for c in frame.columns], axis=1))
+            return numbered(typed(frame.set_axis([str(c) for c in frame.columns], axis=1)))
         if not reset and hasattr(self, "feature_names_in_"):
             names = ", ".join(map(str, self.feature_names_in_[:8])) + (
                 ", ..." if len(self.feature_names_in_) > 8 else ""

@@ -43,7 +43,8 @@ class FitSettings:
         layers: blocks of linear, batch normalisation, ReLU, dropout.
         width: units of a block; None takes the widest of a few that keeps all members under ``max_weights``; ``match`` comes
             within 5 % of it, so that designs are compared at equal numbers of weights.
-        branches: what is trained side by side and mixed by held-out predictions: ``joint``, ``linear``, ``own``.
+        branches: what predicts side by side and is mixed by held-out predictions (``plait list branches``): names, or
+            ``{name: ..., option: ...}``.
         members: networks trained by cross-fitting and averaged; None: five, on large tables two.
         components: frozen features beyond this many are reduced to their directions of most variance.
         dropout: of each block; None: by the number of rows.
@@ -92,7 +93,7 @@ class FitSettings:
     depth: str | Annotated[int, Within(0, 1000)] = "early"
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
-    branches: Sequence[str] = ("joint", "linear", "own")
+    branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own")
     members: Annotated[int, Within(1, 1000)] | None = None
     components: Count = 256
     dropout: Part | None = None

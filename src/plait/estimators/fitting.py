@@ -27,12 +27,13 @@ from plait.estimators.record import Clock, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.networks.tasks import Multilabel, Task
-from plait.training import schedule as pace
+from plait.training import settings as training_settings
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import Members, crossfit
+from plait.training.crossfit import Members, Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.hiding import hiding
-from plait.training.member import Training
+from plait.training.rows import Examples
+from plait.training.settings import Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fit(
     """
     precision.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
-    pace.check_warmup(settings.warmup)
+    training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
     prepared = _ready(settings, given)
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
@@ -104,22 +105,11 @@ def fit(
         score, tell = listeners(settings, prepared, row_weight, seen)
         alone.watching = watching(prepared, score, tell)
         follow = following(settings, design, score, tell)
-        result = crossfit(
-            make,
-            task,
-            inputs,
-            task.encode(target),
-            row_weight,
-            task.strata(target),
-            names,
-            training,
-            members,
-            seed,
-            bar.advance,
-            None if given.groups is None else groups_of(given.groups, prepared.row_index),
-            alone,
-            follow,
-        )
+        groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
+        examples = Examples(task, inputs, task.encode(target), row_weight)
+        told = settings.branches != FitSettings.branches
+        plan = Plan(names, training, members, seed, task.strata(target), groups, told)
+        result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(settings, seed, prepared, clock, result, design, training)

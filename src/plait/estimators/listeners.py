@@ -16,12 +16,12 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Prepared
 from plait.training.crossfit import prior
 from plait.training.design import Design
-from plait.training.history.alone import Watching
-from plait.training.history.follow import Follow
+from plait.training.history.callbacks import Follow
 from plait.training.history.scorer import Scorer, truth_given
+from plait.training.pretraining.stage import Watching
 
 if TYPE_CHECKING:
-    from plait.training.history.tensorboard import Events
+    from plait.training.history.files import Events
 
 #: Fields that change no number of a fit.
 _BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "modalities", "device")
@@ -45,7 +45,7 @@ def listeners(
         judged = None if test is None else (test[0], truth_given(prepared.task, test[1]))
         score = Scorer(prepared.task, prepared.inputs, target, names, prior(prepared.task, target, weight), judged)
     if settings.tensorboard is not None:
-        from plait.training.history.tensorboard import Events
+        from plait.training.history.files import Events
 
         events = Events(settings.tensorboard)
     return score, events

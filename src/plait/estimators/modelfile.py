@@ -12,6 +12,7 @@ import torch
 from plait.alignment import enhancement
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
+from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
@@ -23,7 +24,7 @@ from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import Members
 from plait.training.design import Design, maker
-from plait.training.history.stages import pretrain_history
+from plait.training.history.table import pretrain_history
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states, under
 
 
@@ -42,8 +43,13 @@ def write(model: Any, place: Path) -> None:
         arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
     align, aligned = enhancement.to_state(model.enhancers_)
     arrays |= aligned
+    fitted: dict[str, list[Any]] = {}
     for number, member in enumerate(model.members_.members):
         arrays |= {f"member.{number}.{k}": v.numpy() for k, v in member.state_dict().items()}
+        for name, branch in member.fitted.items():
+            learned, facts = branch.state()
+            arrays |= {f"member.{number}.fitted.{name}.{k}": v for k, v in learned.items()}
+            fitted.setdefault(name, []).append(facts)
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
@@ -57,6 +63,7 @@ def write(model: Any, place: Path) -> None:
         "encoders": encoders,
         "align": align,
         "mixture": model.members_.mixture.state(),
+        "fitted": fitted,
         "record": model.record_,
         "history": history.slim(model.history_),
     }
@@ -94,7 +101,8 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
     if len(mixture.prior) != task.out_dim:
         raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     model.advised_ = {}
-    model.members_ = Members(task, _members(model, task, arrays), mixture, model.history_)
+    members = _members(model, task, mixture, arrays, manifest.get("fitted", {}))
+    model.members_ = Members(task, members, mixture, model.history_)
     return model
 
 
@@ -105,7 +113,14 @@ def _named(encoders: Any) -> Any:
     return {k: {"name": e.name(), **e.options()} if isinstance(e, Encoder) else e for k, e in encoders.items()}
 
 
-def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+def _members(
+    model: Any,
+    task: tasks.Task,
+    mixture: Mixture,
+    arrays: Mapping[str, np.ndarray],
+    fitted: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[Branches]:
+    """The members as they were, with the branches that the mixture speaks of."""
     names = [m.name for m in model.schema_.modalities]
     learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
     learning |= enhancement.encoders(model.enhancers_)
@@ -126,7 +141,13 @@ def _members(model: Any, task: tasks.Task, arrays: Mapping[str, np.ndarray]) -> 
     members = []
     for number in range(count):
         member = make()
-        state = {k: torch.from_numpy(v) for k, v in under(arrays, f"member.{number}.").items()}
-        member.load_state_dict(state)
+        member.keep(mixture.sources)
+        own = under(arrays, f"member.{number}.")
+        member.load_state_dict({k: torch.from_numpy(v) for k, v in own.items() if not k.startswith("fitted.")})
+        for branch in member.waiting:
+            if branch.name() in mixture.sources:
+                branch.load_state(under(own, f"fitted.{branch.name()}."), fitted[branch.name()][number])
+                member.add(branch, names)
+        member.waiting = []
         members.append(member.eval())
     return members

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plait.estimators.prepared import Prepared
     from plait.training.crossfit import Members
     from plait.training.design import Design
-    from plait.training.member import Training
+    from plait.training.settings import Training
 
 
 class Clock:

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from plait.base.errors import ConfigError
 from plait.estimators.fit_settings import FitSettings
-from plait.training import schedule as pace
+from plait.training import settings as training_settings
 from plait.training.encoders.pretrained import Pretrained
 from plait.training.hiding import Hiding
-from plait.training.member import Training
-from plait.training.pretraining.settings import OPTIONS, Pretraining, pretrained_first, with_regimes
 from plait.training.pretraining.stage import Stage
+from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 if TYPE_CHECKING:
     from plait.data.modality import Schema
@@ -37,7 +36,7 @@ def names_in(field: str, value: Any) -> list[str]:
     root, _, rest = field.partition(".")
     if root not in FIELDS:
         return []
-    options = {"pretrain": OPTIONS, "thaw": ("after", "every")}.get(root, ())
+    options = {"pretrain": PRETRAINING_OPTIONS, "thaw": ("after", "every")}.get(root, ())
     keys = [rest.partition(".")[0]] if rest else list(value) if isinstance(value, Mapping) else []
     return [str(key) for key in keys if key not in options]
 
@@ -52,8 +51,8 @@ def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
     first = pretrained_first(trained, spec.get("pretrain"))
     names = {m.name: m.kind for m in trained.modalities}
     learning = [m.name for m in trained.modalities if m.learns]
-    pace.rates(spec.get("encoder_learning_rate"), learning, names)
-    thaws = pace.thaws(spec.get("thaw", 0), learning, [], names)
+    training_settings.rates(spec.get("encoder_learning_rate"), learning, names)
+    thaws = training_settings.thaws(spec.get("thaw", 0), learning, [], names)
     both = [name for name in thaws if name in first and first[name].frozen]
     if both:
         raise ConfigError(f"thaw: '{both[0]}' stays frozen after pretraining (pretrain: frozen); take one of them away")
@@ -67,11 +66,11 @@ def paced(settings: FitSettings, prepared: Prepared, training: Training) -> Trai
     still = {name for name, how in first.items() if how.frozen}
     learning = [m.name for m in prepared.schema.modalities if m.learns]
     begun = [n for n in learning if n in first or isinstance(prepared.features.encoders[n], Pretrained)]
-    thaws = pace.thaws(settings.thaw, learning, begun, names)
+    thaws = training_settings.thaws(settings.thaw, learning, begun, names)
     return dataclasses.replace(
         training,
-        warmup=pace.check_warmup(settings.warmup),
-        encoder_rates=pace.rates(settings.encoder_learning_rate, learning, names),
+        warmup=training_settings.check_warmup(settings.warmup),
+        encoder_rates=training_settings.rates(settings.encoder_learning_rate, learning, names),
         thaw={name: thawing for name, thawing in thaws.items() if name not in still},
     )
 

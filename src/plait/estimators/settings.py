@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from plait.base import checks, config, registry
+from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
 from plait.data.modality import Schema
@@ -130,9 +131,7 @@ def _options(field: str) -> Callable[[str, Any], str | None]:
 
 
 def _kind(field: str) -> type[Any]:
-    from plait.training.finetuning.settings import Tuning
-    from plait.training.pretraining.settings import Pretraining
-    from plait.training.schedule import Thawing
+    from plait.training.settings import Pretraining, Thawing, Tuning
 
     return {"pretrain": Pretraining, "thaw": Thawing, "tune": Tuning}[field]
 
@@ -163,12 +162,8 @@ def _depth(rest: str, value: Any) -> str | None:
 
 
 def _branches(rest: str, value: Any) -> str | None:
-    from plait.training.design import BRANCHES
-
-    wrong = [b for b in value if b not in BRANCHES]
-    if wrong:
-        return f"branches: unknown branch {wrong[0]!r} ({nearest(str(wrong[0]), BRANCHES)})"
-    return None if {"joint", "linear"} & set(value) else "branches: one of 'joint' and 'linear' is needed"
+    resolve_all(value)
+    return None
 
 
 def _align(rest: str, value: Any) -> str | None:

@@ -20,8 +20,8 @@ from plait.encoders.embed import Column
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import FitSettings
 from plait.networks.tasks import Task
-from plait.training.finetuning import single
-from plait.training.finetuning.settings import Tuning, tunings
+from plait.training import finetuning
+from plait.training.settings import Tuning, tunings
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def tune(
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
             column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
             encoder = features.encoders[modality.name]
-            one = single.Single(
+            one = finetuning.Single(
                 column, encoder, wanted[modality.name], _known(finetuning_rows), store, settings.progress
             )
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
@@ -75,10 +75,10 @@ def tune(
     return records, tokens
 
 
-def _known(finetuning_rows: FinetuningRows) -> single.FinetuningTarget:
+def _known(finetuning_rows: FinetuningRows) -> finetuning.FinetuningTarget:
     task, weight = finetuning_rows.task, torch.from_numpy(finetuning_rows.weight).float()
     strata = task.strata(finetuning_rows.target)
-    return single.FinetuningTarget(
+    return finetuning.FinetuningTarget(
         task,
         task.encode(finetuning_rows.target),
         weight / weight.mean(),

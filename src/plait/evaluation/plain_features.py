@@ -15,7 +15,7 @@ from plait.data.modality import Schema
 from plait.encoders.defaults import own_encoder
 from plait.encoders.featurize import Featurizer, is_folder
 from plait.evaluation.baselines import scaled
-from plait.training.pretraining.settings import with_regimes
+from plait.training.settings import with_regimes
 
 if TYPE_CHECKING:
     from plait.estimators.estimators import FusionEstimator

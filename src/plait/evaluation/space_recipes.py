@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.alignment.aligner import ModalityAligner
-from plait.alignment.cells import Cells, exploded
 from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.pairs import Cells, exploded
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
 from plait.base.precision import seeded

@@ -13,8 +13,7 @@ from plait.base.folders import write_file
 from plait.report.canvas import COLOURS, LINES, distinct, settings, width_of
 from plait.report.charts import MARKERS, NAMED, Curve
 from plait.training.history.files import read
-from plait.training.history.stages import PRETRAIN, STAGES, TRAIN
-from plait.training.history.table import epochs_to, of_stage, select
+from plait.training.history.table import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, select
 
 if TYPE_CHECKING:
     import pandas as pd

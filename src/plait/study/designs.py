@@ -18,7 +18,7 @@ from plait.encoders.defaults import lighter_encoder
 from plait.encoders.featurize import make_encoder
 from plait.study.spec import CLEAN
 from plait.study.statistics.paired import family_variance, resampled_t
-from plait.training.pretraining.settings import with_regimes
+from plait.training.settings import with_regimes
 
 if TYPE_CHECKING:
     from plait.study.results import Results

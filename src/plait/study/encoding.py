@@ -21,7 +21,7 @@ from plait.study.runs import Run
 from plait.study.setting import threads
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
-from plait.training.pretraining.settings import with_regimes
+from plait.training.settings import with_regimes
 
 if TYPE_CHECKING:
     from plait.study.execute import Executor

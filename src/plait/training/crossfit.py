@@ -4,42 +4,71 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from plait.base.errors import ConfigError
+from plait.base.branch import FoldRows
+from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
-from plait.branches.mixture import Mixture, Pattern, patterns
+from plait.branches.mixing import HeldOut, mix
+from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
-from plait.training.history.follow import Follow, warn_diverged
+from plait.training.history.callbacks import Follow, warn_diverged
 from plait.training.loop import Learner, train
-from plait.training.member import MemberLearner, Training
+from plait.training.member import MemberLearner
 from plait.training.pretraining.stage import settled
-from plait.training.rows import Examples
+from plait.training.rows import Examples, Fold
+from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
-#: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
-_MIXTURE_ROWS = 3000
-#: Held-out rows that a pattern needs for a threshold of its own.
-_THRESHOLD_ROWS = 20
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How members are cross-fitted.
+
+    Attributes:
+        names: modalities in schema order.
+        training: of the networks.
+        members: how many.
+        seed: of the first member; the others count up from it.
+        strata: integers (n,) by which folds are kept alike.
+        groups: integers (n,); rows of one group are held out together. None: each row by itself.
+        told: a branch that is left out is told of.
+    """
+
+    names: Sequence[str]
+    training: Training
+    members: int
+    seed: int
+    strata: np.ndarray
+    groups: np.ndarray | None = None
+    told: bool = True
 
 
 @dataclasses.dataclass
 class Members:
-    """Trained members and how their branches are mixed."""
+    """Trained members and how their branches are mixed.
+
+    Attributes:
+        costs: branch -> ``seconds`` of fitting itself, all members together, or ``left_out``: why it is not there.
+    """
 
     task: Task
     members: list[Branches]
     mixture: Mixture
     history: list[dict[str, Any]]
+    costs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -60,7 +89,8 @@ class Members:
 
     def thresholds(self, present: np.ndarray) -> np.ndarray:
         """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
-        usual = getattr(self.task, "thresholds", ()) or (0.5,) * self.task.out_dim
+        usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
+        usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))
 
 
@@ -94,40 +124,52 @@ def folds_of(
 
 def crossfit(
     make: Callable[[], Branches],
-    task: Task,
-    inputs: Inputs,
-    target: Tensor,
-    weight: Tensor,
-    strata: np.ndarray,
-    names: Sequence[str],
-    settings: Training,
-    members: int,
-    seed: int,
+    examples: Examples,
+    plan: Plan,
     advance: Callable[[int], None] = lambda n: None,
-    groups: np.ndarray | None = None,
     before: Callable[[Branches, int, Tensor, Tensor], None] = lambda model, number, fold, valid: None,
     follow: Follow | None = None,
 ) -> Members:
-    """Train ``members`` networks by cross-fitting, then learn the mixture on what each had not seen.
+    """Train members by cross-fitting, then learn the mixture on what each had not seen.
 
-    ``advance`` is called with the epochs of members that are done, of ``members`` times ``settings.epochs`` in all;
+    ``advance`` is called with the epochs of members that are done, of ``members`` times ``training.epochs`` in all;
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     """
-    follow = follow or Follow()
-    folds = folds_of(strata, members, seed, groups)
-    trained = []
+    folds = folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    members = []
     for number in range(len(folds)):
-        with seeded(seed + number):
-            trained.append(make())
-    for number, rows in enumerate(folds):
-        before(trained[number], number, *rows)
-    examples = Examples(task, inputs, target, weight)
-    follow.open(trained, folds, examples, settings)
-    trained = [model.to(follow.device) for model in trained]
+        with seeded(plan.seed + number):
+            members.append(make())
+    for number, fold in enumerate(folds):
+        before(members[number], number, *fold)
+    history = _trained(members, folds, examples, plan, advance, follow or Follow())
+    costs = _fit_branches(members, folds, examples, plan)
+    task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
+    held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
+    for model, (_, valid) in zip(members, folds, strict=True):
+        held_out.collect(model, valid)
+    mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
+    return Members(task, [model.cpu() for model in members], mixture, history, costs)
 
+
+def _trained(
+    members: Sequence[Branches],
+    folds: Sequence[Fold],
+    examples: Examples,
+    plan: Plan,
+    advance: Callable[[int], None],
+    follow: Follow,
+) -> list[dict[str, Any]]:
+    """Train the members' networks where ``follow`` says; the records of all their epochs."""
+    if not members[0].networks:
+        return []
+    settings = plan.training
+    follow.open(members, folds, examples, settings)
+    for model in members:
+        model.to(follow.device)
     halt = threading.Event()
-    batches = _batches(trained, folds, settings)
+    batches = _batches(members, folds, settings)
 
     def run(number: int) -> list[dict[str, Any]]:
         batch, epochs = batches[number], 0
@@ -138,52 +180,66 @@ def crossfit(
             advance(len(batch))
             return halt.is_set()
 
-        first, generator = batch[0], torch.Generator().manual_seed(seed + batch[0])
+        first, generator = batch[0], torch.Generator().manual_seed(plan.seed + batch[0])
         learner: Learner[Tensor]
         if len(batch) > 1:
-            models, rows = [trained[i] for i in batch], [folds[i] for i in batch]
+            models, rows = [members[i] for i in batch], [folds[i] for i in batch]
             learner = StackedLearner(models, examples, rows, settings, generator)
         else:
-            prepared = dataclasses.replace(examples, inputs=settled(trained[first], inputs))
-            learner = MemberLearner(trained[first], prepared, folds[first], settings, generator)
+            prepared = dataclasses.replace(examples, inputs=settled(members[first], examples.inputs))
+            learner = MemberLearner(members[first], prepared, folds[first], settings, generator)
         callbacks = follow.callbacks(number, first, folds, stopped)
         records = train(learner, settings.epochs, settings.patience, callbacks).history
         advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
         return [{**record, "member": first + record.get("member", 0)} for record in records]
 
-    with seeded(seed):  # plait's own dropout has its generator; an encoder of another package may draw from torch's
-        results = side_by_side(run, len(batches), halt, learning=bool(trained[0].encoders))
+    with seeded(plan.seed):  # plait's own dropout has its generator; another package's encoder may draw from torch's
+        results = side_by_side(run, len(batches), halt, learning=bool(members[0].encoders))
     history = [record for records in results for record in records]
     warn_diverged(history, settings)
-    result = _mixed(trained, folds, task, inputs, target, weight, names, history, seed)
-    result.members = [model.cpu() for model in trained]
-    return result
+    return history
 
 
-def _mixed(
-    trained: list[Branches],
-    folds: Sequence[tuple[Tensor, Tensor]],
-    task: Task,
-    inputs: Inputs,
-    target: Tensor,
-    weight: Tensor,
-    names: Sequence[str],
-    history: list[dict[str, Any]],
-    seed: int,
-) -> Members:
-    """The members with the mixture that their held-out rows ask for."""
-    held_out: dict[Pattern, dict[str, Tensor]] = {}
-    for model, (_, valid) in zip(trained, folds, strict=True):
-        _collect(model, inputs, valid, names, held_out, task)
-    mixture = Mixture(names, trained[0].sources)
-    mixture.prior = prior(task, target, weight)
-    covered = torch.cat([valid for _, valid in folds])
-    if len(covered):
-        _fit_mixture(mixture, task, held_out, inputs, target, weight, covered, seed)
-        task = _with_thresholds(task, mixture, held_out, inputs, target, covered)
-    else:
-        mixture.set_equal()
-    return Members(task, trained, mixture, history)
+def _fit_branches(
+    members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
+) -> dict[str, dict[str, Any]]:
+    """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
+    halt, costs = threading.Event(), dict[str, dict[str, Any]]()
+
+    def of(number: int) -> FoldRows:
+        task, (fold, valid) = examples.task, folds[number]
+        rows = (examples.inputs, examples.target, examples.weight, fold, valid)
+        return FoldRows(*rows, task.name, task.out_dim, plan.seed + number)
+
+    for branch in members[0].waiting:
+        reason = branch.declines(of(0))
+        costs[branch.name()] = {"seconds": 0.0} if reason is None else {"left_out": reason}
+    left_out = [
+        f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
+    ]
+    if not members[0].networks and len(left_out) == len(costs):
+        raise ConfigError("; ".join(left_out))
+    if left_out and plan.told:
+        warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
+
+    def run(number: int) -> list[dict[str, Any]]:
+        model, seconds = members[number], list[dict[str, Any]]()
+        for branch in model.waiting:
+            if halt.is_set() or "left_out" in costs[branch.name()]:
+                continue
+            clock = time.perf_counter()
+            with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
+                branch.fit(of(number))
+            model.add(branch, plan.names)
+            seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
+        model.waiting = []
+        return seconds
+
+    if members[0].waiting:
+        for each in side_by_side(run, len(members), halt, learning=False):
+            for cost in each:
+                costs[cost["name"]]["seconds"] += cost["seconds"]
+    return costs
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
@@ -215,102 +271,6 @@ def side_by_side(
                 raise
     finally:
         torch.set_num_threads(cores)
-
-
-def _collect(
-    model: Branches,
-    inputs: Inputs,
-    valid: Tensor,
-    names: Sequence[str],
-    held_out: dict[Pattern, dict[str, Tensor]],
-    task: Task,
-) -> None:
-    """Write the member's outputs for its held-out rows, under every pattern, into their places."""
-    if not len(valid):
-        return
-    held = inputs.take(valid)
-    own: dict[str, Tensor] = {}
-    for pattern in patterns(names):
-        full = len(pattern) == len(names)
-        outputs = model.outputs(held if full else held.only(pattern)) if full or _several(model) else own
-        own = outputs if full else own
-        for name, out in outputs.items():
-            place = held_out.setdefault(pattern, {})
-            if name not in place:
-                place[name] = torch.zeros(len(inputs), task.out_dim)
-            place[name][valid] = out
-
-
-def _several(model: Branches) -> bool:
-    return any(len(sources) > 1 for sources in model.sources.values())
-
-
-def _fit_mixture(
-    mixture: Mixture,
-    task: Task,
-    held_out: Mapping[Pattern, Mapping[str, Tensor]],
-    inputs: Inputs,
-    target: Tensor,
-    weight: Tensor,
-    covered: Tensor,
-    seed: int,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for pattern, outputs in held_out.items():
-        whole = torch.stack([inputs.present[name][covered] for name in pattern]).all(0)
-        rows = covered[whole]
-        rows = rows[torch.randperm(len(rows), generator=generator)[:_MIXTURE_ROWS]]
-        if len(rows) >= 10:
-            chosen = {name: out[rows] for name, out in outputs.items()}
-            mixture.fit_pattern(pattern, chosen, task, target[rows], weight[rows])
-        else:
-            branches = mixture.available(pattern)
-            mixture.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
-
-
-def _with_thresholds(
-    task: Task,
-    mixture: Mixture,
-    held_out: Mapping[Pattern, Mapping[str, Tensor]],
-    inputs: Inputs,
-    target: Tensor,
-    covered: Tensor,
-) -> Task:
-    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of presence."""
-    if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
-        return task
-    target = target[covered]
-    present = {name: result[covered] for name, result in inputs.present.items()}
-    nothing = {name: torch.zeros_like(result) for name, result in present.items()}
-    chosen = _best_threshold(task, mixture, held_out[mixture.names], present, target, covered)
-    for pattern in (*held_out, ()):
-        outputs = held_out[pattern or mixture.names]
-        rows = torch.stack([present[name] for name in pattern]).all(0) if pattern else torch.ones(len(covered)).bool()
-        if int(rows.sum()) >= _THRESHOLD_ROWS:
-            there = {name: result[rows] for name, result in (present if pattern else nothing).items()}
-            there = {name: result & (name in pattern) for name, result in there.items()}
-            best = _best_threshold(task, mixture, outputs, there, target[rows], covered[rows])
-            mixture.thresholds[pattern] = best
-    return dataclasses.replace(task, thresholds=(chosen,) * task.out_dim)
-
-
-def _best_threshold(
-    task: Task,
-    mixture: Mixture,
-    outputs: Mapping[str, Tensor],
-    present: Mapping[str, Tensor],
-    target: Tensor,
-    rows: Tensor,
-) -> float:
-    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
-    best, chosen = -1.0, 0.5
-    for threshold in np.linspace(0.1, 0.6, 26):
-        result = (probabilities >= threshold).float()
-        both = (result * target).sum(1)
-        score = float((2 * both / (result.sum(1) + target.sum(1)).clamp_min(1)).mean())
-        if score > best + 1e-6:
-            best, chosen = score, float(threshold)
-    return chosen
 
 
 def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:

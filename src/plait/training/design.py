@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from plait.base.branch import FittedBranch, NetworkBranch, resolve_all
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, nearest
+from plait.base.errors import ConfigError
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.base import Network
 from plait.networks.choice import parse
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
-from plait.training.member import Training
+from plait.training.settings import Training
 
-BRANCHES = ("joint", "linear", "own")
 WIDTHS = (128, 96, 64, 48, 32, 24, 16)
 #: Rows from which a table is large: two members, few epochs, little dropout.
 LARGE = 8000
@@ -33,8 +33,7 @@ class Design:
     """What is trained.
 
     Attributes:
-        branches: any of ``joint`` (the network over all modalities), ``linear`` (one linear map over all) and ``own`` (a
-            small network for each modality).
+        branches: names, or ``{name: ..., option: ...}``.
         network: of the branches ``joint`` and ``own``: a name, or ``{name: ..., option: ...}``.
         fusion: an operator's name, or ``{name: ..., absence: ..., option: ...}``.
         width: None takes the widest of ``WIDTHS`` whose members together stay under ``max_weights``; ``match`` the one
@@ -46,41 +45,41 @@ class Design:
     layers: int
     width: int | str | None
     dropout: float
-    branches: tuple[str, ...]
+    branches: tuple[str | Mapping[str, Any], ...]
     max_weights: int
     members: int
     network: str | Mapping[str, Any] = "fusion"
 
     def __post_init__(self) -> None:
         """Refuse branches that there are not."""
-        for name in self.branches:
-            if name not in BRANCHES:
-                raise ConfigError(f"unknown branch '{name}': {nearest(name, BRANCHES)}")
-        if "joint" not in self.branches and "linear" not in self.branches:
-            raise ConfigError("branches: one of 'joint' and 'linear' is needed")
+        resolve_all(self.branches)
         if self.width not in (None, "match") and (not isinstance(self.width, int) or self.width < 1):
             raise ConfigError(f"width {self.width!r}: expected a number from 1, 'match' or nothing")
 
 
 def sources_of(design: Design, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Each branch's modalities; an own branch is called by its modality."""
-    everything = tuple(names)
-    result: dict[str, tuple[str, ...]] = {n: everything for n in ("joint", "linear") if n in design.branches}
-    if "own" in design.branches and len(names) > 1:
-        result |= {f"own:{name}": (name,) for name in names}
-    return result
+    """The modalities of each network's output."""
+    return {n: sees for branch in _networks(design) for n, sees in branch.sources(names).items()}
+
+
+def fitted_branches(design: Design) -> list[FittedBranch]:
+    """New branches that are yet to fit themselves, for one member."""
+    return [branch for branch in resolve_all(design.branches) if isinstance(branch, FittedBranch)]
+
+
+def _networks(design: Design) -> list[NetworkBranch]:
+    return [branch for branch in resolve_all(design.branches) if isinstance(branch, NetworkBranch)]
 
 
 def maker(
     design: Design, dims: Mapping[str, int], out_dim: int, learning: Mapping[str, Encoder]
 ) -> tuple[Design, Callable[[], Branches]]:
     """The design with its width settled, and what makes one untrained member of it."""
-    sources = sources_of(design, list(dims))
     pictures = {name: encoder.picture for name, encoder in learning.items() if encoder.picture is not None}
 
     def weights(width: int) -> int:
         with torch.device("meta"):  # counted, not filled
-            return trained_weights(_build(design, width, sources, dims, out_dim, pictures, {})) * design.members
+            return trained_weights(_build(design, width, dims, out_dim, pictures, {})) * design.members
 
     if isinstance(design.width, int):
         width = design.width
@@ -88,7 +87,7 @@ def maker(
         width = next((w for w in WIDTHS if weights(w) <= design.max_weights), WIDTHS[-1])
     else:
         width = matched_width(weights, design.max_weights)
-    return replace(design, width=width), lambda: _build(design, width, sources, dims, out_dim, pictures, learning)
+    return replace(design, width=width), lambda: _build(design, width, dims, out_dim, pictures, learning)
 
 
 def matched_width(weights: Callable[[int], int], target: int) -> int:
@@ -122,20 +121,21 @@ def matched_width(weights: Callable[[int], int], target: int) -> int:
 def _build(
     design: Design,
     width: int,
-    sources: Mapping[str, tuple[str, ...]],
     dims: Mapping[str, int],
     out_dim: int,
     pictures: Mapping[str, tuple[int, int]],
     learning: Mapping[str, Encoder],
 ) -> Branches:
-    networks: dict[str, nn.Module] = {}
-    for name, needs in sources.items():
-        part = {m: dims[m] for m in needs}
-        if name == "linear":
-            networks[name] = LinearNetwork(part, out_dim)
-        else:
-            networks[name] = make_network(design, width, part, out_dim, pictures)
-    return Branches(networks, sources, {name: encoder.module() for name, encoder in learning.items()})
+    def network(over: Mapping[str, int]) -> nn.Module:
+        return make_network(design, width, over, out_dim, pictures)
+
+    networks = {
+        name: branch.build({m: dims[m] for m in sees}, out_dim, network)
+        for branch in _networks(design)
+        for name, sees in branch.sources(list(dims)).items()
+    }
+    modules = {name: encoder.module() for name, encoder in learning.items()}
+    return Branches(networks, sources_of(design, list(dims)), modules, fitted_branches(design))
 
 
 def make_network(

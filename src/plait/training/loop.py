@@ -28,7 +28,7 @@ _BETTER = 1e-6
 
 
 @dataclass(frozen=True)
-class Part:
+class StatePart:
     """Arrays that have one best epoch together.
 
     Attributes:
@@ -40,7 +40,7 @@ class Part:
     arrays: Callable[[], Sequence[Tensor]]
 
     @classmethod
-    def of(cls, module: nn.Module, losses: Sequence[str]) -> Part:
+    def of(cls, module: nn.Module, losses: Sequence[str]) -> StatePart:
         """All that one module has learned."""
         return cls(losses, lambda: [array.unsqueeze(0) for array in module.state_dict().values()])
 
@@ -63,7 +63,7 @@ class Learner(ABC, Generic[Batch]):
     held_batches: int = 0
 
     @abstractmethod
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[StatePart]:
         """What is kept at its best."""
 
     @abstractmethod
@@ -231,7 +231,7 @@ def _follow(learner: Learner[Any], records: Sequence[dict[str, Any]], callbacks:
 class BestState:
     """The best state so far of each part of each member."""
 
-    def __init__(self, parts: Sequence[Part], members: int = 1, *, judged: bool = True) -> None:
+    def __init__(self, parts: Sequence[StatePart], members: int = 1, *, judged: bool = True) -> None:
         """Not ``judged``: there are no held-out rows, and the latest state that is a number is the best."""
         self.parts, self.judged = parts, judged
         self.loss = torch.full((len(parts), members), math.inf, dtype=torch.float64)

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
 from plait.networks.layers import Dropout, Masks, drop_features
 from plait.training.hiding import Hiding
-from plait.training.loop import Learner, Part
+from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples, Fold, TrainingRows, batch_edges
-from plait.training.schedule import Thaw, Thawing
-
-
-@dataclass(frozen=True)
-class Training:
-    """How long and how fast to learn.
-
-    Attributes:
-        epochs: at most so many passes; the learning rate falls to zero over them.
-        batch_size: rows per step.
-        learning_rate: peak, after the warm-up.
-        weight_decay: decoupled (AdamW).
-        patience: epochs without a better validation loss before a branch is done.
-        smoothing: label smoothing.
-        input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
-        modality_dropout: what is hidden from a row in a step.
-        warmup: share of all steps over which the learning rate rises.
-        encoder_rates: modality -> peak of its encoder's learning rate, where it is another one.
-        thaw: modality -> when its encoder begins to learn, where that is not at once.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    patience: int
-    smoothing: float
-    input_dropout: float
-    modality_dropout: Hiding
-    warmup: float = 0.1
-    encoder_rates: Mapping[str, float] = field(default_factory=dict)
-    thaw: Mapping[str, Thawing] = field(default_factory=dict)
+from plait.training.settings import Thawing, Training
 
 
 class OwnLoss(nn.Module):
@@ -82,12 +51,12 @@ class MemberLearner(Learner[Tensor]):
         self.rows = TrainingRows(examples, valid, model)
         self.held_batches = -(-len(valid) // ROWS)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[StatePart]:
         """A branch each, or the whole model where encoders learn."""
         model = self.model
         if any(name not in model.settled for name in model.encoders):
-            return [Part.of(model, list(model.networks))]
-        return [Part.of(network, [name]) for name, network in model.networks.items()]
+            return [StatePart.of(model, list(model.networks))]
+        return [StatePart.of(network, [name]) for name, network in model.networks.items()]
 
     def batches(self) -> Iterator[Tensor]:
         """Rows of the fold in random order."""
@@ -181,3 +150,60 @@ def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
     return AdamW(
         model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
     )
+
+
+class Thaw:
+    """Keeps layers of encoders from learning until their epoch comes."""
+
+    def __init__(self, model: Branches, spec: Mapping[str, Thawing], sample: Inputs) -> None:
+        """Look at the layers in the order in which a few rows pass them."""
+        self.model = model
+        self.thawings = {name: thawing for name, thawing in spec.items() if name in model.encoders}
+        self.layers = {name: layers_of(model.encoders[name], sample.prepared[name]) for name in self.thawings}
+        self._always = list(model.resting)
+
+    def begin(self, epoch: int) -> None:
+        """Let learn what learns in this epoch."""
+        self.model.resting = list(self._always)
+        for name, thawing in self.thawings.items():
+            layers = self.layers[name]
+            count = thawing.layers(epoch, len(layers))
+            for place, layer in enumerate(layers):
+                learns = place >= len(layers) - count
+                for module in layer:
+                    for parameter in module.parameters(recurse=False):
+                        parameter.requires_grad_(learns)
+                if not learns:
+                    self.model.resting += layer
+            if not count:
+                self.model.resting.append(self.model.encoders[name])
+
+    def end(self) -> None:
+        """Everything may learn again, whenever training ended."""
+        self.model.resting = list(self._always)
+        for name in self.thawings:
+            self.model.encoders[name].requires_grad_(True)
+
+
+def layers_of(encoder: nn.Module, batch: Mapping[str, torch.Tensor]) -> list[list[nn.Module]]:
+    """Modules with weights, in the order in which a batch passes them; a norm belongs to the layer before it."""
+    weighted = [m for m in encoder.modules() if any(True for _ in m.parameters(recurse=False))]
+    passed: list[nn.Module] = []
+    hooks = [m.register_forward_pre_hook(lambda m, _: passed.append(m)) for m in weighted]
+    was = encoder.training
+    try:
+        with torch.no_grad():
+            encoder.eval()(batch)
+    finally:
+        encoder.train(was)
+        for hook in hooks:
+            hook.remove()
+    order = list(dict.fromkeys(passed))
+    layers: list[list[nn.Module]] = []
+    for module in [m for m in weighted if m not in order] + order:
+        matrix = any(p.ndim > 1 for p in module.parameters(recurse=False))
+        if matrix or not layers:
+            layers.append([module])
+        else:
+            layers[-1].append(module)
+    return layers

@@ -14,7 +14,7 @@ from plait.base.precision import seeded
 from plait.encoders.featurize import Featurizer
 from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
-from plait.training.finetuning import tuned as tuning
+from plait.training import tuned as tuning
 
 _Model = TypeVar("_Model")
 #: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places

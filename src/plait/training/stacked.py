@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from plait.branches.branches import Branches
 from plait.branches.stacked import StackedBranch, layers_of
 from plait.networks.layers import Masks
-from plait.training.loop import Learner, Part
-from plait.training.member import Training
+from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import LIMIT, AdamW
 from plait.training.rows import Examples, Fold, batch_edges
+from plait.training.settings import Training
 
 #: Largest batch of all members together that is stacked; beyond it a thread per member is faster.
 LARGEST = 1024
@@ -95,9 +95,9 @@ class StackedLearner(Learner[Tensor]):
         self.held = _padded([valid for _, valid in folds])
         self.held_batches = int(self.held is not None)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[StatePart]:
         """Each branch, of all members."""
-        return [Part([name], branch.arrays) for name, branch in self._named()]
+        return [StatePart([name], branch.arrays) for name, branch in self._named()]
 
     def batches(self) -> Iterator[Tensor]:
         """Rows (M, B) of each member's fold in random order."""

@@ -98,7 +98,7 @@ def fit_table(
         checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
     if out is not None:
         model_files.check_folder(out)
-    frame = with_target(frame, table_schema.target)
+    frame = with_target(table.typed(frame), table_schema.target)  # from here on each column is read once
     schema.validate(table_schema, frame)
     schema.tell_unused(table_schema, frame, (split_column, group))
     target = target_values(frame[table_schema.target], table_schema.task)  # refuses labels that no file can hold

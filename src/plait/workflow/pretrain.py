@@ -27,8 +27,7 @@ from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import folds_of
-from plait.training.encoders.pretrained import Pretrained
-from plait.training.pretraining.folder import Saved, write
+from plait.training.encoders.pretrained import Pretrained, Saved, write
 from plait.workflow.fit import group_column, make_model, split_rows
 
 

@@ -148,7 +148,7 @@ class _Parts:
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> _Parts:
         """From ``state``."""
-        from plait.alignment.make import make_stage
+        from plait.alignment.base import make_stage
         from plait.base import config, registry
 
         value = state["inner"]

@@ -1,20 +1,24 @@
-"""An encoder that was trained alone and saved: frozen, or as a start to go on from."""
+"""An encoder that was trained alone and saved to a folder: frozen, or as a start to go on from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from torch import nn
 
+from plait.base import config, registry
 from plait.base.encoder import KINDS, Encoder
-from plait.base.errors import CellError, ConfigError
-
-if TYPE_CHECKING:
-    from plait.training.pretraining.folder import Saved
+from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
+from plait.base.markdown import plain
+from plait.encoders.hub_files import named_by_a_file
+from plait.store import model_files
+from plait.training import history
+from plait.training.pretraining.stage import load, shapes
 
 #: Cells of which at least one must be readable.
 _TRIED = 32
@@ -60,7 +64,6 @@ class Pretrained(Encoder):
         if self._saved is None:
             if not self.folder:
                 raise ConfigError("encoder pretrained: name the folder of a pretrained encoder (option folder)")
-            from plait.training.pretraining.folder import read
 
             self._saved = read(self.folder)
             if self.kind is not None and self._saved.kind != self.kind:
@@ -113,8 +116,6 @@ class Pretrained(Encoder):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take it back; the folder is not looked at."""
         if state:
-            from plait.training.pretraining.folder import Saved
-
             self._saved = Saved.restore(state)
 
     def fingerprint(self) -> str:
@@ -124,3 +125,142 @@ class Pretrained(Encoder):
         for name, array in sorted(saved.weights.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+KIND = "PretrainedEncoder"
+_STATE, _WEIGHTS = "encoder.", "weights."
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An encoder and its trained weights.
+
+    Attributes:
+        encoder: fitted.
+        kind: of the cells that it was trained on.
+        weights: name -> array, of its module.
+        facts: what else is known: ``task``, ``record``, ``columns``, ``history``.
+    """
+
+    encoder: Encoder
+    kind: str
+    weights: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def module(self) -> nn.Module:
+        """The encoder's network with these weights; it may learn on."""
+        module = self.encoder.module()
+        load(module, self.weights, f"the pretrained encoder '{self.encoder.name()}'")
+        return module
+
+    def state(self) -> dict[str, Any]:
+        """JSON values and arrays."""
+        inner = self.encoder.state()
+        arrays = {f"{_STATE}{k}": v for k, v in inner.items() if _numeric(v)}
+        words = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in inner.items() if not _numeric(v)}
+        options = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        return {"inner": options, "kind": self.kind, **arrays, **{f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Saved:
+        """From ``state``."""
+        value = state["inner"]
+        encoder: Encoder = config.build(
+            registry.find("encoders", value["name"]), value["options"], "encoder pretrained"
+        )
+        encoder.load_state({**value["state"], **_under(state, _STATE)})
+        return cls(encoder, state["kind"], _under(state, _WEIGHTS), facts or {})
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+
+
+def _under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the folder whole, or not at all; an existing model folder is replaced, anything else is refused.
+
+    ``epochs``: records with scores, for ``epoch_metrics.json`` and ``.csv``.
+    """
+    state = saved.state()
+    arrays = {k: v for k, v in state.items() if _numeric(v)}
+    manifest = {
+        "kind": KIND,
+        "inner": state["inner"],
+        "cells": saved.kind,
+        "fingerprint": saved.encoder.fingerprint(),
+        "dim": saved.encoder.dim,
+        **saved.facts,
+    }
+    with model_files.whole_folder(folder) as place:
+        model_files.write_model(place, manifest, arrays, _card(saved))
+        history.write(place, epochs)
+    return Path(folder)
+
+
+def read(folder: str | Path) -> Saved:
+    """A pretrained encoder from its folder.
+
+    Raises:
+        ModelError: not such a folder, a missing or altered file, weights that are not of that encoder, a newer format, or
+            another version of the encoder.
+    """
+    with named_by_a_file():
+        return _read(folder)
+
+
+def _read(folder: str | Path) -> Saved:
+    manifest, arrays = model_files.read_model(folder)
+    if manifest.get("kind") != KIND:
+        raise ModelError(
+            f"{folder}: holds a {manifest.get('kind')}, not a pretrained encoder; plait pretrain writes one"
+        )
+    try:
+        facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
+        saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
+        expected = shapes(saved.encoder.module().state_dict())
+        same = saved.encoder.made(manifest["fingerprint"])
+    except PlaitError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
+        raise ModelError(
+            f"{folder}: does not hold together ({type(error).__name__}: {error}); pretrain it again"
+        ) from error
+    if not same:
+        raise ModelError(
+            f"{folder}: the encoder '{saved.encoder.name()}' is another one than was trained (version or options differ); "
+            "install the version in the folder's README or pretrain it again"
+        )
+    result = shapes(saved.weights)
+    if result != expected or manifest["dim"] != saved.encoder.dim:
+        wrong = sorted(name for name in {*result, *expected} if result.get(name) != expected.get(name))
+        said = f"{wrong[0]} is {result.get(wrong[0])}, expected {expected.get(wrong[0])}" if wrong else "another width"
+        raise ModelError(f"{folder}: the weights are not of its encoder ({said}); pretrain it again")
+    return saved
+
+
+def _card(saved: Saved) -> str:
+    """Markdown text of the folder's ``README.md``."""
+    record = saved.facts.get("record", {})
+    task = saved.facts.get("task", {})
+    lines = [
+        f"# {saved.encoder.name()}, pretrained for {plain(task.get('target') or 'y')}",
+        "",
+        f"An encoder of {saved.kind} ({record.get('trained_weights', 0):,} weights, {saved.encoder.dim} wide), trained alone "
+        f"on {record.get('rows', 0):,} rows (data hash `{record.get('data_hash')}`), task: {task.get('name')}, "
+        f"seed {record.get('seed')}.",
+        "",
+        f"Licence of the encoder: {saved.encoder.licence}.",
+        "",
+        "```",
+        "plait fit table.csv --target T --encoder MODALITY=THIS_FOLDER                            # frozen",
+        "plait fit table.csv --target T --encoder MODALITY=THIS_FOLDER --train MODALITY=scratch   # learns on",
+        "```",
+        "",
+        "## Versions",
+        "",
+    ]
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in record.get("versions", {}).items())]) + "\n"

@@ -1,24 +1,22 @@
-"""``epoch_metrics.json`` in the shape of the paper, the same as ``epoch_metrics.csv``, and reading them back.
-
-Source: Late fusion with pretrained encoders, appendix 1 (full example of epoch_metrics.json).
-"""
+"""Records of epochs as files: ``epoch_metrics.json`` and ``.csv``, TensorBoard's events, and how they are read back."""
 
 from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, need
 from plait.base.folders import write_file
 from plait.store.model_files import MANIFEST
-from plait.training.history.stages import PRETRAIN, of_record, pretrain_history
-from plait.training.history.table import BESIDE, parts, table
+from plait.training.history.table import BESIDE, PRETRAIN, TRAIN, of_record, parts, pretrain_history, table
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 JSON, CSV, HISTORY = "epoch_metrics.json", "epoch_metrics.csv", "epochs.jsonl"
 _RESULTS = "results.jsonl"
@@ -125,3 +123,65 @@ def _filled(frame: pd.DataFrame) -> pd.DataFrame:
         if column not in frame:
             frame.insert(place, column, usual)
     return frame.fillna({"pattern": "", "modality": ""})
+
+
+class Events:
+    """A folder of event files, one subfolder per training; ``tensorboard --logdir FOLDER`` shows them side by side.
+
+    They are called ``member_0``, ``pretrain_image_0`` (the encoder of ``image`` alone, for member 0) and, where that was trained
+    in another run, ``pretrain_image_0_from_store``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """``folder`` may exist; a fit that is resumed adds to it."""
+        self.folder = Path(folder)
+        self._writers: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._package = need("tensorboardX", "tensorboard")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"tensorboard: {folder} is not a folder; name another place")
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        """Write the record of an epoch; from any thread."""
+        with self._lock:
+            writer = self._writer(_name(record))
+            for tag, value in scalars(record).items():
+                writer.add_scalar(tag, value, int(record["epoch"]) + 1)
+            writer.flush()
+
+    def _writer(self, name: str) -> Any:
+        if name not in self._writers:
+            self._writers[name] = self._package.SummaryWriter(str(self.folder / name))
+        return self._writers[name]
+
+    def close(self) -> None:
+        """Finish the files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    of = of_record(record)
+    if of["stage"] == TRAIN:
+        return f"member_{of['member']}"
+    return f"{of['stage']}_{of['modality']}_{of['member']}{'_from_store' if of['from_store'] else ''}"
+
+
+def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+    """Tag -> value of one epoch: ``loss/train``, ``f1_macro/validation/IT``, ``seconds/train``.
+
+    Example:
+        >>> scalars({"epoch": 0, "train_loss": 0.5, "metrics": {"train": {"IT": {"accuracy": 0.9}}}})
+        {'loss/train': 0.5, 'accuracy/train/IT': 0.9}
+    """
+    result: dict[str, float] = {}
+    for part, setting in parts(record).items():
+        for key, value in setting.items():
+            if key == "timing":
+                result |= {f"seconds/{part}": value["total_time"]} if value else {}
+            elif isinstance(value, Mapping):
+                result |= {f"{name}/{part}/{key}": score for name, score in value.items()}
+            elif value is not None:
+                result[f"{key}/{part}"] = value
+    return result

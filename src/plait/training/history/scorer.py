@@ -15,7 +15,7 @@ from plait.branches.branches import ROWS, Branches, moved
 from plait.branches.mixture import Mixture
 from plait.data.labels import codes_of
 from plait.networks.tasks import Task
-from plait.training.history.patterns import pattern_codes
+from plait.training.history.table import pattern_codes
 
 #: Training rows that are judged, drawn once: more would cost more than the training.
 TRAIN_ROWS = 4096

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest
-from plait.training.history.patterns import codes
-from plait.training.history.stages import TRAIN, of_record
+from plait.branches.mixture import Pattern, patterns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
+#: ``train``: the members, encoders that learn with them included; ``pretrain``: one encoder alone.
+TRAIN, PRETRAIN = "train", "pretrain"
+STAGES = (TRAIN, PRETRAIN)
 #: Columns that say which training a row is of, and what they hold for the members' own.
 BESIDE: Mapping[str, str | bool] = {"stage": TRAIN, "modality": "", "from_store": False}
 COLUMNS = (*BESIDE, "member", "epoch", "part", "pattern", "metric", "value")
@@ -159,3 +162,67 @@ def of_stage(frame: pd.DataFrame, stage: str) -> pd.DataFrame:
 def meanings(names: Sequence[str]) -> dict[str, str]:
     """Letter of a pattern -> modality."""
     return {code: name for name, code in codes(names).items()}
+
+
+_LONGEST = 3
+
+
+def codes(names: Sequence[str]) -> dict[str, str]:
+    """The shortest beginning, up to three letters, by which each modality differs from the others; else its whole name.
+
+    Example:
+        >>> codes(["text", "image"]), codes(["text", "tabular", "image"])
+        ({'text': 'T', 'image': 'I'}, {'text': 'Te', 'tabular': 'Ta', 'image': 'I'})
+    """
+    result = {}
+    for name in names:
+        others = [other.lower() for other in names if other != name]
+        starts = (name[:n] for n in range(1, min(_LONGEST, len(name)) + 1) if name.isalnum())
+        result[name] = next(
+            (s.capitalize() for s in starts if not any(o.startswith(s.lower()) for o in others)), f"[{name}]"
+        )
+    return result
+
+
+def pattern_codes(names: Sequence[str]) -> dict[str, Pattern]:
+    """Code -> modalities of every pattern that is recorded, the full one first; letters in alphabetical order.
+
+    Example:
+        >>> pattern_codes(["text", "image"])
+        {'IT': ('text', 'image'), 'T': ('text',), 'I': ('image',)}
+    """
+    code = codes(names)
+    return {"".join(sorted(code[name] for name in pattern)): pattern for pattern in patterns(names)}
+
+
+def of_encoder(modality: str, member: int, from_store: bool) -> dict[str, Any]:
+    """What tells the records of an encoder that was trained alone for a member from those of the member."""
+    return {"stage": PRETRAIN, "modality": modality, "from_store": from_store, "member": member}
+
+
+def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage, modality (empty: all), whether it was done in another run, and member.
+
+    Example:
+        >>> of_record({"epoch": 0, "member": 1})
+        {'stage': 'train', 'modality': '', 'from_store': False, 'member': 1}
+    """
+    options = {"stage": TRAIN, "modality": "", "from_store": False, "member": 0}
+    return {key: record.get(key, usual) for key, usual in options.items()}
+
+
+def pretrain_history(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Losses and times of pretraining from a model's ``record_``, as its ``pretrain_history_`` has them.
+
+    Example:
+        >>> told = {"from_store": True, "history": [{"member": 0, "epoch": 0, "train_loss": 1.0}]}
+        >>> pretrain_history({"pretrain": {"image": told}})[0]["modality"]
+        'image'
+    """
+    return list(_records(record.get("pretrain") or {}))
+
+
+def _records(spec: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for name, one in spec.items():
+        for record in one.get("history", []):
+            yield {**of_encoder(name, record.get("member", 0), bool(one.get("from_store"))), **record}

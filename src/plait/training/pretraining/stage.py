@@ -1,13 +1,15 @@
-"""The stage before a model is trained: encoders that are to be trained alone first, for each member on its own rows."""
+"""The stage before a model is trained, in which encoders learn alone, for each member on its own rows."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +20,19 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
 from plait.networks.tasks import Task
-from plait.training.history.alone import Watching, shown
-from plait.training.member import Training
-from plait.training.pretraining import alone
-from plait.training.pretraining.alone import Alone, Rows, train_alone
-from plait.training.pretraining.settings import Pretraining
+from plait.training.history.scorer import Scorer
+from plait.training.history.table import codes, of_encoder, pattern_codes
+from plait.training.loop import Callbacks
+from plait.training.pretraining.encoder import (
+    ONLY,
+    PretrainedWeights,
+    Rows,
+    content_of,
+    kept_or_trained,
+    key_of,
+    pretrain_encoder,
+)
+from plait.training.settings import Pretraining, Training
 
 if TYPE_CHECKING:
     from plait.store import Store
@@ -63,7 +73,7 @@ class Stage:
         self.watching: Watching | None = None
         #: Records of all epochs of all encoders, told apart from those of the members.
         self.history: list[dict[str, Any]] = []
-        self._results: dict[str, list[Alone]] = {name: [] for name in spec}
+        self._results: dict[str, list[PretrainedWeights]] = {name: [] for name in spec}
         self._content: dict[str, bytes] = {}
 
     def __call__(self, member: Branches, number: int, fold: Tensor, valid: Tensor) -> None:
@@ -81,21 +91,21 @@ class Stage:
                 member.resting.append(member.encoders[name])
         self.seconds += time.perf_counter() - start
 
-    def trained(self, name: str, number: int, fold: Tensor, valid: Tensor, module: nn.Module) -> Alone:
+    def trained(self, name: str, number: int, fold: Tensor, valid: Tensor, module: nn.Module) -> PretrainedWeights:
         """The encoder of a modality, trained alone on the rows ``fold``; ``module`` says what weights it has."""
         encoder, settings, seed = self.encoders[name], self.settings[name], self.seed + number
         prepared, present = self.inputs.prepared[name], self.inputs.present[name]
         rows = Rows(prepared, present, self.target, self.weight, fold, valid)
         if name not in self._content:
-            self._content[name] = alone.content_of(prepared, present)
-        key = alone.key_of(encoder, self._content[name], rows, self.task, settings, seed)
+            self._content[name] = content_of(prepared, present)
+        key = key_of(encoder, self._content[name], rows, self.task, settings, seed)
         watching = self.watching
 
-        def make() -> Alone:
+        def make() -> PretrainedWeights:
             if watching is None:
-                return train_alone(encoder, self.task, rows, settings, seed, name)
+                return pretrain_encoder(encoder, self.task, rows, settings, seed, name)
             callbacks = watching.callbacks(name, number, fold, valid)
-            made = train_alone(encoder, self.task, rows, settings, seed, name, callbacks)
+            made = pretrain_encoder(encoder, self.task, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=watching.test_rows(name))
 
         def fits(weights: Mapping[str, Any]) -> bool:
@@ -103,7 +113,7 @@ class Stage:
 
         memory.begin_stage()
         with self.opened() or nullcontext() as store:
-            result = alone.found_or_made(store, encoder, key, make, fits)
+            result = kept_or_trained(store, encoder, key, make, fits)
         self.peak_mb = max(self.peak_mb, memory.stage_mb())
         memory.begin_stage()  # for what comes after it
         self.history += shown(result, name, number, watching)
@@ -165,3 +175,87 @@ def settled(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
         tokens[name] = concatenate(parts)
     left = {name: cells for name, cells in inputs.prepared.items() if name not in member.settled}
     return dataclasses.replace(inputs, tokens=tokens, prepared=left)
+
+
+#: The code of the only pattern while an encoder is alone: what is kept in the store says nothing of other modalities.
+(_CODE,) = pattern_codes([ONLY])
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class Watching:
+    """Scores and tells the epochs of every encoder of a fit that is trained alone.
+
+    The rows are those of the member that the encoder is for: what it learns from, what is held out from it, and test rows. A row
+    without the modality is answered by what is known without it, as under the same pattern of the whole model.
+    """
+
+    def __init__(self, names: Sequence[str], score: Scorer | None, callback: Tell | None) -> None:
+        """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
+        self.letters, self.score, self.callback = codes(names), score, callback
+
+    def callbacks(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Callbacks:
+        """For the training of one encoder, for the member ``number``."""
+        scorer, callback = self._scorer(name), self.callback
+
+        def score(_: int, model: Branches) -> dict[str, Any]:
+            assert scorer is not None
+            return scorer(model, fold, valid)
+
+        def tell_record(record: Mapping[str, Any]) -> None:
+            assert callback is not None
+            callback(self._record(name, number, False, record))
+
+        return Callbacks(None if scorer is None else score, None if callback is None else tell_record)
+
+    def test_rows(self, name: str) -> str:
+        """Hex digest of the test rows, as this modality has them; empty where there are none."""
+        test = None if self.score is None else self.score.test
+        if test is None:
+            return ""
+        digest = blake2b(content_of(test[0].prepared[name], test[0].present[name]), digest_size=16)
+        digest.update(np.ascontiguousarray(test[1]).tobytes())
+        return digest.hexdigest()
+
+    def history(self, name: str, number: int, alone: PretrainedWeights) -> list[dict[str, Any]]:
+        """The records of an encoder; of one from the store as they were kept, without scores on other test rows."""
+        same = alone.test_rows == self.test_rows(name)
+        values = [self._record(name, number, alone.stored, _without_test(r, keep=same)) for r in alone.history]
+        if alone.stored and self.callback is not None:
+            for record in values:
+                self.callback(record)
+        return values
+
+    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+        result = {**of_encoder(name, number, stored), **record}
+        scored = result.pop("metrics", None)
+        if scored is not None and self.score is not None:
+            letter = self.letters[name]
+            result["metrics"] = {p: {letter if k == _CODE else k: v for k, v in s.items()} for p, s in scored.items()}
+        return result
+
+    def _scorer(self, name: str) -> Scorer | None:
+        whole = self.score
+        if whole is None:
+            return None
+        test = None if whole.test is None else (_only(whole.test[0], name), whole.test[1])
+        return Scorer(whole.task, _only(whole.inputs, name), whole.target, (ONLY,), whole.prior, test)
+
+
+def shown(alone: PretrainedWeights, name: str, number: int, watching: Watching | None) -> list[dict[str, Any]]:
+    """The records of an encoder; where nobody watches without scores, be they kept in the store or not."""
+    if watching is not None:
+        return watching.history(name, number, alone)
+    value = of_encoder(name, number, alone.stored)
+    return [{**value, **{k: v for k, v in record.items() if k != "metrics"}} for record in alone.history]
+
+
+def _only(inputs: Inputs, name: str) -> Inputs:
+    return Inputs({}, {ONLY: inputs.prepared[name]}, {ONLY: inputs.present[name]})
+
+
+def _without_test(record: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
+    scored = record.get("metrics")
+    if keep or scored is None:
+        return dict(record)
+    return {**record, "metrics": {part: value for part, value in scored.items() if part != "test"}}

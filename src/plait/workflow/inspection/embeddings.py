@@ -188,7 +188,7 @@ def project(x: np.ndarray, way: str, *, seed: int = 0) -> np.ndarray:
         return flat.astype(np.float32)
     x = x if x.shape[1] <= 50 else _pca(x, 50)  # as the authors do: noise suppressed, distances cheaper
     if way == "umap":
-        reducer = need("umap", "umap").UMAP(random_state=seed, n_neighbors=min(15, len(x) - 1))
+        reducer = need("umap", "umap").UMAP(random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
         return np.asarray(reducer.fit_transform(x), dtype=np.float32)
     from sklearn.manifold import TSNE
 

@@ -1,0 +1,169 @@
+"""The page of ``against_peers.py``: scores, mean ranks with their critical difference, the 2 % rule, time and size.
+
+python benchmarks/against_peers.py --out runs/peers --page docs/evidence/peers.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from plait.study.report.sections.findings import ranks_figure
+
+from plait.report.canvas import svg
+from plait.study.statistics.ranks import Ranks, rank
+
+#: Task -> what is ranked (lower is better), and what is shown beside it (higher is better).
+SHOWN = {"classification": ("log_loss", "accuracy"), "regression": ("mae", "r2")}
+OURS = ("plait", "plait_light")
+#: Worse than the best of the others by more than this share breaks the rule.
+MARGIN = 0.02
+ABOUT = """# plait beside its peers
+
+Written by `python benchmarks/against_peers.py --out {out} --page {page}`; what is compared, and how, stands at the head of
+`benchmarks/against_peers.py` and `benchmarks/peers.py`. {runs} runs: {tables} tables, {seeds} seeds, at most {rows:,} rows of
+a table, {threads} thread. Mean and standard deviation over seeds. Settings are defaults; no system was tuned, and none has
+seen a test row.
+"""
+
+
+def write_page(
+    lines: Sequence[Mapping[str, Any]], tables: Sequence[str], datasets: Mapping[str, str], page: Path
+) -> None:
+    """Page and picture from the lines so far; a table that lacks a system's runs is told."""
+    known = pd.DataFrame([line for line in lines if "error" not in line])
+    if known.empty:
+        raise SystemExit("no results yet")
+    known = known.drop_duplicates(["table", "seed", "system"], keep="last")
+    known["loss"] = [row[SHOWN[row["task"]][0]] for _, row in known.iterrows()]
+    known["score"] = [row[SHOWN[row["task"]][1]] for _, row in known.iterrows()]
+    tables = [name for name in tables if name in set(known["table"])]
+    about = {
+        "runs": len(known),
+        "tables": len(tables),
+        "seeds": known["seed"].nunique(),
+        "rows": int(known["rows"].max()),
+    }
+    text = [ABOUT.format(**about, threads=int(known["threads"].max()), out="runs/peers", page=page)]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if ranks := ranked(known, tables, datasets):
+        page.with_suffix(".svg").write_text(svg(ranks_figure(ranks, list(ranks.names))))
+        text += [ranks_text(ranks, page)]
+    text += ["## Log loss, or mean absolute error (lower is better)", score_table(known, tables, "loss")]
+    text += ["## Accuracy, or R²", score_table(known, tables, "score")]
+    text += ["## The 2 % rule", rule_table(known, tables)]
+    text += ["## Seconds of a fit, and megabytes of its folder", cost_table(known, tables)]
+    if failed := [line for line in lines if "error" in line]:
+        text += ["## Runs that failed", "\n".join(failures(failed))]
+    page.write_text("\n\n".join(part.strip() for part in text) + "\n")
+
+
+def ranked(known: pd.DataFrame, tables: Sequence[str], datasets: Mapping[str, str]) -> Ranks | None:
+    """Ranks over one target per data set, the first of each, that every system has answered."""
+    means = known.pivot_table(index="table", columns="system", values="loss").reindex(tables)
+    first = {datasets[name]: name for name in reversed(tables)}
+    means = means.loc[[name for name in tables if name in first.values()]].dropna()
+    if len(means) < 3 or means.shape[1] < 2:
+        return None
+    return rank(-means.to_numpy(), list(means.columns), list(means.index))
+
+
+def ranks_text(ranks: Ranks, page: Path) -> str:
+    lines = [f"| {name} | {mean:.2f} |" for name, mean in zip(ranks.names, ranks.mean, strict=True)]
+    return "\n".join(
+        [
+            "## Mean ranks\n",
+            f"By mean log loss or mean absolute error on {len(ranks.datasets)} data sets (the first target of each, where every "
+            f"system has an answer): {', '.join(ranks.datasets)}. Friedman's test (Iman and Davenport) p = {ranks.p:.3g}; mean "
+            f"ranks differ significantly by more than {ranks.critical:.2f} (Nemenyi, 5 %).\n",
+            f"![Critical differences of mean ranks]({page.with_suffix('.svg').name})\n",
+            "| system | mean rank |\n|---|---|",
+            *lines,
+        ]
+    )
+
+
+def order(known: pd.DataFrame) -> list[str]:
+    systems = list(dict.fromkeys(known["system"]))
+    return [s for s in OURS if s in systems] + sorted(s for s in systems if s not in OURS)
+
+
+def score_table(known: pd.DataFrame, tables: Sequence[str], value: str) -> str:
+    """Tables x systems; the best mean is bold."""
+    systems = order(known)
+    lines = [["table", "rows (train, test)", *systems]]
+    for name in tables:
+        part = known[known["table"] == name]
+        stats = part.groupby("system")[value].agg(["mean", "std", "count"]).reindex(systems)
+        best = stats["mean"].min() if value == "loss" else stats["mean"].max()
+        cells = [_cell(row, best) for _, row in stats.iterrows()]
+        lines.append([name, f"{int(part['train'].mean()):,}, {int(part['test'].mean()):,}", *cells])
+    return _markdown(lines)
+
+
+def _cell(row: pd.Series, best: float) -> str:
+    if not np.isfinite(row["mean"]):
+        return "-"
+    spread = f" ± {row['std']:.3f}" if row["count"] > 1 else ""
+    return f"**{row['mean']:.3f}**{spread}" if row["mean"] == best else f"{row['mean']:.3f}{spread}"
+
+
+def rule_table(known: pd.DataFrame, tables: Sequence[str]) -> str:
+    """How far plait is from the best of the others, on the seeds that both have."""
+    others = [s for s in order(known) if s not in OURS]
+    lines = [["table", "best of the others", *(f"{ours}: {what}" for ours in OURS for what in ("loss", "score"))]]
+    counts = dict.fromkeys(OURS, 0)
+    for name in tables:
+        means = known[known["table"] == name].groupby("system")[["loss", "score"]].mean()
+        rivals = means.loc[[s for s in others if s in means.index]]
+        if rivals.empty:
+            continue
+        line = [name, f"{rivals['loss'].idxmin()} {rivals['loss'].min():.3f}"]
+        for ours in OURS:
+            if ours not in means.index:
+                line += ["-", "-"]
+                continue
+            loss = means.loc[ours, "loss"] / rivals["loss"].min() - 1
+            score = means.loc[ours, "score"] - rivals["score"].max()
+            counts[ours] += loss > MARGIN
+            line += [f"**{loss:+.1%}**" if loss > MARGIN else f"{loss:+.1%}", f"{score:+.3f}"]
+        lines.append(line)
+    told = "; ".join(f"{ours}: {n} of {len(lines) - 1} tables" for ours, n in counts.items())
+    return (
+        f"Loss relative to the best of the others (bold: more than 2 % worse), score as a difference. Worse: {told}.\n\n"
+        + _markdown(lines)
+    )
+
+
+def cost_table(known: pd.DataFrame, tables: Sequence[str]) -> str:
+    """Seconds and megabytes of each system, and their ratio to AutoGluon's, table by table and in the mean."""
+    systems = order(known)
+    shown = []
+    for value, unit in (("fit_seconds", "s"), ("megabytes", "MB")):
+        means = known.pivot_table(index="table", columns="system", values=value).reindex(
+            index=list(tables), columns=systems
+        )
+        lines = [[f"table ({unit})", *systems]]
+        lines += [
+            [name, *(f"{x:.1f}" if np.isfinite(x) else "-" for x in row)]
+            for name, row in zip(tables, means.to_numpy(), strict=True)
+        ]
+        if "autogluon" in systems:
+            ratio = means.div(means["autogluon"], axis=0)
+            lines.append(
+                ["ratio to autogluon (geometric mean)", *(f"{np.exp(np.log(ratio[s]).mean()):.3f}" for s in systems)]
+            )
+        shown.append(_markdown(lines))
+    return "\n\n".join(shown)
+
+
+def failures(failed: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"- {line['table']}, seed {line['seed']}, {line['system']}: {line['error'][:160]}" for line in failed]
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    head, *rest = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rest))

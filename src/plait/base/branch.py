@@ -1,0 +1,172 @@
+"""The contract of every branch: what predicts from the modalities, beside others, in each cross-fitted member of a model.
+
+Held-out predictions decide how the branches of a model are mixed, under every pattern of present modalities. There are two
+kinds: a ``NetworkBranch`` brings networks, which the training loop trains together with those of other branches; a
+``FittedBranch`` fits itself, once per member, on the member's own rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from plait.base import checks, config, registry
+from plait.base.errors import ConfigError, need
+from plait.base.inputs import Inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldRows:
+    """The rows of a fit, and which of them one member learns from.
+
+    Attributes:
+        inputs: all rows.
+        target: encoded as the task's loss takes it: places among the classes (n,), indicators (n, C), or standardised
+            values (n, 1).
+        weight: (n,), their mean about 1.
+        fold: places of the training rows.
+        valid: places of held-out rows, for stopping early; none where there are too few rows.
+        task: ``classification``, ``multilabel`` or ``regression``.
+        out_dim: raw outputs per row.
+        seed: of everything random.
+    """
+
+    inputs: Inputs
+    target: Tensor
+    weight: Tensor
+    fold: Tensor
+    valid: Tensor
+    task: str
+    out_dim: int
+    seed: int = 0
+
+
+@dataclasses.dataclass(eq=False)
+class Branch:
+    """Predicts raw outputs from the encoded modalities; extend ``NetworkBranch`` or ``FittedBranch``.
+
+    A subclass is a dataclass whose fields are its options (plain JSON values).
+    """
+
+    #: The extra of plait that brings what is imported, and a package of it; None when the base install has it.
+    extra: ClassVar[str | None] = None
+    package: ClassVar[str | None] = None
+    #: Licence of the code and, where they differ, of the weights.
+    licence: ClassVar[str] = "Apache-2.0"
+
+    def __post_init__(self) -> None:
+        """Refuse options that are not what their annotations say."""
+        checks.check(self, f"branch {self.name()}")
+
+    @classmethod
+    def name(cls) -> str:
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return registry.name_of(cls)
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list branches`` shows beside name and summary."""
+        trained = "in the loop" if issubclass(cls, NetworkBranch) else "by itself"
+        names = ", ".join(config.fields_of(cls)) or "-"
+        return {"trained": trained, "options": names, "extra": cls.extra or "-", "licence": cls.licence}
+
+    def options(self) -> dict[str, Any]:
+        """The options this branch was made with, as JSON values."""
+        return dataclasses.asdict(self)
+
+    def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The outputs it brings, each with the modalities it sees: one over all of them, unless it says otherwise."""
+        return {self.name(): tuple(names)}
+
+
+class NetworkBranch(Branch, ABC):
+    """A branch of networks, trained in one loop with those of other branches; they share no weights."""
+
+    @abstractmethod
+    def build(
+        self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
+    ) -> nn.Module:
+        """One untrained network: ``forward(dict[str, Tokens]) -> raw outputs (B, out_dim)``.
+
+        Args:
+            dims: width of each modality that this output sees.
+            out_dim: raw outputs per row.
+            network: makes the network that the estimator's fields (``network``, ``fusion``, ``depth``, ``layers``,
+                ``width``) ask for, over modalities of the given widths.
+        """
+
+
+class FittedBranch(Branch, ABC):
+    """A branch that fits itself on a member's training rows, and is stored as arrays and JSON values.
+
+    Promises, held by ``plait.testing.check_branch``: outputs are finite under every pattern of present modalities, what an
+    absent modality holds never matters, nor do other rows; the same seed gives the same numbers; what was saved and read
+    again answers the same.
+    """
+
+    def declines(self, rows: FoldRows) -> str | None:
+        """Why these rows are nothing for it (too many classes, nothing to see), in one line; None: it takes them."""
+        return None
+
+    @abstractmethod
+    def fit(self, rows: FoldRows) -> None:
+        """Learn from the rows ``fold``; the rows ``valid`` may only decide when to stop."""
+
+    @abstractmethod
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Raw outputs (n, out_dim) as the task's loss takes them; any modality may be absent in any row."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What ``fit`` learned: arrays, and JSON values; enough for ``load_state`` to restore it exactly."""
+
+    @abstractmethod
+    def load_state(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+
+    def weights(self) -> int:
+        """Numbers that were learned."""
+        return sum(array.size for array in self.state()[0].values())
+
+
+def resolve(spec: str | Mapping[str, Any]) -> Branch:
+    """The branch of a name, or of ``{name: ..., option: ...}``.
+
+    Raises:
+        ConfigError: an unknown name or option, a value that an option does not take, or a package that is missing.
+
+    Example:
+        >>> resolve("joint").sources(["text", "image"])
+        {'joint': ('text', 'image')}
+    """
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    if "name" not in options:
+        raise ConfigError(f"branches: which one is {options}? expected name: {', '.join(registry.names('branches'))}")
+    variant: type[Branch] = registry.find("branches", str(options.pop("name")))
+    config.check_fields(options, config.fields_of(variant), f"branch '{variant.name()}'")
+    if variant.package is not None:
+        need(variant.package, variant.extra or variant.package)
+    return variant(**options)
+
+
+def resolve_all(specs: Sequence[str | Mapping[str, Any]]) -> list[Branch]:
+    """The branches of a model.
+
+    Raises:
+        ConfigError: as ``resolve``; one stands twice; or none sees all modalities.
+    """
+    branches = [resolve(spec) for spec in specs]
+    names = [branch.name() for branch in branches]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"branches: '{twice}' stands twice")
+    if not any(len(sees) > 1 for branch in branches for sees in branch.sources(("a", "b")).values()):
+        whole = [
+            name for name in registry.names("branches") if name in registry.find("branches", name)().sources(("a", "b"))
+        ]
+        raise ConfigError(f"branches: one that sees all modalities is needed: {', '.join(whole)}")
+    return branches

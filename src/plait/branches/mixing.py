@@ -1,0 +1,124 @@
+"""The mixture of a model is learned here: from held-out outputs of its members, for every pattern of present modalities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.base.inputs import Inputs
+from plait.branches.branches import Branches
+from plait.branches.mixture import Mixture, Pattern, patterns
+from plait.networks.tasks import Multilabel, Task
+
+#: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
+MIXTURE_ROWS = 3000
+#: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
+WEIGHT_ROWS, THRESHOLD_ROWS = 10, 20
+
+
+@dataclasses.dataclass
+class HeldOut:
+    """Outputs of every branch for rows that its member had not learned from.
+
+    Attributes:
+        names: modalities in schema order.
+        inputs: all rows.
+        target: of these, encoded.
+        weight: (n,).
+        rows: places of those that some member held out.
+        outputs: pattern -> branch -> raw outputs (n, out_dim), zeros where no member held the row out.
+    """
+
+    names: Sequence[str]
+    task: Task
+    inputs: Inputs
+    target: Tensor
+    weight: Tensor
+    rows: Tensor
+    outputs: dict[Pattern, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+
+    def collect(self, model: Branches, valid: Tensor) -> None:
+        """Write a member's outputs for its held-out rows, under every pattern, into their places."""
+        if not len(valid):
+            return
+        held = self.inputs.take(valid)
+        several = any(len(sources) > 1 for sources in model.sources.values())
+        own: dict[str, Tensor] = {}
+        for pattern in patterns(self.names):
+            full = len(pattern) == len(self.names)
+            outputs = model.outputs(held if full else held.only(pattern)) if full or several else own
+            own = outputs if full else own
+            for name, out in outputs.items():
+                place = self.outputs.setdefault(pattern, {})
+                if name not in place:
+                    place[name] = torch.zeros(len(self.inputs), self.task.out_dim)
+                place[name][valid] = out
+
+    def whole(self, pattern: Pattern) -> Tensor:
+        """Places of the held-out rows that have all of a pattern."""
+        there = torch.stack([self.inputs.present[name][self.rows] for name in pattern]).all(0)
+        return self.rows[there]
+
+
+def mix(
+    held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], prior: Sequence[float], seed: int
+) -> tuple[Mixture, Task]:
+    """The mixture that held-out rows ask for, and the task with the thresholds that they ask for.
+
+    Args:
+        held_out: of all members; without rows all branches count alike.
+        sources: each branch's modalities.
+        prior: raw outputs where nothing is present.
+        seed: of the rows that are drawn.
+    """
+    mixture = Mixture(held_out.names, sources)
+    mixture.prior = list(prior)
+    if not len(held_out.rows):
+        mixture.set_equal()
+        return mixture, held_out.task
+    generator = torch.Generator().manual_seed(seed)
+    for pattern, outputs in held_out.outputs.items():
+        rows = held_out.whole(pattern)
+        rows = rows[torch.randperm(len(rows), generator=generator)[:MIXTURE_ROWS]]
+        if len(rows) >= WEIGHT_ROWS:
+            chosen = {name: out[rows] for name, out in outputs.items()}
+            mixture.fit_pattern(pattern, chosen, held_out.task, held_out.target[rows], held_out.weight[rows])
+        else:
+            branches = mixture.available(pattern)
+            mixture.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
+    return mixture, with_thresholds(mixture, held_out)
+
+
+def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
+    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of presence."""
+    task = held_out.task
+    if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
+        return task
+    usual = _best_threshold(mixture, held_out, held_out.rows, held_out.names, hidden=False)
+    for pattern in (*held_out.outputs, ()):
+        rows = held_out.whole(pattern) if pattern else held_out.rows
+        if len(rows) >= THRESHOLD_ROWS:
+            mixture.thresholds[pattern] = _best_threshold(mixture, held_out, rows, pattern)
+    return dataclasses.replace(task, thresholds=(usual,) * task.out_dim)
+
+
+def _best_threshold(
+    mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True
+) -> float:
+    """For the given rows, everything outside the pattern ``hidden`` from them."""
+    task, target = held_out.task, held_out.target[rows]
+    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
+    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
+    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
+    best, chosen = -1.0, 0.5
+    for threshold in np.linspace(0.1, 0.6, 26):
+        result = (probabilities >= threshold).float()
+        both = (result * target).sum(1)
+        score = float((2 * both / (result.sum(1) + target.sum(1)).clamp_min(1)).mean())
+        if score > best + 1e-6:
+            best, chosen = score, float(threshold)
+    return chosen

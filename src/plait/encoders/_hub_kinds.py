@@ -1,0 +1,330 @@
+"""Text, images and sound through models of a hub: one vector per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.base.checks import Count, Within
+from plait.base.encoder import Cut
+from plait.base.precision import autocast
+from plait.base.tokens import Tokens
+from plait.data.media.images import image
+from plait.data.media.sounds import audio
+from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_of
+from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
+from plait.encoders._pixels import Pixels, by_processor, pixels_of
+from plait.encoders._sounds import milliseconds
+from plait.encoders.hub_files import TOKENIZER, WEIGHTS, Alternatives
+
+#: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
+_RESERVED = 2
+_UNLIMITED = 10**6
+
+
+@dataclass(eq=False)
+class HubText(HubEncoder):
+    """Base of the text encoders from a hub.
+
+    Attributes:
+        max_tokens: longer cells are cut; never more than the model has positions.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("text", "code")
+    arithmetic: ClassVar[int] = 2
+    needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, TOKENIZER)
+
+    max_tokens: Count = 512
+
+    def __post_init__(self) -> None:
+        """Refuse what no model takes."""
+        super().__post_init__()
+        self._tokenizer: Any = None
+        self._limit = 0
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Token ids and their mask (n, L), padded to the longest of the batch."""
+        words = texts(cells)
+        if self._tokenizer is None:
+            self._tokenizer = self._load_tokenizer()
+        result = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
+        return {key: np.asarray(value, dtype=np.int64) for key, value in result.items()}
+
+    def _load_tokenizer(self) -> Any:
+        tokenizer = self.load("AutoTokenizer")
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:  # generating models have none
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        config = self.config()
+        positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", None) or _UNLIMITED
+        value = tokenizer.model_max_length
+        self._limit = min(self.max_tokens, value if value < _UNLIMITED else max(1, positions - _RESERVED), positions)
+        return tokenizer
+
+
+@dataclass(eq=False)
+class PooledHubText(HubText):
+    """Base of the encoders that pool a model's last layer.
+
+    Attributes:
+        pool: ``mean`` over the tokens, or the ``first`` token's state.
+    """
+
+    pool: Literal["mean", "first"] = "mean"
+
+    def module(self) -> nn.Module:
+        """The network and its pooling."""
+        network: Any = self.network("AutoModel")
+        if hasattr(network, "get_text_features"):
+            return TextFeatures(network)
+        return PooledText(network.get_encoder() if network.config.is_encoder_decoder else network, self.pool)
+
+    @property
+    def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
+        """Layers that can be tuned: of models built as BERT is."""
+        return layer_count(self.settings(), TEXT)
+
+    def cut(self, layers: int) -> Cut:
+        """The model's last layers and the pooling are above."""
+        self.check_cut(layers)
+        return cut_network(self.module, within, layers, given_words)
+
+    @property
+    def dim(self) -> int:
+        """Width of the model."""
+        value = self.settings()  # read as it is first: importing transformers takes seconds
+        if isinstance(value.get("hidden_size"), int) and "text_config" not in value:
+            return int(value["hidden_size"])
+        return width_of(self.config(), "text")
+
+
+class PooledText(nn.Module):
+    """A transformers text model, pooled over its tokens."""
+
+    def __init__(self, network: nn.Module, pool: str) -> None:
+        """``pool`` is ``mean`` or ``first``."""
+        super().__init__()
+        self.network, self.pool = network, pool
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(by_length(batch, self._pooled))
+
+    def _pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
+        with autocast(batch["attention_mask"].device):
+            hidden = self.network(**batch).last_hidden_state
+        tokens = Tokens(hidden.float(), batch["attention_mask"].bool())  # (B, L, D)
+        return tokens.x[:, 0] if self.pool == "first" else tokens.pooled()
+
+
+class TextFeatures(nn.Module):
+    """The text side of a model that projects several kinds into one space."""
+
+    def __init__(self, network: Any) -> None:
+        """``network`` has ``get_text_features``, or gives ``text_embeds``."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(by_length(batch, self._features))
+
+    def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
+        with autocast(batch["input_ids"].device):
+            if hasattr(self.network, "get_text_features"):
+                return projected(self.network.get_text_features(**batch))
+            return cast(Tensor, self.network(**batch).text_embeds).float()
+
+
+@dataclass(eq=False)
+class HubImage(HubEncoder):
+    """Base of the image encoders from a hub. Pictures are prepared as the model's processor says."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    needs: ClassVar[Sequence[Alternatives]] = (
+        ("config.json",),
+        WEIGHTS,
+        ("preprocessor_config.json", "processor_config.json"),
+    )
+
+    def __post_init__(self) -> None:
+        """Nothing is loaded yet."""
+        super().__post_init__()
+        self._processor: Any = None
+        self._pixels: Pixels | None = None
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``pixels`` uint8 (n, H, W, 3); of a model with unusual steps ``values`` float32 (n, 3, H, W)."""
+        self._steps()
+        if self._pixels is not None:
+            return {"pixels": self._pixels.batch(cells)}
+        return {"values": by_processor(self._processor, [image(cell) for cell in cells])}
+
+    def normaliser(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
+        """What turns a prepared batch into the network's input (B, 3, H, W)."""
+        self._steps()
+        pixels = self._pixels
+        return lambda batch: (
+            batch["values"] if pixels is None or "values" in batch else pixels.normalised(batch["pixels"])
+        )
+
+    def _steps(self) -> None:
+        if self._processor is None:
+            self._processor = self.load("AutoImageProcessor", use_fast=False)
+            self._pixels = pixels_of(self._processor)
+
+
+class PooledImage(nn.Module):
+    """A transformers image model, pooled."""
+
+    def __init__(self, network: nn.Module, values: Callable[[Mapping[str, Tensor]], Tensor], pool: str) -> None:
+        """``pool`` is ``first`` or ``mean``; a map (B, C, H, W) is always averaged."""
+        super().__init__()
+        self.network, self.values, self.pool = network, values, pool
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        x = self.values(batch)  # (B, 3, H, W)
+        with autocast(x.device):
+            hidden = self.network(pixel_values=x).last_hidden_state.float()
+        if hidden.ndim == 4:
+            return Tokens.of_vectors(hidden.mean((2, 3)))
+        return Tokens.of_vectors(hidden[:, 0] if self.pool == "first" else hidden.mean(1))
+
+
+class ImageFeatures(nn.Module):
+    """The image side of a model that projects several kinds into one space."""
+
+    def __init__(self, network: Any, values: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
+        """``network`` has ``get_image_features``, or gives ``image_embeds``."""
+        super().__init__()
+        self.network, self.values = network, values
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        x = self.values(batch)  # (B, 3, H, W)
+        with autocast(x.device):
+            if hasattr(self.network, "get_image_features"):
+                return Tokens.of_vectors(projected(self.network.get_image_features(pixel_values=x)))
+            return Tokens.of_vectors(self.network(pixel_values=x).image_embeds.float())
+
+
+#: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
+_SHORTEST = 0.1
+
+
+@dataclass(eq=False)
+class HubAudio(HubEncoder):
+    """Base of the sound encoders from a hub.
+
+    Attributes:
+        max_seconds: only the beginning of longer sounds is heard.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    batch_size: ClassVar[int] = 8
+    needs: ClassVar[Sequence[Alternatives]] = (
+        ("config.json",),
+        WEIGHTS,
+        ("preprocessor_config.json", "processor_config.json"),
+    )
+
+    max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time."""
+        super().__post_init__()
+        self._extractor: Any = None
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds, from the headers; sounds that are cut are told of."""
+        return milliseconds(self, cells, self.max_seconds)
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
+        if self._extractor is None:
+            self._extractor = self.load("AutoFeatureExtractor")
+        result = [self._features(cell) for cell in cells]
+        longest = max(len(values) for values, _ in result)
+        values = np.zeros((len(result), longest, *result[0][0].shape[1:]), np.float32)
+        for row, (features, _) in enumerate(result):
+            values[row, : len(features)] = features
+        length = np.array([[len(features)] for features, _ in result], dtype=np.int64)
+        share = np.array([[part] for _, part in result], dtype=np.float32)
+        return {"values": values, "length": length, "share": share}
+
+    def _features(self, cell: Any) -> tuple[np.ndarray, float]:
+        """What the model's extractor makes of one sound, and which part of it is not filled up."""
+        rate = int(self._extractor.sampling_rate)
+        wave = audio(cell, rate, self.max_seconds)
+        wave = wave[: getattr(self._extractor, "nb_max_samples", None)]  # CLAP's would take a part at random
+        wave = np.pad(wave, (0, max(0, round(_SHORTEST * rate) - len(wave))))
+        result = self._extractor(wave, sampling_rate=rate, return_attention_mask=True, return_tensors="np")
+        values = np.asarray(result[self._extractor.model_input_names[0]][0], dtype=np.float32)
+        mask = result.get("attention_mask")
+        filled = 1.0 if mask is None or values.ndim == 1 else float(np.asarray(mask[0]).mean())
+        return values, filled
+
+    def module(self) -> nn.Module:
+        """The network and its pooling."""
+        network: Any = self.network("AutoModel")
+        if hasattr(network, "get_audio_features"):
+            return AudioFeatures(network)
+        name = str(network.main_input_name)
+        return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
+
+    @property
+    def dim(self) -> int:
+        """Width of the model."""
+        value = self.settings()  # read as it is first: importing transformers takes seconds
+        if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
+            return int(value["hidden_size"])
+        return width_of(self.config(), "audio")
+
+
+class AudioFeatures(nn.Module):
+    """The sound side of a model that projects several kinds into one space."""
+
+    def __init__(self, network: Any) -> None:
+        """``network`` has ``get_audio_features``."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        with autocast(batch["values"].device):
+            return Tokens.of_vectors(projected(self.network.get_audio_features(input_features=batch["values"])))
+
+
+class PooledAudio(nn.Module):
+    """A transformers sound model, averaged over time.
+
+    Cells of equal length go together and nothing is ever padded: wav2vec 2.0 normalises over time, so padding would
+    make a cell's features depend on the batch it happens to be in.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        """``name`` is what the network calls its input."""
+        super().__init__()
+        self.network, self.input_name = network, name
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        lengths = batch["length"][:, 0]
+        distinct = sorted(set(lengths.tolist()))
+        groups = [(length, (lengths == length).nonzero()[:, 0]) for length in distinct]
+        parts = [self._pooled(batch["values"][rows, :length], batch["share"][rows, 0]) for length, rows in groups]
+        order = torch.cat([rows for _, rows in groups])
+        return Tokens.of_vectors(torch.cat(parts)[order.argsort()])
+
+    def _pooled(self, values: Tensor, share: Tensor) -> Tensor:
+        with autocast(values.device):
+            hidden = self.network(**{self.input_name: values}).last_hidden_state.float()  # (B, T, D)
+        heard = (share * hidden.shape[1]).ceil().clamp_min(1.0)  # (B,)
+        mask = torch.arange(hidden.shape[1], device=hidden.device) < heard[:, None]  # (B, T)
+        return Tokens(hidden, mask).pooled()

@@ -1,0 +1,231 @@
+"""The section of cost: which variants no other beats in both cost and score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from plait.base.errors import need
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
+from plait.report.canvas import COLOURS, WIDTH, axes, settings
+from plait.report.charts import fenced
+from plait.report.words import counted, number
+from plait.study.report.evidence import Evidence, suffix
+from plait.study.report.section import Material, ReportSection
+
+if TYPE_CHECKING:
+    pass
+
+
+#: Costs spread over more than this are shown on a logarithmic axis.
+WIDE = 8.0
+#: Column of ``runs`` -> what it is.
+COSTS = {"trained_weights": "trained weights", "fit_seconds": "seconds of one fit", "peak_mb": "peak memory, MB"}
+
+
+def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
+    """Places of the points that no other beats: none cheaper is as good, none as cheap is better; cheapest first.
+
+    Example:
+        >>> front([1, 2, 3, 2], [0.5, 0.7, 0.6, 0.6])
+        [0, 1]
+    """
+    result: list[int] = []
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
+        if not result or gains[i] > gains[result[-1]]:
+            result.append(i)
+    return result
+
+
+def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, higher: bool = True) -> Any:
+    """Every variant by cost and score; those on the front are numbered, cheapest first. None with fewer than two costs.
+
+    Scores far from all others are triangles at the edge, so that the rest can be told apart.
+
+    Args:
+        points: cost, score, low, high.
+        across: label of the cost.
+        up: label of the score.
+        higher: more is better.
+    """
+    costs = [float(p["cost"]) for p in points]
+    if len(set(costs)) < 2:
+        return None
+    best = front(costs, [p["score"] if higher else -p["score"] for p in points])
+    with settings():
+        figure, ax = axes(WIDTH, 215.0, left=46, bottom=34, right=14, top=12)
+        low, high = fenced([p["score"] for p in points])
+        for i, point in enumerate(points):
+            if i not in best:
+                away = "v" if point["score"] < low else "^" if point["score"] > high else "o"
+                ax.plot(
+                    [point["cost"]],
+                    [min(max(point["score"], low), high)],
+                    away,
+                    ms=4.5,
+                    mfc="none",
+                    mec=COLOURS["muted"],
+                )
+        values = [points[i] for i in best]
+        ax.plot(
+            [p["cost"] for p in values],
+            [p["score"] for p in values],
+            drawstyle="steps-post",
+            color=COLOURS["blue"],
+            lw=1,
+        )
+        for number, point in enumerate(values, start=1):
+            _numbered(ax, point, number)
+        _ticks(ax, costs)
+        ax.locator_params(axis="y", nbins=6)
+        ax.margins(x=0.08, y=0.14)
+        ax.tick_params(labelcolor=COLOURS["muted"])
+        ax.grid(True)
+        ax.set_xlabel(across)
+        ax.set_ylabel(up)
+    return figure
+
+
+def _ticks(ax: Any, costs: Sequence[float]) -> None:
+    """Few ticks, in words such as 200k; logarithmic where costs are far apart."""
+    ticker = need("matplotlib.ticker", "report")
+    if min(costs) > 0 and max(costs) / min(costs) > WIDE:
+        ax.set_xscale("log")
+        decades = math.log10(max(costs) / min(costs))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0) if decades < 3 else (1.0,)))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+    else:
+        ax.locator_params(axis="x", nbins=5)
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: amount(value)))
+
+
+def amount(value: float) -> str:
+    """A cost in few letters.
+
+    Example:
+        >>> amount(1_200_000), amount(30_000), amount(512.0), amount(0.25)
+        ('1.2M', '30k', '512', '0.25')
+    """
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def _numbered(ax: Any, point: Mapping[str, Any], number: int) -> None:
+    if math.isfinite(point["low"]):
+        ax.plot([point["cost"]] * 2, [point["low"], point["high"]], color=COLOURS["blue"], lw=1.2, alpha=0.45)
+    ax.plot([point["cost"]], [point["score"]], "o", ms=9.5, color=COLOURS["blue"])
+    ax.annotate(
+        str(number), (point["cost"], point["score"]), ha="center", va="center", color=COLOURS["on-blue"], fontsize=7
+    )
+
+
+class Cost(ReportSection):
+    """Score against trained weights, seconds and memory."""
+
+    place: ClassVar[int] = 50
+    missing: ClassVar[tuple[str, str] | None] = (
+        "Cost against score",
+        "one variant, or costs that are not known or all the same",
+    )
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        result = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
+        if not result:
+            return
+        section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in result[:3]))
+        for e, points in result:
+            if len(evidence) > 1:
+                section.add(Heading(e.dataset))
+            at = suffix(e, evidence)
+            drawn = []
+            for column, label in COSTS.items():
+                values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
+                figure = cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
+                drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, values, label), figure))
+            section.add_row(*drawn)
+            section.add(_sheet(e, points, at))
+        yield section
+
+
+def _points(evidence: Evidence) -> list[dict[str, Any]]:
+    """Score and mean costs of every variant, best first."""
+    runs = evidence.results.runs.set_index("run")[list(COSTS)].astype(float)
+    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
+    result = []
+    for label in evidence.ranked:
+        s = evidence.summary_of(label)
+        costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
+        if costs.notna().any():
+            options = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
+            result.append(options | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})
+    return result
+
+
+def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> str:
+    """The caption: who is on the front, by number."""
+    if len(points) < 2:
+        return label
+    sign = 1 if evidence.higher else -1
+    on = front([p["cost"] for p in points], [sign * p["score"] for p in points])
+    value = "; ".join(f"{i} {points[place]['name']}" for i, place in enumerate(on, start=1))
+    low, high = fenced([p["score"] for p in points])
+    away = "; triangles: beyond the edge" if any(not low <= p["score"] <= high for p in points) else ""
+    return f"{label}. Numbered: variants that no cheaper one reaches: {value}{away}"
+
+
+def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:
+    """The cheapest variant that is not proven worse than the best."""
+    column = next(
+        (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points)), None
+    )
+    on = f"On {evidence.dataset}, " if several > 1 else ""
+    if column is None:
+        return f"{on}all variants cost the same.".capitalize() if not on else f"{on}all variants cost the same."
+    if evidence.at_chance:
+        return f"{on}{'n' if on else 'N'}o variant is better than the {evidence.constant}, whatever it costs."
+    level = [p for p in points if p["verdict"] != "worse"]
+    least = min(level, key=lambda p: p[column])
+    best = next(p for p in points if p["verdict"] == "best")
+    what = f"({_amount(least[column])} {COSTS[column]})"
+    if least is best:
+        others = (
+            counted(len(level) - 1, "other variant") + f" not proven worse cost{'s' if len(level) == 2 else ''} more"
+        )
+        tail = others if len(level) > 1 else "all cheaper ones are proven worse"
+        return f"{on}{'t' if on else 'T'}he best variant {what} is also the cheapest of its level: {tail}."
+    proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
+    times = best[column] / least[column] if least[column] else math.inf
+    return (
+        f"{on}{'t' if on else 'T'}he cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
+        f"{_ratio(times)} the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
+    )
+
+
+def _column(points: Sequence[dict[str, Any]]) -> str | None:
+    """The first cost that is known of all and not the same for all."""
+    value = (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points))
+    return next(value, None)
+
+
+def _ratio(times: float) -> str:
+    return f"1/{times:.0f} of" if times >= 10 else f"1/{times:.1f} of"
+
+
+def _amount(value: float) -> str:
+    return number(round(value)) if value >= 100 else f"{value:.3g}" if math.isfinite(value) else "–"
+
+
+def _sheet(evidence: Evidence, points: Sequence[dict[str, Any]], at: str) -> Sheet:
+    full = [[p["label"], p["score"], *[p[c] for c in COSTS], p["verdict"]] for p in points]
+    rows = [[p["name"], evidence.number(p["score"]), *[_amount(p[c]) for c in COSTS]] for p in points]
+    columns = ["variant", "mean", *COSTS, "verdict"]
+    shown = [evidence.named_by, evidence.label(), *COSTS.values()]
+    marks = [p["verdict"] for p in points]
+    note = "Means over the runs, as measured while this study ran."
+    numeric = tuple(range(1, len(shown)))
+    return Sheet(Table(f"cost{at}", columns, full), "Costs of every variant", shown, rows, numeric, marks, note, True)

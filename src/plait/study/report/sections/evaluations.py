@@ -1,0 +1,154 @@
+"""The sections of a study of spaces: one per evaluation, with what is proven, its tables and its curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from plait.report.blocks import Heading, Section, Sheet, Table
+from plait.report.words import number, slug
+from plait.study.report.section import Material, ReportSection
+from plait.study.report.space_curves import add_curves
+from plait.study.space_results import FROZEN, Tested
+from plait.study.statistics.scores import StudyResults
+from plait.study.statistics.verdicts import p_text
+
+#: Level of a proof.
+LEVEL = 0.05
+TITLES = {
+    "retrieval": "Retrieval",
+    "sentence_similarity": "Sentence similarity (STS-B)",
+    "paraphrase": "Paraphrase (MRPC)",
+    "zero_shot": "Zero-shot classes (CIFAR-10)",
+    "linear_probe": "Linear probe (CIFAR-10)",
+    "fine_tuning": "Fine-tuning (CIFAR-10)",
+}
+NOTE = (
+    "● the reference; ▲ proven better; ○ not decided; no sign: proven worse (first metric; p two-sided, corrected by Holm "
+    "over the rows of this table). Mean ± standard deviation over runs."
+)
+Tests = Mapping[tuple[str, ...], Tested]
+
+
+class Evaluations(ReportSection):
+    """A section for every evaluation of aligned spaces: what is proven, its tables and its curves."""
+
+    subjects: ClassVar[tuple[str, ...]] = ("space",)
+    place: ClassVar[int] = 10
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """One by one, in the order of the study file."""
+        for one in material.evidence:
+            for name, part in one.table.groupby("evaluation", sort=False):
+                yield _section(material.results, str(name), part, one.tests)
+
+
+def _section(results: StudyResults, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
+    section = Section(slug(evaluation), TITLES.get(evaluation, evaluation), "")
+    said = []
+    for dataset, part in table.groupby("dataset", sort=False):
+        own = {key[2:]: test for key, test in tests.items() if key[:2] == (dataset, evaluation)}
+        said.append(_sentence(part, own))
+        several = table["dataset"].nunique() > 1
+        if several:
+            section.add(Heading(str(dataset)))
+        at = f"{evaluation}-{slug(str(dataset))}" if several else evaluation
+        section.add(_sheet(part, own, at), _tests_sheet(own, at))
+        add_curves(section, results, evaluation, str(dataset), at)
+    section.sentence = " ".join(said)
+    return section
+
+
+def _rows(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """(part, variant) -> its values; parts in their order, within them the best first."""
+    parts = list(dict.fromkeys(table["part"]))
+    groups = {(str(p), str(v)): rows for (p, v), rows in table.groupby(["part", "variant"], sort=False)}
+    return sorted(groups.items(), key=lambda item: (parts.index(item[0][0]), -_leading(item[1])))
+
+
+def _leading(rows: pd.DataFrame) -> float:
+    """Mean of the first metric."""
+    return float(rows.loc[rows["metric"] == rows["metric"].iloc[0], "value"].mean())
+
+
+def _name(place: tuple[str, str]) -> str:
+    return place[0] if place[1] == FROZEN else f"{place[1]}: {place[0]}"
+
+
+def _sentence(table: pd.DataFrame, result: Mapping[tuple[str, ...], Tested]) -> str:
+    """The best of each part, and how many differences are proven."""
+    rows = _rows(table)
+    metric = str(table["metric"].iloc[0])
+    mixed = any(place[1] == FROZEN for place, _ in rows)
+    heads = [max(rows, key=lambda item: _leading(item[1]))] if mixed else _bests(rows)
+    value = "; ".join(f"{_name(place)} {number(_leading(part))}" for place, part in heads)
+    tested = [t for (_, _, name), t in result.items() if name == metric]
+    if not tested:
+        return f"Highest {metric}: {value}."
+    counts = Counter(_verdict(t) for t in tested)
+    names = list(dict.fromkeys(t.reference for t in tested))
+    parts = [f"{counts[word]} {said}" for word, said in _SAID.items() if counts[word]]
+    return f"Highest {metric}: {value}. Against {', '.join(names)}: {', '.join(parts)}."
+
+
+_SAID = {"better": "proven better", "worse": "proven worse", "not decided": "not decided"}
+
+
+def _bests(rows: Sequence[tuple[tuple[str, str], pd.DataFrame]]) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    firsts: dict[str, tuple[tuple[str, str], pd.DataFrame]] = {}
+    for place, part in rows:
+        firsts.setdefault(place[0], (place, part))
+    return list(firsts.values())
+
+
+def _verdict(test: Tested) -> str:
+    if not test.p < LEVEL:
+        return "not decided"
+    return "better" if test.difference.value > 0 else "worse"
+
+
+def _sheet(table: pd.DataFrame, result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet:
+    metrics = list(dict.fromkeys(table["metric"]))
+    full, rows, marks = [], [], []
+    for place, part in _rows(table):
+        values = [part.loc[part["metric"] == m, "value"] for m in metrics]
+        items = [(float(v.mean()), float(v.std()) if len(v) > 1 else float("nan"), len(v)) for v in values]
+        first = next(m for m, v in zip(metrics, values, strict=True) if len(v))
+        test = result.get((*place, first))
+        full.append([*place, part["run"].nunique(), *(x for mean, sd, _ in items for x in (mean, sd))])
+        shown = [_value(mean, sd, frozen=place[1] == FROZEN) if n else "" for mean, sd, n in items]
+        away = "" if test is None else f"{_signed(test.difference.value)}, {p_text(test.p)}"
+        rows.append([place[0], place[1], *shown, away])
+        marks.append("reference" if test is None else _verdict(test))
+    columns = ["part", "space", "runs", *(f"{m}{s}" for m in metrics for s in ("", " sd"))]
+    if not result:
+        marks = []
+    heads = ["part", "space", *metrics, "difference"]
+    return Sheet(Table(at, columns, full), "", heads, rows, tuple(range(2, len(heads))), marks, NOTE if result else "")
+
+
+def _value(mean: float, sd: float, *, frozen: bool) -> str:
+    return number(mean) if frozen or not np.isfinite(sd) else f"{number(mean)} ± {number(sd)}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "−") + number(abs(value))
+
+
+def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | None:
+    """Every difference that was tested, in every metric."""
+    full: list[list[Any]] = [
+        [*key, t.reference, t.difference.pairs, t.difference.value, t.difference.low, t.difference.high, t.p]
+        for key, t in result.items()
+    ]
+    if not full:
+        return None
+    columns = ["part", "space", "metric", "reference", "pairs", "difference", "low", "high", "p_holm"]
+    rows = [[*r[:4], str(r[4]), _signed(r[5]), f"{number(r[6])} to {number(r[7])}", number(r[8])] for r in full]
+    heads = ["part", "space", "metric", "reference", "pairs", "difference", "95\N{NO-BREAK SPACE}% interval", "p, Holm"]
+    title = f"All {len(full)} differences that were tested"
+    return Sheet(Table(f"{at}-tests", columns, full), title, heads, rows, (4, 5, 7), folded=True)

@@ -1,0 +1,122 @@
+"""Benchmarks say what they compare, import only what an extra brings; the one against peers goes on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait.data.modality import Modality, Schema
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "benchmarks"
+FILES = sorted(FOLDER.glob("*.py"))
+#: Import name -> package, where they differ.
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "joblib": "scikit-learn"}
+#: What only helps others in the folder.
+HELPERS = ("alignment_statistics", "peers", "peers_page")
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.stem not in HELPERS], ids=lambda path: path.stem)
+def test_a_benchmark_says_what_it_compares_and_how_to_run_it(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert f"python benchmarks/{path.name}" in text
+    assert len(text.partition("\n")[0]) > 40
+
+
+def test_nothing_is_imported_that_no_extra_brings() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    brought = {re.split(r"[\[<>=; ]", r)[0].lower() for r in wanted}
+    brought |= {name.partition(".")[0] for name in brought}
+    own = {"plait", *(path.stem for path in FILES), *sys.stdlib_module_names}
+    missing = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in {name.partition(".")[0] for name in names} - own:
+                if PACKAGES.get(name, name.replace("_", "-")).lower() not in brought:
+                    missing.append(f"{path.name}: {name}")
+    assert not missing
+
+
+def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def line(table: str, seed: int, system: str, loss: float) -> dict[str, Any]:
+    about = {"table": table, "seed": seed, "system": system, "task": "classification", "threads": 1, "rows": 100}
+    cost = {"fit_seconds": 10.0 * loss, "predict_seconds": 0.1, "megabytes": 2.0}
+    return {**about, **cost, "train": 80, "test": 20, "log_loss": loss, "accuracy": 1 - loss}
+
+
+def test_a_stopped_race_goes_on_with_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    race = loaded("against_peers", monkeypatch)
+    race.write(tmp_path, line("pokemon", 0, "plait", 0.5))
+    race.write(tmp_path, {**line("pokemon", 0, "skrub", 0.5), "error": "ValueError: no"})
+    with (tmp_path / race.RESULTS).open("a") as file:
+        file.write(json.dumps(line("pokemon", 1, "plait", 0.5))[:40])  # killed while it wrote
+    given = argparse.Namespace(out=tmp_path, seeds=2, tables=["pokemon"], systems=["plait", "skrub"], retry=False)
+    assert list(race.missing(given)) == [("pokemon", 1, ["plait", "skrub"])]
+    given.retry = True
+    assert next(race.missing(given)) == ("pokemon", 0, ["skrub"])
+
+
+def test_the_page_ranks_one_target_of_each_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = loaded("peers_page", monkeypatch)
+    losses = {"plait": 0.30, "catboost": 0.20, "autogluon": 0.25}
+    lines = [
+        line(table, seed, system, loss + (0.2 if table == "b" and system == "catboost" else 0.0))
+        for table in ("a", "a2", "b", "c")
+        for seed in range(2)
+        for system, loss in losses.items()
+    ]
+    page.write_page(lines, ["a", "a2", "b", "c"], {"a": "a", "a2": "a", "b": "b", "c": "c"}, tmp_path / "peers.md")
+    text = (tmp_path / "peers.md").read_text()
+    assert "on 3 data sets" in text
+    assert "| autogluon | 1.67 |" in text
+    assert "| catboost | 1.67 |" in text
+    assert "| a | catboost 0.200 | **+50.0%** | -0.100 | - | - |" in text
+    assert "plait: 4 of 4 tables" in text
+    assert "| ratio to autogluon (geometric mean) | 1.200 | 1.000 |" in text
+    assert (tmp_path / "peers.svg").read_text().startswith("<?xml")
+
+
+def test_peers_see_components_learned_on_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = loaded("peers", monkeypatch)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"n": ["1", None] * 20, "c": ["a", "b"] * 20, "y": ["u", "v"] * 20})
+    schema = Schema((Modality("t", "tabular", ("n", "c")),), "y", types={"n": "number", "c": "category"})
+    x = rng.normal(size=(40, 50))
+    x[3] = np.nan
+
+    def columns(values: np.ndarray) -> pd.DataFrame:
+        given = (frame, schema, frame["y"].to_numpy(object), {"e": values}, np.arange(30), np.arange(30, 40), None)
+        table, categories = peers.Case(*given, seed=0, threads=1, store="").table()
+        assert categories == ["c"]
+        return table
+
+    first = columns(x)
+    assert first["n"].isna().sum() == 20
+    assert first["e_0"].isna().to_numpy().nonzero()[0].tolist() == [3]
+    x[30:] *= 100  # test rows change nothing that was learned
+    pd.testing.assert_frame_equal(first.iloc[:30], columns(x).iloc[:30])
