@@ -91,9 +91,10 @@ class StudyFolder:
     def _check(self, spec: Spec, about: Mapping[str, Any]) -> None:
         known = self.about(missing=None)
         if known is None:
-            strange = [
-                p.name for p in self.path.iterdir() if p.name not in (RUNS, LOCK) and not p.name.endswith(".part")
-            ]
+            ours = (
+                (RUNS, LOCK, STUDY, ABOUT) if (self.path / LOCK).exists() else (RUNS,)
+            )  # another runner is beginning it
+            strange = [p.name for p in self.path.iterdir() if p.name not in ours and not p.name.endswith(".part")]
             if strange:
                 raise ConfigError(
                     f"{self.path}: is not empty and holds no study (found {strange[0]}); name another folder"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base.branch import FoldRows
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
@@ -43,6 +44,7 @@ class Plan:
         seed: of the first member; the others count up from it.
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
+        told: a branch that is left out is told of.
     """
 
     names: Sequence[str]
@@ -51,6 +53,7 @@ class Plan:
     seed: int
     strata: np.ndarray
     groups: np.ndarray | None = None
+    told: bool = True
 
 
 @dataclasses.dataclass
@@ -211,6 +214,13 @@ def _fit_branches(
     for branch in members[0].waiting:
         reason = branch.declines(of(0))
         costs[branch.name()] = {"seconds": 0.0} if reason is None else {"left_out": reason}
+    left_out = [
+        f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
+    ]
+    if not members[0].networks and len(left_out) == len(costs):
+        raise ConfigError("; ".join(left_out))
+    if left_out and plan.told:
+        warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()

@@ -1,0 +1,241 @@
+"""Branches: the contract over the registry, trees against scikit-learn's own answers, models of them saved, mixed, refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+import plait
+from plait import FusionClassifier, FusionRegressor
+from plait.base import registry
+from plait.base.branch import FittedBranch, FoldRows, resolve_all
+from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
+from plait.base.inputs import Columns, Inputs
+from plait.base.tokens import Tokens
+from plait.branches.trees import Forest, Trees
+from plait.testing import check_branch
+from plait.testing.branches import example_rows
+
+QUICK: dict[str, Any] = {"store": "none", "members": 2, "epochs": 3, "width": 8, "progress": False}
+FEW = {"name": "trees", "rounds": 15}
+
+
+@pytest.mark.parametrize("name", registry.names("branches"))
+def test_every_branch_holds_the_contract(name: str) -> None:
+    variant = registry.find("branches", name)
+    check_branch(partial(variant, rounds=15) if name == "trees" else variant)
+
+
+def test_the_contract_sees_what_is_broken() -> None:
+    class Greedy(Trees):
+        def outputs(self, inputs: Inputs) -> torch.Tensor:
+            return super().outputs(inputs) + len(inputs)
+
+    with pytest.raises(AssertionError, match="other rows matter"):
+        check_branch(partial(registry.register("branches", Greedy), rounds=5), example_rows())
+
+
+# -- trees -------------------------------------------------------------------------------------------------------------------
+
+
+def matrix(rows: int, seed: int = 0) -> np.ndarray:
+    """One category, three numbers, nulls in all of them."""
+    rng = np.random.default_rng(seed)
+    x = np.c_[rng.integers(0, 40, rows), rng.normal(size=(rows, 3))]
+    x[rng.random(x.shape) < 0.2] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+@pytest.mark.parametrize("nulls", [True, False])
+def test_a_forest_answers_as_scikit_learn_does(classes: int, nulls: bool) -> None:
+    x = matrix(500)
+    if not nulls:
+        x = np.nan_to_num(x)
+    value = np.nan_to_num(x[:, 1]) + np.nan_to_num(x[:, 0]) % 3 + 2.0 * np.isnan(x[:, 2])
+    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    y = np.digitize(value, np.quantile(value, np.arange(1, classes) / classes)) if classes else value
+    model = kind(max_iter=12, categorical_features=[0], max_leaf_nodes=9).fit(x, y)
+    new = matrix(300, 1)  # nulls also where there were none
+    out = Forest.of(model, 12)(new)
+    if classes:
+        p = np.exp(out) / np.exp(out).sum(1, keepdims=True) if classes > 2 else 1 / (1 + np.exp(-out))
+        np.testing.assert_allclose(p if classes > 2 else np.c_[1 - p, p], model.predict_proba(new), atol=1e-6)
+    else:
+        np.testing.assert_allclose(out[:, 0], model.predict(new), atol=1e-6)
+    few = kind(max_iter=5, categorical_features=[0], max_leaf_nodes=9).fit(x, y)
+    np.testing.assert_allclose(Forest.of(model, 5)(new), Forest.of(few, 5)(new), atol=1e-6)
+
+
+def rows_of(columns: Columns, target: torch.Tensor, task: str, out_dim: int) -> FoldRows:
+    n = len(columns)
+    there = {"tabular": torch.ones(n, dtype=torch.bool)}
+    inputs = Inputs({"tabular": Tokens.of_vectors(torch.zeros(n, 1))}, {}, there, {"tabular": columns})
+    rows = torch.arange(n)
+    return FoldRows(inputs, target, torch.ones(n), rows[: 2 * n // 3], rows[2 * n // 3 :], task, out_dim)
+
+
+def codes_only(codes: np.ndarray, levels: int) -> Columns:
+    return Columns(torch.zeros(len(codes), 0), torch.from_numpy(codes)[:, None], (), ("code",), (levels,))
+
+
+def test_categories_of_hundreds_of_levels_are_learned_by_their_targets() -> None:
+    rng = np.random.default_rng(0)
+    answer, codes = rng.normal(size=400), rng.integers(0, 400, 3000)
+    y = torch.from_numpy(answer[codes] + rng.normal(scale=0.1, size=3000)).float()[:, None]
+    rows = rows_of(codes_only(codes, 400), y, "regression", 1)
+    trees = Trees(rounds=60)
+    trees.fit(rows)
+    out = trees.outputs(rows.inputs.take(rows.valid))
+    assert float((out - y[rows.valid]).square().mean()) < 0.2  # of a variance of one
+
+
+def test_an_encoding_does_not_know_its_own_target() -> None:
+    """Each level has one row and the target is noise: without cross-fitting the encoding would tell it."""
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(rng.normal(size=900)).float()[:, None]
+    rows = rows_of(codes_only(rng.permutation(900), 900), y, "regression", 1)
+    trees = Trees(rounds=30)
+    trees.fit(rows)
+    held = trees.outputs(rows.inputs.take(rows.valid))
+    assert float((held - y[rows.valid]).square().mean()) < 1.2 * float(y[rows.valid].square().mean())
+
+
+def test_a_class_without_a_training_row_is_not_answered() -> None:
+    rows = example_rows()
+    rows = dataclasses.replace(rows, out_dim=4, target=torch.where(rows.target == 1, 3, rows.target))
+    trees = Trees(rounds=10)
+    trees.fit(rows)
+    p = trees.outputs(rows.inputs).softmax(1)
+    assert float(p[:, 1].max()) < 1e-5 < float(p[:, 3].min())
+
+
+def test_it_declines_what_it_cannot_take() -> None:
+    rows = example_rows("multilabel")
+    assert Trees().declines(rows) is None
+    assert "labels" in (Trees().declines(dataclasses.replace(rows, out_dim=21)) or "")
+    assert "hold" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
+    learning = dataclasses.replace(rows.inputs, tokens={}, columns={})
+    assert "learn" in (Trees().declines(dataclasses.replace(rows, inputs=learning)) or "")
+
+
+# -- in a model --------------------------------------------------------------------------------------------------------------
+
+
+def codes_table(n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
+    """The answer is a rule on a code that has no order, which a network must learn level by level, and a word."""
+    rng = np.random.default_rng(0)
+    town, size = rng.integers(0, 30, n), rng.normal(size=n)
+    words = np.where(rng.random(n) < 0.5, "red wood", "blue stone")
+    frame = pd.DataFrame({"town": [f"town {t}" for t in town], "size": size, "text": words})
+    frame.loc[::7, "town"] = None
+    return frame, np.where((town % 3 == 0) ^ (size > 0), "yes", "no")
+
+
+SPLIT = {
+    "tabular": {"kind": "tabular", "columns": ["town", "size"]},
+    "text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"},
+}
+
+
+@pytest.mark.parametrize("branches", [("trees",), ("joint", FEW, "own")])
+def test_a_model_with_trees_is_saved_and_answers_every_pattern(branches: Any, tmp_path: Path) -> None:
+    frame, y = codes_table()
+    model = FusionClassifier(**QUICK, modalities=SPLIT, branches=branches).fit(frame[:300], y[:300])
+    assert model.score(frame[300:], y[300:]) > 0.65
+    again = plait.load(model.save(tmp_path / "m"))
+    for pattern, p in model.predict_subsets(frame[300:]).items():
+        assert np.isfinite(p).all()
+        np.testing.assert_array_equal(p, again.predict_subsets(frame[300:], [pattern])[pattern])
+    assert not list((tmp_path / "m").rglob("*.pkl"))
+
+
+def test_numbers_and_several_labels_are_answered_too(tmp_path: Path) -> None:
+    frame, y = codes_table()
+    value = frame["size"].to_numpy() * 100 + 100 * (frame["text"] == "red wood").to_numpy()
+    model = FusionRegressor(**QUICK, modalities=SPLIT, branches=["trees"]).fit(frame[:300], value[:300])
+    assert model.score(frame[300:], value[300:]) > 0.6
+    labels = np.c_[y == "yes", frame["size"] > 0].astype(int)
+    several = FusionClassifier(**QUICK, modalities=SPLIT, branches=["trees"], task="multilabel").fit(
+        frame[:300], labels[:300]
+    )
+    assert (several.predict(frame[300:])[:, 1] == labels[300:, 1]).mean() > 0.9
+    again = plait.load(several.save(tmp_path / "m"))
+    np.testing.assert_array_equal(several.predict(frame), again.predict(frame))
+
+
+def test_a_branch_of_ones_own_takes_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+
+    @partial(registry.register, "branches", name="nearest_mean")
+    @dataclasses.dataclass(eq=False)
+    class NearestMean(FittedBranch):
+        """Log-odds from the distance to each class's mean."""
+
+        sharpness: float = 1.0
+
+        def fit(self, rows: FoldRows) -> None:
+            x = self._x(rows.inputs.take(rows.fold))
+            y = rows.target[rows.fold]
+            self.means = torch.stack([x[y == c].mean(0) for c in range(rows.out_dim)])
+
+        def _x(self, inputs: Inputs) -> torch.Tensor:
+            return torch.cat([tokens.pooled() for tokens in inputs.tokens.values()], 1)
+
+        def outputs(self, inputs: Inputs) -> torch.Tensor:
+            return -self.sharpness * torch.cdist(self._x(inputs), self.means)
+
+        def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return {"means": self.means.numpy()}, {}
+
+        def load_state(self, arrays: Any, facts: Any) -> None:
+            self.means = torch.from_numpy(np.asarray(arrays["means"]))
+
+    frame, y = codes_table(200)
+    branches = ["linear", {"name": "nearest_mean", "sharpness": 2.0}]
+    model = FusionClassifier(**QUICK, modalities=SPLIT, branches=branches).fit(frame, y)
+    again = plait.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(model.predict_proba(frame), again.predict_proba(frame))
+    check_branch(NearestMean, example_rows())
+
+
+@pytest.mark.parametrize(
+    ("branches", "said"),
+    [
+        (["jiont"], "did you mean 'joint'"),
+        (["own"], "one that sees all modalities is needed"),
+        (["joint", "joint"], "'joint' stands twice"),
+        ([{"rounds": 3}], "which one"),
+        ([{"name": "trees", "round": 3}], "unknown field 'round' .did you mean 'rounds'"),
+        ([{"name": "trees", "rounds": 0}], "branch trees: rounds must be a whole number from 1, found 0"),
+        ("joint", "branches must be a list"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(branches: Any, said: str) -> None:
+    frame, y = codes_table(60)
+    with pytest.raises(ConfigError, match=said) as raised:
+        FusionClassifier(**QUICK, branches=branches).fit(frame, y)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trees, "package", "no_such_package")
+    monkeypatch.setattr(Trees, "extra", "forests")
+    with pytest.raises(MissingDependencyError, match=r'no_such_package.*pip install "plait\[forests\]"'):
+        resolve_all(["joint", "trees"])
+
+
+def test_a_branch_that_was_asked_for_and_declines_is_told() -> None:
+    frame, y = codes_table(16)
+    with pytest.raises(ConfigError, match="branch 'trees' is left out: too few rows"):
+        FusionClassifier(**QUICK, modalities=SPLIT, branches=[FEW]).fit(frame, y)
+    with pytest.warns(PlaitWarning, match="branch 'trees' is left out: too few rows"):
+        FusionClassifier(**QUICK, modalities=SPLIT, branches=["joint", FEW]).fit(frame, y)
