@@ -22,9 +22,9 @@ def given(value: Any, kind: str) -> Any:
     """One cell as decoders take it, or the name of the file that holds it.
 
     Args:
-        value: bytes, a path, a data URI, a Pillow image, an array, a tensor (channels first, as torch has them) or
-            nested lists, a pair of samples and rate, ``{"bytes", "path"}`` or ``{"array", "sampling_rate"}`` as Hugging Face has them, or a
-            decoder object of theirs.
+        value: bytes, a path, a data URI, a Pillow image, an array, a tensor (channels first, as torch has them) or nested
+            lists, a pair of samples and rate, ``{"bytes", "path"}`` or ``{"array", "sampling_rate"}`` as Hugging Face has
+            them, or a decoder object of theirs.
         kind: ``image``, ``audio`` or ``video``.
 
     Returns:
