@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 import torch
 
@@ -90,16 +93,28 @@ def test_registry_says_what_it_knows() -> None:
         registry.names("fusions")
 
 
+#: Families of which a user chooses one variant: each says when to, and when not.
+CHOSEN = sorted(set(registry.FAMILIES) - {"datasets", "advisers"})
+
+
 @pytest.mark.parametrize("family", sorted(registry.FAMILIES))
-def test_every_variant_describes_itself(family: str) -> None:
+def test_every_variant_has_its_own_summary(family: str) -> None:
     records = registry.describe(family)
     assert records
     assert sorted(r["name"] for r in records) == sorted(registry.names(family))
-    for record in records:
-        summary = record["summary"]
-        assert len(summary.split()) >= 3, record
-        assert summary.endswith((".", ":")), record
-        assert "\n" not in summary
+    summaries = [r["summary"] for r in records]
+    assert len(set(summaries)) == len(summaries)
+    bases = {inspect.getdoc(b) for n in registry.names(family) for b in registry.find(family, n).__mro__[1:]}
+    assert not {s for s in summaries if any((base or "").startswith(s) for base in bases)}, "inherited, not its own"
+    for summary in summaries:
+        assert re.fullmatch(r"\S+( \S+){2,}[.:]", summary), summary
+
+
+@pytest.mark.parametrize(("family", "name"), [(f, n) for f in CHOSEN for n in registry.names(f)])
+def test_every_variant_says_its_shape_and_when_to_use_it(family: str, name: str) -> None:
+    text = registry.find(family, name).__doc__ or ""
+    sections = ["Shape", "Use when", "Not when"] + (["Formula", "Example"] if family != "encoders" else [])
+    assert [s for s in sections if not re.search(rf"^ *{s}:\s+\S", text, re.M)] == []
 
 
 def test_tokens_refuse_shapes_that_do_not_fit() -> None:

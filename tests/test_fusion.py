@@ -16,7 +16,7 @@ import torch
 from plait.base import registry
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
-from plait.fusion._attention import Attend
+from plait.fusion.layers import Attend
 from plait.networks.fusion import FusionNetwork
 from plait.testing import check_fusion, check_gradients, example_tokens
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
@@ -76,3 +79,117 @@ def test_variants_do_not_import_each_other(family: str) -> None:
 def test_only_two_files_stand_at_the_root() -> None:
     root = Path(plait.__file__).parent
     assert {p.name for p in root.iterdir() if p.suffix == ".py"} == {"__init__.py", "__main__.py"}
+
+
+#: Functions that still take more than eight parameters; this set only shrinks.
+MANY = {
+    "__init__",
+    "_advice",
+    "_run",
+    "_trained",
+    "advise",
+    "fine_tuning",
+    "fit_table",
+    "in_words",
+    "inspect",
+    "judge",
+    "launch",
+    "map_figure",
+    "run",
+    "sensitivity",
+}
+
+
+def crowded(tree: ast.AST, most: int = 8) -> Iterator[str]:
+    """Names of functions with more than ``most`` parameters."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            if len([name for name in names if name not in ("self", "cls", "ctx")]) > most:
+                yield node.name
+
+
+def test_crowded_functions_are_seen() -> None:
+    assert list(crowded(ast.parse("def f(self, a, b, *, c): ...\ndef g(a, b): ..."), 2)) == ["f"]
+
+
+def test_functions_take_at_most_eight_parameters() -> None:
+    root = Path(plait.__file__).parent
+    places = [path for path in root.rglob("*.py") if path.parent.name != "cli"]
+    every = {name for path in places for name in crowded(ast.parse(path.read_text(encoding="utf-8")))}
+    assert len(places) > 100
+    assert every - MANY == set()
+
+
+#: Files that still hand something on by a ContextVar; this set only shrinks.
+WITH_CONTEXT = {"row_numbers.py", "prepared.py", "hub_files.py"}
+
+
+def test_no_state_travels_beside_the_arguments() -> None:
+    root = Path(plait.__file__).parent
+    beside = {path.name for path in root.rglob("*.py") if "ContextVar" in path.read_text(encoding="utf-8")}
+    assert beside - WITH_CONTEXT == set()
+
+
+#: Files that still use modules or names that plait calls private; this set only shrinks.
+INSIDERS = {
+    "test_advice.py",
+    "test_answers.py",
+    "test_datasets.py",
+    "test_encoders_frozen.py",
+    "test_encoders_hub.py",
+    "test_encoders_hub_cut.py",
+    "test_encoders_scratch.py",
+    "test_terminal.py",
+    "test_tuning.py",
+    "tuning.py",
+}
+
+
+def private(source: str) -> list[str]:
+    """Modules and names of plait that begin with ``_`` and are imported, or patched by their path."""
+    result = [m[0] for m in re.finditer(r"plait(?:\.\w+)*\._[a-z]\w*", source)]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "plait":
+            result += [f"{node.module}.{alias.name}" for alias in node.names if re.match("_[a-z]", alias.name)]
+    return result
+
+
+def test_private_names_are_seen() -> None:
+    assert private("from plait.fusion import _attention, sum") == ["plait.fusion._attention"]
+    assert private("import plait.fusion._attention") == ["plait.fusion._attention"]
+
+
+def test_tests_and_examples_use_public_names() -> None:
+    top = Path(__file__).parents[1]
+    places = [path for folder in ("tests", "benchmarks", "examples") for path in (top / folder).rglob("*.py")]
+    wrong = {path.name for path in places if private(path.read_text(encoding="utf-8"))} - {Path(__file__).name}
+    assert wrong - INSIDERS == set()
+
+
+#: Modules of the standard library that Windows has not.
+UNIX = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
+
+
+def at_import(tree: ast.AST) -> Iterator[str]:
+    """Modules that are imported as a file is, outside of functions and of ``try``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Try):
+            yield from at_import(node)
+
+
+def test_imports_of_a_file_are_seen() -> None:
+    assert set(at_import(ast.parse("import pwd\nif 1:\n    from pty import fork\ndef f():\n    import tty"))) == {
+        "pwd",
+        "pty",
+    }
+
+
+def test_nothing_needs_unix_at_import() -> None:
+    places = list(Path(plait.__file__).parent.rglob("*.py"))
+    assert len(places) > 100
+    assert [p for p in places if UNIX & set(at_import(ast.parse(p.read_text(encoding="utf-8"))))] == []

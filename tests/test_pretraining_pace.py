@@ -202,7 +202,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(told: dict[str, Any], 
 
 
 def test_a_study_takes_the_fields_by_the_same_names() -> None:
-    from plait.study.check import check_value
+    from plait.estimators.settings import check_value
 
     assert check_value("train.audio", "pretrain") is None
     assert check_value("train", {"audio": "pretrian"}) == "train: unknown regime 'pretrian' (did you mean 'pretrain'?)"

@@ -95,6 +95,6 @@ def test_the_view_says_where_a_study_is(tmp_path: Path) -> None:
     state = State(one.runs, results.lines, retry_failed=False)
     state.flying = 1
     assert lines(state)[0].startswith("2 done, 1 in flight, about ")
-    said = "\n".join(picture(one, state))
+    said = "\n".join(picture(one.name, state))
     assert "2/4 runs" in said
     assert "best on tiny/label" in said

@@ -26,8 +26,8 @@ from plait.base.markdown import plain
 from plait.report.canvas import COLOURS
 from plait.report.words import brief
 from plait.study.report.evidence import differences_figure, scores_figure
-from plait.study.report.sections.findings import ranks_figure
-from plait.study.report.sections.training import front
+from plait.study.report.sections.cost import front
+from plait.study.report.sections.ranks import ranks_figure
 from plait.study.statistics.ranks import rank
 from plait.study.statistics.summary import summarise
 from test_report import EVIL, SVG_TAGS, Page, check_alone

@@ -24,10 +24,10 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 from plait.study import Results, Study, folder
 from plait.study.engine import Event, Inline
 from plait.study.engine_local import Local
-from plait.study.execute import Executor
 from plait.study.folder import StudyFolder
 from plait.study.lines_file import DiskFullError, LinesFile
 from plait.study.setting import Setting
+from plait.study.subjects.model import Model
 from study_tiny import TOLD, study, values
 
 
@@ -161,14 +161,14 @@ def test_seeds_may_be_added(tmp_path: Path) -> None:
 
 def test_a_failed_run_says_why_and_is_tried_again_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    real = Executor._run
+    real = Model.execute
 
-    def fails(self: Executor, run: Any) -> Any:
+    def fails(self: Model, table: Any, run: Any, *rest: Any) -> Any:
         if run.variant == "depth=late":
             raise RuntimeError("it\nburns")
-        return real(self, run)
+        return real(self, table, run, *rest)
 
-    monkeypatch.setattr(Executor, "_run", fails)
+    monkeypatch.setattr(Model, "execute", fails)
     results = study(tmp_path, seeds=1).run(out, engine="inline")
     assert results.status() | {"name": ""} == {
         "name": "",
@@ -181,7 +181,7 @@ def test_a_failed_run_says_why_and_is_tried_again_when_asked(tmp_path: Path, mon
     }
     failed = results.runs[results.runs["status"] == "failed"]["run"].item()
     assert "burns" in (out / "runs" / failed / "error.txt").read_text()
-    monkeypatch.setattr(Executor, "_run", real)
+    monkeypatch.setattr(Model, "execute", real)
     assert study(tmp_path, seeds=1).run(out, engine="inline").status()["failed"] == 1
     again = study(tmp_path, seeds=1).run(out, engine="inline", retry_failed=True)
     assert again.status()["done"] == 2

@@ -21,8 +21,7 @@ from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.execute import Executor
 from plait.study.judging import assembled
-from plait.study.runner import Schedule
-from plait.study.runs import Run
+from plait.study.runs import Run, Schedule
 from plait.study.setting import Setting
 from plait.study.spec import SplitSpec
 from plait.study.tables import StudyTable

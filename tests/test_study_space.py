@@ -18,9 +18,10 @@ import yaml
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.data.schema import from_dict
-from plait.study import Results, Study, space
+from plait.study import Results, Study
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
+from plait.study.subject import subject_of
 from plait.study.tables import StudyTable
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 200), "grey": (120, 120, 120)}
@@ -335,11 +336,11 @@ def test_every_thing_is_held_out_once() -> None:
     )
     seen = []
     for index in range(4):
-        train, test = space.rows_of(table, SplitSpec("kfold", folds=4), 0, index)
+        train, test = subject_of(Study.from_dict(TEXT).spec).rows(table, SplitSpec("kfold", folds=4), 0, index)
         assert not set(frame["of"][train]) & set(frame["of"][test])
         seen += frame["of"][test].tolist()
     assert sorted(seen) == sorted(frame["of"])
-    train, test = space.rows_of(table, SplitSpec("none"), 0, 0)
+    train, test = subject_of(Study.from_dict(TEXT).spec).rows(table, SplitSpec("none"), 0, 0)
     assert (len(train), len(test)) == (30, 0)
 
 

@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("plait.study.advice.candidates", lambda *told: _few(*told))
     usual = _engine_of_launch()
-    monkeypatch.setattr("plait.study.launch._engine", lambda engine, *rest: usual("inline", *rest))
+    monkeypatch.setattr(
+        "plait.study.launch._engine", lambda options, *rest: usual(replace(options, engine="inline"), *rest)
+    )
     monkeypatch.setattr("plait.datasets.hearthstone_cards.HearthstoneCards.load", _some_cards)
     monkeypatch.setattr("plait.workflow.fit.fit_table", _quick_fit)
 

@@ -31,9 +31,16 @@ FAMILIES = {
     "alignment": ("alignment.base", "Alignment"),
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
+    "sections": ("study.report.section", "ReportSection"),
+    "subjects": ("study.subject", "Subject"),
 }
 #: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
-HOMES = {"encoders": ("encoders", "training.encoders", "alignment.encoders"), "advisers": ("study.advisers",)}
+HOMES = {
+    "encoders": ("encoders", "training.encoders", "alignment.encoders"),
+    "advisers": ("study.advisers",),
+    "sections": ("study.report.sections",),
+    "subjects": ("study.subjects",),
+}
 
 V = TypeVar("V", bound=type[Any])
 #: (family, name) -> class, of those that were registered.

@@ -1,1 +1,4 @@
 """Fusion operators, one file each: how the modalities are joined."""
+
+#: Files that hold no operator.
+SHARED = ("layers",)

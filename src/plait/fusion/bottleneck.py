@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from plait.base.checks import Count, Layers
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
-from plait.fusion._attention import Block, chained, filled
+from plait.fusion.layers import Block, chained, filled
 
 
 class Bottleneck(Fusion):

@@ -18,6 +18,8 @@ Resampled = Callable[[Array, Array, Array], Array]
 
 #: The metric that a task is led by (the same as ``Task.main_metric``).
 MAIN = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "r2"}
+#: Beside the main metric, the finer one: it also sees changes that turn no answer.
+SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
 
 
 class UndefinedError(Exception):
@@ -44,8 +46,8 @@ class Metric:
         direction: ``higher`` or ``lower`` is better; ``nominal``: near its nominal level is better.
         range: least and greatest value.
         point: the value on rows as they are.
-        resampled: the values (b,) on resamples of the rows, told by how often each row was drawn: counts (n, b).
-        rows: per-row terms (n,) whose mean is the metric, where it is such a mean: it then resamples by one product.
+        resampled: the values (b,) on resamples of the rows, given how often each row was drawn: counts (n, b);
+            ``ByRows`` of terms (n,) whose mean the metric is.
         biased: off on average on resamples (gaps in small bins do not cancel, rare classes drop out of a plain mean, a
             row drawn twice ties with itself); its interval is centred on the value.
         ranked: sorts the rows of every class, so that resampling costs more.
@@ -59,9 +61,13 @@ class Metric:
     range: tuple[float, float]
     point: Point
     resampled: Resampled
-    rows: Callable[[Array, Array], Array] | None = None
     biased: bool = False
     ranked: bool = False
+
+    @property
+    def rows(self) -> Callable[[Array, Array], Array] | None:
+        """Terms (n,) of the rows whose mean the metric is; None where it is no such mean."""
+        return self.resampled.rows if isinstance(self.resampled, ByRows) else None
 
     @property
     def summary(self) -> str:
@@ -101,31 +107,29 @@ def register(
     input: str,
     direction: str,
     range: tuple[float, float],
-    resampled: Resampled | None = None,
-    rows: Callable[[Array, Array], Array] | None = None,
+    resampled: Resampled,
     biased: bool = False,
     ranked: bool = False,
 ) -> Callable[[Point], Point]:
-    """Enter a function into the registry under its own name."""
-    value = resampled or (by_rows(rows) if rows else None)
-    if value is None:
-        raise TypeError(f"metric '{label}': say how it is resampled")
+    """Enter a function into the registry under its own name; the arguments are fields of ``Metric``."""
 
     def enter(point: Point) -> Point:
         name = getattr(point, "__name__", label)
-        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, value, rows, biased, ranked)
+        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, resampled, biased, ranked)
         return point
 
     return enter
 
 
-def by_rows(rows: Callable[[Array, Array], Array]) -> Resampled:
+@dataclass(frozen=True)
+class ByRows:
     """Resampling of a metric that is the mean of a term per row."""
 
-    def resampled(y: Array, output: Array, counts: Array) -> Array:
-        return np.asarray(rows(y, output) @ counts / counts.sum(0))
+    rows: Callable[[Array, Array], Array]
 
-    return resampled
+    def __call__(self, y: Array, output: Array, counts: Array) -> Array:
+        """The means (b,) of resamples that draw each row so often: counts (n, b)."""
+        return np.asarray(self.rows(y, output) @ counts / counts.sum(0))
 
 
 def ratio(above: Array, below: Array, empty: float = np.nan) -> Array:

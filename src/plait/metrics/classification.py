@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 from plait.metrics import base
 from plait.metrics.base import (
     Array,
+    ByRows,
     Score,
     UndefinedError,
     calibration,
@@ -62,7 +63,7 @@ def _top(y: Array, p: Array) -> tuple[Array, Array]:
     return p.max(1), _hits(y, p.argmax(1))
 
 
-@register(TASK, "accuracy", input="labels", direction="higher", range=(0, 1), rows=_hits)
+@register(TASK, "accuracy", input="labels", direction="higher", range=(0, 1), resampled=ByRows(_hits))
 def accuracy(y: Array, predicted: Array) -> float:
     """Share of rows whose class is right."""
     return float(sk.accuracy_score(y, predicted))
@@ -81,7 +82,7 @@ def balanced_accuracy(y: Array, predicted: Array) -> float:
     return float(sk.recall_score(y, predicted, labels=np.unique(y), average="macro", zero_division=np.nan))
 
 
-@register(TASK, "log loss", input="probabilities", direction="lower", range=(0, np.inf), rows=_losses)
+@register(TASK, "log loss", input="probabilities", direction="lower", range=(0, np.inf), resampled=ByRows(_losses))
 def log_loss(y: Array, p: Array) -> float:
     """Mean of minus the natural logarithm of the true class's probability."""
     # Not scikit-learn's: it cannot say "a class without a column", and warns of the rounding in a float32 softmax.
@@ -179,7 +180,7 @@ def ece(y: Array, p: Array) -> float:
     return calibration(*_top(y, p))
 
 
-@register(TASK, "Brier score", input="probabilities", direction="lower", range=(0, 2), rows=_squares)
+@register(TASK, "Brier score", input="probabilities", direction="lower", range=(0, 2), resampled=ByRows(_squares))
 def brier(y: Array, p: Array) -> float:
     """Squared error of the probabilities, summed over classes (halved for two classes, as is usual)."""
     return float(_squares(y, p).mean())

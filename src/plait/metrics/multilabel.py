@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from plait.metrics import base
 from plait.metrics.base import (
     Array,
+    ByRows,
     Score,
     UndefinedError,
     calibration,
@@ -61,7 +62,7 @@ def _f1(y: Array, predicted: Array, average: str, empty: float) -> float:
     return value
 
 
-@register(TASK, "F1, samples", input="labels", direction="higher", range=(0, 1), rows=_row_f1)
+@register(TASK, "F1, samples", input="labels", direction="higher", range=(0, 1), resampled=ByRows(_row_f1))
 def f1_samples(y: Array, predicted: Array) -> float:
     """F1 of each row's labels, mean over rows; a row rightly left without labels counts 1."""
     return _f1(y, predicted, "samples", 1.0)
@@ -89,7 +90,7 @@ def _exact(y: Array, predicted: Array) -> Array:
     return np.asarray((y == predicted).all(1), dtype=float)
 
 
-@register(TASK, "subset accuracy", input="labels", direction="higher", range=(0, 1), rows=_exact)
+@register(TASK, "subset accuracy", input="labels", direction="higher", range=(0, 1), resampled=ByRows(_exact))
 def subset_accuracy(y: Array, predicted: Array) -> float:
     """Share of rows whose labels are all right."""
     return float(sk.accuracy_score(y, predicted))
@@ -100,7 +101,7 @@ def _cell_losses(y: Array, p: Array) -> Array:
     return np.asarray(-np.log(right).mean(1))
 
 
-@register(TASK, "log loss", input="probabilities", direction="lower", range=(0, np.inf), rows=_cell_losses)
+@register(TASK, "log loss", input="probabilities", direction="lower", range=(0, np.inf), resampled=ByRows(_cell_losses))
 def log_loss(y: Array, p: Array) -> float:
     """Binary cross-entropy, mean over all cells."""
     return float(sk.log_loss(y.ravel(), np.column_stack([1.0 - p.ravel(), p.ravel()]), labels=[0, 1]))

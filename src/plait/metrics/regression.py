@@ -6,7 +6,7 @@ import numpy as np
 from sklearn import metrics as sk
 
 from plait.metrics import base
-from plait.metrics.base import Array, UndefinedError, ratio, register
+from plait.metrics.base import Array, ByRows, UndefinedError, ratio, register
 
 TASK = "regression"
 
@@ -32,7 +32,9 @@ def r2(y: Array, values: Array) -> float:
     return float(sk.r2_score(y, values))
 
 
-@register(TASK, "mean absolute error", input="values", direction="lower", range=(0, np.inf), rows=_absolute)
+@register(
+    TASK, "mean absolute error", input="values", direction="lower", range=(0, np.inf), resampled=ByRows(_absolute)
+)
 def mae(y: Array, values: Array) -> float:
     """Mean absolute error, in the target's unit."""
     return float(sk.mean_absolute_error(y, values))
@@ -72,7 +74,7 @@ def _inside(y: Array, intervals: Array) -> Array:
     return ((intervals[:, 0] <= y) & (y <= intervals[:, 1])).astype(float)
 
 
-@register(TASK, "coverage", input="intervals", direction="nominal", range=(0, 1), rows=_inside)
+@register(TASK, "coverage", input="intervals", direction="nominal", range=(0, 1), resampled=ByRows(_inside))
 def coverage(y: Array, intervals: Array) -> float:
     """Share of rows whose value lies within the predicted interval; it should be the interval's level."""
     return float(_inside(y, intervals).mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,9 +107,18 @@ def recur(
     h0, c0 = state if state is not None else (None, None)
     given = (still, drive, moving, weight, h0, c0)
     learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    everything: Any = _Recurrence.apply(*given, tuple(counts), size, dtype, learns)  # type: ignore[no-untyped-call]
+    everything: Any = _Recurrence.apply(*given, _Walk(tuple(counts), size, dtype, learns))  # type: ignore[no-untyped-call]
     hidden, cell = everything
     return hidden, (hidden[len(hidden) - counts[-1] :], cell)
+
+
+class _Walk(NamedTuple):
+    """How the recurrence runs: rows of each step, height and width, number type of the products, whether it learns."""
+
+    counts: tuple[int, ...]
+    size: tuple[int, int]
+    dtype: torch.dtype
+    learns: bool
 
 
 class _Recurrence(torch.autograd.Function):
@@ -122,11 +131,9 @@ class _Recurrence(torch.autograd.Function):
         weight: Tensor,
         h0: Tensor | None,
         c0: Tensor | None,
-        counts: tuple[int, ...],
-        size: tuple[int, int],
-        dtype: torch.dtype,
-        learns: bool,
+        walk: _Walk,
     ) -> tuple[Tensor, Tensor]:
+        counts, size, dtype, learns = walk
         units = len(weight) // GATES
         fast = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         constant = None if still is None else still.to(dtype)
@@ -178,7 +185,7 @@ class _Recurrence(torch.autograd.Function):
         d_c0 = None if c0 is None else d_c.to(c0.dtype)
         d_still = None if total.still is None else total.still.to(still_type)
         d_weight = total.weight.permute(0, 3, 1, 2).to(weight_type)
-        return d_still, total.drive.to(drive_type), total.moving, d_weight, d_h, d_c0, None, None, None, None
+        return d_still, total.drive.to(drive_type), total.moving, d_weight, d_h, d_c0, None
 
 
 class _Total:

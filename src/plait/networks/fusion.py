@@ -48,10 +48,23 @@ class FusionNetwork(Network):
     modality to ``width``. One that only adds up what each modality gives (``interacts`` is False) is followed by at least
     one joint block: without it ``late`` would be no more than ``decision``, a sum of single opinions.
 
+    Formula: out = head(joint(fusion(own_1(x_1), ..., own_M(x_M)))), each own and joint part a chain of blocks.
+
     Shape: tokens (B, T, D_m) each; out (B, out_dim).
 
     Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; at depth ``late`` Task-specific pre-trained
     encoders in late fusion, section 6.1.2 (a linear layer on the joined embeddings, then the classifier).
+
+    Use when: what one modality says depends on another.
+
+    Not when: there are fewer rows than features: the ``linear`` network overfits less.
+
+    Example:
+        >>> import torch
+        >>> network = FusionNetwork({"text": 3, "image": 5}, 2, depth="late", fusion="mean", width=4)
+        >>> tokens = {"text": Tokens.of_vectors(torch.rand(2, 3)), "image": Tokens.of_vectors(torch.rand(2, 5))}
+        >>> network(tokens).shape
+        torch.Size([2, 2])
     """
 
     def __init__(

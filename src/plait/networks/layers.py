@@ -161,10 +161,10 @@ class Block(nn.Sequential):
         ):
             result: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
             return result
-        mask, scale = dropout.drawn((len(input), linear.out_features), input.device)
-        values = (linear.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps)
-        own = (linear.weight, norm.weight, norm.bias, mask, scale)
-        out: Tensor = _Fused.apply(input, *own, *values)  # type: ignore[no-untyped-call]
+        drawn = dropout.drawn((len(input), linear.out_features), input.device)
+        out: Tensor = _Fused.apply(  # type: ignore[no-untyped-call]
+            input, linear.weight, norm.weight, norm.bias, linear.bias, norm, drawn
+        )
         return out
 
 
@@ -182,23 +182,23 @@ class _Fused(torch.autograd.Function):
         weight: Tensor,
         gain: Tensor,
         shift: Tensor,
-        mask: Tensor | None,
-        scale: float,
         bias: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        momentum: float,
-        eps: float,
+        norm: Norm,
+        drawn: tuple[Tensor | None, float],
     ) -> Tensor:
+        mean, variance, momentum = norm.running_mean, norm.running_var, norm.momentum
+        assert mean is not None
+        assert momentum is not None
+        mask, scale = drawn
         narrow, weights = x.to(bfloat16), weight.to(bfloat16)
         z = functional.linear(narrow, weights).float()
-        out, middle, inverse = torch.native_batch_norm(z, gain, shift, mean, variance, True, momentum, eps)
+        out, middle, inverse = torch.native_batch_norm(z, gain, shift, mean, variance, True, momentum, norm.eps)
         mean.add_(bias, alpha=momentum)
         out.relu_()
         if mask is not None:
             out.mul_(mask)
         ctx.save_for_backward(narrow, weights, z, gain, middle, inverse, out)
-        ctx.scale, ctx.eps = scale, eps
+        ctx.scale, ctx.eps = scale, norm.eps
         return out
 
     @staticmethod
@@ -213,4 +213,4 @@ class _Fused(torch.autograd.Function):
         )
         of_z = of_z.to(bfloat16)
         of_x = (of_z @ weights).float() if ctx.needs_input_grad[0] else None
-        return (of_x, (of_z.t() @ narrow).float(), of_gain, of_shift, *[None] * 7)
+        return (of_x, (of_z.t() @ narrow).float(), of_gain, of_shift, None, None, None)

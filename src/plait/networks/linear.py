@@ -20,6 +20,15 @@ class LinearNetwork(Network):
     Shape: tokens (B, T, D_m) each; out (B, out_dim).
 
     Source: the usual linear probe.
+
+    Use when: rows are few, or to see what a network adds.
+
+    Not when: modalities matter only together, as in a product of two.
+
+    Example:
+        >>> import torch
+        >>> LinearNetwork({"text": 3}, 2)({"text": Tokens.of_vectors(torch.rand(4, 3))}).tolist()[0]
+        [0.0, 0.0]
     """
 
     def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from plait.study.execute import Executor, Finished
+from plait.study.execute import Executor
 from plait.study.reading import read_spec
 from plait.study.runs import Run
 from plait.study.setting import Setting
+from plait.study.subject import Finished
 
 #: What is done by a worker: ``run`` or ``encode``, with its plain values.
 Job = Mapping[str, Any]

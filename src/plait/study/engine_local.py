@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, cast
 
 from plait.base.errors import PlaitError
 from plait.study.engine import Engine, Event, Job, setting_to_dict
-from plait.study.execute import Finished
 from plait.study.setting import Setting, available_mb, resident_mb
+from plait.study.subject import Finished
 from plait.study.worker import receive, send
 
 #: Memory that a worker takes by itself; fewer are started where there is not so much.

@@ -17,7 +17,7 @@ from plait.base import checks
 from plait.base.checks import Natural
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError
-from plait.base.folders import write_file
+from plait.base.parts import write_file
 from plait.store.claims import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
@@ -91,9 +91,10 @@ class StudyFolder:
     def _check(self, spec: Spec, about: Mapping[str, Any]) -> None:
         known = self.about(missing=None)
         if known is None:
-            strange = [
-                p.name for p in self.path.iterdir() if p.name not in (RUNS, LOCK) and not p.name.endswith(".part")
-            ]
+            ours = (
+                (RUNS, LOCK, STUDY, ABOUT) if (self.path / LOCK).exists() else (RUNS,)
+            )  # another runner is beginning it
+            strange = [p.name for p in self.path.iterdir() if p.name not in ours and not p.name.endswith(".part")]
             if strange:
                 raise ConfigError(
                     f"{self.path}: is not empty and holds no study (found {strange[0]}); name another folder"

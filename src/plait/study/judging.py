@@ -31,16 +31,44 @@ class Judged:
     threshold: Any = 0.5
 
 
+@dataclasses.dataclass(frozen=True)
+class Requested:
+    """What a fitted model is judged under.
+
+    Attributes:
+        tests: conditions as the study tells them.
+        patterns: what is present; where a condition decides that, only everything at once is judged.
+        subset: what the model was trained on.
+        names: metrics.
+    """
+
+    tests: Sequence[Any]
+    patterns: Sequence[Pattern]
+    subset: Pattern
+    names: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known.
+
+    ``threshold``: of several labels; a number, or a function of the same arguments as ``outputs``, which gives each row's.
+    """
+
+    outputs: Outputs
+    threshold: Any
+    seconds: dict[str, float]
+    weights: dict[str, int]
+    epochs: list[dict[str, Any]]
+    peaks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
 def judge(
     table: StudyTable,
     test: np.ndarray,
-    tests: Sequence[Any],
-    patterns: Sequence[Pattern],
-    subset: Pattern,
-    names: Sequence[str],
-    outputs: Outputs,
+    fitted: Fit,
     lost: Callable[[Any], Mapping[str, np.ndarray]],
-    threshold: Any = 0.5,
+    requested: Requested,
 ) -> list[Judged]:
     """Every test condition with every pattern.
 
@@ -50,32 +78,28 @@ def judge(
     Args:
         table: that the test rows are of.
         test: their positions.
-        tests: conditions as the study tells them.
-        patterns: what is present; where a condition decides that, only everything at once is judged.
-        subset: what the model was trained on.
-        names: metrics.
-        outputs: of the model, for the parts of a condition that change cells.
-        lost: of the parts that take modalities away: modality -> (n,) bool.
-        threshold: from which on a multi-label probability is a label: a number, or as ``outputs`` each row's.
+        fitted: the model's outputs, and the threshold of several labels.
+        lost: of the parts of a condition that take modalities away: modality -> (n,) bool.
+        requested: conditions, patterns and metrics.
     """
     result = []
-    truth = truth_of(table, test)
-    for value in tests:
+    truth, subset, threshold = truth_of(table, test), requested.subset, fitted.threshold
+    for value in requested.tests:
         condition = conditions.parsed(value)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone, requested = lost(absences), all_subsets(subset)
-            given = {subset: assembled(outputs(changing, requested), gone, subset)}
-            limits = {subset: assembled(threshold(changing, requested), gone, subset)} if callable(threshold) else {}
+            gone, every = lost(absences), all_subsets(subset)
+            given = {subset: assembled(fitted.outputs(changing, every), gone, subset)}
+            limits = {subset: assembled(threshold(changing, every), gone, subset)} if callable(threshold) else {}
         else:
-            given = dict(outputs(changing, patterns))
-            limits = threshold(changing, patterns) if callable(threshold) else {}
+            given = dict(fitted.outputs(changing, requested.patterns))
+            limits = threshold(changing, requested.patterns) if callable(threshold) else {}
         for pattern, output in given.items():
             line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
             if condition is not None:
                 line["axes"] = conditions.axes(condition)
             limit = limits.get(pattern, threshold)
-            line["metrics"] = scored(table.task, truth, output, names, limit)
+            line["metrics"] = scored(table.task, truth, output, requested.names, limit)
             result.append(Judged(line, output, limit))
     return result
 
@@ -121,3 +145,12 @@ def scored(
     known = metrics(task)
     result = {name: known[name].score(truth, given[known[name].input]).value for name in names if name in known}
     return {name: None if math.isnan(value) else float(value) for name, value in result.items()}
+
+
+def default_metrics(task: str) -> tuple[str, ...]:
+    """What is measured where the study names no metric."""
+    return {
+        "classification": ("accuracy", "f1_macro", "balanced_accuracy", "log_loss", "ece"),
+        "multilabel": ("f1_samples", "f1_micro", "f1_macro", "map_macro", "log_loss"),
+        "regression": ("r2", "mae", "rmse", "spearman"),
+    }[task]

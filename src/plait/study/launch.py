@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,14 @@ from plait.study.engine import Engine, Inline
 from plait.study.engine_local import worker_count
 from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
-from plait.study.runner import Race, Runner
+from plait.study.runner import Known, Race, Runner
 from plait.study.runs import Run
 from plait.study.setting import Setting
 from plait.study.state import State, left, shown
 from plait.study.tables import redrawn
 
 if TYPE_CHECKING:
-    from plait.study.protocol import StudyFile
+    from plait.study.subject import StudyFile
 
 
 ENGINES = ("local", "ray", "inline")
@@ -33,41 +33,63 @@ ENGINES = ("local", "ray", "inline")
 PIECES = 4
 
 
-def launch(
-    study: StudyFile,
-    path: Path,
-    workers: int | None,
-    engine: str,
-    retry_failed: bool,
-    store: str | None,
-    command: str,
-    view: bool | None,
-    race: Race | None,
-    only: Sequence[str] | None,
-    share: float,
-) -> Results:
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a study is run.
+
+    Attributes:
+        workers: processes; None: one per core. With several, each gets its share of the cores.
+        engine: ``local`` (processes), ``ray``, or ``inline`` (this process).
+        retry_failed: try failed runs again.
+        store: folder of the store of embeddings; None: the user's.
+        command: what to run to do it again, for the report.
+        view: show progress; None: only on a terminal.
+        race: names variants that need no more runs, from the lines so far.
+        only: names of runs to which this call is limited.
+        share: of the budget's minutes that are left after what runs share was encoded; the rest is for others.
+    """
+
+    workers: int | None = None
+    engine: str = "local"
+    retry_failed: bool = False
+    store: str | None = None
+    command: str = ""
+    view: bool | None = None
+    race: Race | None = None
+    only: Collection[str] | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an engine that there is not."""
+        if self.engine not in ENGINES:
+            raise ConfigError(f"unknown engine '{self.engine}': {nearest(self.engine, ENGINES)}")
+
+
+def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
     """See ``Study.run``."""
-    if engine not in ENGINES:
-        raise ConfigError(f"unknown engine '{engine}': {nearest(engine, ENGINES)}")
-    folder = StudyFolder(path)
-    folder.begin(study.spec, _about(study, command))
+    folder, subject = StudyFolder(path), study.subject
+    folder.begin(study.spec, _about(study, options.command))
     with folder:
-        runs = [run for run in study.runs if only is None or run.name in only]
-        state = State(runs, folder.lines(), retry_failed)
+        runs = [run for run in study.runs if options.only is None or run.name in options.only]
+        state = State(runs, folder.lines(), options.retry_failed)
         waiting = state.waiting()
         if waiting:
             weights = {**folder.about().get("frozen_weights", {})}
-            with _engine(engine, study, workers, store, path, len(waiting)) as workforce, shown(study, state, view):
+            with (
+                _engine(options, study, path, len(waiting)) as workforce,
+                shown(study.name, state, options.view),
+            ):
                 state.workers = workforce.workers
                 kinds = {(n, m.name): m.kind for (n, _), t in study.tables.items() for m in t.schema.modalities}
+                facts = Known(study.spec.budget, weights, kinds)
                 runner = Runner(
-                    folder, workforce, runs, state, study.spec.budget, weights=weights, kinds=kinds, race=race
+                    folder, workforce, subject.schedule(study.tables, runs, state), state, facts, options.race
                 )
                 limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
                 pieces = workforce.workers * (PIECES if limited else 1)
                 runner.encode(encoding.jobs(study.spec, waiting, study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
-                runner.run(share)
+                runner.run(options.share)
     return Results.open(path)
 
 
@@ -92,27 +114,27 @@ def _about(study: StudyFile, command: str) -> dict[str, Any]:
         "data": digests,
         "tables": tables,
         "seeds": list(seeds),
-        "runs": len(study.runs),
+        "runs": study.subject.total(study.tables),
         "command": command,
     }
 
 
-def _engine(engine: str, study: StudyFile, workers: int | None, store: str | None, path: Path, jobs: int) -> Engine:
+def _engine(options: RunOptions, study: StudyFile, path: Path, jobs: int) -> Engine:
     inferred = {
         number: to_dict(study.tables[number, None].schema)
         for number, value in enumerate(study.spec.data)
         if value.table is not None and not redrawn(value)
     }
-    setting = Setting(study.spec, study.base, inferred, store, study.frames)
-    if engine == "inline" or study.frames:
+    setting = Setting(study.spec, study.base, inferred, options.store, study.frames)
+    if options.engine == "inline" or study.frames:
         return Inline(dataclasses.replace(setting, threads=torch.get_num_threads()))
-    if engine == "ray":
+    if options.engine == "ray":
         from plait.study.engine_ray import RayEngine
 
-        return RayEngine(setting, workers, jobs)
+        return RayEngine(setting, options.workers, jobs)
     from plait.study.engine_local import Local, worker_count
 
-    return Local(setting, worker_count(workers, jobs), path / "logs")
+    return Local(setting, worker_count(options.workers, jobs), path / "logs")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +29,11 @@ from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.plain_features import plain_schema, table_of
 from plait.store import Store
 from plait.study import conditions, splits
-from plait.study.judging import spread, truth_of
+from plait.study.judging import Fit, spread, truth_of
 from plait.study.runs import Run, teachers
 from plait.study.setting import Setting, SharedRows
 from plait.study.tables import StudyTable
 from plait.workflow.fit import make_model
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known.
-
-    ``threshold``: of several labels; a number, or a function of the same arguments as ``outputs``, which gives each row's.
-    """
-
-    outputs: Any
-    threshold: Any
-    seconds: dict[str, float]
-    weights: dict[str, int]
-    epochs: list[dict[str, Any]]
-    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
 class Group:
@@ -171,7 +155,7 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
     """A baseline on the same rows; the majority needs no features at all."""
     clock = time.perf_counter()
     y = truth_of(group.table, group.train)
-    raw = _plain_rows(group, run) if name == "linear" else _no_features(len(group.x))
+    raw = _plain_rows(group, run) if name != "majority" else _no_features(len(group.x))
     encode = time.perf_counter() - clock
     model = Baseline(name, group.table.task, run.seed, table_of(group.schema)).fit(raw, y)
     fit = time.perf_counter() - clock - encode

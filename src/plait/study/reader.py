@@ -15,6 +15,8 @@ from plait.base.errors import nearest
 
 #: Keys and positions that lead to a value.
 Place = tuple[str | int, ...]
+#: Where, and what is wrong there.
+Problem = tuple[Place, str]
 
 
 @dataclass(frozen=True)

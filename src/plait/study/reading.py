@@ -10,8 +10,7 @@ from plait.base import config
 from plait.base.errors import PlaitError, nearest
 from plait.study import conditions
 from plait.study.reader import Place, Reader
-from plait.study.space_spec import read_space
-from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, Spec, SplitSpec
+from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
 
 def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
@@ -184,6 +183,25 @@ def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, 
             read.wrong((*place, i), f"{place[-1]}: {'+'.join(names)} is named twice; keep one")
         result.append(tuple(names))
     return tuple(result)
+
+
+def read_space(read: Reader, value: Any) -> SpaceSpec | None:
+    """What ``space:`` says; None for a study of predictions."""
+    if value is None:
+        return None
+    given = read.fields(value, ("space",), ("evaluations", "reference"), "space")
+    if "evaluations" not in given:
+        read.wrong(("space",), "space: which evaluations? expected evaluations: [retrieval, ...]")
+    result = []
+    for i, entry in enumerate(read.listed(given.get("evaluations", ["-"]), ("space", "evaluations"), "evaluations")):
+        one = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(one, Mapping) or "name" not in one:
+            text = f"evaluations: expected a name, or {{name: ..., option: ...}}, found {entry!r:.60}"
+            read.wrong(("space", "evaluations", i), text)
+            continue
+        result.append({str(k): v for k, v in one.items()})
+    reference = given.get("reference")
+    return SpaceSpec(tuple(result), None if reference is None else read.text(reference, ("space", "reference")))
 
 
 def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:

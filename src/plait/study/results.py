@@ -18,9 +18,9 @@ from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
 from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
-from plait.study.space import means
-from plait.study.spec import CLEAN, Spec
+from plait.study.spec import Spec
 from plait.study.state import merged
+from plait.study.subject import Subject, subject_of
 
 #: Columns that name a run.
 NAMES = ("run", "dataset", "task", "variant", "subset", "train_condition", "seed", "split", "train_rows", "test_rows")
@@ -112,23 +112,14 @@ class Results:
         total = max(int(self.about["runs"]), len(self.lines))
         return {"name": self.name, "runs": total, **count, "waiting": total - len(self.lines), "reasons": dict(reasons)}
 
+    @property
+    def subject(self) -> Subject:
+        """What its runs made and judged."""
+        return subject_of(self.spec)
+
     def summary(self) -> pd.DataFrame:
-        """Mean and spread over seeds and splits of every metric, on clean rows with everything present.
-
-        Of a study of spaces: one row per evaluation and variant.
-        """
-        if self.spec.space is not None:
-            from plait.study.space_results import summary
-
-            return summary(self)
-        result = self.frame
-        result = result[(result["condition"] == CLEAN) & (result["present"] == result["subset"])]
-        keys = ["dataset", "subset", "train_condition", "variant"]
-        keys = [key for key in keys if key in ("dataset", "variant") or result[key].nunique() > 1]
-        rows = []
-        for place, part in result.groupby(keys, sort=False):
-            rows.append({**dict(zip(keys, place, strict=True)), **means(part)})
-        return pd.DataFrame(rows)
+        """Means over seeds and splits, one row for everything that is compared: a variant, an evaluation of a space."""
+        return self.subject.summary(self)
 
     def line(self, run: str) -> Mapping[str, Any]:
         """What results.jsonl says of a run."""

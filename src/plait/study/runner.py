@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from plait.study import encoding
 from plait.study.engine import Engine, Event
 from plait.study.execute import about_run
 from plait.study.folder import StudyFolder
-from plait.study.runs import Run
+from plait.study.runs import Run, Schedule
 from plait.study.spec import Budget
 from plait.study.state import State
 
@@ -31,6 +30,21 @@ class Flight:
     began: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a runner knows beside the runs.
+
+    Attributes:
+        budget: limits.
+        weights: of frozen encoders, by ``encoding.encoder_key``; what is counted on the way is added.
+        kinds: (table, modality) -> kind.
+    """
+
+    budget: Budget
+    weights: dict[str, int]
+    kinds: Mapping[tuple[int, str], str]
+
+
 class Runner:
     """Does the runs of one study that are not done yet."""
 
@@ -38,12 +52,9 @@ class Runner:
         self,
         folder: StudyFolder,
         engine: Engine,
-        runs: Sequence[Run],
+        schedule: Schedule,
         state: State,
-        budget: Budget,
-        *,
-        weights: dict[str, int],
-        kinds: Mapping[tuple[int, str], str],
+        known: Known,
         race: Race | None = None,
     ) -> None:
         """Take what is needed.
@@ -51,22 +62,19 @@ class Runner:
         Args:
             folder: begun.
             engine: with its workers.
-            runs: all of the study, in order.
+            schedule: hands out the runs.
             state: counts, for the view.
-            budget: limits.
-            weights: of encoders, by ``encoding.encoder_key``.
-            kinds: (table, modality) -> kind.
+            known: limits, weights and kinds.
             race: see ``Race``.
         """
-        self._folder, self._engine, self._state, self._budget = folder, engine, state, budget
-        self._weights, self._kinds, self._race = weights, kinds, race
-        self._by_name = {run.name: run for run in runs}
-        self._schedule = Schedule(run for run in runs if state.waits(run.name))
+        self._folder, self._engine, self._state, self._budget = folder, engine, state, known.budget
+        self._weights, self._kinds, self._race = known.weights, known.kinds, race
+        self._schedule = schedule
         self._elsewhere: dict[str, Run] = {}
         self._looked = 0.0
         self._flying: dict[int, Flight] = {}
-        self._left_out = False
-        state.deadline = None if budget.minutes is None else state.begun + 60 * budget.minutes
+        self._left_out = self._stuck = False
+        state.deadline = None if self._budget.minutes is None else state.begun + 60 * self._budget.minutes
 
     # -- encoding ----------------------------------------------------------------------------------------------------
 
@@ -100,7 +108,7 @@ class Runner:
             elif not self._flying:
                 self._state.spent = bool(len(self._schedule) or self._elsewhere)
                 return
-            if not self._flying and not len(self._schedule) and not self._elsewhere:
+            if not self._flying and not self._elsewhere and (self._stuck or not len(self._schedule)):
                 self._state.spent = self._left_out
                 return
             for event in self._engine.events(TICK if self._flying else ELSEWHERE / 4):
@@ -116,10 +124,12 @@ class Runner:
         return left is not None and (self._state.seconds_of(run) or 0.0) > left
 
     def _begin(self) -> None:
-        """Give every idle worker a run that nobody has."""
+        """Give every idle worker a run that nobody has; without one although all are idle, nothing more will come."""
+        self._stuck = False
         for worker in self._engine.idle():
             run = self._claimed(worker)
             if run is None:
+                self._stuck = True
                 return
             self._flying[worker] = Flight(run, time.monotonic())
             self._state.flying = len(self._flying)
@@ -211,47 +221,3 @@ class Runner:
                 self._engine.stop(
                     worker, f"used {used:,.0f} MB of memory; budget: memory allows {self._budget.memory_mb:,.0f} MB"
                 )
-
-
-class Schedule:
-    """Runs that nobody has begun, by what they share."""
-
-    def __init__(self, runs: Iterable[Run]) -> None:
-        """In the order of the plan."""
-        self._groups: dict[str, deque[Run]] = {}
-        for run in runs:
-            self._groups.setdefault(run.share, deque()).append(run)
-        self._at: dict[int, str] = {}
-
-    def __len__(self) -> int:
-        """Runs that wait."""
-        return sum(map(len, self._groups.values()))
-
-    def __iter__(self) -> Iterator[Run]:
-        """All that wait."""
-        return (run for group in self._groups.values() for run in group)
-
-    def next(self, worker: int) -> Run | None:
-        """The next of the group that the worker is at; else of one that nobody is at; else of the longest."""
-        if not self._groups:
-            return None
-        at = self._at.get(worker)
-        if at not in self._groups:
-            others = {share for other, share in self._at.items() if other != worker}
-            free = [share for share in self._groups if share not in others]
-            at = free[0] if free else max(self._groups, key=lambda share: len(self._groups[share]))
-            self._at[worker] = at
-        group = self._groups[at]
-        run = group.popleft()
-        if not group:
-            del self._groups[at]
-        return run
-
-    def drop(self, variants: set[str]) -> list[Run]:
-        """Take out all runs of these variants."""
-        dropped = [run for group in self._groups.values() for run in group if run.variant in variants]
-        for share, group in list(self._groups.items()):
-            self._groups[share] = deque(run for run in group if run.variant not in variants)
-            if not self._groups[share]:
-                del self._groups[share]
-        return dropped

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from plait.base.version import __version__
-from plait.study import conditions, splits
+from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
@@ -82,66 +83,79 @@ def subsets(values: str | Sequence[Sequence[str]], names: Sequence[str]) -> list
     return [tuple(name for name in names if name in pattern) for pattern in known]
 
 
-def runs_of(spec: Spec, tables: Mapping[tuple[int, int | None], StudyTable], variants: Sequence[Variant]) -> list[Run]:
+def runs_of(
+    spec: Spec,
+    tables: Mapping[tuple[int, int | None], StudyTable],
+    variants: Sequence[Variant],
+    count: Callable[[StudyTable, SplitSpec], int],
+    defines: Mapping[str, Any],
+) -> list[Run]:
     """All runs, seed by seed, so that a study that is stopped early has all variants of its first seeds.
 
     Args:
         spec: of the study.
         tables: by position in the study, and by seed where a data set is drawn anew.
         variants: of the study.
+        count: splits of a table per seed.
+        defines: what else makes a run another one.
     """
     result = []
     for seed, (number, value) in itertools.product(spec.seeds, enumerate(spec.data)):
         key = (number, seed) if (number, seed) in tables else (number, None)
         table, split = tables[key], value.split or spec.split
         for index, train, subset in itertools.product(
-            range(splits.count(table, split)),
+            range(count(table, split)),
             [value for value in spec.train if conditions.applies(value, table.schema)],
             subsets(spec.modalities, table.modalities),
         ):
-            result += [_run(spec, table, split, key, train, subset, seed, index, variant) for variant in variants]
+            place = _Place(table, split, key, train, subset, seed, index)
+            result += [_run(spec, place, variant, defines) for variant in variants]
     order = {seed: i for i, seed in enumerate(spec.seeds)}
     first = {share: i for i, share in reversed(list(enumerate(run.share for run in result)))}
     return sorted(result, key=lambda run: (order[run.seed], first[run.share]))
 
 
-def _run(
-    spec: Spec,
-    table: StudyTable,
-    split: SplitSpec,
-    key: tuple[int, int | None],
-    train: Any,
-    subset: tuple[str, ...],
-    seed: int,
-    index: int,
-    variant: Variant,
-) -> Run:
-    model = for_subset(variant.model, subset, table)
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Everything about a run but its variant."""
+
+    table: StudyTable
+    split: SplitSpec
+    key: tuple[int, int | None]
+    train: Any
+    subset: tuple[str, ...]
+    seed: int
+    index: int
+
+
+def _run(spec: Spec, place: _Place, variant: Variant, defines: Mapping[str, Any]) -> Run:
+    table = place.table
+    model = for_subset(variant.model, place.subset, table)
     before = {k: v for k, v in model.items() if k not in AFTER_PREPARING}
-    shared = [table.digest, table.label, dataclasses.asdict(split), seed, index, train, subset, before]
-    defines = {
+    split = dataclasses.asdict(place.split)
+    shared = [table.digest, table.label, split, place.seed, place.index, place.train, place.subset, before]
+    all_of_it = {
         "shared": shared,
         "model": variant.model,
-        "seed": seed,
+        "seed": place.seed,
         "tests": [spec.test, spec.present, spec.metrics],
         "plait": [__version__, PROTOCOL],
+        **defines,
     }
-    if spec.space is not None:
-        defines["space"] = spec.space.evaluations
     return Run(
-        name=digest(defines),
-        data=key[0],
-        data_seed=key[1],
+        name=digest(all_of_it),
+        data=place.key[0],
+        data_seed=place.key[1],
         dataset=table.label,
         task=table.task,
         variant=variant.label,
         settings=variant.settings,
         model=model,
-        subset=subset,
+        subset=place.subset,
         modalities=table.modalities,
-        train_condition=train,
-        seed=seed,
-        split=index,
+        train_condition=place.train,
+        seed=place.seed,
+        split=place.index,
         share=digest(shared),
     )
 
@@ -196,3 +210,47 @@ def digest(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+class Schedule:
+    """Runs that nobody has begun, by what they share."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        """In the order of the plan."""
+        self._groups: dict[str, deque[Run]] = {}
+        for run in runs:
+            self._groups.setdefault(run.share, deque()).append(run)
+        self._at: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Runs that wait."""
+        return sum(map(len, self._groups.values()))
+
+    def __iter__(self) -> Iterator[Run]:
+        """All that wait."""
+        return (run for group in self._groups.values() for run in group)
+
+    def next(self, worker: int) -> Run | None:
+        """The next of the group that the worker is at; else of one that nobody is at; else of the longest."""
+        if not self._groups:
+            return None
+        at = self._at.get(worker)
+        if at not in self._groups:
+            others = {share for other, share in self._at.items() if other != worker}
+            free = [share for share in self._groups if share not in others]
+            at = free[0] if free else max(self._groups, key=lambda share: len(self._groups[share]))
+            self._at[worker] = at
+        group = self._groups[at]
+        run = group.popleft()
+        if not group:
+            del self._groups[at]
+        return run
+
+    def drop(self, variants: set[str]) -> list[Run]:
+        """Take out all runs of these variants."""
+        dropped = [run for group in self._groups.values() for run in group if run.variant in variants]
+        for share, group in list(self._groups.items()):
+            self._groups[share] = deque(run for run in group if run.variant not in variants)
+            if not self._groups[share]:
+                del self._groups[share]
+        return dropped

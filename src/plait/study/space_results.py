@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.study import space
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
-from plait.study.protocol import StudyLines
-from plait.study.space import means
-from plait.study.spec import SplitSpec
+from plait.study.spec import NONE, Spec, SplitSpec
 from plait.study.statistics.paired import Difference, crossed_t, holm, resampled_t
+from plait.study.statistics.scores import StudyResults, means
 
 #: Draws of the test rows.
 RESAMPLES = 1000
@@ -42,7 +40,21 @@ class Tested:
     p: float
 
 
-def scores(results: StudyLines) -> pd.DataFrame:
+@dataclass(frozen=True)
+class SpaceEvidence:
+    """What a study of spaces found: every value (``scores``), and what of it is proven (``differences``)."""
+
+    table: pd.DataFrame
+    tests: Mapping[tuple[str, ...], Tested]
+
+
+def gather(results: StudyResults) -> list[SpaceEvidence]:
+    """One for the whole study; none where no run is done."""
+    table = scores(results)
+    return [SpaceEvidence(table, differences(results, table))] if len(table) else []
+
+
+def scores(results: StudyResults) -> pd.DataFrame:
     """Every value: dataset, evaluation, part, variant, seed, split, metric, value, run, place.
 
     ``place`` is the part's place among those of its run. What has no alignment in it is told once, of the first variant.
@@ -70,7 +82,7 @@ def scores(results: StudyLines) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*columns, "metric", "value"])
 
 
-def summary(results: StudyLines) -> pd.DataFrame:
+def summary(results: StudyResults) -> pd.DataFrame:
     """Mean and spread of every metric: one row per data set, evaluation, part and variant."""
     rows = []
     keys = ["dataset", "evaluation", "part", "variant"]
@@ -94,7 +106,7 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 # -- what is proven ----------------------------------------------------------------------------------------------------
 
 
-def differences(results: StudyLines, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
+def differences(results: StudyResults, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
     """Differences from the reference, by (dataset, evaluation, part, variant, metric).
 
     The reference is the study's reference on the same part (on its first part, where it has none of this name); of sentences,
@@ -122,12 +134,13 @@ def differences(results: StudyLines, table: pd.DataFrame) -> dict[tuple[str, ...
     return result
 
 
-def _split(results: StudyLines, dataset: str) -> SplitSpec:
+def _split(results: StudyResults, dataset: str) -> SplitSpec:
     """How the rows of a data set were split: that of the table with this label, as far as it can be told."""
-    for value in results.spec.data:
+    spec: Spec = results.spec
+    for value in spec.data:
         if value.name == dataset or dataset.startswith(f"{value.source}/"):
-            return value.split or results.spec.split
-    return results.spec.split
+            return value.split or spec.split
+    return spec.split
 
 
 def _first(part: pd.DataFrame, place: tuple[str, str]) -> str:
@@ -136,7 +149,7 @@ def _first(part: pd.DataFrame, place: tuple[str, str]) -> str:
 
 
 def _reference(
-    results: StudyLines, evaluation: str, part: pd.DataFrame, place: tuple[str, str]
+    results: StudyResults, evaluation: str, part: pd.DataFrame, place: tuple[str, str]
 ) -> tuple[str, str] | None:
     """The better encoder alone, of sentences; else the study's reference on the same part, or on its first."""
     if evaluation in OF_SENTENCES:
@@ -152,14 +165,14 @@ def _reference(
 
 
 def _test(
-    results: StudyLines, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
+    results: StudyResults, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
 ) -> Difference | None:
     keys = ["seed", "split"]
     both = mine.merge(other, on=keys, suffixes=("", "_other"))
     if len(both) < 2:
         return None
     gaps = (both["value"] - both["value_other"]).to_numpy()
-    if split.kind != space.NONE:
+    if split.kind != NONE:
         ratio = float((both["test_rows"] / both["train_rows"]).mean())
         return resampled_t(gaps, ratio)
     if not first:
@@ -173,7 +186,7 @@ def _test(
 Kept = tuple[np.ndarray, np.ndarray | None]
 
 
-def _kept(results: StudyLines, row: Mapping[str, Any], side: str) -> Kept | None:
+def _kept(results: StudyResults, row: Mapping[str, Any], side: str) -> Kept | None:
     """Rows and truth of one part of one run."""
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from plait.study.space_spec import SpaceSpec
-
 #: Ways of splitting rows into training and test part.
 SPLITS = ("holdout", "kfold", "repeated", "time", "official", "none")
 #: What each of them is told by.
@@ -24,6 +22,8 @@ SPLIT_FIELDS = {
 AUTO = "auto"
 #: Which subsets of modalities: all at once; each alone and all; each alone, pairs and all; every one of the 2^M - 1.
 SUBSETS = ("full", "singles", "pairs", "every")
+#: The split that leaves no row to judge on: all are learned from.
+NONE = "none"
 #: The condition that changes nothing.
 CLEAN = "clean"
 
@@ -134,6 +134,26 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
+class SpaceSpec:
+    """How aligned spaces are judged.
+
+    Attributes:
+        evaluations: each ``{name: ..., option: ...}`` of ``plait.evaluation.spaces``.
+        reference: the variant that others are compared with; None: the first.
+    """
+
+    evaluations: tuple[Mapping[str, Any], ...]
+    reference: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a study file has it."""
+        options: dict[str, Any] = {
+            "evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
+        }
+        return options if self.reference is None else {**options, "reference": self.reference}
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """A whole study file.
 
@@ -166,6 +186,11 @@ class Spec:
     metrics: tuple[str, ...] = ()
     budget: Budget = Budget()
     claims: tuple[Claim, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Name of what the runs make and judge (``plait.study.subjects``)."""
+        return "model" if self.space is None else "space"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a study file has them, without what is as it would be anyway."""

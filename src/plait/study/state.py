@@ -6,16 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plait.base import progress
 from plait.base.progress import duration
 from plait.metrics.base import MAIN, metrics
 from plait.study.runs import Run
-
-if TYPE_CHECKING:
-    from plait.study.protocol import StudyFile
-
 
 Line = Mapping[str, Any]
 
@@ -128,25 +124,25 @@ def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[Any,
     return (dataset, variant, subset), (dataset, subset), (dataset, variant), dataset, None
 
 
-def shown(study: StudyFile, state: State, wanted: bool | None) -> AbstractContextManager[None]:
+def shown(name: str, state: State, wanted: bool | None) -> AbstractContextManager[None]:
     """Draw the state on standard error while the block runs.
 
     Args:
-        study: that is run.
+        name: of the study.
         state: that changes.
         wanted: None: where standard error is a terminal and nobody asks for silence.
     """
-    return progress.panel(lambda width: picture(study, state, width), wanted)
+    return progress.panel(lambda width: picture(name, state, width), wanted)
 
 
-def picture(study: StudyFile, state: State, width: int = 100) -> list[str]:
+def picture(name: str, state: State, width: int = 100) -> list[str]:
     """The lines of the view at one moment."""
     ended = state.count("done") + state.count("failed") + state.count("stopped")
-    room = max(5, min(30, width - len(study.name) - 16))
+    room = max(5, min(30, width - len(name) - 16))
     full = round(room * ended / max(1, len(state.runs)))
     drawn = "█" * full + "░" * (room - full)
     passed = duration(time.monotonic() - state.begun)
-    return [f"{study.name}  {drawn}  {ended}/{len(state.runs)} runs, {passed}", *lines(state), *best(state)]
+    return [f"{name}  {drawn}  {ended}/{len(state.runs)} runs, {passed}", *lines(state), *best(state)]
 
 
 def lines(state: State) -> list[str]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from plait.base import config
 from plait.base.errors import ConfigError, nearest
 from plait.study.reader import Lines, read_with_lines
 from plait.study.reading import read_spec
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from plait.data.modality import Schema
     from plait.study.launch import Plan
     from plait.study.results import Results
-    from plait.study.runner import Race
     from plait.study.runs import Run
+    from plait.study.subject import Subject
     from plait.study.tables import StudyTable
+    from plait.study.variants import Variant
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -102,12 +104,16 @@ class Study:
         return self.spec.name
 
     @cached_property
-    def variants(self) -> Sequence[Any]:
-        """All variants."""
-        from plait.study import check, space_spec
-        from plait.study.variants import variants
+    def subject(self) -> Subject:
+        """What its runs make and judge."""
+        from plait.study.subject import subject_of
 
-        return variants(self.spec, (check if self.spec.space is None else space_spec).defaults())
+        return subject_of(self.spec)
+
+    @cached_property
+    def variants(self) -> Sequence[Variant]:
+        """All variants."""
+        return self.subject.variants()
 
     def check(self, *, data: bool = True) -> list[Mistake]:
         """Every mistake of the file; none means that it can be run.
@@ -115,13 +121,11 @@ class Study:
         Args:
             data: also read the tables and look whether they have what the study names.
         """
-        from plait.study import check, check_data, space_check
+        from plait.study import check
 
-        result = list(self._read.problems)
-        space = self.spec.space
-        result += check.problems(self.spec) if space is None else space_check.problems(self.spec, space)
+        result = [*self._read.problems, *check.problems(self.subject)]
         if data and not result:
-            result += (check_data if space is None else space_check).data_problems(self)
+            result += check.data_problems(self)
         places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(result)]
         values = [Mistake(text, self.lines.of(place)) for place, text in places]
         return sorted(values, key=lambda mistake: mistake.line or 0)
@@ -142,9 +146,7 @@ class Study:
         result = {}
         for number, value in enumerate(self.spec.data):
             for seed in self.spec.seeds if redrawn(value) else (None,):
-                result[number, seed] = load_table(
-                    value, self.base, seed, self.frames, pairs=self.spec.space is not None
-                )
+                result[number, seed] = load_table(value, self.base, seed, self.frames, pairs=self.subject.pairs)
         labels = [table.label for (number, seed), table in result.items() if seed in (None, self.spec.seeds[0])]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
@@ -156,9 +158,7 @@ class Study:
     @cached_property
     def runs(self) -> list[Run]:
         """All runs, in the order in which they are begun."""
-        from plait.study.runs import runs_of
-
-        return runs_of(self.spec, self.tables, self.variants)
+        return self.subject.runs(self.tables)
 
     def folder(self, out: str | Path | None = None) -> Path:
         """Where results go."""
@@ -178,11 +178,7 @@ class Study:
         engine: str = "local",
         retry_failed: bool = False,
         store: str | None = None,
-        command: str = "",
-        view: bool | None = None,
-        race: Race | None = None,
-        only: Sequence[str] | None = None,
-        share: float = 1.0,
+        **options: Any,
     ) -> Results:
         """Do what is not done yet; killed at any moment, the same call goes on.
 
@@ -192,17 +188,15 @@ class Study:
             engine: ``local`` (processes), ``ray``, or ``inline`` (this process).
             retry_failed: try failed runs again.
             store: folder of the store of embeddings; None: the user's.
-            command: what to run to do it again, for the report.
-            view: show progress; None: only on a terminal.
-            race: names variants that need no more runs, from the lines so far.
-            only: names of runs to which this call is limited.
-            share: of the budget's minutes that are left after what runs share was encoded; the rest is for others.
+            options: further fields of ``RunOptions``: command, view, race, only, share.
 
         Raises:
             ConfigError: the file has a mistake, or the folder holds another study.
             DiskFullError: what was finished is kept.
         """
-        from plait.study.launch import launch
+        from plait.study.launch import RunOptions, launch
 
+        given = {"workers": workers, "engine": engine, "retry_failed": retry_failed, "store": store, **options}
+        chosen = config.build(RunOptions, given, "run")
         self.require()
-        return launch(self, self.folder(out), workers, engine, retry_failed, store, command, view, race, only, share)
+        return launch(self, self.folder(out), chosen)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from plait.study.reader import Place
 from plait.study.spec import Spec
 
 #: Label of the only variant of a study without grid and variants.
@@ -127,3 +128,19 @@ def _flat(fields: Mapping[str, Any], before: str = "") -> Iterator[str]:
             yield from _flat(value, f"{before}{key}.")
         else:
             yield before + key
+
+
+def told_fields(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
+    """Every field that is set anywhere: its place, its dotted name and its value."""
+    for name, value in spec.model.items():
+        yield ("model", name), name, value
+    for name, values in spec.grid.items():
+        for i, value in enumerate(values):
+            yield ("grid", name, i), name, value
+    for label, fields in spec.variants.items():
+        for name, value in fields.items():
+            yield ("variants", label, name), name, value
+    for i, rule in enumerate(spec.exclude):
+        for name, value in rule.items():
+            for one in value if isinstance(value, list) else [value]:
+                yield ("exclude", i, name), name, one

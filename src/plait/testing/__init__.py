@@ -9,10 +9,22 @@ from torch import Tensor, nn
 
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
-from plait.testing._alignment import check_alignment as check_alignment
-from plait.testing._branches import check_branch as check_branch
-from plait.testing._conditions import check_condition as check_condition
-from plait.testing._encoders import check_encoder as check_encoder
+from plait.testing.alignment import check_alignment, example_pairs
+from plait.testing.branches import check_branch
+from plait.testing.conditions import check_condition
+from plait.testing.encoders import check_encoder, tokens_of
+
+__all__ = [
+    "check_alignment",
+    "check_branch",
+    "check_condition",
+    "check_encoder",
+    "check_fusion",
+    "check_gradients",
+    "example_pairs",
+    "example_tokens",
+    "tokens_of",
+]
 
 
 def example_tokens(dims: Mapping[str, int], rows: int = 6, tokens: int = 3, seed: int = 0) -> dict[str, Tokens]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import Metric
 from plait.report.canvas import COLOURS, rows_axes, settings
-from plait.report.sentences import number
-from plait.report.words import brief
+from plait.report.words import brief, number, slug
 from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores, whole
@@ -248,3 +247,21 @@ def _legend(ax: Any, verdicts: Sequence[str]) -> None:
         handletextpad=0.1,
         columnspacing=1.0,
     )
+
+
+#: Heading of a column.
+INTERVAL = "95\N{NO-BREAK SPACE}% interval"
+
+
+def interval(evidence: Evidence, low: float, high: float) -> str:
+    """Two ends."""
+    return f"{evidence.number(low)} to {evidence.number(high)}" if math.isfinite(low) else "–"
+
+
+def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
+    """Of the names of a data set's files: nothing where there is one data set."""
+    if len(all_of_them) == 1:
+        return ""
+    place = [e.dataset for e in all_of_them].index(evidence.dataset)
+    slugs = [slug(e.dataset) for e in all_of_them]
+    return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"

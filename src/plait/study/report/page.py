@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.blocks import Picture, Row, Section
-from plait.report.page import write_report
+from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
+from plait.report.page import write_page
 from plait.report.words import counted
-from plait.study.report.evidence import Evidence, gather
-from plait.study.report.sections.design import design_section
-from plait.study.report.sections.findings import claims_section, ranks_section
-from plait.study.report.sections.modalities import modalities_section
-from plait.study.report.sections.origin import left_out_section, origin_section
-from plait.study.report.sections.robustness import robustness_section
-from plait.study.report.sections.scores import scores_section
-from plait.study.report.sections.training import cost_section, learning_section
-from plait.study.statistics.ranks import LEAST
+from plait.study.report.evidence import records
+from plait.study.report.section import Material, sections_for
 from plait.study.statistics.scores import StudyResults
 from plait.study.statistics.summary import RESAMPLES
+from plait.study.subject import subject_of
 
 if TYPE_CHECKING:
-    from plait.study.results import Results
+    pass
 
 #: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
 ROOM = 4_000_000
-#: Parts that a study may have nothing for, and why.
-ABSENT = {
-    "modalities": ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare"),
-    "design": ("Depth by operator", "the grid does not have two fields that vary"),
-    "robustness": ("Robustness", "no conditions at test"),
-    "learning": ("Learning curves", "no history of epochs was kept"),
-    "cost": ("Cost against score", "one variant, or costs that are not known or all the same"),
-    "ranks": (
-        "Ranks over data sets",
-        f"critical differences need {LEAST} data sets and two variants that are on all of them",
-    ),
-    "claims": ("Claims", "the study file makes none that was measured"),
-}
+#: Place of the first section that comes after what failed.
+LAST = 100
+#: Failed runs that the page names; the CSV file names all.
+NAMED = 30
 
 
 def write_study_report(
@@ -64,65 +50,68 @@ def write_study_report(
     """
     need("jinja2", "report")
     folder = claim_folder(folder, ["report.html", "report.md"])
-    if getattr(results.spec, "space", None) is not None:
-        from plait.study.report.sections.space import write_space_report
-
-        return write_space_report(cast("Results", results), folder)
-    evidence = gather(results, metric, resamples)
-    sections = _sections(results, evidence, metric, resamples)
+    subject = subject_of(results.spec)
+    evidence = subject.evidence(results, metric, resamples)
+    sections = _sections(Material(results, evidence, metric, resamples), results.spec.subject)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
-    facts = _facts(results, evidence)
-    return write_report(
-        folder,
-        name=results.name,
-        lead=lead,
-        facts=facts,
-        sections=sections,
-        shown=_fitting(sections),
-        about=str(getattr(results.spec, "about", "") or ""),
-    )
+    facts = subject.counts(results, evidence)
+    about = [str(getattr(results.spec, "about", "") or "")]
+    beside = "all of it as report.md"
+    page = Page(results.name, lead, facts, sections, about, shown=_fitting(sections), kind="plait study", foot=beside)
+    return write_page(folder, page, full=True)
 
 
-def _sections(results: StudyResults, evidence: Sequence[Evidence], metric: str | None, resamples: int) -> list[Section]:
-    """All that there is something for, in the order of the page."""
-    result = []
-    if evidence:
-        result = [
-            scores_section(evidence),
-            modalities_section(evidence),
-            design_section(evidence),
-            robustness_section(evidence),
-            cost_section(evidence),
-            learning_section(evidence),
-            ranks_section(results, metric),
-            claims_section(results, evidence, resamples),
-        ]
-    there = [section for section in result if section is not None]
-    missing = {title: why for key, (title, why) in ABSENT.items() if key not in {s.key for s in there}}
-    return [*there, left_out_section(results, missing if evidence else {}), origin_section(results, evidence)]
+def _sections(material: Material, subject: str) -> list[Section]:
+    """All that there is something for, in the order of the page; what failed or is missing comes before the origin."""
+    ahead, last, missing = list[Section](), list[Section](), {}
+    for one in sections_for(subject):
+        made = list(one.sections(material))
+        if not made and one.missing is not None and material.evidence:
+            missing[one.missing[0]] = one.missing[1]
+        (last if one.place >= LAST else ahead).extend(made)
+    return [*ahead, left_out_section(material.results, missing), *last]
 
 
-def _facts(results: StudyResults, evidence: Sequence[Evidence]) -> list[tuple[str, str]]:
-    """The line of figures under the headline."""
+def left_out_section(results: StudyResults, reasons: Mapping[str, str]) -> Section:
+    """Runs without a result, and parts of the report that there was nothing for.
+
+    Args:
+        results: of the study.
+        reasons: part of the report -> why it is not there.
+    """
     runs = results.runs
-    done = runs[runs["status"] == "done"] if len(runs) else runs
-    facts = [("runs done" if len(done) != 1 else "run done", len(done))]
-    if evidence:
-        options = {
-            "variant": max(e.headline["label"].nunique() for e in evidence),
-            "seed": done["seed"].nunique(),
-            "data set": len(evidence),
-            "modality": max(len(e.full.split("+")) for e in evidence),
-        }
-        plural = {"modality": "modalities"}
-        facts += [(name if number == 1 else plural.get(name, name + "s"), number) for name, number in options.items()]
-    rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
-    return [(name, f"{number:,}") for name, number in facts] + ([("test rows of a run", _range(rows))] if rows else [])
+    counts = Counter(runs["status"]) if len(runs) else Counter[str]()
+    waiting = max(int(results.about.get("runs", len(runs))) - len(runs), 0)
+    whole = len(runs) + waiting
+    parts = [f"{counts[status]} {status}" for status in ("failed", "stopped") if counts[status]]
+    parts += [f"{waiting} not begun"] if waiting else []
+    sentence = (
+        f"All {counted(whole, 'run')} are done." if not parts else f"Of {counted(whole, 'run')}, {', '.join(parts)}."
+    )
+    if parts:
+        sentence += " Comparisons use the seeds and splits that both sides have."
+    section = Section("left-out", "Failed and left out", sentence)
+    section.add(_failures(results))
+    if reasons:
+        section.add(Facts([(name, reason) for name, reason in reasons.items()]))
+    return section
 
 
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _failures(results: StudyResults) -> Sheet | None:
+    runs = results.runs
+    gone = runs[runs["status"] != "done"] if len(runs) else runs
+    if gone.empty:
+        return None
+    columns = ["run", "status", "dataset", "variant", "subset", "train_condition", "seed", "split", "reason"]
+    full = gone[columns].astype(object).to_numpy().tolist()
+    grouped = (
+        gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False).size().reset_index(name="runs")
+    )
+    value = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
+    rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in records(value)]
+    more = f"{len(grouped) - len(value)} more in tables/failures.csv." if len(grouped) > len(value) else ""
+    shown = ["status", "runs", "variant", "reason"]
+    return Sheet(Table("failures", columns, full), "", shown, rows, (1,), (), more)
 
 
 def _fitting(sections: Sequence[Section]) -> list[Section]:

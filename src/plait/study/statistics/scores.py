@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plait.base.errors import ConfigError, nearest
@@ -42,6 +44,14 @@ class StudyResults(Protocol):
     @property
     def name(self) -> str:
         """The study's."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """The line that counts of every run."""
 
     @property
     def about(self) -> Any:
@@ -152,3 +162,12 @@ def headline(table: DataFrame) -> DataFrame:
     """What variants are compared by: ``plain``, and trained on the most modalities."""
     part = plain(table)
     return part[part["subset"] == whole(part["subset"])] if len(part) else part
+
+
+def means(rows: DataFrame) -> dict[str, Any]:
+    """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
+    result: dict[str, Any] = {"runs": rows["run"].nunique()}
+    for metric, values in rows.groupby("metric", sort=False)["value"]:
+        result[str(metric)] = float(values.mean())
+        result[f"{metric} sd"] = float(values.std()) if len(values) > 1 else None
+    return result

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from plait.report import charts
-from plait.report.blocks import Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
-from plait.study.report.evidence import Evidence
-from plait.study.report.sections.scores import suffix
+from plait.study.report.evidence import Evidence, suffix
+from plait.study.report.section import Material, ReportSection
 
 #: Order of words that have one.
 ORDERED = ("early", "middle", "late", "decision")
 
 
-def design_section(evidence: Sequence[Evidence]) -> Section | None:
-    """A map of two settings for every data set; None where no two of them vary."""
-    result = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
-    if not result:
-        return None
-    down, across = result[0][1]
-    title = f"{down.capitalize()} by {across}" if (down, across) != ("depth", "fusion") else "Depth by operator"
-    section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in result[:2]))
-    for e, fields in result:
-        drawn = _picture(e, fields, f"design{suffix(e, evidence)}")
-        section.add_row(drawn[0])
-        section.add(drawn[1])
-    return section
+class Design(ReportSection):
+    """Maps of two settings: depth by operator, or whichever two fields a grid has."""
+
+    place: ClassVar[int] = 30
+    missing: ClassVar[tuple[str, str] | None] = (
+        "Depth by operator",
+        "the grid does not have two fields that vary",
+    )
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        result = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
+        if not result:
+            return
+        down, across = result[0][1]
+        title = f"{down.capitalize()} by {across}" if (down, across) != ("depth", "fusion") else "Depth by operator"
+        section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in result[:2]))
+        for e, fields in result:
+            drawn = _picture(e, fields, f"design{suffix(e, evidence)}")
+            section.add_row(drawn[0])
+            section.add(drawn[1])
+        yield section
 
 
 def _fields(evidence: Evidence) -> tuple[str, str] | None:

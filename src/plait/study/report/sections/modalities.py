@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.report import charts
-from plait.report.blocks import Heading, Section, Sheet, picture
-from plait.report.figures.modalities import subset_name
-from plait.report.tables import Table
-from plait.report.words import listed
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
+from plait.report.words import listed, subset_name
 from plait.study.report import evidence as intervals_figure
-from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.sections.scores import INTERVAL, interval, suffix
+from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
+from plait.study.report.section import Material, ReportSection
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.
@@ -44,28 +42,40 @@ _VIEWS = {
 }
 
 
-def modalities_section(evidence: Sequence[Evidence]) -> Section | None:
-    """Subsets at training and patterns at test, each against everything; None where neither was asked for."""
-    there = [(e, by, part) for e in evidence for by in _VIEWS if len(part := _part(e, by)) and part[by].nunique() > 1]
-    if not there:
-        return None
-    section = Section(
-        "modalities", "Modalities", " ".join(_sentence(e, by, part, len(evidence)) for e, by, part in there[:3])
+class Modalities(ReportSection):
+    """Subsets at training and patterns at test, each against everything."""
+
+    place: ClassVar[int] = 20
+    missing: ClassVar[tuple[str, str] | None] = (
+        "Modalities",
+        "one subset of modalities and one pattern of presence: nothing to compare",
     )
-    for e, by, part in there:
-        title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
-        section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
-        value = e.against(part[part["label"] == e.best], by, e.full)
-        rows = _rows(e, part, by, value)
-        at = f"{by}{suffix(e, evidence)}"
-        section.add_row(
-            picture(
-                f"modalities-{at}", f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals", _figure(e, rows)
-            ),
-            picture(f"modalities-map-{at}", f"{title}: mean {e.metric.label} of every variant", _map(e, part, by)),
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        there = [
+            (e, by, part) for e in evidence for by in _VIEWS if len(part := _part(e, by)) and part[by].nunique() > 1
+        ]
+        if not there:
+            return
+        section = Section(
+            "modalities", "Modalities", " ".join(_sentence(e, by, part, len(evidence)) for e, by, part in there[:3])
         )
-        section.add(_sheet(e, rows, by, at))
-    return section
+        for e, by, part in there:
+            title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
+            section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
+            value = e.against(part[part["label"] == e.best], by, e.full)
+            rows = _rows(e, part, by, value)
+            at = f"{by}{suffix(e, evidence)}"
+            section.add_row(
+                picture(
+                    f"modalities-{at}", f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals", _figure(e, rows)
+                ),
+                picture(f"modalities-map-{at}", f"{title}: mean {e.metric.label} of every variant", _map(e, part, by)),
+            )
+            section.add(_sheet(e, rows, by, at))
+        yield section
 
 
 def _part(evidence: Evidence, by: str) -> DataFrame:

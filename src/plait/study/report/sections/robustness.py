@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.base.errors import ConfigError
 from plait.report import charts
-from plait.report.blocks import Heading, Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
-from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.sections.scores import INTERVAL, interval, suffix
+from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
+from plait.study.report.section import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,21 +24,33 @@ KINDS = ("axis.kind", "axis.modality", "axis.strength")
 NOTE = "● without any condition; ▲ better; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
 
 
-def robustness_section(evidence: Sequence[Evidence]) -> Section | None:
-    """Every condition at test against none; None where a study has no conditions."""
-    result = [(e, part) for e in evidence if (part := judged(e))["condition"].nunique() > 1]
-    if not result:
-        return None
-    section = Section("robustness", "Robustness", " ".join(_sentence(e, part, len(evidence)) for e, part in result[:3]))
-    for e, part in result:
-        if len(evidence) > 1:
-            section.add(Heading(e.dataset))
-        at = suffix(e, evidence)
-        section.add_row(*_curves(e, part, at))
-        for maps in _maps(e, part, at):
-            section.add_row(*maps)
-        section.add(_sheet(e, part, at), _everyone(e, part, at))
-    return section
+class Robustness(ReportSection):
+    """Every condition at test against none: curves, maps and a table."""
+
+    place: ClassVar[int] = 40
+    missing: ClassVar[tuple[str, str] | None] = (
+        "Robustness",
+        "no conditions at test",
+    )
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        result = [(e, part) for e in evidence if (part := judged(e))["condition"].nunique() > 1]
+        if not result:
+            return
+        section = Section(
+            "robustness", "Robustness", " ".join(_sentence(e, part, len(evidence)) for e, part in result[:3])
+        )
+        for e, part in result:
+            if len(evidence) > 1:
+                section.add(Heading(e.dataset))
+            at = suffix(e, evidence)
+            section.add_row(*_curves(e, part, at))
+            for maps in _maps(e, part, at):
+                section.add_row(*maps)
+            section.add(_sheet(e, part, at), _everyone(e, part, at))
+        yield section
 
 
 def judged(evidence: Evidence) -> DataFrame:

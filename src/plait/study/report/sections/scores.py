@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
-from plait.report.blocks import SIGNS, Heading, Section, Sheet, Text, picture
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import brief, counted, listed, slug
+from plait.metrics.base import metrics
+from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
+from plait.report.words import brief, counted, listed, number
 from plait.study.report import evidence as intervals_figure
-from plait.study.report.evidence import Evidence, records, signed
-from plait.study.report.sections.findings import metrics_sheet, tests_sheet
+from plait.study.report.evidence import (
+    INTERVAL,
+    Evidence,
+    interval,
+    records,
+    signed,
+    suffix,
+)
+from plait.study.report.section import Material, ReportSection
+from plait.study.statistics.verdicts import p_text
 
 #: Rows of a table that are shown at once.
 UNFOLDED = 25
-#: Heading of a column.
-INTERVAL = "95\N{NO-BREAK SPACE}% interval"
 #: Data sets beyond which their tables are folded.
 MANY = 3
 LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
 
 
-def scores_section(evidence: Sequence[Evidence]) -> Section:
-    """What every variant reaches on every data set."""
-    values = [sentence(e) for e in evidence]
-    section = Section("scores", "Scores", values[0] if len(values) == 1 else _over_all(evidence))
-    if len(evidence) > 1:
-        section.add(_overview(evidence))
-    for e, text in zip(evidence, values, strict=True):
+class Scores(ReportSection):
+    """What every variant reaches, and whether that is more or less than the best."""
+
+    place: ClassVar[int] = 10
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        if not evidence:
+            return
+        values = [sentence(e) for e in evidence]
+        section = Section("scores", "Scores", values[0] if len(values) == 1 else _over_all(evidence))
         if len(evidence) > 1:
-            section.add(Heading(e.dataset), Text(text))
-        _add_figures(section, e, suffix(e, evidence))
-        section.add(_sheet(e, suffix(e, evidence), several=len(evidence)))
-        section.add(tests_sheet(e, suffix(e, evidence)), metrics_sheet(e, suffix(e, evidence)))
-    return section
+            section.add(_overview(evidence))
+        for e, text in zip(evidence, values, strict=True):
+            if len(evidence) > 1:
+                section.add(Heading(e.dataset), Text(text))
+            _add_figures(section, e, suffix(e, evidence))
+            section.add(_sheet(e, suffix(e, evidence), several=len(evidence)))
+            section.add(tests_sheet(e, suffix(e, evidence)), metrics_sheet(e, suffix(e, evidence)))
+        yield section
 
 
 def _add_figures(section: Section, evidence: Evidence, at: str) -> None:
@@ -72,15 +85,6 @@ def _overview(evidence: Sequence[Evidence]) -> Sheet:
     note = f"Mean {metrics.pop()}. {LEGEND}" if len(metrics) == 1 else LEGEND
     table = Table("overview", ["variant", *[e.dataset for e in evidence]], full)
     return Sheet(table, "", heads, rows, tuple(range(1, len(heads))), (), note)
-
-
-def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
-    """Of the names of a data set's files: nothing where there is one data set."""
-    if len(all_of_them) == 1:
-        return ""
-    place = [e.dataset for e in all_of_them].index(evidence.dataset)
-    slugs = [slug(e.dataset) for e in all_of_them]
-    return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
 
 
 def sentence(evidence: Evidence) -> str:
@@ -222,6 +226,86 @@ def _plain(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def interval(evidence: Evidence, low: float, high: float) -> str:
-    """Two ends."""
-    return f"{evidence.number(low)} to {evidence.number(high)}" if math.isfinite(low) else "–"
+_TESTS = ("p", "p_holm", "d", "delta", "wilcoxon", "permutation", "least_p", "mcnemar", "equivalence", "needed")
+_HEADINGS = (
+    "p",
+    "p (Holm)",
+    "d",
+    "Cliff's δ",
+    "Wilcoxon",
+    "permutation",
+    "least p",
+    "McNemar",
+    "equivalence",
+    "seeds needed",
+)
+
+
+def tests_sheet(evidence: Evidence, at: str) -> Sheet | None:
+    """Every test of every comparison."""
+    value = evidence.comparison
+    if len(value) < 2:
+        return None
+    others = [row for row in records(value) if row["verdict"] != "best"]
+    rows = [
+        [
+            evidence.names[row["label"]],
+            *[_p(row[k]) for k in ("p", "p_holm")],
+            *[_short(row[k]) for k in ("d", "delta")],
+        ]
+        + [_p(row[k]) for k in _TESTS[4:-1]]
+        + [_needed(row)]
+        for row in others
+    ]
+    columns = ["label", "reference", "pairs", "seeds", *_TESTS, "margin", "design"]
+    full = [[row[c] for c in columns] for row in others]
+    design = {"same test rows": "seeds share their test rows: t-test over seeds and rows"}
+    design |= {"resampled rows": "each seed has test rows of its own: corrected resampled t-test (Nadeau and Bengio)"}
+    used = "; ".join(design[d] for d in dict.fromkeys(row["design"] for row in others))
+    least = max(float(row["least_p"]) for row in others)
+    note = f"p: {used}. Against the best, which these very scores chose. "
+    if least > 0.05:
+        note += f"Wilcoxon and permutation cannot go below {least:.3g} with so few pairs: they do not decide here."
+    shown = [evidence.named_by, *_HEADINGS]
+    return Sheet(
+        Table(f"tests{at}", columns, full), "Every test", shown, rows, tuple(range(1, len(shown))), (), note, True
+    )
+
+
+def metrics_sheet(evidence: Evidence, at: str) -> Sheet | None:
+    """Means of all other metrics, for who wants to look."""
+    frame = evidence.results.frame
+    runs = dict(zip(evidence.headline["run"], evidence.headline["evaluation"], strict=True))
+    part = frame[frame["run"].isin(runs)]
+    part = part[part["evaluation"] == part["run"].map(runs)]
+    known = [name for name in metrics(evidence.metric.task) if name in set(part["metric"])]
+    if len(known) < 2:
+        return None
+    labels = dict(zip(evidence.headline["run"], evidence.headline["label"], strict=True))
+    grouped = part.assign(label=part["run"].map(labels)).groupby(["label", "metric"])["value"]
+    means: dict[Any, float] = grouped.mean().to_dict()
+    sds: dict[Any, float] = grouped.std().to_dict()
+    titles = [metrics(evidence.metric.task)[name].label for name in known]
+    rows, full = [], []
+    for label in evidence.ranked:
+        values = [(means.get((label, name), math.nan), sds.get((label, name), math.nan)) for name in known]
+        rows.append([evidence.names[label], *[f"{evidence.number(m)} ± {evidence.number(s)}" for m, s in values]])
+        full.append([label, *[value for pair in values for value in pair]])
+    columns = ["variant", *[text for name in known for text in (name, f"{name}_sd")]]
+    shown = [evidence.named_by, *titles]
+    note = "Mean ± standard deviation over the runs."
+    numeric = tuple(range(1, len(shown)))
+    return Sheet(Table(f"metrics{at}", columns, full), "Every metric", shown, rows, numeric, (), note, True)
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else p_text(value).removeprefix("p = ").removeprefix("p ")
+
+
+def _short(value: float) -> str:
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.2f}".replace("-", "−")
+
+
+def _needed(row: dict[str, Any]) -> str:
+    value = row["needed"]
+    return "no number" if value is None or (isinstance(value, float) and math.isnan(value)) else str(int(value))

@@ -1,28 +1,27 @@
-"""The sections of training: how losses fell, and what a score costs."""
+"""The section of cost: which variants no other beats in both cost and score."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.base.errors import need
-from plait.report import charts as study_curves
-from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, WIDTH, axes, settings
 from plait.report.charts import fenced
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted
-from plait.study.report.evidence import Evidence
-from plait.study.report.sections.scores import suffix
+from plait.report.words import counted, number
+from plait.study.report.evidence import Evidence, suffix
+from plait.study.report.section import Material, ReportSection
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    pass
 
 
 #: Costs spread over more than this are shown on a logarithmic axis.
 WIDE = 8.0
+#: Column of ``runs`` -> what it is.
+COSTS = {"trained_weights": "trained weights", "fit_seconds": "seconds of one fit", "peak_mb": "peak memory, MB"}
 
 
 def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
@@ -123,86 +122,34 @@ def _numbered(ax: Any, point: Mapping[str, Any], number: int) -> None:
     )
 
 
-#: Column of ``runs`` -> what it is.
-COSTS = {"trained_weights": "trained weights", "fit_seconds": "seconds of one fit", "peak_mb": "peak memory, MB"}
+class Cost(ReportSection):
+    """Score against trained weights, seconds and memory."""
 
-
-def learning_section(evidence: Sequence[Evidence]) -> Section | None:
-    """Losses of the best variants over the epochs; None where no history was kept."""
-    result = [(e, value) for e in evidence if (value := _histories(e))]
-    if not result:
-        return None
-    section = Section("learning", "Learning curves", " ".join(_sentence(e, t, len(evidence)) for e, t in result[:3]))
-    drawn = []
-    for e, value in result:
-        across = f"Loss on held-out rows, mean over seeds and members, of the best variants on {e.dataset}"
-        curves = [_curve(e, label, history, len(value)) for label, history in value.items()]
-        across += "; band: from the least to the greatest run" if len(value) <= 3 else ""
-        drawn.append(
-            picture(
-                f"learning{suffix(e, evidence)}",
-                across,
-                study_curves.curves_figure(curves, "epoch", "validation loss", markers=False, whole=True),
-            )
-        )
-    section.add_row(*drawn)
-    return section
-
-
-def _histories(evidence: Evidence) -> dict[str, DataFrame]:
-    """Label -> epochs of all its runs, each with its run; of the best variants."""
-    import pandas as pd
-
-    result = {}
-    for label in evidence.ranked[: study_curves.NAMED]:
-        runs = evidence.headline.loc[evidence.headline["label"] == label, "run"]
-        values = [evidence.results.epochs(str(run)).assign(run=run) for run in runs]
-        kept = [t for t in values if {"epoch", "valid_loss"} <= set(t)]
-        if kept:
-            result[label] = pd.concat(kept, ignore_index=True)
-    return result
-
-
-def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> study_curves.Curve:
-    by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
-    xs = [float(x) + 1 for x in by_run.index]
-    ends: list[Any] = (
-        [[float(v) for v in by_run.min(axis=1)], [float(v) for v in by_run.max(axis=1)]] if lines <= 3 else []
-    )
-    return study_curves.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
-
-
-def _sentence(evidence: Evidence, options: dict[str, DataFrame], several: int) -> str:
-    label, history = next(iter(options.items()))
-    keys = ["run", "member"] if "member" in history else ["run"]
-    least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1
-    last = int(history["epoch"].max()) + 1
-    on = f" on {evidence.dataset}" if several > 1 else ""
-    return (
-        f"The held-out loss of {evidence.said(label)}{on} is least at epoch {least.median():.0f} "
-        f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}); no training ran longer than "
-        f"{counted(last, 'epoch')}. Each keeps the state of its best epoch."
+    place: ClassVar[int] = 50
+    missing: ClassVar[tuple[str, str] | None] = (
+        "Cost against score",
+        "one variant, or costs that are not known or all the same",
     )
 
-
-def cost_section(evidence: Sequence[Evidence]) -> Section | None:
-    """Score against trained weights, seconds and memory; None with one variant, or costs that are not known."""
-    result = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
-    if not result:
-        return None
-    section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in result[:3]))
-    for e, points in result:
-        if len(evidence) > 1:
-            section.add(Heading(e.dataset))
-        at = suffix(e, evidence)
-        drawn = []
-        for column, label in COSTS.items():
-            values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
-            figure = cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
-            drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, values, label), figure))
-        section.add_row(*drawn)
-        section.add(_sheet(e, points, at))
-    return section
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        evidence: Sequence[Evidence] = material.evidence
+        result = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
+        if not result:
+            return
+        section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in result[:3]))
+        for e, points in result:
+            if len(evidence) > 1:
+                section.add(Heading(e.dataset))
+            at = suffix(e, evidence)
+            drawn = []
+            for column, label in COSTS.items():
+                values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
+                figure = cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
+                drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, values, label), figure))
+            section.add_row(*drawn)
+            section.add(_sheet(e, points, at))
+        yield section
 
 
 def _points(evidence: Evidence) -> list[dict[str, Any]]:

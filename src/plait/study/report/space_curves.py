@@ -14,7 +14,7 @@ from plait.report.canvas import COLOURS, LINES, distinct, settings
 from plait.report.words import slug
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
-from plait.study.results import Results
+from plait.study.statistics.scores import StudyResults
 
 #: Evaluation and curve -> axes, whether x is logarithmic, and what is seen.
 LOOKS = {
@@ -27,7 +27,7 @@ LOOKS = {
 JOINED = "joined"
 
 
-def add_curves(section: Section, results: Results, evaluation: str, dataset: str, at: str) -> None:
+def add_curves(section: Section, results: StudyResults, evaluation: str, dataset: str, at: str) -> None:
     """All figures of one evaluation of a data set; nothing where runs kept no curves."""
     if evaluation == "sentence_similarity":
         shares = _tolerances(results, dataset)
@@ -41,7 +41,9 @@ def add_curves(section: Section, results: Results, evaluation: str, dataset: str
         section.add_row(picture(value, f"{part}: {text}" if part else text, drawn))
 
 
-def _curves(results: Results, evaluation: str, dataset: str) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
+def _curves(
+    results: StudyResults, evaluation: str, dataset: str
+) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
     """(curve, part) -> variant -> place -> mean."""
     result: dict[tuple[str, str], dict[str, list[Mapping[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for line in results.lines:
@@ -62,7 +64,7 @@ def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
     return {x: float(np.mean([c[x] for c in curves])) for x in sorted(shared)}
 
 
-def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
+def _tolerances(results: StudyResults, dataset: str) -> dict[str, np.ndarray]:
     """Way -> (classes, tolerances), the mean over runs: what has no alignment, and the joined vectors of every space."""
     result: dict[str, list[np.ndarray]] = defaultdict(list)
     for line in results.lines:

@@ -1,24 +1,20 @@
-"""The report of a study of spaces: a section per evaluation, with what is proven, its tables and its curves."""
+"""The sections of a study of spaces: one per evaluation, with what is proven, its tables and its curves."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Heading, Section, Sheet
-from plait.report.page import write_report
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted, slug
-from plait.study.report.sections.origin import left_out_section, origin_section
-from plait.study.report.sections.space_curves import add_curves
-from plait.study.results import Results
-from plait.study.space_results import FROZEN, Tested, differences, scores
+from plait.report.blocks import Heading, Section, Sheet, Table
+from plait.report.words import number, slug
+from plait.study.report.section import Material, ReportSection
+from plait.study.report.space_curves import add_curves
+from plait.study.space_results import FROZEN, Tested
+from plait.study.statistics.scores import StudyResults
 from plait.study.statistics.verdicts import p_text
 
 #: Level of a proof.
@@ -38,27 +34,20 @@ NOTE = (
 Tests = Mapping[tuple[str, ...], Tested]
 
 
-def write_space_report(results: Results, folder: str | Path) -> Path:
-    """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
+class Evaluations(ReportSection):
+    """A section for every evaluation of aligned spaces: what is proven, its tables and its curves."""
 
-    Raises:
-        PlaitError: the folder cannot be written.
-    """
-    folder = Path(folder)
-    table = scores(results)
-    result = differences(results, table) if len(table) else {}
-    sections = [_section(results, str(name), part, result) for name, part in table.groupby("evaluation", sort=False)]
-    if len(table):
-        sections += [_cost(results), *_claims(results, table)]
-    lead = sections[0].sentence if sections else "No run is done yet: there is nothing to compare."
-    done = results.runs[results.runs["status"] == "done"]
-    facts = [("runs done", f"{len(done):,}"), ("spaces", str(done["variant"].nunique()))]
-    sections += [left_out_section(results, {}), origin_section(results, [])]
-    about = str(results.spec.about or "")
-    return write_report(folder, name=results.name, lead=lead, facts=facts, sections=sections, about=about)
+    subjects: ClassVar[tuple[str, ...]] = ("space",)
+    place: ClassVar[int] = 10
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """One by one, in the order of the study file."""
+        for one in material.evidence:
+            for name, part in one.table.groupby("evaluation", sort=False):
+                yield _section(material.results, str(name), part, one.tests)
 
 
-def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
+def _section(results: StudyResults, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
     section = Section(slug(evaluation), TITLES.get(evaluation, evaluation), "")
     said = []
     for dataset, part in table.groupby("dataset", sort=False):
@@ -163,55 +152,3 @@ def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | N
     heads = ["part", "space", "metric", "reference", "pairs", "difference", "95\N{NO-BREAK SPACE}% interval", "p, Holm"]
     title = f"All {len(full)} differences that were tested"
     return Sheet(Table(f"{at}-tests", columns, full), title, heads, rows, (4, 5, 7), folded=True)
-
-
-def _cost(results: Results) -> Section:
-    runs = results.runs[results.runs["status"] == "done"]
-    extra = {line["run"]: line for line in results.lines if line["status"] == "done"}
-    full, rows = [], []
-    for (dataset, variant), part in runs.groupby(["dataset", "variant"], sort=False):
-        lines = [extra[run] for run in part["run"]]
-        means = [float(np.mean([_cell(line, *keys) for line in lines])) for keys in _COSTS.values()]
-        full.append([dataset, variant, len(lines), *means])
-        rows.append([str(dataset), str(variant), *(f"{v:,.0f}" for v in means[:3]), *map(number, means[3:])])
-    columns = ["data set", "space", "runs", *_COSTS]
-    section = Section("cost", "Cost", "What each space was learned from, and what that took (means over runs).")
-    heads = ["data set", "space", *_COSTS]
-    section.add(Sheet(Table("cost", columns, full), "", heads, rows, tuple(range(2, len(heads)))))
-    return section
-
-
-_COSTS: dict[str, tuple[str, ...]] = {
-    "pairs": ("train_rows",),
-    "trained weights": ("weights", "trained"),
-    "epochs": ("epochs",),
-    "seconds": ("seconds", "fit"),
-    "processor seconds": ("seconds", "fit_processor"),
-}
-
-
-def _cell(line: Mapping[str, Any], *keys: str) -> float:
-    value: Any = line
-    for key in keys:
-        value = value[key]
-    return float(value)
-
-
-def _claims(results: Results, table: pd.DataFrame) -> list[Section]:
-    """What the paper says of its own data, beside ours."""
-    full: list[list[Any]] = []
-    for claim in results.spec.claims:
-        evaluation, _, part = str(claim.condition or "").partition(": ")
-        own = table[(table["metric"] == claim.metric) & (table["evaluation"] == evaluation) & (table["part"] == part)]
-        own = own[own["variant"].isin([claim.variant or FROZEN])]
-        ours = float(own["value"].mean()) if len(own) else float("nan")
-        what = f"{claim.condition}, {claim.metric}" + (f", {claim.variant}" if claim.variant else "")
-        full.append([what, claim.where, claim.value, claim.data or "", ours])
-    if not full:
-        return []
-    text = f"{counted(len(full), 'number')} of the paper, on its data and encoders, beside ours: only their order compares."
-    section = Section("claims", "The paper's numbers", text)
-    rows = [[r[0], r[1], number(r[2]), r[3], number(r[4])] for r in full]
-    heads = ["what", "where", "theirs", "on", "ours"]
-    section.add(Sheet(Table("claims", heads, full), "", heads, rows, (2, 4)))
-    return [section]

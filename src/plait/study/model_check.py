@@ -1,0 +1,281 @@
+"""What is wrong with a study of models: targets, metrics, budget, fusion and depth, and what only the tables show."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from plait.base import registry
+from plait.base.errors import PlaitError, nearest
+from plait.base.fusion import resolve
+from plait.encoders.featurize import Featurizer
+from plait.estimators import regime
+from plait.evaluation.baselines import ESTIMATORS
+from plait.metrics.base import METRICS
+from plait.networks import choice
+from plait.networks.fusion import depth_number
+from plait.study import conditions
+from plait.study.judging import default_metrics
+from plait.study.reader import Place, Problem
+from plait.study.runs import for_subset, subsets
+from plait.study.spec import CLEAN, DataSpec, Spec
+from plait.study.subject import StudyFile
+from plait.study.tables import StudyTable
+from plait.study.variants import Variant, told_fields
+
+
+def problems(spec: Spec) -> Iterator[Problem]:
+    """Mistakes that can be seen without the tables."""
+    for i, value in enumerate(spec.data):
+        place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
+        if value.dataset is not None and value.dataset in registry.names("datasets"):
+            yield from _dataset(spec, value, place)
+    yield from _metrics(spec)
+    if spec.budget.trained_weights is not None:
+        for place, name, _ in told_fields(spec):
+            if name in ("width", "max_weights"):
+                yield place, f"'{name}' and budget: trained_weights say different things about widths; keep one"
+
+
+def splits_all(spec: Spec) -> Iterator[Problem]:
+    """Tables whose rows are all learned from, so that none is left to judge on."""
+    for i, value in enumerate(spec.data):
+        if (value.split or spec.split).kind == "none":
+            place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
+            where: Place = (*place, "split") if value.split else ("split",)
+            yield where, "split none: only a study of a space learns from all rows"
+
+
+def _dataset(spec: Spec, data_spec: DataSpec, place: Place) -> Iterator[Problem]:
+    variant = registry.find("datasets", str(data_spec.dataset))
+    if not variant.tasks:
+        yield (*place, "dataset"), f"data set '{data_spec.dataset}' has no target to predict"
+    elif data_spec.target is not None and data_spec.target not in variant.tasks:
+        yield (
+            (*place, "target"),
+            f"data set '{data_spec.dataset}': unknown target '{data_spec.target}' ({nearest(data_spec.target, variant.tasks)})",
+        )
+    elif data_spec.target is None and len(variant.tasks) > 1:
+        yield place, f"data set '{data_spec.dataset}': which target? it has {', '.join(variant.tasks)}"
+    split = data_spec.split or spec.split
+    if not variant.resplit and split.kind != "official":
+        where = (*place, "split") if data_spec.split else ("split",)
+        yield (
+            where,
+            f"data set '{data_spec.dataset}': only its official parts keep training and test apart; take split: official",
+        )
+
+
+def tasks(spec: Spec) -> set[str] | None:
+    """The tasks of the study's tables; None where a table must be read to know."""
+    result = set()
+    for value in spec.data:
+        if value.dataset is not None and value.dataset not in registry.names("datasets"):
+            return None
+        known = registry.find("datasets", value.dataset).tasks if value.dataset else {}
+        task = value.task or known.get(value.target or next(iter(known), ""))
+        if task is None:
+            return None
+        result.add(task)
+    return result
+
+
+# -- variants ----------------------------------------------------------------------------------------------------------
+
+
+def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, Any]) -> Iterator[Problem]:
+    """Operators that do not fit their depth."""
+    seen: set[str] = set()
+    for variant in known:
+        wrong = _fusion_and_depth({**defaults, **variant.model})
+        if wrong is not None and wrong not in seen:
+            seen.add(wrong)
+            yield _place_of(spec, "fusion", "depth"), f"variant '{variant.label}': {wrong}"
+
+
+def _fusion_and_depth(options: Mapping[str, Any]) -> str | None:
+    if options["estimator"] != ESTIMATORS[0]:
+        return None
+    try:
+        operator, _, _ = resolve(options["fusion"])
+        depth_number(options["depth"], options["layers"])
+        choice.check_depth(options["network"], options["depth"], options["layers"])
+    except PlaitError as error:
+        return str(error)
+    level = "decision" if options["depth"] == "decision" else "feature"
+    if level in operator.levels:
+        return None
+    name, depth = operator.name(), options["depth"]
+    joins = "outputs of heads" if "decision" in operator.levels else "features"
+    rule = f"exclude: [{{fusion: {name}, depth: {depth}}}]"
+    return f"fusion '{name}' joins {joins}; depth '{depth}' gives others ({rule})"
+
+
+def _place_of(spec: Spec, *names: str) -> Place:
+    for name in names:
+        if name in spec.grid:
+            return ("grid", name)
+        for label, fields in spec.variants.items():
+            if name in fields:
+                return ("variants", label, name)
+    return ("model", names[0])
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def _metrics(spec: Spec) -> Iterator[Problem]:
+    known = {name for _, name in METRICS}
+    their = tasks(spec)
+    fitting = known if their is None else {name for task, name in METRICS if task in their}
+    for i, name in enumerate(spec.metrics):
+        if name not in known:
+            yield ("metrics", i), f"unknown metric '{name}' ({nearest(name, fitting)})"
+        elif name not in fitting:
+            yield (
+                ("metrics", i),
+                f"metric '{name}' is not for {' or '.join(sorted(their or ()))} ({nearest(name, fitting)})",
+            )
+    for task in sorted(their or ()):
+        if spec.metrics and not any((task, name) in METRICS for name in spec.metrics):
+            yield ("metrics",), f"metrics: none of them is for {task}; add one"
+    yield from _claims(spec, their)
+
+
+def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
+    measured = set(spec.metrics)
+    if not measured and their is not None:
+        measured = {name for task in their for name in default_metrics(task)}
+    for i, claim in enumerate(spec.claims):
+        if measured and claim.metric not in measured:
+            yield (
+                ("claims", i, "metric"),
+                f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})",
+            )
+
+
+# -- with the tables ---------------------------------------------------------------------------------------------------
+
+
+def table_problems(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    """Mistakes that only the tables show."""
+    for part in (_modality_names, _encoders, _conditions, _table_metrics, _table_claims):
+        yield from part(study, tables)
+
+
+def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    known = {name for table in tables.values() for name in table.modalities}
+    kinds = {m.kind for table in tables.values() for m in table.schema.modalities}
+    for field, patterns, inner in (
+        ("modalities", study.spec.modalities, ("subsets",)),
+        ("present", study.spec.present, ()),
+    ):
+        if isinstance(patterns, str):
+            continue
+        for i, pattern in enumerate(patterns):
+            for name in pattern:
+                if name not in known:
+                    yield (field, *inner, i), f"{field}: unknown modality '{name}' ({nearest(name, known)})"
+        for table in tables.values():
+            if not subsets(patterns, table.modalities):
+                yield (field,), f"{field}: none of them fits {table.label}, which has {', '.join(table.modalities)}"
+    for place, name, value in told_fields(study.spec):
+        keys = [name.split(".")[1]] if name.startswith("encoders.") else list(value) if name == "encoders" else []
+        for key in keys:
+            if key not in known | kinds:
+                yield place, f"encoders: unknown modality '{key}' ({nearest(str(key), known | kinds)})"
+        for key in regime.names_in(name, value):
+            if key not in known | kinds:
+                yield place, f"{name.partition('.')[0]}: unknown modality '{key}' ({nearest(key, known | kinds)})"
+
+
+def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    """Encoders that cannot be made: of another kind, or with options that they do not have."""
+    value: set[str] = set()
+    for variant in study.variants:
+        for table in tables.values():
+            try:
+                told_there = for_subset(variant.model, table.modalities, table)
+                named = told_there.get("encoders")
+                fed = choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
+                Featurizer(regime.schema_for(told_there, fed), named)
+            except PlaitError as error:
+                if str(error) not in value:
+                    value.add(str(error))
+                    yield _encoder_place(study), f"{table.label}: {error}"
+
+
+def _encoder_place(study: StudyFile) -> Place:
+    for place, name, _ in told_fields(study.spec):
+        if name.startswith("encoders"):
+            return place
+    return ("data",)
+
+
+def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    for part, listed in (("train", study.spec.train), ("test", study.spec.test)):
+        for i, value in enumerate(listed):
+            place: Place = ("conditions", part, i)
+            reasons = [_refused(value, table) for table in tables.values()]
+            if all(reasons):
+                yield place, str(reasons[0])
+        some = [value for value in listed if not all(_refused(value, table) for table in tables.values())]
+        for table in tables.values():
+            if some and all(_refused(value, table) for value in some):
+                yield ("conditions", part), f"{part}: none of the conditions fits {table.label}; add {CLEAN}"
+    for i, value in enumerate(study.spec.train):
+        if any(_nothing_left(value, table) for table in tables.values()):
+            label = conditions.label(conditions.parsed(value))
+            text = f"train: '{label}' takes every modality from every row; nothing is left to learn from"
+            yield ("conditions", "train", i), text
+
+
+def _refused(value: Any, table: StudyTable) -> str | None:
+    try:
+        condition = conditions.parsed(value)
+        if condition is not None:
+            for part in conditions.parts(condition):
+                part.targets(table.schema)
+    except PlaitError as error:
+        return str(error)
+    return None
+
+
+def _nothing_left(value: Any, table: StudyTable) -> bool:
+    _, absences = conditions.divided(conditions.parsed(value))
+    if not absences or _refused(value, table):
+        return False
+    gone = conditions.lost(absences, table.frame, table.schema, table.schema.root)
+    return all(bool(rows.all()) for rows in gone.values())
+
+
+def _table_metrics(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    their = {table.task for table in tables.values()}
+    known = {name for task, name in METRICS if task in their}
+    for i, name in enumerate(study.spec.metrics):
+        if name not in known:
+            yield ("metrics", i), f"metric '{name}' is not for {' or '.join(sorted(their))} ({nearest(name, known)})"
+    for table in tables.values():
+        fitting = {name for task, name in METRICS if task == table.task}
+        if study.spec.metrics and not fitting & set(study.spec.metrics):
+            yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
+
+
+def _table_claims(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    labels = {table.label for table in tables.values()}
+    names = {name for table in tables.values() for name in table.modalities}
+    variants = {variant.label for variant in study.variants}
+    tested = {conditions.label(conditions.parsed(setting)) for setting in study.spec.test}
+    for i, claim in enumerate(study.spec.claims):
+        # A paper's data need not be ours; what is nearly the name of ours is a slip.
+        slip = difflib.get_close_matches(str(claim.data), labels, n=1, cutoff=0.85) if claim.data else []
+        if slip and slip[0] != claim.data:
+            yield ("claims", i, "data"), f"claim on the data '{claim.data}': did you mean '{slip[0]}'?"
+        for field, value, known in (("variant", claim.variant, variants), ("condition", claim.condition, tested)):
+            if value is not None and value not in known:
+                text = f"claim on the {field} '{value}', which the study has not ({nearest(value, known)})"
+                yield ("claims", i, field), text
+        for name in claim.subset or ():
+            if name not in names:
+                yield ("claims", i, "subset"), f"claim: unknown modality '{name}' ({nearest(name, names)})"

@@ -1,0 +1,193 @@
+"""What the runs of a study make and judge: classifiers and regressors, aligned spaces, trials of a search."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from plait.base import registry
+from plait.study.reader import Lines, Problem
+from plait.study.runs import Run, Schedule, runs_of
+from plait.study.setting import Latest, Setting
+from plait.study.spec import Spec, SplitSpec
+from plait.study.splits import Rows
+from plait.study.state import State
+from plait.study.statistics.scores import StudyResults
+from plait.study.tables import StudyTable
+from plait.study.variants import Variant, variants
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plait.data.modality import Schema
+
+Tables = Mapping[tuple[int, int | None], StudyTable]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gives: its line of results.jsonl, arrays of predictions.npz, records of epochs.jsonl, and what went wrong."""
+
+    line: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    trace: str = ""
+
+
+class StudyFile(Protocol):
+    """A study as it was read from its file; ``plait.study.Study`` is one."""
+
+    spec: Spec
+    base: Path
+    lines: Lines
+    where: str
+
+    @property
+    def frames(self) -> Mapping[str, tuple[pd.DataFrame, Schema]]:
+        """Tables in memory."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def subject(self) -> Subject:
+        """What its runs make and judge."""
+
+    @property
+    def variants(self) -> Sequence[Variant]:
+        """Everything that is compared."""
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, read."""
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """All runs that are known before any is done."""
+
+    def require(self, *, data: bool = False) -> None:
+        """Raise every mistake of the file."""
+
+    def run(self, out: str | Path | None = None, **options: Any) -> Any:
+        """Run what is missing."""
+
+
+class Subject(ABC):
+    """One kind of thing that a study compares: how its runs are made, checked, executed, summed up and reported.
+
+    A subject is a file of ``plait.study.subjects``; sections of the report say for which subjects they are.
+
+    Attributes:
+        whose: what the fields of ``model`` and the variants belong to, within a sentence.
+        thing: what a variant is, within a sentence.
+        managed: fields of it that are the study's own business, and where it has them.
+        pairs: the tables need no target.
+    """
+
+    whose: ClassVar[str]
+    thing: ClassVar[str]
+    managed: ClassVar[Mapping[str, str]]
+    pairs: ClassVar[bool] = False
+
+    def __init__(self, spec: Spec) -> None:
+        """The subject of one study."""
+        self.spec = spec
+
+    # -- what the file says --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def defaults(self) -> Mapping[str, Any]:
+        """Every field that the study may set, with its own value."""
+
+    @abstractmethod
+    def field_problem(self, name: str, value: Any) -> str | None:
+        """What is wrong with the value of a dotted field; None if nothing is."""
+
+    @abstractmethod
+    def canonical(self, variant: Variant) -> Mapping[str, Any]:
+        """All fields that matter; two variants with the same ones are the same thing."""
+
+    @abstractmethod
+    def problems(self) -> Iterator[Problem]:
+        """Mistakes that are seen without the tables."""
+
+    @abstractmethod
+    def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
+        """Mistakes of variants whose fields are right one by one."""
+
+    @abstractmethod
+    def table_problems(self, study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+        """Mistakes that only the tables show."""
+
+    def variants(self) -> list[Variant]:
+        """Everything that is compared."""
+        return variants(self.spec, self.defaults())
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def split_of(self, data: int) -> SplitSpec:
+        """How the rows of a table are split."""
+        return self.spec.data[data].split or self.spec.split
+
+    @abstractmethod
+    def count(self, table: StudyTable, split: SplitSpec) -> int:
+        """Splits per seed."""
+
+    @abstractmethod
+    def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> Rows:
+        """Positions of the rows that are learned from, and of those that are judged on."""
+
+    def defines(self) -> Mapping[str, Any]:
+        """What else makes a run another one."""
+        return {}
+
+    def runs(self, tables: Tables) -> list[Run]:
+        """All runs that are known before any is done, in the order in which they are begun."""
+        return runs_of(self.spec, tables, self.variants(), self.count, self.defines())
+
+    def total(self, tables: Tables) -> int:
+        """How many runs there will be."""
+        return len(self.runs(tables))
+
+    def schedule(self, tables: Tables, runs: Sequence[Run], state: State) -> Schedule:
+        """What hands out the runs."""
+        return Schedule(run for run in runs if state.waits(run.name))
+
+    @abstractmethod
+    def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:
+        """Fit and judge; ``groups`` keeps what neighbouring runs share.
+
+        Raises:
+            PlaitError: it cannot be done; the run has failed.
+        """
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def summary(self, results: StudyResults) -> pd.DataFrame:
+        """One row for everything that is compared: means over seeds and splits."""
+
+    def shown(self, rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """The summary as tables for a terminal, each with its title."""
+        yield "", [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+
+    @abstractmethod
+    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+        """What the sections of the report read; empty where no run is done."""
+
+    def counts(self, results: StudyResults, evidence: Sequence[Any]) -> list[tuple[str, str]]:
+        """The line of figures under the headline of the report: what, how many."""
+        done = results.runs[results.runs["status"] == "done"]
+        return [("runs done", f"{len(done):,}"), (f"{self.thing}s", str(done["variant"].nunique()))]
+
+
+def subject_of(spec: Spec) -> Subject:
+    """The subject of a study."""
+    made: Subject = registry.find("subjects", spec.subject)(spec)
+    return made
