@@ -122,7 +122,7 @@ def test_it_declines_what_it_cannot_take() -> None:
     rows = example_rows("multilabel")
     assert Trees().declines(rows) is None
     assert "labels" in (Trees().declines(dataclasses.replace(rows, out_dim=21)) or "")
-    assert "hold" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
+    assert "held out" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
     learning = dataclasses.replace(rows.inputs, tokens={}, columns={})
     assert "learn" in (Trees().declines(dataclasses.replace(rows, inputs=learning)) or "")
 

@@ -18,7 +18,7 @@ from plait.networks.tasks import Multilabel, Task
 MIXTURE_ROWS = 3000
 #: A branch goes if no pattern loses more without it than this many standard errors of the rows' differences, and this share
 #: of the loss.
-NOISE, SHARE = 0.5, 0.002
+NOISE, SHARE = 0.25, 0.001
 #: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
 WEIGHT_ROWS, THRESHOLD_ROWS = 10, 20
 

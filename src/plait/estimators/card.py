@@ -27,6 +27,12 @@ def card(model: Any) -> str:
             f"| {cell(m.name)} | {m.kind} | {', '.join(map(cell, m.columns))} | {cell(encoder['name'])} | {encoder['licence']} "
             f"| {record['absent'][m.name]:.1%} |"
         )
+    lines += ["", "## Branches", "", "| branch | weight | numbers learned | MB |", "|---|---|---|---|"]
+    lines += [
+        f"| {cell(b['branch'])} | {b['weight']:.2f} | {b['weights']:,} | {b['megabytes']:.2f} |"
+        for b in record.get("branches", ())
+        if b["kept"] and "megabytes" in b
+    ]
     lines += ["", "## Use", "", "```", "plait predict MODEL_FOLDER table.csv --out predictions.csv", "```", ""]
     lines += ["## Versions", ""] + [f"- {name} {version}" for name, version in record["versions"].items()]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import GivenRows
+from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.settings import check_settings
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
@@ -90,7 +90,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(advised.settings(), given, judged)
+            fitted = fitting.fit(advised.settings(), given, judged, getattr(self, "_share", None))
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
@@ -185,6 +185,15 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             yield
         finally:
             del self._remembered
+
+    @contextmanager
+    def sharing(self, share: Share) -> Iterator[None]:
+        """Within the block a fit takes its rows from ``share``, which may have made them ready for another model."""
+        self._share: Share = share
+        try:
+            yield
+        finally:
+            del self._share
 
     @contextmanager
     def keeping(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.listeners import encoder_listener, following, listeners
-from plait.estimators.prepared import SHARING, GivenRows, Prepared
+from plait.estimators.prepared import GivenRows, Prepared, Share
 from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
 from plait.estimators.record import Clock, record_of
 from plait.networks import choice
@@ -57,16 +57,18 @@ def fit(
     settings: FitSettings,
     given: GivenRows,
     test: tuple[pd.DataFrame, Any] | None = None,
+    share: Share | None = None,
 ) -> Fitted:
     """Everything from rows to trained members; rows of one group (n,) are held out together.
 
     ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
+    ``share``: gives rows that another fit has made ready.
     """
     precision.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
     training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
-    prepared = _ready(settings, given)
+    prepared = _ready(settings, given, share)
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
     task = _with_threshold(task, settings.threshold)
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
@@ -132,13 +134,11 @@ def fit(
     )
 
 
-def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
+def _ready(settings: FitSettings, given: GivenRows, share: Share | None) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
-
-    def make() -> Prepared:
+    if share is None or settings.align:
         return prepare(settings, given)
-
-    return make() if settings.align else SHARING.get()(settings, make)
+    return share(settings, lambda: prepare(settings, given))
 
 
 def _with_threshold(task: Task, threshold: float | None) -> Task:

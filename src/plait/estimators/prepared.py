@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -77,12 +76,6 @@ class Prepared:
 
 
 Make = Callable[[], Prepared]
-
-
-def _made(value: Any, make: Make) -> Prepared:
-    return make()
-
-
-#: What gives a fit its rows: called with the estimator and with what makes them, it may give back what it made before.
-#: Whoever sets it answers for that the two estimators differ in nothing that comes before a network.
-SHARING: ContextVar[Callable[[FitSettings, Make], Prepared]] = ContextVar("SHARING", default=_made)
+#: What gives a fit its rows: called with the settings and with what makes them, it may give back what it made before. Whoever
+#: hands one down answers for that the two fits differ in nothing that comes before a network.
+Share = Callable[[FitSettings, Make], Prepared]

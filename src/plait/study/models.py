@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from plait.encoders.featurize import Featurizer
 from plait.estimators import preparing
 from plait.estimators.estimators import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE
-from plait.estimators.prepared import SHARING
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.plain_features import plain_schema, table_of
 from plait.store import Store
@@ -76,15 +74,6 @@ class Group:
             self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
         return self._lost[label]
 
-    @contextmanager
-    def shared(self) -> Iterator[SharedRows]:
-        """Within the block a fit takes the rows that the group has prepared."""
-        token = SHARING.set(self.rows)
-        try:
-            yield self.rows
-        finally:
-            SHARING.reset(token)
-
 
 def fit(group: Group, run: Run) -> Fit:
     """The model of a run, fitted on the rows of its group."""
@@ -96,7 +85,7 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     """The estimator itself."""
     model = _model(group, run)
     clock = time.perf_counter()
-    with group.shared():
+    with model.sharing(group.rows):
         model.fit(group.x, group.y, groups=group.together, test=_test(group) if model.record_epochs else None)
     record = model.record_
     seconds = record["seconds"]

@@ -117,7 +117,7 @@ class Latest:
 
 
 class SharedRows:
-    """The prepared rows of one group of runs; set as ``plait.estimators.prepared.SHARING`` while one of them is fitted."""
+    """The prepared rows of one group of runs; handed to each of them when it is fitted."""
 
     def __init__(self) -> None:
         """Nothing is prepared yet."""
