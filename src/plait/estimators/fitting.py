@@ -20,10 +20,9 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.listeners import encoder_listener, following, listeners
-from plait.estimators.prepared import GivenRows, Prepared, Share
+from plait.estimators.prepared import Clock, GivenRows, Prepared, Share
 from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
-from plait.estimators.record import Clock, record_of
+from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.networks.tasks import Multilabel, Task

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from plait.alignment.enhancement import Enhancer
+from plait.base import memory
 from plait.base.inputs import Inputs
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
@@ -79,3 +82,19 @@ Make = Callable[[], Prepared]
 #: What gives a fit its rows: called with the settings and with what makes them, it may give back what it made before. Whoever
 #: hands one down answers for that the two fits differ in nothing that comes before a network.
 Share = Callable[[FitSettings, Make], Prepared]
+
+
+class Clock:
+    """Seconds and peak memory of each stage."""
+
+    def __init__(self, seconds: Mapping[str, float] | None = None, peak_mb: Mapping[str, float] | None = None) -> None:
+        self.seconds, self.peak_mb = dict(seconds or {}), dict(peak_mb or {})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what runs under it."""
+        start = time.perf_counter()
+        memory.begin_stage()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), memory.stage_mb())
