@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import gzip
 import io
@@ -100,6 +101,7 @@ WAYS: dict[str, Way] = {
     "Path": lambda i: Path(f"{i}.png"),
     "file address": lambda i: f"file://{Path.cwd()}/{i}.png",
     "bytes": lambda i: PNGS[i],
+    "data address": lambda i: f"data:image/png;base64,{base64.b64encode(PNGS[i]).decode()}",
     "bytearray": lambda i: bytearray(PNGS[i]),
     "memoryview": lambda i: memoryview(PNGS[i]),
     "bytes mixed with paths": lambda i: PNGS[i] if i % 2 else f"{i}.png",
@@ -130,6 +132,13 @@ def test_every_way_gives_the_same_pictures(way: str, folder: Path) -> None:
     (read,) = table.cells(frame_of(cells), IMAGE)
     for cell, pixels in zip(read, PICTURES, strict=True):
         np.testing.assert_array_equal(image(cell), pixels)
+
+
+def test_a_broken_data_address_is_one_broken_cell() -> None:
+    cells = [WAYS["data address"](i) for i in range(4)] + ["data:image/png;base64,???", "data:image/png;base64,"]
+    (read,) = table.cells(frame_of(cells), IMAGE)
+    assert [isinstance(cell, Blob) and cell.problem is not None for cell in read] == [False] * 4 + [True, False]
+    assert schema.absent(schema.infer(frame_of(cells)), frame_of(cells))[:4].any(0).sum() == 0
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in ("batch of one", "Blob")])

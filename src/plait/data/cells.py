@@ -277,6 +277,10 @@ def _gone(value: Any, place: Place) -> bool:
         value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
     if not isinstance(value, str | os.PathLike):
         return value is None
+    from plait.data.media.given import is_data_uri
+
+    if isinstance(value, str) and is_data_uri(value):
+        return False
     try:
         return place.find(os.fspath(value)) is None
     except CellError:

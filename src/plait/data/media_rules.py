@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def media(column: Column) -> Verdict | None:
 def _vote(value: object) -> tuple[str, bool, str] | None:
     """Kind of one cell, whether it is decoded here, and the form that it comes in."""
     from plait.data.media import formats
-    from plait.data.media.given import is_picture  # late: decoders are heavy
+    from plait.data.media.given import data_of_uri, is_data_uri, is_picture  # late: decoders are heavy
 
     items = items_in(value)
     if items is not None:
@@ -61,6 +62,10 @@ def _vote(value: object) -> tuple[str, bool, str] | None:
     if isinstance(value, bytes | bytearray | memoryview):
         kind = formats.kind_of_bytes(bytes(value[: formats.HEAD]))
         return None if kind is None else (*kind, "bytes")
+    if isinstance(value, str) and is_data_uri(value):
+        with contextlib.suppress(CellError):  # one broken cell says nothing of the column
+            return _vote(data_of_uri(value, formats.HEAD))
+        return None
     if isinstance(value, str | os.PathLike):
         name = os.fsdecode(value).strip()
         kind = ("vector", True) if name.lower().endswith(".npy") else formats.kind_of_name(name)

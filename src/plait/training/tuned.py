@@ -68,24 +68,35 @@ class Tuned(WrappedEncoder):
 
     def state(self) -> dict[str, Any]:
         """The updates of every tuning as arrays."""
-        return {f"{k}.{name}": w.numpy() for k, value in enumerate(self.weights) for name, w in value.items()}
+        return packed(self.weights)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the updates back.
 
         Raises:
-            ModelError: one is missing, of another shape, or not finite.
+            ModelError: one is missing, or not finite.
         """
-        result: dict[int, dict[str, Tensor]] = {}
         for key, array in state.items():
-            number, _, name = key.partition(".")
-            weight = torch.from_numpy(np.array(array))
-            if not bool(torch.isfinite(weight).all()):
+            if not np.isfinite(array).all():
+                name = key.partition(".")[2]
                 raise ModelError(f"encoder tuned: the update '{name}' holds numbers that are not finite; fit it again")
-            result.setdefault(int(number), {})[name] = weight
-        if not result:
+        if not state:
             raise ModelError("encoder tuned: there are no updates; the model folder is incomplete, fit it again")
-        self.weights = tuple(result[k] for k in sorted(result))
+        self.weights = tuple(unpacked(state))
+
+
+def packed(weights: Sequence[Weights]) -> dict[str, np.ndarray]:
+    """The updates of several tunings under one name each, as ``0.TARGET.A``."""
+    return {f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}
+
+
+def unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
+    """Back from ``packed``."""
+    result: dict[int, dict[str, Tensor]] = {}
+    for key, array in arrays.items():
+        number, _, name = key.partition(".")
+        result.setdefault(int(number), {})[name] = torch.from_numpy(np.array(array))
+    return [result[k] for k in sorted(result)]
 
 
 def inside(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,9 @@ import pandas as pd
 
 from plait.base.errors import MissingDependencyError, PlaitWarning
 from plait.metrics.base import METRICS
-from plait.report.blocks import Facts, Picture, Row, Section, Sheet, Text, picture
+from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table, Text, picture
 from plait.report.charts import Curve, curves_figure
-from plait.report.page import csv_text, write_sections, write_text
-from plait.report.tables import Table
+from plait.report.page import csv_text, write_page, write_text
 from plait.study.search.figures import importance_figure, response_figure
 from plait.study.search.result import Sensitivity
 
@@ -40,18 +39,10 @@ def write_sensitivity(sensitivity: Sensitivity, folder: str | Path) -> Path:
 
 def _write_page(sensitivity: Sensitivity, folder: Path) -> Path:
     sections = [_budget(sensitivity), _responses(sensitivity), *_importance(sensitivity), _origin(sensitivity)]
-    return write_sections(
-        "sensitivity.html.j2",
-        folder,
-        name=f"Sensitivity of {_label(sensitivity)}",
-        lead=sections[0].sentence,
-        facts=[
-            ("regimes", str(len(sensitivity.regimes))),
-            ("trials", str(len(sensitivity.trials))),
-            ("fields", str(len(sensitivity.ranges))),
-        ],
-        sections=sections,
-    )
+    counts = {"regimes": len(sensitivity.regimes), "trials": len(sensitivity.trials), "fields": len(sensitivity.ranges)}
+    facts = [(name, str(count)) for name, count in counts.items()]
+    name, foot = f"Sensitivity of {_label(sensitivity)}", "every trial in journal.jsonl"
+    return write_page(folder, Page(name, sections[0].sentence, facts, sections, kind="plait sensitivity", foot=foot))
 
 
 def _label(sensitivity: Sensitivity) -> str:
