@@ -130,7 +130,7 @@ def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: 
     assert shown.out.startswith(
         f"what each modality adds to accuracy on {len(pd.read_csv(table)):,} rows (Shapley value)\n"
     )
-    assert "With no modality at all, accuracy is " in shown.out or "is not decided" in shown.out
+    assert "The best constant answer has accuracy " in shown.out or "is not decided" in shown.out
     assert shown.err.startswith(f"written to {tmp_path / 'e'}: modality-values.svg, ")
 
 
@@ -146,6 +146,9 @@ def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.Captu
     for family in ("encoders", "fusion", "networks", "datasets"):
         assert run("list", family) == 0
     assert "licence" in capsys.readouterr().out
+    assert run("list", "encoders", "--json") == 0
+    listed = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    assert listed["bge_small"]["licence"] == "weights MIT"
 
 
 def test_settings_have_one_name_everywhere(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

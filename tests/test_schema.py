@@ -53,8 +53,8 @@ COLUMNS: list[tuple[str, Any]] = [
     ("tabular:number", ["?" if i % 5 == 0 else f"{i / 7:.3f}" for i in range(N)]),
     ("tabular:number", list(range(1960, 1960 + N))),
     ("tabular:number", [10 * (i % 12) for i in range(N)]),
-    ("tabular:category", [(3, 14, 1004, 1466)[i % 4] for i in range(N)]),
-    ("tabular:category", [f"{i % 6:05}" for i in range(N)]),
+    ("tabular:code", [(3, 14, 1004, 1466)[i % 4] for i in range(N)]),
+    ("tabular:code", [f"{i % 6:05}" for i in range(N)]),
     ("tabular:category", ["red", "green", "None"] * 20),
     ("tabular:category", pd.Categorical(["a", "b", "c"] * 20)),
     ("tabular:category", ["Strongly agree with this statement", "Neither agree nor disagree"] * 30),
@@ -159,12 +159,32 @@ def test_files_that_are_not_there_are_told_when_the_root_is_known(tmp_path: Path
         schema.infer(frame, root=str(tmp_path / "elsewhere"))
 
 
+def test_an_identifier_that_comes_again_may_keep_rows_together() -> None:
+    cells = pd.DataFrame({"RescuerID": [f"r{i % 40}" for i in range(100)], "typeId": [i % 4 for i in range(100)]})
+    with pytest.warns(PlaitWarning, match="--group RescuerID"):
+        found = schema.infer(cells)
+    assert set(found.doubts) == {"RescuerID"}  # four types say nothing about rows that belong together
+
+
+def test_a_target_of_amounts_is_a_number_though_some_of_them_are_odd() -> None:
+    fees = [0, 100, 50, 150, 200, 250, 300, 500, 400, 600] * 20 + [1, 3, 7, 11, 59, 61, 77, 99, 101, 149, 187, 349, 499]
+    found = schema.infer(pd.DataFrame({"Fee": fees, "x": ["a", "b", "c"] * 71}), target="Fee")
+    assert found.task == "regression"
+
+
+def test_names_that_come_again_are_categories_and_others_are_text() -> None:
+    titles = [f"{a} {b}" for a in ("Lead", "Senior", "Junior", "Head") for b in names(120)]
+    again = RNG.choice(titles, 3000)
+    assert kind_of(schema.infer(pd.DataFrame({"c": again, "other": np.arange(3000) % 3}))) == "tabular:category"
+    assert kind_of(schema.infer(pd.DataFrame({"c": titles, "other": np.arange(480) % 3}))) == "text"
+
+
 def test_only_identifiers_by_name_may_repeat_or_be_shuffled() -> None:
     shuffled = RNG.permutation(np.arange(500, 500 + N))
     found = schema.infer(pd.DataFrame({"imdbId": shuffled, "score": shuffled, "userId": [7, 8, 9] * 20}))
     assert kind_of(found, "imdbId") == "ignored"
     assert kind_of(found, "score") == "tabular:number"
-    assert kind_of(found, "userId") == "tabular:category"
+    assert kind_of(found, "userId") == "tabular:code"
 
 
 @pytest.mark.parametrize(
@@ -475,7 +495,7 @@ REAL = {
         "classification",
         {"text": ["name", "text", "flavor"], "image": ["image"]},
         {"id"},
-        {"artist": "category", "cardClass": "category", "set": "category", "health": "number", "elite": "boolean"},
+        {"artist": "category", "cardClass": "code", "set": "code", "health": "number", "elite": "boolean"},
     ),
     "movies/movies.csv": (
         "genres",

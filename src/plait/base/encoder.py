@@ -172,6 +172,36 @@ class Encoder(ABC):
         return digest.hexdigest()
 
 
+class WrappedEncoder(Encoder):
+    """An encoder around another one, which reads the cells."""
+
+    @property
+    @abstractmethod
+    def inner(self) -> Encoder:
+        """The one inside."""
+
+    def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
+        """As the encoder inside does."""
+        return self.inner.prepare(cells)
+
+    def columns(self, cells: Cells) -> Columns | None:
+        """As the encoder inside does."""
+        return self.inner.columns(cells)
+
+    def prepare_with_columns(self, cells: Cells) -> tuple[dict[str, np.ndarray], Columns | None]:
+        """As the encoder inside does."""
+        return self.inner.prepare_with_columns(cells)
+
+    def lengths(self, cells: Cells) -> np.ndarray:
+        """As the encoder inside says."""
+        return self.inner.lengths(cells)
+
+    @property
+    def dim(self) -> int:
+        """That of the encoder inside."""
+        return self.inner.dim
+
+
 @dataclass(frozen=True)
 class Cut:
     """What ``Encoder.cut`` gives.

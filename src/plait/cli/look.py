@@ -148,8 +148,9 @@ def list_command(
 ) -> None:
     """List what there is of a family, with what each needs and its licence."""
     from plait.base import registry
+    from plait.encoders.defaults import described_presets
 
-    records = registry.describe(family)
+    records = registry.describe(family) + (described_presets() if family == "encoders" else [])
     show_json(records) if json else show_table(records, _columns(records))
 
 

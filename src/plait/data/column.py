@@ -173,7 +173,7 @@ class Column:
 def coded(column: Column) -> bool:
     """Whether whole numbers look like codes: they come again, lie in groups far apart (3, 14, 1004, 1466), and are not round.
 
-    Counts and scores fill their range; amounts with gaps (50, 100, 250, 3000) are round, or grow step by step.
+    Counts and scores fill their range; amounts with gaps (50, 100, 250, 3000) are round in most rows, or grow step by step.
     """
     values = column.whole
     if values is None or column.levels > 200:
@@ -181,7 +181,7 @@ def coded(column: Column) -> bool:
     result, counts = np.unique(values, return_counts=True)
     if len(result) < 3 or result[0] < 0:
         return False
-    large = result[result >= 10]
+    large = values[values >= 10]
     jumps = np.flatnonzero(result[1:] > 10 * np.maximum(result[:-1], 10))
     below = np.cumsum(counts)[jumps] / len(values)
     apart = any(
@@ -198,7 +198,8 @@ def gapped(column: Column) -> bool:
     result = np.unique(values)
     low, high = np.quantile(values, [0.05, 0.95])  # a few wild values say nothing
     within = result[(result >= low) & (result <= high)]
-    if len(within) < 3 or (within % 5 == 0).mean() >= 0.5:
+    inside = values[(values >= low) & (values <= high) & (values > 0)]  # row by row: one odd price is none of a code
+    if len(within) < 3 or not len(inside) or (inside % 5 == 0).mean() >= 0.5:
         return False
     step = int(np.gcd.reduce(np.diff(within)))  # 10, 20, 30 have no gaps
     return len(within) / (int(within[-1] - within[0]) // step + 1) < 0.5

@@ -159,7 +159,7 @@ def _times(series: pd.Series, form: str) -> pd.Series:
     if result.dtype != "datetime64[ns]":
         return result
     result = result.astype("datetime64[us]")
-    for row in np.flatnonzero(result.isna() & series.notna()):
+    for row in map(int, np.flatnonzero(result.isna() & series.notna())):
         word = str(series.iloc[row])
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(word) if form == ISO else datetime.strptime(word, form)

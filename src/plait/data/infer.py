@@ -13,7 +13,7 @@ from plait.data.check import check_frame
 from plait.data.column import Column, Verdict, gapped
 from plait.data.media_rules import repeated
 from plait.data.modality import Modality, Schema, distinct_names
-from plait.data.rules import RULES, TABULAR, code_name, items_list
+from plait.data.rules import RULES, TABULAR, code_name, items_list, shared_by_rows
 from plait.data.typed import typed
 
 #: Kinds whose columns are joined into one modality.
@@ -28,10 +28,13 @@ def infer_schema(frame: pd.DataFrame, target: str | None, root: str | None, task
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
     frame = typed(frame)
-    result = {name: judge(Column(frame[name], root)) for name in names if name != target}
+    columns = {name: Column(frame[name], root) for name in names if name != target}
+    result = {name: judge(column) for name, column in columns.items()}
     result |= repeated(frame, result, root)
     notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
     doubts = {name: v.doubt for name, v in result.items() if v.doubt}
+    coded = [name for name, v in result.items() if v.type in ("category", "code") and not v.doubt]
+    doubts |= {name: hint for name in coded if (hint := shared_by_rows(columns[name]))}
     if target is not None:
         guessed, notes[target], doubt = infer_task(frame[target])
         task = task or guessed

@@ -133,6 +133,17 @@ def identifier(column: Column) -> Verdict | None:
 _IDENTIFIERS = 10_000
 
 
+def shared_by_rows(column: Column) -> str | None:
+    """What to say of an identifier that comes again, as that of a customer or a patient: its rows may belong together."""
+    few = column.distinct < 20 or column.present > 50 * column.distinct or column.distinct > 0.9 * column.present
+    if few or _ID_NAMES.isdisjoint(column.name_parts[-1:]):
+        return None
+    return (
+        f"an identifier of {column.distinct:,} things in {column.present:,} rows; if rows that share one belong together, "
+        f"keep them on one side: --group {column.name}"
+    )
+
+
 def _unique(column: Column) -> str:
     return (
         "every row has its own"
@@ -142,7 +153,7 @@ def _unique(column: Column) -> str:
 
 
 def number(column: Column) -> Verdict | None:
-    """Numbers, with a few words for missing ones; codes written as whole numbers are categories."""
+    """Numbers, with a few words for missing ones; whole numbers that may be codes are read as both."""
     if (
         not _mostly_numbers(column)
         or column.style.ambiguous
@@ -150,12 +161,12 @@ def number(column: Column) -> Verdict | None:
         or FRACTION in column.style.forms
     ):
         return None
+    whole = column.whole is not None and column.numbers.share == 1.0 and column.style.mark == "plain"
+    why = _code(column) if whole else None
+    if why:
+        return Verdict("tabular", why, "code")
     if any(_ZEROS.match(t) and not set(t) & set(".,:") for t in column.sample):
         return None
-    if column.whole is not None and column.numbers.share == 1.0 and column.style.mark == "plain":
-        why = _code(column)
-        if why:
-            return Verdict("tabular", why, "category")
     return Verdict("tabular", _range(column), "number", _odd_numbers(column))
 
 
@@ -175,9 +186,13 @@ def code_name(column: Column) -> bool:
 
 
 def _code(column: Column) -> str | None:
+    """Why whole numbers may be codes, which are read as numbers and as categories."""
+    distinct = f"{column.distinct:,} whole numbers"
     if code_name(column) and column.distinct > 2:
-        return f"by its name a code, {column.distinct} distinct"
-    return f"{column.distinct} whole numbers in groups far apart: codes" if coded(column) else None
+        return f"by its name a code, {column.distinct:,} distinct"
+    if any(map(_ZEROS.match, column.sample)):
+        return f"{distinct} with leading zeros: codes"
+    return f"{distinct} in groups far apart: codes" if coded(column) else None
 
 
 def _range(column: Column) -> str:
@@ -185,7 +200,7 @@ def _range(column: Column) -> str:
     if not len(values):
         return "no finite number"
     few = f"{column.distinct} whole numbers, " if column.whole is not None and column.distinct <= 50 else ""
-    gaps = "; if they are codes, write category" if few and column.distinct > 5 and gapped(column) else ""
+    gaps = "; to read them as codes, too, write code" if few and column.distinct > 5 and gapped(column) else ""
     return f"{few}{values.min():g} to {values.max():g}{gaps}"
 
 
@@ -251,12 +266,17 @@ def code(column: Column) -> Verdict | None:
     return Verdict("code", f"{np.mean(shares):.0%} of the lines read like code")
 
 
+#: Equally frequent values, below which names that come again are categories: how they are spelled is read there, too.
+_NAMES = 1000
+
+
 def text(column: Column) -> Verdict | None:
     """Sentences, or names of which there are many; how many does not depend on how long the table is."""
     letters = np.mean([sum(c.isalpha() for c in t) >= 0.4 * len(t) for t in column.sample])
     words = column.words_per_cell
     sentences = words >= 4 and (column.levels >= 50 or column.distinct >= 0.9 * column.present)
-    names = column.levels >= 300 and column.distinct >= 20
+    again = words < 4 and column.levels < _NAMES and column.distinct <= 0.5 * column.present
+    names = column.levels >= 300 and column.distinct >= 20 and not again
     if letters < 0.7 or not (sentences or names):
         return None
     return Verdict(

@@ -28,7 +28,7 @@ def package_file(package: str, file: str, sha256: str, install: str) -> Path:
     """The ``file`` inside the installed ``package``.
 
     Args:
-        package: top-level name; it is not imported, so what it would drag in does not matter.
+        package: its name; it is not imported, so what it would drag in does not matter.
         file: path inside the package.
         sha256: hex digest of the content that plait knows.
         install: what to tell pip to get it.
@@ -37,7 +37,10 @@ def package_file(package: str, file: str, sha256: str, install: str) -> Path:
         MissingDependencyError: the package is not installed.
         PlaitError: the file is not there, or is another one.
     """
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:  # of a package within another: that one
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(f"the package '{package}' is needed and not installed; run: pip install {install}")
     path = Path(spec.submodule_search_locations[0]) / file

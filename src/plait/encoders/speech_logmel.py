@@ -1,38 +1,18 @@
-"""The speech embedding beside statistics of log-mel spectra: the default for sound."""
+"""The speech embedding of openwakeword beside statistics of log-mel spectra."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from plait.base.checks import Within
-from plait.base.encoder import Encoder
-from plait.base.tokens import Tokens
-from plait.data.media.sounds import audio
-from plait.encoders._sounds import (
-    COEFFICIENTS,
-    LICENCE,
-    RATE,
-    SILENCE,
-    WEIGHTS_ID,
-    WIDTH,
-    SpeechEmbedding,
-    cepstrum,
-    mean_and_max,
-    milliseconds,
-    statistics,
-    waves,
-)
+from plait.encoders._sounds import OPENWAKEWORD, SpeechAndStatistics, SpeechWeights
 
 
 @dataclass(eq=False)
-class SpeechLogMel(Encoder):
-    """What is said (speech embedding) and how it sounds (log-mel statistics), in one vector.
+class SpeechLogMel(SpeechAndStatistics):
+    """What is said and how it sounds, as ``speech``, with the weights that openwakeword ships.
+
+    Needs ``pip install openwakeword==0.4.0``, which calls the models in it CC BY-NC-SA 4.0.
 
     Attributes:
         max_seconds: only the beginning of longer sounds is heard.
@@ -50,43 +30,6 @@ class SpeechLogMel(Encoder):
         272
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
-    extra: ClassVar[str | None] = "audio"
-    licence: ClassVar[str] = LICENCE
-    frozen_weights: ClassVar[int | None] = 328_217
-    batch_size: ClassVar[int] = 16
-
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return milliseconds(self, cells, self.max_seconds)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """``wave`` int16 (n, samples), ``length`` (n, 1) and ``statistics`` (n, 80)."""
-        decoded = [audio(cell, RATE, self.max_seconds) for cell in cells]
-        summed = np.stack([statistics(cepstrum(sound, self.max_seconds)) for sound in decoded])
-        return {**waves(decoded, self.max_seconds, SILENCE), "statistics": summed}
-
-    def module(self) -> nn.Module:
-        """The network, its pooling, and the statistics beside."""
-        return _Joined()
-
-    @property
-    def dim(self) -> int:
-        """272."""
-        return 2 * WIDTH + 4 * COEFFICIENTS
-
-    def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
-        return WEIGHTS_ID
-
-
-class _Joined(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = SpeechEmbedding()
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
-        return Tokens.of_vectors(torch.cat([mean_and_max(self.network(batch)), batch["statistics"]], 1))
+    licence: ClassVar[str] = OPENWAKEWORD.licence
+    extra: ClassVar[str | None] = None
+    speech: ClassVar[SpeechWeights] = OPENWAKEWORD

@@ -20,7 +20,7 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.listeners import following, listeners, watching
+from plait.estimators.listeners import encoder_listener, following, listeners
 from plait.estimators.prepared import SHARING, GivenRows, Prepared
 from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
 from plait.estimators.record import Clock, record_of
@@ -98,12 +98,12 @@ def fit(
     step("train", settings.progress)
     with clock.stage("train"), track(members * training.epochs, "training", "epochs", settings.progress) as bar:
         row_weight = row_weight / row_weight.mean()
-        alone = regime.stage(settings, prepared, row_weight, training, seed)
         seen = None
         if settings.record_epochs and test is not None:
             seen = (scaled(settings, test[0], results, features, scalers, prepared.enhancers), test[1])
         score, tell = listeners(settings, prepared, row_weight, seen)
-        alone.watching = watching(prepared, score, tell)
+        listener = encoder_listener(prepared, score, tell)
+        alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
         follow = following(settings, design, score, tell)
         groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)

@@ -18,7 +18,7 @@ from plait.training.crossfit import prior
 from plait.training.design import Design
 from plait.training.history.callbacks import Follow
 from plait.training.history.scorer import Scorer, truth_given
-from plait.training.pretraining.stage import Watching
+from plait.training.pretraining.stage import EncoderListener
 
 if TYPE_CHECKING:
     from plait.training.history.files import Events
@@ -51,10 +51,9 @@ def listeners(
     return score, events
 
 
-def watching(prepared: Prepared, score: Scorer | None, tell: Events | None) -> Watching | None:
-    """What the listeners hear of encoders that are trained alone; None where there is no listener."""
-    names = [m.name for m in prepared.schema.modalities]
-    return None if score is None and tell is None else Watching(names, score, tell)
+def encoder_listener(prepared: Prepared, score: Scorer | None, events: Events | None) -> EncoderListener:
+    """What the listeners hear of encoders that are trained alone."""
+    return EncoderListener([m.name for m in prepared.schema.modalities], score, events)
 
 
 def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> Follow:

@@ -13,7 +13,8 @@ from plait.estimators.fit_settings import FitSettings
 from plait.training import settings as training_settings
 from plait.training.encoders.pretrained import Pretrained
 from plait.training.hiding import Hiding
-from plait.training.pretraining.stage import Stage
+from plait.training.pretraining.stage import EncoderListener, Stage
+from plait.training.rows import Examples
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 if TYPE_CHECKING:
@@ -75,19 +76,24 @@ def paced(settings: FitSettings, prepared: Prepared, training: Training) -> Trai
     )
 
 
-def stage(settings: FitSettings, prepared: Prepared, weight: Tensor, training: Training, seed: int) -> Stage:
+def stage(
+    settings: FitSettings,
+    prepared: Prepared,
+    weight: Tensor,
+    training: Training,
+    seed: int,
+    listener: EncoderListener,
+) -> Stage:
     """What trains encoders alone before the members; it does nothing where none asks for it."""
     first = pretrained_first(prepared.schema, settings.pretrain)
     return Stage(
         first,
         prepared.features.encoders,
-        prepared.task,
-        prepared.inputs,
-        prepared.task.encode(prepared.target),
-        weight,
+        Examples(prepared.task, prepared.inputs, prepared.task.encode(prepared.target), weight),
         {name: alone(how, training, settings, len(prepared.inputs)) for name, how in first.items()},
         seed,
         settings.opened_store,
+        listener,
     )
 
 

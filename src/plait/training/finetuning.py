@@ -32,7 +32,7 @@ from plait.training import kept_weights
 from plait.training.kept_weights import Trained
 from plait.training.lora import CellExamples, Learned, Rows, States, embedded, learn, states
 from plait.training.settings import Tuning
-from plait.training.tuned import Tuned, Weights
+from plait.training.tuned import Tuned, Weights, packed, unpacked
 
 
 @dataclass(frozen=True)
@@ -278,22 +278,15 @@ def kept_or_tuned(
     What is not kept, or is broken there, is made; processes wait for each other (``kept_weights.found_or_made``).
     """
 
-    def packed() -> Trained:
+    def trained() -> Trained:
         weights, record = make()
-        return Trained({f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}, record)
+        return Trained(packed(weights), record)
 
-    result, stored = kept_weights.found_or_made(
-        keep, FINGERPRINT, key, packed, lambda one: _fits(one.weights, tuning), "tuned weights"
-    )
-    return _unpacked(result.weights), dict(result.about), stored
+    def fits(one: Trained) -> bool:
+        return _fits(one.weights, tuning)
 
-
-def _unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
-    result: dict[int, dict[str, torch.Tensor]] = {}
-    for name, array in arrays.items():
-        number, _, target = name.partition(".")
-        result.setdefault(int(number), {})[target] = torch.from_numpy(np.array(array))
-    return [result[k] for k in sorted(result)]
+    result, stored = kept_weights.found_or_made(keep, FINGERPRINT, key, trained, fits, "tuned weights")
+    return unpacked(result.weights), dict(result.about), stored
 
 
 def _fits(arrays: Mapping[str, np.ndarray], tuning: Tuning) -> bool:

@@ -141,6 +141,12 @@ def train(learner: Learner[Any], epochs: int, patience: int, callbacks: Callback
 
     A member whose loss is no number keeps its best state, while others that learn with it go on.
 
+    Args:
+        learner: what learns.
+        epochs: at most so many.
+        patience: epochs without a better held-out loss of any part before it stops; without held-out rows it never does.
+        callbacks: follow it without changing it.
+
     Raises:
         Diverged: one did before it had a state to keep.
     """
@@ -183,22 +189,15 @@ def _epoch(learner: Learner[Any], epoch: int) -> tuple[list[dict[str, Any]], Map
         clock = time.perf_counter()
         parts["valid"] = {name: loss.double().cpu() for name, loss in learner.judge().items()}
         seconds["valid"], batches["valid"] = time.perf_counter() - clock, learner.held_batches
-    seconds = {part: value / learner.members for part, value in seconds.items()}
-    records = [_record(member, parts) for member in range(learner.members)]
-    several = learner.members > 1
-    return [
-        {
-            "epoch": epoch,
-            **({"member": member} if several else {}),
-            **record,
-            "seconds": dict(seconds),
-            "batches": batches,
-        }
-        for member, record in enumerate(records)
-    ], parts.get("valid", parts["train"])
+    records = []
+    for member in range(learner.members):
+        record = {"epoch": epoch} | ({"member": member} if learner.members > 1 else {}) | _losses_of(member, parts)
+        share = {part: value / learner.members for part, value in seconds.items()}
+        records.append(record | {"seconds": share, "batches": dict(batches)})
+    return records, parts.get("valid", parts["train"])
 
 
-def _record(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+def _losses_of(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     """A member's losses of both parts, and which of them are no number."""
     record: dict[str, Any] = {}
     lost: set[str] = set()

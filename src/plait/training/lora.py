@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.encoder import Cut, Encoder
+from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import PlaitWarning
 from plait.base.precision import seeded
 from plait.base.tokens import Tokens
@@ -172,7 +172,7 @@ class LoraLearner(Learner[np.ndarray]):
         return (self.examples.task.row_loss(out, rows.target) * rows.weight).sum(), float(rows.weight.sum())
 
 
-class Lower(Encoder):
+class Lower(WrappedEncoder):
     """The layers of an encoder that stay as they are."""
 
     def __init__(self, base: Encoder, layers: int) -> None:
@@ -184,22 +184,14 @@ class Lower(Encoder):
         """Which encoder, and how many of its layers are cut off."""
         return {"encoder": self.base.fingerprint(), "layers": self.layers}
 
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """The encoder's own."""
-        return self.base.lengths(cells)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """As the encoder does."""
-        return self.base.prepare(cells)
+    @property
+    def inner(self) -> Encoder:
+        """The whole encoder; what lies between its layers may have another width."""
+        return self.base
 
     def module(self) -> nn.Module:
         """The lower layers."""
         return self.base.cut(self.layers).lower
-
-    @property
-    def dim(self) -> int:
-        """The encoder's; what lies between its layers may have another width."""
-        return self.base.dim
 
 
 class Sequences(Protocol):

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from plait.base import config
-from plait.base.encoder import Cut, Encoder
+from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import ModelError, need
 from plait.base.tokens import Tokens, concatenate, of_one_length
 from plait.store.record import halved
@@ -30,7 +30,7 @@ _NAME = "default"
 Weights = Mapping[str, Tensor]
 
 
-class Tuned(Encoder):
+class Tuned(WrappedEncoder):
     """A pretrained encoder with tuned last layers, frozen; what is saved of it are the low-rank updates alone.
 
     Formula: the mean over the tunings k of upper_k(lower(x)), upper_k with the weights W + (alpha / rank) B_k A_k.
@@ -48,13 +48,10 @@ class Tuned(Encoder):
         """The encoder inside, and how it was tuned."""
         return {"encoder": {"name": self.base.name(), **self.base.options()}, "tune": dataclasses.asdict(self.settings)}
 
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """The encoder's own."""
-        return self.base.lengths(cells)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """As the encoder does."""
-        return self.base.prepare(cells)
+    @property
+    def inner(self) -> Encoder:
+        """The one that was tuned."""
+        return self.base
 
     def module(self) -> nn.Module:
         """The lower layers, and above them every tuned version of the last ones."""
@@ -65,35 +62,41 @@ class Tuned(Encoder):
         """The upper layers of every tuning."""
         return [merged(upper, weights, self.settings.alpha / self.settings.rank) for weights in self.weights]
 
-    @property
-    def dim(self) -> int:
-        """Width of the tokens."""
-        return self.base.dim
-
     def weights_id(self) -> str:
         """The encoder inside; the updates are part of the state."""
         return self.base.fingerprint()
 
     def state(self) -> dict[str, Any]:
         """The updates of every tuning as arrays."""
-        return {f"{k}.{name}": w.numpy() for k, value in enumerate(self.weights) for name, w in value.items()}
+        return packed(self.weights)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the updates back.
 
         Raises:
-            ModelError: one is missing, of another shape, or not finite.
+            ModelError: one is missing, or not finite.
         """
-        result: dict[int, dict[str, Tensor]] = {}
         for key, array in state.items():
-            number, _, name = key.partition(".")
-            weight = torch.from_numpy(np.array(array))
-            if not bool(torch.isfinite(weight).all()):
+            if not np.isfinite(array).all():
+                name = key.partition(".")[2]
                 raise ModelError(f"encoder tuned: the update '{name}' holds numbers that are not finite; fit it again")
-            result.setdefault(int(number), {})[name] = weight
-        if not result:
+        if not state:
             raise ModelError("encoder tuned: there are no updates; the model folder is incomplete, fit it again")
-        self.weights = tuple(result[k] for k in sorted(result))
+        self.weights = tuple(unpacked(state))
+
+
+def packed(weights: Sequence[Weights]) -> dict[str, np.ndarray]:
+    """The updates of several tunings under one name each, as ``0.TARGET.A``."""
+    return {f"{k}.{name}": w.numpy() for k, one in enumerate(weights) for name, w in one.items()}
+
+
+def unpacked(arrays: Mapping[str, np.ndarray]) -> list[Weights]:
+    """Back from ``packed``."""
+    result: dict[int, dict[str, Tensor]] = {}
+    for key, array in arrays.items():
+        number, _, name = key.partition(".")
+        result.setdefault(int(number), {})[name] = torch.from_numpy(np.array(array))
+    return [result[k] for k in sorted(result)]
 
 
 def inside(facts: Mapping[str, Any]) -> dict[str, Any]:

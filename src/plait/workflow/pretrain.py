@@ -21,7 +21,7 @@ from plait.data.modality import Modality, Schema
 from plait.data.targets import Labels, target_values, with_target
 from plait.estimators import fitting, preparing, regime
 from plait.estimators.estimators import FusionEstimator
-from plait.estimators.listeners import listeners, watching
+from plait.estimators.listeners import encoder_listener, listeners
 from plait.estimators.prepared import GivenRows, Prepared
 from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
@@ -128,10 +128,10 @@ def _trained(
     fold, valid = folds_of(prepared.task.strata(prepared.target), 5, seed, together)[0]
     training = regime.paced(settings, prepared, fitting.training_of(settings, [modality.name], 0.0))
     weight = prepared.weight / prepared.weight.mean()
-    stage = regime.stage(settings, prepared, weight, training, seed)
     test = None if held_out is None else (_inputs(model, prepared, held_out[0]), held_out[1])
     score, tell = listeners(settings, prepared, weight, test)
-    stage.watching = watching(prepared, score, tell)
+    listener = encoder_listener(prepared, score, tell)
+    stage = regime.stage(settings, prepared, weight, training, seed, listener)
     encoder = prepared.features.encoders[modality.name]
     step(f"pretrain {modality.name}", model.progress)
     result = stage.trained(modality.name, 0, fold, valid, encoder.module())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.encoder import KINDS, Encoder
+from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import ConfigError, nearest
-from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Aligned(Encoder):
+class Aligned(WrappedEncoder):
     """One modality of a ``ModalityAligner``, frozen; a model that uses it carries all it needs, without the folder.
 
     Attributes:
@@ -51,54 +50,45 @@ class Aligned(Encoder):
         super().__post_init__()
         self._parts: _Parts | None = None
 
-    def _loaded(self) -> _Parts:
+    @property
+    def parts(self) -> _Parts:
+        """What is inside; the folder is read when it is first needed."""
         if self._parts is None:
             if not self.folder:
                 raise ConfigError("encoder aligned: name the folder of an aligner (option folder)")
             self._parts = _Parts.read(self.folder, self.modality, self.kind)
         return self._parts
 
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """As the encoder inside says."""
-        return self._loaded().encoder.lengths(cells)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """As the encoder inside does."""
-        return self._loaded().encoder.prepare(cells)
-
-    def prepare_with_columns(self, cells: Sequence[Any]) -> tuple[dict[str, np.ndarray], Columns | None]:
-        """As the encoder inside does."""
-        return self._loaded().encoder.prepare_with_columns(cells)
-
-    def columns(self, cells: Sequence[Any]) -> Columns | None:
-        """As the encoder inside does."""
-        return self._loaded().encoder.columns(cells)
+    @property
+    def inner(self) -> Encoder:
+        """The encoder in front of the network."""
+        return self.parts.encoder
 
     def module(self) -> nn.Module:
         """The encoder inside and the network behind it."""
-        parts = self._loaded()
+        parts = self.parts
         inner = parts.encoder.module() if parts.stage.frozen else None
         return _Both(inner, parts.network, parts.name)
 
     @property
     def dim(self) -> int:
         """Width of the space."""
-        return self._loaded().network.out_dim
+        return self.parts.network.out_dim
 
     @property
     def arithmetic(self) -> int:  # type: ignore[override]  # of the encoder inside, not of the class
         """That of the encoder inside."""
-        return self._loaded().encoder.arithmetic
+        return self.inner.arithmetic
 
     def weights_id(self) -> str:
         """That of the encoder inside; the network's weights are part of the state."""
-        return self._loaded().encoder.weights_id()
+        return self.inner.weights_id()
 
     def state(self) -> dict[str, Any]:
         """The encoder inside, the stage, and the network's weights."""
         if self._parts is None and not self.folder:
             return {}
-        return self._loaded().state()
+        return self.parts.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take it back; the folder is not looked at."""

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from plait.base import registry
-from plait.report.blocks import Section, Sheet
-from plait.report.tables import Table
+from plait.report.blocks import Section, Sheet, Table
 from plait.study.statistics.scores import StudyResults
 
 

@@ -18,6 +18,7 @@ from plait.data.modality import Schema
 from plait.data.schema import validate
 from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
+from plait.report.words import listed
 from plait.study.report.page import write_study_report
 from plait.study.report.section import table_of
 from plait.study.results import Results
@@ -123,6 +124,7 @@ def sensitivity(
     search |= {"ranges": {r.field: r.to_file() for r in read_ranges(ranges)}, "trials": trials}
     spec = {
         "name": "search",
+        "about": f"How {metric.label} answers to {listed(list(search['ranges']))}.",
         "search": search,
         "data": {"frame": "rows", "target": target},
         "model": common,

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from plait.base import config, registry
-from plait.base.encoder import KINDS, Encoder
+from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
 from plait.base.markdown import plain
 from plait.encoders.hub_files import named_by_a_file
@@ -25,7 +25,7 @@ _TRIED = 32
 
 
 @dataclass(eq=False)
-class Pretrained(Encoder):
+class Pretrained(WrappedEncoder):
     """What ``plait pretrain`` saved; a model that uses it carries all it needs, without the folder.
 
     Attributes:
@@ -57,20 +57,21 @@ class Pretrained(Encoder):
 
     @property
     def saved(self) -> Saved:
-        """What is inside."""
-        return self._loaded()
-
-    def _loaded(self) -> Saved:
+        """What is inside; the folder is read when it is first needed."""
         if self._saved is None:
             if not self.folder:
                 raise ConfigError("encoder pretrained: name the folder of a pretrained encoder (option folder)")
-
             self._saved = read(self.folder)
             if self.kind is not None and self._saved.kind != self.kind:
                 raise ConfigError(
                     f"encoder pretrained: {self.folder} was trained on {self._saved.kind}, not on {self.kind}"
                 )
         return self._saved
+
+    @property
+    def inner(self) -> Encoder:
+        """The encoder that was trained."""
+        return self.saved.encoder
 
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn nothing, but refuse a table none of whose cells can be read as those of training.
@@ -90,28 +91,15 @@ class Pretrained(Encoder):
             raise ConfigError(f"encoder pretrained: {self.folder} cannot read this table's cells ({reasons[0]})")
         return self
 
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """As the encoder inside says."""
-        return self._loaded().encoder.lengths(cells)
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """As the encoder inside does."""
-        return self._loaded().encoder.prepare(cells)
-
     def module(self) -> nn.Module:
         """The network with its saved weights."""
-        return self._loaded().module()
-
-    @property
-    def dim(self) -> int:
-        """As of the encoder inside."""
-        return self._loaded().encoder.dim
+        return self.saved.module()
 
     def state(self) -> dict[str, Any]:
         """The encoder inside and its weights."""
         if self._saved is None and not self.folder:
             return {}
-        return self._loaded().state()
+        return self.saved.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take it back; the folder is not looked at."""
@@ -120,7 +108,7 @@ class Pretrained(Encoder):
 
     def fingerprint(self) -> str:
         """Of what the folder holds, wherever it lies."""
-        saved = self._loaded()
+        saved = self.saved
         digest = hashlib.blake2b(f"{self.name()} {self.version} {saved.encoder.fingerprint()}".encode(), digest_size=16)
         for name, array in sorted(saved.weights.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, need
 from plait.base.folders import write_file
-from plait.store.model_files import MANIFEST
+from plait.store.model_files import MANIFEST, plain_values
 from plait.training.history.table import BESIDE, PRETRAIN, TRAIN, of_record, parts, pretrain_history, table
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def document(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"epoch": int(record["epoch"]) + 1, "member": int(of["member"]), "stage": of["stage"]}
         entry |= {k: of[k] for k in ("modality", "from_store")} if of["stage"] == PRETRAIN else {}
         value = ("diverged",) if "diverged" in record else ()
-        result.append(_plain({**entry, **parts(record), **{k: record[k] for k in value}}))
+        result.append(plain_values({**entry, **parts(record), **{k: record[k] for k in value}}))
     return result
 
 
@@ -47,15 +46,7 @@ def write(place: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 def slim(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The history without scores, as model.json and epochs.jsonl keep it; what is no number is None."""
-    return [_plain({k: v for k, v in record.items() if k != "metrics"}) for record in history]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return [plain_values({k: v for k, v in record.items() if k != "metrics"}) for record in history]
 
 
 def read(folder: str | Path) -> pd.DataFrame:

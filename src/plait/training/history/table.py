@@ -159,11 +159,6 @@ def of_stage(frame: pd.DataFrame, stage: str) -> pd.DataFrame:
     return frame[frame["stage"] == stage]
 
 
-def meanings(names: Sequence[str]) -> dict[str, str]:
-    """Letter of a pattern -> modality."""
-    return {code: name for name, code in codes(names).items()}
-
-
 _LONGEST = 3
 
 

@@ -46,7 +46,7 @@ class PretrainedWeights:
         seconds: that training took, when it was done.
         trained_weights: that learned, the temporary head left out.
         stored: taken from the store.
-        test_rows: which rows ``metrics`` of the part ``test`` are of (``records.alone.Watching.test_rows``).
+        test_rows: which rows ``metrics`` of the part ``test`` are of (``EncoderListener.test_rows``).
     """
 
     weights: Mapping[str, np.ndarray]

@@ -19,7 +19,7 @@ from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
 from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
-from plait.networks.tasks import Task
+from plait.training.history.files import Events
 from plait.training.history.scorer import Scorer
 from plait.training.history.table import codes, of_encoder, pattern_codes
 from plait.training.loop import Callbacks
@@ -32,6 +32,7 @@ from plait.training.pretraining.encoder import (
     key_of,
     pretrain_encoder,
 )
+from plait.training.rows import Examples
 from plait.training.settings import Pretraining, Training
 
 if TYPE_CHECKING:
@@ -45,33 +46,27 @@ class Stage:
         self,
         spec: Mapping[str, Pretraining],
         encoders: Mapping[str, Encoder],
-        task: Task,
-        inputs: Inputs,
-        target: Tensor,
-        weight: Tensor,
+        examples: Examples,
         settings: Mapping[str, Training],
         seed: int,
         opened: Callable[[], Store | None],
+        listener: EncoderListener | None = None,
     ) -> None:
         """Nothing is trained yet.
 
         Args:
             spec: modality -> how; none at all makes the stage do nothing.
             encoders: fitted, of these modalities at least.
-            task: of the model.
-            inputs: all training rows.
-            target: (n, ...) encoded.
-            weight: (n,).
+            examples: all training rows.
             settings: modality -> of its training alone.
             seed: of the first member; the others count up from it.
             opened: gives the store that keeps what was trained; None keeps nothing.
+            listener: scores and hears every epoch.
         """
-        self.spec, self.encoders, self.task, self.inputs = spec, encoders, task, inputs
-        self.target, self.weight, self.settings, self.seed, self.opened = target, weight, settings, seed, opened
+        self.spec, self.encoders, self.examples, self.settings = spec, encoders, examples, settings
+        self.seed, self.opened, self.listener = seed, opened, listener or EncoderListener((), None, None)
         self.seconds = self.peak_mb = 0.0
-        #: Scores and tells every epoch, where that is asked for.
-        self.watching: Watching | None = None
-        #: Records of all epochs of all encoders, told apart from those of the members.
+        #: Records of all epochs of all encoders; their ``stage`` is not that of the members.
         self.history: list[dict[str, Any]] = []
         self._results: dict[str, list[PretrainedWeights]] = {name: [] for name in spec}
         self._content: dict[str, bytes] = {}
@@ -94,19 +89,17 @@ class Stage:
     def trained(self, name: str, number: int, fold: Tensor, valid: Tensor, module: nn.Module) -> PretrainedWeights:
         """The encoder of a modality, trained alone on the rows ``fold``; ``module`` says what weights it has."""
         encoder, settings, seed = self.encoders[name], self.settings[name], self.seed + number
-        prepared, present = self.inputs.prepared[name], self.inputs.present[name]
-        rows = Rows(prepared, present, self.target, self.weight, fold, valid)
+        given, task = self.examples, self.examples.task
+        prepared, present = given.inputs.prepared[name], given.inputs.present[name]
+        rows = Rows(prepared, present, given.target, given.weight, fold, valid)
         if name not in self._content:
             self._content[name] = content_of(prepared, present)
-        key = key_of(encoder, self._content[name], rows, self.task, settings, seed)
-        watching = self.watching
+        key = key_of(encoder, self._content[name], rows, task, settings, seed)
 
         def make() -> PretrainedWeights:
-            if watching is None:
-                return pretrain_encoder(encoder, self.task, rows, settings, seed, name)
-            callbacks = watching.callbacks(name, number, fold, valid)
-            made = pretrain_encoder(encoder, self.task, rows, settings, seed, name, callbacks)
-            return dataclasses.replace(made, test_rows=watching.test_rows(name))
+            callbacks = self.listener.callbacks(name, number, fold, valid)
+            made = pretrain_encoder(encoder, task, rows, settings, seed, name, callbacks)
+            return dataclasses.replace(made, test_rows=self.listener.test_rows(name))
 
         def fits(weights: Mapping[str, Any]) -> bool:
             return shapes(weights) == shapes(module.state_dict())
@@ -116,7 +109,7 @@ class Stage:
             result = kept_or_trained(store, encoder, key, make, fits)
         self.peak_mb = max(self.peak_mb, memory.stage_mb())
         memory.begin_stage()  # for what comes after it
-        self.history += shown(result, name, number, watching)
+        self.history += self.listener.history(name, number, result)
         plain = [{k: v for k, v in record.items() if k != "metrics"} for record in result.history]
         return dataclasses.replace(result, history=plain)
 
@@ -180,33 +173,25 @@ def settled(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
 #: The code of the only pattern while an encoder is alone: what is kept in the store says nothing of other modalities.
 (_CODE,) = pattern_codes([ONLY])
 
-Tell = Callable[[Mapping[str, Any]], None]
 
-
-class Watching:
-    """Scores and tells the epochs of every encoder of a fit that is trained alone.
+class EncoderListener:
+    """Scores the epochs of encoders that are trained alone, as those of members are, and hears their records.
 
     The rows are those of the member that the encoder is for: what it learns from, what is held out from it, and test rows. A row
     without the modality is answered by what is known without it, as under the same pattern of the whole model.
     """
 
-    def __init__(self, names: Sequence[str], score: Scorer | None, callback: Tell | None) -> None:
+    def __init__(self, names: Sequence[str], score: Scorer | None, events: Events | None) -> None:
         """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
-        self.letters, self.score, self.callback = codes(names), score, callback
+        self.letters, self.score, self.events = codes(names), score, events
 
     def callbacks(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Callbacks:
         """For the training of one encoder, for the member ``number``."""
-        scorer, callback = self._scorer(name), self.callback
-
-        def score(_: int, model: Branches) -> dict[str, Any]:
-            assert scorer is not None
-            return scorer(model, fold, valid)
-
-        def tell_record(record: Mapping[str, Any]) -> None:
-            assert callback is not None
-            callback(self._record(name, number, False, record))
-
-        return Callbacks(None if scorer is None else score, None if callback is None else tell_record)
+        scorer, events = self._scorer(name), self.events
+        return Callbacks(
+            None if scorer is None else lambda _, model: scorer(model, fold, valid),
+            None if events is None else lambda record: events(self._record(name, number, False, record)),
+        )
 
     def test_rows(self, name: str) -> str:
         """Hex digest of the test rows, as this modality has them; empty where there are none."""
@@ -217,14 +202,14 @@ class Watching:
         digest.update(np.ascontiguousarray(test[1]).tobytes())
         return digest.hexdigest()
 
-    def history(self, name: str, number: int, alone: PretrainedWeights) -> list[dict[str, Any]]:
+    def history(self, name: str, number: int, result: PretrainedWeights) -> list[dict[str, Any]]:
         """The records of an encoder; of one from the store as they were kept, without scores on other test rows."""
-        same = alone.test_rows == self.test_rows(name)
-        values = [self._record(name, number, alone.stored, _without_test(r, keep=same)) for r in alone.history]
-        if alone.stored and self.callback is not None:
-            for record in values:
-                self.callback(record)
-        return values
+        same = result.test_rows == self.test_rows(name)
+        records = [self._record(name, number, result.stored, _without_test(r, keep=same)) for r in result.history]
+        if result.stored and self.events is not None:
+            for record in records:
+                self.events(record)
+        return records
 
     def _record(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
         result = {**of_encoder(name, number, stored), **record}
@@ -240,14 +225,6 @@ class Watching:
             return None
         test = None if whole.test is None else (_only(whole.test[0], name), whole.test[1])
         return Scorer(whole.task, _only(whole.inputs, name), whole.target, (ONLY,), whole.prior, test)
-
-
-def shown(alone: PretrainedWeights, name: str, number: int, watching: Watching | None) -> list[dict[str, Any]]:
-    """The records of an encoder; where nobody watches without scores, be they kept in the store or not."""
-    if watching is not None:
-        return watching.history(name, number, alone)
-    value = of_encoder(name, number, alone.stored)
-    return [{**value, **{k: v for k, v in record.items() if k != "metrics"}} for record in alone.history]
 
 
 def _only(inputs: Inputs, name: str) -> Inputs:
