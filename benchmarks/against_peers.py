@@ -112,7 +112,7 @@ def embed(frame: Any, schema: Any, store: str) -> dict[str, Any]:
     return result
 
 
-def case_of(table: Table, seed: int, threads: int, store: str) -> Any:
+def case_of(table: Table, seed: int, given: argparse.Namespace) -> Any:
     import numpy as np
 
     from peers import Case
@@ -124,7 +124,8 @@ def case_of(table: Table, seed: int, threads: int, store: str) -> Any:
         train, test = np.flatnonzero(~table.official), np.flatnonzero(table.official)
     else:
         train, test = split(table.frame, (0.8, 0.2), seed, stratify=y, group=table.groups)
-    return Case(table.frame, table.schema, y, table.embeddings, train, test, table.groups, seed, threads, store)
+    rows = (table.frame, table.schema, y, table.embeddings, train, test, table.groups)
+    return Case(*rows, seed, given.threads, given.store, given.limit)
 
 
 def scores(case: Any, output: Any) -> dict[str, float]:
@@ -150,7 +151,7 @@ def run(name: str, table: Table, seed: int, system: str, given: argparse.Namespa
 
     packages = {"tabm": "pytabkit", "autogluon": "autogluon.tabular", "plait_light": "plait"}
     package = packages.get(system, system)
-    case = case_of(table, seed, given.threads, given.store)
+    case = case_of(table, seed, given)
     line: dict[str, Any] = {
         "table": name,
         "seed": seed,
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", 1)))
+    parser.add_argument("--limit", type=float, default=150.0, help="seconds that AutoGluon is given")
     parser.add_argument("--store", help="folder of the store of embeddings; default OUT/store")
     parser.add_argument("--retry", action="store_true", help="try runs that failed again")
     parser.add_argument("--page", type=Path, help="write this page from what is there, run nothing")

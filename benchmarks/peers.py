@@ -35,7 +35,6 @@ from plait.data.split import split
 COMPONENTS = 30
 #: Encoders of both sides, whatever the default is at the time.
 ENCODERS = {"text": "minilm", "code": "minilm_code", "image": "efficientnet_lite0", "audio": "speech_logmel"}
-AUTOGLUON_SECONDS = 150
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Case:
         embeddings: modality -> (n, D), NaN where a row has none.
         train: rows to learn from; ``test``: to answer.
         groups: (n,) or None.
+        limit: seconds that AutoGluon is given.
     """
 
     frame: pd.DataFrame
@@ -59,6 +59,7 @@ class Case:
     seed: int
     threads: int
     store: str
+    limit: float = 150.0
 
     @property
     def regression(self) -> bool:
@@ -243,7 +244,7 @@ def autogluon(case: Case) -> Answer:
         model.fit(
             x.iloc[case.train].assign(target=case.target[case.train]),
             presets="best_quality",
-            time_limit=AUTOGLUON_SECONDS,
+            time_limit=case.limit,
             num_cpus=case.threads,
         )
         return model, x

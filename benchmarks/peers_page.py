@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from plait.study.report.sections.findings import ranks_figure
 
 from plait.report.canvas import svg
+from plait.study.report.sections.ranks import ranks_figure
 from plait.study.statistics.ranks import Ranks, rank
 
 #: Task -> what is ranked (lower is better), and what is shown beside it (higher is better).

@@ -6,7 +6,9 @@ import argparse
 import ast
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +19,7 @@ import pandas as pd
 import pytest
 
 from plait.data.modality import Modality, Schema
+from plait.datasets.payments import COLUMNS as PAYMENTS
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks"
@@ -120,3 +123,19 @@ def test_peers_see_components_learned_on_training_rows(monkeypatch: pytest.Monke
     assert first["e_0"].isna().to_numpy().nonzero()[0].tolist() == [3]
     x[30:] *= 100  # test rows change nothing that was learned
     pd.testing.assert_frame_equal(first.iloc[:30], columns(x).iloc[:30])
+
+
+def test_the_race_runs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [*PAYMENTS[:1], "y", *PAYMENTS[1:]]
+    rows = pd.DataFrame(rng.choice(["a", "b", "c"], (150, len(names))), columns=names)
+    rows["status"] = np.where(rows.pop("y") == "a", "allowed", "disallowed")
+    (tmp_path / "payments").mkdir()
+    rows.to_csv(tmp_path / "payments" / "payments.csv.gz", index=False)
+    command = [sys.executable, str(FOLDER / "against_peers.py"), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    command += ["--tables", "payments", "--systems", "plait_light"]
+    subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PLAIT_DATA": str(tmp_path)})
+    (told,) = (json.loads(text) for text in (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    assert (told["train"], told["test"], "error" in told) == (120, 30, False)
+    assert told["megabytes"] > 0
+    assert 0 < told["log_loss"] < 2

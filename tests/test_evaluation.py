@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from fake_model import FakeModel, fitted, schema, table
 from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError
-from plait.evaluation.baselines import ABOUT, baselines
+from plait.evaluation.baselines import baselines
 from plait.evaluation.breakdown import UNKNOWN, confusion, distribution, per_class, points, reliability
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.metrics.base import MAIN, metrics
@@ -281,9 +281,9 @@ def test_the_linear_baseline_learns_and_the_majority_does_not(task):
             "regression": lambda c: (c == 1) * 4.0,
         }[task](code2),
     )
-    found = baselines(task, x, y, x2, y2)
+    found = baselines(task, (x, y), (x2, y2))
     main = MAIN[task]
-    assert set(found) == {"majority", "linear"} == set(ABOUT[task])
+    assert set(found) == {"majority", "linear", "trees"} == set(found.about)
     assert found["linear"][main] > found["majority"][main] + 0.2
     if task == "classification":
         assert found["majority"]["accuracy"] == (code2 == np.bincount(code).argmax()).mean()
@@ -295,23 +295,23 @@ def test_the_linear_baseline_learns_and_the_majority_does_not(task):
 
 def test_baselines_on_odd_targets():
     x, code = features(60, 0)
-    only = baselines("classification", x, np.zeros(60, int), x, np.zeros(60, int))
+    only = baselines("classification", (x, np.zeros(60, int)), (x, np.zeros(60, int)))
     assert set(only) == {"majority"}
     rare = np.r_[["rare"], np.array(["a", "b", "c"])[code[1:]]]
-    assert baselines("classification", x, rare, x, rare)["linear"]["accuracy"] > 0.8
+    assert baselines("classification", (x, rare), (x, rare))["linear"]["accuracy"] > 0.8
     unseen = np.r_[["new"], rare[1:]]
-    assert baselines("classification", x, rare, x, unseen)["linear"]["accuracy"] <= 59 / 60
+    assert baselines("classification", (x, rare), (x, unseen))["linear"]["accuracy"] <= 59 / 60
     one = (code == 1).astype(int)[:, None]
-    assert baselines("multilabel", x, one, x, one)["linear"]["f1_micro"] > 0.8
+    assert baselines("multilabel", (x, one), (x, one))["linear"]["f1_micro"] > 0.8
     with pytest.raises(TableError, match="found 0 to train"):
-        baselines("classification", x[:0], rare[:0], x, rare)
+        baselines("classification", (x[:0], rare[:0]), (x, rare))
 
 
 def test_real_movies_majority(data_root):
     frame = pd.read_csv(data_root / "movies" / "movies.csv")
     genres = frame["genres"].str.get_dummies("|").to_numpy()
     x = np.random.default_rng(0).normal(size=(len(frame), 5))
-    found = baselines("multilabel", x[:2000], genres[:2000], x[2000:], genres[2000:])
+    found = baselines("multilabel", (x[:2000], genres[:2000]), (x[2000:], genres[2000:]))
     assert abs(found["linear"]["auc_macro"] - 0.5) < 0.05  # noise stays noise
 
 
@@ -319,6 +319,6 @@ def test_real_movies_majority(data_root):
 def test_a_class_per_row_spills_no_warning():
     x, _ = features(40, 0)
     y = np.array([f"c{i}" for i in range(40)])
-    assert baselines("classification", x, np.tile(y, 1), x, y)["majority"]["accuracy"] == 1 / 40
+    assert baselines("classification", (x, np.tile(y, 1)), (x, y))["majority"]["accuracy"] == 1 / 40
     p = np.eye(40) * 0.5 + 0.5 / 40
     assert len(per_class(list(y), np.arange(40), p.argmax(1), p)) == 40

@@ -124,7 +124,7 @@ def test_the_strong_modality_is_worth_most_and_noise_nothing(explained):
     assert [w["modality"] for w in found.overall] == ["words", "picture", "numbers"]
     assert words["low"] > picture["high"]
     assert words["low"] > 0
-    assert abs(numbers["value"]) < 0.05
+    assert -0.1 < numbers["value"] < 0.05
     for worth in found.overall:
         assert worth["low"] <= worth["value"] <= worth["high"]
 
@@ -156,10 +156,28 @@ def test_log_loss_is_shared_out_as_the_mean_of_its_rows():
     true = np.searchsorted(model.classes_, frame["kind"])
     ordered = [tuple(n for i, n in enumerate(model.names) if s >> i & 1) for s in range(8)]
     game = np.stack([np.log(outputs[s][np.arange(len(frame)), true]) for s in ordered], axis=1)
+    game[:, 0] = np.log(np.bincount(true)[true] / len(true))  # the best constant answer
     np.testing.assert_allclose([w["value"] for w in found["values"]], shapley_values(game).mean(0))
     expected = shapley_interactions(game).mean(0)
     np.testing.assert_allclose([w["value"] for w in found["interactions"]], expected)
     assert found["interactions"][0]["modalities"] == ["words", "picture"]
+
+
+def test_a_model_below_chance_has_no_modality_that_is_worth_something() -> None:
+    """Its answer without any modality is the worst of all: that any modality mends it is not worth anything."""
+    names = ("words", "numbers")
+    model, frame = fitted("classification", names=names)
+    share = np.bincount(np.searchsorted(model.classes_, frame["kind"])) / len(frame)
+    rare = np.eye(len(share))[share.argmin()] * 0.97 + 0.01
+    answers = {(): rare, ("words",): 0.5 * rare + 0.5 / len(share), ("numbers",): 0.5 * rare + 0.5 / len(share)}
+    answers[names] = 0.2 * rare + 0.8 / len(share)
+    model.predict_subsets = lambda rows, subsets: {
+        s: np.tile(p / p.sum(), (len(rows), 1)) + 1e-9 * np.arange(len(rows))[:, None] * (len(s) > 0)
+        for s, p in answers.items()
+    }
+    accuracy, loss, _ = explain(model, frame, bootstrap=0).games
+    assert all(w["value"] <= 0 for w in accuracy["values"])
+    assert all(w["value"] < 0 for w in loss["values"])
 
 
 def test_without_a_target_the_answers_are_shared_out():
@@ -219,7 +237,7 @@ def test_eight_modalities_are_exact():
 def test_its_picture_draws(explained):
     pytest.importorskip("matplotlib")
     _, _, found = explained
-    from plait.report.figures.modalities import worth_figure
+    from plait.report.sections.modalities import worth_figure
 
     figure = worth_figure(found)
     assert "words" in [text.get_text() for text in figure.axes[0].get_yticklabels()]

@@ -23,7 +23,7 @@ from plait.data.leaks import leaks
 from plait.evaluation.baselines import Baseline, baselines, scaled
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
-from plait.report.sentences import worth
+from plait.report.sections.modalities import worth
 from plait.training.crossfit import Members
 from plait.workflow.fit import fit_table
 from study_tiny import study
@@ -197,7 +197,7 @@ def test_fits_and_studies_have_one_linear_baseline() -> None:
     x[:, :3] += 2 * np.eye(3)[y]
     both = inputs_of(table=x)
     direct = Baseline("linear", "classification", 0, ("table",)).fit(both, y).outputs(both, [("table",)])["table",]
-    told = baselines("classification", both, y, both, y, table=("table",))["linear"]
+    told = baselines("classification", (both, y), (both, y), table=("table",))["linear"]
     assert told["accuracy"] == (direct.argmax(1) == y).mean()
 
 

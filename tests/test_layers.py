@@ -165,3 +165,31 @@ def test_tests_and_examples_use_public_names() -> None:
     places = [path for folder in ("tests", "benchmarks", "examples") for path in (top / folder).rglob("*.py")]
     wrong = {path.name for path in places if private(path.read_text(encoding="utf-8"))} - {Path(__file__).name}
     assert wrong - INSIDERS == set()
+
+
+#: Modules of the standard library that Windows has not.
+UNIX = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
+
+
+def at_import(tree: ast.AST) -> Iterator[str]:
+    """Modules that are imported as a file is, outside of functions and of ``try``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Try):
+            yield from at_import(node)
+
+
+def test_imports_of_a_file_are_seen() -> None:
+    assert set(at_import(ast.parse("import pwd\nif 1:\n    from pty import fork\ndef f():\n    import tty"))) == {
+        "pwd",
+        "pty",
+    }
+
+
+def test_nothing_needs_unix_at_import() -> None:
+    places = list(Path(plait.__file__).parent.rglob("*.py"))
+    assert len(places) > 100
+    assert [p for p in places if UNIX & set(at_import(ast.parse(p.read_text(encoding="utf-8"))))] == []

@@ -13,13 +13,15 @@ import yaml
 
 from fake_model import FakeModel, fitted, schema, table
 from plait.base.errors import MissingDependencyError, PlaitError
-from plait.evaluation.baselines import baselines
+from plait.evaluation.baselines import Baselines, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import explain
-from plait.report import sentences
+from plait.evaluation.importance import COLUMNS
+from plait.evaluation.predictions import gather
 from plait.report.canvas import COLOURS, distinct, short
-from plait.report.explained import write_explanation
-from plait.report.fit import write_report
+from plait.report.fit import FitReport, write_explanation, write_report
+from plait.report.sections import scores
+from plait.report.words import number
 
 pytest.importorskip("jinja2")
 matplotlib = pytest.importorskip("matplotlib")
@@ -53,6 +55,11 @@ HISTORY = [
     for m in range(2)
     for e in range(4)
 ]
+IMPORTANCE = pd.DataFrame(
+    [("numbers", "size", 0.2, 0.1, 0.3, 1.0, 0.5), ("words", "words_a", 0.01, -0.1, 0.1, 1.0, 0.1)],
+    columns=list(COLUMNS),
+)
+LEADERBOARD = pd.DataFrame([{"branch": "joint", "loss": 0.5, "weight": 0.75, "seconds": 1.5, "megabytes": 2.0}])
 SVG_TAGS = {"svg", "g", "defs", "style", "path", "text", "tspan", "use", "clipPath", "rect"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -94,22 +101,25 @@ class Page(HTMLParser):
 
 def written(folder, task, *, record=RECORD, history=HISTORY, rows=80, **told):
     model, frame = fitted(task, rows=rows, **told)
-    model.history_ = list(history)
     columns = [c for m in model.schema_.modalities for c in m.columns]
     x = frame[columns].to_numpy()
     y = model.target_of(frame)
     found = evaluate(model, frame, bootstrap=50)
     explained = explain(model, frame, bootstrap=50)
-    page = write_report(
-        folder,
-        model=model,
+    ours = gather(model, frame.iloc[60:], None).inputs()
+    told = FitReport(
         evaluation=found,
-        explanation=explained,
-        baselines=baselines(task, x[:60], y[:60], x[60:], y[60:]),
         schema=dataclasses.replace(model.schema_, ignored={"id": "an identifier"}, doubts={"year": "a number?"}),
+        explanation=explained,
+        baselines=baselines(task, (x[:60], y[:60]), (x[60:], y[60:]), ours=ours, bootstrap=50),
+        importance=IMPORTANCE,
+        leaderboard=LEADERBOARD,
+        history=history,
+        settings=record["settings"],
         record=record,
         command="plait fit table.csv --target kind --set width=128",
     )
+    page = write_report(folder, told)
     return page, found, explained
 
 
@@ -186,7 +196,11 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
         "words_a: " if "words_a: " in told else "words_a",
         "encode, seconds 1.2",
         "always answering the",
-        "a linear model on the same features gives",
+        "histogram gradient boosting on the table",
+        "What each column is worth",
+        "size certainly raise",
+        "The worst rows",
+        "Branches: loss on rows they did not learn from",
     ):
         assert wanted in told, wanted
     drawn = {a["aria-label"] for t, a in page.tags if t == "svg"}
@@ -204,8 +218,8 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
     assert any(("15 bins" in label) == (found.task != "regression") for label in drawn)
     for told_class in found.classes:
         assert told_class in told
-    assert sentences.number(found.score["value"]) in told
-    assert sentences.number(explained.overall[0]["value"]) in told
+    assert number(found.score["value"]) in told
+    assert number(explained.overall[0]["value"]) in told
 
 
 def test_settings_and_schema_can_be_run_again(report):
@@ -278,24 +292,25 @@ def test_a_stranger_s_text_is_harmless(tmp_path):
     told = dataclasses.replace(told, modalities=tuple(modalities))
     frame = table("classification", 120, names=names, target=EVIL[0], classes=EVIL).rename(columns=evil)
     model = FakeModel(told).fit(frame)
-    model.history_ = [{"member": EVIL[0], "epoch": 0, "train_loss": 1.0, "valid_loss": float("inf")}]
-    page = write_report(
-        tmp_path,
-        model=model,
+    evil_report = FitReport(
         evaluation=evaluate(model, frame, bootstrap=20),
         explanation=explain(model, frame, bootstrap=20),
-        baselines={EVIL[1]: {"accuracy": 0.5}},
+        baselines=Baselines({EVIL[1]: {"accuracy": 0.5}}, {EVIL[1]: EVIL[0]}),
+        importance=IMPORTANCE.assign(column=list(EVIL[:2])),
+        leaderboard=LEADERBOARD.assign(branch=EVIL[0]),
+        history=[{"member": EVIL[0], "epoch": 0, "train_loss": 1.0, "valid_loss": float("inf")}],
+        settings={EVIL[0]: EVIL[1]},
         schema=dataclasses.replace(told, ignored=dict.fromkeys(EVIL, EVIL[1]), doubts=dict.fromkeys(EVIL, EVIL[0])),
         record={
             "warnings": list(EVIL),
             "leaks": list(EVIL),
             "versions": dict.fromkeys(EVIL, EVIL[0]),
             "seconds": {EVIL[0]: 1.0},
-            "settings": {EVIL[0]: EVIL[1]},
             "encoders": {EVIL[0]: {"name": EVIL[1]}},
         },
         command=EVIL[0],
     )
+    page = write_report(tmp_path, evil_report)
     seen = check_alone(page.read_text("utf-8"))
     assert EVIL[0] in seen.text
     assert "alert(1)" in seen.text
@@ -325,16 +340,8 @@ def test_forty_classes_stay_small_and_readable(tmp_path):
 def test_little_is_enough(tmp_path, task):
     """One modality, no explanation, no baselines, no history, an empty record, no interval."""
     model, frame = fitted(task, rows=40, names=("words",))
-    page = write_report(
-        tmp_path,
-        model=model,
-        evaluation=evaluate(model, frame, subsets=False, bootstrap=0),
-        explanation=None,
-        baselines={},
-        schema=model.schema_,
-        record={},
-        command="",
-    )
+    found = evaluate(model, frame, subsets=False, bootstrap=0)
+    page = write_report(tmp_path, FitReport(evaluation=found, schema=model.schema_))
     seen = check_alone(page.read_text("utf-8"))
     assert "nan" not in seen.text.lower().split()
     assert "None" not in seen.text.split()
@@ -343,16 +350,9 @@ def test_little_is_enough(tmp_path, task):
 def test_undefined_scores_are_dashes(tmp_path):
     model, frame = fitted("classification")
     only = frame[frame["kind"] == "ant"]
-    page = write_report(
-        tmp_path,
-        model=model,
-        evaluation=Evaluation.from_dict(evaluate(model, only, bootstrap=20).to_dict()),
-        explanation=None,
-        baselines={"majority": {"accuracy": 1.0, "auc_macro": math.nan}},
-        schema=model.schema_,
-        record={},
-        command="",
-    )
+    found = Evaluation.from_dict(evaluate(model, only, bootstrap=20).to_dict())
+    simple = Baselines({"majority": {"accuracy": 1.0, "auc_macro": math.nan}})
+    page = write_report(tmp_path, FitReport(evaluation=found, schema=model.schema_, baselines=simple))
     seen = Page(page.read_text("utf-8"))
     assert "–" in seen.texts
     assert "no class has both rows" in seen.text
@@ -419,23 +419,36 @@ def test_an_explanation_alone(tmp_path):
     assert len(pd.read_csv(tmp_path / "interactions.csv")) == 3
 
 
-def test_the_verdict_says_no_more_than_the_interval():
+@pytest.mark.parametrize(
+    ("gap", "finer", "words"),
+    [
+        ((0.05, 0.01, 0.09), (0.1, 0.05, 0.2), "certainly beats every baseline; the strongest is boosted trees"),
+        (
+            (0.02, -0.01, 0.05),
+            (0.0, -0.1, 0.1),
+            "does not beat boosted trees on table and components by more than noise",
+        ),
+        ((0.02, -0.01, 0.05), (0.1, 0.05, 0.2), "By log loss, which sees more than accuracy does, it certainly beats"),
+        ((-0.05, -0.09, -0.01), (0.0, -0.1, 0.1), "certainly worse than boosted trees"),
+        ((0.05, 0.01, 0.09), (-0.1, -0.2, -0.05), "a linear model on the same features is certainly better"),
+    ],
+)
+def test_the_verdict_says_no_more_than_the_paired_interval(gap, finer, words):
     model, frame = fitted("classification")
     found = evaluate(model, frame, bootstrap=50)
-    value, low = found.score["value"], found.score["low"]
-    told = {
-        "whole interval lies above": low - 0.01,
-        "may be chance": value - 1e-6,
-        "at least as good": value,
-    }
-    for words, linear in told.items():
-        assert words in sentences.verdict(found, {"linear": {"accuracy": linear}})
-    assert sentences.verdict(found, {}) == ""
-    line = sentences.headline(found, {"majority": {"accuracy": 0.25}, "linear": {"accuracy": 0.5}})
+    scores_of = {"trees": {"accuracy": 0.5, "log_loss": 1.0}, "linear": {"accuracy": 0.4, "log_loss": 0.9}}
+    keys = ("difference", "low", "high")
+    against = [
+        {"baseline": "trees", "metric": "accuracy", **dict(zip(keys, gap, strict=True))},
+        {"baseline": "linear", "metric": "log_loss", **dict(zip(keys, finer, strict=True))},
+    ]
+    simple = Baselines({**scores_of, "majority": {"accuracy": 0.25, "log_loss": 1.4}}, {}, against)
+    assert words in scores.verdict(found, simple)
+    assert scores.verdict(found, Baselines({})) == ""
+    line = scores.headline(found, simple)
     assert line.startswith("On 240 test rows, accuracy is 0.")
-    assert line.endswith(
-        "always answering the most frequent class gives 0.250, a linear model on the same features gives 0.500."
-    )
+    trees, majority = "boosted trees on table and components gives", "always answering the most frequent class gives"
+    assert line.endswith(f"{trees} 0.500, {majority} 0.250.")
 
 
 def test_labels_that_begin_alike_stay_apart():
@@ -448,13 +461,11 @@ def test_labels_that_begin_alike_stay_apart():
 
 def test_no_column_is_hidden_on_a_phone_and_everything_comes_first(report):
     text = report[1]
-    scores = text[text.index('<section id="scores">') : text.index('<section id="modalities">')]
-    rows = re.findall(r"<tr.*?</tr>", scores[scores.index("<tbody>") :], re.DOTALL)
-    assert rows
-    for row in rows:  # an interval that a narrow screen has no column for stands under its value
-        (wide,) = re.findall(r'<td class="n desk">(.*?)</td>', row)
-        assert re.findall(r'<span class="phone">(.*?)</span>', row) == [wide] * (wide != "–")
+    phone = text[text.index("@media (max-width: 40rem)") : text.index("@media print")]
+    hidden = re.findall(r"([^{}/]+)\{[^{}]*display: none", phone)  # only headings, which stand before each cell there
+    assert [h.strip() for h in hidden] == [".marked thead", ".marked td:first-child::before, .marked td:empty"]
     assert "epochs" in text[text.index('<section id="training">') :].split("<figure")[0]
-    if "<td>everything: " in text:
-        table = text[text.index("only these present") :]
-        assert re.search(r'<tr class="main"><td>everything: ', table.split("</tr>")[1])
+    table = text[text.index('<section id="modalities">') :]
+    assert re.search(
+        r'<tr class="reference"><td data-label="only these present"><span class="sign">●</span>everything: ', table
+    )

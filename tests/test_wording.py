@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from pathlib import Path
@@ -19,9 +18,11 @@ from plait.base.markdown import cell, plain
 from plait.cli import main
 from plait.cli.options import show_command
 from plait.cli.use import formulas
+from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
-from plait.report import sentences
+from plait.report.sections.modalities import worth
+from plait.report.sections.training import kept_epochs
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 2, "members": 1, "width": 8, "branches": ("joint",)}
 MODALITIES = {"text": {"kind": "text", "columns": ["story"]}, "tabular": {"kind": "tabular", "columns": ["size"]}}
@@ -122,23 +123,6 @@ class Told:
         self.metrics, self.score = metrics, metrics["accuracy"]
 
 
-@pytest.mark.parametrize(
-    ("loss", "said"),
-    [
-        (score(0.3, 0.2, 0.4), "this model is certainly better"),
-        (score(0.9, 0.8, 1.0), "the linear model is certainly better"),
-        (score(0.5, 0.4, 0.7), ""),
-        (score(0.5, math.nan, math.nan), ""),
-    ],
-)
-def test_the_verdict_takes_the_finer_metric_into_account(loss: dict[str, Any], said: str) -> None:
-    told: Any = Told(accuracy=score(0.8, 0.7, 0.9), log_loss=loss)
-    text = sentences.verdict(told, {"linear": {"accuracy": 0.75, "log_loss": 0.6}})
-    assert text.startswith("The linear model's score lies within the interval")
-    assert said in text
-    assert ("certainly" in text) == bool(said)
-
-
 def worths(**values: tuple[float, float, float]) -> list[dict[str, Any]]:
     return [{"modality": n, "modalities": [n], "value": v, "low": a, "high": b} for n, (v, a, b) in values.items()]
 
@@ -155,8 +139,9 @@ def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> Non
         )
 
     known: Any = Known()
-    assert sentences.worth(known) == (
-        "With no modality at all, accuracy is 0.840; with all of them, 0.880. By accuracy, no modality is certain to help. "
+    assert worth(known) == (
+        "The best constant answer has accuracy 0.840; the model with all modalities, 0.880. "
+        "By accuracy, no modality is certain to help. "
         "By minus log loss, which sees more than accuracy does: text (+0.150) certain to help."
     )
 
@@ -168,18 +153,15 @@ def test_the_kept_epoch_counts_from_one() -> None:
         for e, loss in enumerate(losses)
     ]
     told = "Of at most 4 epochs, 3 to 4 were run. Kept was the epoch with the least loss on held-out rows: 2 to 3."
-    assert sentences.kept_epochs(history, 4) == told
-    assert sentences.kept_epochs(history, 4, together=True) == told
+    assert kept_epochs(history, 4) == told
+    assert kept_epochs(history, 4, together=True) == told
     alone = [{k: v for k, v in record.items() if not k.startswith("valid")} for record in history[:4]]
-    assert (
-        sentences.kept_epochs(alone, 4)
-        == "Of at most 4 epochs, 4 were run. Kept was the last: there were no held-out rows."
-    )
+    assert kept_epochs(alone, 4) == "Of at most 4 epochs, 4 were run. Kept was the last: there were no held-out rows."
 
 
 def test_an_interval_is_never_cut_off() -> None:
     pytest.importorskip("matplotlib")
-    from plait.report.figures.fit import headline_figure
+    from plait.report.sections.scores import headline_figure
 
     class Wide(Told):
         task, main_metric = "regression", "r2"
@@ -189,7 +171,7 @@ def test_an_interval_is_never_cut_off() -> None:
             self.metrics = {"r2": self.score}
 
     wide: Any = Wide()
-    (ax,) = headline_figure(wide, {"linear": {"r2": -5.0}, "majority": {"r2": 0.0}}).axes
+    (ax,) = headline_figure(wide, Baselines({"linear": {"r2": -5.0}, "majority": {"r2": 0.0}})).axes
     low, high = ax.get_xlim()
     assert low < -5.0
     assert high > 1.0
@@ -198,7 +180,7 @@ def test_an_interval_is_never_cut_off() -> None:
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 3e7])
 def test_axes_are_plain_numbers(scale: float) -> None:
     pytest.importorskip("matplotlib")
-    from plait.report.figures.fit import values_figure
+    from plait.report.sections.calibration import values_figure
 
     points: Any = SimpleNamespace(points=[[scale * v, scale * (v + 0.1)] for v in (0.0, 1.0, 2.5)])
     (ax,) = values_figure(points).axes

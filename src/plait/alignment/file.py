@@ -68,7 +68,7 @@ def save(model: Any, folder: str | Path) -> Path:
     if hasattr(model, "index_"):
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, manifest["kind"]) as place:
         model_files.write_model(place, model_files.plain_values(manifest), arrays, _card(model))
     return Path(folder)
 

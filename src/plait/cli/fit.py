@@ -15,6 +15,8 @@ from plait.cli.app import app
 from plait.cli.options import show_command, show_json, show_table, show_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from plait.workflow.fit import Outcome
 
 
@@ -133,7 +135,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "report": str(outcome.report) if outcome.report else None,
         "evaluation": outcome.evaluation.to_dict(),
         "explanation": outcome.explanation.to_dict(),
-        "baselines": outcome.baselines,
+        "baselines": dict(outcome.baselines),
+        "against": list(outcome.baselines.against),
+        "importance": outcome.importance.to_dict("records"),
         "leaks": outcome.leaks,
         "record": outcome.model.record_,
     }
@@ -141,8 +145,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def show_outcome(outcome: Outcome, table: str) -> None:
     """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
-    from plait.report.sentences import verdict, worth
-    from plait.report.tables import baseline_name
+    from plait.report.sections.modalities import worth
+    from plait.report.sections.scores import baseline_name, verdict
 
     judged, record = outcome.evaluation, outcome.model.record_
     main = judged.main_metric
@@ -156,6 +160,11 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     typer.echo("\nwhat each modality is worth (Shapley value; its score alone)")
     show_table(modality_rows(outcome))
     show_text(worth(outcome.explanation))
+    show_importance(outcome.importance)
+    leaderboard = getattr(outcome.model, "leaderboard_", None)
+    if leaderboard is not None and len(leaderboard):
+        typer.echo("\nbranches: loss on rows they did not learn from, weight in the answer, cost")
+        show_table(leaderboard.to_dict("records"))
     seconds = record["seconds"]
     typer.echo(
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
@@ -169,6 +178,18 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     show_command("explain", outcome.folder, table)
     target = str(outcome.model.schema_.target)
     show_command("schema", table, "--target", target, then="> schema.yaml   # edit, then: plait fit --schema")
+
+
+def show_importance(importance: pd.DataFrame, most: int = 8) -> None:
+    """The columns that matter most, and what shuffling them costs."""
+    if len(importance) < 2:
+        return
+    typer.echo("\nwhat each column is worth (growth of the loss when it is shuffled)")
+    rows = importance.head(most).to_dict("records")
+    kept = ("modality", "column", "importance")
+    show_table([{**{k: r[k] for k in kept}, "95% interval": _interval(r), "share": r["share"]} for r in rows])
+    if len(importance) > most:
+        typer.echo(f"... and {len(importance) - most} more")
 
 
 def modality_rows(outcome: Outcome) -> list[dict[str, Any]]:

@@ -191,6 +191,9 @@ def evaluate(
         most = max(len(s["modalities"]) for s in judged.subsets)
         ordered = sorted(judged.subsets, key=lambda s: len(s["modalities"]) < most)
         show_table([{"modalities": _subset(s["modalities"], most), **_value(s)} for s in ordered])
+    if judged.worst:
+        typer.echo("\nthe worst rows")
+        show_table([{k: r[k] for k in ("row", "true", "answer", "loss")} for r in judged.worst])
     if changed:
         typer.echo(f"\n{judged.main_metric} with changed inputs, and its difference to the rows as they are")
         show_table(changed, ["condition", "value", "low", "high", "difference"])
@@ -203,6 +206,7 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
     ] = None,
+    importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -210,33 +214,39 @@ def explain(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """What each modality is worth: exact Shapley values over all subsets, for the table and for every row."""
+    """What each modality is worth (exact Shapley values, for the table and every row), and each column (by shuffling it)."""
+    from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table
     from plait.evaluation.explain import explain as shapley
+    from plait.evaluation.importance import importance as shuffled
 
     fitted = _load(model, table, root, store, strict, partial)
     plan(["explain"])
     with whole_table():
         frame = _with_target(fitted, read_table(table, encoding))
         step("explain")
-        result = shapley(fitted, frame)
+        with fitted.remembering():
+            result = shapley(fitted, frame)
+            columns = shuffled(fitted, frame, explanation=result) if importance else None
     written = []
     if out is not None:
-        from plait.report.explained import write_explanation
+        from plait.report.fit import write_explanation
 
-        written = write_explanation(out, result)
+        written = write_explanation(out, result, columns)
     if json:
-        show_json(result.to_dict())
+        show_json(result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")})
     else:
         _show_explanation(result)
+        if columns is not None:
+            show_importance(columns, len(columns))
     if written:
         typer.echo(f"written to {out}: " + ", ".join(path.name for path in written), err=True)
 
 
 def _show_explanation(explanation: Explanation) -> None:
     """The modalities' worths, in which score, and what they prove."""
-    from plait.report.sentences import worth
+    from plait.report.sections.modalities import worth
 
     typer.echo(
         f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"

@@ -30,7 +30,7 @@ from plait.training.model_parts import loaded_settings, restored_features, saved
 
 def save(model: Any, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, "Fusion") as place:
         write(model, place)
     return Path(folder)
 

@@ -1,171 +1,184 @@
-"""What a model must beat: the majority (or mean), and a linear model on the same features; one of each for fits and studies.
+"""What a model must beat: the best constant answer, a linear model, boosted trees, and the best single modality.
 
-The linear one is scikit-learn's: logistic regression for classes, one sigmoid per label for several labels, ridge regression
-for a number. Its penalty, and whether it sees all features or the table beside 30 principal components of each embedding, are
-chosen by cross-validation within the training rows; its solver stops early, to stay within about a second at 12,000 rows. It is
-no straw man: components alone would be one where words count (0.64 against 0.84 on Hearthstone's cards).
+One of each for fits, evaluations and studies. What is chosen about them is chosen on held-out parts of the training rows. A
+baseline that can be beaten by mending it is no baseline.
 """
 
 from __future__ import annotations
 
-import itertools
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold
-from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits
 
 from plait.base.errors import TableError
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.data.labels import classes_of, codes_of, label_array
 from plait.encoders.scale import Scaler
-from plait.metrics.base import metrics
+from plait.evaluation.learners import Learner, Linear, Trees, best_threshold, folds_of
+from plait.metrics.base import MAIN, SECOND, Metric, metrics
+from plait.metrics.bootstrap import interval, resample_outputs
+from plait.metrics.inputs import inputs as inputs_of
 from plait.metrics.inputs import measure
 
 Array = NDArray[Any]
 #: What a study may fit; ``fusion`` is the estimator itself.
-ESTIMATORS = ("fusion", "linear", "majority")
-#: Inverse strengths of the penalty that are tried.
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
-#: Principal components of each embedding beside the table.
-COMPONENTS = 30
+ESTIMATORS = ("fusion", "trees", "linear", "single", "majority")
+#: The baselines of a fit, the strongest kind first.
+NAMES = ESTIMATORS[1:]
 #: Features of the table that are kept at most, as the estimator keeps them.
 TABLE_FEATURES = 1024
-#: Training rows on which penalties are tried, and rows up to which there are five folds instead of one.
-TRIED_ROWS, FEW_ROWS = 3000, 1000
-#: Steps of the solver while trying, and at last.
-STEPS = (10, 30)
+#: Rows below which nothing but the constant answer is learned.
+LEAST = 8
 
-#: Task -> baseline -> what it is, for tables and the report.
-_CHOSEN = "L2 penalty, and all of them or 30 components of each embedding, chosen by cross-validation on training rows"
+#: Baseline -> what it is, for tables and the report; of the constant answer by task.
 ABOUT = {
-    "classification": {
-        "majority": "the most frequent class, with the training part's class shares as probabilities",
-        "linear": f"logistic regression on the same features, standardised; {_CHOSEN}",
-    },
-    "multilabel": {
-        "majority": "every label's share in the training part as its probability; answered from where F1 is best there",
-        "linear": f"one logistic regression per label on the same features, standardised; {_CHOSEN}, as is the threshold",
-    },
-    "regression": {
-        "majority": "the training part's mean",
-        "linear": f"ridge regression on the same features, standardised; {_CHOSEN}",
-    },
+    "trees": "histogram gradient boosting on the table's columns and 30 components of each embedding; the number of rounds "
+    "is chosen on training rows",
+    "linear": "logistic or ridge regression on the same features, standardised; its L2 penalty, and all features or 30 "
+    "components of each embedding, are chosen on training rows",
+    "single": "the best model of one modality alone, linear or trees, chosen on training rows",
+}
+CONSTANT = {
+    "classification": "the most frequent class, with the training part's class shares as probabilities",
+    "multilabel": "every label's share in the training part as its probability; answered from where F1 is best there",
+    "regression": "the training part's mean",
 }
 
 
 class Baseline:
-    """A linear model, its penalty chosen on training rows; or what is most frequent there.
+    """A simple model whose settings are chosen on training rows, or what is most frequent there.
 
     Attributes:
         threshold: from where on a multi-label probability is answered.
         weights: how many were learned.
+        chosen: what the best single modality is, and the model on it.
     """
 
     def __init__(self, name: str, task: str, seed: int = 0, table: Sequence[str] = ()) -> None:
         """Nothing is learned yet.
 
         Args:
-            name: ``linear`` or ``majority``.
+            name: ``majority``, ``linear``, ``trees`` or ``single``.
             task: the task's name.
             seed: of folds.
             table: modalities whose features are never reduced to components.
         """
         self.name, self.task, self.seed, self.table = name, task, seed, frozenset(table)
-        self.threshold, self.weights = 0.5, 0
-        self._model: Any = None
-        self._axes: dict[str, Array] = {}
+        self.threshold, self.weights, self.chosen = 0.5, 0, ""
+        self._learner: Learner | None = None
 
     def fit(self, inputs: Inputs, y: Array) -> Baseline:
         """Learn from scaled features, and class indices (n,), indicators (n, C) or values (n,)."""
         self._y = np.asarray(y)
-        if self.name == "linear" and len(y) >= 8 and (self._y != self._y[0]).any():
-            # One thread: products this narrow gain nothing from more, and on a busy machine lose ten times.
-            with warnings.catch_warnings(), threadpool_limits(1):
-                warnings.simplefilter("ignore", UserWarning)  # stopping early is meant, many classes are fine
-                self._fit_linear(inputs)
-        else:
-            self.threshold = _threshold(self.task, self._y, self._constant(len(y)))
+        if self.name == "majority" or not learnable(self._y):
+            self.threshold = best_threshold(self.task, self._y, self._constant(len(y)))
+            return self
+        candidates, folds = self._candidates(inputs), folds_of(len(y), self.seed)
+        for learner in candidates:  # two folds where trees are among them: five would take seconds
+            learner.choose(inputs, self._y, folds if self.name == "linear" else folds[:2])
+        best = min(candidates, key=lambda one: one.loss)
+        self._learner = best.fit(inputs)
+        self.threshold, self.weights = best.threshold, best.weights
+        self.chosen = (
+            f"{best.names[0]}, {'trees' if isinstance(best, Trees) else 'linear'}" if self.name == "single" else ""
+        )
         return self
 
     def outputs(self, inputs: Inputs, patterns: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Array]:
         """Probabilities (n, C) or values (n,) with only the modalities of each pattern present."""
-        if self._model is None:
+        if self._learner is None:
             return {pattern: self._constant(len(inputs)) for pattern in patterns}
-        return {pattern: self._answers(self._model, self._matrix(inputs, self._axes, pattern)) for pattern in patterns}
+        return {pattern: self._learner.outputs(inputs, pattern) for pattern in patterns}
+
+    def _candidates(self, inputs: Inputs) -> list[Learner]:
+        every = tuple(inputs.tokens)
+        if self.name != "single":
+            return [(Trees if self.name == "trees" else Linear)(self.task, every, self.table)]
+        linear: list[Learner] = [Linear(self.task, (name,), self.table) for name in every]
+        # Of a lone embedding a linear model reads more than trees do of its components, and sooner.
+        return linear + [Trees(self.task, (name,), self.table) for name in every if name in self.table]
 
     def _constant(self, rows: int) -> Array:
         share = np.bincount(self._y) / len(self._y) if self.task == "classification" else self._y.mean(0)
         return np.repeat(np.asarray(share, np.float64)[None], rows, axis=0)
 
-    def _fit_linear(self, inputs: Inputs) -> None:
-        views: list[dict[str, Array]] = [{}]
-        narrow = {n: _axes(t) for n, t in inputs.tokens.items() if t.dim > COMPONENTS and n not in self.table}
-        if narrow:
-            views.insert(0, narrow)
-        x = [self._matrix(inputs, axes, tuple(inputs.tokens)) for axes in views]
-        order = np.random.default_rng(self.seed).permutation(len(self._y))[:TRIED_ROWS]
-        folds = list(KFold(min(5, len(order) // 2) if len(order) <= FEW_ROWS else 4).split(order))
-        folds = [(order[fit], order[held]) for fit, held in (folds if len(order) <= FEW_ROWS else folds[:1])]
-        held = np.concatenate([part for _, part in folds])
-        judge = metrics(self.task)["rmse" if self.task == "regression" else "log_loss"]
-        best = np.inf
-        for view, strength in itertools.product(range(len(views)), STRENGTHS):
-            tried = [self._tried(x[view], fit, part, strength) for fit, part in folds]
-            output = np.concatenate(tried)
-            loss = judge.score(self._y[held], output).value
-            if loss < best or not np.isfinite(best):
-                best, chosen, self.threshold = loss, (view, strength), _threshold(self.task, self._y[held], output)
-        view, strength = chosen
-        self._axes, self._model = views[view], self._learned(x[view], self._y, strength, STEPS[1])
-        self.weights = x[view].shape[1] * (1 if self.task == "regression" else len(self._constant(1)[0]))
 
-    def _matrix(self, inputs: Inputs, axes: Mapping[str, Array], present: Sequence[str]) -> Array:
-        """(n, D): all features beside each other; an absent modality stands at its mean, which is zero."""
-        parts = [np.zeros((len(inputs), 1), np.float32)]
-        for name, tokens in inputs.tokens.items():
-            x = np.where((tokens.present.numpy() & (name in present))[:, None], tokens.pooled().numpy(), 0.0)
-            parts.append((x @ axes[name] if name in axes else x).astype(np.float32))
-        return np.hstack(parts)
+class Against(TypedDict):
+    """The model beside a baseline in one metric, on the same test rows.
 
-    def _tried(self, x: Array, fit: Array, held: Array, strength: float) -> Array:
-        return self._answers(self._learned(x[fit], self._y[fit], strength, STEPS[0]), x[held])
+    Attributes:
+        baseline: its name.
+        metric: the metric's name.
+        difference: the model minus the baseline, turned so that more is better.
+        low: lower end of the paired 95 % interval over test rows.
+        high: upper end.
+    """
 
-    def _learned(self, x: Array, y: Array, strength: float, steps: int) -> Any:
-        """A fitted model of scikit-learn, or the one class that there is."""
-        if self.task == "regression":
-            return Ridge(alpha=1.0 / strength, solver="lsqr", max_iter=3 * steps).fit(x, y)
-        one = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # scikit-learn takes one label for one class of two
-        if one.ndim == 1:
-            return LogisticRegression(C=strength, max_iter=steps).fit(x, one) if (one != one[0]).any() else int(one[0])
-        # Without hidden layers this is one logistic regression per label, all solved together (35 times faster).
-        return MLPClassifier((), alpha=1.0 / strength, solver="lbfgs", max_iter=steps, random_state=0).fit(x, y)
+    baseline: str
+    metric: str
+    difference: float
+    low: float
+    high: float
 
-    def _answers(self, model: Any, x: Array) -> Array:
-        """Probabilities (m, C), C as in the training rows, or values (m,)."""
-        if self.task == "regression":
-            return np.asarray(model.predict(x), dtype=np.float64)
-        if self.task == "multilabel" and self._y.shape[1] > 1:
-            return np.asarray(model.predict_proba(x), dtype=np.float64).reshape(len(x), -1)
-        result = np.zeros((len(x), 2 if self.task == "multilabel" else int(self._y.max()) + 1))
-        if isinstance(model, int):
-            result[:, model] = 1.0
-        else:
-            result[:, model.classes_] = model.predict_proba(x)
-        return result[:, 1:] if self.task == "multilabel" else result
+
+@dataclass(frozen=True)
+class Baselines(Mapping[str, Mapping[str, float]]):
+    """Scores of every baseline (name -> metric -> value), and how the model compares with each.
+
+    Attributes:
+        scores: name -> metric -> value on the test rows.
+        about: name -> what it is.
+        against: the model beside each baseline, in the main metric and in the finer one beside it.
+    """
+
+    scores: Mapping[str, Mapping[str, float]]
+    about: Mapping[str, str] = field(default_factory=dict)
+    against: Sequence[Against] = ()
+
+    def __getitem__(self, name: str) -> Mapping[str, float]:
+        """The scores of one."""
+        return self.scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.scores)
+
+    def best(self, task: str, metric: str | None = None) -> str | None:
+        """The strongest in a metric (None: the main one), of those that have a value; None where there is none."""
+        metric = metric or MAIN[task]
+        sign = -1.0 if metrics(task)[metric].direction == "lower" else 1.0
+        known = [name for name, scores in self.scores.items() if np.isfinite(scores.get(metric, np.nan))]
+        return max(known, key=lambda name: sign * self.scores[name][metric], default=None)
+
+    def beside(self, baseline: str | None, metric: str) -> Against | None:
+        """How the model compares with one baseline in one metric, if that is known."""
+        return next((a for a in self.against if (a["baseline"], a["metric"]) == (baseline, metric)), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"scores": {k: dict(v) for k, v in self.scores.items()}, "about": dict(self.about)} | {
+            "against": [dict(one) for one in self.against]
+        }
+
+
+def learnable(y: Array) -> bool:
+    """Whether there is anything to learn: rows enough, that are not all the same."""
+    return len(y) >= LEAST and bool((y != y[0]).any())
 
 
 def scaled(
     inputs: Inputs, table: Sequence[str], scalers: Mapping[str, Scaler] | None = None
 ) -> tuple[Inputs, dict[str, Scaler]]:
-    """Raw features standardised as an estimator does it, by the scalers given or by new ones."""
+    """Raw features standardised as an estimator does it, by the scalers given or by new ones; columns stay as they are."""
     known = dict(scalers or {})
     for name, tokens in inputs.tokens.items():
         if name not in known:
@@ -176,42 +189,92 @@ def scaled(
 
 def baselines(
     task: str,
-    train: Inputs | Array,
-    y_train: Any,
-    test: Inputs | Array,
-    y_test: Any,
+    train: tuple[Inputs | Array, Any],
+    test: tuple[Inputs | Array, Any],
     *,
     seed: int = 0,
     table: Sequence[str] = (),
-) -> dict[str, dict[str, float]]:
-    """Scores of ``majority`` and ``linear`` on the test rows: name -> metric -> value.
+    ours: Mapping[str, Array] | None = None,
+    bootstrap: int = 1000,
+) -> Baselines:
+    """Every baseline, learned from the training rows and scored on the test rows.
 
     Args:
         task: the task's name.
-        train: scaled features; or (n, D) of a table, in which NaN counts as the feature's mean.
-        y_train: labels (n,), indicators (n, C) or values (n,).
-        test: as ``train``.
-        y_test: like ``y_train``.
+        train: scaled features, or (n, D) of a table in which NaN counts as the feature's mean; and labels (n,), indicators
+            (n, C) or values (n,).
+        test: the same of the test rows.
         seed: of the rows on which penalties are tried.
         table: modalities whose features are never reduced to components.
+        ours: what the model answers for the test rows (see ``plait.metrics.inputs``), to be compared with each.
+        bootstrap: resamples of the test rows for the comparison.
     """
-    if not len(y_train) or not len(y_test):
-        raise TableError(f"baselines need rows: found {len(y_train)} to train on and {len(y_test)} to test on")
+    (x, y), (x_test, y_test) = train, test
+    if not len(y) or not len(y_test):
+        raise TableError(f"baselines need rows: found {len(y)} to train on and {len(y_test)} to test on")
     if task == "classification":
-        classes, y_train = classes_of(label_array(y_train))
+        classes, y = classes_of(label_array(y))
         y_test = codes_of(y_test, classes)
-    if not isinstance(train, Inputs) or not isinstance(test, Inputs):
+    if not isinstance(x, Inputs) or not isinstance(x_test, Inputs):
         table = ("table",)
-        train, scalers = scaled(_inputs(train), table)
-        test, _ = scaled(_inputs(test), table, scalers)
-    every = tuple(train.tokens)
-    varies = len(y_train) >= 8 and bool((y_train != y_train[0]).any())
-    result = {}
-    for name in ("majority", "linear") if varies else ("majority",):
-        model = Baseline(name, task, seed, table).fit(train, y_train)
-        output = model.outputs(test, [every])[every]
-        result[name] = {k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold).items()}
-    return result
+        x, scalers = scaled(_inputs(x), table)
+        x_test, _ = scaled(_inputs(x_test), table, scalers)
+    every = tuple(x.tokens)
+    scores, about, against = {}, {}, []
+    for name in NAMES if learnable(np.asarray(y)) else ("majority",):
+        if name == "single" and len(every) < 2:
+            continue
+        model = Baseline(name, task, seed, table).fit(x, y)
+        output = model.outputs(x_test, [every])[every]
+        scores[name] = {k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold).items()}
+        about[name] = (
+            CONSTANT[task] if name == "majority" else ABOUT[name] + (f" ({model.chosen})" if model.chosen else "")
+        )
+        if ours is not None:
+            theirs = inputs_of(task, output, model.threshold)
+            both = [metrics(task)[metric] for metric in (MAIN[task], SECOND[task])]
+            against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
+    return Baselines(scores, about, against)
+
+
+def _against(
+    name: str, metric: Metric, y: Array, both: tuple[Mapping[str, Array], ...], drawing: tuple[int, int]
+) -> Against:
+    outputs = [given[metric.input] for given in both]
+    sign = -1.0 if metric.direction == "lower" else 1.0
+    values = [metric.score(y, output).value for output in outputs]
+    low = high = float("nan")
+    if drawing[0]:
+        drawn = sign * resample_outputs(metric, y, outputs, *drawing)
+        low, high = interval(drawn[:, 0] - drawn[:, 1])
+    return {
+        "baseline": name,
+        "metric": metric.name,
+        "difference": sign * (values[0] - values[1]),
+        "low": low,
+        "high": high,
+    }
+
+
+def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
+    """The answer, the same for every row, that scores best on these rows: what knowing nothing of a row would give.
+
+    Args:
+        task: the task's name.
+        y: class indices (n,), indicators (n, C) or values (n,).
+        metric: that judges it.
+        classes: C.
+    """
+    if task == "regression":
+        return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
+    if task == "classification":
+        share = np.bincount(y[y >= 0], minlength=classes) / max(1, int((y >= 0).sum()))
+        return np.full(len(y), share.argmax()) if metric.input == "labels" else np.tile(share, (len(y), 1))
+    share = y.mean(0)
+    if metric.input != "labels":
+        return np.tile(share, (len(y), 1))
+    tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
+    return max(tried, key=lambda labels: metric.score(y, labels).value)
 
 
 def _inputs(x: Any) -> Inputs:
@@ -220,23 +283,3 @@ def _inputs(x: Any) -> Inputs:
     mean = np.where(there, x, 0.0).sum(0, dtype=np.float64) / np.maximum(there.sum(0), 1)
     tokens = Tokens.of_vectors(torch.from_numpy(np.where(there, x, mean).astype(np.float32)), torch.ones(len(x)).bool())
     return Inputs({"table": tokens}, {}, {"table": tokens.present})
-
-
-def _axes(tokens: Tokens) -> Array:
-    """Directions of most variance (D, 30) of features that are scaled already, scaled together to a mean variance of one."""
-    x = tokens.pooled()[tokens.present].double()
-    x = x[:: max(1, len(x) // 4096)]
-    values, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
-    scale = values[-COMPONENTS:].mean().clamp_min(1e-12).rsqrt()
-    result: Array = (directions[:, -COMPONENTS:] * scale).float().numpy()
-    return result
-
-
-def _threshold(task: str, y: Array, p: Array) -> float:
-    """The probability from which on a label is answered, best on these rows, as a model chooses its own."""
-    if task != "multilabel":
-        return 0.5
-    f1 = metrics(task)["f1_samples"].rows
-    assert f1 is not None
-    tried = np.unique(np.r_[np.linspace(0.02, 0.98, 49), np.clip(np.quantile(p, np.linspace(0.5, 1, 21)), 1e-6, 1.0)])
-    return float(max(tried, key=lambda t: float(f1(y, (p >= t).astype(np.int64)).mean())))

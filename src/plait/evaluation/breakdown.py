@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from plait.metrics.base import BINS, bin_sums
+from plait.metrics.base import BINS, Metric, bin_sums
 from plait.metrics.classification import one_against_rest
 from plait.metrics.multilabel import at_least_two
 
@@ -18,6 +19,8 @@ Array = NDArray[Any]
 SHOWN = 20
 #: Rows kept for a picture of predicted against true values.
 POINTS = 500
+#: Rows with the largest loss that are kept, and characters of each of their cells.
+WORST, CELL = 10, 120
 #: What stands for rows of a class that the model does not know.
 UNKNOWN = "(unknown class)"
 
@@ -113,6 +116,41 @@ def distribution(classes: Sequence[str], y: Array) -> list[dict[str, Any]]:
         {"label": f"{low:.4g} to {high:.4g}", "low": float(low), "high": float(high), "rows": int(k)}
         for low, high, k in bounds
     ]
+
+
+def worst_rows(
+    metric: Metric, y: Array, output: Array, frame: pd.DataFrame, said: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """The rows with the largest loss, most first: where they are, their loss, what is true and answered, and their cells.
+
+    Args:
+        metric: one that is a mean over rows, lower being better.
+        y: the target as it takes it.
+        output: what the model answers.
+        frame: the rows.
+        said: true values and answers (2, n), as a reader knows them.
+    """
+    assert metric.rows is not None
+    losses = np.asarray(metric.rows(y, output), dtype=float)
+    chosen = np.argsort(-losses, kind="stable")[:WORST]
+    return [
+        {
+            "row": frame.index[i] if isinstance(frame.index[i], str) else int(frame.index[i]),
+            "loss": float(losses[i]),
+            "true": said[0][i],
+            "answer": said[1][i],
+            "cells": {str(c): _short(v) for c, v in zip(frame.columns, frame.iloc[i], strict=True)},
+        }
+        for i in chosen.tolist()
+    ]
+
+
+def _short(cell: Any) -> str:
+    """A cell in at most a line; an empty one is an empty text."""
+    if cell is None or (isinstance(cell, float) and cell != cell):
+        return ""
+    text = " ".join(str(cell).split())
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
 def points(y: Array, values: Array, seed: int) -> list[list[float]]:

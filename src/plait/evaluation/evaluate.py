@@ -15,8 +15,8 @@ from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.evaluation import breakdown
 from plait.evaluation.breakdown import Confusion
-from plait.evaluation.predictions import Predictions, Subset, gather
-from plait.metrics.base import MAIN, Metric, metrics
+from plait.evaluation.predictions import Predictions, Subset, as_read, gather
+from plait.metrics.base import MAIN, SECOND, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
 from plait.store.model_files import plain_values
 
@@ -80,6 +80,7 @@ class Evaluation:
         subsets: one per subset of modalities, the full input last.
         absences: modality -> rows that lack it.
         seed: of the resamples.
+        worst: the rows with the largest loss: row, loss, true, answer, cells.
     """
 
     task: str
@@ -96,6 +97,7 @@ class Evaluation:
     subsets: list[SubsetScore]
     absences: dict[str, int]
     seed: int
+    worst: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def score(self) -> Estimate:
@@ -149,7 +151,7 @@ class Evaluation:
         """What ``to_dict`` gave."""
         if spec.get("format") != FORMAT:
             raise ConfigError(f"an evaluation of format {spec.get('format')!r}; this version of plait reads {FORMAT}")
-        values = {f.name: spec[f.name] for f in dataclasses.fields(cls)}
+        values = {f.name: spec[f.name] for f in dataclasses.fields(cls) if f.name != "worst" or "worst" in spec}
         values["metrics"] = {name: _revived(record) for name, record in spec["metrics"].items()}
         for part in ("per_class", "subsets"):
             values[part] = [_revived(record) for record in spec[part]]
@@ -203,7 +205,15 @@ def evaluate(
         subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if subsets else [],
         absences={name: int(k) for name, k in zip(modalities, predictions.absent.sum(0), strict=True)},
         seed=seed,
+        worst=_worst(predictions, frame, given, model.schema_.columns),
     )
+
+
+def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:
+    metric = metrics(predictions.task)[SECOND[predictions.task]]
+    said = [as_read(predictions, y) for y in (predictions.truth, given["labels" if "labels" in given else "values"])]
+    kept = frame[[c for c in used if c in frame.columns]]
+    return breakdown.worst_rows(metric, predictions.truth, given[metric.input], kept, said)
 
 
 def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, seed: int) -> dict[str, Estimate]:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
-from plait.evaluation.predictions import Predictions, Subset, gather
-from plait.metrics.base import MAIN, Metric, metrics
+from plait.evaluation.baselines import constant_answer
+from plait.evaluation.predictions import Predictions, Subset, as_read, gather
+from plait.metrics.base import MAIN, SECOND, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.metrics.classification import true_probability
 from plait.store.model_files import plain_values
@@ -30,8 +31,6 @@ from plait.store.model_files import plain_values
 Array = NDArray[Any]
 #: Modalities up to which all subsets are computed: 1,024 of them.
 MOST = 10
-#: Beside the main metric, the one whose worth is told too: it also sees changes that turn no answer.
-SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
 
 
 class Worth(TypedDict):
@@ -58,7 +57,7 @@ class Game(TypedDict):
     Attributes:
         name: a metric's name, or ``confidence``: the mean of the rows' games, which needs no target.
         label: as a heading shows it.
-        base: score with every modality absent.
+        base: score of the best constant answer; of ``confidence``: the answer with every modality absent.
         full: score with everything.
         values: of each modality, in the schema's order.
         interactions: of each pair.
@@ -170,39 +169,34 @@ def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int
     for name in _names(predictions.task):
         metric = metrics(predictions.task)[name]
         sign = -1.0 if metric.direction == "lower" else 1.0
-        outputs = [
-            predictions.inputs()[metric.input],
-            predictions.inputs(())[metric.input],
-            _constant(predictions, metric),
-        ]
-        values = sign * np.array([metric.score(predictions.truth, output).value for output in outputs])
-        best = 1 + int(np.nanargmax(values[1:])) if np.isfinite(values[1:]).any() else 1
-        low = values[0] - values[best]
+        outputs = _from_constant(predictions, [(), predictions.modalities], metric)
+        constant, full = (sign * metric.score(predictions.truth, output).value for output in outputs)
+        low = full - constant
         if bootstrap:
-            drawn = sign * resample_outputs(metric, predictions.truth, [outputs[0], outputs[best]], bootstrap, seed)
-            low = min(low, interval(drawn[:, 0] - drawn[:, 1])[0])
+            drawn = sign * resample_outputs(metric, predictions.truth, outputs, bootstrap, seed)
+            low = min(low, interval(drawn[:, 1] - drawn[:, 0])[0])
         if low > 0:
             return ""
-        shown.append(f"{metric.label} {sign * values[0]:.3f} against {sign * values[best]:.3f}")
+        shown.append(f"{metric.label} {sign * full:.3f} against {sign * constant:.3f}")
     return (
         f"The model is not certainly better than the best constant answer on these {len(predictions.truth):,} rows "
         f"({'; '.join(shown)}): what its modalities are worth is not decided."
     )
 
 
-def _constant(predictions: Predictions, metric: Metric) -> Array:
-    """The answer, the same for every row, that scores best on the rows as they are."""
-    y = predictions.truth
-    if predictions.task == "regression":
-        return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
-    if predictions.task == "classification":
-        share = np.bincount(y[y >= 0], minlength=len(predictions.classes)) / max(1, int((y >= 0).sum()))
-        return np.full(len(y), share.argmax()) if metric.input == "labels" else np.tile(share, (len(y), 1))
-    share = y.mean(0)
-    if metric.input != "labels":
-        return np.tile(share, (len(y), 1))
-    tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
-    return max(tried, key=lambda labels: metric.score(y, labels).value)
+def _from_constant(predictions: Predictions, subsets: list[Subset], metric: Metric) -> list[Array]:
+    """The outputs of subsets, the empty one first; where a subset changes nothing the best constant answer stands.
+
+    A model that answers worse than a constant without any modality would otherwise show modalities that are worth something
+    for putting that right.
+    """
+    outputs = [predictions.inputs(s)[metric.input] for s in subsets]
+    truth, nothing = predictions.truth, outputs[0]
+    constant = constant_answer(predictions.task, truth, metric, len(predictions.classes))
+    sign = -1.0 if metric.direction == "lower" else 1.0
+    if sign * metric.score(truth, nothing).value > sign * metric.score(truth, constant).value:
+        constant = nothing
+    return [constant if np.array_equal(output, nothing) else output for output in outputs]
 
 
 def _names(task: str) -> tuple[str, str]:
@@ -213,9 +207,9 @@ def _rows(predictions: Predictions, subsets: list[Subset], index: pd.Index[Any])
     """The table per row, and the rows' games for what is predicted (n, 2^M)."""
     answer = predictions.inputs().get("labels", predictions.full)
     game = _row_game(predictions, subsets, answer)
-    columns = {"predicted": _readable(predictions, answer)} | _columns(predictions.modalities, game, "")
+    columns = {"predicted": as_read(predictions, answer)} | _columns(predictions.modalities, game, "")
     if predictions.y is not None:
-        columns["true"] = _readable(predictions, predictions.y)
+        columns["true"] = as_read(predictions, predictions.y)
         if predictions.task != "regression":
             columns |= _columns(predictions.modalities, _row_game(predictions, subsets, predictions.y), "true_")
     return pd.DataFrame(columns, index=index), game
@@ -247,20 +241,11 @@ def _probability(task: str, output: Array, decided: Array) -> Array:
     return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))
 
 
-def _readable(predictions: Predictions, y: Array) -> Any:
-    """Answers as a user reads them: labels, labels joined by a bar, or numbers."""
-    if predictions.task == "classification":
-        return [predictions.classes[c] if c >= 0 else None for c in y]
-    if predictions.task == "multilabel":
-        return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
-    return y
-
-
 def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
     """A metric shared out, its sign turned where lower is better."""
     metric = metrics(predictions.task)[name]
     sign = -1.0 if metric.direction == "lower" else 1.0
-    outputs = [predictions.inputs(s)[metric.input] for s in subsets]
+    outputs = _from_constant(predictions, subsets, metric)
     game = sign * np.array([metric.score(predictions.truth, o).value for o in outputs])
     drawn = sign * resample_outputs(metric, predictions.truth, outputs, bootstrap, seed) if bootstrap else None
     label = "log-likelihood" if name == "log_loss" else f"minus {metric.label}" if sign < 0 else metric.label

@@ -82,4 +82,5 @@ def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFra
 
 def _joined(*parts: Inputs) -> Inputs:
     tokens = {name: result for part in parts for name, result in part.tokens.items()}
-    return Inputs(tokens, {}, {name: result.present for name, result in tokens.items()})
+    columns = {name: result for part in parts for name, result in part.columns.items()}
+    return Inputs(tokens, {}, {name: result.present for name, result in tokens.items()}, columns)

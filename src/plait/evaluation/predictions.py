@@ -107,7 +107,7 @@ def gather(
     modalities = tuple(m.name for m in model.schema_.modalities)
     result = model.predict_subsets(frame, subsets) if outputs is None else outputs
     labels = [] if model.task_ == "regression" else list(model.classes_)
-    truth = _target(model, frame, y, labels)
+    truth = target_of(model, frame, y)
     for subset, output in result.items():
         if len(output) != len(frame):
             raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
@@ -150,10 +150,12 @@ def _absent(model: Any, frame: pd.DataFrame) -> Array:
     return absent(model.schema_, frame, getattr(model, "root", None))
 
 
-def _target(model: Any, frame: pd.DataFrame, y: Any, labels: list[Any]) -> Array | None:
+def target_of(model: Any, frame: pd.DataFrame, y: Any = None) -> Array | None:
+    """Class indices (-1: unknown to the model), indicators or values of a table's rows; None without a target."""
     if y is None and model.schema_.target not in frame.columns:
         return None
     raw = model.target_of(frame) if y is None else y
+    labels = [] if model.task_ == "regression" else list(model.classes_)
     if len(raw) != len(frame):
         raise TableError(f"the target has {len(raw)} rows, the table {len(frame)}")
     if model.task_ == "classification":
@@ -181,3 +183,12 @@ def _codes(raw: Any, labels: list[Any]) -> Array:
             stacklevel=6,
         )
     return result
+
+
+def as_read(predictions: Predictions, y: Array) -> Any:
+    """Answers as a user reads them: labels, labels joined by a bar, or numbers."""
+    if predictions.task == "classification":
+        return [predictions.classes[c] if c >= 0 else None for c in y]
+    if predictions.task == "multilabel":
+        return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
+    return y

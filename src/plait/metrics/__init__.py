@@ -1,4 +1,4 @@
-"""What a prediction is worth: one function per metric, told by task, input, direction and range.
+"""What a prediction is worth: one function per metric, with its task, input, direction and range.
 
 A metric takes ``y`` and ``output`` as arrays:
 
@@ -15,8 +15,13 @@ Where a metric is undefined its value is NaN with the reason beside it, never 0.
 
 from __future__ import annotations
 
-from plait.metrics import classification, multilabel, regression  # noqa: F401  # importing registers
+import importlib
+import pkgutil
+
 from plait.metrics.base import MAIN, METRICS, Metric, Score, metrics
 from plait.metrics.inputs import codes, inputs, measure
+
+for _module in pkgutil.iter_modules(__path__):  # importing registers; a metric may stand in a file of its own
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = ["MAIN", "METRICS", "Metric", "Score", "codes", "inputs", "measure", "metrics"]

@@ -18,6 +18,8 @@ Resampled = Callable[[Array, Array, Array], Array]
 
 #: The metric that a task is led by (the same as ``Task.main_metric``).
 MAIN = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "r2"}
+#: Beside the main metric, the finer one: it also sees changes that turn no answer.
+SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
 
 
 class UndefinedError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from plait.report.explained import write_explanation
-from plait.report.fit import write_report
+from plait.report.fit import FitReport, write_explanation, write_report
 
-__all__ = ["write_explanation", "write_report"]
+__all__ = ["FitReport", "write_explanation", "write_report"]

@@ -1,4 +1,4 @@
-"""What a study's report is made of: sections of sentences, tables and pictures, for the page, Markdown and files alike."""
+"""What reports are made of: sections of sentences, tables and pictures, for the page, Markdown and files alike."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait.report.canvas import inline, settings, svg
-from plait.report.tables import Table
+from plait.report.words import number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Pixels beyond which a figure is too wide for half a page, or a phone.
 WIDE = 470.0
@@ -23,6 +26,21 @@ SIGNS = {
     "better": "▲",
     "worse": "",
 }
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a heading; cells are text, int or float (NaN: nothing there).
+
+    Attributes:
+        name: of its CSV file.
+        columns: headings.
+        rows: as many cells each.
+    """
+
+    name: str
+    columns: list[str]
+    rows: list[list[Any]]
 
 
 @dataclass(frozen=True)
@@ -113,9 +131,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what they are."""
+    """Names and what they are; ``title`` folds them away, ``brief`` sets long ones apart on a phone, too."""
 
     pairs: Sequence[tuple[str, str]]
+    title: str = ""
+    brief: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,12 +164,14 @@ class Section:
         title: its heading.
         sentence: what is proven, in one sentence.
         blocks: what proves it.
+        tables: of which only CSV files are written.
     """
 
     key: str
     title: str
     sentence: str
     blocks: list[Block] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def add(self, *blocks: Block | None) -> None:
         """Append what there is."""
@@ -176,3 +198,47 @@ class Section:
 def kind(block: Block) -> str:
     """What a template calls it."""
     return type(block).__name__.lower()
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Attributes:
+        name: the headline.
+        lead: the first sentence.
+        facts: the line of figures under it: what, how many.
+        sections: all of them.
+        about: paragraphs under the lead.
+        warned: what is to be looked at first.
+        shown: the sections as they stand on the page; None: as they are.
+        kind: what the page is of.
+        foot: beside the figures and tables, what else lies there.
+    """
+
+    name: str
+    lead: str
+    facts: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    about: Sequence[str] = ()
+    warned: Sequence[str] = ()
+    shown: Sequence[Section] | None = None
+    kind: str = "plait report"
+    foot: str = ""
+
+
+def frame_table(name: str, frame: pd.DataFrame) -> Table:
+    """A data frame as what is written to a CSV file."""
+    return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
+
+
+def sheet(name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[str] = (), folded: bool = False) -> Sheet:
+    """A data frame as a table: in full as a file, its columns ``shown`` (default: all) on the page, numbers to the right."""
+    full = frame_table(name, frame)
+    kept = frame[list(shown)] if shown else frame
+    numeric = [i for i, c in enumerate(kept.columns) if kept[c].dtype.kind in "iuf"]
+    rows = [
+        [number(v) if isinstance(v, int | float) and v == v else "" if v != v else str(v) for v in row]
+        for row in kept.astype(object).to_numpy().tolist()
+    ]
+    return Sheet(full, title, [str(c).replace("_", " ") for c in kept.columns], rows, numeric, folded=folded)

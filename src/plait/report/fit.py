@@ -1,132 +1,101 @@
-"""The page itself: gathers what there is, renders it, and writes figures and tables beside it."""
+"""The page after a fit: headline, sections, figures and tables beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plait.base import config
-from plait.base.version import __version__
-from plait.data.modality import Modality, Schema
-from plait.data.schema import to_yaml
-from plait.evaluation.baselines import ABOUT
+from plait.base.folders import claim_folder
+from plait.data.modality import Schema
+from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation
-from plait.metrics.base import metrics
-from plait.report import sentences, tables
-from plait.report.drawings import drawings
-from plait.report.page import csv_text, render, write_text
-from plait.store.model_files import plain_values
+from plait.report import sections
+from plait.report.blocks import Page, Section
+from plait.report.page import csv_text, write_page, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def write_report(
-    folder: str | Path,
-    *,
-    model: Any,
-    evaluation: Evaluation,
-    explanation: Explanation | None,
-    baselines: Mapping[str, Mapping[str, float]],
-    schema: Schema,
-    record: Mapping[str, Any],
-    command: str,
-) -> Path:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What the page of a fit is made of.
+
+    Attributes:
+        evaluation: on held-out rows.
+        schema: what each column was taken for.
+        explanation: what each modality is worth, or None.
+        baselines: their scores on the same rows.
+        importance: of each column and modality, or None.
+        leaderboard: of branches, or None.
+        history: of every epoch.
+        settings: the estimator's fields.
+        record: what the fit noted: seeds, versions, data hash, seconds, weights, warnings, leaks.
+        command: what to run to do it again.
+    """
+
+    evaluation: Evaluation
+    schema: Schema
+    explanation: Explanation | None = None
+    baselines: Baselines = dataclasses.field(default_factory=lambda: Baselines({}))
+    importance: pd.DataFrame | None = None
+    leaderboard: pd.DataFrame | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = ""
+
+
+def write_report(folder: str | Path, report: FitReport) -> Path:
     """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
 
     Args:
         folder: is made where it is missing.
-        model: the fitted estimator; its history and settings are shown.
-        evaluation: on held-out rows.
-        explanation: what each modality is worth, or None.
-        baselines: name -> metric -> value on the same rows.
-        schema: what each column was taken for.
-        record: what the fit told: seeds, versions, data hash, seconds, weights, warnings, leaks.
-        command: what to run to do it again.
+        report: what there is to show.
 
     Returns:
         The path of the page.
     """
-    folder = Path(folder)
-    history = list(getattr(model, "history_", None) or [])
-    drawn = drawings(evaluation, explanation, baselines, history)
-    value = _tables(evaluation, explanation, baselines, history)
-    page = render(
-        "page.html.j2",
-        drawn=drawn,
-        tables=value,
-        evaluation=evaluation,
-        sentences=_sentences(
-            evaluation, explanation, baselines, history, record, any(m.train == "scratch" for m in schema.modalities)
-        ),
-        about={name: ABOUT[evaluation.task].get(name, "") for name in baselines},
-        glossary=[m for name, m in metrics(evaluation.task).items() if name in evaluation.metrics],
-        schema=schema,
-        modalities=[_modality(m, schema, evaluation, record) for m in schema.modalities],
-        warned=_warned(record),
-        note="" if explanation is None else explanation.note,
-        facts=_facts(evaluation, schema, record),
-        costs=_costs(record),
-        origin=_origin(record),
-        command=command,
-        settings=_settings(model, record),
-        schema_yaml=to_yaml(schema),
-        version=__version__,
+    evaluation = report.evaluation
+    page = Page(
+        name=f"Predicting {evaluation.target}",
+        lead=_module("scores").headline(evaluation, report.baselines),
+        facts=_facts(report),
+        sections=fit_sections(report),
+        warned=_warned(report.record),
+        kind=f"plait report · {evaluation.task}",
     )
-    for drawing in drawn.values():
-        write_text(folder / "figures" / f"{drawing.name}.svg", drawing.document)
-    for table in value.values():
-        write_text(folder / "tables" / f"{table.name}.csv", csv_text(table))
-    return write_text(folder / "report.html", page)
+    return write_page(Path(folder), page)
 
 
-def _tables(
-    evaluation: Evaluation, explanation: Explanation | None, baselines: tables.Scores, history: list[Mapping[str, Any]]
-) -> dict[str, tables.Table]:
-    result = [
-        tables.scores(evaluation, baselines),
-        tables.per_class(evaluation) if evaluation.per_class else None,
-        tables.confusion(evaluation),
-        tables.reliability(evaluation),
-        tables.distribution(evaluation),
-        tables.subsets(evaluation),
-        tables.learning(history),
-    ]
-    if explanation is not None:
-        result += [tables.worths(explanation), tables.interactions(explanation), tables.explained_rows(explanation)]
-    return {table.name: table for table in result if table is not None}
+def fit_sections(report: FitReport) -> list[Section]:
+    """All that there is something for, by their places on the page."""
+    found = [_module(info.name) for info in pkgutil.iter_modules(sections.__path__)]
+    made = [module.section(report) for module in sorted(found, key=lambda module: int(module.PLACE))]
+    return [section for section in made if section is not None]
 
 
-def _sentences(
-    evaluation: Evaluation,
-    explanation: Explanation | None,
-    baselines: tables.Scores,
-    history: list[Mapping[str, Any]],
-    record: Mapping[str, Any],
-    together: bool,
-) -> dict[str, str]:
-    return {
-        "headline": sentences.headline(evaluation, baselines),
-        "verdict": sentences.verdict(evaluation, baselines),
-        "worth": "" if explanation is None else sentences.worth(explanation),
-        "epochs": sentences.kept_epochs(history, record.get("epochs"), together),
-    }
+def write_explanation(
+    folder: str | Path, explanation: Explanation, importance: pd.DataFrame | None = None
+) -> list[Path]:
+    """Write the modalities' values as SVG, those of modalities, pairs, rows and columns as CSV; the paths written."""
+    worths = _module("modalities")
+    pictures, tables = worths.worth_pictures(explanation), worths.tables(explanation)
+    if importance is not None:
+        columns = _module("importance")
+        pictures, tables = [*pictures, *columns.pictures(importance)], [*tables, columns.table(importance)]
+    folder = claim_folder(folder, [*(f"{d.name}.svg" for d in pictures), *(f"{t.name}.csv" for t in tables)])
+    written = [write_text(folder / f"{d.name}.svg", d.document) for d in pictures]
+    return written + [write_text(folder / f"{t.name}.csv", csv_text(t)) for t in tables]
 
 
-def _modality(modality: Modality, schema: Schema, evaluation: Evaluation, record: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the schema's table."""
-    used = (record.get("encoders") or {}).get(modality.name)
-    encoder = used if used is not None else modality.encoder
-    if isinstance(encoder, Mapping):
-        encoder = encoder.get("name", "")
-    types = schema.types_of(modality)
-    return {
-        "name": modality.name,
-        "kind": modality.kind,
-        "columns": [f"{c}: {types[c]}" if c in types else str(c) for c in modality.columns],
-        "encoder": encoder if isinstance(encoder, str) else "(default)" if encoder is None else type(encoder).__name__,
-        "train": modality.train,
-        "absent": 100 * evaluation.absences.get(modality.name, 0) / evaluation.rows,
-    }
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{sections.__name__}.{name}")
 
 
 def _warned(record: Mapping[str, Any]) -> list[str]:
@@ -135,53 +104,14 @@ def _warned(record: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(text) for text in [*leaks, *(record.get("warnings") or [])]))
 
 
-def _facts(evaluation: Evaluation, schema: Schema, record: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(report: FitReport) -> list[tuple[str, str]]:
     """The line of figures under the headline."""
-    result: dict[str, Any] = {}
-    if record.get("rows"):
-        result["training rows"] = int(record["rows"])
-    result["test rows"] = evaluation.rows
-    result["modalities"] = len(schema.modalities)
-    if evaluation.classes:
-        result["classes" if evaluation.task == "classification" else "labels"] = len(evaluation.classes)
-    if record.get("trained_weights"):
-        result["trained weights"] = int(record["trained_weights"])
-    return result
-
-
-def _costs(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the fit took."""
-    names = {"trained_weights": "trained weights", "frozen_weights": "frozen weights", "members": "members"}
-    names |= {"epochs": "epochs at most", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
-    result = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return result | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
-
-
-def _counted(value: Any) -> str:
-    return sentences.number(value) if isinstance(value, int | float) else str(value)
-
-
-def _origin(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the fit started from, versions included."""
-    names = {"seed": "seed", "seeds": "seeds", "data_hash": "data hash", "rows": "training rows"}
-    names |= {"distinct_rows": "distinct rows"}
-    result = {label: str(record[key]) for key, label in names.items() if record.get(key) is not None}
-    return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
-
-
-def _settings(model: Any, record: Mapping[str, Any]) -> str:
-    """The estimator's fields as YAML; the schema, which is shown beside them, left out."""
-    value = record.get("settings")
-    if value is None and hasattr(model, "get_params"):
-        value = model.get_params(deep=False)
-    kept = {k: v for k, v in (value or {}).items() if k not in ("modalities",)}
-    return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
-
-
-def _yaml_value(value: Any) -> Any:
-    plain = plain_values(value)
-    if isinstance(plain, dict):
-        return {k: _yaml_value(v) for k, v in plain.items()}
-    if isinstance(plain, list):
-        return [_yaml_value(v) for v in plain]
-    return plain if isinstance(plain, str | int | float | bool | type(None)) else str(plain)
+    evaluation, record = report.evaluation, report.record
+    result = {
+        "training rows": record.get("rows"),
+        "test rows": evaluation.rows,
+        "modalities": len(report.schema.modalities),
+    }
+    result["classes" if evaluation.task == "classification" else "labels"] = len(evaluation.classes)
+    result["trained weights"] = record.get("trained_weights")
+    return [(name, f"{int(value):,}") for name, value in result.items() if value]

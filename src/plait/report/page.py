@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from plait.base.errors import PlaitError, need
-from plait.base.folders import part_file
 from plait.base.markdown import cell, plain
+from plait.base.parts import part_file
 from plait.base.version import __version__
-from plait.report import sentences
-from plait.report.blocks import Block, Facts, Heading, Row, Section, Sheet, Text, kind
-from plait.report.tables import Table
+from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, kind
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -53,14 +50,12 @@ def _cell(value: Any) -> Any:
 
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Rows of a table that are shown at once; longer ones are folded.
-UNFOLDED = 25
 
 
-def render(template: str, **setting: Any) -> str:
-    """One page from a template of this package and what it names."""
+def render(page: Page) -> str:
+    """The HTML of a page."""
     jinja2 = need("jinja2", "report")
-    # Escaping is on for every template: names of columns and classes are a stranger's text.
+    # Escaping is on: names of columns and classes are a stranger's text.
     surroundings = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -69,91 +64,49 @@ def render(template: str, **setting: Any) -> str:
         lstrip_blocks=True,
     )
     markup = need("markupsafe", "report").Markup
-    surroundings.filters["number"] = sentences.number
     surroundings.filters["drawn"] = lambda drawing: markup(drawing.markup)
-    surroundings.tests["a_number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-    surroundings.globals["unfolded"] = UNFOLDED
-    return str(surroundings.get_template(template).render(**setting))
+    return str(surroundings.get_template("page.html.j2").render(page=page, kind=kind, version=__version__))
 
 
-def write_sections(
-    template: str,
-    folder: Path,
-    *,
-    name: str,
-    lead: str,
-    facts: Sequence[tuple[str, str]],
-    sections: Sequence[Section],
-    shown: Sequence[Section] | None = None,
-    about: str = "",
-) -> Path:
-    """Write ``report.html`` and every picture of the sections as ``figures/*.svg`` (extra ``report``).
+def write_page(folder: Path, page: Page, *, full: bool = False) -> Path:
+    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
 
     Args:
-        template: of this package; it extends that of a study.
         folder: is made where it is missing.
-        name: the headline.
-        lead: the first sentence.
-        facts: the line of figures under it: what, how many.
-        sections: all of them.
-        shown: as they stand on the page; None: as they are.
-        about: a sentence of the user's own.
+        page: what there is to show.
+        full: also ``report.md`` and every figure as PDF.
 
     Returns:
         The path of the page.
     """
-    page = render(
-        template,
-        name=name,
-        about=about,
-        lead=lead,
-        facts=facts,
-        sections=sections if shown is None else shown,
-        kind=kind,
-        version=__version__,
-    )
-    for section in sections:
+    html = render(page)
+    for section in page.sections:
         for drawn in section.pictures:
             write_text(folder / "figures" / f"{drawn.name}.svg", drawn.document)
-    return write_text(folder / "report.html", page)
-
-
-def write_report(
-    folder: Path,
-    *,
-    name: str,
-    lead: str,
-    facts: Sequence[tuple[str, str]],
-    sections: Sequence[Section],
-    shown: Sequence[Section] | None = None,
-    about: str = "",
-) -> Path:
-    """Write the page of a study, ``report.md``, ``figures/*.pdf`` and ``tables/*.csv``; arguments as of ``write_sections``."""
-    page = write_sections(
-        "study.html.j2", folder, name=name, lead=lead, facts=facts, sections=sections, shown=shown, about=about
-    )
-    for section in sections:
-        for drawn in section.pictures:
-            write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
-        for sheet in section.sheets:
-            write_text(folder / "tables" / f"{sheet.full.name}.csv", csv_text(sheet.full))
-    write_text(folder / "report.md", markdown(name, lead, facts, sections, __version__))
-    return page
+            if full:
+                write_bytes(folder / "figures" / f"{drawn.name}.pdf", drawn.pdf)
+        for table in [*(sheet.full for sheet in section.sheets), *section.tables]:
+            write_text(folder / "tables" / f"{table.name}.csv", csv_text(table))
+    path = write_text(folder / "report.html", html)
+    if full:
+        write_text(folder / "report.md", markdown(page))
+    return path
 
 
 #: Rows of a folded table that Markdown shows; it cannot fold, and the CSV file has all.
 FOLDED = 60
 
 
-def markdown(name: str, lead: str, facts: Sequence[tuple[str, str]], sections: Sequence[Section], version: str) -> str:
+def markdown(page: Page) -> str:
     """The whole document."""
-    lines = [f"# {plain(name)}", "", plain(lead), "", ", ".join(f"{plain(v)} {plain(k)}" for k, v in facts) + ".", ""]
-    for place, section in enumerate(sections):
+    facts = ", ".join(f"{plain(v)} {plain(k)}" for k, v in page.facts)
+    lines = [f"# {plain(page.name)}", "", plain(page.lead), "", f"{facts}.", ""]
+    for place, section in enumerate(page.sections):
         lines += [f"## {plain(section.title)}", ""]
-        lines += [plain(section.sentence), ""] if place or section.sentence != lead else []
+        lines += [plain(section.sentence), ""] if place or section.sentence != page.lead else []
         for block in section.blocks:
             lines += [*_block(block), ""]
-    lines += [f"Made by plait {version}. Figures: `figures/` (SVG and PDF); tables: `tables/` (CSV).", ""]
+    lines += [f"Made by plait {__version__}. Figures: `figures/` (SVG and PDF); tables: `tables/` (CSV).", ""]
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
-"""Labels of variants as short as they can be told apart, and names of files from any text."""
+"""Numbers, names and labels as a reader wants them; names of files from any text."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -55,3 +56,42 @@ def counted(number: int, one: str, many: str | None = None) -> str:
         ('1 seed', '2,000 seeds', '0 studies')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def number(value: float | int | None, *, significant: bool = False) -> str:
+    """A number as a reader wants it; nothing there is a dash.
+
+    Args:
+        value: what to tell.
+        significant: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
+
+    Example:
+        >>> number(0.12345), number(12345.678), number(float("nan")), number(1234), number(-1e-6)
+        ('0.123', '12,346', '–', '1,234', '0.000')
+        >>> number(-1e-6, significant=True)
+        '−1e−06'
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    if isinstance(value, int):
+        message = f"{value:,}"
+    elif abs(value) >= 10:
+        message = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    elif significant and 0 < abs(value) < 0.1:
+        message = f"{value:.3g}"
+    else:
+        message = f"{value:.3f}"
+    return message.replace("-0.000", "0.000").replace("-", "−")
+
+
+def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
+    """A subset as a reader sees it at a glance.
+
+    Example:
+        >>> subset_name(["a", "b", "d"], ["a", "b", "c", "d"])
+        'all but c'
+    """
+    gone = [name for name in every if name not in modalities]
+    if not gone:
+        return "everything" if len(every) > 1 else every[0]
+    return f"all but {gone[0]}" if len(gone) == 1 and len(every) > 3 else " + ".join(modalities)

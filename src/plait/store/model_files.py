@@ -17,9 +17,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from plait.base.documents import read_json
+from plait.base.documents import checksum, is_manifest, read_json
 from plait.base.errors import ModelError
-from plait.base.folders import check_folder, checksum, is_manifest, whole_folder, write_file
+from plait.base.folders import check_folder, whole_folder
+from plait.base.parts import write_file
 
 T = TypeVar("T")
 

@@ -155,7 +155,7 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
     """A baseline on the same rows; the majority needs no features at all."""
     clock = time.perf_counter()
     y = truth_of(group.table, group.train)
-    raw = _plain_rows(group, run) if name == "linear" else _no_features(len(group.x))
+    raw = _plain_rows(group, run) if name != "majority" else _no_features(len(group.x))
     encode = time.perf_counter() - clock
     model = Baseline(name, group.table.task, run.seed, table_of(group.schema)).fit(raw, y)
     fit = time.perf_counter() - clock - encode

@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from plait.base.errors import ConfigError, PlaitWarning
-from plait.base.folders import write_file
+from plait.base.parts import write_file
 from plait.networks.layers import Masks
 from plait.store.model_files import under
 from plait.training.optimiser import AdamW

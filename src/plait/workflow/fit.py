@@ -21,10 +21,12 @@ from plait.data.modality import Schema
 from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.estimators import FusionClassifier, FusionEstimator, FusionRegressor
 from plait.estimators.settings import check_settings
-from plait.evaluation.baselines import baselines
+from plait.evaluation.baselines import Baselines, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import Explanation, explain
+from plait.evaluation.importance import importance
 from plait.evaluation.plain_features import seen_by_baselines, table_of
+from plait.evaluation.predictions import gather
 from plait.store import model_files
 
 
@@ -33,19 +35,24 @@ class Outcome:
     """What ``fit_table`` gives.
 
     Attributes:
+        model: fitted.
+        evaluation: of it on the test rows.
+        explanation: what each modality is worth there.
+        importance: what each column is worth there.
+        baselines: what it must beat, on the same rows.
+        leaks: what looks like the target in disguise.
         folder: where model and report lie, or None when nothing was saved.
         report: the page, or None.
-        baselines: name -> metric -> value on the same test rows.
-        leaks: what looks like the target in disguise.
     """
 
     model: FusionEstimator
     evaluation: Evaluation
     explanation: Explanation
-    baselines: Mapping[str, Mapping[str, float]]
+    importance: pd.DataFrame
+    baselines: Baselines
     leaks: Sequence[Mapping[str, Any]]
-    folder: Path | None
-    report: Path | None
+    folder: Path | None = None
+    report: Path | None = None
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -90,7 +97,7 @@ def fit_table(
     if split_column is None:
         checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
     if out is not None:
-        model_files.check_folder(out)
+        model_files.check_folder(out, "Fusion")
     frame = with_target(table.typed(frame), table_schema.target)  # from here on each column is read once
     schema.validate(table_schema, frame)
     schema.tell_unused(table_schema, frame, (split_column, group))
@@ -116,17 +123,18 @@ def fit_table(
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, outputs=outputs)
         explained = explain(model, held_out, y=y, outputs=outputs)
-        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth))
+        columns = importance(model, held_out, y=y, explanation=explained)
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth), outputs)
         model.record_["command"] = command
         model.record_["test_rows"] = len(test)
         about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
         model.record_["held_out"] = {**about, "seed": int(settings.get("random_state") or 0)}
-        folder = page = None
-        if out is not None:
-            progress.step("write model and report", model.progress)
-            folder = Path(out)
-            page = save_outcome(model, judged, explained, simple, warned, folder, report=report, command=command)
-    return Outcome(model, judged, explained, simple, warned, folder, page)
+        outcome = Outcome(model, judged, explained, columns, simple, warned)
+        if out is None:
+            return outcome
+        progress.step("write model and report", model.progress)
+        page = save_outcome(outcome, Path(out), report=report, command=command)
+    return dataclasses.replace(outcome, folder=Path(out), report=page)
 
 
 def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:
@@ -146,58 +154,46 @@ def _test_stage(record: dict[str, Any]) -> Iterator[None]:
     record["stage_peak_mb"]["test"] = memory.stage_mb()
 
 
-def save_outcome(
-    model: FusionEstimator,
-    judged: Evaluation,
-    explained: Explanation,
-    simple: Mapping[str, Mapping[str, float]],
-    warned: Sequence[Mapping[str, Any]],
-    folder: Path,
-    *,
-    report: bool,
-    command: str,
-) -> Path | None:
-    """The model folder with its evaluation, explanation and page, whole or not at all."""
+def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) -> Path | None:
+    """The model folder with its evaluation, explanation and page, whole or not at all; the page, if there is one."""
     from plait.estimators import modelfile
 
     written = False
-    with model_files.whole_folder(folder) as place:
-        modelfile.write(model, place)
+    with model_files.whole_folder(folder, "Fusion") as place:
+        modelfile.write(outcome.model, place)
         results = {
-            "evaluation": judged.to_dict(),
-            "explanation": explained.to_dict(),
-            "baselines": {k: dict(v) for k, v in simple.items()},
-            "leaks": [dict(leak) for leak in warned],
+            "evaluation": outcome.evaluation.to_dict(),
+            "explanation": outcome.explanation.to_dict(),
+            "importance": outcome.importance.to_dict("records"),
+            "baselines": {k: dict(v) for k, v in outcome.baselines.items()},
+            "against": list(outcome.baselines.against),
+            "leaks": [dict(leak) for leak in outcome.leaks],
         }
         text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
         model_files.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
         if report:
-            written = _write_page(place, model, judged, explained, simple, warned, command)
+            written = _write_page(place, outcome, command)
     return folder / "report.html" if written else None
 
 
-def _write_page(
-    place: Path,
-    model: FusionEstimator,
-    judged: Evaluation,
-    explained: Explanation,
-    simple: Mapping[str, Mapping[str, float]],
-    warned: Sequence[Mapping[str, Any]],
-    command: str,
-) -> bool:
+def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
     try:
-        from plait.report.fit import write_report
+        from plait.report.fit import FitReport, write_report
 
-        write_report(
-            place,
-            model=model,
-            evaluation=judged,
-            explanation=explained,
-            baselines=simple,
+        model = outcome.model
+        page = FitReport(
+            evaluation=outcome.evaluation,
             schema=model.schema_,
-            record={**model.record_, "leaks": warned},
+            explanation=outcome.explanation,
+            baselines=outcome.baselines,
+            importance=outcome.importance,
+            leaderboard=getattr(model, "leaderboard_", None),
+            history=model.history_,
+            settings=model.record_.get("settings") or model.get_params(deep=False),
+            record={**model.record_, "leaks": outcome.leaks},
             command=command,
         )
+        write_report(place, page)
     except MissingDependencyError as error:
         warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
         return False
@@ -239,9 +235,10 @@ def _part(target: Any, rows: np.ndarray) -> Any:
 
 
 def _baselines(
-    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any]
-) -> dict[str, dict[str, float]]:
-    """Majority and a linear model on the same rows: what the fusion must be better than."""
+    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any], outputs: Mapping[Any, Any]
+) -> Baselines:
+    """What the fusion must be better than, learned and judged on the same rows."""
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
-    return baselines(model.task_, seen[0], y[0], seen[1], y[1], table=table_of(model.schema_))
+    ours = gather(model, test[0], None, y=y[1], outputs=outputs).inputs()
+    return baselines(model.task_, (seen[0], y[0]), (seen[1], y[1]), table=table_of(model.schema_), ours=ours)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import Metric
 from plait.report.canvas import COLOURS, rows_axes, settings
-from plait.report.sentences import number
-from plait.report.words import brief, slug
+from plait.report.words import brief, number, slug
 from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores, whole

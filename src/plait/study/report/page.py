@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.blocks import Facts, Picture, Row, Section, Sheet
-from plait.report.page import write_report
-from plait.report.tables import Table
+from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
+from plait.report.page import write_page
 from plait.report.words import counted
 from plait.study.report.evidence import records
 from plait.study.report.section import Material, sections_for
@@ -56,15 +55,10 @@ def write_study_report(
     sections = _sections(Material(results, evidence, metric, resamples), results.spec.subject)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
     facts = subject.counts(results, evidence)
-    return write_report(
-        folder,
-        name=results.name,
-        lead=lead,
-        facts=facts,
-        sections=sections,
-        shown=_fitting(sections),
-        about=str(getattr(results.spec, "about", "") or ""),
-    )
+    about = [str(getattr(results.spec, "about", "") or "")]
+    beside = "all of it as report.md"
+    page = Page(results.name, lead, facts, sections, about, shown=_fitting(sections), kind="plait study", foot=beside)
+    return write_page(folder, page, full=True)
 
 
 def _sections(material: Material, subject: str) -> list[Section]:

@@ -168,7 +168,7 @@ def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] 
         "dim": saved.encoder.dim,
         **saved.facts,
     }
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, KIND) as place:
         model_files.write_model(place, manifest, arrays, _card(saved))
         history.write(place, epochs)
     return Path(folder)

@@ -16,11 +16,11 @@ import pandas as pd
 
 from plait.base.errors import MissingDependencyError, PlaitWarning
 from plait.metrics.base import MAIN, metrics
-from plait.report.blocks import Facts, Heading, Section, Sheet, Text, picture
-from plait.report.page import csv_text, write_bytes, write_sections, write_text
+from plait.report.blocks import Facts, Heading, Page, Section, Text, frame_table, picture, sheet
+from plait.report.page import csv_text, write_bytes, write_page, write_text
 from plait.workflow.inspection.embeddings import ABOUT, ALL, LABELS, PLACES, Embedding
 from plait.workflow.inspection.figures import planes_figure, probes_figure, similarity_figure
-from plait.workflow.inspection.result import Inspection, Rows, as_table
+from plait.workflow.inspection.result import Inspection, Rows
 
 CAUTION = (
     "Probes learn on the rows that the network learned on, too: after layers that know those rows by heart a probe may read less "
@@ -28,7 +28,7 @@ CAUTION = (
 )
 
 
-def write_page(inspection: Inspection, folder: Path) -> Path:
+def _page(inspection: Inspection, folder: Path) -> Path:
     """Write ``report.html`` and ``figures/*.svg`` (extra ``report``)."""
     sections = [
         _probes(inspection),
@@ -38,14 +38,9 @@ def write_page(inspection: Inspection, folder: Path) -> Path:
         _costs(inspection),
         _origin(inspection),
     ]
-    return write_sections(
-        "inspection.html.j2",
-        folder,
-        name=" and ".join(inspection.runs),
-        lead=sections[0].sentence,
-        facts=_facts(inspection),
-        sections=sections,
-    )
+    name, foot = " and ".join(inspection.runs), "the vectors in embeddings/"
+    page = Page(name, sections[0].sentence, _facts(inspection), sections, kind="plait inspect", foot=foot)
+    return write_page(folder, page)
 
 
 def _facts(inspection: Inspection) -> list[tuple[str, str]]:
@@ -71,8 +66,8 @@ def _probes(inspection: Inspection) -> Section:
     records.sort(key=lambda r: order.index(r["name"]))
     label = f"{_label(inspection)} of a linear probe on test rows"
     section.add_row(picture("probes", f"{label}, with 95 % intervals over rows.", probes_figure(records, label)))
-    shown = inspection.measures[["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]]
-    section.add(_sheet("measures", inspection.measures, shown, "The same as a table", folded=True))
+    shown = ["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]
+    section.add(sheet("measures", inspection.measures, "The same as a table", shown=shown, folded=True))
     section.add(Facts([(place, ABOUT[place]) for place in PLACES if place in set(inspection.measures["place"])]))
     section.add(Text(CAUTION))
     return section
@@ -147,10 +142,10 @@ def _spread(inspection: Inspection) -> Section:
         "Rows of one class near each other (class alignment: 0 best) while all rows are spread out (uniformity: lower is more).",
     )
     shown = inspection.measures[["run", "modality", "place", "class_alignment", "uniformity"]]
-    section.add(_sheet("spread", shown, shown, ""))
+    section.add(sheet("spread", shown))
     if len(inspection.alignment):
         title = "The same row through two modalities, in the joint space (shuffled: through another row)"
-        section.add(_sheet("alignment", inspection.alignment, inspection.alignment, title))
+        section.add(sheet("alignment", inspection.alignment, title))
     return section
 
 
@@ -163,7 +158,7 @@ def _costs(inspection: Inspection) -> Section:
         else "On unseen rows."
     )
     section = Section("comparison", title, words)
-    section.add(_sheet("comparison", inspection.comparison, inspection.comparison, ""))
+    section.add(sheet("comparison", inspection.comparison))
     return section
 
 
@@ -183,21 +178,6 @@ def _origin(inspection: Inspection) -> Section:
     return section
 
 
-def _sheet(name: str, full: pd.DataFrame, shown: pd.DataFrame, title: str, *, folded: bool = False) -> Sheet:
-    numeric = [i for i, c in enumerate(shown.columns) if pd.api.types.is_numeric_dtype(shown[c])]
-    rows = [[_cell(v) for v in row] for row in shown.itertuples(index=False)]
-    columns = [str(c).replace("_", " ") for c in shown.columns]
-    return Sheet(as_table(name, full), title, columns, rows, numeric, folded=folded)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return ""
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
-    return str(value)
-
-
 def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     """Write ``embeddings/``, ``tables/*.csv``, and with the extra ``report`` ``figures/*.svg`` and ``report.html``.
 
@@ -208,9 +188,9 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     for run in inspection.runs:
         write_embeddings(folder / "embeddings" / _file_name(run), inspection.embeddings[run], inspection.rows)
     for name, frame in tables_of(inspection).items():
-        write_text(folder / "tables" / f"{name}.csv", csv_text(as_table(name, frame)))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(frame_table(name, frame)))
     try:
-        return write_page(inspection, folder)
+        return _page(inspection, folder)
     except MissingDependencyError as error:
         warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
         return folder

@@ -18,7 +18,6 @@ from plait.data.labels import codes_of, label_text
 from plait.data.table import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
-from plait.report.tables import Table
 from plait.store.model_files import plain_values
 from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
@@ -197,8 +196,3 @@ class Inspection:
         options |= {"train_rows": self.rows.train, "test_rows": len(self.rows.frame) - self.rows.train}
         plain: dict[str, Any] = plain_values(options)
         return plain
-
-
-def as_table(name: str, frame: pd.DataFrame) -> Table:
-    """A frame as what ``csv_text`` takes."""
-    return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())

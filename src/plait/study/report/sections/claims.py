@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from plait.metrics.base import metrics
-from plait.report.blocks import Section, Sheet
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted
+from plait.report.blocks import Section, Sheet, Table
+from plait.report.words import counted, number
 from plait.study.report.section import Material, ReportSection
 from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_claims
 

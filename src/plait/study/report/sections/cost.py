@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.base.errors import need
-from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, WIDTH, axes, settings
 from plait.report.charts import fenced
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted
+from plait.report.words import counted, number
 from plait.study.report.evidence import Evidence, suffix
 from plait.study.report.section import Material, ReportSection
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from plait.report import charts
-from plait.report.blocks import Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence, suffix
 from plait.study.report.section import Material, ReportSection

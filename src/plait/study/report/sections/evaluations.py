@@ -9,10 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Heading, Section, Sheet
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import slug
+from plait.report.blocks import Heading, Section, Sheet, Table
+from plait.report.words import number, slug
 from plait.study.report.section import Material, ReportSection
 from plait.study.report.space_curves import add_curves
 from plait.study.space_results import FROZEN, Tested

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.report import charts
-from plait.report.blocks import Heading, Section, Sheet, picture
-from plait.report.figures.modalities import subset_name
-from plait.report.tables import Table
-from plait.report.words import listed
+from plait.report.blocks import Heading, Section, Sheet, Table, picture
+from plait.report.words import listed, subset_name
 from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
 from plait.study.report.section import Material, ReportSection

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plait.report.blocks import Section, Sheet, picture
+from plait.report.blocks import Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
-from plait.report.tables import Table
 from plait.report.words import brief, counted, listed
 from plait.study.report.section import Material, ReportSection
 from plait.study.statistics.ranks import LEAST, Ranks, rank_variants, tables

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.base.errors import ConfigError
 from plait.report import charts
-from plait.report.blocks import Heading, Picture, Section, Sheet, picture
-from plait.report.tables import Table
+from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
 from plait.study.report.section import Material, ReportSection

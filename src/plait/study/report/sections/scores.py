@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from plait.metrics.base import metrics
-from plait.report.blocks import SIGNS, Heading, Section, Sheet, Text, picture
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import brief, counted, listed
+from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
+from plait.report.words import brief, counted, listed, number
 from plait.study.report import evidence as intervals_figure
 from plait.study.report.evidence import (
     INTERVAL,

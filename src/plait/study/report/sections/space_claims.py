@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plait.report.blocks import Section, Sheet
-from plait.report.sentences import number
-from plait.report.tables import Table
-from plait.report.words import counted
+from plait.report.blocks import Section, Sheet, Table
+from plait.report.words import counted, number
 from plait.study.report.section import Material, ReportSection
 from plait.study.space_results import FROZEN
 

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plait.report.blocks import Section, Sheet
-from plait.report.sentences import number
-from plait.report.tables import Table
+from plait.report.blocks import Section, Sheet, Table
+from plait.report.words import number
 from plait.study.report.section import Material, ReportSection
 
 _COSTS: dict[str, tuple[str, ...]] = {

@@ -1,1 +1,0 @@
-"""Figures of the report, one file per topic; each function gives a matplotlib Figure, or None with nothing to draw."""

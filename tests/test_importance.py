@@ -1,0 +1,118 @@
+"""Columns and modalities by importance, the worst rows, and baselines that see what trees see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from plait import FusionClassifier, FusionRegressor, evaluate, explain
+from plait.base.errors import TableError
+from plait.base.inputs import Columns, Inputs
+from plait.base.tokens import Tokens
+from plait.evaluation.baselines import Baseline, baselines, scaled
+from plait.evaluation.evaluate import Evaluation
+from plait.evaluation.importance import importance
+
+QUICK: dict[str, Any] = {"members": 1, "epochs": 6, "width": 16, "store": "none", "progress": False}
+MODALITIES = {
+    "words": {"kind": "text", "columns": ["words"], "encoder": "hashed_ngrams"},
+    "table": {"kind": "tabular", "columns": ["strong", "weak", "noise"]},
+}
+
+
+def rows(n: int = 300) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(0)
+    strong, weak, noise = rng.normal(size=(3, n))
+    said = rng.integers(0, 2, n)
+    y = 2.0 * strong + 0.5 * weak + said
+    words = [f"{'red apple' if v else 'blue sky'} number {i}" for i, v in enumerate(said)]
+    return pd.DataFrame({"words": words, "strong": strong, "weak": weak, "noise": noise}), y
+
+
+@pytest.mark.parametrize("kind", [FusionClassifier, FusionRegressor])
+def test_columns_and_texts_are_ranked_by_what_they_carry(kind: Any) -> None:
+    x, y = rows()
+    target = np.where(y > 0.5, "high", "low") if kind is FusionClassifier else y
+    model = kind(modalities=MODALITIES, **QUICK).fit(x, target)
+    explained = explain(model, x, y=target, bootstrap=0)
+    with model.remembering():
+        found = importance(model, x, y=target, explanation=explained, bootstrap=200)
+    of = found.set_index("column")
+    assert found["column"].iloc[0] == "strong"
+    assert set(found["column"]) == {"words", "strong", "weak", "noise"}
+    assert of.loc["strong", "low"] > 0
+    assert of.loc["words", "low"] > 0
+    assert of.loc["noise", "importance"] < 0.2 * of.loc["strong", "importance"]
+    assert of.loc[["strong", "weak", "noise"], "share"].sum() == pytest.approx(1.0)
+    table = next(w["value"] for w in explained.games[1]["values"] if w["modality"] == "table")
+    assert of.loc[["strong", "weak", "noise"], "worth"].sum() == pytest.approx(table)
+    pd.testing.assert_frame_equal(found, importance(model, x, y=target, explanation=explained, bootstrap=200))
+    with pytest.raises(TableError, match="no target column"):
+        importance(model, x.drop(columns=["noise"]).assign(noise=0.0))
+
+
+def test_the_worst_rows_are_those_with_the_largest_loss() -> None:
+    x, y = rows(120)
+    model = FusionRegressor(modalities=MODALITIES, **QUICK).fit(x, y)
+    wrong = y.copy()
+    wrong[[7, 90]] += 50.0
+    found = evaluate(model, x.assign(words=x["words"] + " long" * 60), y=wrong, bootstrap=0, subsets=False)
+    assert {r["row"] for r in found.worst[:2]} == {7, 90}
+    losses = [r["loss"] for r in found.worst]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 10
+    assert set(found.worst[0]["cells"]) == {"words", "strong", "weak", "noise"}
+    assert max(len(c) for c in found.worst[0]["cells"].values()) <= 120
+    old = found.to_dict()
+    assert Evaluation.from_dict(old).worst == old["worst"]
+    del old["worst"]  # as an earlier version wrote it
+    assert Evaluation.from_dict(old).worst == []
+
+
+def inputs(codes: np.ndarray, text: np.ndarray) -> Inputs:
+    """A postal code as a category, of which scaled flags of the frequent ones know little, beside a text."""
+    flags = np.eye(3)[np.minimum(codes, 2)]
+    tokens = {k: Tokens.of_vectors(torch.from_numpy(v.astype(np.float32))) for k, v in {"t": flags, "w": text}.items()}
+    column = torch.from_numpy(codes)[:, None]
+    columns = {"t": Columns(torch.zeros(len(codes), 0), column, (), ("code",), (40,))}
+    return scaled(Inputs(tokens, {}, {k: v.present for k, v in tokens.items()}, columns), ("t",))[0]
+
+
+def test_trees_see_the_columns_as_they_are_and_the_best_modality_is_found() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 40, 600)
+    y = (codes * 7 % 2 + codes // 5 % 2) % 2  # nothing that flags of three codes could tell
+    both = inputs(codes, rng.normal(size=(600, 5)))
+    every = ("t", "w")
+    right = {}
+    for name in ("linear", "trees", "single"):
+        model = Baseline(name, "classification", 0, ("t",)).fit(both, y)
+        right[name] = (model.outputs(both, [every])[every].argmax(1) == y).mean()
+        absent = model.outputs(both, [("w",)])["w",]
+        assert np.isfinite(absent).all()
+    assert right["trees"] > 0.95 > 0.8 > right["linear"]
+    assert model.chosen == "t, trees"
+    assert right["single"] > 0.95
+
+
+def test_the_model_is_compared_with_each_baseline_row_by_row() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
+    x[:, 0] += 2.0 * y
+    perfect = {"labels": y[100:], "probabilities": np.eye(2)[y[100:]] * 0.98 + 0.01}
+    found = baselines("classification", (x[:100], y[:100]), (x[100:], y[100:]), ours=perfect, bootstrap=200)
+    for name in ("linear", "trees", "majority"):
+        beside = found.beside(name, "accuracy")
+        assert beside is not None
+        assert beside["difference"] == pytest.approx(1.0 - found[name]["accuracy"])
+        assert 0 < beside["low"] <= beside["difference"] <= beside["high"]
+    best = found.best("classification")
+    assert best in ("linear", "trees")
+    assert found[str(best)]["accuracy"] == max(found[n]["accuracy"] for n in found)
+    loss = found.beside("majority", "log_loss")
+    assert loss is not None
+    assert loss["difference"] == pytest.approx(found["majority"]["log_loss"] + np.log(0.99))
