@@ -98,16 +98,13 @@ def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     model.stage_ = make_stage(options)
     model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
-    model.network_.load_state_dict(_tensors(arrays, "network."))
+    weights = model_files.under(arrays, "network.")
+    model.network_.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     model.network_.eval()
     model.record_, model.history_ = manifest["record"], manifest["history"]
     if "index" in manifest:
         model.index_ = Index.restore(arrays["index.vectors"], **manifest["index"])
     return model
-
-
-def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _card(model: Any) -> str:
