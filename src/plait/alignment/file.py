@@ -13,9 +13,9 @@ from plait.alignment.base import make_stage
 from plait.alignment.index import Index
 from plait.alignment.pairs import Pairs
 from plait.base import memory
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
-from plait.base.markdown import cell, plain
 from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.encoders.featurize import Featurizer

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
+from plait.base.documents import plain
 from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
-from plait.base.markdown import plain
 from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
 from plait.store.model_files import under
