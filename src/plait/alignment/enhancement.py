@@ -25,6 +25,7 @@ from plait.base.precision import seeded
 from plait.base.tokens import Tokens
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
+from plait.store.model_files import under
 from plait.training.member import OwnLoss
 
 
@@ -226,9 +227,8 @@ def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[
         stage = config.build(HardestNegatives, value["options"], f"align.{name}")
         enhancement = Enhancement(name, stage, value["keep"], value.get("joint"), tuple(value.get("drop", ())))
         network = untrained(enhancement, value["dims"], 0)
-        prefix = f"align.{name}."
-        state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
-        network.load_state_dict(state)
+        own = under(arrays, f"align.{name}.")
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in own.items()})
         result[name] = Enhancer(enhancement, network.eval(), value["record"])
     return result
 

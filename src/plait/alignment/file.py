@@ -13,9 +13,9 @@ from plait.alignment.base import make_stage
 from plait.alignment.index import Index
 from plait.alignment.pairs import Pairs
 from plait.base import memory
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
-from plait.base.markdown import cell, plain
 from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.encoders.featurize import Featurizer
@@ -68,7 +68,7 @@ def save(model: Any, folder: str | Path) -> Path:
     if hasattr(model, "index_"):
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, manifest["kind"]) as place:
         model_files.write_model(place, model_files.plain_values(manifest), arrays, _card(model))
     return Path(folder)
 
@@ -98,16 +98,13 @@ def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     model.stage_ = make_stage(options)
     model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
-    model.network_.load_state_dict(_tensors(arrays, "network."))
+    weights = model_files.under(arrays, "network.")
+    model.network_.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     model.network_.eval()
     model.record_, model.history_ = manifest["record"], manifest["history"]
     if "index" in manifest:
         model.index_ = Index.restore(arrays["index.vectors"], **manifest["index"])
     return model
-
-
-def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _card(model: Any) -> str:

@@ -197,16 +197,25 @@ class Featurizer:
             elif modality.name in (ready or {}):
                 tokens[modality.name] = (ready or {})[modality.name]
             elif not modality.learns:
-                parts = [
-                    embed(encoder, group, store, name=modality.name, strict=strict, progress=progress, rows=numbers)
-                    for group in cells(frame, modality, root, whole=whole, strict=strict)
-                ]
-                tokens[modality.name] = _side_by_side(parts)
+                groups = cells(frame, modality, root, whole=whole, strict=strict)
+                tokens[modality.name] = _side_by_side(
+                    embed(
+                        encoder,
+                        [cell for group in groups for cell in group],
+                        store,
+                        name=modality.name,
+                        strict=strict,
+                        progress=progress,
+                        rows=np.tile(numbers, len(groups)),
+                    ),
+                    len(groups),
+                )
             else:
                 groups = cells(frame, modality, root, whole=whole, strict=strict)
                 if len(groups) != 1:
                     raise ConfigError(
-                        f"modality '{modality.name}': train: {modality.train} takes one column, found {len(groups)}"
+                        f"modality '{modality.name}': train: {modality.train} takes one column with one cell a row, "
+                        f"found {len(groups)}"
                     )
                 arrays, place = prepare_distinct(
                     encoder, groups[0], store, name=modality.name, strict=strict, rows=numbers
@@ -233,13 +242,14 @@ class Featurizer:
         }
 
 
-def _side_by_side(parts: list[Embedded]) -> Tokens:
-    """Tokens of several columns of one modality, one after another along T."""
-    if len(parts) == 1:
-        return parts[0].tokens()
-    x = np.concatenate([p.x for p in parts], axis=1)
-    mask = np.concatenate([p.mask for p in parts], axis=1)
-    return Tokens(torch.from_numpy(x), torch.from_numpy(mask))
+def _side_by_side(embedded: Embedded, columns: int) -> Tokens:
+    """Tokens of the cells of several columns, one column after another (columns n, T, D) -> (n, columns T, D)."""
+    tokens = embedded.tokens()
+    if columns == 1:
+        return tokens
+    rows, length = len(tokens) // columns, columns * tokens.x.shape[1]
+    x = tokens.x.reshape(columns, rows, -1, tokens.dim).transpose(0, 1).reshape(rows, length, -1)
+    return Tokens(x, tokens.mask.reshape(columns, rows, -1).transpose(0, 1).reshape(rows, length))
 
 
 #: ``kind`` in a folder's model.json -> the encoder that takes it.

@@ -67,7 +67,7 @@ def pretrain(
     model = make_model(one, {**_of_one(settings, one.modalities[0]), "train": {one.modalities[0].name: "pretrain"}})
     check_settings(model)
     if out is not None:
-        check_folder(out)
+        check_folder(out, "PretrainedEncoder")
     frame = with_target(frame, table_schema.target)
     schema.validate(one, frame)
     if test_fraction or split_column is not None:
