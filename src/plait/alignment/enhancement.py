@@ -31,7 +31,7 @@ from plait.training.member import OwnLoss
 
 @dataclasses.dataclass(frozen=True)
 class Enhancer:
-    """A fitted enhancement."""
+    """The projector that pulls one modality towards its anchors, fitted."""
 
     spec: Enhancement
     network: AlignmentNetwork
@@ -199,7 +199,7 @@ def without_dropped(
 
 
 def encoders(enhancers: Mapping[str, Enhancer]) -> dict[str, Encoder]:
-    """Those that learn with the classifier."""
+    """The projectors that learn with the classifier, as encoders."""
     return {name: enhancer.encoder for name, enhancer in enhancers.items() if enhancer.encoder is not None}
 
 
@@ -235,7 +235,7 @@ def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[
 
 @dataclasses.dataclass(frozen=True)
 class Enhancement:
-    """How one modality is enhanced.
+    """How one modality is pulled towards its anchors before the networks see it.
 
     Attributes:
         modality: that is pulled.
