@@ -25,10 +25,10 @@ from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
 from plait.base.progress import session
 from plait.data import rows
-from plait.data.frames import frame_of
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered
+from plait.data.table import frame_of
 from plait.data.targets import Labels, holds_lists, indicator_of, target_array, target_numbers
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer

@@ -59,7 +59,7 @@ class PretrainedWeights:
 
 @dataclass(frozen=True)
 class Rows:
-    """What an encoder learns from alone.
+    """Rows that an encoder is pretrained on.
 
     Attributes:
         prepared: arrays (n, ...) of its modality.
@@ -118,23 +118,27 @@ def pretrain_encoder(
         inputs = Inputs({}, {ONLY: rows.prepared}, {ONLY: rows.present})
         examples = Examples(task, inputs, rows.target, rows.weight)
         learner = MemberLearner(model, examples, (fold, valid), settings, torch.Generator().manual_seed(seed))
-        try:
-            outcome = train(learner, settings.epochs, settings.patience, callbacks)
-        except Diverged as error:
-            raise PlaitError(
-                f"pretraining of '{name}' diverged in epoch {error.epoch} (loss {error.loss}) before there was a state to "
-                "keep; lower pretrain.learning_rate"
-            ) from error
-    if lost := outcome.diverged:
-        warnings.warn(
-            f"pretraining of '{name}' diverged in epoch {lost['epoch']} (loss {lost['train_loss']}); the state of epoch "
-            f"{outcome.best[0]} is kept; lower pretrain.learning_rate",
-            PlaitWarning,
-            stacklevel=3,
-        )
+        history = _trained(learner, settings, name, callbacks)
     weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
-    records = [{k: v for k, v in r.items() if k in _KEPT} for r in outcome.history if "diverged" not in r]
+    records = [{k: v for k, v in record.items() if k in _KEPT} for record in history]
     return PretrainedWeights(weights, records, round(time.perf_counter() - start, 3), trained_weights(module))
+
+
+def _trained(
+    learner: MemberLearner, settings: Training, name: str, callbacks: Callbacks | None
+) -> list[dict[str, Any]]:
+    """The history up to the last good state, with a warning where there is more; without such a state an error."""
+    advice = "lower pretrain.learning_rate"
+    try:
+        outcome = train(learner, settings.epochs, settings.patience, callbacks)
+    except Diverged as error:
+        where = f"pretraining of '{name}' diverged in epoch {error.epoch} (loss {error.loss})"
+        raise PlaitError(f"{where} before there was a state to keep; {advice}") from error
+    if lost := outcome.diverged:
+        where = f"pretraining of '{name}' diverged in epoch {lost['epoch']} (loss {lost['train_loss']})"
+        message = f"{where}; the state of epoch {outcome.best[0]} is kept; {advice}"
+        warnings.warn(message, PlaitWarning, stacklevel=4)
+    return [record for record in outcome.history if "diverged" not in record]
 
 
 #: Raise it when the same settings give other weights.

@@ -140,7 +140,7 @@ def shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
-    """Put weights into a module.
+    """Put trained weights into an encoder's network.
 
     Raises:
         ModelError: they are of another one.
