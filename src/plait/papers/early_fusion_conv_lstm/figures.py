@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plait.base.errors import TableError, need
-from plait.evaluation.noise_grid import Activations, Grid
+from plait.data.media.images import pixels
+from plait.encoders.spectrogram import Spectrogram
+from plait.evaluation.noise_grid import Activations, Grid, noise
 from plait.report.canvas import COLOURS, LINES, settings
+
+if TYPE_CHECKING:
+    from plait.data.modality import Schema
+
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 26.0, 50.0
@@ -236,3 +242,42 @@ def _scale(figure: Any, drawn: Any, name: str, part: tuple[int, int] = (1, 0)) -
     bar.outline.set_visible(False)
     bar.ax.set_title(name, fontsize=8.5, loc="center")
     bar.ax.tick_params(length=0, labelcolor=COLOURS["muted"])
+
+
+def samples(
+    row: Any, schema: Schema, modalities: tuple[str, str], levels: Sequence[float], ratios: Sequence[str]
+) -> Any:
+    """One picture and the spectrum of one sound at every ratio, a pair of lines for each meaning of a ratio (figure 6).
+
+    Args:
+        row: of a table, one.
+        schema: of the table.
+        modalities: the picture's and the sound's.
+        levels: signal-to-noise ratios.
+        ratios: what they are, ``snr`` (of powers) or ``amplitude_ratio``.
+    """
+    figure_class = need("matplotlib.figure", "report").Figure
+    with settings():
+        size = (len(levels) * 66 / 72, 2 * len(ratios) * 74 / 72)
+        figure = figure_class(figsize=size, layout="constrained")
+        places = figure.subplots(2 * len(ratios), len(levels), squeeze=False)
+        for i, ratio in enumerate(ratios):
+            for j, level in enumerate(levels):
+                _sample(places[2 * i, j], row, schema, modalities[0], level, ratio)
+                _sample(places[2 * i + 1, j], row, schema, modalities[1], level, ratio)
+                places[2 * i, j].set_title(level_name(level), fontsize=8.5)
+            places[2 * i, 0].set_ylabel(RATIO_NAMES[ratio], fontsize=8.5)
+    return figure
+
+
+def _sample(ax: Any, row: Any, schema: Schema, modality: str, level: float, ratio: str) -> None:
+    kind = next(m.kind for m in schema.modalities if m.name == modality)
+    cell = noise(modality, level, ratio).apply(row, schema)[modality].iloc[0]
+    if kind == "image":
+        ax.imshow(pixels(cell).mean(-1), cmap="gray")
+    else:
+        frames = Spectrogram().fit([cell]).prepare([cell])["spectrogram"][0]  # (F, bins)
+        ax.imshow(np.log1p(frames.astype(np.float32).T), cmap="magma", aspect="auto", origin="lower")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[["left", "bottom"]].set_visible(False)
