@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from plait.alignment.base import make_stage
+from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Index
+from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
 from plait.base import memory
 from plait.base.documents import cell, plain
@@ -18,17 +19,38 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.version import versions
 from plait.data import schema as schemas
+from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.store import model_files
 from plait.training import model_parts
 
-if TYPE_CHECKING:
-    from plait.alignment.aligner import ModalityAligner
-
 KIND = "ModalityAligner"
 
 
-def record_of(model: ModalityAligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+class Aligner(Protocol):
+    """What is kept of a fitted ``ModalityAligner``."""
+
+    random_state: int
+    schema_: Schema
+    stage_: Alignment
+    encoders_: dict[str, Encoder]
+    network_: AlignmentNetwork
+    index_: Index
+    record_: dict[str, Any]
+    history_: list[dict[str, Any]]
+
+    def __init__(self, *, modalities: Schema, stage: dict[str, Any], **settings: Any) -> None:
+        """Settings as the estimator takes them."""
+
+    @property
+    def modality_names_(self) -> tuple[str, ...]:
+        """In the schema's order."""
+
+
+A = TypeVar("A", bound=Aligner)
+
+
+def record_of(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
     return {
@@ -53,7 +75,7 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(model: ModalityAligner, folder: str | Path) -> Path:
+def save(model: Aligner, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
     encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
@@ -75,14 +97,14 @@ def save(model: ModalityAligner, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def load(cls: type[ModalityAligner], folder: str | Path) -> ModalityAligner:
+def load(cls: type[A], folder: str | Path) -> A:
     """The aligner, of the class given, that was saved.
 
     Raises:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
 
-    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModalityAligner:
+    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
         if manifest["kind"] != KIND:
             raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
         return rebuild(cls, manifest, arrays)
@@ -90,9 +112,7 @@ def load(cls: type[ModalityAligner], folder: str | Path) -> ModalityAligner:
     return model_parts.read(folder, checked)
 
 
-def rebuild(
-    cls: type[ModalityAligner], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> ModalityAligner:
+def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
     """An aligner of the class given, from a manifest and arrays that were checked."""
     schema = schemas.from_dict(manifest["schema"], "model.json")
     options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
@@ -110,7 +130,7 @@ def rebuild(
     return model
 
 
-def _card(model: ModalityAligner) -> str:
+def _card(model: Aligner) -> str:
     """Markdown text of the folder's ``README.md``."""
     record = model.record_
     lines = [
