@@ -17,7 +17,7 @@ import torch
 from plait import FusionClassifier
 from plait.base import registry
 from plait.base.errors import CellError, PlaitWarning, StoreError, TableError
-from plait.base.folders import write_file
+from plait.base.parts import write_file
 from plait.cli import main
 from plait.data.table import read_chunks, read_table
 from plait.data.targets import with_target

@@ -143,6 +143,10 @@ def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.Captu
     assert run("store", *store, "--json") == 0
     assert sum(e["entries"] for e in json.loads(capsys.readouterr().out)["encoders"]) >= 80
     assert run("store", *store, "--prune", "0MB") == 0
+    capsys.readouterr()
+    assert run("store", "--store", tmp_path / "stroe") == 2
+    assert "there is no store in" in capsys.readouterr().err
+    assert not (tmp_path / "stroe").exists()
     for family in ("encoders", "fusion", "networks", "datasets"):
         assert run("list", family) == 0
     assert "licence" in capsys.readouterr().out

@@ -22,7 +22,8 @@ from plait.base.errors import PlaitWarning
 from plait.data import schema, table
 from plait.data.parse import booleans, date_format, dates, number_style, numbers, zones
 from plait.data.rows import column_keys, merge_equal
-from plait.data.values import distinct, nulls, plain, text_of, texts
+from plait.data.typed import plain
+from plait.data.values import distinct, nulls, text_of, texts
 from plait.encoders.tabular import Tabular
 from plait.workflow.fit import fit_table
 

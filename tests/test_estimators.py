@@ -209,13 +209,13 @@ def test_regressor_and_multilabel_survive_saving(tmp_path: Path) -> None:
 
 
 def test_another_encoder_is_refused_when_loading(fitted: FusionClassifier, tmp_path: Path) -> None:
-    from plait.base import folders
+    from plait.base import documents
 
     fitted.save(tmp_path / "m")
     path = tmp_path / "m" / "model.json"
     told = json.loads(path.read_text())
     told["encoders"]["text"]["fingerprint"] = "0" * 32
-    told["checksum"] = folders.checksum({k: v for k, v in told.items() if k != "checksum"})
+    told["checksum"] = documents.checksum({k: v for k, v in told.items() if k != "checksum"})
     path.write_text(json.dumps(told))
     with pytest.raises(ModelError, match="another one than the model was fitted with"):
         load(tmp_path / "m")

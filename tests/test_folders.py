@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plait.base import folders
+from plait.base import folders, parts
 from plait.base.errors import ModelError, PlaitError
 from plait.store import model_files
 
@@ -54,6 +54,18 @@ def test_somebody_elses_folder_is_refused_and_untouched(tmp_path: Path, content:
         save(tmp_path / "m")
     assert {p.name: p.read_text() for p in (tmp_path / "m").iterdir()} == content
     assert names(tmp_path) == ["m"]
+
+
+def test_a_model_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
+    with model_files.whole_folder(tmp_path / "m", "Fusion") as place:
+        model_files.write_model(place, {"kind": "FusionClassifier"}, {}, "# card")
+    with pytest.raises(ModelError, match="holds a FusionClassifier, which would be lost"):
+        folders.check_folder(tmp_path / "m", "ModalityAligner")
+    with pytest.raises(ModelError, match="FusionClassifier"), model_files.whole_folder(tmp_path / "m", "Pretrained"):
+        pass
+    assert kind(tmp_path / "m") == "FusionClassifier"
+    folders.check_folder(tmp_path / "m", "Fusion")  # a regression may take a classifier's place
+    folders.check_folder(tmp_path / "new", "ModalityAligner")
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "of an older plait"])
@@ -124,7 +136,7 @@ def test_the_working_folder_is_never_removed(
 
 
 def in_a_child(code: str, *arguments: str) -> int:
-    modules = "from plait.base import folders\nfrom plait.store import model_files as persist"
+    modules = "from plait.base import folders, parts\nfrom plait.store import model_files as persist"
     told = f"import os, signal, sys\nfrom pathlib import Path\n{modules}\n{code}"
     return subprocess.run([sys.executable, "-c", told, *arguments], check=False, capture_output=True).returncode
 
@@ -210,12 +222,12 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_save(tmp_path: Path) -
 
 @pytest.mark.parametrize("suffix", [".part", ".csv.gz"])
 def test_parts_of_files_are_swept(tmp_path: Path, suffix: str) -> None:
-    code = "with folders.part_file(Path(sys.argv[1]), sys.argv[2]) as part: os.kill(os.getpid(), signal.SIGKILL)"
+    code = "with parts.part_file(Path(sys.argv[1]), sys.argv[2]) as part: os.kill(os.getpid(), signal.SIGKILL)"
     assert in_a_child(code, str(tmp_path / "a.csv"), suffix) == -9
     assert len(names(tmp_path)) == 1
-    with folders.part_file(tmp_path / "a.csv", suffix) as part:
+    with parts.part_file(tmp_path / "a.csv", suffix) as part:
         part.write_text("x")
-        with folders.part_file(tmp_path / "a.csv", suffix) as other:
+        with parts.part_file(tmp_path / "a.csv", suffix) as other:
             other.write_text("y")
     assert names(tmp_path) == ["a.csv"]
     assert (tmp_path / "a.csv").read_text() == "x"

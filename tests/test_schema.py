@@ -159,6 +159,12 @@ def test_files_that_are_not_there_are_told_when_the_root_is_known(tmp_path: Path
         schema.infer(frame, root=str(tmp_path / "elsewhere"))
 
 
+def test_identifiers_that_may_be_files_say_so() -> None:
+    found = schema.infer(pd.DataFrame({"a": [f"x/{i}.raw" for i in range(N)], "b": [f"x{i}" for i in range(N)]}))
+    assert "--root" in found.ignored["a"]
+    assert "--root" not in found.ignored["b"]
+
+
 def test_an_identifier_that_comes_again_may_keep_rows_together() -> None:
     cells = pd.DataFrame({"RescuerID": [f"r{i % 40}" for i in range(100)], "typeId": [i % 4 for i in range(100)]})
     with pytest.warns(PlaitWarning, match="--group RescuerID"):

@@ -17,7 +17,7 @@ from plait.base.checks import Part, Within
 from plait.base.errors import ConfigError
 from plait.networks.layers import Dropout
 
-#: Slots of an operation that attends, where none are told.
+#: Slots of an operation that attends, where none are given.
 _ATTENTION_SLOTS = 4
 
 

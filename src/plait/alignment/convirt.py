@@ -24,7 +24,7 @@ class ConVirt(Shared):
     Formula: z = W2 relu(W1 f(x)), f the encoder, trained with the heads.
     Shape: what encoders prepare in, (B, width) out.
     Source: Zhang et al. 2022, Contrastive Learning of Medical Visual Representations from Paired Images and Text,
-        arXiv 2010.00747; here with the loss that is told, so that stages differ in nothing else.
+        arXiv 2010.00747; here with the loss that is asked for, so that stages differ in nothing else.
     Use when: pairs are many, and a graphics card is there: this is the costly baseline of the frozen stages.
     Not when: you want it in seconds: each step runs all encoders forth and back. The folder holds their weights.
 

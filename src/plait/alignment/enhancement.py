@@ -25,12 +25,13 @@ from plait.base.precision import seeded
 from plait.base.tokens import Tokens
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
+from plait.store.model_files import under
 from plait.training.member import OwnLoss
 
 
 @dataclasses.dataclass(frozen=True)
 class Enhancer:
-    """A fitted enhancement."""
+    """The projector that pulls one modality towards its anchors, fitted."""
 
     spec: Enhancement
     network: AlignmentNetwork
@@ -198,7 +199,7 @@ def without_dropped(
 
 
 def encoders(enhancers: Mapping[str, Enhancer]) -> dict[str, Encoder]:
-    """Those that learn with the classifier."""
+    """The projectors that learn with the classifier, as encoders."""
     return {name: enhancer.encoder for name, enhancer in enhancers.items() if enhancer.encoder is not None}
 
 
@@ -226,16 +227,15 @@ def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[
         stage = config.build(HardestNegatives, value["options"], f"align.{name}")
         enhancement = Enhancement(name, stage, value["keep"], value.get("joint"), tuple(value.get("drop", ())))
         network = untrained(enhancement, value["dims"], 0)
-        prefix = f"align.{name}."
-        state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
-        network.load_state_dict(state)
+        own = under(arrays, f"align.{name}.")
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in own.items()})
         result[name] = Enhancer(enhancement, network.eval(), value["record"])
     return result
 
 
 @dataclasses.dataclass(frozen=True)
 class Enhancement:
-    """How one modality is enhanced.
+    """How one modality is pulled towards its anchors before the networks see it.
 
     Attributes:
         modality: that is pulled.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,19 +13,22 @@ from plait.alignment.base import make_stage
 from plait.alignment.index import Index
 from plait.alignment.pairs import Pairs
 from plait.base import memory
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
-from plait.base.markdown import cell, plain
 from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.encoders.featurize import Featurizer
 from plait.store import model_files
 from plait.training import model_parts
 
+if TYPE_CHECKING:
+    from plait.alignment.aligner import ModalityAligner
+
 KIND = "ModalityAligner"
 
 
-def record(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+def record(model: ModalityAligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
     value = model.stage_.pairs_of(pairs.names)
@@ -51,7 +54,7 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(model: Any, folder: str | Path) -> Path:
+def save(model: ModalityAligner, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
     encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
@@ -68,19 +71,19 @@ def save(model: Any, folder: str | Path) -> Path:
     if hasattr(model, "index_"):
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, manifest["kind"]) as place:
         model_files.write_model(place, model_files.plain_values(manifest), arrays, _card(model))
     return Path(folder)
 
 
-def load(cls: Any, folder: str | Path) -> Any:
+def load(cls: type[ModalityAligner], folder: str | Path) -> ModalityAligner:
     """The aligner, of the class given, that was saved.
 
     Raises:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
 
-    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModalityAligner:
         if manifest["kind"] != KIND:
             raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
         return rebuild(cls, manifest, arrays)
@@ -88,7 +91,9 @@ def load(cls: Any, folder: str | Path) -> Any:
     return model_parts.read(folder, checked)
 
 
-def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def rebuild(
+    cls: type[ModalityAligner], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> ModalityAligner:
     """An aligner of the class given, from a manifest and arrays that were checked."""
     result = schemas.from_dict(manifest["schema"], "model.json")
     options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
@@ -98,7 +103,8 @@ def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     model.stage_ = make_stage(options)
     model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
-    model.network_.load_state_dict(_tensors(arrays, "network."))
+    weights = model_files.under(arrays, "network.")
+    model.network_.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     model.network_.eval()
     model.record_, model.history_ = manifest["record"], manifest["history"]
     if "index" in manifest:
@@ -106,11 +112,7 @@ def rebuild(cls: Any, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     return model
 
 
-def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def _card(model: Any) -> str:
+def _card(model: ModalityAligner) -> str:
     """Markdown text of the folder's ``README.md``."""
     value = model.record_
     lines = [

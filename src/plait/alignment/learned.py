@@ -99,7 +99,7 @@ class StageLearner(Learner[Tensor]):
         return [StatePart.of(self.network, ["loss"])]
 
     def begin(self, epoch: int) -> None:
-        """Into training mode."""
+        """Switch the network to training."""
         self.network.train()
 
     def batches(self) -> Iterator[Tensor]:
@@ -175,7 +175,7 @@ class PlateauAdamW(AdamW):
         return self.level
 
     def observe(self, loss: float) -> None:
-        """Tell the loss of an epoch."""
+        """Take the loss of an epoch into account."""
         if loss < self.best - 1e-6:
             self.best, self.waited = loss, 0
             return

@@ -1,4 +1,4 @@
-"""Cosine similarity that no vector breaks."""
+"""The networks that take modalities into one space, and what they are made of."""
 
 from __future__ import annotations
 
@@ -32,11 +32,6 @@ def unit(x: Tensor) -> Tensor:
     x = x * torch.where(there, 1.0 / torch.where(there, largest, 1.0), 0.0)
     square = x.square().sum(-1, keepdim=True)
     return x * torch.where(there, square, 1.0).rsqrt()
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Similarities (N, K) of vectors (N, D) and (K, D); zero wherever one of the two is a zero vector."""
-    return unit(a) @ unit(b).T
 
 
 #: The temperature is kept within these: below, float32 has no gradient left; above, nothing is told apart.

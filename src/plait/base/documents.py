@@ -6,9 +6,11 @@ may stand there only once. No tag makes anything but plain values.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -192,3 +194,41 @@ def _refusal(error: yaml.YAMLError, where: str) -> ConfigError:
     place = f", line {mark.line + 1}" if mark else ""
     problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
     return ConfigError(f"{where}{place}: not valid YAML: {problem}")
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """Hex digest of a manifest, its own checksum aside."""
+    options = {k: v for k, v in manifest.items() if k != "checksum"}
+    text = json.dumps(options, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is the manifest of a model that plait wrote, of whatever format."""
+    try:
+        value = read_json(path.read_bytes())
+        return (
+            isinstance(value, dict)
+            and isinstance(value.get("format"), int)
+            and value.get("checksum") == checksum(value)
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def plain(text: object) -> str:
+    r"""One line of Markdown in which nothing is markup, HTML included.
+
+    Example:
+        >>> plain("<b>a_b</b> & [c]")
+        '&lt;b&gt;a\\_b&lt;/b&gt; &amp; \\[c\\]'
+    """
+    value = " ".join(str(text).split()).replace("&", "&amp;")
+    for sign in "\\`*_[]":
+        value = value.replace(sign, f"\\{sign}")
+    return value.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cell(text: object) -> str:
+    """A text that cannot leave its cell of a table."""
+    return plain(text).replace("|", "\\|")

@@ -31,6 +31,7 @@ FAMILIES = {
     "alignment": ("alignment.base", "Alignment"),
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
+    "samplers": ("study.search.sampler", "Sampler"),
     "sections": ("study.report.section", "ReportSection"),
     "subjects": ("study.subject", "Subject"),
 }
@@ -38,6 +39,7 @@ FAMILIES = {
 HOMES = {
     "encoders": ("encoders", "training.encoders", "alignment.encoders"),
     "advisers": ("study.advisers",),
+    "samplers": ("study.search.samplers",),
     "sections": ("study.report.sections",),
     "subjects": ("study.subjects",),
 }

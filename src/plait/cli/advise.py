@@ -36,7 +36,8 @@ def advise(
     json: o.Json = False,
 ) -> None:
     """Race designs on a table and say in ten lines how to fuse it, with the evidence; killed, it carries on."""
-    from plait.base.folders import claim_folder
+    from plait.base.errors import ModelError
+    from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.store import model_files
@@ -47,6 +48,9 @@ def advise(
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
+    other = model_kind(folder)
+    if other is not None:
+        raise ModelError(f"--out {folder}: holds a {other}; name another folder for the studies")
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
         claim_folder(folder, ["schema.yaml"])
     model_files.write_file(folder / "schema.yaml", schemas.to_yaml(result).encode())

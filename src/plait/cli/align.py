@@ -92,7 +92,7 @@ def align(
     from plait.base.folders import check_folder
     from plait.data.table import read_table
 
-    check_folder(out)
+    check_folder(out, ModalityAligner.__name__)
     frame = read_table(table, encoding)
     value = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
     result, from_file = o.read_schema(value, schema, None, None, root, table)

@@ -56,7 +56,8 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
-    from plait.data.table import read_table, typed
+    from plait.data.table import read_table
+    from plait.data.typed import typed
     from plait.workflow.fit import fit_table
 
     frame = typed(read_table(table, encoding))

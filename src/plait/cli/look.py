@@ -105,7 +105,7 @@ def _write_npz(out: Path, inputs: Any) -> None:
 
     import numpy as np
 
-    from plait.base.folders import write_file
+    from plait.base.parts import write_file
 
     arrays = {f"{name}.x": t.x.numpy() for name, t in inputs.tokens.items()}
     arrays |= {f"{name}.mask": t.mask.numpy() for name, t in inputs.tokens.items()}
@@ -126,7 +126,7 @@ def store_command(
     from plait.store import Store
     from plait.store.record import parse_size
 
-    with Store(store) as opened:
+    with Store(store, make=False) as opened:
         if prune is not None:
             value = opened.prune(parse_size(prune))
             typer.echo(str(value), err=True)

@@ -13,9 +13,8 @@ import pandas as pd
 from plait.base import config
 from plait.base.checks import Share
 from plait.base.errors import ConfigError
-from plait.conditions.base import Condition
+from plait.conditions.base import Condition, text_form
 from plait.conditions.cells import row_keys
-from plait.conditions.text_form import text_form
 
 if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema

@@ -72,8 +72,10 @@ class SignalCondition(Condition):
         change.fingerprint()  # fails now, not in the middle of encoding, when the clips that it needs are not there
         result = {}
         for modality in chosen:
-            for column, group in zip(modality.columns, cells(frame, modality, root), strict=True):
-                result[column] = column_of(None if cell is None else Changed(cell, change) for cell in group)
+            for column in modality.columns:
+                groups = cells(frame, dataclasses.replace(modality, columns=(column,)), root)
+                rows = ([Changed(c, change) for c in row if c is not None] for row in zip(*groups, strict=True))
+                result[column] = column_of(row if len(row) > 1 else next(iter(row), None) for row in rows)
         return result
 
     @abstractmethod

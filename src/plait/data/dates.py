@@ -163,7 +163,7 @@ def _times(series: pd.Series, form: str) -> pd.Series:
         word = str(series.iloc[row])
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(word) if form == ISO else datetime.strptime(word, form)
-            result.iloc[row] = time
+            result.iloc[row] = pd.Timestamp(time).as_unit("us")
     return result
 
 

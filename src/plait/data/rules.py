@@ -126,7 +126,18 @@ def identifier(column: Column) -> Verdict | None:
     if column.words_per_cell > 1.05 or column.numbers.share > 0.5:
         return None
     looks = column.distinct >= 10 and column.share(_ID) > 0.6
-    return Verdict("ignored", f"an identifier: {_unique(column)}, as {column.sample[0]}") if named or looks else None
+    why = f"an identifier: {_unique(column)}, as {column.sample[0]:.60}{_like_files(column)}"
+    return Verdict("ignored", why) if named or looks else None
+
+
+def _like_files(column: Column) -> str:
+    """What to say of names that end as some files do, and hosts as well."""
+    from plait.data.media.formats import AMBIGUOUS  # late: decoders are heavy
+
+    endings = {text.rpartition(".")[2].lower() for text in column.sample}
+    if len(endings) > 1 or not endings <= AMBIGUOUS | {"raw", "dat", "bin"}:
+        return ""
+    return "; if it names files, they are not there: pass --root, or name their kind in a schema"
 
 
 #: Equally frequent values, from which on a name is one of an own row: fewer than one pair of 10,000 rows is alike.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import TableError, need
-from plait.base.folders import part_file
+from plait.base.parts import part_file
 from plait.data.files import PARQUET, TEXT, ending_of
 from plait.data.typed import plain
 

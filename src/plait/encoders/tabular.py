@@ -18,7 +18,7 @@ from plait.base.errors import PlaitWarning, TableError, nearest
 from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 from plait.data.column import Column
-from plait.data.infer import tabular_type
+from plait.data.schema import tabular_type
 from plait.data.values import text_of
 from plait.encoders._tabular_numbers import Features, Limits, View
 from plait.encoders._tabular_words import features_of, restore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.base.markdown import cell, plain
+from plait.base.documents import cell, plain
 
 
 def card(model: Any) -> str:

@@ -20,17 +20,17 @@ from plait.encoders.scale import Scaler
 from plait.estimators.card import card
 from plait.networks import tasks
 from plait.store import model_files
-from plait.store.model_files import plain_values
+from plait.store.model_files import plain_values, under
 from plait.training import history
 from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.table import pretrain_history
-from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states, under
+from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
 
 
 def save(model: Any, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, "Fusion") as place:
         write(model, place)
     return Path(folder)
 

@@ -20,10 +20,9 @@ from plait.base.tokens import Tokens
 from plait.data.labels import classes_of, codes_of, label_array
 from plait.encoders.scale import Scaler
 from plait.evaluation.learners import TREES, Learner, Linear, Trees, best_threshold, folds_of
-from plait.metrics.base import MAIN, SECOND, Metric, metrics
+from plait.metrics.base import MAIN, SECOND, Metric, measure, metrics
+from plait.metrics.base import inputs as inputs_of
 from plait.metrics.bootstrap import interval, resample_outputs
-from plait.metrics.inputs import inputs as inputs_of
-from plait.metrics.inputs import measure
 
 Array = NDArray[Any]
 #: What a study may fit; ``fusion`` is the estimator itself.
@@ -209,7 +208,7 @@ def baselines(
         test: the same of the test rows.
         seed: of the rows on which penalties are tried.
         table: modalities whose features are never reduced to components.
-        ours: what the model answers for the test rows (see ``plait.metrics.inputs``), to be compared with each.
+        ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
     """
     (x, y), (x_test, y_test) = train, test

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest, need
-from plait.base.folders import write_file
+from plait.base.parts import write_file
 from plait.report.canvas import COLOURS, LINES, distinct, settings, width_of
 from plait.report.charts import MARKERS, NAMED, Curve
 from plait.training.history.files import read

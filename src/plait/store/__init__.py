@@ -45,14 +45,22 @@ class Store:
     cell both go on with the numbers that were stored first.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, make: bool = True) -> None:
         """Open or make the store in the folder ``path``, else in ``$PLAIT_STORE``, else in ``~/.cache/plait/store``.
 
+        Args:
+            path: the folder.
+            make: whether a store that is not there is made.
+
         Raises:
-            StoreError: it cannot be opened or is damaged.
+            StoreError: it cannot be opened, is damaged, or is not there and must not be made.
         """
         chosen = path or os.environ.get("PLAIT_STORE") or "~/.cache/plait/store"
         self.path = Path(chosen).expanduser().absolute()
+        if not make and not (self.path / "data.mdb").is_file():
+            raise StoreError(
+                f"there is no store in {self.path}; plait fit and plait encode fill one (--store, PLAIT_STORE)"
+            )
         self._touched: dict[bytes, float] = {}
         self._environment: Environment | None = open_shared(self.path)
         try:
@@ -141,7 +149,7 @@ class Store:
 
         First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
         """
-        from plait.store.prune import prune
+        from plait.store.record import prune
 
         return prune(self._open(), limit_bytes)
 

@@ -97,7 +97,7 @@ def fit_table(
     if split_column is None:
         checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
     if out is not None:
-        model_files.check_folder(out)
+        model_files.check_folder(out, "Fusion")
     frame = with_target(table.typed(frame), table_schema.target)  # from here on each column is read once
     schema.validate(table_schema, frame)
     schema.tell_unused(table_schema, frame, (split_column, group))
@@ -159,7 +159,7 @@ def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) 
     from plait.estimators import modelfile
 
     written = False
-    with model_files.whole_folder(folder) as place:
+    with model_files.whole_folder(folder, "Fusion") as place:
         modelfile.write(outcome.model, place)
         results = {
             "evaluation": outcome.evaluation.to_dict(),

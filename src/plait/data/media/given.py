@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +22,9 @@ def given(value: Any, kind: str) -> Any:
     """One cell as decoders take it, or the name of the file that holds it.
 
     Args:
-        value: bytes, a path, a Pillow image, an array, a tensor (channels first, as torch has them) or nested lists, a pair
-            of samples and rate, ``{"bytes", "path"}`` or ``{"array", "sampling_rate"}`` as Hugging Face has them, or a
-            decoder object of theirs.
+        value: bytes, a path, a data URI, a Pillow image, an array, a tensor (channels first, as torch has them) or nested
+            lists, a pair of samples and rate, ``{"bytes", "path"}`` or ``{"array", "sampling_rate"}`` as Hugging Face has
+            them, or a decoder object of theirs.
         kind: ``image``, ``audio`` or ``video``.
 
     Returns:
@@ -37,6 +39,8 @@ def given(value: Any, kind: str) -> Any:
     """
     if value is None or isinstance(value, Blob | Altered):
         return value
+    if isinstance(value, str) and is_data_uri(value):
+        return Blob.of_bytes(data_of_uri(value))
     if isinstance(value, str | os.PathLike):
         return os.fsdecode(value)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -53,6 +57,33 @@ def given(value: Any, kind: str) -> Any:
     if array is None or array.ndim == 0:
         raise CellError(f"expected {kind} (a path, bytes or an array), found {type(value).__name__} {value!r:.40}")
     return array if isinstance(value, np.ndarray) else _arranged(array, kind, tensor=hasattr(value, "dtype"))
+
+
+_DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,")
+
+
+def is_data_uri(text: str) -> bool:
+    """Whether a cell holds a file written out as text: ``data:image/png;base64,...``.
+
+    Example:
+        >>> is_data_uri("data:image/png;base64,iVBORw0KGgo="), is_data_uri("data/1.png")
+        (True, False)
+    """
+    return _DATA_URI.match(text) is not None
+
+
+def data_of_uri(text: str, most: int | None = None) -> bytes:
+    """The bytes of a data URI, the first ``most`` at least.
+
+    Raises:
+        CellError: what stands behind the comma is not base64.
+    """
+    letters = "".join(text.partition(",")[2].split())
+    letters = letters if most is None else letters[: 4 * (most // 3 + 1)]
+    try:
+        return base64.b64decode(letters, validate=True)
+    except ValueError as error:
+        raise CellError(f"a data URI that is not base64 ({error})") from None
 
 
 def is_picture(value: Any) -> bool:

@@ -22,8 +22,8 @@ from plait.training.settings import Training
 
 
 @dataclasses.dataclass
-class Follow:
-    """What is asked of a fit beside its members.
+class FitCallbacks:
+    """Where a fit runs, what scores and hears each epoch of its members, and where it is kept.
 
     Attributes:
         device: where members are trained.

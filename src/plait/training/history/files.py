@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, need
-from plait.base.folders import write_file
+from plait.base.parts import write_file
 from plait.store.model_files import MANIFEST, plain_values
 from plait.training.history.table import BESIDE, PRETRAIN, TRAIN, of_record, parts, pretrain_history, table
 

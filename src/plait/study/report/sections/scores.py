@@ -11,14 +11,7 @@ from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number
 from plait.study.report import evidence as intervals_figure
-from plait.study.report.evidence import (
-    INTERVAL,
-    Evidence,
-    interval,
-    records,
-    signed,
-    suffix,
-)
+from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
 from plait.study.report.section import Material, ReportSection
 from plait.study.statistics.verdicts import p_text
 
