@@ -1,14 +1,17 @@
 """Seconds before training on a wide table of text, and how often each of its words is read on the way there.
 
-    python benchmarks/parse_once.py                     # seconds, best of three
-    python benchmarks/parse_once.py --count --rows 20000
+    python benchmarks/parse_once.py --before ../earlier/src    # seconds, in turns with another version, and their ratio
+    python benchmarks/parse_once.py --count --rows 5000
 
-Run it a second time with PYTHONPATH at the ``src`` of an earlier version for the ratio; it asks for nothing that is new.
+It asks for nothing that is new, so that it runs with PYTHONPATH at the ``src`` of an earlier version, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -99,22 +102,37 @@ def count(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(result).T
 
 
+def ratio(rows: int, runs: int, before: str) -> None:
+    """Seconds of both versions, each run in a process of its own and in turns; the best of each, and their ratio."""
+    best: dict[str, dict[str, float]] = {"before": {}, "now": {}}
+    for _ in range(runs):
+        for version, source in (("before", before), ("now", os.environ.get("PYTHONPATH", ""))):
+            command = [sys.executable, __file__, "--rows", str(rows)]
+            answer = subprocess.run(
+                command, env={**os.environ, "PYTHONPATH": source}, capture_output=True, text=True, check=True
+            )
+            for name, seconds in json.loads(answer.stdout).items():
+                best[version][name] = min(seconds, best[version].get(name, seconds))
+    for name, seconds in best["before"].items():
+        print(f"{name}: {seconds:.1f} s before, {best['now'][name]:.1f} s now, {seconds / best['now'][name]:.2f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--count", action="store_true", help="count readings instead of seconds")
+    parser.add_argument("--before", help="the src of another version to compare with")
     options = parser.parse_args()
+    if options.before:
+        ratio(options.rows, options.runs, options.before)
+        return
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table.csv")
         frame = make(options.rows)
         frame.to_csv(path, index=False)
-        if options.count:
-            print(count(frame, path).to_string())
-            return
-        runs = [before_training(path) for _ in range(3)]
-        for name in runs[0]:
-            print(f"{name}: {min(run[name] for run in runs):.2f} s")
+        print(count(frame, path).to_string() if options.count else json.dumps(before_training(path)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import base64
 import functools
 import gzip
 import io
+import json
 import os
 import stat
 import struct
@@ -27,6 +28,8 @@ from PIL import Image
 from plait import FusionClassifier, load
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.limits import Limit
+from plait.base.registry import find
+from plait.base.tokens import Tokens
 from plait.data import schema, table
 from plait.data.media.blob import Blob
 from plait.data.media.formats import kind_of_bytes, kind_of_name, known, readable
@@ -36,6 +39,7 @@ from plait.data.media.sounds import audio
 from plait.data.media.videos import video
 from plait.data.modality import Modality
 from plait.data.rows import column_keys
+from plait.encoders.featurize import Featurizer
 from plait.encoders.video_frames import VideoFrames
 
 N = 24
@@ -740,7 +744,7 @@ def test_files_of_the_running_system_are_refused_whatever_the_root() -> None:
 
 
 def test_cells_that_can_be_no_media_are_broken_alone() -> None:
-    cells = [PNGS[0], 3, object, {"a": 1}, ["x"], np.array(["y"]), np.zeros(3), PNGS[1]]
+    cells = [PNGS[0], 3, object, {"a": 1}, [object], np.array([True]), np.zeros(3), PNGS[1]]
     (read,) = table.cells(frame_of(cells), IMAGE)
     for cell in read[1:-1]:
         with pytest.raises(CellError, match="expected"):
@@ -884,3 +888,70 @@ def test_limits_are_whole_numbers(told: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PLAIT_MAX_APPLES", told)
     with pytest.raises(ConfigError, match="PLAIT_MAX_APPLES: expected a whole number"):
         _ = limit.value
+
+
+# Several in one cell ---------------------------------------------------------------------------------------------------
+
+
+def pictures_in(folder: Path, count: int = 12) -> list[str]:
+    """Names of dark and bright pictures, in turns."""
+    for i in range(count):
+        level = 40 + 150 * (i % 2)
+        pixels = (level + RNG.integers(0, 30, (8, 8, 3))).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return [f"{i}.png" for i in range(count)]
+
+
+def statistics(frame: pd.DataFrame, root: Path | None, **modality: Any) -> Tokens:
+    spec = Modality("image", "image", ("cell",), encoder="pixel_statistics", **modality)
+    features = Featurizer(schema.Schema((spec,)))
+    return features.transform(frame, str(root), None, strict=False, progress=False).tokens["image"]
+
+
+def test_a_list_of_pictures_is_a_token_each(tmp_path: Path) -> None:
+    names = pictures_in(tmp_path, 4)
+    single = statistics(frame_of(names), tmp_path).x[:, 0]
+    cells = [names[:3], f'["{names[3]}", "{names[1]}"]', names[2], None, np.array(names[:1], dtype=object)]
+    several = statistics(frame_of(cells), tmp_path)
+    assert several.mask.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
+    torch.testing.assert_close(several.x[0], single[:3])
+    torch.testing.assert_close(several.x[1, :2], single[[3, 1]])
+    torch.testing.assert_close(several.x[4, 0], single[0])
+    in_bytes = [[(tmp_path / name).read_bytes() for name in names[:2]], names[2]]
+    torch.testing.assert_close(statistics(frame_of(in_bytes), tmp_path).x[0], single[:2])
+
+
+def test_lists_with_nothing_in_them_or_files_that_are_not_there(tmp_path: Path) -> None:
+    names = pictures_in(tmp_path, 4)
+    with pytest.warns(PlaitWarning, match="'cell': 2 cells are empty lists and count as absent"):
+        tokens = statistics(frame_of([[], names[:2], "[]", names[3]]), tmp_path)
+    assert tokens.present.tolist() == [False, True, False, True]
+    with pytest.warns(PlaitWarning, match=r"'cell': 1 of 4 files are not there and count as absent \(e.g. 'gone.png'"):
+        tokens = statistics(frame_of([["gone.png", names[1]], names[:2]]), tmp_path)
+    assert tokens.mask.tolist() == [[False, True], [True, True]]
+    with pytest.warns(PlaitWarning, match=r"1 cells list more than 16 \(at most 20\): the first 16 of them are used"):
+        assert statistics(frame_of([names * 5, names[:1]]), tmp_path).mask.sum(1).tolist() == [16, 1]
+    absent = schema.absent(schema.Schema((IMAGE,)), frame_of([[], ["gone.png"], ["gone.png", names[0]]]), str(tmp_path))
+    assert absent[:, 0].tolist() == [True, True, False]
+
+
+def test_lists_of_pictures_are_inferred_fitted_saved_and_changed(tmp_path: Path) -> None:
+    names = pictures_in(tmp_path)
+    dark, bright = names[::2], names[1::2]
+    rng = np.random.default_rng(0)
+    cells = [list(rng.choice((dark, bright)[i % 2], 1 + i % 3, replace=False)) for i in range(60)]
+    frame = frame_of([cell if i % 4 else json.dumps(cell) for i, cell in enumerate(cells)])
+    frame = frame.assign(label=np.array(["dark", "bright"])[np.arange(60) % 2])
+    inferred = schema.infer(frame, "label", root=str(tmp_path))
+    assert {m.name: m.kind for m in inferred.modalities} == {"image": "image", "tabular": "tabular"}
+    settings: dict[str, Any] = {"encoders": {"image": "pixel_statistics"}, "store": "none", "progress": False}
+    settings |= {"members": 2, "epochs": 15, "width": 8, "root": str(tmp_path), "branches": ("joint",)}
+    model = FusionClassifier(**settings).fit(frame.iloc[:40], frame["label"].iloc[:40])
+    held = frame.iloc[40:]
+    assert (model.predict(held) == held["label"]).mean() > 0.9
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model").set_params(root=str(tmp_path), store="none")
+    np.testing.assert_allclose(again.predict_proba(held), model.predict_proba(held), atol=1e-6)
+    noisy = find("conditions", "white_noise")(snr_db=-10).apply(held, model.schema_, str(tmp_path))
+    assert [len(cell) if isinstance(cell, list) else 1 for cell in noisy["cell"]] == [1 + i % 3 for i in range(40, 60)]
+    assert not np.allclose(model.predict_proba(noisy), model.predict_proba(held))

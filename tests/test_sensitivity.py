@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import warnings
@@ -12,17 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from plait.base import registry
 from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.data import schema as schemas
-from plait.study.search import search as searching
-from plait.study.search.file import read_search, rows_of
-from plait.study.search.objective import Objective, Score, placed
-from plait.study.search.ranges import read_ranges, read_regimes, schema_for
+from plait.study import Results, Study
+from plait.study.search.ranges import SearchSpec, read_ranges, read_regimes, schema_for
 from plait.study.search.result import budgets
-from plait.study.search.search import Journal, cut_torn, sensitivity
+from plait.study.search.sampler import Trial
+from plait.study.search.samplers.tpe import STARTUP
+from plait.study.search.search import read_search, rows_of, sensitivity
+from plait.study.subject import Finished
+from plait.study.subjects.search import Search
 from refusing import refused
 from study_tiny import SCHEMA, table
+from study_tiny import study as tiny_study
 
 optuna = pytest.importorskip("optuna")
 
@@ -38,11 +43,14 @@ def instead(monkeypatch: pytest.MonkeyPatch, score: Any) -> list[dict[str, Any]]
     """Trials that fit nothing: ``score(settings)`` is what they give; the settings of each."""
     seen: list[dict[str, Any]] = []
 
-    def called(self: Objective, schema: schemas.Schema, settings: dict[str, Any]) -> Score:
-        seen.append({**settings, "train": {m.name: m.train for m in schema.modalities}})
-        return Score(score(settings), (score(settings),), {"all": 0.0}, 10)
+    def called(self: Search, table: Any, run: Any, *_: Any) -> Finished:
+        seen.append({**run.model})
+        value = score(run.model)
+        line = {"status": "done", "train_rows": 48, "test_rows": 12, "weights": {"trained": 10, "frozen": 0}}
+        names = {"condition": "clean", "present": list(run.subset), "metrics": {"accuracy": value}}
+        return Finished({**line, "evaluations": [names]})
 
-    monkeypatch.setattr(Objective, "__call__", called)
+    monkeypatch.setattr(Search, "execute", called)
     return seen
 
 
@@ -125,13 +133,6 @@ def test_regimes():
         schema_for(read_regimes(["scratch"])[0], tiny())  # hashed_ngrams has nothing to train
 
 
-def test_values_go_to_their_places():
-    assert placed({"fusion": "gated"}, "fusion.absence", "zeros") == {"fusion": {"name": "gated", "absence": "zeros"}}
-    assert placed({}, "dropout", 0.1) == {"dropout": 0.1}
-    with pytest.raises(ConfigError, match="has no parts"):
-        placed({"layers": 2}, "layers.depth", 1)
-
-
 # -- results ------------------------------------------------------------------------------------------------------------
 
 
@@ -153,14 +154,11 @@ def test_budgets_by_hand():
 
 def test_a_search_judges_on_rows_it_did_not_fit(tmp_path, monkeypatch):
     fitted: list[pd.DataFrame] = []
-    judged: list[pd.DataFrame] = []
     from plait.estimators.estimators import FusionClassifier
-    from plait.study.search import objective
     from plait.workflow import fit as workflow
 
-    fit, gather = FusionClassifier.fit, objective.gather
+    fit = FusionClassifier.fit
     monkeypatch.setattr(FusionClassifier, "fit", lambda s, x, y, **k: (fitted.append(x), fit(s, x, y, **k))[1])
-    monkeypatch.setattr(objective, "gather", lambda m, f, s: (judged.append(f), gather(m, f, s))[1])
     frame = table(100)
     train, test = workflow.split_rows(frame, tiny(), 0.2, None, None, 0)
     given = frame.iloc[train].reset_index(drop=True)
@@ -170,11 +168,15 @@ def test_a_search_judges_on_rows_it_did_not_fit(tmp_path, monkeypatch):
     assert list(found.trials["state"]) == ["done", "done"]
     assert found.trials["learning_rate"].between(1e-4, 1e-1).all()
     assert set(found.trials["batch_size"]) <= {16, 32}
-    assert len(fitted) == len(judged) == 4
-    held_out = set(frame["day"].iloc[test])
-    for seen, held in zip(fitted, judged, strict=True):
-        assert not set(seen["day"]) & set(held["day"])
-        assert not (set(seen["day"]) | set(held["day"])) & held_out
+    results = Results.open(tmp_path)
+    held = [results.predictions(run).rows for run in results.runs["run"]]
+    assert len(fitted) == len(held) == 4
+    for x, rows in zip(fitted, held, strict=True):
+        assert not set(x["text"]) & set(given["text"].iloc[rows])
+        assert len(x) + len(rows) == len(given)
+        assert not set(x["text"]) & set(frame["text"].iloc[test])
+    scores = results.frame.set_index("run")["value"]
+    assert found.trials["score"][0] == pytest.approx(scores[results.runs["run"][:2]].mean())
 
 
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
@@ -194,15 +196,15 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     def dying(settings: dict[str, Any]) -> float:
         nonlocal calls
         calls += 1
-        if calls == 45:  # in the 23rd trial: the score is asked for twice
+        if calls == 23:
             raise KeyboardInterrupt
         return hill(settings)
 
     instead(monkeypatch, dying)
     with pytest.raises(KeyboardInterrupt):
         go("killed")
-    journal = tmp_path / "killed" / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes() + b'{"op_code":4,"work')  # torn by the kill
+    lines = tmp_path / "killed" / "results.jsonl"
+    lines.write_bytes(lines.read_bytes() + b'{"run": "4')  # torn by the kill
     seen = instead(monkeypatch, hill)
     pd.testing.assert_frame_equal(go("killed"), whole)
     assert len(seen) == 28 - 22
@@ -210,30 +212,103 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(go("killed"), whole)  # nothing is left to do
     more = go("killed", 15)
     pd.testing.assert_frame_equal(more[more["trial"] < 15].reset_index(drop=True), whole)
-    first = whole[whole["trial"] <= searching.STARTUP]
+    first = whole[whole["trial"] <= STARTUP]
     a, b = (first[first["regime"] == n].reset_index(drop=True) for n in "ab")
     pd.testing.assert_series_equal(a["learning_rate"], b["learning_rate"])  # the same draws in every regime
     assert set(whole.columns) >= {"dropout", "batch_size"}
 
 
-def test_the_journal_holds_no_pickle_and_one_searcher(tmp_path, monkeypatch):
+def test_a_search_is_a_study_with_one_folder(tmp_path, monkeypatch):
     instead(monkeypatch, hill)
     import pickle
 
     for name in ("dumps", "loads", "dump", "load"):
         monkeypatch.setattr(pickle, name, lambda *_, **__: pytest.fail("pickled"))
     sensitivity(table(60), tiny(), ranges=RANGES, trials=2, out=tmp_path, report=False)
-    assert all(json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines())
-    with Journal(tmp_path), pytest.raises(ConfigError, match="another process"):
-        Journal(tmp_path)
-    with pytest.raises(ConfigError, match="another seed"):
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [(line["variant"], line["trial"]) for line in lines] == [("as told", 0), ("as told", 1)]
+    assert Results.open(tmp_path).status()["done"] == 2
+    with pytest.raises(ConfigError, match=r"another state of its file \(changed: seeds\)"):
         sensitivity(table(60), tiny(), ranges=RANGES, trials=2, out=tmp_path, seed=1, report=False)
-    with pytest.raises(ConfigError, match="another data"):
+    with pytest.raises(ConfigError, match="the data rows/label has changed"):
         sensitivity(table(61), tiny(), ranges=RANGES, trials=2, out=tmp_path, report=False)
-    torn = tmp_path / "torn"
-    torn.write_bytes(b"one\ntwo\nthr")
-    cut_torn(torn)
-    assert torn.read_bytes() == b"one\ntwo\n"
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "journal.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match="holds a search of plait 0.1.*name another folder"):
+        sensitivity(table(60), tiny(), ranges=RANGES, trials=2, out=old, report=False)
+
+
+SEARCH = {
+    "name": "tuned",
+    "search": {"ranges": {"dropout": [0.0, 0.5], "depth": ["early", "late"]}, "trials": 9, "sampler": "grid"},
+    "grid": None,
+    "variants": {"a": {}, "b": {"layers": 1}},
+    "split": {"kind": "official", "column": "part"},
+    "metrics": ["accuracy"],
+    "seeds": [3],
+}
+
+
+def of_a_file(folder: Path, **changes: Any) -> Study:
+    frame = table(90).assign(part=["test" if i % 3 == 0 else "train" for i in range(90)])
+    frame.to_csv(folder / "tiny.csv", index=False)
+    (folder / "tiny.yaml").write_text(SCHEMA.replace("owner: who", "owner: who, part: which"))
+    return tiny_study(folder, **{**SEARCH, **changes})
+
+
+def test_a_study_file_may_search_with_several_workers(tmp_path):
+    one = of_a_file(tmp_path)
+    assert not one.check()
+    assert len(one.runs) == 6  # the first three trials of both variants depend on no score
+    results = one.run(tmp_path / "out", workers=2)
+    assert results.status() | {"reasons": {}} == {
+        "name": "tuned", "runs": 8, "done": 8, "failed": 0, "stopped": 0, "waiting": 0, "reasons": {},
+    }  # fmt: skip
+    assert set(results.runs["train_rows"] + results.runs["test_rows"]) == {60}
+    rows = np.concatenate([results.predictions(run).rows for run in results.runs["run"]])
+    assert (rows % 3 != 0).all()  # the official test part is never judged on
+    drawn = results.runs.groupby("variant")[["set.dropout", "set.depth"]].apply(lambda v: set(map(tuple, v.to_numpy())))
+    assert drawn["a"] == drawn["b"] == {(0.0, "early"), (0.0, "late"), (0.5, "early"), (0.5, "late")}
+    assert list(results.summary()["regime"]) == ["a", "b"]
+    more = of_a_file(tmp_path, search={**SEARCH["search"], "trials": 10}).run(tmp_path / "out", engine="inline")
+    assert more.status()["done"] == 8  # there are no more combinations
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"seeds": 2}, "seeds: a search has one"),
+        ({"modalities": {"subsets": "all"}}, "modalities: a search compares settings alone"),
+        ({"variants": {"a": {"depth": "late"}}}, "'depth' is searched for too"),
+        ({"search": {"ranges": {"depth": ["early", "laet"]}}}, "did you mean 'late'"),
+        ({"search": {"ranges": {"dropuot": "0..1"}}}, "did you mean 'dropout'"),
+        ({"search": {"sampler": "gird"}}, "did you mean 'grid'"),
+        ({"search": {"trails": 3}}, "did you mean 'trials'"),
+    ],
+)
+def test_mistakes_of_a_searching_study(tmp_path, changes, match):
+    with pytest.raises(ConfigError, match=match):
+        of_a_file(tmp_path, **changes).require()
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "tpe"])
+def test_samplers_draw_from_the_ranges_alike_each_time(name):
+    spec = SearchSpec(read_ranges({**RANGES, "width": "8..64,log"}), trials=14, sampler=name)
+    sampler = registry.find("samplers", name)(spec, 0, lower=False)
+    assert [sampler.needs(n) for n in (0, 9, 12)] == [0, 0, 12 if name == "tpe" else 0]
+    before: list[Trial] = []
+    for number in range(sampler.most):
+        drawn = sampler.draw(number, before[: sampler.needs(number)])
+        assert drawn == sampler.draw(number, before[: sampler.needs(number)])
+        assert 1e-4 <= drawn["learning_rate"] <= 1e-1
+        assert drawn["batch_size"] in (16, 32)
+        assert isinstance(drawn["width"], int)
+        assert 8 <= drawn["width"] <= 64
+        before.append(Trial(drawn, None if number == 1 else hill(drawn)))
+    assert len({tuple(t.drawn.values()) for t in before}) == len(before)
+    batch = registry.find("samplers", "tpe")(dataclasses.replace(spec, batch=4), 0, lower=False)
+    assert [batch.needs(n) for n in (9, 10, 12, 15, 16)] == [0, 10, 12, 12, 16]
 
 
 def test_importance_names_the_field_that_matters(tmp_path, monkeypatch):
@@ -278,7 +353,7 @@ def test_the_page(tmp_path, monkeypatch):
     found = sensitivity(table(60), tiny(), ranges=ranges, regimes=regimes, trials=12, out=tmp_path, command="plait x")
     seen = check_alone((tmp_path / "report.html").read_text("utf-8"))
     assert "<b>frozen” came within 1 % of its best" in seen.text
-    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    names = {p.name for p in (tmp_path / "figures").glob("*.svg")}
     assert names == {"budget-trials.svg", "budget-seconds.svg", "importance.svg"} | {
         f"response-{f}.svg" for f in ("learning-rate", "batch-size", "dropout", "depth")
     }
@@ -345,11 +420,11 @@ def test_bad_input_is_one_line(files, capsys):
     refused(capsys, "starts above 0", *usual, "--range", "learning_rate=0..1,log")
     refused(capsys, "did you mean 'dropout'", *usual, "--range", "dropuot=0..1")
     refused(capsys, "did you mean 'scratch'", *usual, "--regime", "scatch")
-    refused(capsys, "trials 0", *usual, "--trials", "0")
+    refused(capsys, "trials must be", *usual, "--trials", "0")
     refused(capsys, "did you mean 'tpe'", *usual, "--sampler", "tpee")
     refused(capsys, "did you mean 'accuracy'", *usual, "--metric", "acuracy")
-    refused(capsys, "valid_fraction 1.5", *usual, "--valid-fraction", "1.5")
-    refused(capsys, "splits 0", *usual, "--splits", "0")
+    refused(capsys, "valid_fraction must be", *usual, "--valid-fraction", "1.5")
+    refused(capsys, "splits must be", *usual, "--splits", "0")
     frame = table(60)
     told = {"'size'": frame.drop(columns="size"), "'label'": frame.drop(columns="label"), "at least 10": frame.head(8)}
     told["the same in all"] = frame.assign(label="pos")
@@ -364,11 +439,13 @@ def test_bad_input_is_one_line(files, capsys):
         (files / "tabel.yaml").write_text("data: {tabel: x, dataset: pokemon}\n")
         read_search(files / "tabel.yaml")
     with pytest.raises(TableError, match="no column 'who'"):
-        Objective(frame, tiny(), group="who")
+        sensitivity(frame, tiny(), out=files / "o", group="who")
+    with pytest.raises(ConfigError, match="did you mean 'sampler'"):
+        sensitivity(frame, tiny(), out=files / "o", smapler="tpe")
     # a setting that no trial can use
     refused(
         capsys,
-        "not one of 3 trials",
+        "did you mean 'concat'",
         *usual,
         "--set",
         "fusion=concta",

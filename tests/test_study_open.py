@@ -11,7 +11,7 @@ import pytest
 
 import plait
 from plait.base import registry
-from plait.metrics.base import METRICS
+from plait.metrics.base import METRICS, ByRows
 from plait.metrics.base import register as metric
 from plait.report.blocks import Section, Text
 from plait.study.report.page import write_study_report
@@ -26,7 +26,9 @@ def share_right() -> Iterator[str]:
     def right(y: np.ndarray, output: np.ndarray) -> np.ndarray:
         return (y == output).astype(float)
 
-    @metric("classification", "share right", input="labels", direction="higher", range=(0.0, 1.0), rows=right)
+    @metric(
+        "classification", "share right", input="labels", direction="higher", range=(0.0, 1.0), resampled=ByRows(right)
+    )
     def share_right(y: np.ndarray, output: np.ndarray) -> float:
         """Share of rows whose class is right."""
         return float((y == output).mean())

@@ -22,7 +22,7 @@ from study_results import Plan, study
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from plait.base.markdown import plain
+from plait.base.documents import plain
 from plait.report.canvas import COLOURS
 from plait.report.words import brief
 from plait.study.report.evidence import differences_figure, scores_figure

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor
+from plait.base.documents import cell, plain
 from plait.base.errors import ConfigError, TableError
-from plait.base.markdown import cell, plain
 from plait.cli import main
 from plait.cli.options import show_command
 from plait.cli.use import formulas

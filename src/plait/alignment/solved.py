@@ -23,17 +23,12 @@ class LinearMaps(AlignmentNetwork):
 
     def __init__(self, dims: Mapping[str, int], out_dim: int, kept: tuple[str, ...] = ()) -> None:
         """All maps are zero until they are solved for."""
-        super().__init__(dims)
-        self._out_dim, self.kept = out_dim, kept
+        super().__init__(dims, out_dim)
+        self.kept = kept
         for name, dim in self.dims.items():
             self.register_buffer(f"mean{self.key[name]}", torch.zeros(dim))
             if name not in kept:
                 self.register_buffer(f"weight{self.key[name]}", torch.zeros(dim, out_dim))
-
-    @property
-    def out_dim(self) -> int:
-        """Width of the aligned space."""
-        return self._out_dim
 
     @torch.no_grad()
     def put(self, name: str, mean: Tensor, weight: Tensor | None = None) -> None:
@@ -53,7 +48,7 @@ class Solved(Alignment):
     """A stage in closed form, with a penalty that holds it back or none."""
 
     learned: ClassVar[bool] = False
-    #: Penalties to choose from where none is told; empty: the stage has none.
+    #: Penalties to choose from where none is given; empty: the stage has none.
     choices: ClassVar[tuple[float, ...]] = ()
 
     def fit(
@@ -61,9 +56,9 @@ class Solved(Alignment):
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)
-        value = self.pairs_of(network.names)
-        pairs.check(value)
-        penalty, tried = self._penalty(network, pairs, value, seed)
+        names = self.pairs_of(network.names)
+        pairs.check(names)
+        penalty, tried = self._penalty(network, pairs, names, seed)
         next(self._solutions(network, pairs, (penalty,)))
         network.eval()
         return [{"penalty": penalty, "tried": tried}] if self.choices else []
@@ -71,15 +66,18 @@ class Solved(Alignment):
     def _penalty(
         self, network: LinearMaps, pairs: Pairs, values: list[tuple[str, str]], seed: int
     ) -> tuple[float, dict[str, float]]:
-        """The one told, or the one whose solution on four fifths of the things finds most of the rest."""
-        penalty: float | None = getattr(self, "penalty", None)
-        if penalty is not None or not self.choices:
-            return penalty or 0.0, {}
+        """The one given, or the one whose solution on four fifths of the things finds most of the rest."""
+        if not self.choices or self.given_penalty() is not None:
+            return self.given_penalty() or 0.0, {}
         fold, held = pairs.split(0.2, values, torch.Generator().manual_seed(seed))
         if held is None:
             return self.choices[len(self.choices) // 2], {}
         tried = {p: reciprocal_rank(network, held, values) for p in self._solutions(network, fold, self.choices)}
         return max(tried, key=tried.__getitem__), {str(p): round(result, 4) for p, result in tried.items()}
+
+    def given_penalty(self) -> float | None:
+        """The penalty that was asked for; None: it is chosen by held-out pairs, or the stage has none."""
+        return None
 
     @abstractmethod
     def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
@@ -102,13 +100,13 @@ class Towards(Solved):
         goal = self._goal(list(dims))
         return LinearMaps(dims, dims[goal], (goal,))
 
-    def pairs_of(self, names: Any) -> list[tuple[str, str]]:
+    def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Each modality with the one that is kept."""
         super().pairs_of(names)
         goal = self._goal(names)
         return [(goal, name) for name in names if name != goal]
 
-    def _goal(self, names: Any) -> str:
+    def _goal(self, names: Sequence[str]) -> str:
         if self.towards is None:
             return str(names[0])
         if self.towards not in names:

@@ -31,6 +31,7 @@ FAMILIES = {
     "alignment": ("alignment.base", "Alignment"),
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
+    "samplers": ("study.search.sampler", "Sampler"),
     "sections": ("study.report.section", "ReportSection"),
     "subjects": ("study.subject", "Subject"),
 }
@@ -38,6 +39,7 @@ FAMILIES = {
 HOMES = {
     "encoders": ("encoders", "training.encoders", "alignment.encoders"),
     "advisers": ("study.advisers",),
+    "samplers": ("study.search.samplers",),
     "sections": ("study.report.sections",),
     "subjects": ("study.subjects",),
 }
@@ -122,7 +124,7 @@ def find(family: str, name: str) -> type[Any]:
 
 
 def name_of(variant: type[Any]) -> str:
-    """By which name a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
+    """The name by which a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
     for (_, name), known in _REGISTERED.items():
         if known is variant:
             return name

@@ -11,8 +11,7 @@ from plait.base.branch import FittedBranch
 from plait.branches.branches import Branches, trained_weights
 from plait.branches.mixing import HeldOut
 from plait.branches.mixture import Mixture, comparable
-from plait.metrics.base import metrics
-from plait.metrics.inputs import inputs
+from plait.metrics.base import inputs, metrics
 
 #: Bytes of a weight of a network.
 WEIGHT_BYTES = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -166,14 +166,9 @@ def _show(study_results: Results, json: bool) -> None:
     if json:
         show_json({**value, "folder": str(study_results.folder), "means": rows.to_dict("records")})
         return
-    if study_results.spec.space is not None:
-        from plait.study.space_results import shown
-
-        for title, part in shown(rows):
-            typer.echo(f"\n{title}")
-            show_table(part)
-    else:
-        show_table(cast(list[dict[str, Any]], rows.to_dict("records")))
+    for title, part in study_results.subject.shown(rows):
+        typer.echo(f"\n{title}" if title else "", nl=bool(title))
+        show_table(part)
     typer.echo(f"\n{value['done']} of {value['runs']} runs done, {value['failed']} failed, {value['waiting']} waiting")
     for reason, count in value["reasons"].items():
         typer.echo(f"  failed {count} times: {reason}")

@@ -1,4 +1,4 @@
-"""Numbers that are measured badly."""
+"""A condition that adds measurement noise to numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Jitter(RowCondition):
     strength: Annotated[float, Within(0, infinite=True)] = 0.5
 
     def _learn_column(self, series: pd.Series, value: str | None) -> _Spread | None:
-        from plait.data.infer import tabular_type
+        from plait.data.schema import tabular_type
 
         if (value or tabular_type(series)) != "number":
             return None

@@ -28,7 +28,8 @@ def cells(
 ) -> Cells:
     """The cells of one modality, None where a row has none.
 
-    Text and code: one list, the columns joined by line breaks. Media and vectors: one list per column.
+    Text and code: one list, the columns joined by line breaks. Vectors: one list per column. Media: the same, and of a column
+    whose cells list several pictures, films or sounds one list per place in the longest of them.
 
     Args:
         frame: the rows.
@@ -47,7 +48,8 @@ def cells(
         return [_vectors(frame[c], Place(root, modality.root), whole=whole, strict=strict) for c in modality.columns]
     if modality.kind in MEDIA:
         place = Place(root, modality.root)
-        return [_media(frame[column], place, modality.kind, whole=whole, strict=strict) for column in modality.columns]
+        columns = (_several(frame[c], place, modality.kind, whole=whole, strict=strict) for c in modality.columns)
+        return [group for groups in columns for group in groups]
     raise TableError(f"modality '{modality.name}': the encoder of a {modality.kind} modality takes the rows, not cells")
 
 
@@ -68,6 +70,63 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
             f"expected {modality.kind}, found {type(odd).__name__}"
         )
     return texts(series)
+
+
+#: Pictures, films or sounds of one cell at most.
+_MOST = 16
+
+
+def items_in(value: Any) -> list[Any] | None:
+    """The files, bytes or pictures that a cell lists (also written as a JSON list); None: it is no such list.
+
+    Example:
+        >>> items_in('["a.png", "b.png"]'), items_in(["a.png"]), items_in("a.png"), items_in([0.5, 0.25])
+        (['a.png', 'b.png'], ['a.png'], None, None)
+    """
+    if isinstance(value, str):
+        value = list_in(value) if value.lstrip().startswith("[") else None
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OU" and value.ndim == 1:
+        value = list(value)
+    if not isinstance(value, list | tuple):
+        return None
+    items = [v for v in value if v is not None and not (isinstance(v, str) and not v.strip())]
+    return items if all(_is_item(v) for v in items) else None
+
+
+def _is_item(value: Any) -> bool:
+    if isinstance(value, str | os.PathLike | bytes | Mapping):
+        return True
+    from plait.data.media.blob import Altered, Blob
+    from plait.data.media.given import is_picture
+
+    return isinstance(value, Blob | Altered) or is_picture(value)
+
+
+def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> Cells:
+    """The cells of one column: one list, or as many as the longest list in a cell has items."""
+    rows = [[value] if (items := items_in(value)) is None else items for value in series]
+    longest = max(map(len, rows), default=1)
+    if all(len(items) == 1 and items[0] is value for items, value in zip(rows, series, strict=True)):
+        return [_media(series, place, kind, whole=whole, strict=strict)]
+    empty = sum(not items for items in rows)
+    cut = sum(len(items) > _MOST for items in rows)
+    said = [f"{empty:,} cells are empty lists and count as absent"] * bool(empty)
+    said += [f"{cut:,} cells list more than {_MOST} (at most {longest}): the first {_MOST} of them are used"] * bool(
+        cut
+    )
+    if said:
+        warnings.warn(f"column '{series.name}': {'; '.join(said)}", PlaitWarning, stacklevel=4)
+    counts = [max(1, min(len(items), _MOST)) for items in rows]
+    flat = np.empty(sum(counts), dtype=object)
+    flat[:] = [item for items in rows for item in (items[:_MOST] or [None])]
+    read = iter(
+        _media(pd.Series(flat, series.index.repeat(counts), name=series.name), place, kind, whole=whole, strict=strict)
+    )
+    result: Cells = [[None] * len(rows) for _ in range(max(counts))]
+    for row, count in enumerate(counts):
+        for at in range(count):
+            result[at][row] = next(read)
+    return result
 
 
 def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
@@ -211,6 +270,9 @@ def missing_files(series: pd.Series, place: Place) -> np.ndarray:
 
 
 def _gone(value: Any, place: Place) -> bool:
+    items = items_in(value)
+    if items is not None:
+        return all(_gone(item, place) for item in items)
     if isinstance(value, Mapping):
         value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
     if not isinstance(value, str | os.PathLike):

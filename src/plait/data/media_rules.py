@@ -6,13 +6,14 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.base.errors import CellError
 from plait.data.archive import Place
-from plait.data.cells import shown_path, vector_of
+from plait.data.cells import MEDIA, items_in, shown_path, vector_of
 from plait.data.column import Column, Verdict
 
 #: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
@@ -48,6 +49,10 @@ def _vote(value: object) -> tuple[str, bool, str] | None:
     from plait.data.media import formats
     from plait.data.media.given import data_of_uri, is_data_uri, is_picture  # late: decoders are heavy
 
+    items = items_in(value)
+    if items is not None:
+        vote = _vote(items[0]) if items else None
+        return vote if vote is not None and vote[0] in MEDIA else None
     if isinstance(value, Mapping):
         if value.get("bytes") is not None:
             return _vote(value["bytes"])
@@ -114,14 +119,20 @@ def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verd
     return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))
 
 
+def _items(column: Column, cells: int | None = None) -> list[Any]:
+    """What the first cells hold, that of lists one by one."""
+    listed = ([v] if (items := items_in(v)) is None else items for v in column.values[:cells])
+    return [v for items in listed for v in items]
+
+
 def _first_name(column: Column) -> str:
-    return next((str(v)[:60] for v in column.values if isinstance(v, str | os.PathLike)), "")
+    return next((str(v)[:60] for v in _items(column) if isinstance(v, str | os.PathLike)), "")
 
 
 def _of_names(column: Column, kind: str) -> Verdict | None:
     from plait.data.media.formats import AMBIGUOUS
 
-    names = [str(v) for v in column.values[:_TRIED]]
+    names = [str(v) for v in _items(column, _TRIED)]
     other_names = all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names)
     if other_names and lost(column, Place(column.root)):
         return None
@@ -149,7 +160,7 @@ def _unlike_pictures(column: Column, kind: str) -> str | None:
 
 def lost(column: Column, place: Place) -> bool:
     """Whether none of the first files that a column names is there."""
-    return not any(_there(value, place) for value in column.values[:_TRIED])
+    return not any(_there(value, place) for value in _items(column, _TRIED))
 
 
 def _there(value: object, place: Place) -> bool:

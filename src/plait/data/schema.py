@@ -1,36 +1,47 @@
-"""What each column is: modalities, their kinds, the target; inferred, edited as YAML, validated."""
+"""What each column is: modalities, their kinds, the target; inferred by rules, edited as YAML, validated."""
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError
-from plait.data.modality import TASKS, TRAIN, TYPES, Modality, Schema
-
-if TYPE_CHECKING:
-    import pandas as pd
+from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
+from plait.data.column import Column, Verdict, gapped
+from plait.data.dates import ISO
+from plait.data.media_rules import repeated
+from plait.data.modality import Modality, Schema, distinct_names
+from plait.data.parse import Parsed, booleans, dates, numbers, style_in
+from plait.data.rules import RULES, TABULAR, code_name, items_list, shared_by_rows
+from plait.data.schema_yaml import from_dict, from_yaml, modalities_from, to_dict, to_yaml
+from plait.data.typed import typed
+from plait.data.values import nulls
 
 __all__ = [
-    "TASKS",
-    "TRAIN",
-    "TYPES",
     "Modality",
     "Schema",
     "absent",
     "from_dict",
     "from_yaml",
     "infer",
+    "infer_task",
     "modalities_from",
+    "problems",
+    "tabular_type",
     "tabular_types",
     "tell_unused",
     "to_dict",
     "to_yaml",
     "validate",
 ]
+
+#: Kinds whose columns are joined into one modality.
+_JOINED = ("text", "code", "tabular")
+_MANY = 20  # distinct whole numbers beyond which a target is a number
 
 
 def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = None, task: str | None = None) -> Schema:
@@ -45,15 +56,195 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     Raises:
         TableError: the table has no rows, a column name twice, no such target, or a target without values.
     """
-    from plait.data.infer import infer_schema
+    check_frame(frame)
+    names = list(frame.columns)
+    if target is not None and target not in names:
+        raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
+    frame = typed(frame)
+    columns = {name: Column(frame[name], root) for name in names if name != target}
+    result = {name: judge(column) for name, column in columns.items()}
+    result |= repeated(frame, result, root)
+    notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
+    doubts = {name: v.doubt for name, v in result.items() if v.doubt}
+    coded = [name for name, v in result.items() if v.type in ("category", "code") and not v.doubt]
+    doubts |= {name: hint for name in coded if (hint := shared_by_rows(columns[name]))}
+    if target is not None:
+        guessed, notes[target], doubt = infer_task(frame[target])
+        task = task or guessed
+        doubts |= {target: doubt} if doubt else {}
+    if doubts:
+        said = "; ".join(f"column '{name}': {doubt}" for name, doubt in doubts.items())
+        are = "is" if len(doubts) == 1 else "are"
+        warnings.warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}", PlaitWarning, stacklevel=3)
+    return Schema(
+        modalities=tuple(_modalities(result)),
+        target=target,
+        task=task or "classification",
+        ignored={name: v.reason for name, v in result.items() if v.kind == "ignored"},
+        types={name: v.type for name, v in result.items() if v.type},
+        root=root,
+        notes=notes,
+        doubts=doubts,
+    )
 
-    return infer_schema(frame, target, root, task)
+
+def judge(column: Column) -> Verdict:
+    """The verdict of the first rule that does not decline; the last one never does."""
+    return next(verdict for rule in RULES if (verdict := rule(column)) is not None)
+
+
+def tabular_type(series: pd.Series) -> str:
+    """The type of a column that is tabular because somebody says so."""
+    column = Column(series)
+    if not column.present:
+        return "category"
+    return next(v.type or "category" for rule in TABULAR if (v := rule(column)) is not None)
+
+
+def _modalities(result: Mapping[str, Verdict]) -> list[Modality]:
+    """One modality for all text, all code and all tabular columns, one for each other column, named after it."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, verdict in result.items():
+        if verdict.kind != "ignored":
+            groups.setdefault((verdict.kind, "" if verdict.kind in _JOINED else name), []).append(name)
+    kinds = [kind for kind, _ in groups]
+    wanted = []
+    for kind, column in groups:
+        name = kind if kinds.count(kind) == 1 else column
+        wanted.append((f"{name}_{kind}" if name != kind and name in kinds else name, kind))
+    names = distinct_names(wanted)
+    return [Modality(n, kind, tuple(c)) for n, ((kind, _), c) in zip(names, groups.items(), strict=True)]
+
+
+def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
+    """The task that a target asks for, why, and what is doubtful about it.
+
+    Raises:
+        TableError: the target has no values, or is of a kind that cannot be predicted.
+    """
+    column = Column(series)
+    where = f"target '{column.name}'"
+    if not column.present:
+        raise TableError(f"{where}: every cell is empty; name another column")
+    if column.is_media:
+        raise TableError(f"{where}: holds media, which cannot be predicted; name another column")
+    listed = items_list(column)
+    if listed is not None:
+        return "multilabel", f"several classes per row: {listed.reason}", None
+    numeric = column.numbers.share == 1.0 and series.dtype.kind != "b" and not column.style.ambiguous
+    whole = column.whole is not None
+    if numeric and series.dtype.name != "category" and not (whole and code_name(column)) and _is_amount(column):
+        return "regression", f"a number: {column.distinct:,} distinct values", None
+    doubt = None
+    if 1 < column.distinct == column.present <= _MANY:
+        raise TableError(
+            f"{where}: each of its {column.present:,} rows has a value of its own, so there are no classes to learn; "
+            "name another column"
+        )
+    if column.distinct > max(_MANY, 0.5 * column.present):
+        doubt = f"{column.distinct:,} distinct values in {column.present:,} rows are hardly classes"
+    kind = "whole numbers" if whole and column.numbers.share == 1.0 else "values"
+    return "classification", f"one class per row: {column.distinct:,} distinct {kind}", doubt
+
+
+def _is_amount(column: Column) -> bool:
+    """Many numbers, and no codes among them."""
+    distinct = len(np.unique(column.numbers.values[~column.numbers.missing]))
+    if column.whole is None:
+        return distinct > _MANY // 2
+    return distinct > _MANY and not gapped(column)
+
+
+_ENOUGH = 5  # cells: fewer that are not understood are counted by the encoder, more make the wrong column
+
+
+def check_frame(frame: pd.DataFrame) -> None:
+    """Refuse tables without rows or columns, and column names that are no text or given twice."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TableError(f"expected a pandas DataFrame, found {type(frame).__name__}")
+    if len(frame.columns) == 0 or len(frame) == 0:
+        raise TableError(
+            f"the table has {len(frame)} rows and {len(frame.columns)} columns; nothing can be learned from it"
+        )
+    odd = [c for c in frame.columns if not isinstance(c, str)]
+    if odd:
+        raise TableError(
+            f"column names must be text, found {odd[0]!r}; rename with frame.columns = frame.columns.map(str)"
+        )
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if twice:
+        raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+
+
+def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]:
+    """One line for each column that is missing or holds what it cannot be."""
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    result = [f"columns given more than once: {', '.join(map(repr, twice))}"] if twice else []
+    lacking: dict[str, list[str]] = {}
+    for modality in schema.modalities:
+        gone = [c for c in modality.columns if c not in frame.columns]
+        if not (partial and len(gone) == len(modality.columns)):
+            for column in gone:
+                lacking.setdefault(column, []).append(modality.name)
+    result += [_missing(column, names, frame) for column, names in lacking.items()]
+    for modality in schema.modalities:
+        if not twice:
+            there = [c for c in modality.columns if c in frame.columns]
+            result += [p for c in there if (p := _unusable(frame[c], modality, schema.types.get(c)))]
+    return result
+
+
+def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
+    names = [str(c) for c in frame.columns]
+    close = difflib.get_close_matches(column, names, n=1)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    hint = f"did you mean '{close[0]}'?" if close else f"the table has: {shown}"
+    of = " and ".join(f"'{name}'" for name in modalities)
+    return f"column '{column}' of modality {of} is missing; {hint}"
+
+
+def _unusable(series: pd.Series, modality: Modality, value: str | None) -> str | None:
+    where = f"column '{series.name}' of modality '{modality.name}'"
+    present = series[~nulls(series)]
+    if not len(present):
+        return None
+    first = present.iloc[0]
+    if modality.kind in MEDIA and (series.dtype.kind in "biufcmM" or all(map(_is_number, present))):
+        return f"{where}: expected {modality.kind} (paths, bytes or arrays), found the number {first!r}"
+    if modality.kind in ("text", "code", "tabular") and is_media(first):
+        return f"{where}: expected {modality.kind}, found {type(first).__name__}"
+    if modality.kind == "vector" and vector_of(first) is None and not str(first).lower().strip().endswith(".npy"):
+        return f"{where}: expected vectors (lists or arrays of numbers), found {first!r:.40}"
+    return _untyped(present, where, value) if modality.kind == "tabular" and value else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def _untyped(present: pd.Series, where: str, text: str) -> str | None:
+    word, _, form = text.partition(" ")
+    parsed = _parse(present, word, form)
+    if parsed is None or parsed.share >= 0.5 or int(parsed.bad.sum()) < _ENOUGH:
+        return None
+    example = present[parsed.bad].iloc[0]
+    return (
+        f"{where}: expected {word}s, found {int(parsed.bad.sum()):,} of {len(present):,} cells such as {example!r:.40}"
+    )
+
+
+def _parse(present: pd.Series, word: str, form: str) -> Parsed | None:
+    if word == "number":
+        return numbers(present, style_in(present))
+    if word == "boolean":
+        return booleans(present)
+    if word == "date":
+        return dates(present, form or ISO)
+    return None
 
 
 def tabular_types(schema: Schema, frame: pd.DataFrame) -> dict[str, str]:
     """The type of every tabular column of a schema: the one that it names, else the one that the cells look like."""
-    from plait.data.infer import tabular_type
-
     columns = [c for m in schema.modalities if m.kind == "tabular" for c in m.columns]
     return {c: schema.types.get(c) or tabular_type(frame[c]) for c in columns}
 
@@ -88,8 +279,6 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advi
     Raises:
         TableError: all problems at once, each with its column.
     """
-    from plait.data.check import problems
-
     result = problems(schema, frame, partial=partial)
     if result:
         count = f"{len(result)} problems: " if len(result) > 1 else ""
@@ -99,49 +288,6 @@ def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advi
 
 def absent(schema: Schema, frame: pd.DataFrame, root: str | None = None) -> np.ndarray:
     """Bool (n, M): modalities that a row has nothing of: null, empty, files that are not there; decodes nothing."""
-    from plait.data.cells import absent_rows
-
     root = root if root is not None else schema.root
     columns = [absent_rows(frame, modality, root) for modality in schema.modalities]
     return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0), dtype=bool)
-
-
-def to_dict(schema: Schema) -> dict[str, Any]:
-    """A schema as plain values, without notes and doubts."""
-    from plait.data.schema_yaml import schema_to_dict
-
-    return schema_to_dict(schema)
-
-
-def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
-    """A schema from plain values; unknown fields are refused.
-
-    Raises:
-        ConfigError: all problems at once.
-    """
-    from plait.data.schema_yaml import schema_from_dict
-
-    return schema_from_dict(spec, where)
-
-
-def modalities_from(spec: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
-    """Modalities from ``name -> {kind, columns, ...}``."""
-    return from_dict({"modalities": spec}, where).modalities
-
-
-def to_yaml(schema: Schema) -> str:
-    """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back."""
-    from plait.data.schema_yaml import schema_to_yaml
-
-    return schema_to_yaml(schema)
-
-
-def from_yaml(text: str, where: str = "schema") -> Schema:
-    """A schema from YAML.
-
-    Raises:
-        ConfigError: not YAML, a key given twice, or an unknown field; the message names the line.
-    """
-    from plait.data.schema_yaml import schema_from_yaml
-
-    return schema_from_yaml(text, where)

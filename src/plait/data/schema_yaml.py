@@ -20,8 +20,8 @@ _MODALITY = tuple(f for f in fields_of(Modality) if f != "name")
 Problem = tuple[tuple[str, ...], str]
 
 
-def schema_to_dict(schema: Schema) -> dict[str, Any]:
-    """Plain values that ``schema_from_dict`` takes back."""
+def to_dict(schema: Schema) -> dict[str, Any]:
+    """A schema as plain values, without notes and doubts; ``from_dict`` takes them back."""
     options: dict[str, Any] = {
         "target": schema.target,
         "task": schema.task if schema.target else None,
@@ -47,13 +47,26 @@ def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
     return {k: v for k, v in options.items() if v}
 
 
-def schema_from_dict(spec: Mapping[str, Any], where: str) -> Schema:
-    """A schema, or all that is wrong with it."""
+def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
+    """A schema from plain values; unknown fields are refused.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
     return _built(spec, where, {})
 
 
-def schema_from_yaml(text: str, where: str) -> Schema:
-    """A schema from YAML, its problems with their lines."""
+def modalities_from(spec: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
+    """Modalities from ``name -> {kind, columns, ...}``."""
+    return from_dict({"modalities": spec}, where).modalities
+
+
+def from_yaml(text: str, where: str = "schema") -> Schema:
+    """A schema from YAML.
+
+    Raises:
+        ConfigError: not YAML, a key given twice, or an unknown field; the message names the line.
+    """
     node = read_yaml_node(text, where)
     value = mapping_of(value_of(node, where), where)
     value.pop("settings", None)  # the estimator's fields may stand in the same file
@@ -181,9 +194,9 @@ def _value_problems(name: Any, spec: Mapping[str, Any], path: tuple[str, ...]) -
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def schema_to_yaml(schema: Schema) -> str:
-    """YAML with a comment for every column that has a note or a doubt."""
-    value = schema_to_dict(schema)
+def to_yaml(schema: Schema) -> str:
+    """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back."""
+    value = to_dict(schema)
     lines = [f"{key}: {_scalar(value[key])}" for key in ("target", "task", "root") if key in value]
     if schema.target in schema.notes:
         lines[0] += _comment(schema, schema.target)

@@ -18,7 +18,7 @@ from plait.base.errors import PlaitWarning, TableError, nearest
 from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 from plait.data.column import Column
-from plait.data.infer import tabular_type
+from plait.data.schema import tabular_type
 from plait.data.values import text_of
 from plait.encoders._tabular_numbers import Features, Limits, View
 from plait.encoders._tabular_words import features_of, restore
@@ -60,7 +60,7 @@ class Tabular(Encoder):
         self._features: list[Features] = []
 
     def options(self) -> dict[str, Any]:
-        """As JSON values; ``ngrams`` only where it is set: models of the first version have none, nor their fingerprints."""
+        """The options as JSON values; ``ngrams`` only where it is set, as models of the first version have none."""
         options = super().options()
         return {k: v for k, v in options.items() if k != "ngrams" or v != type(self).ngrams}
 

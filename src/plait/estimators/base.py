@@ -24,10 +24,10 @@ from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
 from plait.base.progress import session
-from plait.data.frames import frame_of
 from plait.data.labels import label_array
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered
+from plait.data.table import frame_of
 from plait.data.targets import target_array
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
@@ -56,13 +56,20 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     # -- fitting ---------------------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, test: tuple[Any, Any] | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        test: tuple[Any, Any] | None = None,
+        share: Share | None = None,
     ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
         Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
         mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
         ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
+        ``share`` gives rows that were encoded and scaled before, for whoever fits several models on the same rows.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
@@ -86,10 +93,10 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else self._judged(test)
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
-        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
+        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(advised.settings(), given, judged, getattr(self, "_share", None))
+            fitted = fitting.fit(advised.settings(), given, judged)
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
@@ -184,15 +191,6 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             yield
         finally:
             del self._remembered
-
-    @contextmanager
-    def sharing(self, share: Share) -> Iterator[None]:
-        """Within the block a fit takes its rows from ``share``, which may have made them ready for another model."""
-        self._share: Share = share
-        try:
-            yield
-        finally:
-            del self._share
 
     @contextmanager
     def keeping(self) -> Iterator[None]:

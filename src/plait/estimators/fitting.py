@@ -20,7 +20,7 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Clock, GivenRows, Prepared, Share
+from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
 from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
@@ -56,18 +56,16 @@ def fit(
     settings: FitSettings,
     given: GivenRows,
     test: tuple[pd.DataFrame, Any] | None = None,
-    share: Share | None = None,
 ) -> Fitted:
     """Everything from rows to trained members; rows of one group (n,) are held out together.
 
     ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
-    ``share``: gives rows that another fit has made ready.
     """
     precision.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
     training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
-    prepared = _ready(settings, given, share)
+    prepared = _ready(settings, given)
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
     task = _with_threshold(task, settings.threshold)
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
@@ -133,11 +131,11 @@ def fit(
     )
 
 
-def _ready(settings: FitSettings, given: GivenRows, share: Share | None) -> Prepared:
+def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
-    if share is None or settings.align:
+    if given.share is None or settings.align:
         return prepare(settings, given)
-    return share(settings, lambda: prepare(settings, given))
+    return given.share(settings, lambda: prepare(settings, given))
 
 
 def _with_threshold(task: Task, threshold: float | None) -> Task:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from plait.alignment import enhancement
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
-from plait.base.markdown import cell, plain
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
@@ -20,12 +20,12 @@ from plait.data.labels import label_array
 from plait.encoders.scale import Scaler
 from plait.networks import tasks
 from plait.store import model_files
-from plait.store.model_files import plain_values
+from plait.store.model_files import plain_values, under
 from plait.training import history
 from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.table import pretrain_history
-from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states, under
+from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
 
 
 def card(model: Any) -> str:

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from plait.base.documents import cell, plain
 from plait.base.errors import PlaitError, need
-from plait.base.markdown import cell, plain
 from plait.base.parts import part_file
 from plait.base.version import __version__
 from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, kind

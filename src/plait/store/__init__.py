@@ -149,7 +149,7 @@ class Store:
 
         First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
         """
-        from plait.store.prune import prune
+        from plait.store.record import prune
 
         return prune(self._open(), limit_bytes)
 

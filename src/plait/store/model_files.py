@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -21,6 +21,8 @@ from plait.base.documents import checksum, is_manifest, read_json
 from plait.base.errors import ModelError
 from plait.base.folders import check_folder, whole_folder
 from plait.base.parts import write_file
+
+T = TypeVar("T")
 
 __all__ = ["check_folder", "is_manifest", "plain_values", "read_model", "whole_folder", "write_file", "write_model"]
 
@@ -91,6 +93,11 @@ def _read_manifest(place: Path) -> dict[str, Any]:
     if manifest.get("checksum") != checksum(manifest):
         raise ModelError(f"{path}: its content was altered (checksum differs); copy the folder again")
     return manifest
+
+
+def under(values: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """The values whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
 def plain_values(value: Any) -> Any:

@@ -41,7 +41,7 @@ class Executor:
 
     def run(self, run: Run) -> Finished:
         """Fit and judge; what fails is told in the line, never raised."""
-        started, clock = datetime.now(UTC), time.perf_counter()
+        started, clock, processor = datetime.now(UTC), time.perf_counter(), time.process_time()
         give_back()  # what the run before has left is none of this one's memory
         reset_peak()
         about = about_run(run, started)
@@ -58,7 +58,8 @@ class Executor:
             except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on, and this one says why not
                 result = _failed(f"{type(error).__name__}: {error}", traceback.format_exc())
         line = {**about, **result.line, "memory": {**result.line.get("memory", {}), "peak_mb": peak_mb()}}
-        line["seconds"] = {"total": round(time.perf_counter() - clock, 3), **line.get("seconds", {})}
+        passed = {"total": time.perf_counter() - clock, "processor": time.process_time() - processor}
+        line["seconds"] = {**{k: round(v, 3) for k, v in passed.items()}, **line.get("seconds", {})}
         values = list(dict.fromkeys(str(w.message) for w in warned if issubclass(w.category, PlaitWarning)))
         if values:
             line["warnings"] = values[:10]
@@ -88,6 +89,7 @@ def about_run(run: Run, started: datetime) -> dict[str, Any]:
         "subset": list(run.subset),
         "modalities": list(run.modalities),
         "train_condition": conditions.label(conditions.parsed(run.train_condition)),
+        **({} if run.trial is None else {"trial": run.trial}),
         "seed": run.seed,
         "split": run.split,
         "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),

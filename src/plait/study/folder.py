@@ -30,6 +30,8 @@ except ImportError:  # Windows: two runners on one folder may then do a run twic
 
 STUDY, ABOUT, RESULTS, RUNS = "study.yaml", "study.json", "results.jsonl", "runs"
 CLAIMS, LOCK = "claims.lock", "write.lock"
+#: Of searches before they were studies.
+OLD = "journal.jsonl"
 #: Raised whenever an older plait could not read what this one writes.
 FORMAT = 1
 #: What a study may grow by without becoming another one.
@@ -52,7 +54,7 @@ class About(Protocol):
 
 
 class StudyFolder:
-    """Where results lie. Only one runner per process may have it open: a process's claims do not hold against itself."""
+    """A folder of results. Only one runner per process may have it open: a process's claims do not hold against itself."""
 
     def __init__(self, path: Path) -> None:
         """Use ``begin`` to make it, or open one to read."""
@@ -95,6 +97,10 @@ class StudyFolder:
                 (RUNS, LOCK, STUDY, ABOUT) if (self.path / LOCK).exists() else (RUNS,)
             )  # another runner is beginning it
             strange = [p.name for p in self.path.iterdir() if p.name not in ours and not p.name.endswith(".part")]
+            if OLD in strange:
+                raise ConfigError(
+                    f"{self.path}: holds a search of plait 0.1 ({OLD}), which is not read; name another folder"
+                )
             if strange:
                 raise ConfigError(
                     f"{self.path}: is not empty and holds no study (found {strange[0]}); name another folder"
@@ -118,7 +124,9 @@ class StudyFolder:
         from plait.base.config import read_yaml
 
         before, now = read_yaml(self.path / STUDY), spec.to_dict()
-        return (key for key in dict.fromkeys([*before, *now]) if key not in _GROWS and before.get(key) != now.get(key))
+        return (
+            key for key in dict.fromkeys([*before, *now]) if key not in _grows(spec) and before.get(key) != now.get(key)
+        )
 
     def about(self, missing: Any = ConfigError) -> Any:
         """What study.json says; ``missing`` where there is none."""
@@ -223,11 +231,18 @@ class StudyFolder:
             os.close(file)
 
 
+def _grows(spec: Spec) -> tuple[str, ...]:
+    """What may change within a folder; a search's seed is one of its settings."""
+    return _GROWS if spec.search is None else tuple(name for name in _GROWS if name != "seeds")
+
+
 def identity(spec: Spec) -> str:
     """Hash of what may not change within a folder."""
     from plait.study.runs import digest
 
-    fixed = {k: v for k, v in spec.to_dict().items() if k not in _GROWS}
+    fixed = {k: v for k, v in spec.to_dict().items() if k not in _grows(spec)}
+    if spec.search is not None:
+        fixed["search"] = {k: v for k, v in fixed["search"].items() if k != "trials"}
     return digest([fixed, spec.budget.trained_weights])  # the one limit that makes other models
 
 

@@ -19,7 +19,7 @@ from plait.study.engine_local import worker_count
 from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
 from plait.study.runner import Known, Race, Runner
-from plait.study.runs import Run
+from plait.study.runs import Run, Schedule
 from plait.study.setting import Setting
 from plait.study.state import State, left, shown
 from plait.study.tables import redrawn
@@ -72,22 +72,22 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
     with folder:
         runs = [run for run in study.runs if options.only is None or run.name in options.only]
         state = State(runs, folder.lines(), options.retry_failed)
-        waiting = state.waiting()
-        if waiting:
+        some = options.only is not None
+        schedule = Schedule(state.waiting()) if some else subject.schedule(study.tables, state)
+        state.total = len(runs) if some else subject.total(study.tables)
+        if len(schedule):
             weights = {**folder.about().get("frozen_weights", {})}
             with (
-                _engine(options, study, path, len(waiting)) as workforce,
+                _engine(options, study, path, len(schedule)) as workforce,
                 shown(study.name, state, options.view),
             ):
                 state.workers = workforce.workers
                 kinds = {(n, m.name): m.kind for (n, _), t in study.tables.items() for m in t.schema.modalities}
                 facts = Known(study.spec.budget, weights, kinds)
-                runner = Runner(
-                    folder, workforce, subject.schedule(study.tables, runs, state), state, facts, options.race
-                )
+                runner = Runner(folder, workforce, schedule, state, facts, options.race)
                 limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
                 pieces = workforce.workers * (PIECES if limited else 1)
-                runner.encode(encoding.jobs(study.spec, waiting, study.tables, pieces, weights))
+                runner.encode(encoding.jobs(study.spec, state.waiting(), study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
                 runner.run(options.share)
     return Results.open(path)
@@ -189,7 +189,7 @@ def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan
     count = worker_count(workers, max(1, len(state.waiting())))
     return Plan(
         name=study.name,
-        runs=len(study.runs),
+        runs=study.subject.total(study.tables),
         done=state.count("done"),
         failed=state.count("failed"),
         by=_by(study),
@@ -209,7 +209,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
-    """So many runs, evenly over the plan, at least one of every table."""
+    """Choose runs evenly over the plan, at least one of every table."""
     labels = list(dict.fromkeys(run.dataset for run in runs))
     result = []
     for i, label in enumerate(labels):

@@ -40,6 +40,7 @@ class Run:
         name: 16 hex digits; two runs with one name are the same.
         data: position of the table in the study; ``data_seed`` of one that is drawn anew.
         settings: what differs between variants, for the results; ``model``: all fields.
+        trial: of a search, from 0.
         share: runs with the same one can share rows that are encoded and scaled.
     """
 
@@ -57,6 +58,7 @@ class Run:
     seed: int
     split: int
     share: str = ""
+    trial: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that ``from_dict`` takes back."""
@@ -64,7 +66,7 @@ class Run:
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any]) -> Run:
-        """From plain values."""
+        """Rebuild a run from plain values."""
         return cls(**{**spec, "subset": tuple(spec["subset"]), "modalities": tuple(spec["modalities"])})
 
 
@@ -108,15 +110,15 @@ def runs_of(
             [value for value in spec.train if conditions.applies(value, table.schema)],
             subsets(spec.modalities, table.modalities),
         ):
-            place = _Place(table, split, key, train, subset, seed, index)
-            result += [_run(spec, place, variant, defines) for variant in variants]
+            place = Place(table, split, key, train, subset, seed, index)
+            result += [run_of(spec, place, variant, defines) for variant in variants]
     order = {seed: i for i, seed in enumerate(spec.seeds)}
     first = {share: i for i, share in reversed(list(enumerate(run.share for run in result)))}
     return sorted(result, key=lambda run: (order[run.seed], first[run.share]))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
+class Place:
     """Everything about a run but its variant."""
 
     table: StudyTable
@@ -128,7 +130,8 @@ class _Place:
     index: int
 
 
-def _run(spec: Spec, place: _Place, variant: Variant, defines: Mapping[str, Any]) -> Run:
+def run_of(spec: Spec, place: Place, variant: Variant, defines: Mapping[str, Any], trial: int | None = None) -> Run:
+    """The run of a variant at a place; a trial is another run although all else is equal."""
     table = place.table
     model = for_subset(variant.model, place.subset, table)
     before = {k: v for k, v in model.items() if k not in AFTER_PREPARING}
@@ -142,6 +145,8 @@ def _run(spec: Spec, place: _Place, variant: Variant, defines: Mapping[str, Any]
         "plait": [__version__, PROTOCOL],
         **defines,
     }
+    if trial is not None:
+        all_of_it["trial"] = trial
     return Run(
         name=digest(all_of_it),
         data=place.key[0],
@@ -157,6 +162,7 @@ def _run(spec: Spec, place: _Place, variant: Variant, defines: Mapping[str, Any]
         seed=place.seed,
         split=place.index,
         share=digest(shared),
+        trial=trial,
     )
 
 

@@ -117,7 +117,7 @@ class Latest:
 
 
 class SharedRows:
-    """The prepared rows of one group of runs; handed to each of them when it is fitted."""
+    """The prepared rows of one group of runs; each fit is given it (``share``)."""
 
     def __init__(self) -> None:
         """Nothing is prepared yet."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from plait.study.search.ranges import SearchSpec
+
 #: Ways of splitting rows into training and test part.
 SPLITS = ("holdout", "kfold", "repeated", "time", "official", "none")
 #: What each of them is told by.
@@ -16,7 +18,7 @@ SPLIT_FIELDS = {
     "repeated": ("fractions", "times", "group"),
     "time": ("fractions", "column"),
     "official": ("column",),
-    "none": (),
+    "none": ("group",),
 }
 #: Group column ``auto``: the data set's own groups, if it has any.
 AUTO = "auto"
@@ -53,7 +55,9 @@ class SplitSpec:
     def to_dict(self) -> dict[str, Any]:
         """What is told of this kind of split."""
         options = {k: _plain(getattr(self, k)) for k in SPLIT_FIELDS[self.kind]}
-        if "group" in options and options["group"] is None:
+        if self.kind == NONE and self.group == AUTO:
+            del options["group"]
+        elif "group" in options and options["group"] is None:
             options["group"] = "none"
         return {"kind": self.kind, **{k: v for k, v in options.items() if v is not None}}
 
@@ -146,7 +150,7 @@ class SpaceSpec:
     reference: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As a study file has it."""
+        """The mapping that a study file holds."""
         options: dict[str, Any] = {
             "evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
         }
@@ -159,6 +163,7 @@ class Spec:
 
     Attributes:
         space: aligned spaces are fitted and judged, not classifiers; fields of ``model`` and variants are the aligner's.
+        search: every variant is tried with settings that a sampler draws, judged on a part of the training rows.
         model: fields of the estimator that all variants share; ``estimator: linear`` is the baseline on the same features.
         grid: dotted field -> values; all combinations are variants, but for those that match an entry of ``exclude``.
         variants: name -> fields; crossed with the grid if there is one.
@@ -171,6 +176,7 @@ class Spec:
     name: str
     data: tuple[DataSpec, ...]
     space: SpaceSpec | None = None
+    search: SearchSpec | None = None
     about: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -190,7 +196,7 @@ class Spec:
     @property
     def subject(self) -> str:
         """Name of what the runs make and judge (``plait.study.subjects``)."""
-        return "model" if self.space is None else "space"
+        return "search" if self.search is not None else "model" if self.space is None else "space"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a study file has them, without what is as it would be anyway."""
@@ -212,6 +218,7 @@ FIELDS = (
         "about",
         "source",
         "space",
+        "search",
         "data",
         "model",
         "grid",

@@ -38,10 +38,10 @@ class State:
     def __init__(self, runs: Sequence[Run], lines: Iterable[Line], retry_failed: bool) -> None:
         """Begin with what is on the disk."""
         self.runs = {run.name: run for run in runs}
-        self._lines: dict[str, Line] = {}
-        self.add(lines)
-        again = retry_failed
-        self._again = {n for n, line in self._lines.items() if again and line["status"] == "failed"}
+        #: How many runs there will be; some may not be known yet.
+        self.total = len(runs)
+        self._lines: dict[str, Line] = merged(lines)
+        self._again = {n for n, line in self._lines.items() if retry_failed and line["status"] == "failed"}
         self.begun = time.monotonic()
         self.done_before = self.count("done")
         self.flying = 0
@@ -52,11 +52,18 @@ class State:
         self.spent = False
 
     def add(self, lines: Iterable[Line]) -> None:
-        """New lines; those of runs that are not in the plan are left out."""
-        values = [line for line in lines if line["run"] in self.runs]
+        """New lines."""
+        values = list(lines)
         merged(values, self._lines)
-        if hasattr(self, "_again"):
-            self._again -= {line["run"] for line in values}
+        self._again -= {line["run"] for line in values}
+
+    def plan(self, runs: Iterable[Run]) -> None:
+        """More runs are known."""
+        self.runs |= {run.name: run for run in runs}
+
+    def line(self, name: str) -> Line | None:
+        """What counts of a run; None while it is to be done."""
+        return None if self.waits(name) else self._lines[name]
 
     def waits(self, name: str) -> bool:
         """It is to be done: never tried, or tried in vain and asked for again."""
@@ -67,15 +74,15 @@ class State:
         return [run for name, run in self.runs.items() if self.waits(name)]
 
     def count(self, status: str) -> int:
-        """Runs whose line that counts says so."""
-        return sum(line["status"] == status for line in list(self._lines.values()))
+        """Runs of the plan whose line that counts says so."""
+        return sum(line["status"] == status for line in self.latest())
 
     def latest(self) -> list[Line]:
-        """The lines that count."""
-        return list(self._lines.values())
+        """The lines that count, of the plan's runs."""
+        return [self._lines[name] for name in list(self.runs) if name in self._lines]
 
     def seconds_left(self) -> float | None:
-        """From what runs of the same table and variant have taken; None before anything is known."""
+        """Estimate from the time of finished runs of the same table and variant; None before there are any."""
         return left(self.waiting(), self.latest(), self.workers)
 
     def budget_left(self) -> float | None:
@@ -139,10 +146,10 @@ def picture(name: str, state: State, width: int = 100) -> list[str]:
     """The lines of the view at one moment."""
     ended = state.count("done") + state.count("failed") + state.count("stopped")
     room = max(5, min(30, width - len(name) - 16))
-    full = round(room * ended / max(1, len(state.runs)))
+    full = round(room * ended / max(1, state.total))
     drawn = "█" * full + "░" * (room - full)
     passed = duration(time.monotonic() - state.begun)
-    return [f"{name}  {drawn}  {ended}/{len(state.runs)} runs, {passed}", *lines(state), *best(state)]
+    return [f"{name}  {drawn}  {ended}/{state.total} runs, {passed}", *lines(state), *best(state)]
 
 
 def lines(state: State) -> list[str]:

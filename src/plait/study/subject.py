@@ -155,9 +155,9 @@ class Subject(ABC):
         """How many runs there will be."""
         return len(self.runs(tables))
 
-    def schedule(self, tables: Tables, runs: Sequence[Run], state: State) -> Schedule:
-        """What hands out the runs."""
-        return Schedule(run for run in runs if state.waits(run.name))
+    def schedule(self, tables: Tables, state: State) -> Schedule:
+        """What hands out the runs that are not done yet."""
+        return Schedule(state.waiting())
 
     @abstractmethod
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:

@@ -45,7 +45,7 @@ def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
             settings = {key: value for key, value in settings.items() if value is not None}
             if not any(_matches(model, rule, defaults) for rule in spec.exclude):
                 label = " ".join(filter(None, [name, *(f"{key}={short(value)}" for key, value in point.items())]))
-                result.append(Variant(label or ONLY, {k: _plain(v) for k, v in settings.items()}, model))
+                result.append(Variant(label or ONLY, {k: plain(v) for k, v in settings.items()}, model))
     return result
 
 
@@ -117,7 +117,8 @@ def short(value: Any) -> str:
     return str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as results have it: text where it is no plain value."""
     return value if isinstance(value, str | int | float | bool) else short(value)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.parts import write_file
 from plait.networks.layers import Masks
+from plait.store.model_files import under
 from plait.training.optimiser import AdamW
 
 #: Raise it when older checkpoints cannot be gone on with.
@@ -37,7 +38,7 @@ LEAST, TIMES = 2.0, 50.0
 
 @dataclass
 class Checkpoint:
-    """The file of one unit."""
+    """The file that keeps the training of one unit, a member or a stack of members."""
 
     path: Path
     _written: float = field(default_factory=lambda: time.monotonic())
@@ -82,7 +83,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The folder of one fit's units."""
+    """The folder that keeps the trainings of one fit, a file per unit."""
 
     def __init__(self, folder: str | Path, digest: str) -> None:
         """``folder`` may hold those of other fits too: they are left alone, with a warning."""
@@ -148,7 +149,7 @@ class Progress:
             return False
 
     def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
-        self.arrays.load_state(_under(arrays, "arrays."))
+        self.arrays.load_state(under(arrays, "arrays."))
         for name, tensor in self.optimiser.state().items():
             tensor.copy_(arrays[f"optimiser.{name}"])
         self.optimiser.done = facts["done"]
@@ -181,10 +182,6 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data if array.size else b"")
     return digest.hexdigest()
-
-
-def _under(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def digest_of(value: Any, tensors: Sequence[Tensor]) -> str:

@@ -25,7 +25,7 @@ from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
-from plait.training.history.callbacks import Follow, warn_diverged
+from plait.training.history.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
 from plait.training.pretraining.stage import settled
@@ -89,7 +89,7 @@ class Members:
         return self.task.answer(decoded)
 
     def thresholds(self, present: np.ndarray) -> np.ndarray:
-        """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
+        """The threshold of each label (n, C) for rows with these modalities present (n, M)."""
         usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
         usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))
@@ -129,7 +129,7 @@ def crossfit(
     plan: Plan,
     advance: Callable[[int], None] = lambda n: None,
     before: Callable[[Branches, int, Tensor, Tensor], None] = lambda model, number, fold, valid: None,
-    follow: Follow | None = None,
+    follow: FitCallbacks | None = None,
 ) -> Members:
     """Train members by cross-fitting, then learn the mixture on what each had not seen.
 
@@ -145,7 +145,7 @@ def crossfit(
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
     clock = time.perf_counter()
-    history = _trained(members, folds, examples, plan, advance, follow or Follow())
+    history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
     each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
     costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
@@ -165,7 +165,7 @@ def _trained(
     examples: Examples,
     plan: Plan,
     advance: Callable[[int], None],
-    follow: Follow,
+    follow: FitCallbacks,
 ) -> list[dict[str, Any]]:
     """Train the members' networks where ``follow`` says; the records of all their epochs."""
     if not members[0].networks:

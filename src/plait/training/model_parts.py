@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from plait.base import registry
+from plait.base import config, registry
+from plait.base.encoder import Encoder
 from plait.base.errors import ModelError, PlaitError
 from plait.base.precision import seeded
+from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
-from plait.training import tuned as tuning
+from plait.store.model_files import under
+from plait.training import tuned
 
 _Model = TypeVar("_Model")
 #: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places
@@ -60,21 +63,21 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
-def restored_features(result: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+def restored_features(schema: Schema, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
     """The encoders as they were when the model was fitted.
 
     Raises:
         ModelError: one has another version, other options or other weights now.
     """
-    names = {name: tuning.inside(facts) for name, facts in encoders.items()}
+    names = {name: tuned.inside(facts) for name, facts in encoders.items()}
     for name, value in names.items():
         if value["name"] not in registry.names("encoders"):
             raise ModelError(
                 f"the encoder '{value['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
                 "or give the class its name (plait.register) before loading"
             )
-    features = Featurizer(result, names)
-    tuning.put_back(features, encoders)
+    features = Featurizer(schema, names)
+    tuned.put_back(features, encoders)
     for name, facts in encoders.items():
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}
         state |= under(arrays, f"encoder.{name}.")
@@ -87,25 +90,33 @@ def restored_features(result: Any, encoders: Mapping[str, Any], arrays: Mapping[
     return features
 
 
-def under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, by the rest of their names."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
 def split_states(features: Featurizer, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """What the manifest says of every encoder; ``arrays`` are given theirs."""
-    return {
-        name: {**facts, "state": _split(facts["state"], f"encoder.{name}", arrays)}
-        for name, facts in features.state().items()
-    }
+    result = {}
+    for name, facts in features.state().items():
+        words, own = split_state(facts["state"])
+        result[name] = {**facts, "state": words}
+        arrays |= {f"encoder.{name}.{key}": array for key, array in own.items()}
+    return result
 
 
-def _split(state: Mapping[str, Any], prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Arrays go to the weights file, the rest stays in the manifest."""
-    words = {}
-    for key, value in state.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
-            arrays[f"{prefix}.{key}"] = value
-        else:
-            words[key] = value.tolist() if isinstance(value, np.ndarray) else value
-    return words
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """JSON values, and arrays of numbers, of an encoder's state."""
+    arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray) and v.dtype.kind not in "OUS"}
+    rest = {k: v for k, v in state.items() if k not in arrays}
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in rest.items()}, arrays
+
+
+def inner_state(encoder: Encoder) -> dict[str, Any]:
+    """The state of an encoder as a part of the state of another one around it."""
+    words, arrays = split_state(encoder.state())
+    inner = {"name": encoder.name(), "options": encoder.options(), "state": words}
+    return {"inner": inner, **{f"encoder.{k}": v for k, v in arrays.items()}}
+
+
+def inner_encoder(state: Mapping[str, Any], where: str) -> Encoder:
+    """The encoder of ``inner_state``."""
+    inner = state["inner"]
+    encoder: Encoder = config.build(registry.find("encoders", inner["name"]), inner["options"], where)
+    encoder.load_state({**inner["state"], **under(state, "encoder.")})
+    return encoder

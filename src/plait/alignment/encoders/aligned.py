@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import ConfigError, nearest
 from plait.base.tokens import Tokens
+from plait.store.model_files import under
+from plait.training.model_parts import inner_encoder, inner_state
 
 if TYPE_CHECKING:
+    from plait.alignment.base import Alignment
     from plait.alignment.network import AlignmentNetwork
 
 
@@ -99,12 +101,12 @@ class Aligned(WrappedEncoder):
 class _Parts:
     """What is left of an aligner for one of its modalities."""
 
-    def __init__(self, name: str, encoder: Encoder, stage: Any, network: AlignmentNetwork) -> None:
+    def __init__(self, name: str, encoder: Encoder, stage: Alignment, network: AlignmentNetwork) -> None:
         self.name, self.encoder, self.stage, self.network = name, encoder, stage, network.eval().requires_grad_(False)
 
     @classmethod
     def read(cls, folder: str, modality: str | None, kind: str | None) -> _Parts:
-        """From the aligner's folder."""
+        """Read the aligner from its folder."""
         from plait.alignment.aligner import ModalityAligner
 
         model = ModalityAligner.load(folder)
@@ -124,31 +126,22 @@ class _Parts:
 
     def state(self) -> dict[str, Any]:
         """JSON values and arrays."""
-        inner = self.encoder.state()
-        arrays = {f"encoder.{k}": v for k, v in inner.items() if isinstance(v, np.ndarray)}
         own = f"encoders.{self.network.key[self.name]}."  # of encoders that were trained, the others are left behind
         weights = self.network.state_dict()
         kept = {k: v for k, v in weights.items() if not k.startswith("encoders.") or k.startswith(own)}
-        arrays |= {f"network.{k}": v.numpy() for k, v in kept.items()}
-        words = {k: v for k, v in inner.items() if not isinstance(v, np.ndarray)}
-        options = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
+        arrays = {f"network.{k}": v.numpy() for k, v in kept.items()}
         stage = {"name": self.stage.name(), **self.stage.options()}
-        return {"modality": self.name, "inner": options, "stage": stage, "dims": self.network.dims, **arrays}
+        value = {"modality": self.name, "stage": stage, "dims": self.network.dims}
+        return {**inner_state(self.encoder), **value, **arrays}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> _Parts:
-        """From ``state``."""
+        """Rebuild the encoder from its saved state."""
         from plait.alignment.base import make_stage
-        from plait.base import config, registry
 
-        value = state["inner"]
-        encoder: Encoder = config.build(registry.find("encoders", value["name"]), value["options"], "encoder aligned")
-        own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-        encoder.load_state({**value["state"], **own})
-        stage = make_stage(state["stage"])
+        encoder, stage = inner_encoder(state, "encoder aligned"), make_stage(state["stage"])
         network = stage.network_over({state["modality"]: encoder}, state["dims"])
-        weights = {k.removeprefix("network."): torch.tensor(v) for k, v in state.items() if k.startswith("network.")}
-        network.load_state_dict(weights)
+        network.load_state_dict({k: torch.tensor(v) for k, v in under(state, "network.").items()})
         return cls(state["modality"], encoder, stage, network)
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from plait.base import config, registry
+from plait.base import checks, config, registry
 from plait.base.documents import read_yaml_value
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
@@ -20,7 +20,7 @@ USUAL: Mapping[str, Any] = {
     "batch_size": {"low": 16, "high": 256, "log": True},
     "dropout": {"low": 0.0, "high": 0.7},
 }
-_FIELDS = ("low", "high", "log", "step")
+_FIELDS = ("low", "high", "log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +49,43 @@ class Range:
             return {"choices": list(self.choices)}
         return {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
 
-    def suggest(self, trial: Any) -> Any:
-        """A value for this trial of Optuna."""
-        if self.choices:  # by place: a choice may be a mapping, which Optuna does not keep
-            return self.choices[trial.suggest_categorical(self.field, list(range(len(self.choices))))]
-        if self.whole:
-            return trial.suggest_int(self.field, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(self.field, self.low, self.high, log=self.log)
+    def to_file(self) -> Any:
+        """The plain value that a study file holds."""
+        return list(self.choices) if self.choices else self.to_dict()
 
     def value_of(self, kept: Any) -> Any:
         """The value behind what Optuna keeps of it."""
         return self.choices[kept] if self.choices else kept
+
+    def kept(self, value: Any) -> Any:
+        """What Optuna keeps of a value."""
+        return self.choices.index(value) if self.choices else value
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpec:
+    """What a study searches for, as its part ``search:`` says: every variant is tried with settings that a sampler draws.
+
+    Attributes:
+        ranges: fields and what they may be.
+        trials: of every variant; a finished search may be given more.
+        sampler: ``tpe``, ``random``, ``grid``, or one of one's own (``plait.study.search.samplers``).
+        valid_fraction: share of the training rows that trials are judged on.
+        splits: of the training rows, over which a trial's score is averaged.
+        batch: so many trials of ``tpe`` are drawn from the same trials before, so that several workers have one each.
+    """
+
+    ranges: tuple[Range, ...]
+    trials: int = 20
+    sampler: str = "tpe"
+    valid_fraction: float = 0.2
+    splits: int = 1
+    batch: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain value that a study file holds."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "ranges"}
+        return {"ranges": {r.field: r.to_file() for r in self.ranges}, **fields}
 
 
 def read_ranges(spec: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
@@ -100,8 +126,8 @@ def _kind(field: str) -> str:
     """``int``, ``float`` or nothing, as the estimator's signature says."""
     from plait.estimators.estimators import FusionClassifier
 
-    result = {f.name: str(f.type) for f in dataclasses.fields(FusionClassifier)}.get(field, "")
-    return "float" if "float" in result else "int" if "int" in result else ""
+    text = str(checks.hints_of(FusionClassifier).get(field, ""))
+    return "float" if "[float" in text else "int" if "[int" in text else ""
 
 
 def _range(field: str, value: Any, kind: str) -> Range:
@@ -117,7 +143,11 @@ def _range(field: str, value: Any, kind: str) -> Range:
     config.check_fields(value, (*_FIELDS, "whole"), where)
     low, high = (_number(value.get(key), f"{where}, {key}") for key in ("low", "high"))
     log = bool(value.get("log", False))
-    whole = kind == "int" or (not kind and all(isinstance(value[k], int) for k in ("low", "high")))
+    whole = (
+        kind == "int"
+        or bool(value.get("whole"))
+        or (not kind and all(isinstance(value[k], int) for k in ("low", "high")))
+    )
     if low >= high:
         raise ConfigError(f"{where}: from {low:g} to {high:g} is upside down or empty; the lower end comes first")
     if log and low <= 0:

@@ -6,15 +6,21 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import need
-from plait.metrics.base import Metric
+from plait.base.errors import ConfigError, nearest, need
+from plait.metrics.base import MAIN, METRICS, Metric, metrics
 from plait.store.model_files import plain_values
 from plait.study.search.ranges import Range
+from plait.study.search.sampler import Trial, optuna_study
+from plait.study.search.trials import score_of
+from plait.study.statistics.scores import StudyResults
+from plait.study.subject import subject_of
+from plait.study.variants import plain
 
 #: Within this share of the best score a setting is as good as the best.
 NEAR = 0.01
@@ -47,6 +53,22 @@ class Sensitivity:
     settings: Mapping[str, Any]
     command: str = ""
 
+    @classmethod
+    def of(cls, results: StudyResults) -> Self:
+        """What the runs of a search found, finished or not."""
+        spec = results.spec
+        about: Mapping[str, Any] = next(iter(results.about.get("tables", {}).values()), {})
+        metric = metric_of(str(about.get("task", "classification")), next(iter(spec.metrics), None))
+        ranges, lower = spec.search.ranges, metric.direction == "lower"
+        trials = _trials(results, ranges, metric.name)
+        importance = _importance(trials, ranges, int(spec.seeds[0]), lower=lower)
+        valid = [line["test_rows"] for line in results.lines if line.get("test_rows")]
+        told = {"data": next(iter(results.about["data"].values()), None), **spec.search.to_dict()}
+        told |= {"settings": dict(spec.model), "metric": metric.name, "group": spec.split.group, "seed": spec.seeds[0]}
+        told |= {"valid_rows": valid[0] * spec.search.splits if valid else None}
+        command = str(results.about.get("command") or "")
+        return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, told, command)
+
     @property
     def regimes(self) -> list[str]:
         """Their names."""
@@ -69,41 +91,45 @@ class Sensitivity:
         return plain
 
 
-def result_of(
-    studies: Mapping[str, Any], ranges: Sequence[Range], metric: Metric, spec: Mapping[str, Any], command: str = ""
-) -> Sensitivity:
-    """Tables from Optuna's studies."""
-    lower = metric.direction == "lower"
-    trials = pd.DataFrame(
-        [row for name, study in studies.items() for row in _rows(name, study, ranges)], columns=_columns(ranges)
-    )
-    seed = int(spec.get("seed", 0))
-    shares = [row for name, study in studies.items() for row in _importance(name, study, ranges, seed)]
-    importance = pd.DataFrame(shares, columns=["regime", "field", "share", "trials"])
-    return Sensitivity(trials, budgets(trials, lower), importance, metric.name, lower, tuple(ranges), spec, command)
-
-
-def _columns(ranges: Sequence[Range]) -> list[str]:
+def _trials(results: StudyResults, ranges: Sequence[Range], metric: str) -> pd.DataFrame:
+    """One row per trial that ended, on all of its splits."""
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for line in results.lines:
+        if "trial" in line:
+            groups.setdefault((line["variant"], int(line["trial"])), []).append(line)
+    order = [variant.label for variant in subject_of(results.spec).variants()]
+    whole = {key: lines for key, lines in groups.items() if len(lines) == results.spec.search.splits}
+    sorted_keys = sorted(whole, key=lambda key: (order.index(key[0]), key[1]))
+    rows = [_row(*key, whole[key], ranges, metric) for key in sorted_keys]
     usual = ["regime", "trial", "state", "score", "seconds", "cpu_seconds", "trained_weights"]
-    return [*usual, *(r.field for r in ranges), "reason"]
+    return pd.DataFrame(rows, columns=[*usual, *(r.field for r in ranges), "reason"])
 
 
-def _rows(name: str, study: Any, ranges: Sequence[Range]) -> list[dict[str, Any]]:
-    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and "killed" not in t.user_attrs]
-    return [
-        {
-            "regime": name,
-            "trial": place,
-            "state": "failed" if t.values is None else "done",
-            "score": math.nan if t.values is None else t.values[0],
-            "seconds": t.user_attrs.get("seconds", math.nan),
-            "cpu_seconds": t.user_attrs.get("cpu_seconds", math.nan),
-            "trained_weights": t.user_attrs.get("trained_weights", math.nan),
-            **{r.field: r.value_of(t.params[r.field]) for r in ranges if r.field in t.params},
-            "reason": t.user_attrs.get("reason", ""),
-        }
-        for place, t in enumerate(ended, 1)
-    ]
+def _row(
+    regime: str, trial: int, lines: Sequence[Mapping[str, Any]], ranges: Sequence[Range], metric: str
+) -> dict[str, Any]:
+    scores = [score_of(line, metric) for line in lines]
+    done = [score for score in scores if score is not None]
+    reasons = [line.get("reason") or f"{metric} on the validation rows is not a number" for line in lines]
+    spent = {k: sum(line["seconds"].get(k, 0.0) for line in lines) for k in ("total", "processor")}
+    settings = lines[0]["settings"]
+    failed = len(done) < len(lines)
+    return {
+        "regime": regime,
+        "trial": trial + 1,
+        "state": "failed" if failed else "done",
+        "score": math.nan if failed else float(np.mean(done)),
+        "seconds": round(spent["total"], 3),
+        "cpu_seconds": round(spent["processor"], 3),
+        "trained_weights": lines[-1].get("weights", {}).get("trained", math.nan),
+        **{r.field: _value(r, settings[r.field]) for r in ranges if r.field in settings},
+        "reason": next((why for why, score in zip(reasons, scores, strict=True) if score is None), ""),
+    }
+
+
+def _value(of: Range, kept: Any) -> Any:
+    """The value behind what a line says of it: choices that are no plain values stand there as text."""
+    return next((choice for choice in of.choices if plain(choice) == kept), kept)
 
 
 def budgets(trials: pd.DataFrame, lower: bool, near: float = NEAR) -> pd.DataFrame:
@@ -142,16 +168,35 @@ def _within(scores: np.ndarray, goal: float, share: float, lower: bool) -> np.nd
     return result
 
 
-def _importance(name: str, study: Any, ranges: Sequence[Range], seed: int) -> list[dict[str, Any]]:
-    """Share of the score's variance that each field explains alone, of their sum.
+def _importance(trials: pd.DataFrame, ranges: Sequence[Range], seed: int, *, lower: bool) -> pd.DataFrame:
+    """Share of the score's variance that each field explains alone, of their sum; empty without Optuna (extra ``search``).
 
     Source: Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (Optuna's fANOVA).
     """
-    scores = [t.values[0] for t in study.get_trials(deepcopy=False) if t.values is not None]
-    if len(scores) < LEAST or len(ranges) < 2 or np.ptp(scores) == 0:
-        return []
-    importance = need("optuna.importance", "search")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        shares = importance.get_param_importances(study, evaluator=importance.FanovaImportanceEvaluator(seed=seed))
-    return [{"regime": name, "field": f, "share": float(s), "trials": len(scores)} for f, s in shares.items()]
+    records = []
+    for name, mine in trials[trials["state"] == "done"].groupby("regime", sort=False):
+        scores = mine["score"].to_numpy(float)
+        if len(scores) < LEAST or len(ranges) < 2 or np.ptp(scores) == 0 or find_spec("optuna") is None:
+            continue
+        past = [Trial({r.field: row[r.field] for r in ranges}, row["score"]) for row in mine.to_dict("records")]
+        importance = need("optuna.importance", "search")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            judge = importance.FanovaImportanceEvaluator(seed=seed)
+            shares = importance.get_param_importances(optuna_study(ranges, past, lower=lower), evaluator=judge)
+        records += [{"regime": name, "field": f, "share": float(s), "trials": len(scores)} for f, s in shares.items()]
+    return pd.DataFrame(records, columns=["regime", "field", "share", "trials"])
+
+
+def metric_of(task: str, value: str | None) -> Metric:
+    """The metric by its name, or the task's main one; one with a better direction."""
+    known = {name: m for name, m in metrics(task).items() if m.direction != "nominal" and m.input != "intervals"}
+    name = MAIN[task] if value is None else value
+    if name not in known:
+        raise ConfigError(f"unknown metric '{name}' of {task}: {nearest(name, known)}")
+    return known[name]
+
+
+def metric_label(sensitivity: Sensitivity) -> str:
+    """The label of the score for readers."""
+    return next(m.label for (_, name), m in METRICS.items() if name == sensitivity.metric)

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait.base import config, registry
+from plait.base.documents import plain
 from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
-from plait.base.markdown import plain
 from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
+from plait.store.model_files import under
 from plait.training import history
+from plait.training.model_parts import inner_encoder, inner_state, split_state
 from plait.training.pretraining.stage import load, shapes
 
 #: Cells of which at least one must be readable.
@@ -107,7 +108,7 @@ class Pretrained(WrappedEncoder):
             self._saved = Saved.restore(state)
 
     def fingerprint(self) -> str:
-        """Of what the folder holds, wherever it lies."""
+        """Digest of the folder's content, whatever its path."""
         saved = self.saved
         digest = hashlib.blake2b(f"{self.name()} {self.version} {saved.encoder.fingerprint()}".encode(), digest_size=16)
         for name, array in sorted(saved.weights.items()):
@@ -116,7 +117,7 @@ class Pretrained(WrappedEncoder):
 
 
 KIND = "PretrainedEncoder"
-_STATE, _WEIGHTS = "encoder.", "weights."
+_WEIGHTS = "weights."
 
 
 @dataclass(frozen=True)
@@ -143,29 +144,13 @@ class Saved:
 
     def state(self) -> dict[str, Any]:
         """JSON values and arrays."""
-        inner = self.encoder.state()
-        arrays = {f"{_STATE}{k}": v for k, v in inner.items() if _numeric(v)}
-        words = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in inner.items() if not _numeric(v)}
-        options = {"name": self.encoder.name(), "options": self.encoder.options(), "state": words}
-        return {"inner": options, "kind": self.kind, **arrays, **{f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}}
+        weights = {f"{_WEIGHTS}{k}": v for k, v in self.weights.items()}
+        return {**inner_state(self.encoder), "kind": self.kind, **weights}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Saved:
-        """From ``state``."""
-        value = state["inner"]
-        encoder: Encoder = config.build(
-            registry.find("encoders", value["name"]), value["options"], "encoder pretrained"
-        )
-        encoder.load_state({**value["state"], **_under(state, _STATE)})
-        return cls(encoder, state["kind"], _under(state, _WEIGHTS), facts or {})
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-
-
-def _under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        """Rebuild the encoder from its saved state."""
+        return cls(inner_encoder(state, "encoder pretrained"), state["kind"], under(state, _WEIGHTS), facts or {})
 
 
 def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -174,7 +159,7 @@ def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] 
     ``epochs``: records with scores, for ``epoch_metrics.json`` and ``.csv``.
     """
     state = saved.state()
-    arrays = {k: v for k, v in state.items() if _numeric(v)}
+    arrays = split_state(state)[1]
     manifest = {
         "kind": KIND,
         "inner": state["inner"],

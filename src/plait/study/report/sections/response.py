@@ -1,18 +1,47 @@
-"""Pictures of a search: the score over each field, the best so far, and which field matters."""
+"""The section of how the score of a search answers to each field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, rows_axes, settings, short
+from plait.report.blocks import Picture, Row, Section, picture
+from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, short
 from plait.report.charts import MARKERS
+from plait.study.report.section import Material, ReportSection, frame_sheet
+from plait.study.search.result import metric_label
 
 #: Dots over which the line of a response is averaged, as a share of all.
 _PARTS = 4
+
+
+class Response(ReportSection):
+    """The score over each field that was searched."""
+
+    subjects: ClassVar[tuple[str, ...]] = ("search",)
+    place: ClassVar[int] = 20
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        for sensitivity in material.evidence:
+            words = "Each dot is a trial; the line is the mean over quarters of the range. Other fields vary too: dots scatter."
+            section = Section("response", "How the score answers", words)
+            done = sensitivity.trials[sensitivity.trials["state"] == "done"]
+            pictures: list[Picture | None] = []
+            for r in sensitivity.ranges:
+                points = {
+                    str(name): (mine[r.field].tolist(), mine["score"].tolist())
+                    for name, mine in done.groupby("regime", sort=False)
+                }
+                name = f"response-{r.field.replace('.', '-').replace('_', '-')}"
+                drawn = response_figure(points, r.field, metric_label(sensitivity), log=r.log)
+                pictures.append(picture(name, f"{metric_label(sensitivity).capitalize()} over {r.field}.", drawn))
+            section.blocks += [Row([p for p in pictures if p is not None])]
+            section.add(frame_sheet("trials", sensitivity.trials, sensitivity.trials, "Every trial", folded=True))
+            yield section
 
 
 def response_figure(
@@ -92,24 +121,3 @@ def _means(x: np.ndarray, y: np.ndarray, log: bool, each: bool) -> tuple[np.ndar
         parts = [p for p in np.array_split(order, min(_PARTS, max(1, len(x) // 2))) if len(p)]
     middle = [math.exp(float(np.log(x[p]).mean())) if log else float(x[p].mean()) for p in parts]
     return np.asarray(middle), np.asarray([float(y[p].mean()) for p in parts])
-
-
-def importance_figure(records: Sequence[Mapping[str, Any]], regimes: Sequence[str]) -> Any:
-    """Bars: the share of the score's variance that each field explains, per regime; None without records."""
-    if not records:
-        return None
-    fields = list(dict.fromkeys(r["field"] for r in sorted(records, key=lambda r: -r["share"])))
-    with settings():
-        figure, ax, places = rows_axes(
-            fields, per_row=14.0 + 9.0 * len(regimes), top=8.0 + 13.0 * len(regimes), most=30
-        )
-        thick = 0.75 / len(regimes)
-        for number, regime in enumerate(regimes):
-            shares = {r["field"]: r["share"] for r in records if r["regime"] == regime}
-            at = [y + thick * (0.5 * (len(regimes) - 1) - number) for y in places]
-            widths = [shares.get(f, 0.0) for f in fields]
-            ax.barh(at, widths, height=0.85 * thick, color=COLOURS[LINES[number % len(LINES)]], label=short(regime, 44))
-        ax.set_xlim(0, 1)
-        ax.set_xlabel("share of the score's variance")
-        figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.2)
-    return figure

@@ -1,0 +1,1 @@
+"""Samplers: how the trials of a search are drawn, one file each."""

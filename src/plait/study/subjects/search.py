@@ -1,0 +1,150 @@
+"""Searches: each run fits settings that a sampler draws, and judges them on a part of the training rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.base import registry
+from plait.metrics.base import MAIN, Metric, metrics
+from plait.study import model_check, splits
+from plait.study.predicting import Predicting
+from plait.study.reader import Problem
+from plait.study.runs import Place, Run, run_of
+from plait.study.search.ranges import SearchSpec
+from plait.study.search.result import Sensitivity
+from plait.study.search.sampler import Sampler
+from plait.study.search.trials import PATIENCE, Regime, Trials
+from plait.study.spec import CLEAN, NONE, SplitSpec
+from plait.study.state import State
+from plait.study.statistics.scores import StudyResults
+from plait.study.subject import Tables
+from plait.study.tables import StudyTable
+from plait.study.variants import Variant, plain, told_fields, with_fields
+from plait.workflow.fit import split_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Fields of a study that a search has no use for, as they are where nothing is said.
+USUAL: Mapping[str, Any] = {"modalities": "full", "train": (CLEAN,), "test": (CLEAN,), "present": "full", "claims": ()}
+
+
+class Search(Predicting):
+    """Trials of settings, on the same rows in every variant; the test part of the study's split is never looked at."""
+
+    @property
+    def _search(self) -> SearchSpec:
+        assert self.spec.search is not None
+        return self.spec.search
+
+    def problems(self) -> Iterator[Problem]:
+        """Targets and metrics; fields that a search has no use for; fields that are set and searched."""
+        spec = self.spec
+        yield from super().problems()
+        for name, usual in USUAL.items():
+            if getattr(spec, name) != usual:
+                where: tuple[str | int, ...] = ("conditions", name) if name in ("train", "test") else (name,)
+                yield where, f"{name}: a search compares settings alone; leave it out"
+        for name, several in (("seeds", spec.seeds), ("data", spec.data), ("metrics", spec.metrics)):
+            if len(several) > 1 or (name == "seeds" and not several):
+                yield (name,), f"{name}: a search has one; found {len(several)}"
+        searched = {r.field for r in self._search.ranges}
+        for place, name, _ in told_fields(spec):
+            if name in searched and place[0] != "model":
+                yield place, f"'{name}' is searched for too, which would win; keep one"
+        for one in self._search.ranges:
+            for value in one.choices:
+                if wrong := self.field_problem(one.field, value):
+                    yield ("search", "ranges", one.field), wrong
+
+    def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
+        """Operators that do not fit their depth, unless one of the two is searched for."""
+        if not {"fusion", "depth", "layers", "network"} & {r.field.partition(".")[0] for r in self._search.ranges}:
+            yield from model_check.variant_problems(self.spec, known, self.defaults())
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def count(self, table: StudyTable, split: SplitSpec) -> int:
+        """Parts of the training rows that each trial is judged on."""
+        return self._search.splits
+
+    def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
+        """Of the training rows: what trials are fitted on, and what they are judged on."""
+        group = splits.group_column(table, split)
+        if split.kind == NONE:
+            return split_rows(table.frame, table.schema, self._search.valid_fraction, None, group, seed + index)
+        train, _ = splits.rows_of(table, split, seed, 0)
+        frame = table.frame.iloc[train]
+        fitted, valid = split_rows(frame, table.schema, self._search.valid_fraction, None, group, seed + index)
+        return train[fitted], train[valid]
+
+    def defines(self) -> Mapping[str, Any]:
+        """How training rows are split."""
+        return {"search": [self._search.valid_fraction]}
+
+    def sampler(self, *, lower: bool = False) -> Sampler:
+        """What draws; ``lower``: less is better."""
+        kind = registry.find("samplers", self._search.sampler)
+        made: Sampler = kind(self._search, self.spec.seeds[0], lower=lower)
+        return made
+
+    def metric(self, task: str) -> Metric:
+        """What trials are judged by."""
+        return metrics(task)[self.spec.metrics[0] if self.spec.metrics else MAIN[task]]
+
+    def trial(self, table: StudyTable, variant: Variant, drawn: Mapping[str, Any], number: int) -> list[Run]:
+        """The runs of one trial, one per split."""
+        (data,), (seed,) = self.spec.data, self.spec.seeds
+        model = with_fields(variant.model, drawn)
+        made = Variant(variant.label, {**variant.settings, **{k: plain(v) for k, v in drawn.items()}}, model)
+        place = Place(table, data.split or self.spec.split, (0, None), CLEAN, table.modalities, seed, 0)
+        return [
+            run_of(self.spec, dataclasses.replace(place, index=i), made, self.defines(), number)
+            for i in range(self._search.splits)
+        ]
+
+    def regimes(self, tables: Tables) -> list[Regime]:
+        """One per variant, with nothing drawn yet."""
+        table = next(iter(tables.values()))
+        sampler = self.sampler(lower=self.metric(table.task).direction == "lower")
+
+        def maker(variant: Variant) -> Regime:
+            return Regime(variant.label, sampler, lambda drawn, number: self.trial(table, variant, drawn, number))
+
+        return [maker(variant) for variant in self.variants()]
+
+    def runs(self, tables: Tables) -> list[Run]:
+        """The first trials of every variant, which depend on no score."""
+        result = []
+        for regime in self.regimes(tables):
+            free = [n for n in range(min(PATIENCE, regime.sampler.most)) if regime.sampler.needs(n) == 0]
+            result += [run for number in free for run in regime.make(regime.sampler.draw(number, ()), number)]
+        return result
+
+    def total(self, tables: Tables) -> int:
+        """All trials of all variants, unless a variant is given up."""
+        return len(self.variants()) * self.sampler().most * self._search.splits
+
+    def schedule(self, tables: Tables, state: State) -> Trials:
+        """What draws trials as scores come in."""
+        table = next(iter(tables.values()))
+        return Trials(self.regimes(tables), state, self.metric(table.task).name)
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def summary(self, results: StudyResults) -> pd.DataFrame:
+        """One row per variant: its best score, and the budget that it needed."""
+        return Sensitivity.of(results).budgets
+
+    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+        """The trials as tables; nothing where none is done."""
+        found = Sensitivity.of(results)
+        return [found] if (found.trials["state"] == "done").any() else []
+
+    def counts(self, results: StudyResults, evidence: Sequence[Any]) -> list[tuple[str, str]]:
+        """Variants, trials and fields."""
+        found = evidence[0] if evidence else Sensitivity.of(results)
+        numbers = {"regimes": len(found.regimes), "trials": len(found.trials), "fields": len(found.ranges)}
+        return [(name, f"{number:,}") for name, number in numbers.items()]
