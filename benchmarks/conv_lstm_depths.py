@@ -27,7 +27,7 @@ import numpy as np
 
 from plait.evaluation import noise_grid
 from plait.papers.early_fusion_conv_lstm import figures, noise_grids
-from plait.papers.early_fusion_conv_lstm import samples as conv_lstm_samples
+from plait.papers.early_fusion_conv_lstm import figures as conv_lstm_samples
 from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Seeds
 from plait.study import Results, Study, conditions
 from plait.study.variants import with_fields

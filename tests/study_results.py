@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from plait.metrics.base import metrics
-from plait.metrics.inputs import inputs
+from plait.metrics.base import inputs, metrics
 from plait.study.results import Results
 
 CLASSES = ("ant", "bee", "cat")

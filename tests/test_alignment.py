@@ -18,12 +18,12 @@ from plait.alignment.cca import Cca
 from plait.alignment.context import ATTENDING, OPERATIONS
 from plait.alignment.learned import PlateauAdamW, backward, loss_of, sides_of
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
-from plait.alignment.network import COLDEST, HOTTEST, Temperature, cosine, unit
+from plait.alignment.network import COLDEST, HOTTEST, Temperature, unit
 from plait.alignment.pairs import Pairs, numbered
 from plait.base import config, registry
 from plait.base.errors import ConfigError, PlaitError, TableError
 from plait.base.tokens import Tokens
-from plait.testing.alignment import check_alignment, example_pairs
+from plait.testing import check_alignment, example_pairs
 
 STAGES = registry.names("alignment")
 LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]
@@ -92,7 +92,7 @@ def test_soft_targets_are_equations_3_to_6(tau: float) -> None:
 
 def test_infonce_is_cross_entropy_both_ways() -> None:
     a, b = vectors()
-    logits = cosine(a, b) / 0.2
+    logits = unit(a) @ unit(b).T / 0.2
     own = torch.arange(7)
     expected = (torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)) / 2
     assert float(InfoNCE()(a, b, torch.tensor(0.2))) == pytest.approx(float(expected), abs=1e-6)
@@ -151,7 +151,7 @@ def test_no_vector_makes_a_loss_or_its_gradient_infinite(loss: Contrast, case: s
 
 
 def test_cosine_of_a_zero_vector_is_zero() -> None:
-    assert cosine(torch.zeros(1, 3), torch.ones(2, 3)).tolist() == [[0.0, 0.0]]
+    assert (unit(torch.zeros(1, 3)) @ unit(torch.ones(2, 3)).T).tolist() == [[0.0, 0.0]]
     assert unit(torch.tensor([[1e30, 0.0], [1e-20, 0.0]])).tolist() == [[1.0, 0.0], [1.0, 0.0]]
 
 

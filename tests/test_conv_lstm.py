@@ -673,7 +673,7 @@ def test_activations_over_time(fitted: FusionClassifier) -> None:
 def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from plait.papers.early_fusion_conv_lstm import figures
-    from plait.papers.early_fusion_conv_lstm import samples as conv_lstm_samples
+    from plait.papers.early_fusion_conv_lstm import figures as conv_lstm_samples
 
     rng = np.random.default_rng(0)
     levels = ((math.inf, 1.0, 0.5), (math.inf, 2.0))

@@ -84,19 +84,8 @@ def test_only_two_files_stand_at_the_root() -> None:
 #: Functions that still take more than eight parameters; this set only shrinks.
 MANY = {
     "__init__",
-    "_advice",
-    "_run",
-    "_trained",
-    "advise",
-    "fine_tuning",
     "fit_table",
-    "in_words",
-    "inspect",
-    "judge",
-    "launch",
     "map_figure",
-    "run",
-    "sensitivity",
 }
 
 
@@ -122,7 +111,7 @@ def test_functions_take_at_most_eight_parameters() -> None:
 
 
 #: Files that still hand something on by a ContextVar; this set only shrinks.
-WITH_CONTEXT = {"row_numbers.py", "prepared.py", "hub_files.py"}
+WITH_CONTEXT = {"row_numbers.py", "hub_files.py"}
 
 
 def test_no_state_travels_beside_the_arguments() -> None:

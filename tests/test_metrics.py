@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from plait.base.errors import ConfigError, ModelError, TableError
-from plait.metrics.base import MAIN, METRICS, auc, average_precision, median, metrics
+from plait.metrics.base import MAIN, METRICS, auc, average_precision, codes, inputs, measure, median, metrics
 from plait.metrics.bootstrap import affordable, draws, interval, resample_metrics, resample_outputs
-from plait.metrics.inputs import codes, inputs, measure
 
 TASKS = ("classification", "multilabel", "regression")
 

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from plait.base.errors import ConfigError
-from plait.metrics.base import metrics
-from plait.metrics.inputs import measure
+from plait.metrics.base import measure, metrics
 from plait.study.statistics.claims import check_claims
 from plait.study.statistics.compare import compare
 from plait.study.statistics.paired import (

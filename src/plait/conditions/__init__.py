@@ -7,4 +7,4 @@ from plait.conditions.parse import parse
 __all__ = ["Chain", "Condition", "parse"]
 
 #: Modules that are no variants.
-SHARED = ("base", "cells", "chain", "noise", "parse", "text_form")
+SHARED = ("base", "cells", "chain", "noise", "parse")

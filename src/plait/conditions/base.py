@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,8 +17,8 @@ import numpy as np
 
 from plait.base import checks, config, registry
 from plait.base.checks import Seed, Within
+from plait.base.documents import read_yaml_value
 from plait.base.errors import ConfigError, PlaitWarning, nearest
-from plait.conditions.text_form import text_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ class Condition(ABC):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the options; refuse a strength outside of its range."""
         checks.check(self, f"condition {self.name()}")
         self.check_number("strength", 0.0, self.most)
         self._learned: Any = None
@@ -72,11 +73,11 @@ class Condition(ABC):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
-        """One made of a mapping; unknown fields are refused."""
+        """Build a condition from a mapping of options; unknown names are refused."""
         return config.build(cls, options, where)
 
     def options(self) -> dict[str, Any]:
-        """The strength, and what differs from what it is when it is not given, as JSON values."""
+        """The strength and all options that differ from their defaults, as JSON values."""
         options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
         return {
@@ -89,13 +90,13 @@ class Condition(ABC):
 
     @property
     def label(self) -> str:
-        """In one line, as the command line takes it: ``white_noise:image:snr_db=0``."""
+        """The condition in one line, as the command line takes it: ``white_noise:image:snr_db=0``."""
         value = self.options()
         return text_form(self.name(), value.pop("modality", None), value)
 
     @property
     def axes(self) -> dict[str, Any]:
-        """What plots are drawn by: ``kind`` of condition, ``modality``, ``strength``."""
+        """Coordinates of this condition in plots: ``kind`` of condition, ``modality``, ``strength``."""
         return {"kind": self.name(), "modality": self.modality or "all", "strength": self.strength}
 
     def at(self, strength: float) -> Self:
@@ -132,11 +133,11 @@ class Condition(ABC):
         return result
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
-        """Learn what is needed of the training rows (the spread of their numbers); most conditions need nothing."""
+        """Learn what the condition needs from training rows (such as the spread of numbers); most need nothing."""
         return self
 
     def warn_unfitted(self, rows: int) -> None:
-        """Say that what training rows should have told is taken from the rows given."""
+        """Warn that statistics of training rows are missing and are taken from the rows given instead."""
         message = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
         warnings.warn(f"{message}; fit it on those", PlaitWarning, stacklevel=4)
 
@@ -167,7 +168,7 @@ class Condition(ABC):
         return changed
 
     def _warn_shared(self, chosen: list[Modality], schema: Schema) -> None:
-        """Say that a column which serves in another modality, too, is changed there as well."""
+        """Warn that a column which is changed also serves in another modality."""
         own = {c for m in chosen for c in m.columns}
         for other in schema.modalities:
             shared = [c for c in other.columns if c in own and other not in chosen]
@@ -178,7 +179,7 @@ class Condition(ABC):
 
     @property
     def idle(self) -> bool:
-        """It changes nothing."""
+        """Whether it changes nothing."""
         return self.strength == 0
 
     @abstractmethod
@@ -209,3 +210,84 @@ class Condition(ABC):
         """The error to raise for a modality that the table has not."""
         known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
         return ConfigError(f"condition {self.name()}: unknown modality '{name}'; {nearest(name, known)}")
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\.?inf", re.IGNORECASE)
+_OPEN, _CLOSE = "{[", "}]"
+
+
+def text_form(name: str, modality: str | None, options: Mapping[str, Any]) -> str:
+    """The line that ``from_text`` takes back.
+
+    Example:
+        >>> text_form("white_noise", "image", {"snr_db": 0.0}), text_form("blur", None, {})
+        ('white_noise:image:snr_db=0', 'blur')
+    """
+    setting = ",".join(f"{key}={_written(value)}" for key, value in options.items())
+    return ":".join(part for part in (name, modality, setting) if part)
+
+
+def from_text(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a line; a number alone is the strength.
+
+    Raises:
+        ConfigError: it has not that form.
+
+    Example:
+        >>> from_text("white_noise:image:snr_db=-5"), from_text("blur:0.1")
+        (('white_noise', {'modality': 'image', 'snr_db': -5}), ('blur', {'strength': 0.1}))
+    """
+    name, _, rest = (part.strip() for part in text.partition(":"))
+    options: dict[str, Any] = {}
+    first, _, others = rest.partition(":")
+    if first and "=" not in first and not _NUMBER.fullmatch(first.strip()):
+        options["modality"], rest = first.strip(), others
+    for part in split(rest, ","):
+        key, sign, value = (p.strip() for p in part.partition("="))
+        if not sign and _NUMBER.fullmatch(key):
+            key, value = "strength", key
+        elif not sign or not key or not value:
+            raise ConfigError(
+                f"condition '{text}': '{part.strip()}' is no option; "
+                "expected name:strength, name:modality=strength or name:modality:option=value,option=value"
+            )
+        if key in options:
+            raise ConfigError(f"condition '{text}': '{key}' is given twice; keep one")
+        options[key] = _read(value, text)
+    return name, options
+
+
+def split(text: str, sign: str) -> list[str]:
+    """Parts between the signs that stand outside of brackets; no empty ones.
+
+    Example:
+        >>> split("a={x: 1, y: 2},b=3", ",")
+        ['a={x: 1, y: 2}', 'b=3']
+    """
+    parts, depth, start = [], 0, 0
+    for i, letter in enumerate(text):
+        depth += (letter in _OPEN) - (letter in _CLOSE)
+        if depth == 0 and text.startswith(sign, i):
+            parts.append(text[start:i])
+            start = i + len(sign)
+    return [part for part in [*parts, text[start:]] if part.strip()]
+
+
+def _read(value: str, text: str) -> Any:
+    if value.lower().lstrip("+-") == "inf":  # YAML writes .inf
+        return float(value)
+    try:
+        return read_yaml_value(value, f"condition '{' '.join(text.split())[:80]}'")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; quote it") from None
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_written(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,9 +8,8 @@ from typing import Any, cast
 
 from plait.base import config, registry
 from plait.base.errors import ConfigError
-from plait.conditions.base import Condition
+from plait.conditions.base import Condition, from_text, split
 from plait.conditions.chain import Chain
-from plait.conditions.text_form import from_text, split
 
 #: What messages call the grammar of all conditions.
 FORM = "write name:strength, name:modality=strength or name:modality:option=value, as in typos:text=0.3"

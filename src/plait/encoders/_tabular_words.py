@@ -31,9 +31,11 @@ def _ranked(counts: Mapping[str, int], limits: Limits) -> tuple[tuple[str, ...],
 
 
 def _words(column: Column) -> tuple[list[str | None], np.ndarray]:
-    """The distinct cells as texts, None behind the last and for blanks, and where each row finds its own (n,)."""
+    """The distinct cells of these rows as texts, None for nothing, and where each row finds its own (n,)."""
     read = typed_array(column.series)
-    return [text or None for text in answers(read, text_of)], read.codes
+    known = answers(read, text_of)
+    codes, place = np.unique(read.codes, return_inverse=True)
+    return [known[code] or None for code in codes.tolist()], place
 
 
 def _places(column: Column, levels: Sequence[str]) -> np.ndarray:
@@ -175,9 +177,9 @@ class Spelling(Features):
     def view(self, column: Column) -> View:
         """(n, k)."""
         words, codes = _words(column)
-        counts = _groups([w or "" for w in words])[:, self.places]
+        counts = _groups([*(w or "" for w in words), ""])[:-1, self.places]
         result = np.asarray(_unit(counts @ sparse.diags(self.weights)) @ self.axes.astype(np.float32), dtype=np.float32)
-        gone = np.array([w is None for w in words])
+        gone = np.array([w is None for w in words], dtype=bool)
         return View(result[codes], numbers=np.where(gone[:, None], np.nan, result)[codes])
 
 

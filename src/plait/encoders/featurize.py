@@ -21,11 +21,11 @@ from plait.base.errors import ConfigError, ModelError, PlaitError
 from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.progress import step
 from plait.base.tokens import Tokens
-from plait.data.cells import cells
+from plait.data.cells import Cells, cells
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
-from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
+from plait.encoders.embed import embed, embed_rows, prepare_distinct
 from plait.store import Store
 
 
@@ -180,53 +180,26 @@ class Featurizer:
 
         What is ``ready`` (modality -> tokens of these rows) is taken as it is. ``whole``: as ``cells`` has it.
         """
-        numbers = row_numbers(frame)
-        tokens: dict[str, Tokens] = {}
-        prepared: dict[str, Mapping[str, Tensor]] = {}
-        present: dict[str, Tensor] = {}
-        columns: dict[str, Columns] = {}
+        tokens, columns = dict[str, Tokens](), dict[str, Columns]()
+        prepared, present = dict[str, SharedCells](), dict[str, Tensor]()
         for modality in self.schema.modalities:
-            encoder = self.encoders[modality.name]
-            if modality.kind != "tabular":
-                step(f"encode {modality.name}", progress)
+            name, encoder = modality.name, self.encoders[modality.name]
             if modality.kind == "tabular":
                 embedded, view = embed_rows(encoder, frame[list(modality.columns)])
-                tokens[modality.name] = embedded.tokens()
-                if view is not None:
-                    columns[modality.name] = view
-            elif modality.name in (ready or {}):
-                tokens[modality.name] = (ready or {})[modality.name]
-            elif not modality.learns:
-                groups = cells(frame, modality, root, whole=whole, strict=strict)
-                tokens[modality.name] = _side_by_side(
-                    embed(
-                        encoder,
-                        [cell for group in groups for cell in group],
-                        store,
-                        name=modality.name,
-                        strict=strict,
-                        progress=progress,
-                        rows=np.tile(numbers, len(groups)),
-                    ),
-                    len(groups),
-                )
+                tokens[name] = embedded.tokens()
+                columns |= {} if view is None else {name: view}
             else:
-                groups = cells(frame, modality, root, whole=whole, strict=strict)
-                if len(groups) != 1:
-                    raise ConfigError(
-                        f"modality '{modality.name}': train: {modality.train} takes one column with one cell a row, "
-                        f"found {len(groups)}"
-                    )
-                arrays, place = prepare_distinct(
-                    encoder, groups[0], store, name=modality.name, strict=strict, rows=numbers
-                )
-                if not arrays:  # not one cell is present: the encoder says what its arrays would look like
-                    empty = encoder.prepare([])
-                    arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in empty.items()}
-                shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
-                prepared[modality.name], present[modality.name] = shared, shared.present
-            if modality.name in tokens:
-                present[modality.name] = tokens[modality.name].present
+                step(f"encode {name}", progress)
+                if ready and name in ready:
+                    tokens[name] = ready[name]
+                else:
+                    groups = cells(frame, modality, root, whole=whole, strict=strict)
+                    how: dict[str, Any] = {"name": name, "strict": strict, "rows": row_numbers(frame)}
+                    if modality.learns:
+                        prepared[name] = _prepared(encoder, groups, store, modality.train, **how)
+                    else:
+                        tokens[name] = _embedded(encoder, groups, store, progress, **how)
+            present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
     def state(self) -> dict[str, Any]:
@@ -242,14 +215,39 @@ class Featurizer:
         }
 
 
-def _side_by_side(embedded: Embedded, columns: int) -> Tokens:
-    """Tokens of the cells of several columns, one column after another (columns n, T, D) -> (n, columns T, D)."""
-    tokens = embedded.tokens()
-    if columns == 1:
+def _embedded(
+    encoder: Encoder,
+    groups: Cells,
+    store: Store | None,
+    progress: bool | None,
+    *,
+    name: str,
+    strict: bool,
+    rows: np.ndarray,
+) -> Tokens:
+    """Tokens of one modality, those of one column after another: (n, columns T, D)."""
+    flat, many = [cell for group in groups for cell in group], len(groups)
+    numbers = np.tile(rows, many)
+    tokens = embed(encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers).tokens()
+    if many == 1:
         return tokens
-    rows, length = len(tokens) // columns, columns * tokens.x.shape[1]
-    x = tokens.x.reshape(columns, rows, -1, tokens.dim).transpose(0, 1).reshape(rows, length, -1)
-    return Tokens(x, tokens.mask.reshape(columns, rows, -1).transpose(0, 1).reshape(rows, length))
+    n, length = len(rows), many * tokens.x.shape[1]
+    x = tokens.x.reshape(many, n, -1, tokens.dim).transpose(0, 1).reshape(n, length, tokens.dim)
+    return Tokens(x, tokens.mask.reshape(many, n, -1).transpose(0, 1).reshape(n, length))
+
+
+def _prepared(
+    encoder: Encoder, groups: Cells, store: Store | None, train: str, *, name: str, strict: bool, rows: np.ndarray
+) -> SharedCells:
+    """Cells of a modality that learns, up to ``prepare``."""
+    if len(groups) != 1:
+        raise ConfigError(
+            f"modality '{name}': train: {train} takes one column with one cell a row, found {len(groups)}"
+        )
+    arrays, place = prepare_distinct(encoder, groups[0], store, name=name, strict=strict, rows=rows)
+    if not arrays:  # not one cell is present: the encoder says what its arrays would look like
+        arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in encoder.prepare([]).items()}
+    return SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
 
 
 #: ``kind`` in a folder's model.json -> the encoder that takes it.

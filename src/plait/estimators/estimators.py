@@ -35,7 +35,7 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import GivenRows
+from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.settings import check_settings
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
@@ -57,13 +57,20 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     # -- fitting ---------------------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, test: tuple[Any, Any] | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        test: tuple[Any, Any] | None = None,
+        share: Share | None = None,
     ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
         Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
         mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
         ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
+        ``share`` gives rows that were encoded and scaled before, for whoever fits several models on the same rows.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
@@ -87,7 +94,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
         judged = None if test is None else self._judged(test)
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
-        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
+        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(advised.settings(), given, judged)

@@ -21,7 +21,7 @@ from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.listeners import encoder_listener, following, listeners
-from plait.estimators.prepared import SHARING, GivenRows, Prepared
+from plait.estimators.prepared import GivenRows, Prepared
 from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
 from plait.estimators.record import Clock, record_of
 from plait.networks import choice
@@ -138,7 +138,7 @@ def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
     def make() -> Prepared:
         return prepare(settings, given)
 
-    return make() if settings.align else SHARING.get()(settings, make)
+    return make() if settings.align or given.share is None else given.share(settings, make)
 
 
 def _with_threshold(task: Task, threshold: float | None) -> Task:

@@ -16,7 +16,7 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Prepared
 from plait.training.crossfit import prior
 from plait.training.design import Design
-from plait.training.history.callbacks import Follow
+from plait.training.history.callbacks import FitCallbacks
 from plait.training.history.scorer import Scorer, truth_given
 from plait.training.pretraining.stage import EncoderListener
 
@@ -56,10 +56,10 @@ def encoder_listener(prepared: Prepared, score: Scorer | None, events: Events | 
     return EncoderListener([m.name for m in prepared.schema.modalities], score, events)
 
 
-def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> Follow:
+def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> FitCallbacks:
     """What the fields ``device`` and ``checkpoint`` ask for, beside the listeners; ``design``: of the members."""
     identity = {k: v for k, v in vars(settings).items() if k not in _BESIDE} | {"design": vars(design)}
-    return Follow(device_of(settings.device), score, tell, settings.checkpoint, identity)
+    return FitCallbacks(device_of(settings.device), score, tell, settings.checkpoint, identity)
 
 
 def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Sequence[Branches] = ()) -> int | None:

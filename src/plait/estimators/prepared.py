@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,11 @@ from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
 from plait.networks.tasks import Task
 
+Make = Callable[[], "Prepared"]
+#: Gives a fit its rows: called with the settings and with what makes the rows, it may give back what it made before. Whoever
+#: hands it in answers for that the models differ in nothing that comes before a network.
+Share = Callable[[FitSettings, Make], "Prepared"]
+
 
 @dataclasses.dataclass(frozen=True)
 class GivenRows:
@@ -30,6 +34,7 @@ class GivenRows:
         groups: (n,), or None.
         classes: labels of the target, in order.
         regressor: the target is a number whatever it looks like.
+        share: gives rows that were prepared before, where models are fitted on the same rows.
         named: the columns have names of their own; else it is a plain array, all of it one table of numbers.
     """
 
@@ -40,6 +45,7 @@ class GivenRows:
     classes: tuple[Any, ...] = ()
     regressor: bool = False
     named: bool = True
+    share: Share | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +80,3 @@ class Prepared:
     tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
     leaks: Sequence[Mapping[str, Any]] = ()
-
-
-Make = Callable[[], Prepared]
-
-
-def _made(value: Any, make: Make) -> Prepared:
-    return make()
-
-
-#: What gives a fit its rows: called with the estimator and with what makes them, it may give back what it made before.
-#: Whoever sets it answers for that the two estimators differ in nothing that comes before a network.
-SHARING: ContextVar[Callable[[FitSettings, Make], Prepared]] = ContextVar("SHARING", default=_made)

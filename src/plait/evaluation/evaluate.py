@@ -217,7 +217,7 @@ def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Ar
 
 
 def estimates(task: str, y: Array, given: Mapping[str, Array], bootstrap: int, seed: int) -> dict[str, Estimate]:
-    """Every metric that the inputs (see ``plait.metrics.inputs``) allow, with its interval."""
+    """Every metric that the inputs (see ``plait.metrics.base``) allow, with its interval."""
     drawn = resample_metrics(task, y, given, bootstrap, seed) if bootstrap else {}
     result = {}
     for name, metric in metrics(task).items():

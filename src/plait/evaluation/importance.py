@@ -17,8 +17,8 @@ from plait.data.modality import Modality
 from plait.evaluation.explain import Explanation
 from plait.evaluation.predictions import target_of
 from plait.metrics.base import SECOND, Array, metrics
+from plait.metrics.base import inputs as inputs_of
 from plait.metrics.bootstrap import interval, resample_means
-from plait.metrics.inputs import inputs as inputs_of
 
 if TYPE_CHECKING:
     from plait.estimators.estimators import FusionEstimator

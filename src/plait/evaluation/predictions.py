@@ -16,7 +16,7 @@ from plait.data.labels import codes_of, label_text, object_array
 from plait.data.modality import Schema
 from plait.data.schema import absent
 from plait.data.targets import target_array
-from plait.metrics.inputs import inputs
+from plait.metrics.base import inputs
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]

@@ -18,8 +18,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from plait.metrics.base import MAIN, METRICS, Metric, Score, metrics
-from plait.metrics.inputs import codes, inputs, measure
+from plait.metrics.base import MAIN, METRICS, Metric, Score, codes, inputs, measure, metrics
 
 for _module in pkgutil.iter_modules(__path__):  # importing registers; a metric may stand in a file of its own
     importlib.import_module(f"{__name__}.{_module.name}")

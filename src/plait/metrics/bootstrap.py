@@ -35,7 +35,7 @@ def draws(n: int, resamples: int, seed: int) -> Iterator[Array]:
 
 
 def resample_metrics(task: str, y: Array, given: Mapping[str, Array], resamples: int, seed: int) -> dict[str, Array]:
-    """Values of every metric that ``given`` (see ``plait.metrics.inputs``) allows on resamples: name -> (R,)."""
+    """Values of every metric that ``given`` (see ``plait.metrics.base``) allows on resamples: name -> (R,)."""
     wanted = [m for (owner, _), m in METRICS.items() if owner == task and m.input in given]
     n, columns = len(y), next(iter(given.values())).size // len(y)
     limit = {m.name: affordable(resamples, n, _columns(m, given, columns), ranked=m.ranked) for m in wanted}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait.base import progress
+from plait.base import config, progress
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
-from plait.study.designs import DEFAULT, Advice, Candidate, Racing, answer, candidates, differences, noises
+from plait.study.designs import DEFAULT, Advice, Racing, answer, candidates, differences, noises
 from plait.study.statistics.compare import compare
 from plait.study.study import Study
 
@@ -38,19 +38,35 @@ RACE = 0.6
 WITHIN = 0.95
 
 
+@dataclasses.dataclass(frozen=True)
+class AdviceOptions:
+    """How advice is sought.
+
+    Attributes:
+        settings: of the estimator, for all designs.
+        group: column whose equal values stay on one side of a split.
+        table: what the advised command calls the table.
+        workers: processes; None: one per core. A table in memory is raced in this process.
+        store: of embeddings.
+        view: show progress; None: only on a terminal.
+    """
+
+    settings: Mapping[str, Any] | None = None
+    group: str | None = None
+    table: str = "TABLE"
+    workers: int | None = None
+    store: str | None = None
+    view: bool | None = None
+
+
 def advise(
     data: pd.DataFrame | Mapping[str, Any],
     schema: Schema,
     *,
+    out: str | Path,
     minutes: float = 10.0,
     splits: int = SPLITS,
-    out: str | Path,
-    settings: Mapping[str, Any] | None = None,
-    group: str | None = None,
-    table: str = "TABLE",
-    workers: int | None = None,
-    store: str | None = None,
-    view: bool | None = None,
+    **options: Any,
 ) -> Advice:
     """Race designs on the table, then measure what the best is worth without each modality and under noise.
 
@@ -60,36 +76,32 @@ def advise(
     Args:
         data: the rows, target included, or a study's ``data`` entry (``{table: ..., schema: ...}``, ``{dataset: ...}``).
         schema: of the table.
+        out: folder of the two studies: ``race``, and ``evidence-DESIGN`` of the design that won it.
         minutes: of wall time; a fit that is not expected to end in them is not begun, and one that runs when they end is
             finished. Tuned encoders are tried from 30 on.
         splits: of the rows, at most; with fewer than three nothing leaves the race.
-        out: folder of the two studies: ``race``, and ``evidence-DESIGN`` of the design that won it.
-        settings: of the estimator, for all designs.
-        group: column whose equal values stay on one side of a split.
-        table: what the advised command calls the table.
-        workers: processes; None: one per core. A table in memory is raced in this process.
-        store: of embeddings.
-        view: show progress; None: only on a terminal.
+        options: fields of ``AdviceOptions``: settings, group, table, workers, store, view.
 
     Raises:
         ConfigError: the schema has no target, or too little time for a single comparison.
     """
+    chosen_options = config.build(AdviceOptions, options, "advise")
     if schema.target is None:
         raise ConfigError("advice needs a target (--target)")
     if minutes <= 0:
         raise ConfigError(f"minutes {minutes:g}: expected more than 0")
     start, place = time.monotonic(), Path(out)
     metric = MAIN[schema.task]
-    common = dict(settings or {})
+    common, view = dict(chosen_options.settings or {}), chosen_options.view
     known = [c for c in candidates(schema, common) if minutes >= c.minutes]
     tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
-    value, frames = _data(data, schema, group)
+    value, frames = _data(data, schema, chosen_options.group)
     progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
     progress.step(f"race {len(tried)} designs", view)
     race = _study("race", value, common, minutes * WITHIN, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
-    raced = _run(race, frames, place / "race", workers, store, view, racing)
+    raced = _run(race, frames, place / "race", chosen_options, racing)
     if not _done(raced):
         usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
         why = next(iter(raced.status()["reasons"]), usual)
@@ -104,8 +116,10 @@ def advise(
     evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
     shown = None
     if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
-        shown = _run(evidence, frames, evidence_folder(place, chosen), workers, store, view, None)
-    return _advice(schema, metric, tried, chosen, raced, shown, place, minutes, table)
+        shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
+    command = fit_command(chosen_options.table, schema, tried[chosen].settings)
+    result = _advice(schema, metric, raced, shown, Advised(dict(tried[chosen].settings), chosen, command, place))
+    return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
 
 
 def _seconds(raced: Results, variant: str) -> float:
@@ -117,7 +131,7 @@ def _seconds(raced: Results, variant: str) -> float:
 
 
 def evidence_folder(place: Path, variant: str) -> Path:
-    """Where the second study lies; a race that goes on may have another winner, whose study is another.
+    """The folder of the second study; a race that goes on may have another winner, whose study is another.
 
     Example:
         >>> evidence_folder(Path("out"), "text by hashed_ngrams").name
@@ -164,18 +178,18 @@ def _study(
 
 
 def _run(
-    spec: Mapping[str, Any],
-    frames: Mapping[str, Any],
-    folder: Path,
-    workers: int | None,
-    store: str | None,
-    view: bool | None,
-    race: Racing | None,
+    spec: Mapping[str, Any], frames: Mapping[str, Any], folder: Path, options: AdviceOptions, race: Racing | None
 ) -> Results:
     study = Study.from_dict(spec, frames)
-    engine = "inline" if frames else "local"
-    share = 1.0 if race is None else RACE
-    return study.run(folder, workers=workers, engine=engine, store=store, view=view, race=race, share=share)
+    return study.run(
+        folder,
+        workers=options.workers,
+        engine="inline" if frames else "local",
+        store=options.store,
+        view=options.view,
+        race=race,
+        share=1.0 if race is None else RACE,
+    )
 
 
 def _done(results: Results) -> bool:
@@ -209,17 +223,18 @@ def _chosen(results: Results, metric: str, racing: Racing) -> str:
     return best if pairs.mean() > error else DEFAULT
 
 
-def _advice(
-    schema: Schema,
-    metric: str,
-    tried: Mapping[str, Candidate],
-    chosen: str,
-    raced: Results,
-    shown: Results | None,
-    place: Path,
-    minutes: float,
-    table: str,
-) -> Advice:
+@dataclasses.dataclass(frozen=True)
+class Advised:
+    """The design that won, with the line that fits it and the folder of its studies."""
+
+    settings: Mapping[str, Any]
+    variant: str
+    command: str
+    folder: Path
+
+
+def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, advised: Advised) -> Advice:
+    """The tables beside the winner; its lines are still to be written."""
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
     modalities = conditions = present = pd.DataFrame()
@@ -228,10 +243,8 @@ def _advice(
         if len(schema.modalities) > 1:
             modalities = compare(shown, metric, against=everything, by="subset")
             present = compare(shown, metric, against=everything, by="present")
-    settings = dict(tried[chosen].settings)
-    command = fit_command(table, schema, settings)
-    result = Advice(settings, chosen, (), race, modalities, conditions, present, command, place)
-    return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
+    tables = (race, modalities, conditions, present)
+    return Advice(advised.settings, advised.variant, (), *tables, advised.command, advised.folder)
 
 
 def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:

@@ -73,17 +73,19 @@ def axes(condition: Condition | None) -> dict[str, Any]:
 
 
 def _strengths(part: Condition) -> dict[str, float]:
-    rates = getattr(part, "rates", None)
-    if part.name() == ABSENT and rates:
-        return {name: part.strength * rate for name, rate in rates.items()}
+    from plait.conditions.absent import Absent
+
+    if isinstance(part, Absent) and part.rates:
+        return {name: part.strength * rate for name, rate in part.rates.items()}
     value = part.axes
     return {str(value["modality"]): float(value["strength"])}
 
 
 def parts(condition: Condition) -> tuple[Condition, ...]:
     """The conditions that follow each other."""
-    result: tuple[Condition, ...] = getattr(condition, "parts", (condition,))
-    return result
+    from plait.conditions.chain import Chain
+
+    return condition.parts if isinstance(condition, Chain) else (condition,)
 
 
 def divided(condition: Condition | None) -> tuple[list[Condition], list[Condition]]:

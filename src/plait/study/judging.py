@@ -12,8 +12,7 @@ import numpy as np
 from plait.base.inputs import all_subsets
 from plait.data.labels import codes_of
 from plait.data.targets import Labels
-from plait.metrics.base import metrics
-from plait.metrics.inputs import inputs
+from plait.metrics.base import inputs, metrics
 from plait.study import conditions
 from plait.study.tables import StudyTable
 

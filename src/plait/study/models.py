@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from plait.encoders.featurize import Featurizer
 from plait.estimators import preparing
 from plait.estimators.estimators import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE
-from plait.estimators.prepared import SHARING
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.plain_features import plain_schema, table_of
 from plait.store import Store
@@ -76,15 +74,6 @@ class Group:
             self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
         return self._lost[label]
 
-    @contextmanager
-    def shared(self) -> Iterator[SharedRows]:
-        """Within the block a fit takes the rows that the group has prepared."""
-        token = SHARING.set(self.rows)
-        try:
-            yield self.rows
-        finally:
-            SHARING.reset(token)
-
 
 def fit(group: Group, run: Run) -> Fit:
     """The model of a run, fitted on the rows of its group."""
@@ -96,8 +85,8 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     """The estimator itself."""
     model = _model(group, run)
     clock = time.perf_counter()
-    with group.shared():
-        model.fit(group.x, group.y, groups=group.together, test=_test(group) if model.record_epochs else None)
+    test = _test(group) if model.record_epochs else None
+    model.fit(group.x, group.y, groups=group.together, test=test, share=group.rows)
     record = model.record_
     seconds = record["seconds"]
     shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
@@ -106,8 +95,9 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     encode = sum(seconds.get(stage, 0.0) for stage in ("schema", "encode", "scale"))
 
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
-        with model.remembering(seen):
-            remember(model, group, changing, passes)
+        rows = [] if seen is None else seen
+        with model.remembering(rows):
+            remember(model, group, changing, passes, rows)
             result = model.predict_subsets(group.frame(changing), patterns)
         return {pattern: spread(output, model.labels, group.table.classes) for pattern, output in result.items()}
 
@@ -218,12 +208,17 @@ def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:
 Passes = dict[tuple[str, str], Inputs]
 
 
-def remember(model: FusionEstimator, group: Group, changing: Sequence[Condition], passes: Passes) -> None:
+def remember(
+    model: FusionEstimator,
+    group: Group,
+    changing: Sequence[Condition],
+    passes: Passes,
+    seen: list[tuple[Any, Inputs]],
+) -> None:
     """Put together what the model will be asked about next, from rows of one modality each; within ``remembering``.
 
     Only signals are taken apart: what happens to one of them never depends on another modality's cells.
     """
-    seen: list[tuple[Any, Inputs]] = model._remembered
     frame = group.frame(changing)
     several = len(changing) > 1 and all(isinstance(part, SignalCondition) for part in changing)
     if not several or model.enhancers_ or any(known is frame for known, _ in seen):

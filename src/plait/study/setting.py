@@ -117,7 +117,7 @@ class Latest:
 
 
 class SharedRows:
-    """The prepared rows of one group of runs; set as ``plait.estimators.prepared.SHARING`` while one of them is fitted."""
+    """The prepared rows of one group of runs; each fit is given it (``share``)."""
 
     def __init__(self) -> None:
         """Nothing is prepared yet."""

@@ -1,4 +1,4 @@
-"""The contracts as functions: what every operator, network and alignment stage must hold; tests run them over the registry."""
+"""The contracts as functions: what every variant must hold; tests run them over the registry."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
-from plait.testing.alignment import check_alignment, example_pairs
-from plait.testing.branches import check_branch
-from plait.testing.conditions import check_condition
-from plait.testing.encoders import check_encoder, tokens_of
+from plait.testing.cells import check_condition, check_encoder, tokens_of
+from plait.testing.models import check_alignment, check_branch, example_pairs, example_rows
 
 __all__ = [
     "check_alignment",
@@ -22,6 +20,7 @@ __all__ = [
     "check_fusion",
     "check_gradients",
     "example_pairs",
+    "example_rows",
     "example_tokens",
     "tokens_of",
 ]

@@ -38,7 +38,7 @@ LEAST, TIMES = 2.0, 50.0
 
 @dataclass
 class Checkpoint:
-    """The file of one unit."""
+    """The file that keeps the training of one unit, a member or a stack of members."""
 
     path: Path
     _written: float = field(default_factory=lambda: time.monotonic())
@@ -83,7 +83,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The folder of one fit's units."""
+    """The folder that keeps the trainings of one fit, a file per unit."""
 
     def __init__(self, folder: str | Path, digest: str) -> None:
         """``folder`` may hold those of other fits too: they are left alone, with a warning."""

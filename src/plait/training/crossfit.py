@@ -24,7 +24,7 @@ from plait.branches.branches import Branches
 from plait.branches.mixing import HeldOut, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
-from plait.training.history.callbacks import Follow, warn_diverged
+from plait.training.history.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
 from plait.training.pretraining.stage import settled
@@ -88,7 +88,7 @@ class Members:
         return self.task.answer(decoded)
 
     def thresholds(self, present: np.ndarray) -> np.ndarray:
-        """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
+        """The threshold of each label (n, C) for rows with these modalities present (n, M)."""
         usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
         usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))
@@ -128,7 +128,7 @@ def crossfit(
     plan: Plan,
     advance: Callable[[int], None] = lambda n: None,
     before: Callable[[Branches, int, Tensor, Tensor], None] = lambda model, number, fold, valid: None,
-    follow: Follow | None = None,
+    follow: FitCallbacks | None = None,
 ) -> Members:
     """Train members by cross-fitting, then learn the mixture on what each had not seen.
 
@@ -143,7 +143,7 @@ def crossfit(
             members.append(make())
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
-    history = _trained(members, folds, examples, plan, advance, follow or Follow())
+    history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
     costs = _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
@@ -159,7 +159,7 @@ def _trained(
     examples: Examples,
     plan: Plan,
     advance: Callable[[int], None],
-    follow: Follow,
+    follow: FitCallbacks,
 ) -> list[dict[str, Any]]:
     """Train the members' networks where ``follow`` says; the records of all their epochs."""
     if not members[0].networks:

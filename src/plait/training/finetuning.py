@@ -37,7 +37,7 @@ from plait.training.tuned import Tuned, Weights, packed, unpacked
 
 @dataclass(frozen=True)
 class FinetuningTarget:
-    """What encoders are tuned on.
+    """The targets that encoders are finetuned on, and which rows belong together.
 
     Shape: target as the loss takes it (n, ...); weight, strata and groups (n,); groups None where rows are independent.
     """
@@ -51,7 +51,7 @@ class FinetuningTarget:
 
 
 class Single:
-    """One modality and what is learned of it."""
+    """The finetuning of one modality's encoder: a copy per fold, and the tokens of each row by one that has not seen it."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Single:
         store: Store | None,
         progress: bool | None,
     ) -> None:
-        """Find the rows that have a cell; nothing is computed yet."""
+        """Take the rows that have a cell; nothing is computed yet."""
         self.column, self.base, self.tuning = column, base, tuning
         self.supervision, self.progress = supervision, progress
         self.keep: Keep = store if store is not None else Memories()

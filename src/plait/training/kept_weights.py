@@ -26,11 +26,11 @@ _ABOUT, _WEIGHTS = "about", "weights."
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave.
+    """The weights that a training gave, and what is known of it.
 
     Attributes:
         weights: name -> array.
-        about: what is told of it; JSON values.
+        about: what is known of it; JSON values.
     """
 
     weights: Mapping[str, np.ndarray]

@@ -64,7 +64,7 @@ class Learner(ABC, Generic[Batch]):
 
     @abstractmethod
     def parts(self) -> Sequence[StatePart]:
-        """What is kept at its best."""
+        """The parts that are kept at their best."""
 
     @abstractmethod
     def batches(self) -> Iterable[Batch]:
@@ -79,10 +79,10 @@ class Learner(ABC, Generic[Batch]):
         raise NotImplementedError
 
     def begin(self, epoch: int) -> None:
-        """Before each epoch."""
+        """Called before each epoch."""
 
     def end(self) -> None:
-        """After training, with the best state in place, or after an error."""
+        """Called after training, with the best state in place, or after an error."""
 
     def models(self) -> Sequence[Branches]:
         """The members as networks of their own, as they are now; for scores."""
@@ -108,7 +108,7 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training went.
+    """What a training gives beside the weights: its history, and which epochs are kept.
 
     Attributes:
         history: a record per epoch and member: ``epoch``, ``member`` where there are several, ``train_loss`` and
@@ -239,7 +239,7 @@ class BestState:
 
     @torch.no_grad()
     def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
-        """An epoch's losses (members,)."""
+        """Keep the present state of each part and member whose losses (members,) are the best so far."""
         nothing = torch.zeros(self.loss.shape[1], dtype=torch.float64)
         found = [[losses.get(name, nothing).double().reshape(-1) for name in part.losses] for part in self.parts]
         loss = torch.stack([torch.stack(own).mean(0) for own in found])
@@ -261,7 +261,7 @@ class BestState:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Back to the best."""
+        """Put the best state back."""
         for part, kept in zip(self.parts, self.states, strict=False):
             for array, state in zip(part.arrays(), kept, strict=True):
                 array.copy_(state)

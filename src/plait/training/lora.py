@@ -32,7 +32,7 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that have a cell.
+    """Rows to finetune on: the cell, the target and the weight of each.
 
     Shape: cell (n,) the number of its distinct cell; target (n, ...) as the loss takes it; weight (n,).
     """
@@ -72,7 +72,7 @@ class Head(nn.Module):
 
 @dataclass(frozen=True)
 class CellExamples:
-    """What one tuning learns from.
+    """Cells and rows that one finetuning learns from.
 
     Attributes:
         task: of the model.
@@ -135,12 +135,12 @@ class LoraLearner(Learner[np.ndarray]):
         return [StatePart(["loss"], lambda: [update.detach().unsqueeze(0) for update in self.updates])]
 
     def begin(self, epoch: int) -> None:
-        """Into training mode."""
+        """Switch the network and the head to training."""
         self.network.train()
         self.head.train()
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Rows of like length."""
+        """Rows in batches of like length."""
         return batches(self.examples.cells.lengths[self.examples.rows.cell], self.size, self.generator)
 
     def _held(self) -> Iterator[np.ndarray]:

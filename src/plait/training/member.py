@@ -119,7 +119,7 @@ class MemberLearner(Learner[Tensor]):
         _draw_from(self.model, None)
 
     def models(self) -> Sequence[Branches]:
-        """The only one."""
+        """The member itself."""
         return (self.model,)
 
 

@@ -12,6 +12,7 @@ from plait.base import config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError, PlaitError
 from plait.base.precision import seeded
+from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
@@ -62,7 +63,7 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
-def restored_features(result: Any, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
+def restored_features(schema: Schema, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
     """The encoders as they were when the model was fitted.
 
     Raises:
@@ -75,7 +76,7 @@ def restored_features(result: Any, encoders: Mapping[str, Any], arrays: Mapping[
                 f"the encoder '{value['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
                 "or give the class its name (plait.register) before loading"
             )
-    features = Featurizer(result, names)
+    features = Featurizer(schema, names)
     tuned.put_back(features, encoders)
     for name, facts in encoders.items():
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Thawing:
-    """When an encoder begins to learn.
+    """The epoch from which an encoder learns, layer by layer or all at once.
 
     Attributes:
         after: epochs for which it stays as it is.
@@ -49,7 +49,7 @@ class Thawing:
 
 @dataclass(frozen=True)
 class Training:
-    """How long and how fast to learn.
+    """How long and how fast a member learns, and what is dropped and hidden meanwhile.
 
     Attributes:
         epochs: at most so many passes; the learning rate falls to zero over them.
@@ -78,12 +78,12 @@ class Training:
     thaw: Mapping[str, Thawing] = field(default_factory=dict)
 
 
-def check_warmup(value: Any) -> float:
+def check_warmup(value: object) -> float:
     """The share of all steps over which the learning rate rises."""
     return checks.number(value, "warmup (share of the steps)", 0, 1)
 
 
-def rates(value: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
+def rates(value: object, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
     """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate.
 
     Args:
@@ -95,7 +95,9 @@ def rates(value: Any, learning: Sequence[str], names: Mapping[str, str]) -> dict
     return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in result.items()}
 
 
-def thaws(setting: Any, learning: Sequence[str], begun: Sequence[str], names: Mapping[str, str]) -> dict[str, Thawing]:
+def thaws(
+    setting: object, learning: Sequence[str], begun: Sequence[str], names: Mapping[str, str]
+) -> dict[str, Thawing]:
     """When each encoder begins to learn; one for all is for those that have learned before (``begun``)."""
     if not isinstance(setting, Mapping) or set(setting) <= {"after", "every"}:
         return _begun({name: _thawing(setting, "thaw") for name in ("", *begun)}, begun)
@@ -103,8 +105,8 @@ def thaws(setting: Any, learning: Sequence[str], begun: Sequence[str], names: Ma
     return _begun({name: _thawing(value, f"thaw of '{name}'") for name, value in named.items()}, learning)
 
 
-def _thawing(value: Any, where: str) -> Thawing:
-    return config.build(Thawing, value, where) if isinstance(value, Mapping) else Thawing(after=value)
+def _thawing(value: object, where: str) -> Thawing:
+    return config.build(Thawing, value if isinstance(value, Mapping) else {"after": value}, where)
 
 
 def _begun(result: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Thawing]:
@@ -113,7 +115,7 @@ def _begun(result: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Tha
 
 
 def _each(
-    value: Any, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
+    value: object, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
 ) -> dict[str, Any]:
     """Modality -> value; one value without a name is for the modalities ``usual``."""
     if value is None:
@@ -167,7 +169,7 @@ def per_modality(
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """How an encoder is trained alone.
+    """How an encoder is trained alone before it joins the model.
 
     Attributes:
         epochs: at most so many; None: by the number of rows, as for the whole model.

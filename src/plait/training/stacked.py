@@ -63,7 +63,7 @@ class _Rows:
 
 
 class _Batch(NamedTuple):
-    """Of rows (M, B): what is present (M, B, modalities), targets (M * B, ...), weights (M, B)."""
+    """One batch of rows (M, B): what is present (M, B, modalities), targets (M * B, ...), weights (M, B)."""
 
     present: Tensor
     target: Tensor
@@ -106,7 +106,7 @@ class StackedLearner(Learner[Tensor]):
         return (order[:, a:b] for a, b in pairwise(self.edges))
 
     def end(self) -> None:
-        """Give the weights back."""
+        """Write the weights back into the members."""
         for name, branch in self._named():
             branch.give_back([network.networks[name] for network in self.networks])
 

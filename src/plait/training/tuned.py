@@ -121,7 +121,7 @@ class _Whole(nn.Module):
         self.lower, self.uppers = lower, nn.ModuleList(uppers)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """As the encoder's own network."""
+        """Tokens, the mean over the tuned versions."""
         tokens: Tokens = self.lower(batch)
         tokens = Tokens(as_stored(tokens), tokens.mask)
         groups = of_one_length(tokens.mask)

@@ -55,7 +55,7 @@ def write_study_report(
     sections = _sections(Material(results, evidence, metric, resamples), results.spec.subject)
     lead = sections[0].sentence if evidence else "No run is done yet: there is nothing to compare."
     facts = subject.counts(results, evidence)
-    about = [str(getattr(results.spec, "about", "") or "")]
+    about = [str(results.spec.about)]
     beside = "all of it as report.md"
     page = Page(results.name, lead, facts, sections, about, shown=_fitting(sections), kind="plait study", foot=beside)
     return write_page(folder, page, full=True)

@@ -75,7 +75,7 @@ def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tup
     result: list[_Ours] = []
     resamplers: dict[str, Resampler] = {}
     known = datasets(results)
-    for claim in getattr(results.spec, "claims", None) or ():
+    for claim in results.spec.claims:
         same = claim.data is None or claim.data in (dataset, dataset.rpartition("/")[0])
         meant = any(claim.data in (name, name.rpartition("/")[0]) for name in known)  # one of ours, but not this one
         frame = results.frame

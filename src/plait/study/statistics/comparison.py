@@ -99,8 +99,11 @@ class Comparison:
     def words(self, p: float | None = None) -> str:
         """The verdict in words."""
         p = self.test.p if p is None else p
+        verdict, why = self.verdict(p), self._why(p)
+        if verdict == verdicts.OPEN and why:
+            return why
         return verdicts.in_words(
-            self.verdict(p),
+            verdict,
             p=p,
             d=self.d,
             margin=self.margin,
@@ -108,7 +111,6 @@ class Comparison:
             seeds=self.seeds,
             splits=self.splits,
             needed=self.needed if self.seeds > 1 else 0,
-            why=self._why(p),
         )
 
     def _why(self, p: float) -> str:

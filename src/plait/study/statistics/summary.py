@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.base.errors import PlaitError
-from plait.metrics.base import Metric
+from plait.metrics.base import Metric, inputs
 from plait.metrics.bootstrap import affordable, interval
-from plait.metrics.inputs import inputs
 from plait.study.statistics.scores import PLACE, StudyResults, datasets, headline, metric_of
 from plait.study.statistics.scores import scores as scores_of
 

@@ -68,7 +68,6 @@ def in_words(
     seeds: int,
     splits: int = 1,
     needed: int | None = 0,
-    why: str = "",
 ) -> str:
     """A verdict as a reader sees it.
 
@@ -81,7 +80,6 @@ def in_words(
         seeds: pairs' seeds.
         splits: splits of each.
         needed: seeds that this difference would need; None: no number would do; 0: not asked.
-        why: it is not decided although the scores are equal or differ.
 
     Example:
         >>> in_words("better", p=0.0123, d=1.84, margin=0.01, equivalence=1.0, seeds=5)
@@ -98,8 +96,6 @@ def in_words(
     design = f"{seeds} seed{'s' * (seeds != 1)}" + (f" of {splits} splits" if splits > 1 else "")
     if text == SAME:
         return f"identical in {design}"
-    if why:
-        return why
     more = " (more rows would be needed)" if needed is None else f" (about {needed} would be needed)" if needed else ""
     return f"not decided with {design}{more}"
 

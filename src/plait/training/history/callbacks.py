@@ -22,8 +22,8 @@ from plait.training.settings import Training
 
 
 @dataclasses.dataclass
-class Follow:
-    """What is asked of a fit beside its members.
+class FitCallbacks:
+    """The device of a fit, its scorer and callback for each epoch, and the folder of its checkpoint.
 
     Attributes:
         device: where members are trained.

@@ -142,7 +142,7 @@ def truth_given(task: Task, y: Any) -> np.ndarray:
 
 Array = np.ndarray
 
-#: Task -> what is recorded of each pattern.
+#: Task -> what is recorded of each pattern: as in ``plait.metrics``, but sixty times as fast, for it is asked after every epoch.
 METRICS = {
     "classification": ("accuracy", "f1_macro", "f1_micro", "f1_weighted"),
     "multilabel": ("accuracy", "f1_samples", "f1_macro", "f1_micro", "f1_weighted"),
@@ -151,10 +151,10 @@ METRICS = {
 
 
 def scores(task: str, y: Array, array: Array) -> dict[str, float]:
-    """Scores of answers.
+    """What is recorded of the answers to a part's rows.
 
     Shape:
-        classification: y and found are codes (n,), -1 a class never seen; multilabel: indicators (n, C); regression:
+        classification: y and array are codes (n,), -1 a class never seen; multilabel: indicators (n, C); regression:
         values (n,).
 
     Example:

@@ -41,11 +41,10 @@ class Origin(ReportSection):
         pairs += [(str(name), str(version)) for name, version in dict(about.get("versions", {})).items()]
         pairs += _source(results.spec)
         section.add(Facts(pairs))
-        if hasattr(results.spec, "to_dict"):
-            section.add(Text(config.to_yaml(results.spec.to_dict()), "Study file (YAML)", code=True))
+        section.add(Text(config.to_yaml(results.spec.to_dict()), "Study file (YAML)", code=True))
         yield section
 
 
 def _source(spec: Any) -> list[tuple[str, str]]:
-    options = dict(getattr(spec, "source", None) or {})
+    options = dict(spec.source)
     return [(f"source, {key}", str(value)) for key, value in options.items()]
