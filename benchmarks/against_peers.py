@@ -8,7 +8,8 @@
 One line of ``results.jsonl`` per table, seed and system. Tables are all data sets that have a target, at most ``--rows`` rows of
 each (drawn once, seed 0); 80 % of the rows are learned from, groups kept together; av_digits keeps its official parts, and each
 seed draws its pairs anew. Of movies the question is whether a film is a drama. What each system is given: ``peers.py``. Seconds
-are of fitting and of answering, embeddings left out on all sides. Runs at the lowest priority.
+are of fitting and of answering, embeddings left out on all sides; of the clock, and of the processor while fitting. Runs at the
+lowest priority.
 """
 
 from __future__ import annotations
@@ -167,7 +168,8 @@ def run(name: str, table: Table, seed: int, system: str, given: argparse.Namespa
             answer = SYSTEMS[system](case)
     except Exception as error:  # noqa: BLE001  # a system that fails is a result, told in its line
         return {**line, "error": f"{type(error).__name__}: {error}"[:500]}
-    line |= {"fit_seconds": round(answer.fit_seconds, 3), "predict_seconds": round(answer.predict_seconds, 3)}
+    line |= {"fit_seconds": round(answer.fit_seconds, 3), "busy_seconds": round(answer.busy_seconds, 3)}
+    line |= {"predict_seconds": round(answer.predict_seconds, 3)}
     return {**line, "megabytes": round(answer.megabytes, 3), **scores(case, answer.output)}
 
 

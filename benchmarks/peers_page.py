@@ -55,7 +55,7 @@ def write_page(
     text += ["## Log loss, or mean absolute error (lower is better)", score_table(known, tables, "loss")]
     text += ["## Accuracy, or R²", score_table(known, tables, "score")]
     text += ["## The 2 % rule", rule_table(known, tables)]
-    text += ["## Seconds of a fit, and megabytes of its folder", cost_table(known, tables)]
+    text += ["## Seconds of the processor for a fit, and megabytes of its folder", cost_table(known, tables)]
     if failed := [line for line in lines if "error" in line]:
         text += ["## Runs that failed", "\n".join(failures(failed))]
     page.write_text("\n\n".join(part.strip() for part in text) + "\n")
@@ -142,7 +142,7 @@ def cost_table(known: pd.DataFrame, tables: Sequence[str]) -> str:
     """Seconds and megabytes of each system, and their ratio to AutoGluon's, table by table and in the mean."""
     systems = order(known)
     shown = []
-    for value, unit in (("fit_seconds", "s"), ("megabytes", "MB")):
+    for value, unit in (("busy_seconds", "s"), ("megabytes", "MB")):
         means = known.pivot_table(index="table", columns="system", values=value).reindex(
             index=list(tables), columns=systems
         )

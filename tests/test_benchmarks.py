@@ -67,7 +67,7 @@ def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def line(table: str, seed: int, system: str, loss: float) -> dict[str, Any]:
     about = {"table": table, "seed": seed, "system": system, "task": "classification", "threads": 1, "rows": 100}
-    cost = {"fit_seconds": 10.0 * loss, "predict_seconds": 0.1, "megabytes": 2.0}
+    cost = {"fit_seconds": 9.0, "busy_seconds": 10.0 * loss, "predict_seconds": 0.1, "megabytes": 2.0}
     return {**about, **cost, "train": 80, "test": 20, "log_loss": loss, "accuracy": 1 - loss}
 
 
@@ -138,4 +138,5 @@ def test_the_race_runs(tmp_path: Path) -> None:
     (told,) = (json.loads(text) for text in (tmp_path / "out" / "results.jsonl").read_text().splitlines())
     assert (told["train"], told["test"], "error" in told) == (120, 30, False)
     assert told["megabytes"] > 0
+    assert told["busy_seconds"] > 0
     assert 0 < told["log_loss"] < 2

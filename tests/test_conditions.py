@@ -40,7 +40,7 @@ from plait.encoders.pixel_statistics import PixelStatistics
 from plait.encoders.video_frames import VideoFrames
 from plait.estimators.estimators import FusionClassifier
 from plait.store import Store
-from plait.testing.cells import check_condition
+from plait.testing import check_condition
 
 RNG = np.random.default_rng(0)
 NAMES = registry.names("conditions")
@@ -267,7 +267,7 @@ def test_parse(told: Any, options: Any) -> None:
         ({"absent": {"patterns": ["image"]}}, "patterns must be a mapping"),
         ({"absent": {"patterns": {"image": 1}, "text": 0.1}}, "rates and patterns are given; keep one"),
         ("white_noise:snr=-1", "snr must be a number from 0, found -1"),
-        ("white_noise:snr_db=0,snr=1", "the only way that the ratio is told"),
+        ("white_noise:snr_db=0,snr=1", "the only way that the ratio is given"),
         ("white_noise:snr_db=0,strength=1", "snr_db and strength are given"),
         ({"white_noise": {"snr_db": math.nan}}, "snr_db must be a number"),
         ("white_noise:side=0", "side must be a whole number"),

@@ -16,13 +16,15 @@ import torch
 
 from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
 from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
-from plait.data.schema_yaml import from_yaml, to_yaml
+from plait.base.inputs import Inputs
+from plait.data.schema import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
 from plait.training.hiding import Hiding
-from plait.training.pretraining.encoder import PretrainedWeights, Rows, kept_or_trained, pretrain_encoder
+from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
 from plait.training.pretraining.stage import settled
+from plait.training.rows import Examples, Fold
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 CLASSES = 4
@@ -117,40 +119,41 @@ def test_other_tasks_too() -> None:
 # -- what it sees ------------------------------------------------------------------------------------------------------
 
 
-def _rows(frame: pd.DataFrame, encoder: Any, target: np.ndarray, fold: torch.Tensor, valid: torch.Tensor) -> Rows:
+def _rows(frame: pd.DataFrame, encoder: Any) -> Examples:
     prepared = {k: torch.from_numpy(v) for k, v in encoder.prepare(list(frame["a"])).items()}
-    present = torch.ones(len(frame), dtype=torch.bool)
-    return Rows(prepared, present, torch.from_numpy(target), torch.ones(len(frame)), fold, valid)
+    inputs = Inputs({}, {ONLY: prepared}, {ONLY: torch.ones(len(frame), dtype=torch.bool)})
+    task, target = Classification(tuple(range(CLASSES))), torch.from_numpy(Y.astype(np.int64))
+    return Examples(task, inputs, target, torch.ones(len(frame)))
 
 
 def test_rows_that_are_held_out_never_enter() -> None:
     encoder = _mlp()
     fold, valid = torch.arange(80), torch.arange(80, 110)  # rows from 110 on belong to nobody
-    rows = _rows(FRAME, encoder, Y.astype(np.int64), fold, valid)
-    spoiled = {k: v.clone() for k, v in rows.prepared.items()}
+    rows = _rows(FRAME, encoder)
+    spoiled = {k: v.clone() for k, v in rows.inputs.prepared[ONLY].items()}
     spoiled["steps"][110:] = float("nan")
+    inputs = dataclasses.replace(rows.inputs, prepared={ONLY: spoiled})
     target = rows.target.clone()
     target[110:] = 0
     settings = training(epochs=3)
-    task = Classification(tuple(range(CLASSES)))
-    clean = pretrain_encoder(encoder, task, rows, settings, 0, "a")
+    clean = pretrain_encoder(encoder, rows, (fold, valid), settings, 0, "a")
     other = pretrain_encoder(
-        encoder, task, dataclasses.replace(rows, prepared=spoiled, target=target), settings, 0, "a"
+        encoder, dataclasses.replace(rows, inputs=inputs, target=target), (fold, valid), settings, 0, "a"
     )
     assert all(np.array_equal(clean.weights[k], other.weights[k]) for k in clean.weights)
     # Labels of the rows that choose the checkpoint move no weight: only which epoch is kept.
     target = rows.target.clone()
     target[80:110] = (target[80:110] + 1) % CLASSES
-    turned = pretrain_encoder(encoder, task, dataclasses.replace(rows, target=target), settings, 0, "a")
+    turned = pretrain_encoder(encoder, dataclasses.replace(rows, target=target), (fold, valid), settings, 0, "a")
     assert [r["train_loss"] for r in turned.history] == [r["train_loss"] for r in clean.history]
 
 
 def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def spy(encoder: Any, task: Any, rows: Rows, *rest: Any) -> PretrainedWeights:
-        seen.append((rows.fold, rows.valid))
-        return pretrain_encoder(encoder, task, rows, *rest)
+    def spy(encoder: Any, examples: Examples, fold: Fold, *rest: Any) -> PretrainedWeights:
+        seen.append(fold)
+        return pretrain_encoder(encoder, examples, fold, *rest)
 
     monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", spy)
     found = fitted(train={"a": "pretrain", "b": "scratch"}, pretrain={"epochs": 1}, members=2)
@@ -182,26 +185,26 @@ def training(**told: Any) -> Training:
 
 
 def test_the_best_epoch_by_validation_is_kept() -> None:
-    encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
-    rows = _rows(FRAME, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
-    long = pretrain_encoder(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=40), 0, "a")
+    encoder = _mlp()
+    rows, fold = _rows(FRAME, encoder), (torch.arange(100), torch.arange(100, 160))
+    long = pretrain_encoder(encoder, rows, fold, training(epochs=40, learning_rate=0.05, patience=40), 0, "a")
     losses = [r["valid_loss"] for r in long.history]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1, "the test needs a run that gets worse again"
     # The same run, stopped at its best epoch: the schedule is that of all 40 epochs, so the weights are the same.
-    again = pretrain_encoder(encoder, task, rows, training(epochs=40, learning_rate=0.05, patience=1), 0, "a")
+    again = pretrain_encoder(encoder, rows, fold, training(epochs=40, learning_rate=0.05, patience=1), 0, "a")
     assert [r["train_loss"] for r in again.history] == [r["train_loss"] for r in long.history][: len(again.history)]
     chosen = min(r["valid_loss"] for r in again.history)
     assert chosen >= min(losses)
 
 
 def test_it_does_not_move_the_generator_of_torch() -> None:
-    encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
-    rows = _rows(FRAME, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
+    encoder = _mlp()
+    rows, fold = _rows(FRAME, encoder), (torch.arange(100), torch.arange(100, 160))
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    pretrain_encoder(encoder, task, rows, training(epochs=1), 0, "a")
+    pretrain_encoder(encoder, rows, fold, training(epochs=1), 0, "a")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -256,10 +259,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
     def count(
-        encoder: Any, task: Any, rows: Rows, settings: Training, seed: int, name: str, *rest: Any
+        encoder: Any, examples: Examples, fold: Fold, settings: Training, seed: int, name: str, *rest: Any
     ) -> PretrainedWeights:
         found.append(name)
-        return pretrain_encoder(encoder, task, rows, settings, seed, name, *rest)
+        return pretrain_encoder(encoder, examples, fold, settings, seed, name, *rest)
 
     monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", count)
     return found
@@ -437,9 +440,9 @@ def test_options_for_all_and_for_one() -> None:
 
 
 def test_a_loss_that_is_no_number_stops_it_and_the_last_good_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
-    rows = _rows(FRAME, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
-    good = pretrain_encoder(encoder, task, rows, training(epochs=10, patience=1), 0, "a")
+    encoder = _mlp()
+    rows, fold = _rows(FRAME, encoder), (torch.arange(100), torch.arange(100, 160))
+    good = pretrain_encoder(encoder, rows, fold, training(epochs=10, patience=1), 0, "a")
     usual, calls = Classification.row_loss, []
 
     def breaks(self: Any, out: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -450,7 +453,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_last_good_state_is_kept(monke
 
     monkeypatch.setattr(Classification, "row_loss", breaks)
     with pytest.warns(PlaitWarning, match="pretraining of 'a' diverged in epoch 3 .*state of epoch 2 is kept"):
-        found = pretrain_encoder(encoder, task, rows, training(epochs=10), 0, "a")
+        found = pretrain_encoder(encoder, rows, fold, training(epochs=10), 0, "a")
     assert [r["epoch"] for r in found.history] == [0, 1, 2]
     assert all(np.isfinite(w).all() for w in found.weights.values())
     assert [r["train_loss"] for r in found.history] == [r["train_loss"] for r in good.history][:3]
@@ -458,11 +461,11 @@ def test_a_loss_that_is_no_number_stops_it_and_the_last_good_state_is_kept(monke
 
 def test_a_loss_that_never_was_a_number_is_an_error() -> None:
     frame = FRAME.assign(a=[np.full(6, 1e30) if i % 2 else x for i, x in enumerate(FRAME["a"])])
-    encoder, task = _mlp(), Classification(tuple(range(CLASSES)))
-    rows = _rows(frame, encoder, Y.astype(np.int64), torch.arange(100), torch.arange(100, 160))
-    rows.prepared["steps"][::2] = float("inf")
+    encoder = _mlp()
+    rows, fold = _rows(frame, encoder), (torch.arange(100), torch.arange(100, 160))
+    rows.inputs.prepared[ONLY]["steps"][::2] = float("inf")
     with pytest.raises(PlaitError, match="pretraining of 'a' diverged in epoch 0 .*lower pretrain.learning_rate"):
-        pretrain_encoder(encoder, task, rows, training(epochs=2), 0, "a")
+        pretrain_encoder(encoder, rows, fold, training(epochs=2), 0, "a")
 
 
 def test_two_processes_train_it_once(tmp_path: Path) -> None:

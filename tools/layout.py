@@ -1,7 +1,8 @@
 """Figures of the code's layout: ``python tools/layout.py [SRC]``.
 
 Files, lines, the lines of the median file, the longest 5 % of functions, functions with more than eight parameters outside the
-command line, and the largest set of files that import each other (imports for types and late imports count).
+command line, signatures that hold ``Any``, private words, and the largest set of files that import each other (imports for
+types and late imports count).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARAMETERS = 8
+#: Words that said nothing, as names of things: ``estimator``, ``settings``, ``result`` and the like say what is meant.
+PRIVATE = {"told", "found", "asked", "went", "settled", "case", "Lesson"}
 
 
 def modules(source: Path) -> dict[str, Path]:
@@ -53,9 +56,36 @@ def functions(tree: ast.Module) -> Iterator[tuple[int, int]]:
     """Lines and parameters of every function."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-            count = len([name for name in names if name not in ("self", "cls")])
+            names = [a.arg for a in arguments(node)]
+            count = len([name for name in names if name not in ("self", "cls", "ctx")])
             yield (node.end_lineno or node.lineno) - node.lineno + 1, count
+
+
+def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """All parameters of a function that have a name of their own."""
+    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+
+
+def loose(tree: ast.Module) -> int:
+    """Functions of whose parameters or result one is ``Any``, alone or within another type."""
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            extra = [a for a in (node.args.vararg, node.args.kwarg) if a is not None]
+            types = [node.returns, *(a.annotation for a in (*arguments(node), *extra))]
+            parts = [part for each in types if each is not None for part in ast.walk(each)]
+            count += any(isinstance(part, ast.Name) and part.id == "Any" for part in parts)
+    return count
+
+
+def private_words(tree: ast.Module) -> int:
+    """How often one of the private words names a variable, parameter, attribute, function or class."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        for field in ("id", "arg", "attr", "name"):
+            value = getattr(node, field, None)
+            names += [value.strip("_")] if isinstance(value, str) else []
+    return sum(name in PRIVATE for name in names)
 
 
 def main(source: Path) -> None:
@@ -72,6 +102,8 @@ def main(source: Path) -> None:
     print(f"median file {statistics.median(lengths):.0f} lines")
     print(f"functions {len(lines):,}, 95 % of them up to {lines[int(0.95 * len(lines))]} lines")
     print(f"functions with more than {PARAMETERS} parameters outside the command line {len(many)}")
+    print(f"signatures with Any {sum(loose(tree) for tree in trees.values())}")
+    print(f"private words as names {sum(private_words(tree) for tree in trees.values())}")
     print(f"largest circle {largest_circle(graph)} files")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from plait.alignment.base import make_stage
+from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Index
+from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
 from plait.base import memory
 from plait.base.documents import cell, plain
@@ -18,24 +19,44 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.version import versions
 from plait.data import schema as schemas
+from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.store import model_files
 from plait.training import model_parts
 
-if TYPE_CHECKING:
-    from plait.alignment.aligner import ModalityAligner
-
 KIND = "ModalityAligner"
 
 
-def record(model: ModalityAligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+class Aligner(Protocol):
+    """What is kept of a fitted ``ModalityAligner``."""
+
+    random_state: int
+    schema_: Schema
+    stage_: Alignment
+    encoders_: dict[str, Encoder]
+    network_: AlignmentNetwork
+    index_: Index
+    record_: dict[str, Any]
+    history_: list[dict[str, Any]]
+
+    def __init__(self, *, modalities: Schema, stage: dict[str, Any], **settings: Any) -> None:
+        """Settings as the estimator takes them."""
+
+    @property
+    def modality_names_(self) -> tuple[str, ...]:
+        """In the schema's order."""
+
+
+A = TypeVar("A", bound=Aligner)
+
+
+def record_of(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
-    value = model.stage_.pairs_of(pairs.names)
     return {
         "seed": model.random_state,
         "rows": given,
-        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in value},
+        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in model.stage_.pairs_of(pairs.names)},
         "trained_weights": sum(p.numel() for p in model.network_.parameters() if p.requires_grad),
         "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
@@ -54,7 +75,7 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(model: ModalityAligner, folder: str | Path) -> Path:
+def save(model: Aligner, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
     encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
@@ -76,14 +97,14 @@ def save(model: ModalityAligner, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def load(cls: type[ModalityAligner], folder: str | Path) -> ModalityAligner:
+def load(cls: type[A], folder: str | Path) -> A:
     """The aligner, of the class given, that was saved.
 
     Raises:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
 
-    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModalityAligner:
+    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
         if manifest["kind"] != KIND:
             raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
         return rebuild(cls, manifest, arrays)
@@ -91,17 +112,14 @@ def load(cls: type[ModalityAligner], folder: str | Path) -> ModalityAligner:
     return model_parts.read(folder, checked)
 
 
-def rebuild(
-    cls: type[ModalityAligner], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> ModalityAligner:
+def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
     """An aligner of the class given, from a manifest and arrays that were checked."""
-    result = schemas.from_dict(manifest["schema"], "model.json")
+    schema = schemas.from_dict(manifest["schema"], "model.json")
     options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
     settings = model_parts.loaded_settings(manifest["settings"])
-    model = cls(**settings, modalities=result, stage=options)
-    model.schema_ = result
-    model.stage_ = make_stage(options)
-    model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
+    model = cls(**settings, modalities=schema, stage=options)
+    model.schema_, model.stage_ = schema, make_stage(options)
+    model.encoders_ = model_parts.restored_features(schema, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
     weights = model_files.under(arrays, "network.")
     model.network_.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
@@ -112,21 +130,21 @@ def rebuild(
     return model
 
 
-def _card(model: ModalityAligner) -> str:
+def _card(model: Aligner) -> str:
     """Markdown text of the folder's ``README.md``."""
-    value = model.record_
+    record = model.record_
     lines = [
         f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
-        f"A plait aligner (stage {model.stage_.name()}, {value['trained_weights']:,} trained weights, "
+        f"A plait aligner (stage {model.stage_.name()}, {record['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
-        f"Fitted on {value['rows']:,} rows ({_counted(value['pairs'])}), seed {value['seed']}.",
+        f"Fitted on {record['rows']:,} rows ({_counted(record['pairs'])}), seed {record['seed']}.",
         "",
         "| modality | kind | columns | encoder | licence |",
         "|---|---|---|---|---|",
     ]
     for m in model.schema_.modalities:
-        encoder = value["encoders"][m.name]
+        encoder = record["encoders"][m.name]
         columns = ", ".join(map(cell, m.columns))
         lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
     lines += [
@@ -138,7 +156,7 @@ def _card(model: ModalityAligner) -> str:
         "## Versions",
         "",
     ]
-    return "\n".join([*lines, *(f"- {name} {version}" for name, version in value["versions"].items())]) + "\n"
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in record["versions"].items())]) + "\n"
 
 
 def _counted(pairs: Mapping[str, int]) -> str:

@@ -28,18 +28,23 @@ _ORDERS = tuple(
         "jan < feb < mar < apr < may < jun < jul < aug < sep < oct < nov < dec",
     )
 )
+#: Words beside them that have no place in an order.
+_PLACELESS = frozenset(("unknown", "unspecified", "not specified", "other", "n/a", "na", "missing", "?", "-"))
 
 
 def known_order(words: Iterable[str]) -> tuple[str, ...] | None:
     """The words from low to high where they have a usual order, as sizes, grades and frequencies do; else None.
+
+    Words such as *unknown* beside them are left out.
 
     Example:
         >>> known_order(["High", "low", "medium"]), known_order(["L", "S", "M"]), known_order(["red", "blue"])
         (('low', 'medium', 'High'), ('S', 'M', 'L'), None)
     """
     distinct = sorted({word.strip() for word in words if word.strip()})
-    low = {word.lower().replace("_", " ").replace("-", " "): word for word in distinct}
-    if len(low) < 2 or len(low) < len(distinct):
+    placed = [word for word in distinct if word.lower() not in _PLACELESS]
+    low = {word.lower().replace("_", " ").replace("-", " "): word for word in placed}
+    if len(low) < 2 or len(low) < len(placed):
         return None
     order = next((o for o in _ORDERS if low.keys() <= set(o)), None)
     return None if order is None else tuple(low[word] for word in order if word in low)

@@ -12,6 +12,7 @@ from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
 from plait.data.numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
+from plait.data.orders import known_order
 from plait.data.values import items, items_of, list_in
 
 Rule = Callable[[Column], Verdict | None]
@@ -299,7 +300,14 @@ def text(column: Column) -> Verdict | None:
 def category(column: Column) -> Verdict:
     """What is left: few values, or values of which nothing better can be said."""
     reason = f"{column.distinct:,} distinct, as {column.sample[0]!r:.40}"
+    order = known_order(column.counts) if column.distinct <= _ORDERED else None
+    if order is not None and len(order) > 2:  # the order of two words says no more than the words
+        return Verdict("tabular", reason, f"ordinal {' < '.join(order)}")
     return Verdict("tabular", reason, "category", _mixture(column))
+
+
+#: Words that have a usual order at most.
+_ORDERED = 20
 
 
 def _mixture(column: Column) -> str | None:

@@ -20,7 +20,7 @@ from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_o
 from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders._pixels import Pixels, by_processor, pixels_of
 from plait.encoders._sounds import milliseconds
-from plait.encoders.hub_files import TOKENIZER, WEIGHTS, Alternatives
+from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
 _RESERVED = 2
@@ -146,11 +146,7 @@ class HubImage(HubEncoder):
     """Base of the image encoders from a hub. Pictures are prepared as the model's processor says."""
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)
-    needs: ClassVar[Sequence[Alternatives]] = (
-        ("config.json",),
-        WEIGHTS,
-        ("preprocessor_config.json", "processor_config.json"),
-    )
+    needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     def __post_init__(self) -> None:
         """Nothing is loaded yet."""
@@ -197,21 +193,22 @@ class PooledImage(nn.Module):
         return Tokens.of_vectors(hidden[:, 0] if self.pool == "first" else hidden.mean(1))
 
 
-class ImageFeatures(nn.Module):
-    """The image side of a model that projects several kinds into one space."""
+class ProjectedFeatures(nn.Module):
+    """The image or sound side of a model that projects several kinds into one space."""
 
-    def __init__(self, network: Any, values: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
-        """``network`` has ``get_image_features``, or gives ``image_embeds``."""
+    def __init__(self, network: Any, given: str, values: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
+        """``network`` has ``get_image_features`` or ``get_audio_features``, or gives ``image_embeds``; ``given``: its input."""
         super().__init__()
-        self.network, self.values = network, values
+        self.network, self.given, self.values = network, given, values
+        self.method = next((m for m in ("get_image_features", "get_audio_features") if hasattr(network, m)), None)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
-        x = self.values(batch)  # (B, 3, H, W)
+        x = self.values(batch)  # pictures (B, 3, H, W), sounds (B, 1, T, F)
         with autocast(x.device):
-            if hasattr(self.network, "get_image_features"):
-                return Tokens.of_vectors(projected(self.network.get_image_features(pixel_values=x)))
-            return Tokens.of_vectors(self.network(pixel_values=x).image_embeds.float())
+            if self.method is not None:
+                return Tokens.of_vectors(projected(getattr(self.network, self.method)(**{self.given: x})))
+            return Tokens.of_vectors(self.network(**{self.given: x}).image_embeds.float())
 
 
 #: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
@@ -228,11 +225,7 @@ class HubAudio(HubEncoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     batch_size: ClassVar[int] = 8
-    needs: ClassVar[Sequence[Alternatives]] = (
-        ("config.json",),
-        WEIGHTS,
-        ("preprocessor_config.json", "processor_config.json"),
-    )
+    needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
 
@@ -274,7 +267,7 @@ class HubAudio(HubEncoder):
         """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_audio_features"):
-            return AudioFeatures(network)
+            return ProjectedFeatures(network, "input_features", lambda batch: batch["values"])
         name = str(network.main_input_name)
         return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
 
@@ -285,20 +278,6 @@ class HubAudio(HubEncoder):
         if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
             return int(value["hidden_size"])
         return width_of(self.config(), "audio")
-
-
-class AudioFeatures(nn.Module):
-    """The sound side of a model that projects several kinds into one space."""
-
-    def __init__(self, network: Any) -> None:
-        """``network`` has ``get_audio_features``."""
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
-        with autocast(batch["values"].device):
-            return Tokens.of_vectors(projected(self.network.get_audio_features(input_features=batch["values"])))
 
 
 class PooledAudio(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plait.encoders._hub import width_of
-from plait.encoders._hub_kinds import HubImage, ImageFeatures
+from plait.encoders._hub_kinds import HubImage, ProjectedFeatures
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class ClipImage(HubImage):
     def module(self) -> nn.Module:
         """The image side and its projection."""
         side = self.network("CLIPVisionModelWithProjection", projection_dim=self.dim)
-        return ImageFeatures(side, self.normaliser())
+        return ProjectedFeatures(side, "pixel_values", self.normaliser())
 
     @property
     def dim(self) -> int:

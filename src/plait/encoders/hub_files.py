@@ -32,6 +32,7 @@ TOKENIZER: Alternatives = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+PROCESSOR: Alternatives = ("preprocessor_config.json", "processor_config.json")
 #: Vocabularies and settings; everything else in a repository (other frameworks' weights, pictures, code) stays there.
 _SETTINGS = {".json", ".txt", ".model", ".jinja"}
 _FOREIGN = {"onnx", "openvino", "coreml", "runs", ".git", "assets"}

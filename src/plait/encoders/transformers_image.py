@@ -10,7 +10,7 @@ from torch import nn
 from plait.base.encoder import Cut
 from plait.encoders._hub import width_of
 from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders._hub_kinds import HubImage, ImageFeatures, PooledImage
+from plait.encoders._hub_kinds import HubImage, PooledImage, ProjectedFeatures
 
 
 @dataclass(eq=False)
@@ -37,7 +37,7 @@ class TransformersImage(HubImage):
         """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_image_features"):
-            return ImageFeatures(network, self.normaliser())
+            return ProjectedFeatures(network, "pixel_values", self.normaliser())
         classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
         pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
         return PooledImage(network, self.normaliser(), pool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,14 +65,16 @@ class Bottleneck(Fusion):
         shared = self.shared.expand(len(present), -1, -1)  # (B, S, D)
         weight = present[:, :, None, None].to(shared.dtype)
         for layer in self.layers:
-            own, heard = self._layer(layer, own, shared)
+            own, heard = self._layer(cast("Mapping[str, Block]", layer), own, shared)
             mean = (heard * weight).sum(1) / weight.sum(1).clamp_min(1.0)
             shared = torch.where(present.any(1)[:, None, None], mean, shared)
         x, _ = self.pooled(own)
         return x.sum(1) / present.sum(1, keepdim=True).clamp_min(1).to(x.dtype)
 
-    def _layer(self, blocks: Any, own: Mapping[str, Tokens], shared: Tensor) -> tuple[dict[str, Tokens], Tensor]:
-        """The modalities' tokens after a layer, and what each told the shared ones: (B, M, S, D)."""
+    def _layer(
+        self, blocks: Mapping[str, Block], own: Mapping[str, Tokens], shared: Tensor
+    ) -> tuple[dict[str, Tokens], Tensor]:
+        """The modalities' tokens after a layer, and what each makes of the shared ones: (B, M, S, D)."""
         everywhere = torch.ones(shared.shape[:2], dtype=torch.bool, device=shared.device)
         result, heard = {}, []
         for name in self.names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from sklearn import metrics as sk
@@ -11,6 +11,7 @@ from plait.metrics import base
 from plait.metrics.base import (
     Array,
     ByRows,
+    Resampled,
     Score,
     UndefinedError,
     calibration,
@@ -111,7 +112,7 @@ def _defined(y: Array, both_sides: bool) -> list[int]:
     return [c for c in range(y.shape[1]) if y[:, c].any() and not (both_sides and y[:, c].all())]
 
 
-def _mean_of_labels(function: Any, y: Array, p: Array, both_sides: bool) -> Score:
+def _mean_of_labels(function: Callable[[Array, Array], float], y: Array, p: Array, both_sides: bool) -> Score:
     there = _defined(y, both_sides)
     if not there:
         raise UndefinedError("no label has both rows with and rows without it" if both_sides else "no row has a label")
@@ -120,7 +121,7 @@ def _mean_of_labels(function: Any, y: Array, p: Array, both_sides: bool) -> Scor
     return Score(float(np.mean([function(y[:, c], p[:, c]) for c in there])), note)
 
 
-def _ranks_of_labels(function: Any, y: Array, p: Array, counts: Array, both_sides: bool) -> Array:
+def _ranks_of_labels(function: Resampled, y: Array, p: Array, counts: Array, both_sides: bool) -> Array:
     there = _defined(y, both_sides)
     values = [function(y[:, c] > 0, p[:, c], counts) for c in there]
     return mean_defined(np.array(values).reshape(len(there), counts.shape[1]))

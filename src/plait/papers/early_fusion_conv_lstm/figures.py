@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from plait.evaluation.noise_grid import Activations, Grid, noise
 from plait.report.canvas import COLOURS, LINES, settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
     from plait.data.modality import Schema
 
 
@@ -34,7 +39,7 @@ def level_name(level: float) -> str:
     return "orig" if math.isinf(level) and level > 0 else f"{level:g}"
 
 
-def heat_maps(grids: Sequence[Grid], columns: int = 4) -> Any:
+def heat_maps(grids: Sequence[Grid], columns: int = 4) -> Figure:
     """Accuracy of each model over the test ratios, its training ratios marked (the paper's figure 2).
 
     Example:
@@ -55,7 +60,7 @@ def heat_maps(grids: Sequence[Grid], columns: int = 4) -> Any:
     return figure
 
 
-def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = None) -> Any:
+def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = None) -> Figure:
     """Accuracy of several models above, and the first one's lead over each below (figures 1 and 7 to 10).
 
     Args:
@@ -97,7 +102,7 @@ def curves(
     *,
     modality: str,
     trained: Mapping[str, float] | None = None,
-) -> Any:
+) -> Figure:
     """Accuracy of models of one modality over its ratios, one line per training ratio (figures 3 and 4).
 
     Args:
@@ -108,7 +113,7 @@ def curves(
     """
     figure_class = need("matplotlib.figure", "report").Figure
     with settings():
-        figure = figure_class(figsize=(330 / 72, 230 / 72), layout="constrained")
+        figure: Figure = figure_class(figsize=(330 / 72, 230 / 72), layout="constrained")
         ax = figure.add_subplot()
         for place, (name, values) in enumerate(lines.items()):
             colour = COLOURS[LINES[place % len(LINES)]]
@@ -126,7 +131,7 @@ def curves(
     return figure
 
 
-def activation_lines(panels: Sequence[Activations]) -> Any:
+def activation_lines(panels: Sequence[Activations]) -> Figure:
     """The last layer after every step, one line per class, the steps before the sound shaded (figures 11 to 16)."""
     if not panels:
         raise TableError("no activations to draw; give one setting of ratios at least")
@@ -134,7 +139,7 @@ def activation_lines(panels: Sequence[Activations]) -> Any:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with settings():
-        figure = figure_class(figsize=(columns * 240 / 72, (rows * 165 + 20) / 72), layout="constrained")
+        figure: Figure = figure_class(figsize=(columns * 240 / 72, (rows * 165 + 20) / 72), layout="constrained")
         places = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, panel in zip(places, panels, strict=False):
             _lines(ax, panel)
@@ -147,7 +152,7 @@ def activation_lines(panels: Sequence[Activations]) -> Any:
     return figure
 
 
-def _lines(ax: Any, panel: Activations) -> None:
+def _lines(ax: Axes, panel: Activations) -> None:
     matplotlib = need("matplotlib", "report")
     colours = matplotlib.colormaps["tab10" if len(panel.classes) <= 10 else "tab20"].colors
     steps = np.arange(1, len(panel.values) + 1)
@@ -165,7 +170,7 @@ def _lines(ax: Any, panel: Activations) -> None:
     ax.tick_params(labelcolor=COLOURS["muted"])
 
 
-def write(figure: Any, path: str | Path) -> Path:
+def write(figure: Figure, path: str | Path) -> Path:
     """Save as what the path ends with (``.svg``, ``.png``, ``.pdf``), on white."""
     with settings():
         figure.savefig(path, dpi=160, facecolor="white")
@@ -179,7 +184,7 @@ def _check(grids: Sequence[Grid]) -> None:
         raise TableError("the grids have different ratios; draw those of one set of levels together")
 
 
-def _panels(grid: Grid, rows: int, columns: int, bar: int = 1) -> tuple[Any, list[Any]]:
+def _panels(grid: Grid, rows: int, columns: int, bar: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with so many maps of equal cells, and room for scales at its right."""
     high, wide = grid.correct.shape[0] * _CELL, grid.correct.shape[1] * _CELL
     width = _LEFT + columns * (wide + _RIGHT) + _BAR
@@ -195,7 +200,7 @@ def _panels(grid: Grid, rows: int, columns: int, bar: int = 1) -> tuple[Any, lis
 
 
 def _map(
-    ax: Any,
+    ax: Axes,
     grid: Grid,
     values: np.ndarray,
     colours: str,
@@ -203,7 +208,7 @@ def _map(
     *,
     named: bool,
     title: str | None = None,
-) -> Any:
+) -> AxesImage:
     drawn = ax.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest")
     first, second = grid.modalities
     ax.set_xticks(range(values.shape[1]), [level_name(v) for v in grid.levels[1]], rotation=90)
@@ -223,7 +228,7 @@ def _map(
 RATIO_NAMES = {"snr": "SNR", "amplitude_ratio": "amplitude ratio", "snr_db": "SNR, dB"}
 
 
-def _mark(ax: Any, grid: Grid) -> None:
+def _mark(ax: Axes, grid: Grid) -> None:
     """A box round the cell of the training ratios, where the grid has it."""
     assert grid.trained is not None
     if all(level in axis for level, axis in zip(grid.trained, grid.levels, strict=True)):
@@ -233,7 +238,7 @@ def _mark(ax: Any, grid: Grid) -> None:
         ax.add_patch(box)
 
 
-def _scale(figure: Any, drawn: Any, name: str, part: tuple[int, int] = (1, 0)) -> None:
+def _scale(figure: Figure, drawn: AxesImage, name: str, part: tuple[int, int] = (1, 0)) -> None:
     """A colour scale at the right edge, in one of so many parts from the top."""
     width = figure.get_figwidth() * 72
     share = 1.0 / part[0]
@@ -245,8 +250,8 @@ def _scale(figure: Any, drawn: Any, name: str, part: tuple[int, int] = (1, 0)) -
 
 
 def samples(
-    row: Any, schema: Schema, modalities: tuple[str, str], levels: Sequence[float], ratios: Sequence[str]
-) -> Any:
+    row: pd.DataFrame, schema: Schema, modalities: tuple[str, str], levels: Sequence[float], ratios: Sequence[str]
+) -> Figure:
     """One picture and the spectrum of one sound at every ratio, a pair of lines for each meaning of a ratio (figure 6).
 
     Args:
@@ -259,7 +264,7 @@ def samples(
     figure_class = need("matplotlib.figure", "report").Figure
     with settings():
         size = (len(levels) * 66 / 72, 2 * len(ratios) * 74 / 72)
-        figure = figure_class(figsize=size, layout="constrained")
+        figure: Figure = figure_class(figsize=size, layout="constrained")
         places = figure.subplots(2 * len(ratios), len(levels), squeeze=False)
         for i, ratio in enumerate(ratios):
             for j, level in enumerate(levels):
@@ -270,7 +275,7 @@ def samples(
     return figure
 
 
-def _sample(ax: Any, row: Any, schema: Schema, modality: str, level: float, ratio: str) -> None:
+def _sample(ax: Axes, row: pd.DataFrame, schema: Schema, modality: str, level: float, ratio: str) -> None:
     kind = next(m.kind for m in schema.modalities if m.name == modality)
     cell = noise(modality, level, ratio).apply(row, schema)[modality].iloc[0]
     if kind == "image":

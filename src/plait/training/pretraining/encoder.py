@@ -17,16 +17,15 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.errors import PlaitError, PlaitWarning, TableError
-from plait.base.inputs import Inputs, SharedCells
+from plait.base.inputs import SharedCells
 from plait.base.precision import seeded
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.linear import LinearNetwork
-from plait.networks.tasks import Task
 from plait.store import Store
 from plait.training import kept_weights
 from plait.training.loop import Callbacks, Diverged, train
 from plait.training.member import MemberLearner
-from plait.training.rows import Examples
+from plait.training.rows import Examples, Fold
 from plait.training.settings import Training
 
 #: What the only modality is called within the temporary model.
@@ -57,31 +56,10 @@ class PretrainedWeights:
     test_rows: str = ""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows that an encoder is pretrained on.
-
-    Attributes:
-        prepared: arrays (n, ...) of its modality.
-        present: (n,) bool.
-        target: (n, ...) encoded.
-        weight: (n,).
-        fold: rows to learn from; only these and ``valid`` are looked at.
-        valid: rows that choose the checkpoint; may be none.
-    """
-
-    prepared: Mapping[str, Tensor]
-    present: Tensor
-    target: Tensor
-    weight: Tensor
-    fold: Tensor
-    valid: Tensor
-
-
 def pretrain_encoder(
     encoder: Encoder,
-    task: Task,
-    rows: Rows,
+    examples: Examples,
+    fold: Fold,
     settings: Training,
     seed: int,
     name: str,
@@ -94,8 +72,8 @@ def pretrain_encoder(
 
     Args:
         encoder: fitted.
-        task: of the model.
-        rows: to learn from.
+        examples: rows with what it prepared of them, as the modality ``ONLY``.
+        fold: rows to learn from, and rows that choose the best state; only these are looked at.
         settings: of training.
         seed: of weights and of the order of rows.
         name: of the modality, for messages.
@@ -105,19 +83,17 @@ def pretrain_encoder(
         TableError: fewer than two rows have the modality.
         PlaitError: the loss was no number before there was a state to keep.
     """
-    fold, valid = (part[rows.present[part]] for part in (rows.fold, rows.valid))
-    if len(fold) < 2:
+    rows, valid = (part[examples.inputs.present[ONLY][part]] for part in fold)
+    if len(rows) < 2:
         raise TableError(
-            f"modality '{name}': {len(fold)} training rows have it, too few for train: pretrain; set scratch"
+            f"modality '{name}': {len(rows)} training rows have it, too few for train: pretrain; set scratch"
         )
     start = time.perf_counter()
     with seeded(seed):
         module = encoder.module()
-        head = LinearNetwork({ONLY: encoder.dim}, task.out_dim)
+        head = LinearNetwork({ONLY: encoder.dim}, examples.task.out_dim)
         model = Branches({"head": head}, {"head": (ONLY,)}, {ONLY: module})
-        inputs = Inputs({}, {ONLY: rows.prepared}, {ONLY: rows.present})
-        examples = Examples(task, inputs, rows.target, rows.weight)
-        learner = MemberLearner(model, examples, (fold, valid), settings, torch.Generator().manual_seed(seed))
+        learner = MemberLearner(model, examples, (rows, valid), settings, torch.Generator().manual_seed(seed))
         history = _trained(learner, settings, name, callbacks)
     weights = {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
     records = [{k: v for k, v in record.items() if k in _KEPT} for record in history]
@@ -160,12 +136,14 @@ def content_of(prepared: Mapping[str, Tensor], present: Tensor) -> bytes:
     return digest.digest()
 
 
-def key_of(encoder: Encoder, content: bytes, rows: Rows, task: Task, settings: Training, seed: int) -> bytes:
+def key_of(encoder: Encoder, content: bytes, examples: Examples, fold: Fold, settings: Training, seed: int) -> bytes:
     """16 bytes of all that decides the weights: data, rows, target, task, encoder, settings, seed."""
+    task = examples.task
     values = [PROTOCOL, torch.__version__, encoder.fingerprint(), task.name, task.out_dim, _plain(settings), seed]
     digest = blake2b(json.dumps(values, sort_keys=True).encode() + content, digest_size=16)
-    for name in ("target", "weight", "fold", "valid"):
-        _add(digest, getattr(rows, name), name)
+    arrays = {"target": examples.target, "weight": examples.weight, "fold": fold[0], "valid": fold[1]}
+    for name, array in arrays.items():
+        _add(digest, array, name)
     return digest.digest()
 
 

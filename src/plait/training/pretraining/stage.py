@@ -26,7 +26,6 @@ from plait.training.loop import Callbacks
 from plait.training.pretraining.encoder import (
     ONLY,
     PretrainedWeights,
-    Rows,
     content_of,
     kept_or_trained,
     key_of,
@@ -89,16 +88,15 @@ class Stage:
     def trained(self, name: str, number: int, fold: Tensor, valid: Tensor, module: nn.Module) -> PretrainedWeights:
         """The encoder of a modality, trained alone on the rows ``fold``; ``module`` says what weights it has."""
         encoder, settings, seed = self.encoders[name], self.settings[name], self.seed + number
-        given, task = self.examples, self.examples.task
-        prepared, present = given.inputs.prepared[name], given.inputs.present[name]
-        rows = Rows(prepared, present, given.target, given.weight, fold, valid)
+        inputs, rows = _only(self.examples.inputs, name), (fold, valid)
+        examples = dataclasses.replace(self.examples, inputs=inputs)
         if name not in self._content:
-            self._content[name] = content_of(prepared, present)
-        key = key_of(encoder, self._content[name], rows, task, settings, seed)
+            self._content[name] = content_of(inputs.prepared[ONLY], inputs.present[ONLY])
+        key = key_of(encoder, self._content[name], examples, rows, settings, seed)
 
         def make() -> PretrainedWeights:
             callbacks = self.listener.callbacks(name, number, fold, valid)
-            made = pretrain_encoder(encoder, task, rows, settings, seed, name, callbacks)
+            made = pretrain_encoder(encoder, examples, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=self.listener.test_rows(name))
 
         def fits(weights: Mapping[str, Any]) -> bool:
