@@ -355,3 +355,8 @@ def test_mistakes_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "pretrain: unknown field 'epoch'" in capsys.readouterr().err
     assert run("pretrain", csv, *told, "--modality", "nome") == 2
     assert "the table has no such modality" in capsys.readouterr().err
+
+
+def test_settings_of_a_fusion_are_refused() -> None:
+    with pytest.raises(ConfigError, match="pretrain: align, depth is of a fusion, and is not used here"):
+        pretrain(FRAME, SCHEMA, {**SETTINGS, "depth": "late", "align": {"code": {}}}, modality="code")

@@ -124,7 +124,7 @@ def find(family: str, name: str) -> type[Any]:
 
 
 def name_of(variant: type[Any]) -> str:
-    """By which name a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
+    """The name by which a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
     for (_, name), known in _REGISTERED.items():
         if known is variant:
             return name

@@ -71,7 +71,7 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
 
 
 def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.ndarray, task: str) -> list[Leak]:
-    """As ``leaks``, of a target that is no column of the table."""
+    """Find leaks of a target that is not a column of the table."""
     name = next(n for n in ("y", "target", "\0y") if n not in frame.columns)
     column = pd.Series(
         object_array(target) if task != "regression" else np.asarray(target), index=frame.index, name=name

@@ -34,7 +34,7 @@ SILENCE = 5.0
 
 
 class Keep(Protocol):
-    """Where results are kept: ``Store``, or ``Memory`` without one."""
+    """Protocol of a place that keeps results: ``Store``, or ``Memory`` without one."""
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
         """What is kept, else None."""

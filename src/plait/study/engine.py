@@ -128,7 +128,7 @@ class Event:
 
 
 class Engine(ABC):
-    """So many workers, each with one job at a time."""
+    """A pool of workers, each with one job at a time."""
 
     #: How many jobs may be in flight.
     workers: int
@@ -180,7 +180,7 @@ def setting_to_dict(setting: Setting) -> dict[str, Any]:
 
 
 def setting_from_dict(option: Mapping[str, Any]) -> Setting:
-    """From plain values."""
+    """Rebuild a setting from plain values."""
     spec, _ = read_spec(option["spec"], "study")
     schemas = {int(k): v for k, v in option["schemas"].items()}
     return Setting(spec, Path(option["base"]), schemas, option["store"], threads=int(option["threads"]))

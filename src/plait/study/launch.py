@@ -209,7 +209,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
-    """So many runs, evenly over the plan, at least one of every table."""
+    """Choose runs evenly over the plan, at least one of every table."""
     labels = list(dict.fromkeys(run.dataset for run in runs))
     result = []
     for i, label in enumerate(labels):

@@ -34,7 +34,7 @@ class Evidence:
 
     @cached_property
     def resampler(self) -> Resampler:
-        """Of all its runs."""
+        """The resampler of all runs of the data set."""
         return Resampler(self.results, self.table, self.metric, resamples=self.resamples)
 
     @cached_property
@@ -260,7 +260,7 @@ def interval(evidence: Evidence, low: float, high: float) -> str:
 
 
 def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
-    """Of the names of a data set's files: nothing where there is one data set."""
+    """Suffix of a data set's file names; empty where there is one data set."""
     if len(all_of_them) == 1:
         return ""
     place = [e.dataset for e in all_of_them].index(evidence.dataset)

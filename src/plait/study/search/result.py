@@ -197,5 +197,5 @@ def metric_of(task: str, value: str | None) -> Metric:
 
 
 def metric_label(sensitivity: Sensitivity) -> str:
-    """Of the score, as a reader knows it."""
+    """The label of the score for readers."""
     return next(m.label for (_, name), m in METRICS.items() if name == sensitivity.metric)

@@ -109,7 +109,7 @@ def _scale(ax: Any, k: int, critical: float) -> None:
 
 
 def _leader(ax: Any, rank: float, y: float, name: str, *, left: bool, k: int) -> None:
-    """From the rank down and out to the name."""
+    """The line that leads from a rank to its name."""
     edge = 1 - 0.03 * (k - 1) if left else k + 0.03 * (k - 1)
     ax.plot([rank, rank, edge], [0, y, y], color=COLOURS["muted"], lw=0.7, clip_on=False)
     value = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
