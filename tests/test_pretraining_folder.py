@@ -371,3 +371,8 @@ def test_an_encoder_around_another_gives_the_plain_columns_of_the_one_inside(tmp
     np.testing.assert_array_equal(columns.numbers, plain.numbers)
     np.testing.assert_array_equal(around.columns(cells).codes, plain.codes)  # type: ignore[union-attr]
     assert (around.dim, around.lengths(cells).tolist()) == (inner.dim, inner.lengths(cells).tolist())
+
+
+def test_settings_of_a_fusion_are_refused() -> None:
+    with pytest.raises(ConfigError, match="pretrain: align, depth is of a fusion, and is not used here"):
+        pretrain(FRAME, SCHEMA, {**SETTINGS, "depth": "late", "align": {"code": {}}}, modality="code")

@@ -150,7 +150,7 @@ class SpaceSpec:
     reference: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As a study file has it."""
+        """The mapping that a study file holds."""
         options: dict[str, Any] = {
             "evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
         }
