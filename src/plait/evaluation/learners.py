@@ -226,7 +226,7 @@ class Trees(Learner):
         )
         places = [torch.from_numpy(np.sort(part)) for part in (fold, held)]
         weight = torch.ones(len(self._y))
-        model.fit(FoldRows(self._own(inputs), y, weight, *places, self.task, self.outputs_))
+        model.fit(FoldRows(self._own(inputs), y, weight, places[0], places[1], self.task, self.outputs_))
         return model, max(model.state()[1]["rounds"])
 
     def _own(self, inputs: Inputs) -> Inputs:
