@@ -229,6 +229,7 @@ def skrub(case: Case) -> Answer:
 
     def fit() -> Any:
         x = pd.concat([case.table()[0], case.strings()], axis=1)
+        np.random.seed(case.seed)  # its encoder of strings draws from numpy's own generator
         model = tabular_pipeline("regressor" if case.regression else "classifier")
         return model.fit(x.iloc[case.train], case.target[case.train]), x
 

@@ -142,7 +142,7 @@ def test_fine_tuning_moves_a_copy() -> None:
     network = PlainHeads(width=8).network({"a": 8, "b": 8}).eval()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     batches = ({"x": torch.from_numpy(x)}, {"x": torch.from_numpy(held)})
-    found = fine_tuning(network, "a", batches[0], y, batches[1], truth, looks=(2, 12), learning_rate=1e-2)
+    found = fine_tuning(network, "a", (batches[0], y), (batches[1], truth), looks=(2, 12), learning_rate=1e-2)
     assert found[12] > 0.9
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 

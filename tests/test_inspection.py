@@ -27,6 +27,8 @@ from plait.workflow.inspection.measures import (
     linear_probe,
     uniformity,
 )
+from plait.workflow.inspection.page import write_inspection
+from plait.workflow.inspection.result import HeldOut
 from refusing import refused
 from study_tiny import SCHEMA, table
 
@@ -211,7 +213,8 @@ def test_two_runs_side_by_side(runs, tmp_path):
     from test_report import check_alone
 
     frame = pd.read_csv(runs["table"])
-    found = inspect(runs["frozen"], frame, runs["scratch"], out=tmp_path, names=["froz<en", "scratch"])
+    found = inspect(runs["frozen"], frame, runs["scratch"], names=["froz<en", "scratch"])
+    write_inspection(found, tmp_path)
     assert found.unseen == {"froz<en": True, "scratch": True}
     assert not set(found.rows.number[: found.rows.train]) & set(found.rows.number[found.rows.train :])
     told = found.measures.set_index(["run", "modality", "place"])
@@ -247,7 +250,8 @@ def test_a_pretrained_run_shows_what_pretraining_cost(runs):
 def test_exported_embeddings_come_back(runs, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     frame = pd.read_csv(runs["table"])
-    found = inspect(runs["frozen"], frame, out=tmp_path, projections=["pca"])
+    found = inspect(runs["frozen"], frame, projections=["pca"])
+    write_inspection(found, tmp_path)
     mine = next(e for e in found.embeddings["frozen"] if (e.modality, e.place) == ("text", "own"))
     stored = pd.read_parquet(tmp_path / "embeddings" / "frozen" / "text.parquet")
     np.testing.assert_array_equal(np.stack(stored["own"]), mine.x)
@@ -265,7 +269,7 @@ def test_exported_embeddings_come_back(runs, tmp_path, monkeypatch):
 def test_rows_that_a_model_may_have_seen_are_said(runs):
     frame = pd.read_csv(runs["table"])
     with pytest.warns(PlaitWarning, match="fitted on other rows"):
-        found = inspect(runs["frozen"], frame, seed=5, projections=["pca"])
+        found = inspect(runs["frozen"], frame, held_out=HeldOut(seed=5), projections=["pca"])
     assert found.unseen == {"frozen": False}
 
 
@@ -281,7 +285,8 @@ def test_other_tasks(task, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
         done = fit_table(frame, told, QUICK)
-        found = inspect(done.model, frame, out=tmp_path / "out", projections=["pca"])
+        found = inspect(done.model, frame, projections=["pca"])
+        write_inspection(found, tmp_path / "out")
     assert found.task == task
     assert found.measures["probe"].notna().all()
     assert found.measures["class_alignment"].notna().all() == (task == "multilabel")

@@ -84,10 +84,7 @@ def test_only_two_files_stand_at_the_root() -> None:
 #: Functions that still take more than eight parameters; this set only shrinks.
 MANY = {
     "__init__",
-    "_trained",
-    "fine_tuning",
     "fit_table",
-    "inspect",
     "map_figure",
 }
 

@@ -117,7 +117,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self._learn(pairs)
         seconds["align"] = round(time.perf_counter() - start - seconds["encode"], 3)
         seconds["align, processor"] = round(time.process_time() - busy, 3)
-        self.record_: dict[str, Any] = file.record(self, len(X), pairs, seconds)
+        self.record_: dict[str, Any] = file.record_of(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
 
     @property

@@ -69,27 +69,18 @@ class ContextFusion(Shared):
 
 
 class _Contexts(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], context_fusion: ContextFusion) -> None:
-        super().__init__(dims, context_fusion.input_dropout)
-        self.width = context_fusion.width
-        self.slots = context_fusion.slots or (_ATTENTION_SLOTS if context_fusion.operation in ATTENDING else 1)
-        self.temperature = Temperature(context_fusion.temperature, learned=True)
-        self.projections = nn.ModuleDict(
-            {
-                self.key[n]: head(d, context_fusion.width, self.slots * context_fusion.width)
-                for n, d in self.dims.items()
-            }
-        )
-        self.contexts = Context(len(self.dims), context_fusion.width)
-        self.encoder = DeepFusionEncoder(context_fusion.operation, context_fusion.width, context_fusion.dropout)
-
-    @property
-    def out_dim(self) -> int:
-        return self.width
+    def __init__(self, dims: Mapping[str, int], stage: ContextFusion) -> None:
+        width = stage.width
+        super().__init__(dims, width, stage.input_dropout)
+        self.slots = stage.slots or (_ATTENTION_SLOTS if stage.operation in ATTENDING else 1)
+        self.temperature = Temperature(stage.temperature, learned=True)
+        self.projections = nn.ModuleDict({self.key[n]: head(d, width, self.slots * width) for n, d in dims.items()})
+        self.contexts = Context(len(dims), width)
+        self.encoder = DeepFusionEncoder(stage.operation, width, stage.dropout)
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
         key = self.key[name]
-        x = self.projections[key](self.noisy(name, batch)).unflatten(1, (self.slots, self.width))
+        x = self.projections[key](self.noisy(name, batch)).unflatten(1, (self.slots, self.out_dim))
         out: Tensor = self.encoder(x, self.contexts(int(key)))
         return out
 

@@ -53,17 +53,12 @@ class ConVirt(Shared):
 
 
 class _Trained(AlignmentNetwork):
-    def __init__(self, dims: Mapping[str, int], con_virt: ConVirt, modules: Mapping[str, nn.Module]) -> None:
-        super().__init__(dims)
-        self.width = con_virt.width
-        self.temperature = Temperature(con_virt.temperature, learned=True)
+    def __init__(self, dims: Mapping[str, int], stage: ConVirt, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__(dims, stage.width)
+        self.temperature = Temperature(stage.temperature, learned=True)
         # In float32 whatever they compute in when frozen: steps of 1e-4 are lost in bfloat16.
         self.encoders = nn.ModuleDict({self.key[n]: m.float().requires_grad_(True) for n, m in modules.items()})
-        self.heads = nn.ModuleDict({self.key[n]: head(d, con_virt.width, con_virt.width) for n, d in self.dims.items()})
-
-    @property
-    def out_dim(self) -> int:
-        return self.width
+        self.heads = nn.ModuleDict({self.key[n]: head(d, stage.width, stage.width) for n, d in dims.items()})
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
         out: Tensor = self.heads[self.key[name]](self.inputs(name, batch))

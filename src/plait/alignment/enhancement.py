@@ -132,10 +132,8 @@ def fit(values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool
         if enhancement.joint is not None:
             pairs.check(enhancement.stage.pairs_of(enhancement.names))
             network.learn_inputs(pairs)
-            anchors = list(enhancement.stage.anchors)
-            result[enhancement.modality] = Enhancer(
-                enhancement, network, {"anchors": anchors, "joint": enhancement.joint}
-            )
+            record = {"anchors": list(enhancement.stage.anchors), "joint": enhancement.joint}
+            result[enhancement.modality] = Enhancer(enhancement, network, record)
             continue
         history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress)
         record = {
@@ -221,7 +219,7 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
 
 
 def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Enhancer]:
-    """From what ``to_state`` gave."""
+    """Rebuild what ``to_state`` saved."""
     result = {}
     for name, value in words.items():
         stage = config.build(HardestNegatives, value["options"], f"align.{name}")
@@ -311,10 +309,10 @@ class JointProjector(OwnLoss):
             {n: batch[f"cell.{place}"] for place, n in enumerate(names)},
             batch["thing"],
         )
-        value, contrast = stage.pairs_of(names), stage.contrast()
-        vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, value)}
-        result = couples_of(self.network, contrast, value, pairs, vectors, heat(self.network))
-        terms = [term for couples, _ in result for term in contrast.blocks(couples, len(pairs))]
+        spec, contrast = stage.pairs_of(names), stage.contrast()
+        vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, spec)}
+        found = couples_of(self.network, contrast, spec, pairs, vectors, heat(self.network))
+        terms = [term for couples, _ in found for term in contrast.blocks(couples, len(pairs))]
         return None if not terms or self.spec.joint is None else torch.stack(terms).sum() * self.spec.joint
 
 

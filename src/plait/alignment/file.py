@@ -50,14 +50,13 @@ class Aligner(Protocol):
 A = TypeVar("A", bound=Aligner)
 
 
-def record(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+def record_of(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
-    value = model.stage_.pairs_of(pairs.names)
     return {
         "seed": model.random_state,
         "rows": given,
-        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in value},
+        "pairs": {f"{a} with {b}": int(pairs.both(a, b).sum()) for a, b in model.stage_.pairs_of(pairs.names)},
         "trained_weights": sum(p.numel() for p in model.network_.parameters() if p.requires_grad),
         "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
@@ -115,13 +114,12 @@ def load(cls: type[A], folder: str | Path) -> A:
 
 def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
     """An aligner of the class given, from a manifest and arrays that were checked."""
-    result = schemas.from_dict(manifest["schema"], "model.json")
+    schema = schemas.from_dict(manifest["schema"], "model.json")
     options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
     settings = model_parts.loaded_settings(manifest["settings"])
-    model = cls(**settings, modalities=result, stage=options)
-    model.schema_ = result
-    model.stage_ = make_stage(options)
-    model.encoders_ = model_parts.restored_features(result, manifest["encoders"], arrays).encoders
+    model = cls(**settings, modalities=schema, stage=options)
+    model.schema_, model.stage_ = schema, make_stage(options)
+    model.encoders_ = model_parts.restored_features(schema, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
     weights = model_files.under(arrays, "network.")
     model.network_.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
@@ -134,19 +132,19 @@ def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.n
 
 def _card(model: Aligner) -> str:
     """Markdown text of the folder's ``README.md``."""
-    value = model.record_
+    record = model.record_
     lines = [
         f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
-        f"A plait aligner (stage {model.stage_.name()}, {value['trained_weights']:,} trained weights, "
+        f"A plait aligner (stage {model.stage_.name()}, {record['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
-        f"Fitted on {value['rows']:,} rows ({_counted(value['pairs'])}), seed {value['seed']}.",
+        f"Fitted on {record['rows']:,} rows ({_counted(record['pairs'])}), seed {record['seed']}.",
         "",
         "| modality | kind | columns | encoder | licence |",
         "|---|---|---|---|---|",
     ]
     for m in model.schema_.modalities:
-        encoder = value["encoders"][m.name]
+        encoder = record["encoders"][m.name]
         columns = ", ".join(map(cell, m.columns))
         lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
     lines += [
@@ -158,7 +156,7 @@ def _card(model: Aligner) -> str:
         "## Versions",
         "",
     ]
-    return "\n".join([*lines, *(f"- {name} {version}" for name, version in value["versions"].items())]) + "\n"
+    return "\n".join([*lines, *(f"- {name} {version}" for name, version in record["versions"].items())]) + "\n"
 
 
 def _counted(pairs: Mapping[str, int]) -> str:

@@ -99,34 +99,23 @@ class _Enhancement(FrozenNetwork):
     def __init__(
         self, dims: Mapping[str, int], anchors: tuple[str, ...], width: int, dropout: float, temperature: float
     ) -> None:
-        super().__init__(dims, only_centred=anchors)
-        self.anchors, self.width = anchors, width
+        super().__init__(dims, width, only_centred=anchors)
+        self.anchors = anchors
         self.temperature = Temperature(temperature, learned=False)
-        pulled = [name for name in self.dims if name not in anchors]
-        self.projectors = nn.ModuleDict({self.key[n]: Projector(self.dims[n], width, dropout) for n in pulled})
-        self.faces = nn.ModuleDict(
-            {
-                f"{self.key[n]}>{self.key[a]}": nn.Linear(width, self.dims[a], bias=False)
-                for n in pulled
-                for a in anchors
-                if self.dims[a] != width
-            }
-        )
-
-        self.projected = nn.ModuleDict()
+        pulled = [name for name in dims if name not in anchors]
+        self.projectors = nn.ModuleDict({self.key[n]: Projector(dims[n], width, dropout) for n in pulled})
+        pairs = [(n, a) for n in pulled for a in anchors if dims[a] != width]
+        faces = {f"{self.key[n]}>{self.key[a]}": nn.Linear(width, dims[a], bias=False) for n, a in pairs}
+        self.faces, self.projected = nn.ModuleDict(faces), nn.ModuleDict()
 
     def project_anchors(self) -> None:
         """Bring anchors of another width to the projector's, in place of the modalities to theirs."""
         self.faces = nn.ModuleDict()
         for name in self.anchors:
-            if self.dims[name] != self.width:
-                linear = nn.Linear(self.dims[name], self.width, bias=False)
+            if self.dims[name] != self.out_dim:
+                linear = nn.Linear(self.dims[name], self.out_dim, bias=False)
                 nn.init.orthogonal_(linear.weight)
                 self.projected[self.key[name]] = linear
-
-    @property
-    def out_dim(self) -> int:
-        return self.width
 
     def side(self, name: str, other: str) -> Side:
         return Side(name, other if self._face(name, other) is not None else None)
@@ -142,9 +131,7 @@ class _Enhancement(FrozenNetwork):
 
     def _face(self, name: str, towards: str) -> nn.Module | None:
         place = f"{self.key[name]}>{self.key[towards]}"
-        if place not in self.faces:
-            return None
-        return self.faces[place]
+        return self.faces[place] if place in self.faces else None  # noqa: SIM401 - a ModuleDict has no get
 
 
 class Projector(nn.Module):
@@ -156,7 +143,7 @@ class Projector(nn.Module):
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
-        """From features of width ``dim``."""
+        """Build for features of width ``dim``."""
         super().__init__()
         self.linear = nn.Linear(dim, width)
         self.dropout = Dropout(dropout)

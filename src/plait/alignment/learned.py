@@ -61,12 +61,12 @@ class Learned(Alignment):
         self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
     ) -> list[dict[str, Any]]:
         """Train in place; the state with the best validation loss stays."""
-        value = self.pairs_of(network.names)
-        pairs.check(value)
-        usable = torch.stack([pairs.both(a, b) for a, b in value]).any(0)
+        names = self.pairs_of(network.names)
+        pairs.check(names)
+        usable = torch.stack([pairs.both(a, b) for a, b in names]).any(0)
         pairs = pairs if bool(usable.all()) else pairs.take(usable)
         generator = torch.Generator().manual_seed(seed)
-        fold, valid = pairs.split(self.held_out, value, generator)
+        fold, valid = pairs.split(self.held_out, names, generator)
         network.learn_inputs(fold)
         learner = StageLearner(self, network, fold, valid, generator)
         with track(self.epochs, "aligning", "epochs", progress) as bar:

@@ -52,10 +52,10 @@ class AlignmentNetwork(nn.Module, ABC):
     after saving and loading, every parameter gets a gradient.
     """
 
-    def __init__(self, dims: Mapping[str, int]) -> None:
-        """Build for modalities whose features have these widths."""
+    def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
+        """Build for modalities whose features have these widths; ``out_dim`` is that of the aligned space."""
         super().__init__()
-        self.dims = dict(dims)
+        self.dims, self.out_dim = dict(dims), out_dim
         #: Modality -> its key in a ModuleDict, which takes no dots and no names of its own methods.
         self.key = {name: str(place) for place, name in enumerate(self.dims)}
         self.temperature: Temperature | None = None
@@ -64,11 +64,6 @@ class AlignmentNetwork(nn.Module, ABC):
     def names(self) -> tuple[str, ...]:
         """The modalities."""
         return tuple(self.dims)
-
-    @property
-    @abstractmethod
-    def out_dim(self) -> int:
-        """Width of the aligned space."""
 
     @abstractmethod
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
@@ -166,9 +161,11 @@ class Standard(nn.Module):
 class FrozenNetwork(AlignmentNetwork):
     """Over the features of frozen encoders, standardised."""
 
-    def __init__(self, dims: Mapping[str, int], input_dropout: float = 0.0, only_centred: Collection[str] = ()) -> None:
+    def __init__(
+        self, dims: Mapping[str, int], out_dim: int, input_dropout: float = 0.0, only_centred: Collection[str] = ()
+    ) -> None:
         """``only_centred`` modalities keep their scale."""
-        super().__init__(dims)
+        super().__init__(dims, out_dim)
         self.noise = Dropout(input_dropout)
         self.standard = nn.ModuleDict(
             {self.key[name]: Standard(dim, scaled=name not in only_centred) for name, dim in self.dims.items()}

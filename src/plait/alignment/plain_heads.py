@@ -34,17 +34,10 @@ class PlainHeads(Shared):
 
 
 class _Heads(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], plain_heads: PlainHeads) -> None:
-        super().__init__(dims, plain_heads.input_dropout)
-        self.width = plain_heads.width
-        self.temperature = Temperature(plain_heads.temperature, learned=True)
-        self.heads = nn.ModuleDict(
-            {self.key[n]: head(d, plain_heads.width, plain_heads.width) for n, d in self.dims.items()}
-        )
-
-    @property
-    def out_dim(self) -> int:
-        return self.width
+    def __init__(self, dims: Mapping[str, int], stage: PlainHeads) -> None:
+        super().__init__(dims, stage.width, stage.input_dropout)
+        self.temperature = Temperature(stage.temperature, learned=True)
+        self.heads = nn.ModuleDict({self.key[n]: head(d, stage.width, stage.width) for n, d in dims.items()})
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
         key = self.key[name]

@@ -23,17 +23,12 @@ class LinearMaps(AlignmentNetwork):
 
     def __init__(self, dims: Mapping[str, int], out_dim: int, kept: tuple[str, ...] = ()) -> None:
         """All maps are zero until they are solved for."""
-        super().__init__(dims)
-        self._out_dim, self.kept = out_dim, kept
+        super().__init__(dims, out_dim)
+        self.kept = kept
         for name, dim in self.dims.items():
             self.register_buffer(f"mean{self.key[name]}", torch.zeros(dim))
             if name not in kept:
                 self.register_buffer(f"weight{self.key[name]}", torch.zeros(dim, out_dim))
-
-    @property
-    def out_dim(self) -> int:
-        """Width of the aligned space."""
-        return self._out_dim
 
     @torch.no_grad()
     def put(self, name: str, mean: Tensor, weight: Tensor | None = None) -> None:
@@ -61,9 +56,9 @@ class Solved(Alignment):
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)
-        value = self.pairs_of(network.names)
-        pairs.check(value)
-        penalty, tried = self._penalty(network, pairs, value, seed)
+        names = self.pairs_of(network.names)
+        pairs.check(names)
+        penalty, tried = self._penalty(network, pairs, names, seed)
         next(self._solutions(network, pairs, (penalty,)))
         network.eval()
         return [{"penalty": penalty, "tried": tried}] if self.choices else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -52,10 +53,12 @@ def inspect(
 ) -> None:
     """Look into a model, or compare two: embeddings, linear probes, CKA, pictures, alignment and uniformity."""
     from plait.base.errors import TableError
+    from plait.base.folders import claim_folder
     from plait.data.table import read_table
     from plait.estimators.estimators import load
     from plait.workflow.inspection.inspecting import inspect as look
-    from plait.workflow.inspection.result import table_of
+    from plait.workflow.inspection.page import write_inspection
+    from plait.workflow.inspection.result import HeldOut, table_of
 
     step("load models")
     models = [load(folder) for folder in (model, other) if folder is not None]
@@ -76,22 +79,19 @@ def inspect(
         else [f"{n} ({i})" for i, n in enumerate(usual, 1)]
     )
     frame = read_table(place, encoding)
+    claim_folder(folder, ["report.html"])  # refused before any work
     step("look into the models")
     result = look(
         models[0],
         frame,
         models[1] if len(models) > 1 else None,
-        out=folder,
         names=value,
-        test_fraction=test_fraction,
-        split_column=split_column,
-        group=group,
-        seed=random_state,
+        held_out=HeldOut(test_fraction, split_column, group, random_state),
         member=member,
         most=rows,
         projections=projection or None,
-        command=shlex.join(["plait", *sys.argv[1:]]),
     )
+    write_inspection(dataclasses.replace(result, command=shlex.join(["plait", *sys.argv[1:]])), folder)
     if json:
         show_json({**result.to_dict(), "folder": str(folder)})
         return

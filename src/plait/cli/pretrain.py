@@ -49,10 +49,12 @@ def pretrain(
     """Train the encoder of one modality alone on the target, and save it; plait fit --encoder takes the folder back."""
     from plait.base import config
     from plait.data.table import read_table
+    from plait.workflow.pretrain import FUSION
     from plait.workflow.pretrain import pretrain as train_and_save
 
     frame = read_table(table, encoding)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
+    from_file = {field: value for field, value in from_file.items() if field not in FUSION}  # for a later plait fit
     kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}
     settings = o.settings_of(from_file, None, None, random_state=random_state, strict=strict or None, **kept)
     if epochs is not None:

@@ -1,4 +1,4 @@
-"""Modalities that are not there."""
+"""A condition that removes whole modalities from rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTHING = "nothing"
 
 @dataclass(kw_only=True)
 class Absent(Condition):
-    """Takes whole modalities from rows: at a rate for each, or after patterns of what is left.
+    """Removes whole modalities from rows: each at its own rate, or by patterns of what stays present.
 
     What is drawn follows from the row's content. A row that lacks a modality at one rate lacks it at every higher rate.
     Rates are drawn independently, so a row may lose everything; ``patterns`` say exactly which combinations there are.
@@ -55,7 +55,7 @@ class Absent(Condition):
     patterns: Mapping[str, Share] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse rates and shares outside of 0..1, and more than one way of telling."""
+        """Refuse rates and shares outside of 0..1, and rates together with patterns."""
         values = [o for o in ("modality", "rates", "patterns") if getattr(self, o)]
         if len(values) > 1:
             raise ConfigError(f"condition absent: {' and '.join(values)} are given; keep one")
@@ -68,7 +68,7 @@ class Absent(Condition):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
-        """As every condition, and ``{image: 0.5}`` is short for ``{rates: {image: 0.5}}``."""
+        """Build from a mapping of options; ``{image: 0.5}`` is short for ``{rates: {image: 0.5}}``."""
         rates = {name: value for name, value in options.items() if name not in _OPTIONS}
         mapping = {name: value for name, value in options.items() if name in _OPTIONS}
         if rates:
@@ -84,7 +84,7 @@ class Absent(Condition):
 
     @property
     def label(self) -> str:
-        """In one line, as the command line takes it."""
+        """The condition in one line, as the command line takes it."""
         value = self.options()
         short = {} if set(self.rates) & set(_OPTIONS) else value.pop("rates", {})
         return text_form(self.name(), value.pop("modality", None), {**short, **value})
@@ -98,7 +98,7 @@ class Absent(Condition):
 
     @property
     def idle(self) -> bool:
-        """No rate is above 0."""
+        """Whether no rate is above 0, so that nothing is removed."""
         return bool(self.axes["strength"] == 0)
 
     def targets(self, schema: Schema) -> list[Modality]:
@@ -149,7 +149,7 @@ class Absent(Condition):
 
 
 def _without(series: pd.Series, gone: np.ndarray) -> pd.Series:
-    """The column with nothing where it is gone."""
+    """A column whose cells are None where the modality is removed."""
     if not gone.any():
         return series
     if series.dtype.kind in "iu" and float(series.abs().max()) < 2**53:

@@ -1,4 +1,4 @@
-"""Sounds of the world behind a sound."""
+"""A condition that mixes recorded noise into sounds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BackgroundNoise(Noise):
         return turned_down(mix(signal, clip, self.strength), signal)
 
     def fingerprint(self) -> str:
-        """Of the clips' content, not of where they lie."""
+        """Digest of the clips' content; their place on the disk does not count."""
         clips = _clips(self.folder, os.environ.get("PLAIT_DATA", ""))
         message = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}"
         return hashlib.blake2b(message.encode(), digest_size=16).hexdigest()
@@ -53,5 +53,5 @@ class BackgroundNoise(Noise):
 
 @functools.lru_cache(maxsize=8)
 def _clips(folder: str, data: str) -> Clips:
-    """Read once in a process: clips that are put there later are not heard."""
+    """The noise clips, read once in a process: files added later are not used."""
     return find_clips(Path(folder) if folder else None, data)

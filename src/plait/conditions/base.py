@@ -56,7 +56,7 @@ class Condition(ABC):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the options; refuse a strength outside of its range."""
         checks.check(self, f"condition {self.name()}")
         self.check_number("strength", 0.0, self.most)
         self._learned: Any = None
@@ -73,11 +73,11 @@ class Condition(ABC):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
-        """One made of a mapping; unknown fields are refused."""
+        """Build a condition from a mapping of options; unknown names are refused."""
         return config.build(cls, options, where)
 
     def options(self) -> dict[str, Any]:
-        """The strength, and what differs from what it is when it is not given, as JSON values."""
+        """The strength and all options that differ from their defaults, as JSON values."""
         options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
         return {
@@ -90,13 +90,13 @@ class Condition(ABC):
 
     @property
     def label(self) -> str:
-        """In one line, as the command line takes it: ``white_noise:image:snr_db=0``."""
+        """The condition in one line, as the command line takes it: ``white_noise:image:snr_db=0``."""
         value = self.options()
         return text_form(self.name(), value.pop("modality", None), value)
 
     @property
     def axes(self) -> dict[str, Any]:
-        """What plots are drawn by: ``kind`` of condition, ``modality``, ``strength``."""
+        """Coordinates of this condition in plots: ``kind`` of condition, ``modality``, ``strength``."""
         return {"kind": self.name(), "modality": self.modality or "all", "strength": self.strength}
 
     def at(self, strength: float) -> Self:
@@ -133,11 +133,11 @@ class Condition(ABC):
         return result
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
-        """Learn what is needed of the training rows (the spread of their numbers); most conditions need nothing."""
+        """Learn what the condition needs from training rows (such as the spread of numbers); most need nothing."""
         return self
 
     def warn_unfitted(self, rows: int) -> None:
-        """Say that what training rows should have told is taken from the rows given."""
+        """Warn that statistics of training rows are missing and are taken from the rows given instead."""
         message = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
         warnings.warn(f"{message}; fit it on those", PlaitWarning, stacklevel=4)
 
@@ -168,7 +168,7 @@ class Condition(ABC):
         return changed
 
     def _warn_shared(self, chosen: list[Modality], schema: Schema) -> None:
-        """Say that a column which serves in another modality, too, is changed there as well."""
+        """Warn that a column which is changed also serves in another modality."""
         own = {c for m in chosen for c in m.columns}
         for other in schema.modalities:
             shared = [c for c in other.columns if c in own and other not in chosen]
@@ -179,7 +179,7 @@ class Condition(ABC):
 
     @property
     def idle(self) -> bool:
-        """It changes nothing."""
+        """Whether it changes nothing."""
         return self.strength == 0
 
     @abstractmethod

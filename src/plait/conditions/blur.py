@@ -1,4 +1,4 @@
-"""Pictures out of focus."""
+"""A condition that blurs pictures."""
 
 from __future__ import annotations
 

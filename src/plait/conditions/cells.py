@@ -1,4 +1,4 @@
-"""New columns, and the content of rows that randomness comes from."""
+"""Bases of conditions by what they change: signals, texts or rows; random numbers follow from the rows' content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning
 from plait.conditions.base import Condition
 from plait.data.cells import MEDIA, _text_column, cells
-from plait.data.media.changed import Changed
-from plait.data.media.keys import cell_key
+from plait.data.media.keys import Changed, cell_key
 from plait.data.values import texts
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def column_of(cells: Iterable[Any]) -> np.ndarray:
 
 
 def row_keys(frame: pd.DataFrame, schema: Schema, root: str | None) -> list[bytes]:
-    """What each row holds in the modalities, as 16 bytes: never its place, its target, or where its files lie."""
+    """A key of 16 bytes per row from the content of its modalities; row number, target and file paths do not count."""
     digests = [blake2b(digest_size=16) for _ in range(len(frame))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
@@ -112,7 +111,7 @@ class RowCondition(Condition):
     """A condition on single values, which say too little to be the source of randomness: the whole row is."""
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
-        """Learn what the columns of the training rows hold."""
+        """Learn the values of the training rows' columns."""
         self._learned = self._learn(frame, schema)
         return self
 
@@ -141,7 +140,7 @@ class RowCondition(Condition):
 
     @abstractmethod
     def _learn_column(self, series: pd.Series, value: str | None) -> Any:
-        """What is needed of one training column; None leaves it alone."""
+        """What is learned from one training column; None leaves the column as it is."""
 
     @abstractmethod
     def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Several conditions, one after the other: noise on the image and on the sound, say."""
+"""Several conditions applied in turn, such as noise on the image and then on the sound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(kw_only=True)
 class Chain(Condition):
-    """Conditions that follow each other; each sees what the one before it left. It has no strength of its own.
+    """Applies conditions in turn, each to the result of the one before; a chain has no strength of its own.
 
     Attributes:
         parts: the conditions, in order.
@@ -53,7 +53,7 @@ class Chain(Condition):
         return {**joined, "strength": self.strength}
 
     def at(self, strength: float) -> Self:
-        """Refused: which part is meant?"""
+        """Raise ConfigError: a chain has no single strength to change."""
         raise ConfigError(f"the chain '{self.label}' has no strength of its own; change its parts")
 
     def targets(self, schema: Schema) -> list[Modality]:

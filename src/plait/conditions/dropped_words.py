@@ -1,4 +1,4 @@
-"""Texts with gaps."""
+"""A condition that leaves out words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(kw_only=True)
 class DroppedWords(TextCondition):
-    """Words that are missing, punctuation that clings to them too; one word always stays.
+    """Leaves out words with the punctuation on them; one word always stays.
 
     Formula: each word is dropped with the chance strength; of a text that would lose all, one is kept.
     Shape: texts in, texts out.
@@ -35,7 +35,7 @@ class DroppedWords(TextCondition):
     strength: Annotated[float, Within(0, infinite=True)] = 0.3
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
-        """The text with gaps."""
+        """The text without the dropped words."""
         words = list(_WORD.finditer(text))
         drawn = generator.random(len(words))
         kept = drawn >= self.strength

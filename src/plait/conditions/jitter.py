@@ -1,4 +1,4 @@
-"""Numbers that are measured badly."""
+"""A condition that adds measurement noise to numbers."""
 
 from __future__ import annotations
 

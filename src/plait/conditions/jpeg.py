@@ -1,4 +1,4 @@
-"""Pictures saved too small."""
+"""A condition that compresses pictures as JPEG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Jpeg(SignalCondition):
     """JPEG at a low quality: blocks, ringing, lost colours.
 
     Attributes:
-        quality: 1 to 100 as Pillow takes it, in place of the strength; told in neither way it is 10.
+        quality: 1 to 100 as Pillow takes it, in place of the strength; with neither given it is 10.
 
     Formula: decode(encode(x, quality)), quality = 100 (1 - strength), at least 1.
     Shape: pictures (H, W, 3), films frame by frame.
@@ -45,21 +45,21 @@ class Jpeg(SignalCondition):
         value = not (isinstance(self.strength, float) and math.isnan(self.strength))
         if self.quality is not None:
             if value:
-                raise self.refusal("quality", "the only way that it is told (strength is given too)")
+                raise self.refusal("quality", "the only way that it is given (strength is given too)")
             checks.whole(self.quality, "condition jpeg: quality", 1, 100)
         if not value:
             self.strength = 1 - (10 if self.quality is None else self.quality) / 100
         super().__post_init__()
 
     def options(self) -> dict[str, Any]:
-        """Quality, if that is what was told."""
+        """The quality where it was given as such, else the strength."""
         result = super().options()
         if self.quality is not None:
             result.pop("strength", None)
         return result
 
     def at(self, strength: float) -> Self:
-        """At another strength."""
+        """The same condition at another strength."""
         return self._replaced(strength=strength, quality=None)
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:

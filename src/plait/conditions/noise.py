@@ -29,7 +29,7 @@ _WAYS = ("snr_db", "snr", "amplitude_ratio")
 
 @dataclasses.dataclass(kw_only=True)
 class Noise(SignalCondition):
-    """A condition whose strength is told as a signal-to-noise ratio, in one of four ways; told in none, it is 0 dB.
+    """A condition whose strength is a signal-to-noise ratio, given in one of four ways; the default is 0 dB.
 
     With P the power of signal and noise: strength = sqrt(P_noise / P_signal), amplitude_ratio = 1 / strength,
     snr = 1 / strength^2 = P_signal / P_noise, snr_db = 10 log10(snr). Infinite ratios are strength 0: no noise. Ratios of
@@ -45,12 +45,12 @@ class Noise(SignalCondition):
     amplitude_ratio: Annotated[float, Within(0, infinite=True)] | None = None
 
     def __post_init__(self) -> None:
-        """Turn what is told into the strength."""
+        """Compute the strength from whichever ratio was given."""
         given = [way for way in _WAYS if getattr(self, way) is not None]
         value = not (isinstance(self.strength, float) and math.isnan(self.strength))
         if len(given) + value > 1:
             named = " and ".join([*given, *(["strength"] if value else [])])
-            raise self.refusal(given[0], f"the only way that the ratio is told ({named} are given)")
+            raise self.refusal(given[0], f"the only way that the ratio is given ({named} are given)")
         for way in given:
             self.check_number(way, -math.inf if way == "snr_db" else 0.0, math.inf)
             self.strength = _strength(way, float(getattr(self, way)))
@@ -59,7 +59,7 @@ class Noise(SignalCondition):
         super().__post_init__()
 
     def options(self) -> dict[str, Any]:
-        """The ratio as it was told."""
+        """The ratio in the form in which it was given."""
         result = super().options()
         if any(getattr(self, way) is not None for way in _WAYS):
             result.pop("strength", None)
@@ -70,7 +70,7 @@ class Noise(SignalCondition):
         return self._replaced(strength=strength, **dict.fromkeys(_WAYS))
 
     def fingerprint(self) -> str:
-        """However the ratio was told."""
+        """Digest of the strength; it does not depend on the form in which the ratio was given."""
         if any(getattr(self, way) is not None for way in _WAYS):
             return self.at(self.strength).fingerprint()
         return super().fingerprint()
@@ -118,7 +118,7 @@ def turned_down(sound: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def _centred(signal: np.ndarray) -> np.ndarray:
-    """Without its mean, of pictures channel by channel; in float64, or what is of one colour would seem to vary."""
+    """The signal minus its mean, per channel for pictures; in float64, so that a constant colour has variance 0."""
     if signal.ndim == 1:
         return np.asarray(signal - np.float32(signal.mean(dtype=np.float64)), dtype=np.float32)
     means = [signal[..., c].mean(dtype=np.float64) for c in range(signal.shape[-1])]

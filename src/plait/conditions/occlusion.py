@@ -1,4 +1,4 @@
-"""Something stands in front of the picture."""
+"""A condition that covers part of a picture with a grey box."""
 
 from __future__ import annotations
 

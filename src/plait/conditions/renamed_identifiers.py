@@ -1,4 +1,4 @@
-"""Code whose names say nothing."""
+"""A condition that renames the identifiers of code."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def names_in(code: str) -> list[Name]:
 
 
 def _python_names(code: str) -> list[Name] | None:
-    """Names as Python's tokenizer has them; None for what is not Python."""
+    """Names found by Python's tokenizer; None where the text is not Python."""
     if not _is_python(code):
         return None
     starts = [0]

@@ -1,4 +1,4 @@
-"""Values that belong to other rows."""
+"""A condition that swaps values between rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slips of the typing hand."""
+"""A condition that adds typing errors to texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise on ready-made features."""
+"""A condition that adds noise to feature vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""White noise at a signal-to-noise ratio."""
+"""A condition that adds white noise at a chosen signal-to-noise ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures made black, sounds made silent: still there, and saying nothing."""
+"""A condition that turns pictures black and sounds silent; they stay present."""
 
 from __future__ import annotations
 

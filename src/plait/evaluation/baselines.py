@@ -19,7 +19,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.data.labels import classes_of, codes_of, label_array
 from plait.encoders.scale import Scaler
-from plait.evaluation.learners import Learner, Linear, Trees, best_threshold, folds_of
+from plait.evaluation.learners import TREES, Learner, Linear, Trees, best_threshold, folds_of
 from plait.metrics.base import MAIN, SECOND, Metric, measure, metrics
 from plait.metrics.base import inputs as inputs_of
 from plait.metrics.bootstrap import interval, resample_outputs
@@ -78,8 +78,8 @@ class Baseline:
             self.threshold = best_threshold(self.task, self._y, self._constant(len(y)))
             return self
         candidates, folds = self._candidates(inputs), folds_of(len(y), self.seed)
-        for learner in candidates:  # two folds where trees are among them: five would take seconds
-            learner.choose(inputs, self._y, folds if self.name == "linear" else folds[:2])
+        for learner in candidates:  # one fold where trees are among them: five would take seconds
+            learner.choose(inputs, self._y, folds if self.name == "linear" else folds[:1])
         best = min(candidates, key=lambda one: one.loss)
         self._learner = best.fit(inputs)
         self.threshold, self.weights = best.threshold, best.weights
@@ -100,7 +100,10 @@ class Baseline:
             return [(Trees if self.name == "trees" else Linear)(self.task, every, self.table)]
         linear: list[Learner] = [Linear(self.task, (name,), self.table) for name in every]
         # Of a lone embedding a linear model reads more than trees do of its components, and sooner.
-        return linear + [Trees(self.task, (name,), self.table) for name in every if name in self.table]
+        trees = [Trees(self.task, (name,), self.table) for name in every if name in self.table]
+        for learner in trees:
+            learner.limit = TREES // 2
+        return [*linear, *trees]
 
     def _constant(self, rows: int) -> Array:
         share = np.bincount(self._y) / len(self._y) if self.task == "classification" else self._y.mean(0)

@@ -1,4 +1,4 @@
-"""The two plain learners that baselines are made of: a linear model and boosted trees, both of scikit-learn.
+"""The two plain learners that baselines are made of: a linear model, and the branch of boosted trees.
 
 Each sees the table's features beside 30 principal components of every embedding (the linear one also all features as they are),
 chooses its strength on held-out training rows, and is bounded, so that a fit of 12,000 rows waits about a second for it.
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
+from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
+from plait.branches import trees
 from plait.metrics.base import metrics
 
 Array = NDArray[Any]
@@ -34,9 +35,7 @@ TRIED_ROWS, FEW_ROWS = 3000, 1000
 #: Inverse strengths of the linear model's penalty that are tried, and steps of its solver while trying and at last.
 STRENGTHS, STEPS = (1e-3, 1e-2, 1e-1, 1.0), (10, 30)
 #: Trees at most (rounds times outputs), rounds at least and at most, and trees times rows at most.
-TREES, ROUNDS, WORK = 400, (15, 100), 4e6
-#: Leaves of a tree.
-LEAVES = 15
+TREES, ROUNDS, WORK = 300, (15, 100), 4e6
 #: Outputs up to which features are cut into 255 bins; beyond it into 63, which halves the time.
 FINE_OUTPUTS, FINE, COARSE = 3, 255, 63
 
@@ -122,12 +121,6 @@ class Learner(ABC):
         self.loss, self.threshold = loss, best_threshold(self.task, self._y[self._held], output)
         return True
 
-    def _spread(self, probabilities: Array, classes: Array) -> Array:
-        """(m, C), C as in the training rows, where some classes were not seen."""
-        result = np.zeros((len(probabilities), self.outputs_))
-        result[:, classes] = probabilities
-        return result
-
 
 class Linear(Learner):
     """Logistic regression for classes, one sigmoid per label for several labels, ridge regression for a number.
@@ -189,97 +182,67 @@ class Linear(Learner):
 
 
 class Trees(Learner):
-    """Histogram gradient boosting on a table's columns as they are and 30 components of each embedding; nulls stay nulls.
+    """The branch ``trees`` alone: a table's columns as they are and 30 components of each embedding; nulls stay nulls.
 
-    The number of rounds is chosen; rows, rounds and bins are bounded by ``TREES`` and ``WORK``.
+    It stops when held-out rows gain no more; rows and rounds are bounded by ``TREES`` and ``WORK``.
     """
 
+    #: Trees at most.
+    limit = TREES
+
     def _try(self, inputs: Inputs, folds: Folds) -> None:
-        self._axes = self._narrow
-        x, self._categories = self._matrix(inputs, self.names)
-        self._rounds = int(np.clip(TREES // self.outputs_, *ROUNDS))
-        staged = []
-        for a, b in folds:
-            models = self._models(x[a], self._y[a])
-            staged.append(self._stages(models, x[b], self._rounds))
-        for rounds in range(1, self._rounds + 1):
-            if self._judged(np.concatenate([part[rounds - 1] for part in staged])):
-                chosen = rounds
-        self._rounds = chosen
+        rounds = int(np.clip(self.limit // self.outputs_, *ROUNDS))
+        judged = []
+        for fold, held in folds:
+            most = max(TRIED_ROWS, int(WORK / (rounds * self.outputs_)))
+            rest = np.setdiff1d(np.arange(len(self._y)), np.r_[fold, held]) if len(folds) == 1 else fold[:0]
+            rows = np.r_[fold, rest[: most - len(fold)]]  # all rows but those held out, as far as time allows
+            model, used = self._grown(inputs, rows, held, rounds)
+            judged.append((self._decoded(model, inputs.take(torch.from_numpy(held))), model, used))
+        self._judged(np.concatenate([output for output, _, _ in judged]))
+        self._fitted, self._rounds = judged[-1][1], max(used for _, _, used in judged)
 
     def _learn(self, inputs: Inputs) -> None:
-        x, _ = self._matrix(inputs, self.names)
-        most = int(WORK / max(1, self._rounds * self.outputs_))
-        rows = np.arange(len(x))
-        if len(x) > most:
-            rows = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
-        self._fitted = self._models(x[rows], self._y[rows])
-        self.weights = self._rounds * self.outputs_ * LEAVES  # at most
+        if len(self._y) <= TRIED_ROWS:  # held-out rows count where rows are few
+            every = np.arange(len(self._y))
+            self._fitted, _ = self._grown(inputs, every, self._held, max(1, self._rounds))
+        self.weights = sum(array.size for array in self._fitted.state()[0].values())
 
     def outputs(self, inputs: Inputs, present: Sequence[str]) -> Array:
         """Probabilities (n, C) or values (n,); what is absent is null."""
-        x, _ = self._matrix(inputs, present)
-        with threadpool_limits(1):
-            return self._stages(self._fitted, x, 1)[-1]
+        return self._decoded(self._fitted, inputs.only(present))
 
-    def _matrix(self, inputs: Inputs, present: Sequence[str]) -> tuple[Array, list[bool]]:
-        """(n, D) with NaN for null, and which features are categories."""
-        parts: list[Array] = [np.zeros((len(inputs), 1), np.float32)]
-        categories = [False]
-        most = FINE if self.outputs_ <= FINE_OUTPUTS else COARSE
-        for name in self.names:
-            absent = ~(inputs.present[name].numpy() & (name in present))[:, None]
-            if name in inputs.columns:
-                columns = inputs.columns[name]
-                codes = columns.codes.numpy().astype(np.float32)
-                x = np.hstack([columns.numbers.numpy(), np.where(codes < 0, np.nan, codes)])
-                categories += [False] * columns.numbers.shape[1] + [levels <= most for levels in columns.levels]
-            else:
-                pooled = inputs.tokens[name].pooled().numpy()
-                x = pooled @ self._axes[name] if name in self._axes else pooled
-                categories += [False] * x.shape[1]
-            parts.append(np.where(absent, np.nan, x).astype(np.float32))
-        return np.hstack(parts), categories
-
-    def _models(self, x: Array, y: Array) -> list[Any]:
-        """One model, or one per label; None for a label that is always the same, whose share is its answer."""
-        options: dict[str, Any] = {
-            "max_iter": self._rounds,
-            "learning_rate": float(np.clip(6 / self._rounds, 0.06, 0.3)),
-            "max_leaf_nodes": LEAVES,
-            "max_bins": FINE if self.outputs_ <= FINE_OUTPUTS else COARSE,
-            "max_features": float(np.clip(60 / x.shape[1], 0.1, 0.7)),
-            "min_samples_leaf": int(np.clip(len(x) // 100, 5, 20)),
-            "l2_regularization": 1.0,
-            "early_stopping": False,
-            "categorical_features": self._categories,
-            "random_state": 0,
-        }
+    def _grown(self, inputs: Inputs, fold: Array, held: Array, rounds: int) -> tuple[trees.Trees, int]:
+        """Trees of the rows ``fold``, as many rounds as are best on ``held``; and how many these are."""
+        y = torch.from_numpy(self._y)
         if self.task == "regression":
-            return [HistGradientBoostingRegressor(**options).fit(x, y)]
-        targets = y.T if y.ndim == 2 else [y]
-        self._shares = [float(np.mean(one)) for one in targets]
-        return [
-            HistGradientBoostingClassifier(**options).fit(x, one) if (one != one[0]).any() else None for one in targets
-        ]
+            self._centre, self._scale = float(y.double().mean()), float(y.double().std().clamp_min(1e-12))
+            y = ((y.double() - self._centre) / self._scale).float()[:, None]
+        model = trees.Trees(
+            rounds=rounds,
+            learning_rate=float(np.clip(6 / rounds, 0.06, 0.3)),
+            bins=FINE if self.outputs_ <= FINE_OUTPUTS else COARSE,
+            min_rows=int(np.clip(len(fold) // 100, 5, 20)),
+        )
+        places = [torch.from_numpy(np.sort(part)) for part in (fold, held)]
+        weight = torch.ones(len(self._y))
+        model.fit(FoldRows(self._own(inputs), y, weight, places[0], places[1], self.task, self.outputs_))
+        return model, max(model.state()[1]["rounds"])
 
-    def _stages(self, models: list[Any], x: Array, last: int) -> list[Array]:
-        """What is answered after each of the rounds; with ``last`` 1 only after all."""
+    def _own(self, inputs: Inputs) -> Inputs:
+        """Only the modalities that are seen."""
+        return Inputs(
+            {n: inputs.tokens[n] for n in self.names},
+            {},
+            {n: inputs.present[n] for n in self.names},
+            {n: inputs.columns[n] for n in self.names if n in inputs.columns},
+        )
+
+    def _decoded(self, model: trees.Trees, inputs: Inputs) -> Array:
+        raw = model.outputs(self._own(inputs)).double()
         if self.task == "regression":
-            return list(models[0].staged_predict(x)) if last > 1 else [models[0].predict(x)]
-        if self.task == "classification":
-            (model,) = models
-            if model is None:
-                return [self._spread(np.ones((len(x), 1)), np.array([int(self._shares[0])]))] * last
-            stages = model.staged_predict_proba(x) if last > 1 else [model.predict_proba(x)]
-            return [self._spread(p, model.classes_) for p in stages]
-        each = [
-            [np.full(len(x), share)] * last
-            if model is None
-            else [p[:, 1] for p in (model.staged_predict_proba(x) if last > 1 else [model.predict_proba(x)])]
-            for model, share in zip(models, self._shares, strict=True)
-        ]
-        return [np.stack(parts, axis=1) for parts in zip(*each, strict=True)]
+            return (raw[:, 0] * self._scale + self._centre).numpy()
+        return (raw.softmax(1) if self.task == "classification" else raw.sigmoid()).numpy()
 
 
 def best_threshold(task: str, y: Array, p: Array) -> float:

@@ -49,16 +49,14 @@ def linear_probe(
     """
     mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
     x, held = (torch.from_numpy(((part - mean) / scale).astype(np.float32)) for part in (train, test))
-    return _trained(nn.Identity(), x, held, train_classes, test_classes, looks, learning_rate, batch_size, seed)
+    return _trained(nn.Identity(), (x, train_classes), (held, test_classes), looks, learning_rate, batch_size, seed)
 
 
 def fine_tuning(
     network: AlignmentNetwork,
     name: str,
-    train: Mapping[str, Tensor],
-    train_classes: np.ndarray,
-    test: Mapping[str, Tensor],
-    test_classes: np.ndarray,
+    train: tuple[Mapping[str, Tensor], np.ndarray],
+    test: tuple[Mapping[str, Tensor], np.ndarray],
     *,
     looks: Sequence[int] = LOOKS,
     learning_rate: float = 1e-3,
@@ -72,17 +70,16 @@ def fine_tuning(
     Args:
         network: of an aligner, over frozen features.
         name: the modality.
-        train: its batch, as ``{"x": features (n, D)}``.
-        train_classes: (n,).
-        test: the batch that is judged.
-        test_classes: (m,).
+        train: its batch, as ``{"x": features (n, D)}``, and classes (n,).
+        test: the batch that is judged, and classes (m,).
         looks: numbers of epochs.
         learning_rate: peak of the schedule.
         batch_size: rows per step.
         seed: of everything random.
     """
     body = _Tower(copy.deepcopy(network), name)
-    return _trained(body, train["x"], test["x"], train_classes, test_classes, looks, learning_rate, batch_size, seed)
+    parts = [(batch["x"], classes) for batch, classes in (train, test)]
+    return _trained(body, parts[0], parts[1], looks, learning_rate, batch_size, seed)
 
 
 class _Tower(nn.Module):
@@ -98,15 +95,14 @@ class _Tower(nn.Module):
 
 def _trained(
     body: nn.Module,
-    x: Tensor,
-    held: Tensor,
-    classes: np.ndarray,
-    held_classes: np.ndarray,
+    train: tuple[Tensor, np.ndarray],
+    test: tuple[Tensor, np.ndarray],
     looks: Sequence[int],
     learning_rate: float,
     batch_size: int,
     seed: int,
 ) -> dict[int, float]:
+    (x, classes), (held, held_classes) = train, test
     known, target = np.unique(classes, return_inverse=True)
     y = torch.from_numpy(target)
     with seeded(seed), torch.no_grad():
@@ -178,7 +174,7 @@ def is_frozen(way: str) -> bool:
 
 
 def part_of_stsb(root: str | Path | None = None, rows: int | None = None) -> pd.DataFrame:
-    """So many rows of STS-B's test part (None: all 1,379)."""
+    """The first rows of STS-B's test part (None: all 1,379)."""
     return _sample(_part(_frame("stsb", root), "test"), rows)
 
 
@@ -289,7 +285,7 @@ def tuned(
         return {}
     (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
     batches = [{"x": torch.from_numpy(aligner.features(x)[image])} for x in (a, b)]
-    return fine_tuning(aligner.network_, image, batches[0], classes, batches[1], truth, looks=looks)
+    return fine_tuning(aligner.network_, image, (batches[0], classes), (batches[1], truth), looks=looks)
 
 
 def _both_of_cifar10(

@@ -1,4 +1,4 @@
-"""The registry of metrics, and what each of them is told by."""
+"""The registry of metrics, and what describes each of them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class ConvLSTMOptions:
     precision: Literal["auto", "fast", "float32"] = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
+        """Refuse sizes that are not positive whole numbers."""
         checks.check(self, "network conv_lstm")
         if self.kernel % 2 == 0:
             raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")
@@ -232,7 +232,7 @@ def reach(kernel: int, size: Size) -> int:
 
 
 def _cropped(module: nn.Module, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-    """Of older models, whose kernels reached beyond the map: the middle of each, for beyond it there were zeros."""
+    """Crop the kernels of older models that reached beyond the map, where there were only zeros."""
     for name, own in module.state_dict().items():
         saved = state.get(prefix + name)
         if saved is not None and saved.ndim == own.ndim == 4 and saved.shape[-1] > own.shape[-1]:

@@ -27,7 +27,7 @@ class Linear(nn.Linear):
 
     @property
     def narrow(self) -> bool:
-        """Whether it has so many weights that it trains in bf16, where there is such a product."""
+        """Whether the layer is wide enough to train faster in bf16, on a processor that multiplies it."""
         return self.weight.numel() >= _WORTH
 
     def forward(self, input: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def _drawn(size: int, chance: float, generator: torch.Generator) -> Tensor:
 
 
 def _scale(chance: float) -> float:
-    """What keeps the mean."""
+    """The factor that keeps the mean after dropout."""
     return 256 / (256 - round(chance * 256))
 
 

@@ -30,6 +30,9 @@ from plait.training.crossfit import folds_of
 from plait.training.encoders.pretrained import Pretrained, Saved, write
 from plait.workflow.fit import group_column, make_model, split_rows
 
+#: Settings of a model of several modalities, which an encoder alone has no use for.
+FUSION = ("align", "depth", "encoder_learning_rate", "fusion", "modality_dropout", "thaw")
+
 
 def pretrain(
     frame: pd.DataFrame,
@@ -101,10 +104,11 @@ def _only(table_schema: Schema, value: str | None) -> Schema:
 
 
 def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
-    """The fields that say something of this modality alone; those of fusion are for others."""
+    """The fields that say something of this modality alone."""
     options = dict(settings)
-    for field in ("align", "thaw", "encoder_learning_rate", "modality_dropout"):
-        options.pop(field, None)
+    unused = [field for field in FUSION if options.get(field) is not None]
+    if unused:
+        raise ConfigError(f"pretrain: {', '.join(unused)} is of a fusion, and is not used here; leave it out")
     if isinstance(options.get("encoders"), Mapping):
         options["encoders"] = {k: v for k, v in options["encoders"].items() if k in (modality.name, modality.kind)}
     return options

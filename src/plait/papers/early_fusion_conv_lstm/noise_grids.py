@@ -112,7 +112,7 @@ def _grid(
 
 
 def _strengths(label: str, modalities: tuple[str, str]) -> tuple[float, float]:
-    """Of the white noise that a condition has on each of the modalities; 0 where it has none."""
+    """Strength of a condition's white noise on each modality; 0 where it has none."""
     condition = conditions.parsed(label)
     result = dict.fromkeys(modalities, 0.0)
     for part in () if condition is None else conditions.parts(condition):

@@ -16,10 +16,12 @@ from plait.workflow.inspection.measures import (
     linear_probe,
     uniformity,
 )
-from plait.workflow.inspection.result import Inspection
+from plait.workflow.inspection.page import write_inspection
+from plait.workflow.inspection.result import HeldOut, Inspection
 
 __all__ = [
     "Embedding",
+    "HeldOut",
     "Inspection",
     "Probe",
     "alignment",
@@ -32,4 +34,5 @@ __all__ = [
     "linear_probe",
     "project",
     "uniformity",
+    "write_inspection",
 ]

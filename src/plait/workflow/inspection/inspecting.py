@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import ConfigError, ModelError
-from plait.base.folders import claim_folder
 from plait.evaluation.predictions import gather
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.bootstrap import interval, resample_outputs
 from plait.workflow.inspection.embeddings import Embedding, available, embeddings, project
 from plait.workflow.inspection.measures import across_modalities, measures, similarities
-from plait.workflow.inspection.result import Inspection, Rows, never_seen, rows_for, warn_seen
+from plait.workflow.inspection.result import HeldOut, Inspection, Rows, never_seen, rows_for, warn_seen
 
 #: Test rows in a picture at most.
 SHOWN = 600
@@ -28,16 +27,11 @@ def inspect(
     frame: pd.DataFrame,
     other: Any = None,
     *,
-    out: str | Path | None = None,
     names: Sequence[str] | None = None,
-    test_fraction: float | None = None,
-    split_column: str | None = None,
-    group: str | None = None,
-    seed: int | None = None,
+    held_out: HeldOut | None = None,
     member: int = 0,
     most: int = 5000,
     projections: Sequence[str] | None = None,
-    command: str = "",
 ) -> Inspection:
     """Look into one fitted model, or two over the same rows (scratch and pretrained, say).
 
@@ -48,36 +42,27 @@ def inspect(
         model: a fitted estimator, or the folder of one.
         frame: the table it was fitted on a part of, target included.
         other: another one of the same target.
-        out: folder for page, figures, tables and embeddings; None writes nothing.
         names: of the runs; None: their folders' names, or ``model`` and ``other``.
-        test_fraction: share of rows held out; None: as ``plait fit`` held them out.
-        split_column: a column that says ``test`` instead; None: as the fit.
-        group: a column whose equal values stay on one side; None: as the fit.
-        seed: of the split, of probes and of pictures; None: as the fit.
+        held_out: how test rows are held out, and the seed of probes and pictures; None: as ``plait fit`` held them out.
         member: which of the model's networks is looked at.
         most: rows of each part at most.
         projections: ``pca``, ``tsne``, ``umap``; None: those whose package is installed.
-        command: for the page.
 
     Raises:
         PlaitError: no model, a table without the columns, fewer than ten rows, one class, models of different targets.
     """
-    if out is not None:
-        claim_folder(out, ["report.html"])
     ways = tuple(available() if projections is None else projections)
     runs = _runs([model] if other is None else [model, other], names)
     first = next(iter(runs.values()))
     _same_target(runs)
-    rows = rows_for(
-        first, frame, test_fraction=test_fraction, split_column=split_column, group=group, seed=seed, most=most
-    )
-    drawn = int(seed or 0)
+    rows = rows_for(first, frame, held_out, most=most)
+    drawn = int((held_out or HeldOut()).seed or 0)
     result = {name: embeddings(each, rows.frame, member=member) for name, each in runs.items()}
     unseen = {name: never_seen(each, rows) for name, each in runs.items()}
     if not all(unseen.values()):
         warn_seen([name for name, known in unseen.items() if not known])
     by_name = [{e.name: e for e in each} for each in result.values()]
-    done = Inspection(
+    return Inspection(
         runs=tuple(runs),
         task=rows.task,
         target=str(first.schema_.target),
@@ -91,13 +76,7 @@ def inspect(
         comparison=compare_runs(runs, rows.frame.iloc[rows.train :].reset_index(drop=True), seed=drawn),
         pictures={name: _pictures(each, rows, ways, drawn) for name, each in result.items()},
         unseen=unseen,
-        command=command,
     )
-    if out is not None:
-        from plait.workflow.inspection.page import write_inspection
-
-        write_inspection(done, out)
-    return done
 
 
 def _pictures(
@@ -195,7 +174,7 @@ def _scores(models: Mapping[str, Any], frame: pd.DataFrame, task: str, seed: int
 
 
 def _differences(metric: Any, truth: np.ndarray, outputs: Mapping[str, np.ndarray], seed: int) -> dict[str, float]:
-    """Of each later run from the first, paired by row; columns are named once for two runs."""
+    """Differences of each later run from the first, paired by row; columns are named once for two runs."""
     runs = list(outputs)
     if len(runs) < 2:
         return {}

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import MissingDependencyError, PlaitWarning
+from plait.base.folders import claim_folder
 from plait.metrics.base import MAIN, metrics
 from plait.report.blocks import Facts, Heading, Page, Section, Text, frame_table, picture, sheet
 from plait.report.page import csv_text, write_bytes, write_page, write_text
@@ -184,7 +185,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     Returns:
         The page, or the folder where there is none.
     """
-    folder = Path(folder)
+    folder = claim_folder(folder, ["report.html"])
     for run in inspection.runs:
         write_embeddings(folder / "embeddings" / _file_name(run), inspection.embeddings[run], inspection.rows)
     for name, frame in tables_of(inspection).items():

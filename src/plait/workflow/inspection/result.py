@@ -71,16 +71,24 @@ class Rows:
         return np.zeros((len(y), len(y)), dtype=bool)
 
 
-def rows_for(
-    model: Any,
-    frame: pd.DataFrame,
-    *,
-    test_fraction: float | None = None,
-    split_column: str | None = None,
-    group: str | None = None,
-    seed: int | None = None,
-    most: int = 5000,
-) -> Rows:
+@dataclass(frozen=True)
+class HeldOut:
+    """How test rows are held out; what is None is taken from the model, as ``plait fit`` kept it.
+
+    Attributes:
+        test_fraction: share of the rows.
+        split_column: a column that says ``test`` instead.
+        group: a column whose equal values stay on one side.
+        seed: of the split, of probes and of pictures.
+    """
+
+    test_fraction: float | None = None
+    split_column: str | None = None
+    group: str | None = None
+    seed: int | None = None
+
+
+def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *, most: int = 5000) -> Rows:
     """Split a table as ``plait fit`` did; large parts are thinned with the seed.
 
     What is not told is taken from the model: ``plait fit`` keeps what it split by.
@@ -88,9 +96,8 @@ def rows_for(
     Raises:
         TableError: no target column, fewer than ten rows, or one class.
     """
-    options = {"test_fraction": test_fraction, "split_column": split_column, "group": group, "seed": seed}
     kept = held_out_by(model)
-    by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in options.items()}
+    by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in vars(held_out or HeldOut()).items()}
     target = model.schema_.target
     if target is None:
         raise TableError("the model does not know its target's column; it was fitted from Python without a schema")
