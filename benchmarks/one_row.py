@@ -65,9 +65,8 @@ def main() -> None:
             taken, busy = milliseconds(model, asked)
             taken.sort()
             slow = taken[int(0.95 * len(taken))]
-            print(
-                f"{name}: median {statistics.median(taken):.1f} ms, 95 % within {slow:.1f} ms, least {taken[0]:.1f} ms"
-            )
+            median = f"median {statistics.median(taken):.1f} ms, 95 % within {slow:.1f} ms, least {taken[0]:.1f} ms"
+            print(f"{name}: {median}; processor {busy:.1f} ms")
 
 
 if __name__ == "__main__":
