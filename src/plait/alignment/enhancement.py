@@ -219,7 +219,7 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
 
 
 def restore(words: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Enhancer]:
-    """From what ``to_state`` gave."""
+    """Rebuild what ``to_state`` saved."""
     result = {}
     for name, value in words.items():
         stage = config.build(HardestNegatives, value["options"], f"align.{name}")

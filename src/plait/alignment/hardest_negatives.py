@@ -143,7 +143,7 @@ class Projector(nn.Module):
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
-        """From features of width ``dim``."""
+        """Build for features of width ``dim``."""
         super().__init__()
         self.linear = nn.Linear(dim, width)
         self.dropout = Dropout(dropout)

@@ -59,7 +59,7 @@ class Index:
 
     @classmethod
     def restore(cls, vectors: np.ndarray, labels: Sequence[Any], how: str) -> Index:
-        """From what was saved, to the bit; exact where no package for a graph is installed, with a warning."""
+        """Rebuild from saved arrays, equal to the bit; exact where no package for a graph is installed, with a warning."""
         if how not in ("exact", "approximate") or vectors.ndim != 2 or len(labels) != len(vectors):
             raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
         result = cls.__new__(cls)

@@ -46,7 +46,7 @@ class Pairs:
     def of(
         cls, x: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None, thing: Tensor | None = None
     ) -> Pairs:
-        """From features (n, D) of each modality; equal features are equal cells."""
+        """Build pairs from features (n, D) of each modality; equal features are equal cells."""
         n = len(next(iter(x.values())))
         there = {name: torch.ones(n, dtype=torch.bool) for name in x} | dict(present or {})
         clean = {name: f.masked_fill(~there[name][:, None], 0.0) for name, f in x.items()}

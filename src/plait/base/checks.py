@@ -40,7 +40,7 @@ class Within:
         return bool(inside and not (self.above and value == self.low) and not (self.below and value == self.high))
 
     def __str__(self) -> str:
-        """As in ``from 0 to below 1``."""
+        """The range in words, as in ``from 0 to below 1``."""
         words = []
         if not math.isinf(self.low):
             words.append(f"{'above' if self.above else 'from'} {_short(self.low)}")
@@ -238,7 +238,7 @@ def _described(hint: Any) -> str:
 
 
 def describe_choices(choices: Sequence[Any]) -> str:
-    """As in ``a, b or c``."""
+    """Join choices as in ``a, b or c``."""
     words = [str(c) for c in choices]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 

@@ -181,19 +181,19 @@ class WrappedEncoder(Encoder):
         """The one inside."""
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
-        """As the encoder inside does."""
+        """The same as the wrapped encoder's."""
         return self.inner.prepare(cells)
 
     def columns(self, cells: Cells) -> Columns | None:
-        """As the encoder inside does."""
+        """The same as the wrapped encoder's."""
         return self.inner.columns(cells)
 
     def prepare_with_columns(self, cells: Cells) -> tuple[dict[str, np.ndarray], Columns | None]:
-        """As the encoder inside does."""
+        """The same as the wrapped encoder's."""
         return self.inner.prepare_with_columns(cells)
 
     def lengths(self, cells: Cells) -> np.ndarray:
-        """As the encoder inside says."""
+        """The same as the wrapped encoder's."""
         return self.inner.lengths(cells)
 
     @property

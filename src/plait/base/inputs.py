@@ -108,7 +108,7 @@ class Inputs:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device that holds the tensors."""
         return next(iter(self.present.values())).device
 
     def take(self, rows: Tensor) -> Inputs:

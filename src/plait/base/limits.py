@@ -79,7 +79,7 @@ class Bounded(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """As the stream within."""
+        """Whether the wrapped stream can seek."""
         return self._stream.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

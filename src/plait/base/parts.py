@@ -56,7 +56,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Where a path leads, symbolic links followed."""
+    """The absolute path with symbolic links resolved."""
     try:
         return path.expanduser().resolve()
     except (OSError, RuntimeError) as error:  # a circle of links

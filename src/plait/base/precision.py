@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def device_of(text: str) -> torch.device:
-    """Where to train: ``cpu``, ``cuda``, or ``auto``: a GPU that is there, else the CPU.
+    """The device to train on: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one, else the CPU.
 
     Raises:
         ConfigError: an unknown name, or ``cuda`` where there is none.

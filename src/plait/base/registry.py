@@ -32,7 +32,7 @@ FAMILIES = {
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
     "samplers": ("study.search.sampler", "Sampler"),
-    "sections": ("study.report.section", "ReportSection"),
+    "sections": ("study.report.page", "ReportSection"),
     "subjects": ("study.subject", "Subject"),
 }
 #: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
@@ -124,7 +124,7 @@ def find(family: str, name: str) -> type[Any]:
 
 
 def name_of(variant: type[Any]) -> str:
-    """By which name a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
+    """The name by which a variant is found: its own file's name, the one it was registered by, or that of its entry point."""
     for (_, name), known in _REGISTERED.items():
         if known is variant:
             return name

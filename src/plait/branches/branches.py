@@ -55,7 +55,7 @@ class Branches(nn.Module):
         self.fitted = {name: branch for name, branch in self.fitted.items() if name in names}
 
     def train(self, mode: bool = True) -> Branches:
-        """As of every module, but for what rests."""
+        """Switch to training mode, except for parts that are kept frozen."""
         super().train(mode)
         for part in self.resting:
             part.eval()
@@ -81,7 +81,7 @@ class Branches(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def branch(self, name: str, tokens: Mapping[str, Tokens]) -> Tensor:

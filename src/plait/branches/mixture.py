@@ -41,7 +41,7 @@ class Saved(Protocol):
 
 
 class SavedWeights(Protocol):
-    """Of one pattern."""
+    """Weights saved for one pattern of present modalities."""
 
     pattern: Sequence[str]
     weights: Mapping[str, float]
@@ -143,7 +143,7 @@ class Mixture:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:
-        """From its saved state."""
+        """Rebuild the mixture from its saved state."""
         checks.refuse(checks.problems(Saved, state), "mixture")
         for entry in state["weights"]:
             checks.refuse(checks.problems(SavedWeights, entry), "mixture")

@@ -83,7 +83,7 @@ class Typer(typer.Typer):
     """An application whose commands are all of the kind above."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
-        """As typer has it."""
+        """Register a command, as ``typer.Typer.command`` does."""
         return super().command(name, cls=Command, **options)
 
 

@@ -88,13 +88,13 @@ class Style:
     ambiguous: bool = False
 
     def __str__(self) -> str:
-        """As one text, which ``parse`` reads back."""
+        """The style as one text, which ``parse`` reads back."""
         forms, unit = f" forms={self.forms}" * bool(self.forms), f" unit={self.unit}" * bool(self.unit)
         return f"{self.mark}{forms}{unit}"
 
     @classmethod
     def parse(cls, text: str) -> Style:
-        """From its text."""
+        """Rebuild a style from its text."""
         result = re.fullmatch(rf"({'|'.join(_MARKS)})(?: forms=(\S+))?(?: unit=(.+))?", text)
         if result is None:
             raise ValueError(f"unknown style of numbers '{text}'")

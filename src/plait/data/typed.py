@@ -199,12 +199,12 @@ class TypedArray(ExtensionArray):
 
     @property
     def dtype(self) -> TypedDtype:
-        """As pandas asks for it."""
+        """The data type that pandas asks an array for."""
         return TypedDtype()
 
     @property
     def nbytes(self) -> int:
-        """Of the places alone; the source is shared."""
+        """Bytes of the row numbers alone; the source is shared."""
         return int(self.rows.nbytes)
 
     @classmethod

@@ -170,11 +170,11 @@ class Figure(Number):
 
     @classmethod
     def fit(cls, column: Column, limits: Limits, form: str) -> Self:
-        """As a number without a flag for missing, which the category has."""
+        """Fit as a number, without a flag for missing values, which the category has."""
         return dataclasses.replace(super().fit(column, limits, form), missing=False)
 
     def view(self, column: Column) -> View:
-        """As of a number."""
+        """The same view as a number's."""
         return dataclasses.replace(super().view(column), bad=None, surprise=None)
 
 

@@ -15,8 +15,7 @@ import numpy as np
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitWarning
 from plait.data.media.blob import Blob
-from plait.data.media.changed import Changed
-from plait.data.media.keys import cell_key
+from plait.data.media.keys import Changed, cell_key
 from plait.store.claims import Claims
 from plait.store.record import halved
 
@@ -34,7 +33,7 @@ SILENCE = 5.0
 
 
 class Keep(Protocol):
-    """Where results are kept: ``Store``, or ``Memory`` without one."""
+    """Protocol of a place that keeps results: ``Store``, or ``Memory`` without one."""
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
         """What is kept, else None."""

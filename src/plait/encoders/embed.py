@@ -47,7 +47,7 @@ class Embedded:
     unreadable: list[tuple[int, str]] = field(default_factory=list)
 
     def tokens(self) -> Tokens:
-        """As tensors, without a copy."""
+        """The arrays as tensors, without a copy."""
         return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
 
 

@@ -53,5 +53,5 @@ class HashedNgrams(Encoder):
 
     @property
     def dim(self) -> int:
-        """As many as places."""
+        """The number of hash buckets."""
         return self.width

@@ -86,7 +86,7 @@ class Scaler:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Scaler:
-        """From saved arrays."""
+        """Rebuild a scaler from saved arrays."""
         axes, mean, scale = state.get("axes"), state["mean"], state["scale"]
         if mean.ndim != 1 or scale.shape != mean.shape or (axes is not None and axes.shape[:1] != mean.shape):
             raise ModelError(f"scaler: mean {tuple(mean.shape)} and scale {tuple(scale.shape)} do not belong together")

@@ -200,7 +200,7 @@ def told_width(modules: list[tuple[str, dict[str, Any]]]) -> int | None:
 
 
 def module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
-    """Where a module's settings lie."""
+    """The folder that holds a module's settings."""
     return folder / str(module.get("path", ""))
 
 

@@ -60,7 +60,7 @@ class Tabular(Encoder):
         self._features: list[Features] = []
 
     def options(self) -> dict[str, Any]:
-        """As JSON values; ``ngrams`` only where it is set: models of the first version have none, nor their fingerprints."""
+        """The options as JSON values; ``ngrams`` only where it is set, as models of the first version have none."""
         options = super().options()
         return {k: v for k, v in options.items() if k != "ngrams" or v != type(self).ngrams}
 

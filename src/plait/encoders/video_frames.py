@@ -85,7 +85,7 @@ class VideoFrames(Encoder):
         return self._image.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """Of the image encoder: what one from a folder holds goes into the model."""
+        """The state of the image encoder; weights that came from a folder go into the model."""
         return self._image.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:

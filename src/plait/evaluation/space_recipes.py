@@ -174,7 +174,7 @@ def is_frozen(way: str) -> bool:
 
 
 def part_of_stsb(root: str | Path | None = None, rows: int | None = None) -> pd.DataFrame:
-    """So many rows of STS-B's test part (None: all 1,379)."""
+    """The first rows of STS-B's test part (None: all 1,379)."""
     return _sample(_part(_frame("stsb", root), "test"), rows)
 
 

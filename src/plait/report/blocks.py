@@ -140,7 +140,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a part of a section: a data set, a kind of noise."""
+    """A heading within a section, such as a data set or a kind of noise."""
 
     text: str
 

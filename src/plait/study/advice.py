@@ -131,7 +131,7 @@ def _seconds(raced: Results, variant: str) -> float:
 
 
 def evidence_folder(place: Path, variant: str) -> Path:
-    """Where the second study lies; a race that goes on may have another winner, whose study is another.
+    """The folder of the second study; a race that goes on may have another winner, whose study is another.
 
     Example:
         >>> evidence_folder(Path("out"), "text by hashed_ngrams").name

@@ -139,7 +139,7 @@ class Local(Engine):
         self._processes[worker].process.kill()
 
     def memory_mb(self, worker: int) -> float | None:
-        """As the system tells it."""
+        """Memory in use, in MB, as the system reports it."""
         return resident_mb(self._processes[worker].process.pid)
 
     def close(self) -> None:

@@ -238,7 +238,7 @@ class RayEngine(Engine):
         self._ray.kill(self._actors[worker])
 
     def memory_mb(self, worker: int) -> float | None:
-        """Of actors on this machine; on others, Ray's own limit holds."""
+        """Memory in MB of the actors on this machine; on others, Ray's own limit holds."""
         if worker not in self._places:
             prepared, _ = self._ray.wait([self._actors[worker].where.remote()], timeout=0)
             if not prepared:

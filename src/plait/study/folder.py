@@ -54,7 +54,7 @@ class About(Protocol):
 
 
 class StudyFolder:
-    """Where results lie. Only one runner per process may have it open: a process's claims do not hold against itself."""
+    """A folder of results. Only one runner per process may have it open: a process's claims do not hold against itself."""
 
     def __init__(self, path: Path) -> None:
         """Use ``begin`` to make it, or open one to read."""

@@ -12,7 +12,7 @@ import torch
 
 from plait.base.errors import ConfigError, nearest
 from plait.base.version import __version__, versions
-from plait.data.schema import to_dict
+from plait.data.schema_yaml import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline
 from plait.study.engine_local import worker_count
@@ -209,7 +209,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
-    """So many runs, evenly over the plan, at least one of every table."""
+    """Choose runs evenly over the plan, at least one of every table."""
     labels = list(dict.fromkeys(run.dataset for run in runs))
     result = []
     for i, label in enumerate(labels):

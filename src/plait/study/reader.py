@@ -21,7 +21,7 @@ Problem = tuple[Place, str]
 
 @dataclass(frozen=True)
 class Lines:
-    """Where each value of a YAML text begins."""
+    """The line at which each value of a YAML text begins."""
 
     numbers: dict[Place, int] = field(default_factory=dict)
 

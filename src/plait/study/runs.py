@@ -66,7 +66,7 @@ class Run:
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any]) -> Run:
-        """From plain values."""
+        """Rebuild a run from plain values."""
         return cls(**{**spec, "subset": tuple(spec["subset"]), "modalities": tuple(spec["modalities"])})
 
 

@@ -82,7 +82,7 @@ class State:
         return [self._lines[name] for name in list(self.runs) if name in self._lines]
 
     def seconds_left(self) -> float | None:
-        """From what runs of the same table and variant have taken; None before anything is known."""
+        """Estimate from the time of finished runs of the same table and variant; None before there are any."""
         return left(self.waiting(), self.latest(), self.workers)
 
     def budget_left(self) -> float | None:

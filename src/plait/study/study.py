@@ -161,7 +161,7 @@ class Study:
         return self.subject.runs(self.tables)
 
     def folder(self, out: str | Path | None = None) -> Path:
-        """Where results go."""
+        """The folder of the results."""
         return Path(out) if out is not None else Path("runs") / f"study-{self.name}"
 
     def plan(self, out: str | Path | None = None, *, probes: int = 3, workers: int | None = None) -> Plan:

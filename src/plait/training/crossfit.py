@@ -88,7 +88,7 @@ class Members:
         return self.task.answer(decoded)
 
     def thresholds(self, present: np.ndarray) -> np.ndarray:
-        """Of several labels: from where on each is answered, in rows of which this is present (n, M): (n, C)."""
+        """The threshold of each label (n, C) for rows with these modalities present (n, M)."""
         usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
         usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))

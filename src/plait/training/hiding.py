@@ -50,7 +50,7 @@ def _has_patterns(value: object, names: Sequence[str]) -> TypeGuard[Mapping[str,
 
 
 def hiding(spec: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
-    """From the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
+    """Read the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
 
     Raises:
         ConfigError: an unknown modality, a number outside 0..1, shares of more than 1 together.

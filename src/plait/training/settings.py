@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Thawing:
-    """From which epoch on an encoder learns, and layer by layer or at once.
+    """The epoch from which an encoder learns, layer by layer or all at once.
 
     Attributes:
         after: epochs for which it stays as it is.

@@ -63,7 +63,7 @@ class _Rows:
 
 
 class _Batch(NamedTuple):
-    """Of rows (M, B): what is present (M, B, modalities), targets (M * B, ...), weights (M, B)."""
+    """One batch of rows (M, B): what is present (M, B, modalities), targets (M * B, ...), weights (M, B)."""
 
     present: Tensor
     target: Tensor

@@ -106,7 +106,7 @@ class _Parts:
 
     @classmethod
     def read(cls, folder: str, modality: str | None, kind: str | None) -> _Parts:
-        """From the aligner's folder."""
+        """Read the aligner from its folder."""
         from plait.alignment.aligner import ModalityAligner
 
         model = ModalityAligner.load(folder)
@@ -136,7 +136,7 @@ class _Parts:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> _Parts:
-        """From ``state``."""
+        """Rebuild the encoder from its saved state."""
         from plait.alignment.base import make_stage
 
         encoder, stage = inner_encoder(state, "encoder aligned"), make_stage(state["stage"])

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import Metric
+from plait.report.blocks import Table
 from plait.report.canvas import COLOURS, rows_axes, settings
 from plait.report.words import brief, number, slug
 from plait.study.statistics.compare import BEST, against_reference, best_of
@@ -33,7 +34,7 @@ class Evidence:
 
     @cached_property
     def resampler(self) -> Resampler:
-        """Of all its runs."""
+        """The resampler of all runs of the data set."""
         return Resampler(self.results, self.table, self.metric, resamples=self.resamples)
 
     @cached_property
@@ -259,9 +260,25 @@ def interval(evidence: Evidence, low: float, high: float) -> str:
 
 
 def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
-    """Of the names of a data set's files: nothing where there is one data set."""
+    """Suffix of a data set's file names; empty where there is one data set."""
     if len(all_of_them) == 1:
         return ""
     place = [e.dataset for e in all_of_them].index(evidence.dataset)
     slugs = [slug(e.dataset) for e in all_of_them]
     return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
+
+
+def signed_number(value: float) -> str:
+    """A number with its sign."""
+    return ("+" if value >= 0 else "−") + number(abs(value))
+
+
+def against_table(name: str, head: str, rows: Sequence[tuple[Mapping[str, Any], Summary]]) -> Table:
+    """Every number of comparisons with a reference, for their CSV file; each row's first cell is its value under ``head``."""
+    columns = [head, "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
+    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
+    full = []
+    for row, s in rows:
+        compared = [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
+        full.append([row["value"], s.runs, s.mean, s.sd, s.low, s.high, *compared, row["verdict"], row["words"]])
+    return Table(name, columns, full)

@@ -50,7 +50,7 @@ class Range:
         return {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
 
     def to_file(self) -> Any:
-        """As a study file has it."""
+        """The plain value that a study file holds."""
         return list(self.choices) if self.choices else self.to_dict()
 
     def value_of(self, kept: Any) -> Any:
@@ -83,7 +83,7 @@ class SearchSpec:
     batch: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """As a study file has it."""
+        """The plain value that a study file holds."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "ranges"}
         return {"ranges": {r.field: r.to_file() for r in self.ranges}, **fields}
 

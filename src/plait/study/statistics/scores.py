@@ -35,7 +35,7 @@ class Predictions(Protocol):
 
     @property
     def threshold(self) -> Any:
-        """From which on a multi-label probability is a label (C,); None: one half."""
+        """Multi-label probabilities from here on are a label (C,); None: one half."""
 
 
 class StudyResults(Protocol):
@@ -47,7 +47,7 @@ class StudyResults(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The study's folder."""
 
     @property
     def lines(self) -> Sequence[Mapping[str, Any]]:
@@ -165,7 +165,7 @@ def headline(table: DataFrame) -> DataFrame:
 
 
 def means(rows: DataFrame) -> dict[str, Any]:
-    """Of rows with ``run``, ``metric`` and ``value``: how many runs, and the mean and ``METRIC sd`` of every metric."""
+    """Summarise rows with ``run``, ``metric`` and ``value``: number of runs, mean and ``METRIC sd`` of every metric."""
     result: dict[str, Any] = {"runs": rows["run"].nunique()}
     for metric, values in rows.groupby("metric", sort=False)["value"]:
         result[str(metric)] = float(values.mean())

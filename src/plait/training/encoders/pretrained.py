@@ -108,7 +108,7 @@ class Pretrained(WrappedEncoder):
             self._saved = Saved.restore(state)
 
     def fingerprint(self) -> str:
-        """Of what the folder holds, wherever it lies."""
+        """Digest of the folder's content, whatever its path."""
         saved = self.saved
         digest = hashlib.blake2b(f"{self.name()} {self.version} {saved.encoder.fingerprint()}".encode(), digest_size=16)
         for name, array in sorted(saved.weights.items()):
@@ -149,7 +149,7 @@ class Saved:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Saved:
-        """From ``state``."""
+        """Rebuild the encoder from its saved state."""
         return cls(inner_encoder(state, "encoder pretrained"), state["kind"], under(state, _WEIGHTS), facts or {})
 
 

@@ -23,7 +23,7 @@ from plait.training.settings import Training
 
 @dataclasses.dataclass
 class FitCallbacks:
-    """Where a fit runs, what scores and hears each epoch of its members, and where it is kept.
+    """The device of a fit, its scorer and callback for each epoch, and the folder of its checkpoint.
 
     Attributes:
         device: where members are trained.

@@ -53,7 +53,7 @@ class Embedding:
 
     @property
     def name(self) -> str:
-        """As tables and files call it."""
+        """The name in tables and files."""
         return f"{self.modality} · {self.place}"
 
 

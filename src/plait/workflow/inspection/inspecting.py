@@ -174,7 +174,7 @@ def _scores(models: Mapping[str, Any], frame: pd.DataFrame, task: str, seed: int
 
 
 def _differences(metric: Any, truth: np.ndarray, outputs: Mapping[str, np.ndarray], seed: int) -> dict[str, float]:
-    """Of each later run from the first, paired by row; columns are named once for two runs."""
+    """Differences of each later run from the first, paired by row; columns are named once for two runs."""
     runs = list(outputs)
     if len(runs) < 2:
         return {}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from plait.report.blocks import Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
 from plait.report.words import brief, counted, listed
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.ranks import LEAST, Ranks, rank_variants, tables
 from plait.study.statistics.verdicts import p_text
 
@@ -109,7 +109,7 @@ def _scale(ax: Any, k: int, critical: float) -> None:
 
 
 def _leader(ax: Any, rank: float, y: float, name: str, *, left: bool, k: int) -> None:
-    """From the rank down and out to the name."""
+    """The line that leads from a rank to its name."""
     edge = 1 - 0.03 * (k - 1) if left else k + 0.03 * (k - 1)
     ax.plot([rank, rank, edge], [0, y, y], color=COLOURS["muted"], lw=0.7, clip_on=False)
     value = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
