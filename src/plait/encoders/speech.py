@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plait.encoders._sounds import LIVEKIT, SpeechAndStatistics, SpeechWeights
+from plait.encoders.sound_frames import LIVEKIT, SpeechAndStatistics, SpeechWeights
 
 
 @dataclass(eq=False)
