@@ -19,6 +19,7 @@ import soundfile
 from PIL import Image
 
 from plait.cli import main
+from plait.store import model_files
 
 ENCODERS = ["--encoder", "text=hashed_ngrams", "--encoder", "image=pixel_statistics"]
 QUICK = [*ENCODERS, "--members", "2", "--epochs", "8", "--set", "width=16", "--no-report"]
@@ -457,3 +458,19 @@ def test_columns_and_a_target_with_odd_names_work_from_schema_to_explanation(
     said = capsys.readouterr().err.strip()
     assert "modality 'front.image': its name holds '.'" in said
     assert len(said.splitlines()) == 1
+
+
+def test_no_command_writes_into_a_model_of_another_kind(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with model_files.whole_folder(tmp_path / "m") as place:
+        model_files.write_model(place, {"kind": "FusionClassifier"}, {}, "# card")
+    before = sorted(path.name for path in (tmp_path / "m").iterdir())
+    for command in (
+        ["advise", "--target", "label"],
+        ["align"],
+        ["pretrain", "--target", "label", "--modality", "image"],
+    ):
+        assert run(command[0], table, *command[1:], "--out", tmp_path / "m") == 2
+        assert "holds a FusionClassifier" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == before

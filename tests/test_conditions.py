@@ -28,9 +28,8 @@ from plait.conditions.chain import Chain
 from plait.conditions.noise import mix, power
 from plait.conditions.parse import parse
 from plait.data.media.blob import Blob
-from plait.data.media.changed import Changed
 from plait.data.media.images import image, pixels
-from plait.data.media.keys import cell_key
+from plait.data.media.keys import Changed, cell_key
 from plait.data.media.sounds import audio, seconds
 from plait.data.media.videos import video
 from plait.data.modality import Modality, Schema

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from plait import FusionClassifier, FusionRegressor, evaluate, explain, load
 from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.conditions.parse import parse
-from plait.data.schema import from_yaml, to_yaml
+from plait.data.schema_yaml import from_yaml, to_yaml
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
 

@@ -10,8 +10,9 @@ import pytest
 from plait.base.errors import PlaitWarning
 from plait.data import schema, table
 from plait.data.column import Column
-from plait.data.leaks import Keys, explained, keys_of, leaks, told_rightly, warn
+from plait.data.leaks import keys_of, leaks, warn
 from plait.data.modality import Modality, Schema
+from plait.data.predictable import Keys, accuracy, explained
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -155,7 +156,7 @@ def test_majority_of_each_code_by_a_naive_loop() -> None:
         seen = [classes[j] for j in range(200) if fold[j] != fold[i] and codes[j] == codes[i]]
         counts = np.bincount(seen, minlength=3)
         right += bool(counts[classes[i]] == counts.max() and (counts == counts.max()).nonzero()[0][-1] == classes[i])
-    score, majority = told_rightly(Keys(codes), classes)
+    score, majority = accuracy(Keys(codes), classes)
     assert abs(score - right / 200) < 1e-12
     assert majority == np.bincount(classes).max() / 200
 

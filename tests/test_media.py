@@ -17,8 +17,8 @@ from PIL import Image
 
 from plait.base.errors import CellError
 from plait.data.media.blob import Blob
-from plait.data.media.changed import Changed
 from plait.data.media.images import MAX_PIXELS, image
+from plait.data.media.keys import Changed
 from plait.data.media.sounds import audio, seconds
 from plait.data.media.videos import video
 

@@ -357,6 +357,22 @@ def test_mistakes_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "the table has no such modality" in capsys.readouterr().err
 
 
+def test_an_encoder_around_another_gives_the_plain_columns_of_the_one_inside(tmp_path: Path) -> None:
+    cells = pd.DataFrame({"size": [1.0, 2.5, None, 4.0], "colour": ["red", "blue", "red", None]})
+    inner = make_encoder(Modality("table", "tabular", ("size", "colour"))).fit(cells)
+    folder = write(Saved(inner, "tabular", {}, {"task": {}, "record": {}}), tmp_path / "e")
+    around = Pretrained(folder=str(folder))
+    prepared, columns = around.prepare_with_columns(cells)
+    expected, plain = inner.prepare_with_columns(cells)
+    assert prepared.keys() == expected.keys()
+    assert columns is not None
+    assert plain is not None
+    assert columns.number_names == plain.number_names
+    np.testing.assert_array_equal(columns.numbers, plain.numbers)
+    np.testing.assert_array_equal(around.columns(cells).codes, plain.codes)  # type: ignore[union-attr]
+    assert (around.dim, around.lengths(cells).tolist()) == (inner.dim, inner.lengths(cells).tolist())
+
+
 def test_settings_of_a_fusion_are_refused() -> None:
     with pytest.raises(ConfigError, match="pretrain: align, depth is of a fusion, and is not used here"):
         pretrain(FRAME, SCHEMA, {**SETTINGS, "depth": "late", "align": {"code": {}}}, modality="code")

@@ -223,7 +223,7 @@ def test_everything_that_the_issue_asks_for_is_on_the_page(report):
 
 
 def test_settings_and_schema_can_be_run_again(report):
-    from plait.data.schema import from_yaml
+    from plait.data.schema_yaml import from_yaml
 
     blocks = re.findall(r"<pre>(.*?)</pre>", report[1], flags=re.DOTALL)
     assert yaml.safe_load(blocks[0]) == {

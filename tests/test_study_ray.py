@@ -59,3 +59,13 @@ def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -
         found = [features.transform(table.frame, None, s, strict=True, progress=False) for s in (there, here)]
     assert facts["entries"] == 90
     assert (found[0].tokens["text"].x == found[1].tokens["text"].x).all()
+
+
+def test_a_search_on_a_cluster_is_the_search_of_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    search = {"ranges": {"dropout": [0.0, 0.5], "learning_rate": "1e-3..1e-1,log"}, "trials": 3}
+    told: dict[str, Any] = {"grid": None, "seeds": 1, "split": "none", "metrics": ["accuracy"], "search": search}
+    here = study(tmp_path, **told).run(tmp_path / "here", engine="inline")
+    there = study(tmp_path, **told).run(tmp_path / "there", engine="ray", workers=2)
+    assert there.status()["done"] == 3
+    pd.testing.assert_frame_equal(values(there), values(here))

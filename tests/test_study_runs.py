@@ -19,7 +19,7 @@ from plait.base.inputs import Inputs, all_subsets
 from plait.conditions.parse import parse
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
-from plait.study.execute import Executor
+from plait.study.engine import Executor
 from plait.study.judging import assembled
 from plait.study.runs import Run, Schedule
 from plait.study.setting import Setting

@@ -17,7 +17,7 @@ import yaml
 
 from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.data.schema import from_dict
+from plait.data.schema_yaml import from_dict
 from plait.study import Results, Study
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec

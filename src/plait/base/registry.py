@@ -32,7 +32,7 @@ FAMILIES = {
     "conditions": ("conditions.base", "Condition"),
     "advisers": ("base.adviser", "Adviser"),
     "samplers": ("study.search.sampler", "Sampler"),
-    "sections": ("study.report.section", "ReportSection"),
+    "sections": ("study.report.page", "ReportSection"),
     "subjects": ("study.subject", "Subject"),
 }
 #: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.

@@ -51,7 +51,7 @@ def sensitivity(
     metric: Annotated[str | None, typer.Option(help="Default: the task's main one.", show_default=False)] = None,
     valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
     splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe or random.", show_default="tpe")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None,
     random_state: o.RandomState = None,
     test_fraction: Annotated[
         float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")

@@ -152,7 +152,7 @@ class Place:
         names += [os.path.expanduser(name)] if name.startswith(("~/", "~\\")) else []  # noqa: PTH111
         names += [name.replace("\\", "/")] if "\\" in name else []
         path = next((path for each in names if (path := _existing(start, each)) is not None), None)
-        if path is None:  # refused whether or not it is there: what lies outside is not even told
+        if path is None:  # refused whether or not it is there: nothing is said of what lies outside
             path = os.path.join(start, names[-1])  # noqa: PTH118
             self._check_border(path, name)
             return None

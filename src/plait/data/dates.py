@@ -18,6 +18,7 @@ AMBIGUOUS = "ambiguous"
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?|(?:19|20)\d{6}T\d{4}(\d\d)?")
 _MONTH = re.compile(r"(?:19|20)\d\d([-/.])(?:0[1-9]|1[0-2])")
 _BASIC = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_PLAIN_NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 _NUMERIC = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)")
 _CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d)([.,]\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?"
 _TIME = re.compile(rf"(.*?)(^|[T ]|, )+{_CLOCK}")
@@ -62,6 +63,11 @@ def clean(word: str) -> tuple[str, bool]:
         word = word[: zone.start(1)] + word[zone.end(1) :]
     word = re.sub(r"([AaPp])\.[Mm]\.", r"\1M", re.sub(r"(?<=:\d\d),(?=\d)", ".", _ORDINAL.sub("", word)))
     return word, bool(zone and zone[1])
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number and no date: ``12.5`` is one, ``20200131`` and ``2020.01`` may be dates."""
+    return bool(_PLAIN_NUMBER.fullmatch(word)) and not _BASIC.fullmatch(word) and not _MONTH.fullmatch(word)
 
 
 def format_of(words: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.data.dates import AMBIGUOUS, ISO, clean, format_of, is_aware, naive_form, stamps
+from plait.data.dates import AMBIGUOUS, ISO, clean, format_of, is_aware, is_number, naive_form, stamps
 from plait.data.numbers import Style, needs_style, read, style_of
 from plait.data.typed import TypedArray, typed_array
 from plait.data.values import MISSING_WORDS, answers, distinct, nulls, text_of
@@ -213,6 +213,9 @@ def date_format(series: pd.Series) -> str | None:
     there = [i for i in shown.tolist() if i >= 0 and words[i] is not None]
     dated = [i for i in there if figures[i]]
     if not dated:
+        return None
+    few = [words[i] for i in dated[:: max(1, len(dated) // 200)]]
+    if sum(map(is_number, few)) > 0.5 * len(few):  # most columns end here, before any format is tried
         return None
     held, all_held = rows[dated].sum(), rows[there].sum()
     if held < (0.5 if len(there) - len(dated) <= _ODD_WORDS and len(dated) > 1 else 0.95) * all_held:

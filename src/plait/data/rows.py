@@ -17,9 +17,8 @@ from plait.data.cells import vector_of
 from plait.data.dates import ISO
 from plait.data.labels import codes_of, label_array, label_text, object_array
 from plait.data.media.blob import Blob
-from plait.data.media.changed import Changed
 from plait.data.media.given import as_array, content
-from plait.data.media.keys import cell_key
+from plait.data.media.keys import Changed, cell_key
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
 from plait.data.values import items_of, text_of

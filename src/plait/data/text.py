@@ -19,7 +19,7 @@ from plait.base.limits import LINE_BYTES, Bounded
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]
-#: Characters at the beginning of a file from which it is told how it is written.
+#: Characters at the beginning of a file that show how it is written.
 _HEAD = 1 << 16
 #: A first line in whose every mark is followed by a blank: the blank is no part of the names.
 _SPACED = {mark: re.compile(f"[^{mark}]+({mark} +[^ {mark}][^{mark}]*)+") for mark in (",", "\t")}
@@ -53,7 +53,7 @@ def unique_names(names: list[str], where: object) -> list[str]:
 def csv_blocks(path: Path, encoding: str, rows: int, mark: str) -> Blocks:
     """Blocks of rows of strings, None where a cell is empty.
 
-    A TSV whose quotes do not pair up, as in tables that never quote, is read with quotes as plain characters, and told.
+    A TSV whose quotes do not pair up, as in tables that never quote, is read with quotes as plain characters, with a warning.
     """
     plain = mark == "\t" and not _quotes_pair(path, encoding)
     first = _first_line(path, encoding)

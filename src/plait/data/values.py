@@ -22,7 +22,7 @@ MISSING_WORDS = frozenset(
 
 _T = TypeVar("_T")
 
-#: What ``distinct`` gives of a column; whoever has it hands it on, so that cells are told apart once.
+#: What ``distinct`` gives of a column: the place of each cell among the distinct ones (n,), and these.
 Distinct = tuple[np.ndarray, list[Any]]
 
 _WHOLE = re.compile(r"[+-]?\d+\.0+")

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,10 @@ from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run
-from plait.study.setting import threads
+from plait.study.setting import Setting, threads
 from plait.study.spec import CLEAN, Spec
 from plait.study.tables import StudyTable
 from plait.training.settings import with_regimes
-
-if TYPE_CHECKING:
-    from plait.study.execute import Executor
 
 #: Rows of a piece at least: an encoder's weights are loaded for each.
 PIECE = 256
@@ -116,22 +113,21 @@ def _places(spec: Spec, table: StudyTable, job: Mapping[str, Any]) -> np.ndarray
     return splits.rows_of(table, split, 0, 0)[job["part"] == "test"]
 
 
-def encode(executor: Executor, job: Mapping[str, Any]) -> dict[str, Any]:
+def encode(table: StudyTable, setting: Setting, job: Mapping[str, Any]) -> dict[str, Any]:
     """One piece; what it cost, and the weights of the encoder where they are asked for."""
     clock = time.perf_counter()
-    table = executor.table(job["data"], job["seed"])
     modality = next(m for m in table.schema.modalities if m.name == job["modality"])
     features = Featurizer(
         Schema((modality,), root=table.schema.root), {modality.name: job["encoder"]} if job["encoder"] else None
     )
     encoder = features.encoders[modality.name]
-    places = _places(executor.setting.spec, table, job)
+    places = _places(setting.spec, table, job)
     rows = numbered(table.frame).iloc[places[job["start"] : job["stop"]]]
-    if encoder.stored and executor.setting.store != NO_STORE:
+    if encoder.stored and setting.store != NO_STORE:
         changing, _ = conditions.divided(conditions.parsed(job["condition"]))
         for part in changing:
             rows = conditions.changed(part, rows, rows, table.schema, table.schema.root)
-        with Store(executor.setting.store) as store, threads(executor.setting.threads):
+        with Store(setting.store) as store, threads(setting.threads):
             features.transform(rows, table.schema.root, store, strict=False, progress=False)
     facts = {"key": encoder_key(job["data"], modality.name, job["encoder"]), "rows": len(rows)}
     if job["weigh"]:

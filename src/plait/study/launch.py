@@ -12,7 +12,7 @@ import torch
 
 from plait.base.errors import ConfigError, nearest
 from plait.base.version import __version__, versions
-from plait.data.schema import to_dict
+from plait.data.schema_yaml import to_dict
 from plait.study import encoding
 from plait.study.engine import Engine, Inline
 from plait.study.engine_local import worker_count

@@ -253,7 +253,7 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
         exclude=read_exclude(read, given.get("exclude")),
-        seeds=read_seeds(read, given.get("seeds", 5)),
+        seeds=read_seeds(read, given.get("seeds", 1 if "search" in given else 5)),
         split=read_split(read, given.get("split", "holdout"), ("split",)),
         modalities=read_modalities(read, given.get("modalities", "all")),
         train=read_conditions(read, conditions.get("train"), "train"),

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plait.study import encoding
-from plait.study.engine import Engine, Event
-from plait.study.execute import about_run
+from plait.study.engine import Engine, Event, about_run
 from plait.study.folder import StudyFolder
 from plait.study.runs import Run, Schedule
 from plait.study.spec import Budget

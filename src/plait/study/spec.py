@@ -22,8 +22,6 @@ SPLIT_FIELDS = {
 }
 #: Group column ``auto``: the data set's own groups, if it has any.
 AUTO = "auto"
-#: Which subsets of modalities: all at once; each alone and all; each alone, pairs and all; every one of the 2^M - 1.
-SUBSETS = ("full", "singles", "pairs", "every")
 #: The split that leaves no row to judge on: all are learned from.
 NONE = "none"
 #: The condition that changes nothing.
@@ -167,10 +165,10 @@ class Spec:
         model: fields of the estimator that all variants share; ``estimator: linear`` is the baseline on the same features.
         grid: dotted field -> values; all combinations are variants, but for those that match an entry of ``exclude``.
         variants: name -> fields; crossed with the grid if there is one.
-        modalities: what models are trained on: a word of ``SUBSETS``, or subsets by name.
+        modalities: what models are trained on: ``full`` (all at once), ``singles``, ``pairs``, ``every``, or subsets by name.
         train: conditions on training rows, each a model of its own.
         test: conditions on test rows, which every model is judged under.
-        present: which modalities are present at test: a word of ``SUBSETS``, or patterns by name.
+        present: which modalities are present at test: the same words, or patterns by name.
     """
 
     name: str

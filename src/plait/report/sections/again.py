@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plait.base import config
-from plait.data.schema import to_yaml
+from plait.data.schema_yaml import to_yaml
 from plait.report.blocks import Facts, Section, Text
 from plait.report.fit import FitReport
 from plait.store.model_files import plain_values

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import Metric
+from plait.report.blocks import Table
 from plait.report.canvas import COLOURS, rows_axes, settings
 from plait.report.words import brief, number, slug
 from plait.study.statistics.compare import BEST, against_reference, best_of
@@ -265,3 +266,19 @@ def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
     place = [e.dataset for e in all_of_them].index(evidence.dataset)
     slugs = [slug(e.dataset) for e in all_of_them]
     return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
+
+
+def signed_number(value: float) -> str:
+    """A number with its sign."""
+    return ("+" if value >= 0 else "−") + number(abs(value))
+
+
+def against_table(name: str, head: str, rows: Sequence[tuple[Mapping[str, Any], Summary]]) -> Table:
+    """Every number of comparisons with a reference, for their CSV file; each row's first cell is its value under ``head``."""
+    columns = [head, "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
+    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
+    full = []
+    for row, s in rows:
+        compared = [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
+        full.append([row["value"], s.runs, s.mean, s.sd, s.low, s.high, *compared, row["verdict"], row["words"]])
+    return Table(name, columns, full)

@@ -19,8 +19,7 @@ from plait.data.schema import validate
 from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
-from plait.study.report.page import write_study_report
-from plait.study.report.section import table_of
+from plait.study.report.page import table_of, write_study_report
 from plait.study.results import Results
 from plait.study.search.ranges import read_ranges, read_regimes, schema_for
 from plait.study.search.result import Sensitivity, metric_of

@@ -14,8 +14,7 @@ from plait.study.reader import Problem
 from plait.study.runs import Place, Run, run_of
 from plait.study.search.ranges import SearchSpec
 from plait.study.search.result import Sensitivity
-from plait.study.search.sampler import Sampler
-from plait.study.search.trials import PATIENCE, Regime, Trials
+from plait.study.search.sampler import PATIENCE, Regime, Sampler, Trials
 from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.state import State
 from plait.study.statistics.scores import StudyResults

@@ -9,7 +9,8 @@ from typing import ClassVar
 from plait.metrics.base import metrics
 from plait.report.blocks import Section, Sheet, Table
 from plait.report.words import counted, number
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.evidence import signed_number
+from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_claims
 
 
@@ -36,7 +37,7 @@ class Claims(ReportSection):
         titles = {name: m.label for e in evidence for name, m in metrics(e.metric.task).items()}
         rows = []
         for row in value.to_dict("records"):
-            digits = _signed if row["kind"] == "order" else number
+            digits = signed_number if row["kind"] == "order" else number
             ours = f"{digits(row['ours'])} ({digits(row['low'])} to {digits(row['high'])})"
             where = f"{row['text']}" + (f" [{row['where']}]" if row["where"] else "")
             theirs = f"{digits(row['theirs'])} on {row['their_data']}"
@@ -51,7 +52,3 @@ class Claims(ReportSection):
         shown = ["claim", "verdict", "why", "metric", "theirs", "ours"]
         section.add(Sheet(Table("claims", columns, full), "", shown, rows, (), (), note))
         yield section
-
-
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "−") + number(abs(value))

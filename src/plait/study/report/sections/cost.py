@@ -12,7 +12,7 @@ from plait.report.canvas import COLOURS, WIDTH, axes, settings
 from plait.report.charts import fenced
 from plait.report.words import counted, number
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     pass

@@ -1,4 +1,4 @@
-"""The sections of a study of spaces: one per evaluation, with what is proven, its tables and its curves."""
+"""The sections of a study of spaces: one per evaluation, what the spaces cost, and a paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from plait.report.blocks import Heading, Section, Sheet, Table
-from plait.report.words import number, slug
-from plait.study.report.section import Material, ReportSection
+from plait.report.words import counted, number, slug
+from plait.study.report.evidence import signed_number
+from plait.study.report.page import Material, ReportSection
 from plait.study.report.space_curves import add_curves
 from plait.study.space_results import FROZEN, Tested
 from plait.study.statistics.scores import StudyResults
@@ -35,7 +36,7 @@ Tests = Mapping[tuple[str, ...], Tested]
 
 
 class Evaluations(ReportSection):
-    """A section for every evaluation of aligned spaces: what is proven, its tables and its curves."""
+    """Every evaluation of aligned spaces with what is proven, its tables and curves; then costs, and a paper's numbers."""
 
     subjects: ClassVar[tuple[str, ...]] = ("space",)
     place: ClassVar[int] = 10
@@ -45,6 +46,8 @@ class Evaluations(ReportSection):
         for one in material.evidence:
             for name, part in one.table.groupby("evaluation", sort=False):
                 yield _section(material.results, str(name), part, one.tests)
+            yield from _cost(material)
+            yield from _claims(material)
 
 
 def _section(results: StudyResults, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
@@ -121,7 +124,7 @@ def _sheet(table: pd.DataFrame, result: Mapping[tuple[str, ...], Tested], at: st
         test = result.get((*place, first))
         full.append([*place, part["run"].nunique(), *(x for mean, sd, _ in items for x in (mean, sd))])
         shown = [_value(mean, sd, frozen=place[1] == FROZEN) if n else "" for mean, sd, n in items]
-        away = "" if test is None else f"{_signed(test.difference.value)}, {p_text(test.p)}"
+        away = "" if test is None else f"{signed_number(test.difference.value)}, {p_text(test.p)}"
         rows.append([place[0], place[1], *shown, away])
         marks.append("reference" if test is None else _verdict(test))
     columns = ["part", "space", "runs", *(f"{m}{s}" for m in metrics for s in ("", " sd"))]
@@ -135,10 +138,6 @@ def _value(mean: float, sd: float, *, frozen: bool) -> str:
     return number(mean) if frozen or not np.isfinite(sd) else f"{number(mean)} ± {number(sd)}"
 
 
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "−") + number(abs(value))
-
-
 def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | None:
     """Every difference that was tested, in every metric."""
     full: list[list[Any]] = [
@@ -148,7 +147,64 @@ def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | N
     if not full:
         return None
     columns = ["part", "space", "metric", "reference", "pairs", "difference", "low", "high", "p_holm"]
-    rows = [[*r[:4], str(r[4]), _signed(r[5]), f"{number(r[6])} to {number(r[7])}", number(r[8])] for r in full]
+    rows = [[*r[:4], str(r[4]), signed_number(r[5]), f"{number(r[6])} to {number(r[7])}", number(r[8])] for r in full]
     heads = ["part", "space", "metric", "reference", "pairs", "difference", "95\N{NO-BREAK SPACE}% interval", "p, Holm"]
     title = f"All {len(full)} differences that were tested"
     return Sheet(Table(f"{at}-tests", columns, full), title, heads, rows, (4, 5, 7), folded=True)
+
+
+_COSTS: dict[str, tuple[str, ...]] = {
+    "pairs": ("train_rows",),
+    "trained weights": ("weights", "trained"),
+    "epochs": ("epochs",),
+    "seconds": ("seconds", "fit"),
+    "processor seconds": ("seconds", "fit_processor"),
+}
+
+
+def _cost(material: Material) -> Iterator[Section]:
+    """What each space was learned from, and what that took."""
+    results = material.results
+    if not material.evidence:
+        return
+    runs = results.runs[results.runs["status"] == "done"]
+    extra = {line["run"]: line for line in results.lines if line["status"] == "done"}
+    full, rows = [], []
+    for (dataset, variant), part in runs.groupby(["dataset", "variant"], sort=False):
+        lines = [extra[run] for run in part["run"]]
+        means = [float(np.mean([_cell(line, *keys) for line in lines])) for keys in _COSTS.values()]
+        full.append([dataset, variant, len(lines), *means])
+        rows.append([str(dataset), str(variant), *(f"{v:,.0f}" for v in means[:3]), *map(number, means[3:])])
+    columns = ["data set", "space", "runs", *_COSTS]
+    section = Section("cost", "Cost", "What each space was learned from, and what that took (means over runs).")
+    heads = ["data set", "space", *_COSTS]
+    section.add(Sheet(Table("cost", columns, full), "", heads, rows, tuple(range(2, len(heads)))))
+    yield section
+
+
+def _cell(line: Mapping[str, Any], *keys: str) -> float:
+    value: Any = line
+    for key in keys:
+        value = value[key]
+    return float(value)
+
+
+def _claims(material: Material) -> Iterator[Section]:
+    """The numbers of a paper beside ours."""
+    full: list[list[Any]] = []
+    for claim in material.results.spec.claims if material.evidence else ():
+        table = material.evidence[0].table
+        evaluation, _, part = str(claim.condition or "").partition(": ")
+        own = table[(table["metric"] == claim.metric) & (table["evaluation"] == evaluation) & (table["part"] == part)]
+        own = own[own["variant"].isin([claim.variant or FROZEN])]
+        ours = float(own["value"].mean()) if len(own) else float("nan")
+        what = f"{claim.condition}, {claim.metric}" + (f", {claim.variant}" if claim.variant else "")
+        full.append([what, claim.where, claim.value, claim.data or "", ours])
+    if not full:
+        return
+    text = f"{counted(len(full), 'number')} of the paper, on its data and encoders, beside ours: only their order compares."
+    section = Section("claims", "The paper's numbers", text)
+    rows = [[r[0], r[1], number(r[2]), r[3], number(r[4])] for r in full]
+    heads = ["what", "where", "theirs", "on", "ours"]
+    section.add(Sheet(Table("claims", heads, full), "", heads, rows, (2, 4)))
+    yield section

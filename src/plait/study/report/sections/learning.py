@@ -9,7 +9,7 @@ from plait.report import charts as study_curves
 from plait.report.blocks import Section, picture
 from plait.report.words import counted
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame

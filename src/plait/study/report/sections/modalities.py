@@ -7,11 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.report import charts
-from plait.report.blocks import Heading, Section, Sheet, Table, picture
+from plait.report.blocks import Heading, Section, Sheet, picture
 from plait.report.words import listed, subset_name
-from plait.study.report import evidence as intervals_figure
-from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.evidence import (
+    INTERVAL,
+    Evidence,
+    against_table,
+    interval,
+    records,
+    scores_figure,
+    signed,
+    suffix,
+)
+from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.
@@ -135,7 +143,7 @@ def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> lis
 
 
 def _figure(evidence: Evidence, rows: Sequence[Mapping[str, Any]]) -> Any:
-    return intervals_figure.scores_figure(rows, evidence.label())
+    return scores_figure(rows, evidence.label())
 
 
 def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
@@ -160,18 +168,13 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
 
 
 def _sheet(evidence: Evidence, rows: Sequence[Mapping[str, Any]], by: str, at: str) -> Sheet:
-    shown, full, marks = [], [], []
+    shown, full = [], []
     for record in rows:
-        row, s = record["row"], record["summary"]
-        away = row.get("difference", math.nan)
-        words = row["words"] if row["verdict"] != "reference" else "everything"
-        shown.append([record["name"], evidence.number(s.mean), words, interval(evidence, s.low, s.high)])
-        shown[-1] += [signed(evidence, away) if row["verdict"] != "reference" else "", evidence.number(s.sd)]
-        full.append([row[by], s.runs, s.mean, s.sd, s.low, s.high])
-        full[-1] += [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
-        full[-1] += [row["verdict"], row["words"]]
-        marks.append(row["verdict"])
-    columns = ["modalities", "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
-    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
+        row, s, plain = record["row"], record["summary"], record["verdict"] == "reference"
+        shown.append([record["name"], evidence.number(s.mean), "everything" if plain else row["words"]])
+        shown[-1] += [interval(evidence, s.low, s.high), "" if plain else signed(evidence, row["difference"])]
+        shown[-1].append(evidence.number(s.sd))
+        full.append(({**row, "value": row[by]}, s))
     heads = ["modalities", evidence.label(), "against everything", INTERVAL, "difference", "sd"]
-    return Sheet(Table(f"modalities-{at}", columns, full), "", heads, shown, (1, 3, 4, 5), marks, NOTE)
+    marks = [record["verdict"] for record in rows]
+    return Sheet(against_table(f"modalities-{at}", "modalities", full), "", heads, shown, (1, 3, 4, 5), marks, NOTE)

@@ -11,7 +11,7 @@ import numpy as np
 from plait.report.blocks import Picture, Row, Section, picture
 from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, short
 from plait.report.charts import MARKERS
-from plait.study.report.section import Material, ReportSection, frame_sheet
+from plait.study.report.page import Material, ReportSection, frame_sheet
 from plait.study.search.result import metric_label
 
 #: Dots over which the line of a response is averaged, as a share of all.

@@ -10,8 +10,8 @@ from plait.base.errors import ConfigError
 from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
-from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.evidence import INTERVAL, Evidence, against_table, interval, records, signed, suffix
+from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -239,25 +239,21 @@ def signed_digits(value: float) -> str:
 def _sheet(evidence: Evidence, part: DataFrame, at: str) -> Sheet:
     """Every condition for the best variant."""
     mine = part[part["label"] == evidence.best]
-    value = evidence.against(mine, "condition", evidence.clean)
-    rows, full, marks = [], [], []
-    for row in records(value):
+    shown, full, marks = [], [], []
+    for row in records(evidence.against(mine, "condition", evidence.clean)):
         s = evidence.summary(mine[mine["condition"] == row["condition"]])
         plain = row["verdict"] == "reference"
-        away = "" if plain else signed(evidence, row["difference"])
         words = "without any condition" if plain else row["words"]
-        rows.append([row["condition"], evidence.number(s.mean), words, interval(evidence, s.low, s.high), away])
-        full.append([row["condition"], s.runs, s.mean, s.sd, s.low, s.high])
-        full[-1] += [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
-        full[-1] += [row["verdict"], row["words"]]
+        shown.append([row["condition"], evidence.number(s.mean), words, interval(evidence, s.low, s.high)])
+        shown[-1].append("" if plain else signed(evidence, row["difference"]))
+        full.append(({**row, "value": row["condition"]}, s))
         marks.append(row["verdict"])
-    columns = ["condition", "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
-    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
     against = f"{evidence.names[evidence.best]} against itself without"
     heads = ["at test", evidence.label(), against, INTERVAL, "cost"]
-    folded = len(rows) > 25
-    title = f"All {len(rows)} conditions in numbers" if folded else ""
-    return Sheet(Table(f"robustness{at}", columns, full), title, heads, rows, (1, 3, 4), marks, NOTE, folded)
+    folded = len(shown) > 25
+    title = f"All {len(shown)} conditions in numbers" if folded else ""
+    table = against_table(f"robustness{at}", "condition", full)
+    return Sheet(table, title, heads, shown, (1, 3, 4), marks, NOTE, folded)
 
 
 def _everyone(evidence: Evidence, part: DataFrame, at: str) -> Sheet | None:

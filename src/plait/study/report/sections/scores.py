@@ -10,9 +10,17 @@ from typing import Any, ClassVar
 from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number
-from plait.study.report import evidence as intervals_figure
-from plait.study.report.evidence import INTERVAL, Evidence, interval, records, signed, suffix
-from plait.study.report.section import Material, ReportSection
+from plait.study.report.evidence import (
+    INTERVAL,
+    Evidence,
+    differences_figure,
+    interval,
+    records,
+    scores_figure,
+    signed,
+    suffix,
+)
+from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.verdicts import p_text
 
 #: Rows of a table that are shown at once.
@@ -49,12 +57,12 @@ def _add_figures(section: Section, evidence: Evidence, at: str) -> None:
     rows = _rows(evidence)
     label = evidence.metric.label
     section.add_row(
-        picture(f"scores{at}", _caption(evidence), intervals_figure.scores_figure(rows, evidence.label())),
+        picture(f"scores{at}", _caption(evidence), scores_figure(rows, evidence.label())),
         picture(
             f"differences{at}",
             f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
             f"the band is what does not matter ({_margin(evidence)})",
-            intervals_figure.differences_figure(_differences(rows), f"difference in {label}", _margin_value(evidence)),
+            differences_figure(_differences(rows), f"difference in {label}", _margin_value(evidence)),
         ),
     )
 
