@@ -19,6 +19,8 @@ MIXTURE_ROWS = 3000
 #: A branch goes if no pattern loses more without it than this many standard errors of the rows' differences, and this share
 #: of the loss.
 NOISE, SHARE = 0.25, 0.001
+#: Standard errors that a pilot must gain: its rounds are chosen by the rows that judge it.
+PILOT_NOISE = 1.0
 #: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
 WEIGHT_ROWS, THRESHOLD_ROWS = 10, 20
 
@@ -155,13 +157,13 @@ def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) 
         mixture = Mixture(pattern, kept)
         mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
         losses.append(pool.losses(mixture.weights[pattern], held_out.task))
-    return _worse(losses[1], losses[0])
+    return _worse(losses[1], losses[0], PILOT_NOISE)
 
 
-def _worse(losses: Tensor, full: Tensor) -> bool:
+def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:
     """Whether rows lose (n,) more than they did with all branches, by more than noise."""
     more = (losses - full).double()
-    noise: float = NOISE * float(more.std()) / len(more) ** 0.5
+    noise: float = errors * float(more.std()) / len(more) ** 0.5
     return float(more.mean()) > max(noise, SHARE * float(full.mean()))
 
 
