@@ -41,10 +41,10 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders._options import package_file
 from plait.encoders.efficientnet_lite0 import Above, Below, _network
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
+from plait.encoders.packages import package_file
 from plait.networks.tasks import task_class
 from plait.training.finetuning import FinetuningTarget, Single, validation_part
 from plait.training.lora import Head

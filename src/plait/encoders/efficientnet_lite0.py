@@ -16,8 +16,8 @@ from torch.nn import functional
 from plait.base.encoder import Cut, Encoder
 from plait.base.precision import fast_dtype
 from plait.base.tokens import Tokens
-from plait.encoders._options import package_file
-from plait.encoders._pixels import squeezed
+from plait.encoders.packages import package_file
+from plait.encoders.pixel_arrays import squeezed
 
 #: Sides of the picture, pixels.
 SIDE = 224

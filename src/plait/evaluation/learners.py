@@ -224,9 +224,8 @@ class Trees(Learner):
             bins=FINE if self.outputs_ <= FINE_OUTPUTS else COARSE,
             min_rows=int(np.clip(len(fold) // 100, 5, 20)),
         )
-        places = [torch.from_numpy(np.sort(part)) for part in (fold, held)]
-        weight = torch.ones(len(self._y))
-        model.fit(FoldRows(self._own(inputs), y, weight, places[0], places[1], self.task, self.outputs_))
+        first, last = (torch.from_numpy(np.sort(part)) for part in (fold, held))
+        model.fit(FoldRows(self._own(inputs), y, torch.ones(len(y)), first, last, self.task, self.outputs_))
         return model, max(model.state()[1]["rounds"])
 
     def _own(self, inputs: Inputs) -> Inputs:

@@ -20,6 +20,7 @@ from plait.store.record import (
     CELL,
     FORMAT,
     FORMAT_KEY,
+    JUST_NOW,
     TOUCH_SECONDS,
     Pruned,
     count,
@@ -30,6 +31,7 @@ from plait.store.record import (
     parse_size,
     show_size,
     unpack,
+    used_last,
 )
 
 if TYPE_CHECKING:
@@ -195,6 +197,8 @@ class Store:
         if now - self._touched.get(encoder, 0.0) < TOUCH_SECONDS:
             return
         self._touched[encoder] = now
+        if now - self._open().read(lambda txn: used_last(txn, encoder)) < JUST_NOW:
+            return  # a store that is opened for every row would wait for the disk each time
         try:
             self._open().write(lambda txn: count(txn, encoder, 0, 0, last_used=int(now)))
         except StoreError:

@@ -125,6 +125,8 @@ FORMAT_KEY, FORMAT = b"plait", b"1"
 ENCODER, CELL = b"e", b"c"
 #: Reading says when an encoder was used last, but not more often than this.
 TOUCH_SECONDS = 3600.0
+#: Nor, by whichever process, within so many seconds.
+JUST_NOW = 60.0
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,12 @@ def encoders(txn: lmdb.Transaction) -> dict[bytes, dict[str, Any]]:
             result[bytes(cursor.key())[1:]] = json.loads(bytes(cursor.value()))
         more = cursor.next()
     return result
+
+
+def used_last(txn: lmdb.Transaction, encoder: bytes) -> float:
+    """When an encoder was used last; 0 where it is not known."""
+    result = txn.get(ENCODER + encoder)
+    return float(json.loads(bytes(result)).get("last_used", 0)) if result else 0.0
 
 
 def count(txn: lmdb.Transaction, encoder: bytes, entries: int, size: int, **facts: Any) -> None:

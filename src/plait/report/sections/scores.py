@@ -55,6 +55,7 @@ def section(report: FitReport) -> Section:
 def _sheet(evaluation: Evaluation, baselines: Baselines) -> Sheet:
     known = metrics(evaluation.task)
     full, shown = [], []
+    notes: list[str] = []
     for name, value in evaluation.metrics.items():
         beside = [baselines[b].get(name, math.nan) for b in baselines]
         label = f"{known[name].label}\N{NO-BREAK SPACE}{BETTER[known[name].direction]}".strip()
@@ -62,13 +63,13 @@ def _sheet(evaluation: Evaluation, baselines: Baselines) -> Sheet:
         unit = known[name].range[1] > 2
         texts = [number(v, significant=unit) for v in (value["value"], value["low"], value["high"], *beside)]
         interval = f"{texts[1]} to {texts[2]}" if math.isfinite(value["low"]) else "–"
-        note = f" ({value['note']})" if value["note"] else ""
-        shown.append([label + note, texts[0], interval, *texts[3:]])
+        notes += [f"{known[name].label}: {value['note']}."] if value["note"] else []
+        shown.append([label, texts[0], interval, *texts[3:]])
     names = [baseline_name(evaluation.task, b) for b in baselines]
     table = Table("scores", ["metric", "value", "low", "high", *names, "note"], full)
     columns = ["metric", "this model", "95\N{NO-BREAK SPACE}% interval", *names]
     marks = ["reference", *[""] * (len(full) - 1)]
-    return Sheet(table, "", columns, shown, range(1, len(columns)), marks)
+    return Sheet(table, "", columns, shown, range(1, len(columns)), marks, " ".join(notes))
 
 
 def baseline_name(task: str, name: str) -> str:
@@ -76,9 +77,9 @@ def baseline_name(task: str, name: str) -> str:
 
     Example:
         >>> baseline_name("regression", "majority"), baseline_name("classification", "single")
-        ('mean', 'best single modality')
+        ('mean', 'best modality')
     """
-    words = {"majority": "mean" if task == "regression" else "majority", "single": "best single modality"}
+    words = {"majority": "mean" if task == "regression" else "majority", "single": "best modality"}
     return words.get(name, name)
 
 
