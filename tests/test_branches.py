@@ -50,7 +50,7 @@ def matrix(rows: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = np.c_[rng.integers(0, 40, rows), rng.normal(size=(rows, 3))]
     x[rng.random(x.shape) < 0.2] = np.nan
-    return x
+    return x.astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [0, 2, 4])
@@ -121,7 +121,7 @@ def test_it_declines_what_it_cannot_take() -> None:
     rows = example_rows("multilabel")
     assert Trees().declines(rows) is None
     assert "labels" in (Trees().declines(dataclasses.replace(rows, out_dim=21)) or "")
-    assert "hold" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
+    assert "held out" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
     learning = dataclasses.replace(rows.inputs, tokens={}, columns={})
     assert "learn" in (Trees().declines(dataclasses.replace(rows, inputs=learning)) or "")
 

@@ -13,7 +13,9 @@ import pytest
 
 from plait import FusionClassifier, Modality, Schema, load
 from plait.base import registry
-from plait.testing import check_condition, check_encoder, check_fusion
+from plait.testing import check_fusion
+from plait.testing.conditions import check_condition
+from plait.testing.encoders import check_encoder
 
 pytest.importorskip("plait_example", reason="pip install ./examples/plugin")
 
