@@ -22,9 +22,9 @@ from plait.cli import main
 from plait.data.table import read_chunks, read_table
 from plait.data.targets import with_target
 from plait.data.write import write_table
-from plait.encoders import _minilm, batches
-from plait.encoders._hub_kinds import PooledText
+from plait.encoders import batches, minilm_network
 from plait.encoders.embed import embed
+from plait.encoders.hub_kinds import PooledText
 from plait.store import Store, environment
 from plait.store.claims import Claims
 
@@ -61,10 +61,10 @@ def test_a_text_has_one_vector_in_any_company_and_order(name: str) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_network_of_minilm_sees_no_padding(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_minilm, "_VOCABULARY", 50)
-    monkeypatch.setattr(_minilm, "_TOGETHER", 12)
+    monkeypatch.setattr(minilm_network, "_VOCABULARY", 50)
+    monkeypatch.setattr(minilm_network, "_TOGETHER", 12)
     torch.manual_seed(0)
-    network = _minilm.MiniLM().eval().requires_grad_(False)
+    network = minilm_network.MiniLM().eval().requires_grad_(False)
     length = torch.tensor([[7], [3], [1], [5], [7], [20]])
     ids = torch.randint(0, 50, (6, 20))
     before = torch.get_num_threads()

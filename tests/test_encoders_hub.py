@@ -25,10 +25,10 @@ from plait.base.errors import CellError, ConfigError, MissingDependencyError, Pl
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
 from plait.data.modality import Modality
-from plait.encoders import _hub, hub_files
-from plait.encoders._pixels import Pixels, pixels_of
+from plait.encoders import hub_files, hub_models
 from plait.encoders.defaults import PRESETS
 from plait.encoders.featurize import encoder_of, make_encoder
+from plait.encoders.pixel_arrays import Pixels, pixels_of
 from plait.encoders.sentence_transformer import as_arrays, as_features, told_width
 
 transformers = pytest.importorskip("transformers")
@@ -236,7 +236,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def folder(name: str) -> Path:
         if name not in made:
             torch.manual_seed(0)
-            with _hub.quiet(transformers):
+            with hub_models.quiet(transformers):
                 place = tmp_path_factory.mktemp(name) / "model"
                 MODELS[name](place)
                 made[name] = place
@@ -385,7 +385,7 @@ def test_sounds_that_are_cut_are_told_of(tiny: Callable[[str], Path]) -> None:
 
 
 def load(kind: str, folder: Path) -> Any:
-    with _hub.quiet(transformers):
+    with hub_models.quiet(transformers):
         return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
 
 
@@ -494,7 +494,7 @@ def test_whisper_is_the_mean_over_what_is_no_filling(tiny: Callable[[str], Path]
 def test_sentences_are_those_of_the_library(model: str, tiny: Callable[[str], Path]) -> None:
     library = pytest.importorskip("sentence_transformers")
     folder = tiny(model)
-    with _hub.quiet(transformers):
+    with hub_models.quiet(transformers):
         theirs = library.SentenceTransformer(str(folder), device="cpu")
     close(tokens(make("sentence_transformer", folder), TEXTS).pooled(), theirs.encode(TEXTS))
     prompted = tokens(make("sentence_transformer", folder, prompt="w5 "), TEXTS).pooled()
@@ -546,8 +546,8 @@ def test_fast_dtype_is_what_the_processor_has() -> None:
 def test_features_of_both_transformers() -> None:
     """A tensor in 4, an output object in 5."""
     x = torch.ones(2, 3)
-    assert torch.equal(_hub.projected(x), x)
-    assert torch.equal(_hub.projected(SimpleNamespace(pooler_output=x.double())), x)
+    assert torch.equal(hub_models.projected(x), x)
+    assert torch.equal(hub_models.projected(SimpleNamespace(pooler_output=x.double())), x)
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -824,7 +824,7 @@ def test_another_kind_of_model_is_refused_in_one_line(tiny: Callable[[str], Path
 def test_quiet_leaves_the_settings_as_they_were() -> None:
     logging = transformers.utils.logging
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    with pytest.raises(RuntimeError), _hub.quiet(transformers):
+    with pytest.raises(RuntimeError), hub_models.quiet(transformers):
         raise RuntimeError
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
@@ -886,7 +886,7 @@ def test_timm_weights_that_do_not_fit_are_refused(timm: dict[str, Any], tmp_path
 
 def test_timm_names_without_owner_are_timms(cache: Path) -> None:
     encoder = make("timm_image", "mobilenetv3_small_100.lamb_in1k")
-    assert encoder.weights_id() == _hub.PINNED["timm/mobilenetv3_small_100.lamb_in1k"]
+    assert encoder.weights_id() == hub_models.PINNED["timm/mobilenetv3_small_100.lamb_in1k"]
 
 
 def test_without_timm_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -936,7 +936,7 @@ def test_presets_are_all_tried_and_named_beside_encoders() -> None:
 @torch.no_grad()
 def test_pictures_of_a_sentence_model_are_those_of_the_library(tiny: Callable[[str], Path]) -> None:
     folder = tiny("sentence_pictures")
-    with _hub.quiet(transformers):
+    with hub_models.quiet(transformers):
         theirs = importlib.import_module("sentence_transformers").SentenceTransformer(str(folder), device="cpu")
     pictures = [Image.fromarray(picture).convert("RGB") for picture in PICTURES]
     close(tokens(make("sentence_transformer", folder), PICTURES).pooled(), theirs.encode(pictures))
@@ -950,5 +950,5 @@ def test_clap_sounds_are_projected_and_never_cut_at_random(tiny: Callable[[str],
     model, extractor = load("ClapModel", tiny("clap")).eval(), load("AutoFeatureExtractor", tiny("clap"))
     result = tokens(make("transformers_audio", tiny("clap")), sounds).pooled()
     heard = extractor([wave[: 2 * 48_000] for wave, _ in sounds], sampling_rate=48_000, return_tensors="pt")
-    expected = _hub.projected(model.get_audio_features(input_features=heard["input_features"]))
+    expected = hub_models.projected(model.get_audio_features(input_features=heard["input_features"]))
     close(result, expected)

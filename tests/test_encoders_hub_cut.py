@@ -15,7 +15,7 @@ from plait import FusionClassifier, load
 from plait.base import precision, registry
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
-from plait.encoders import _hub, _hub_cut
+from plait.encoders import hub_cut, hub_models
 from test_encoders_hub import (
     PATCHES,
     PICTURES,
@@ -63,7 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def folder(name: str) -> Path:
         if name not in made:
             torch.manual_seed(0)
-            with _hub.quiet(transformers):
+            with hub_models.quiet(transformers):
                 made[name] = tmp_path_factory.mktemp(name.replace("-", "_")) / "model"
                 others[name](made[name]) if name in others else write(name, made[name])
         return made[name]
@@ -78,7 +78,7 @@ def write(name: str, folder: Path) -> None:
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     network.save_pretrained(folder)
-    if name in _hub_cut.IMAGE:
+    if name in hub_cut.IMAGE:
         write_processor(folder, "ViT", size={"height": 32, "width": 32})
     else:
         write_tokenizer(folder)
@@ -89,12 +89,12 @@ def batch_of(encoder: Any, cells: list[Any]) -> dict[str, torch.Tensor]:
 
 
 def test_every_architecture_that_is_said_to_be_cut_is_tried() -> None:
-    assert {*_hub_cut.TEXT, *_hub_cut.IMAGE} == set(MODELS)
+    assert {*hub_cut.TEXT, *hub_cut.IMAGE} == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_two_parts_give_what_the_whole_gives(name: str, tiny: Callable[[str], Path]) -> None:
-    image = name in _hub_cut.IMAGE
+    image = name in hub_cut.IMAGE
     encoder = make("transformers_image" if image else "transformers_text", tiny(name))
     assert encoder.tunable == 3
     batch = batch_of(encoder, PICTURES if image else TEXTS)

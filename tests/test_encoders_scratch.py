@@ -17,8 +17,8 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
-from plait.encoders._scratch import words
-from plait.encoders._sounds import frames_in, log_spectrogram
+from plait.encoders.from_scratch import words
+from plait.encoders.sound_frames import frames_in, log_spectrogram
 from plait.encoders.spectrogram_cnn import FrameNorm
 from plait.testing import check_gradients
 

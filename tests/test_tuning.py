@@ -19,7 +19,7 @@ from plait.base.errors import ConfigError, MissingDependencyError, ModelError, P
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
 from plait.data.modality import Modality, Schema
-from plait.encoders import _minilm, efficientnet_lite0
+from plait.encoders import efficientnet_lite0, minilm_network
 from plait.encoders.embed import Column
 from plait.networks.tasks import Classification
 from plait.training import finetuning, tuned
@@ -67,12 +67,12 @@ def lesson(cells: int = 24) -> tuple[States, Rows]:
 # -- the two parts ---------------------------------------------------------------------------------------------------
 
 
-def random_minilm(monkeypatch: pytest.MonkeyPatch) -> _minilm.MiniLM:
-    monkeypatch.setattr(_minilm, "autocast", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(_minilm, "HIDDEN", 32)
-    monkeypatch.setattr(_minilm, "_VOCABULARY", 50)
+def random_minilm(monkeypatch: pytest.MonkeyPatch) -> minilm_network.MiniLM:
+    monkeypatch.setattr(minilm_network, "autocast", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(minilm_network, "HIDDEN", 32)
+    monkeypatch.setattr(minilm_network, "_VOCABULARY", 50)
     torch.manual_seed(0)
-    return _minilm.MiniLM().eval().requires_grad_(False)
+    return minilm_network.MiniLM().eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("layers", [1, 3, 6])
@@ -81,8 +81,8 @@ def test_minilm_over_its_lower_layers_is_the_whole_network(monkeypatch: pytest.M
     ids = torch.randint(0, 50, (5, 7))
     batch = {"ids": ids, "length": torch.tensor([[7], [3], [1], [5], [7]])}
     expected = whole(batch).x
-    upper = _minilm.Above(whole, layers)
-    lower = _minilm.Below(whole, layers)
+    upper = minilm_network.Above(whole, layers)
+    lower = minilm_network.Below(whole, layers)
     between = lower(batch)
     assert between.mask.sum(1).tolist() == [7, 3, 1, 5, 7]
     torch.testing.assert_close(upper(between).x, expected, atol=1e-5, rtol=0)

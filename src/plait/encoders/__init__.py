@@ -1,4 +1,22 @@
-"""Encoders, one file each; what they share has a leading underscore or stands in ``SHARED``."""
+"""Encoders, one file each; what they share stands in ``SHARED``."""
 
 #: Modules that are no variants.
-SHARED = ("batches", "defaults", "embed", "featurize", "hub_files", "scale")
+SHARED = (
+    "batches",
+    "defaults",
+    "embed",
+    "featurize",
+    "from_scratch",
+    "hub_cut",
+    "hub_files",
+    "hub_kinds",
+    "hub_models",
+    "minilm_network",
+    "packages",
+    "pixel_arrays",
+    "scale",
+    "sound_frames",
+    "syntax",
+    "tabular_numbers",
+    "tabular_words",
+)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from plait.encoders._hub import width_of
-from plait.encoders._hub_kinds import HubImage, ProjectedFeatures
+from plait.encoders.hub_kinds import HubImage, ProjectedFeatures
+from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)

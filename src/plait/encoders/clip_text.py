@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plait.base.checks import Count
-from plait.encoders._hub import width_of
-from plait.encoders._hub_kinds import HubText, TextFeatures
+from plait.encoders.hub_kinds import HubText, TextFeatures
+from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from plait.base.checks import Width
-from plait.encoders._scratch import ScratchImage
+from plait.encoders.from_scratch import ScratchImage
 
 
 @dataclass(eq=False)

@@ -11,9 +11,9 @@ from torch import nn
 
 from plait.base.checks import Count, Width
 from plait.base.encoder import Encoder
-from plait.encoders import _texts
-from plait.encoders._options import Given
-from plait.encoders._texts import cut, hashed
+from plait.encoders import syntax
+from plait.encoders.packages import Given
+from plait.encoders.syntax import cut, hashed
 
 
 @dataclass(eq=False)
@@ -45,9 +45,9 @@ class CodeStatistics(Encoder):
         """``x`` (n, dim)."""
         texts = [cut(cell, self.max_characters) for cell in cells]
         counted = hashed(
-            texts, self.width, tokenizer=_texts.tokens, token_pattern=None, lowercase=False, ngram_range=(1, 3)
+            texts, self.width, tokenizer=syntax.tokens, token_pattern=None, lowercase=False, ngram_range=(1, 3)
         )
-        return {"x": np.hstack([counted, np.stack([_texts.statistics(text) for text in texts])])}
+        return {"x": np.hstack([counted, np.stack([syntax.statistics(text) for text in texts])])}
 
     def module(self) -> nn.Module:
         """Nothing is left to compute."""
@@ -56,4 +56,4 @@ class CodeStatistics(Encoder):
     @property
     def dim(self) -> int:
         """Places and statistics."""
-        return self.width + _texts.WIDTH
+        return self.width + syntax.WIDTH

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plait.base.checks import Width
 from plait.base.tokens import Tokens
-from plait.encoders._scratch import ScratchText, masked_max
+from plait.encoders.from_scratch import ScratchText, masked_max
 
 
 @dataclass(eq=False)

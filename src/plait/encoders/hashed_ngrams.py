@@ -11,8 +11,8 @@ from torch import nn
 
 from plait.base.checks import Count, Within
 from plait.base.encoder import Encoder
-from plait.encoders._options import Given
-from plait.encoders._texts import cut, hashed
+from plait.encoders.packages import Given
+from plait.encoders.syntax import cut, hashed
 
 
 @dataclass(eq=False)

@@ -11,8 +11,8 @@ from torch import nn
 
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
-from plait.encoders._options import Given
-from plait.encoders._sounds import COEFFICIENTS, cepstrum, course, milliseconds, statistics
+from plait.encoders.packages import Given
+from plait.encoders.sound_frames import COEFFICIENTS, cepstrum, course, milliseconds, statistics
 
 
 @dataclass(eq=False)

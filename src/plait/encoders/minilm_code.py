@@ -14,8 +14,8 @@ from plait.base import registry
 from plait.base.checks import Within
 from plait.base.encoder import Cut, Encoder
 from plait.base.tokens import Tokens
-from plait.encoders import _minilm, _texts
-from plait.encoders._texts import cut
+from plait.encoders import minilm_network, syntax
+from plait.encoders.syntax import cut
 
 _MAX_CHARACTERS = 20_000
 
@@ -46,7 +46,7 @@ class MiniLMCode(Encoder):
     arithmetic: ClassVar[int] = 2
     tunable: ClassVar[int] = 6  # of the text encoder
 
-    max_tokens: Annotated[int, Within(3, _minilm.POSITIONS)] = 256
+    max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
 
     def __post_init__(self) -> None:
         """Make the text encoder, which checks the option."""
@@ -60,7 +60,7 @@ class MiniLMCode(Encoder):
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """What the text encoder needs, and ``statistics`` (n, 129)."""
         result = self._text.prepare(cells)
-        return {**result, "statistics": np.stack([_texts.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
+        return {**result, "statistics": np.stack([syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
 
     def module(self) -> nn.Module:
         """The text encoder's network, and the statistics beside."""
@@ -74,7 +74,7 @@ class MiniLMCode(Encoder):
     @property
     def dim(self) -> int:
         """513."""
-        return self._text.dim + _texts.WIDTH
+        return self._text.dim + syntax.WIDTH
 
     def weights_id(self) -> str:
         """The text encoder as a whole."""
@@ -99,7 +99,7 @@ class _Below(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """The statistics, filled up with zeros, then the text's tokens."""
         tokens: Tokens = self.text(batch)
-        value = nn.functional.pad(batch["statistics"], (0, tokens.dim - _texts.WIDTH))[:, None]  # (B, 1, D)
+        value = nn.functional.pad(batch["statistics"], (0, tokens.dim - syntax.WIDTH))[:, None]  # (B, 1, D)
         there = torch.ones_like(tokens.mask[:, :1])
         return Tokens(torch.cat([value, tokens.x], 1), torch.cat([there, tokens.mask], 1))
 
@@ -112,4 +112,4 @@ class _Above(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         """One token per row."""
         text: Tokens = self.text(Tokens(tokens.x[:, 1:], tokens.mask[:, 1:]))
-        return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : _texts.WIDTH]], 1))
+        return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : syntax.WIDTH]], 1))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from plait.base.checks import Count, Layers, Width, Within
 from plait.base.errors import CellError, TableError
 from plait.base.tokens import Tokens
-from plait.encoders._scratch import ScratchEncoder, floored, readable
+from plait.encoders.from_scratch import ScratchEncoder, floored, readable
 
 
 @dataclass(eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 from torch import nn
 
 from plait.base.encoder import Encoder
-from plait.encoders._options import Given
-from plait.encoders._pixels import squeezed
+from plait.encoders.packages import Given
+from plait.encoders.pixel_arrays import squeezed
 
 _SIDE = 64
 #: Levels per colour of the histogram, cells per side and directions of the edges, side of the thumbnail.

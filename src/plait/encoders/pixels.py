@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from plait.base.checks import Within
 from plait.base.tokens import Tokens
 from plait.data.media.images import pixels
-from plait.encoders._scratch import ScratchEncoder, present_column
+from plait.encoders.from_scratch import ScratchEncoder, present_column
 
 #: Share of red, green and blue in grey (ITU-R 601), as Pillow has it.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from plait.encoders._scratch import ScratchImage
+from plait.encoders.from_scratch import ScratchImage
 
 #: Depth -> blocks per stage (table 1 of the paper).
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}

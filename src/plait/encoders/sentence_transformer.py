@@ -23,9 +23,9 @@ from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
 from plait.data.media.images import image
 from plait.data.media.sounds import audio
-from plait.encoders._hub import HubEncoder, by_length, quiet, texts
-from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count
+from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
+from plait.encoders.hub_models import HubEncoder, by_length, quiet, texts
 
 
 @dataclass(eq=False)

@@ -14,8 +14,8 @@ from plait.base.checks import Count, Within
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio
-from plait.encoders._scratch import ScratchEncoder, readable
-from plait.encoders._sounds import milliseconds
+from plait.encoders.from_scratch import ScratchEncoder, readable
+from plait.encoders.sound_frames import milliseconds
 
 #: With ``log``: this many times under the mean power the scale turns from straight to logarithmic.
 _BEND = 1000.0

@@ -15,8 +15,8 @@ from plait.base.checks import Width, Within
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import seconds
-from plait.encoders._scratch import ScratchEncoder, floored, readable, where_present
-from plait.encoders._sounds import frames_in, log_spectrogram, milliseconds
+from plait.encoders.from_scratch import ScratchEncoder, floored, readable, where_present
+from plait.encoders.sound_frames import frames_in, log_spectrogram, milliseconds
 
 #: Blocks, of which all but the last halve time and frequency.
 _FACTORS = (1, 2, 3, 4)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders._sounds import OPENWAKEWORD, SILENCE, WIDTH, SpeechEmbedding, mean_and_max, milliseconds, waves
+from plait.encoders.sound_frames import OPENWAKEWORD, SILENCE, WIDTH, SpeechEmbedding, mean_and_max, milliseconds, waves
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plait.encoders._sounds import OPENWAKEWORD, SpeechAndStatistics, SpeechWeights
+from plait.encoders.sound_frames import OPENWAKEWORD, SpeechAndStatistics, SpeechWeights
 
 
 @dataclass(eq=False)

@@ -20,8 +20,8 @@ from plait.base.tokens import Tokens
 from plait.data.column import Column
 from plait.data.schema import tabular_type
 from plait.data.values import text_of
-from plait.encoders._tabular_numbers import Features, Limits, View
-from plait.encoders._tabular_words import features_of, restore
+from plait.encoders.tabular_numbers import Features, Limits, View
+from plait.encoders.tabular_words import features_of, restore
 
 
 @dataclass(eq=False)

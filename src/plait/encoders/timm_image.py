@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from plait.base.errors import MissingDependencyError, need
 from plait.base.precision import autocast
 from plait.base.tokens import Tokens
-from plait.encoders._hub import HubEncoder
-from plait.encoders._pixels import Pixels
 from plait.encoders.hub_files import Alternatives
+from plait.encoders.hub_models import HubEncoder
+from plait.encoders.pixel_arrays import Pixels
 
 _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _WEIGHTS = "model.safetensors"

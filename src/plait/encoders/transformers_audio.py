@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plait.encoders._hub_kinds import HubAudio
+from plait.encoders.hub_kinds import HubAudio
 
 
 @dataclass(eq=False)

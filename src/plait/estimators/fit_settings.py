@@ -93,7 +93,7 @@ class FitSettings:
     depth: str | Annotated[int, Within(0, 1000)] = "early"
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
-    branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own")
+    branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own", "trees")
     members: Annotated[int, Within(1, 1000)] | None = None
     components: Count = 256
     dropout: Part | None = None

@@ -1,4 +1,4 @@
-"""A fitted estimator to a model folder and back."""
+"""The card of a model: what it is, what it was made from, how good it was, how to use it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from plait.alignment import enhancement
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.branches.branches import Branches
@@ -17,7 +18,6 @@ from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
 from plait.encoders.scale import Scaler
-from plait.estimators.card import card
 from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
@@ -26,6 +26,37 @@ from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.table import pretrain_history
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
+
+
+def card(model: Any) -> str:
+    """Markdown text of the model's ``README.md``."""
+    record, schema = model.record_, model.schema_
+    lines = [
+        f"# {type(model).__name__} for {plain(schema.target or 'y')}",
+        "",
+        f"A plait model ({record['trained_weights']:,} trained weights in {record['members']} members), task: {model.task_}.",
+        f"Fitted on {record['rows']:,} rows (data hash `{record['data_hash']}`), seed {record['seed']}.",
+        "",
+        "## Modalities",
+        "",
+        "| modality | kind | columns | encoder | licence | absent |",
+        "|---|---|---|---|---|---|",
+    ]
+    for m in schema.modalities:
+        encoder = record["encoders"][m.name]
+        lines.append(
+            f"| {cell(m.name)} | {m.kind} | {', '.join(map(cell, m.columns))} | {cell(encoder['name'])} | {encoder['licence']} "
+            f"| {record['absent'][m.name]:.1%} |"
+        )
+    lines += ["", "## Branches", "", "| branch | weight | numbers learned | MB |", "|---|---|---|---|"]
+    lines += [
+        f"| {cell(b['branch'])} | {b['weight']:.2f} | {b['weights']:,} | {b['megabytes']:.2f} |"
+        for b in record.get("branches", ())
+        if b["kept"] and "megabytes" in b
+    ]
+    lines += ["", "## Use", "", "```", "plait predict MODEL_FOLDER table.csv --out predictions.csv", "```", ""]
+    lines += ["## Versions", ""] + [f"- {name} {version}" for name, version in record["versions"].items()]
+    return "\n".join(lines) + "\n"
 
 
 def save(model: Any, folder: str | Path) -> Path:

@@ -23,7 +23,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.images import image
-from plait.encoders._texts import cut
+from plait.encoders.syntax import cut
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import PlaitWarning, need
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio, seconds
-from plait.encoders._options import package_file
+from plait.encoders.packages import package_file
 
 RATE = 16_000
 

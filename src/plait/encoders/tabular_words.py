@@ -17,7 +17,7 @@ from plait.data.column import Column
 from plait.data.orders import known_order
 from plait.data.typed import typed_array
 from plait.data.values import answers, items_of, mapped, text_of
-from plait.encoders._tabular_numbers import Boolean, Date, Features, Figure, Limits, Number, View
+from plait.encoders.tabular_numbers import Boolean, Date, Features, Figure, Limits, Number, View
 
 #: Levels of one column that have a code of their own in the plain view.
 _MOST_LEVELS = 10_000

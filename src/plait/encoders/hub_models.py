@@ -19,7 +19,6 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, PlaitWarning, need
 from plait.base.precision import seeded
 from plait.base.tokens import of_one_length
-from plait.encoders._texts import cut
 from plait.encoders.hub_files import (
     COMMIT,
     WEIGHTS,
@@ -30,6 +29,7 @@ from plait.encoders.hub_files import (
     locate,
     may_download,
 )
+from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.

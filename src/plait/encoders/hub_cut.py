@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plait.base.encoder import Cut
 from plait.base.tokens import Tokens
-from plait.encoders._hub import by_length
+from plait.encoders.hub_models import by_length
 
 #: Architectures (``model_type``) whose layers take one sequence and give one, the same for every layer. Each is compared with
 #: its whole network in ``tests/test_encoders_hub_cut.py``.

@@ -16,11 +16,11 @@ from plait.base.precision import autocast
 from plait.base.tokens import Tokens
 from plait.data.media.images import image
 from plait.data.media.sounds import audio
-from plait.encoders._hub import HubEncoder, by_length, projected, texts, width_of
-from plait.encoders._hub_cut import TEXT, cut_network, given_words, layer_count, within
-from plait.encoders._pixels import Pixels, by_processor, pixels_of
-from plait.encoders._sounds import milliseconds
+from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
+from plait.encoders.hub_models import HubEncoder, by_length, projected, texts, width_of
+from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
+from plait.encoders.sound_frames import milliseconds
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
 _RESERVED = 2
