@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from plait.testing.alignment import check_alignment, example_pairs
 from torch import Tensor
 
 from plait.alignment.cca import Cca
@@ -24,6 +23,7 @@ from plait.alignment.pairs import Pairs, numbered
 from plait.base import config, registry
 from plait.base.errors import ConfigError, PlaitError, TableError
 from plait.base.tokens import Tokens
+from plait.testing.models import check_alignment, example_pairs
 
 STAGES = registry.names("alignment")
 LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]

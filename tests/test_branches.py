@@ -292,3 +292,21 @@ def test_a_pilot_that_brings_nothing_leaves_trees_out(monkeypatch: pytest.Monkey
     assert "pilot" in model.leaderboard_.set_index("branch").loc["trees", "left_out"]
     model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, y)
     assert "trees" in model.members_.mixture.sources
+
+
+@pytest.mark.parametrize("branches", [("trees",), ("joint", "trees"), ("joint", "linear", "own", "trees")])
+def test_the_promises_hold_with_every_set_of_branches(branches: tuple[str, ...]) -> None:
+    """An XOR of two modalities is learned, one modality alone says nothing of it and knows that, nothing present is the prior."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2, (2, 600))
+    frame = pd.DataFrame({"size": 2.0 * a - 1 + rng.normal(scale=0.1, size=600), "text": np.where(b, "red", "blue")})
+    y = np.where(a ^ b, "yes", "no")
+    split = {"tabular": {"kind": "tabular", "columns": ["size"]}, "text": {**SPLIT["text"]}}
+    settings = {**QUICK, "epochs": None, "width": 16}
+    model = FusionClassifier(**settings, modalities=split, branches=branches).fit(frame[:400], y[:400])
+    assert model.score(frame[400:], y[400:]) > 0.9
+    answers = model.predict_subsets(frame[400:])
+    for pattern in (("tabular",), ("text",), ()):
+        p = answers[pattern].max(1)
+        assert np.isfinite(p).all()
+        assert p.mean() < 0.7  # it does not claim what it cannot know

@@ -17,7 +17,6 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from plait.testing.conditions import check_condition
 
 from plait.base import registry
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
@@ -40,6 +39,7 @@ from plait.encoders.pixel_statistics import PixelStatistics
 from plait.encoders.video_frames import VideoFrames
 from plait.estimators.estimators import FusionClassifier
 from plait.store import Store
+from plait.testing.cells import check_condition
 
 RNG = np.random.default_rng(0)
 NAMES = registry.names("conditions")

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from plait.testing.conditions import check_condition
-from plait.testing.encoders import check_encoder
 
 from plait import FusionClassifier, Modality, Schema, load
 from plait.base import registry
 from plait.testing import check_fusion
+from plait.testing.cells import check_condition, check_encoder
 
 pytest.importorskip("plait_example", reason="pip install ./examples/plugin")
 

@@ -36,6 +36,7 @@ from plait.estimators import fitting, modelfile, preparing
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.settings import check_settings
+from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members
@@ -277,7 +278,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     @property
     def thresholds_(self) -> tuple[float, ...]:
         """For several labels: the probability from which each counts as predicted, where everything is present."""
-        return getattr(self.members_.task, "thresholds", ())
+        task = self.members_.task
+        return task.thresholds if isinstance(task, Multilabel) else ()
 
     @property
     def pattern_thresholds_(self) -> dict[tuple[str, ...], float]:
