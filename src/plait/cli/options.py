@@ -180,5 +180,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3f}"
     return str(value)
