@@ -180,14 +180,19 @@ def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
     return dataclasses.replace(task, thresholds=(usual,) * task.out_dim)
 
 
+def mixed(mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True) -> Tensor:
+    """Mixed raw outputs (n, out_dim) of held-out rows, everything outside the pattern ``hidden`` from them."""
+    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
+    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
+    return mixture.combine({name: out[rows] for name, out in outputs.items()}, present, held_out.task)
+
+
 def _best_threshold(
     mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True
 ) -> float:
     """For the given rows, everything outside the pattern ``hidden`` from them."""
-    task, target = held_out.task, held_out.target[rows]
-    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
-    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
-    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
+    target = held_out.target[rows]
+    probabilities = held_out.task.decode(mixed(mixture, held_out, rows, pattern, hidden=hidden))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         result = (probabilities >= threshold).float()

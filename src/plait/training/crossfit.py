@@ -21,6 +21,7 @@ from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
+from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
@@ -63,6 +64,7 @@ class Members:
 
     Attributes:
         leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
+        intervals: of a number, how far held-out answers were off; None where no row was held out.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Members:
     mixture: Mixture
     history: list[dict[str, Any]]
     leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    intervals: Intervals | None = None
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -156,7 +159,8 @@ def crossfit(
     standings = leaderboard(held_out, mixture, members, costs)
     for model in members:
         model.cpu().keep(mixture.sources)
-    return Members(task, members, mixture, history, standings)
+    intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
+    return Members(task, members, mixture, history, standings, intervals)
 
 
 def _trained(
