@@ -43,7 +43,9 @@ def listeners(
         target = prepared.task.encode(prepared.target)
         names = [m.name for m in prepared.schema.modalities]
         judged = None if test is None else (test[0], truth_given(prepared.task, test[1]))
-        score = Scorer(prepared.task, prepared.inputs, target, names, prior(prepared.task, target, weight), judged)
+        learned = slice(prepared.learned_from)
+        known = prior(prepared.task, target[learned], weight[learned])
+        score = Scorer(prepared.task, prepared.inputs, target, names, known, judged)
     if settings.tensorboard is not None:
         from plait.training.history.files import Events
 

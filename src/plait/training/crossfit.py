@@ -45,6 +45,8 @@ class Plan:
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
         told: a branch that is left out is told of.
+        folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
+        mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
     """
 
     names: Sequence[str]
@@ -54,6 +56,8 @@ class Plan:
     strata: np.ndarray
     groups: np.ndarray | None = None
     told: bool = True
+    folds: Sequence[Fold] | None = None
+    mix: str = "learned"
 
 
 @dataclasses.dataclass
@@ -136,7 +140,7 @@ def crossfit(
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     """
-    folds = folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    folds = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -146,10 +150,13 @@ def crossfit(
     history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
     costs = _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
-    held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
+    learned = slice(None) if plan.folds is None else folds[0][0]
+    rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
+    held_out = HeldOut(plan.names, task, inputs, target, weight, rows, holders=1 if plan.folds is None else len(folds))
     for model, (_, valid) in zip(members, folds, strict=True):
         held_out.collect(model, valid)
-    mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
+    known = prior(task, target[learned], weight[learned])
+    mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
     return Members(task, [model.cpu() for model in members], mixture, history, costs)
 
 
