@@ -1,6 +1,6 @@
 """Seconds before training on a wide table of text, and how often each of its words is read on the way there.
 
-    python benchmarks/parse_once.py --before ../earlier/src    # seconds, in turns with another version, and their ratio
+    python benchmarks/parse_once.py --before ../earlier/src  # processor seconds, and their ratio
     python benchmarks/parse_once.py --count --rows 5000
 
 It asks for nothing that is new, so that it runs with PYTHONPATH at the ``src`` of an earlier version, too.
@@ -51,13 +51,13 @@ class _Enough(Exception):  # noqa: N818  # no error: training would begin here
 
 
 def before_training(path: Path) -> dict[str, float]:
-    """Seconds until the rows are ready to be learned from: reading, schema, and all that ``fit`` does before training."""
-    clock = time.perf_counter()
+    """Processor seconds of reading, of the schema, and of all that ``fit`` does before training."""
+    clock = time.process_time()
     frame = table.read_table(path)
     frame = getattr(table, "typed", lambda frame: frame)(frame)
-    read = time.perf_counter()
+    read = time.process_time()
     known = schema.infer(frame, target="target")
-    inferred = time.perf_counter()
+    inferred = time.process_time()
     prepare = fitting.prepare
 
     def stop(*given: Any) -> None:
@@ -73,7 +73,7 @@ def before_training(path: Path) -> dict[str, float]:
         pass
     finally:
         fitting.prepare = prepare
-    done = time.perf_counter()
+    done = time.process_time()
     return {"read": read - clock, "infer": inferred - read, "fit": done - inferred, "after reading": done - read}
 
 

@@ -41,7 +41,7 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders.efficientnet_lite0 import Above, Below, _network
+from plait.encoders.efficientnet_lite0 import Above, Below, lite0
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.encoders.packages import package_file
@@ -128,9 +128,9 @@ class Lite0(nn.Module):
         super().__init__()
         import peft
 
-        upper = Above(_network(fast=False), told.layers)
+        upper = Above(lite0(fast=False), told.layers)
         settings = peft.LoraConfig(r=told.rank, lora_alpha=told.alpha, target_modules=list(upper.targets()))
-        self.lower, self.upper = Below(_network(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
+        self.lower, self.upper = Below(lite0(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():

@@ -19,7 +19,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.study import advice
-from plait.study.advice import _chosen, advise, evidence_folder, fit_command, merged
+from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
 from plait.study.designs import DEFAULT, Racing, candidates, noises
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
@@ -85,7 +85,7 @@ def test_the_surely_worse_leave_and_the_others_stay() -> None:
 )
 def test_the_simpler_is_taken_on_a_tie(scores: Mapping[str, list[float]], expected: str) -> None:
     told: Any = Told(lines(**scores))
-    assert _chosen(told, "accuracy", Racing("accuracy", lower=False)) == expected
+    assert winner_of(told, "accuracy", Racing("accuracy", lower=False)) == expected
 
 
 def test_designs_fit_the_modalities() -> None:
@@ -146,7 +146,7 @@ def test_a_race_that_goes_on_may_have_another_winner(tmp_path: Path, monkeypatch
     frame = table()
     found = schema.infer(frame, target="label")
     for winner in (DEFAULT, "late gated"):
-        monkeypatch.setattr(advice, "_chosen", lambda *told, winner=winner: winner)
+        monkeypatch.setattr(advice, "winner_of", lambda *told, winner=winner: winner)
         given = advise(frame, found, minutes=5, splits=1, out=tmp_path, settings=LIGHT)
         assert given.variant == winner
         assert (evidence_folder(tmp_path, winner) / "results.jsonl").is_file()

@@ -23,7 +23,7 @@ from plait.alignment.pairs import Pairs, numbered
 from plait.base import config, registry
 from plait.base.errors import ConfigError, PlaitError, TableError
 from plait.base.tokens import Tokens
-from plait.testing import check_alignment, example_pairs
+from plait.testing.models import check_alignment, example_pairs
 
 STAGES = registry.names("alignment")
 LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]

@@ -20,7 +20,9 @@ from plait.base.branch import FittedBranch, FoldRows, resolve_all
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
+from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.trees import Forest, Trees
+from plait.networks.tasks import Classification
 from plait.testing import check_branch, example_rows
 
 QUICK: dict[str, Any] = {"store": "none", "members": 2, "epochs": 3, "width": 8, "progress": False}
@@ -50,7 +52,7 @@ def matrix(rows: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = np.c_[rng.integers(0, 40, rows), rng.normal(size=(rows, 3))]
     x[rng.random(x.shape) < 0.2] = np.nan
-    return x
+    return x.astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [0, 2, 4])
@@ -121,7 +123,7 @@ def test_it_declines_what_it_cannot_take() -> None:
     rows = example_rows("multilabel")
     assert Trees().declines(rows) is None
     assert "labels" in (Trees().declines(dataclasses.replace(rows, out_dim=21)) or "")
-    assert "hold" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
+    assert "held out" in (Trees().declines(dataclasses.replace(rows, valid=rows.valid[:0])) or "")
     learning = dataclasses.replace(rows.inputs, tokens={}, columns={})
     assert "learn" in (Trees().declines(dataclasses.replace(rows, inputs=learning)) or "")
 
@@ -238,3 +240,73 @@ def test_a_branch_that_was_asked_for_and_declines_is_told() -> None:
         FusionClassifier(**QUICK, modalities=SPLIT, branches=[FEW]).fit(frame, y)
     with pytest.warns(PlaitWarning, match="branch 'trees' is left out: too few rows"):
         FusionClassifier(**QUICK, modalities=SPLIT, branches=["joint", FEW]).fit(frame, y)
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------------
+
+
+def held_out_of(n: int = 400) -> tuple[HeldOut, dict[str, tuple[str, ...]]]:
+    """Two branches that each know half of the answer, and one that knows nothing."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 2, (n,), generator=rng)
+    sign = (2.0 * y - 1.0) * 2.0
+    first, second, noise = (torch.randn(n, generator=rng) for _ in range(3))
+    known = torch.arange(n) % 2 == 0
+    scores = {"joint": sign * known + first, "own:a": sign * ~known + second, "linear": noise}
+    outputs = {name: torch.stack([-score / 2, score / 2], 1) for name, score in scores.items()}
+    inputs = Inputs({"a": Tokens.of_vectors(torch.zeros(n, 1))}, {}, {"a": torch.ones(n, dtype=torch.bool)})
+    held = HeldOut(["a"], Classification((0, 1)), inputs, y, torch.ones(n), torch.arange(n), {("a",): outputs})
+    return held, dict.fromkeys(outputs, ("a",))
+
+
+def test_a_branch_that_brings_nothing_is_dropped_and_the_others_stay() -> None:
+    held, sources = held_out_of()
+    mixture, _ = mix(held, sources, [0.0, 0.0], 0)
+    assert set(mixture.sources) == {"joint", "own:a"} == set(mixture.weights["a",])
+    assert gains(held, sources, "joint")
+    assert gains(held, sources, "own:a")
+    assert not gains(held, sources, "linear")
+
+
+def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> None:
+    frame, y = codes_table()
+    model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
+    table = model.leaderboard_.set_index("branch")
+    assert set(table.index) == {"mixture", "joint", "linear", "own:tabular", "own:text", "trees"}
+    assert table["loss"].is_monotonic_increasing
+    kept = set(table.index[table["kept"].astype(bool)]) - {"mixture"}
+    assert kept == set(model.members_.mixture.sources)
+    assert (table.loc[list(kept), ["seconds", "megabytes", "weights"]] > 0).all(axis=None)
+    again = plait.load(model.save(tmp_path / "m"))
+    pd.testing.assert_frame_equal(again.leaderboard_, model.leaderboard_, check_dtype=False)
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    assert "| trees |" in (tmp_path / "m" / "README.md").read_text()
+
+
+def test_a_pilot_that_brings_nothing_leaves_trees_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, y = codes_table()
+    noise = np.random.default_rng(0).permutation(y)
+    monkeypatch.setattr("plait.branches.trees.PILOT", 0)
+    with pytest.warns(PlaitWarning, match="'trees' is left out: a pilot brought the mixture nothing"):
+        model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, noise)
+    assert "pilot" in model.leaderboard_.set_index("branch").loc["trees", "left_out"]
+    model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, y)
+    assert "trees" in model.members_.mixture.sources
+
+
+@pytest.mark.parametrize("branches", [("trees",), ("joint", "trees"), ("joint", "linear", "own", "trees")])
+def test_the_promises_hold_with_every_set_of_branches(branches: tuple[str, ...]) -> None:
+    """An XOR of two modalities is learned, one modality alone says nothing of it and knows that, nothing present is the prior."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2, (2, 600))
+    frame = pd.DataFrame({"size": 2.0 * a - 1 + rng.normal(scale=0.1, size=600), "text": np.where(b, "red", "blue")})
+    y = np.where(a ^ b, "yes", "no")
+    split = {"tabular": {"kind": "tabular", "columns": ["size"]}, "text": {**SPLIT["text"]}}
+    settings = {**QUICK, "epochs": None, "width": 16}
+    model = FusionClassifier(**settings, modalities=split, branches=branches).fit(frame[:400], y[:400])
+    assert model.score(frame[400:], y[400:]) > 0.9
+    answers = model.predict_subsets(frame[400:])
+    for pattern in (("tabular",), ("text",), ()):
+        p = answers[pattern].max(1)
+        assert np.isfinite(p).all()
+        assert p.mean() < 0.7  # it does not claim what it cannot know

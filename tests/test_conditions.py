@@ -39,7 +39,7 @@ from plait.encoders.pixel_statistics import PixelStatistics
 from plait.encoders.video_frames import VideoFrames
 from plait.estimators.estimators import FusionClassifier
 from plait.store import Store
-from plait.testing import check_condition
+from plait.testing.cells import check_condition
 
 RNG = np.random.default_rng(0)
 NAMES = registry.names("conditions")

@@ -14,10 +14,10 @@ from plait.base import registry
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
 from plait.data import schema as plait_schema
 from plait.data.modality import Modality
-from plait.datasets._hearthstone import named, plain
 from plait.datasets.av_digits import AvDigits
 from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 from plait.datasets.hearthstone_cards import read_cards
+from plait.datasets.hearthstone_tables import named, plain
 from plait.datasets.issues import cut_code
 from plait.datasets.movies import common_genres
 from plait.datasets.payments import COLUMNS as PAYMENTS

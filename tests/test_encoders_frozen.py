@@ -25,7 +25,7 @@ from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, P
 from plait.data.media.blob import Blob
 from plait.encoders import defaults, efficientnet_lite0, packages, syntax
 from plait.encoders.defaults import default_encoder, is_installed
-from plait.testing import check_encoder, tokens_of
+from plait.testing.cells import check_encoder, tokens_of
 
 RNG = np.random.default_rng(0)
 #: The first numbers of the two sentences below, and their likeness; the first places of hashed n-grams.

@@ -167,7 +167,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
         for name, told, settings in (
-            ("frozen", schema(), {"depth": "late"}),
+            ("frozen", schema(), {"depth": "late", "branches": ("joint",)}),
             ("scratch", schema(text="scratch"), {"members": 1}),
             ("pretrain", schema(text="pretrain"), {"members": 1, "pretrain": {"epochs": 1}}),
         ):
@@ -180,7 +180,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_embeddings_are_what_the_network_computes(network):
     frame = table(60)
     frame.loc[:4, "text"] = None
-    settings = {"depth": "late", "fusion": "gated"} if network == "fusion" else {"branches": ("linear",)}
+    settings = (
+        {"depth": "late", "fusion": "gated", "branches": ("joint",)}
+        if network == "fusion"
+        else {"branches": ("linear",)}
+    )
     model = FusionClassifier(modalities=schema(), **{**QUICK, **settings}).fit(
         frame.drop(columns="label"), frame["label"]
     )

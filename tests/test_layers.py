@@ -83,7 +83,6 @@ def test_only_two_files_stand_at_the_root() -> None:
 
 #: Functions that still take more than eight parameters; this set only shrinks.
 MANY = {
-    "__init__",
     "fit_table",
     "map_figure",
 }
@@ -120,21 +119,6 @@ def test_no_state_travels_beside_the_arguments() -> None:
     assert beside - WITH_CONTEXT == set()
 
 
-#: Files that still use modules or names that plait calls private; this set only shrinks.
-INSIDERS = {
-    "test_advice.py",
-    "test_answers.py",
-    "test_datasets.py",
-    "test_encoders_frozen.py",
-    "test_encoders_hub.py",
-    "test_encoders_hub_cut.py",
-    "test_encoders_scratch.py",
-    "test_terminal.py",
-    "test_tuning.py",
-    "tuning.py",
-}
-
-
 def private(source: str) -> list[str]:
     """Modules and names of plait that begin with ``_`` and are imported, or patched by their path."""
     result = [m[0] for m in re.finditer(r"plait(?:\.\w+)*\._[a-z]\w*", source)]
@@ -153,7 +137,7 @@ def test_tests_and_examples_use_public_names() -> None:
     top = Path(__file__).parents[1]
     places = [path for folder in ("tests", "benchmarks", "examples") for path in (top / folder).rglob("*.py")]
     wrong = {path.name for path in places if private(path.read_text(encoding="utf-8"))} - {Path(__file__).name}
-    assert wrong - INSIDERS == set()
+    assert wrong == set()
 
 
 #: Modules of the standard library that Windows has not.

@@ -18,7 +18,7 @@ from plait.alignment.aligner import ModalityAligner
 from plait.base import checks, config, registry
 from plait.base.errors import ConfigError, PlaitError
 from plait.base.fusion import resolve
-from plait.estimators.estimators import FusionEstimator
+from plait.estimators.base import FusionEstimator
 from plait.estimators.settings import check_settings, check_value
 from plait.networks.conv_lstm_stack import ConvLSTMOptions
 from plait.study import Study

@@ -13,7 +13,8 @@ import pytest
 
 from plait import FusionClassifier, Modality, Schema, load
 from plait.base import registry
-from plait.testing import check_condition, check_encoder, check_fusion
+from plait.testing import check_fusion
+from plait.testing.cells import check_condition, check_encoder
 
 pytest.importorskip("plait_example", reason="pip install ./examples/plugin")
 

@@ -59,7 +59,7 @@ IMPORTANCE = pd.DataFrame(
     [("numbers", "size", 0.2, 0.1, 0.3, 1.0, 0.5), ("words", "words_a", 0.01, -0.1, 0.1, 1.0, 0.1)],
     columns=list(COLUMNS),
 )
-LEADERBOARD = pd.DataFrame([{"branch": "joint", "loss": 0.5, "weight": 0.75, "seconds": 1.5, "megabytes": 2.0}])
+LEADERBOARD = pd.DataFrame([{"branch": "joint", "loss": 0.5, "weight": 0.75, "left_out": None, "megabytes": math.nan}])
 SVG_TAGS = {"svg", "g", "defs", "style", "path", "text", "tspan", "use", "clipPath", "rect"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

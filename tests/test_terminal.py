@@ -125,7 +125,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plait.study.advice.candidates", lambda *told: _few(*told))
     usual = _engine_of_launch()
     monkeypatch.setattr(
-        "plait.study.launch._engine", lambda options, *rest: usual(replace(options, engine="inline"), *rest)
+        "plait.study.launch.engine_for", lambda options, *rest: usual(replace(options, engine="inline"), *rest)
     )
     monkeypatch.setattr("plait.datasets.hearthstone_cards.HearthstoneCards.load", _some_cards)
     monkeypatch.setattr("plait.workflow.fit.fit_table", _quick_fit)
@@ -140,7 +140,7 @@ def _few(*told: Any) -> list[Any]:
 def _engine_of_launch() -> Any:
     from plait.study import launch
 
-    return launch._engine
+    return launch.engine_for
 
 
 def _quick_fit(frame: Any, found: Any, settings: Any, **told: Any) -> Any:

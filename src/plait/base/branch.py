@@ -113,6 +113,13 @@ class FittedBranch(Branch, ABC):
         """Why these rows are nothing for it (too many classes, nothing to see), in one line; None: it takes them."""
         return None
 
+    def pilot(self, rows: FoldRows) -> FittedBranch | None:
+        """A cheap version of itself that shows, beside the networks of one member, whether it is worth its time.
+
+        None (it is cheap anyway): no one asks.
+        """
+        return None
+
     @abstractmethod
     def fit(self, rows: FoldRows) -> None:
         """Learn from the rows ``fold``; the rows ``valid`` may only decide when to stop."""

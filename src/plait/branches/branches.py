@@ -53,6 +53,8 @@ class Branches(nn.Module):
         self.sources = {name: sees for name, sees in self.sources.items() if name in names}
         self.networks = nn.ModuleDict({name: part for name, part in self.networks.items() if name in names})
         self.fitted = {name: branch for name, branch in self.fitted.items() if name in names}
+        if not self.networks:
+            self.encoders = nn.ModuleDict()
 
     def train(self, mode: bool = True) -> Branches:
         """Switch to training mode, except for parts that are kept frozen."""

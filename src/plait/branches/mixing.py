@@ -11,11 +11,16 @@ from torch import Tensor
 
 from plait.base.inputs import Inputs
 from plait.branches.branches import Branches
-from plait.branches.mixture import Mixture, Pattern, patterns
+from plait.branches.mixture import Mixture, Pattern, comparable, patterns
 from plait.networks.tasks import Multilabel, Task
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 MIXTURE_ROWS = 3000
+#: A branch goes if no pattern loses more without it than this many standard errors of the rows' differences, and this share
+#: of the loss.
+NOISE, SHARE = 0.25, 0.001
+#: Standard errors that a pilot must gain: its rounds are chosen by the rows that judge it.
+PILOT_NOISE = 1.0
 #: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
 WEIGHT_ROWS, THRESHOLD_ROWS = 10, 20
 
@@ -92,16 +97,85 @@ def mix(
         mixture.set_equal()
         return mixture, with_thresholds(mixture, held_out)
     generator = torch.Generator().manual_seed(seed)
+    pools = {}
     for pattern, outputs in held_out.outputs.items():
         rows = held_out.whole(pattern)
         rows = rows[torch.randperm(len(rows), generator=generator)[:MIXTURE_ROWS]]
         if len(rows) >= WEIGHT_ROWS:
-            chosen = {name: out[rows] for name, out in outputs.items()}
-            mixture.fit_pattern(pattern, chosen, held_out.task, held_out.target[rows], held_out.weight[rows])
-        else:
-            branches = mixture.available(pattern)
-            mixture.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
+            known = {name: outputs[name][rows] for name in mixture.available(pattern)}
+            pools[pattern] = _Pool(known, held_out.target[rows], held_out.weight[rows])
+    _weigh(mixture, pools, held_out.task)
+    _drop(mixture, pools, held_out.task)
     return mixture, with_thresholds(mixture, held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pool:
+    """Held-out outputs of a pattern's branches (n, out_dim), targets and weights of its rows."""
+
+    outputs: Mapping[str, Tensor]
+    target: Tensor
+    weight: Tensor
+
+    def losses(self, weights: Mapping[str, float], task: Task) -> Tensor:
+        """(n,) of the branches mixed so."""
+        mixed = torch.stack([w * comparable(self.outputs[name], task) for name, w in weights.items()]).sum(0)
+        return task.row_loss(mixed, self.target) * self.weight
+
+
+def _weigh(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
+    """Weights of every pattern: learned from its pool; equal ones where it has none."""
+    for pattern in patterns(mixture.names):
+        branches = mixture.available(pattern)
+        if (pool := pools.get(pattern)) is None:
+            mixture.weights[pattern] = dict.fromkeys(branches, 1.0 / len(branches))
+        else:
+            mixture.fit_pattern(pattern, pool.outputs, task, pool.target, pool.weight)
+
+
+def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
+    """Leave out, one after another, the branches that no pattern misses by more than noise; those of least weight first."""
+    full = {pattern: pool.losses(mixture.weights[pattern], task) for pattern, pool in pools.items()}
+    for name in sorted(mixture.sources, key=lambda n: max(w.get(n, 0.0) for w in mixture.weights.values())):
+        without = Mixture(mixture.names, {n: sees for n, sees in mixture.sources.items() if n != name})
+        if not pools or any(not without.available(pattern) for pattern in mixture.weights):
+            continue
+        for pattern, weights in mixture.weights.items():
+            rest = {n: w for n, w in weights.items() if n != name}
+            pool = pools.get(pattern)
+            if pool is None:
+                without.weights[pattern] = dict.fromkeys(rest, 1.0 / len(rest))
+            elif weights.get(name, 0.0) == 0.0:
+                without.weights[pattern] = rest
+            else:
+                without.fit_pattern(pattern, pool.outputs, task, pool.target, pool.weight)
+                if _worse(pool.losses(without.weights[pattern], task), full[pattern]):
+                    break
+        else:
+            mixture.sources, mixture.weights = without.sources, without.weights
+
+
+def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) -> bool:
+    """Whether the rows that have everything gain by a branch, beside the others, more than noise."""
+    pattern = tuple(held_out.names)
+    rows = held_out.whole(pattern)
+    if len(rows) < WEIGHT_ROWS:
+        return True
+    outputs = {key: out[rows] for key, out in held_out.outputs[pattern].items()}
+    pool = _Pool(outputs, held_out.target[rows], held_out.weight[rows])
+    losses = []
+    for kept in (sources, {key: sees for key, sees in sources.items() if key != name}):
+        mixture = Mixture(pattern, kept)
+        mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
+        losses.append(pool.losses(mixture.weights[pattern], held_out.task))
+    return _worse(losses[1], losses[0], PILOT_NOISE)
+
+
+def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:
+    """Whether rows lose (n,) more than they did with all branches, by more than noise."""
+    more = (losses - full).double()
+    noise: float = errors * float(more.std()) / len(more) ** 0.5
+    return float(more.mean()) > max(noise, SHARE * float(full.mean()))
 
 
 def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
@@ -117,14 +191,19 @@ def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
     return dataclasses.replace(task, thresholds=(usual,) * task.out_dim)
 
 
+def mixed(mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True) -> Tensor:
+    """Mixed raw outputs (n, out_dim) of held-out rows, everything outside the pattern ``hidden`` from them."""
+    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
+    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
+    return mixture.combine({name: out[rows] for name, out in outputs.items()}, present, held_out.task)
+
+
 def _best_threshold(
     mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True
 ) -> float:
     """For the given rows, everything outside the pattern ``hidden`` from them."""
-    task, target = held_out.task, held_out.target[rows]
-    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
-    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
-    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
+    target = held_out.target[rows]
+    probabilities = held_out.task.decode(mixed(mixture, held_out, rows, pattern, hidden=hidden))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         result = (probabilities >= threshold).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,17 +14,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from plait.base.branch import FittedBranch, FoldRows
-from plait.base.checks import Count, NonNegative, Positive, Share, Within
+from plait.base.checks import Count, NonNegative, Positive, Within
+from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
 from plait.branches.features import COMPONENTS, PlainFeatures
 
 Array = NDArray[Any]
 #: Labels beyond which one ensemble per label would cost more than all networks together.
 MOST_LABELS = 20
+#: Training rows of a member below which there is nothing to grow.
+FEWEST = 80
+#: Trees of one ensemble; with many classes a round has many of them.
+MOST_TREES = 600
+#: Columns of which a split may look at all; of more at a quarter, at least at so many: as good, and twice as fast.
+MOST_SEEN = 16
+#: Classes from which the rate is 0.2 instead of 0.1, as there are fewer rounds.
+MANY_CLASSES = 8
+#: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
+MANY_ROWS = 3000
 #: Rounds without an improvement on held-out rows after which there are no more.
 WAIT = 10
+#: Classes times rows from which a pilot says whether growing is worth its time.
+PILOT = 8000
 #: Threshold of a split of known from unknown values: all that are known go left.
-ENDLESS = 1e300
+ENDLESS = 3.4e38
 #: Rows that are answered at a time, so that what is looked up stays near the processor.
 ROWS = 1024
 #: Log-probability of a class that no training row has.
@@ -47,17 +61,21 @@ class Trees(FittedBranch):
 
     Not when: words or pictures do, or there are very many classes.
 
+    Options: ``rounds`` at most; ``learning_rate`` (none: 0.1, of 8 classes and more 0.2); ``leaves`` of a tree (none: 8,
+    of 3,000 rows and more 15); ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may
+    look at (none: a quarter, 16 at least); ``bins`` of a number; ``components`` of an embedding.
+
     Example:
         >>> Trees(rounds=50).options()["rounds"]
         50
     """
 
-    rounds: Count = 200
-    learning_rate: Positive = 0.1
-    leaves: Annotated[int, Within(2, 1024)] = 15
+    rounds: Count = 300
+    learning_rate: Positive | None = None
+    leaves: Annotated[int, Within(2, 1024)] | None = None
     min_rows: Count = 10
     penalty: NonNegative = 1.0
-    share: Share = 0.5
+    share: Annotated[float, Within(0, 1, above=True)] | None = None
     bins: Annotated[int, Within(2, 255)] = 255
     components: Count = COMPONENTS
 
@@ -72,11 +90,17 @@ class Trees(FittedBranch):
         """No column and no frozen feature, no rows to stop by, or very many labels."""
         if not rows.inputs.columns and not rows.inputs.tokens:
             return "all encoders learn: there is nothing that trees could see"
-        if not len(rows.valid):
-            return "too few rows to hold any out"
+        if len(rows.fold) < FEWEST or not len(rows.valid):
+            return f"too few rows: {len(rows.fold)} to learn from, {len(rows.valid)} held out; {FEWEST} are needed, and some"
         if rows.task == "multilabel" and rows.out_dim > MOST_LABELS:
             return f"{rows.out_dim} labels; one ensemble for each is grown up to {MOST_LABELS}"
         return None
+
+    def pilot(self, rows: FoldRows) -> Trees | None:
+        """A few fast rounds, where there are many classes or rows."""
+        if rows.out_dim * len(rows.fold) < PILOT:
+            return None
+        return dataclasses.replace(self, rounds=8, learning_rate=0.4)
 
     def fit(self, rows: FoldRows) -> None:
         """Grow trees until the rows ``valid`` gain no more."""
@@ -104,12 +128,12 @@ class Trees(FittedBranch):
         kind = HistGradientBoostingRegressor if rows.task == "regression" else HistGradientBoostingClassifier
         judge = _Judge(rows.task, _binned(held, edges), y[rows.valid], rows.weight[rows.valid].numpy())
         model = kind(
-            learning_rate=self.learning_rate,
-            max_iter=self.rounds,
-            max_leaf_nodes=self.leaves,
+            learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.2),
+            max_iter=min(self.rounds, max(30, MOST_TREES // rows.out_dim)),
+            max_leaf_nodes=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
             min_samples_leaf=self.min_rows,
             l2_regularization=self.penalty,
-            max_features=self.share or 1e-9,
+            max_features=self.share or min(1.0, max(0.25, MOST_SEEN / x.shape[1])),
             categorical_features=list(range(first)) or None,
             early_stopping=True,
             scoring=judge,
@@ -123,7 +147,7 @@ class Trees(FittedBranch):
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Raw outputs (n, out_dim): log-odds, or standardised values."""
-        x = self._features(inputs).astype(np.float64)
+        x = self._features(inputs)
         out = torch.from_numpy(np.hstack([forest(x) for forest in self._forests])).float()
         if self._facts["task"] != "classification":
             return out
@@ -135,6 +159,11 @@ class Trees(FittedBranch):
         whole = torch.full((len(out), self._facts["out_dim"]), UNSEEN)
         whole[:, seen] = out[:, : len(seen)].log_softmax(1)
         return whole
+
+    def weights(self) -> int:
+        """Thresholds and leaves, directions of embeddings, encodings of levels."""
+        learned = [*self._features.axes.values(), *self._features.encodings.values()]
+        return sum(forest.weights for forest in self._forests) + sum(array.size for array in learned)
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The nodes of all trees, and how columns become numbers."""
@@ -207,27 +236,24 @@ def _binned(x: Array, edges: Sequence[Array]) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Forest:
-    """The trees of one ensemble as arrays, all nodes in a row.
+    """The trees of one ensemble as arrays, ten bytes a node; all nodes in a row, each before its left branch.
 
     Attributes:
         base: (outputs,) what is answered before the first tree.
         roots: (rounds, outputs) place of each tree's first node.
-        feature: (nodes,) the column that is looked at; D further on where an unknown value goes right.
-        threshold: (nodes,) up to which a row goes left.
-        children: (nodes, 2) places; of a leaf itself.
-        value: (nodes,) of leaves.
-        bits: (nodes,) place in ``left`` of a node that parts levels; -1 of one that parts numbers.
-        left: (parting nodes, 256) bool, the levels that go left.
+        feature: (nodes,) the column that is looked at; D further on where an unknown value goes right, 2 D further on where
+            levels are parted; -1 of a leaf.
+        number: (nodes,) up to which a row goes left; the place in ``left`` where levels are parted; the value of a leaf.
+        right: (nodes,) place of the right branch; of a leaf itself.
+        left: (parting nodes, 32) bits of the levels that go left.
         shape: (2,) columns D, and the longest way down.
     """
 
     base: Array
     roots: Array
     feature: Array
-    threshold: Array
-    children: Array
-    value: Array
-    bits: Array
+    number: Array
+    right: Array
     left: Array
     shape: Array
 
@@ -235,70 +261,83 @@ class Forest:
     def constant(cls, value: float) -> Forest:
         """One answer for every row."""
         none = np.zeros(0, np.int32)
-        shape, left = np.zeros(2, np.int32), np.zeros((0, 256), bool)
-        return cls(
-            np.array([value]), np.zeros((0, 1), np.int32), none, none * 1.0, none[:, None], none, none, left, shape
-        )
+        roots, left, shape = np.zeros((0, 1), np.int32), np.zeros((0, 32), np.uint8), np.zeros(2, np.int32)
+        return cls(np.array([value]), roots, none, none.astype(np.float32), none, left, shape)
 
     @classmethod
     def of(cls, model: Any, rounds: int, edges: Sequence[Array] = ()) -> Forest:
         """The first rounds of a fitted model of scikit-learn; ``edges``: of its last columns, whose places it was fitted on."""
         trees = [tree for each in model._predictors[:rounds] for tree in each]
-        starts = np.cumsum([0] + [len(tree.nodes) for tree in trees])
-        nodes = np.concatenate([tree.nodes for tree in trees])
-        first = np.repeat(starts[:-1], np.diff(starts))  # of the tree that a node is of
-        leaf, parts = nodes["is_leaf"].astype(bool), nodes["is_categorical"].astype(bool)
-        own = np.arange(len(nodes))
-        children = np.stack([np.where(leaf, own, nodes[side] + first) for side in ("left", "right")], 1)
-        sets = [tree.raw_left_cat_bitsets for tree in trees if len(tree.raw_left_cat_bitsets)]
-        left = np.concatenate(sets) if sets else np.zeros((0, 8), np.uint32)
-        offsets = np.cumsum([0] + [len(tree.raw_left_cat_bitsets) for tree in trees])[:-1]
-        bits = np.where(parts & ~leaf, nodes["bitset_idx"] + np.repeat(offsets, np.diff(starts)), -1)
-        columns = int(model.n_features_in_)
-        feature = np.where(leaf, 0, nodes["feature_idx"] + columns * ~nodes["missing_go_to_left"].astype(bool))
+        sizes, parts = [len(tree.nodes) for tree in trees], [len(tree.raw_left_cat_bitsets) for tree in trees]
+        starts, nodes = np.cumsum([0, *sizes])[:-1], np.concatenate([tree.nodes for tree in trees])
+        own, columns = np.arange(len(nodes)), int(model.n_features_in_)
+        leaf, parted = nodes["is_leaf"].astype(bool), nodes["is_categorical"].astype(bool)
+        right = np.where(leaf, own, nodes["right"] + np.repeat(starts, sizes))
+        if not (leaf | (nodes["left"] + np.repeat(starts, sizes) == own + 1)).all():
+            raise ModelError("trees: this scikit-learn orders the nodes of a tree in another way than plait knows")
+        feature = nodes["feature_idx"] + columns * ~nodes["missing_go_to_left"].astype(bool) + 2 * columns * parted
         threshold = np.minimum(nodes["num_threshold"], ENDLESS)
         for place, edge in enumerate(edges, columns - len(edges)):
             here = (nodes["feature_idx"] == place) & ~leaf & (threshold < ENDLESS)
             threshold[here] = edge[np.floor(threshold[here]).astype(np.intp)]
+        sets = nodes["bitset_idx"] + np.repeat(np.cumsum([0, *parts])[:-1], sizes)
+        number = np.where(leaf, nodes["value"], np.where(parted, sets, _down(threshold)))
+        left = np.concatenate([tree.raw_left_cat_bitsets for tree in trees]).astype("<u4").view(np.uint8)
         return cls(
             base=np.asarray(model._baseline_prediction, np.float64).ravel(),
-            roots=starts[:-1].reshape(rounds, -1).astype(np.int32),
-            feature=feature.astype(np.int32),
-            threshold=np.where(leaf, 0.0, threshold),
-            children=children.astype(np.int32),
-            value=np.where(leaf, nodes["value"], 0.0),
-            bits=bits.astype(np.int32),
-            left=np.unpackbits(left.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool),
+            roots=starts.reshape(rounds, -1).astype(np.int32),
+            feature=np.where(leaf, -1, feature).astype(np.int16 if 4 * columns < 2**15 else np.int32),
+            number=number.astype(np.float32),
+            right=right.astype(np.int32),
+            left=left,
             shape=np.array([columns, int(nodes["depth"].max())], np.int32),
         )
 
+    @property
+    def weights(self) -> int:
+        """Numbers that were learned: thresholds, sets of levels and values of leaves."""
+        return len(self.number) + len(self.base)
+
     def __call__(self, x: Array) -> Array:
-        """Raw outputs (n, outputs) of rows (n, D), NaN where unknown."""
+        """Raw outputs (n, outputs) of rows (n, D) in single precision, NaN where unknown."""
         out = np.tile(self.base, (len(x), 1))
-        if not self.roots.size:
-            return out
-        for start in range(0, len(x), ROWS):
-            part = x[start : start + ROWS]
-            values = self.value[self._leaves(part)].reshape(len(part), *self.roots.shape)
-            out[start : start + ROWS] += values.sum(1)
+        if self.roots.size:
+            for start in range(0, len(x), ROWS):
+                part = x[start : start + ROWS]
+                values = self.number[self._leaves(part)].reshape(len(part), *self.roots.shape)
+                out[start : start + ROWS] += values.sum(1, dtype=np.float64)
         return out
+
+    @cached_property
+    def _nodes(self) -> tuple[Array, Array, Array, Array]:
+        """Column (among those with unknown values below, then above all others), threshold, branches, and place in ``left``."""
+        leaf, parted = self.feature < 0, self.feature >= 2 * self.shape[0]
+        column = np.where(leaf, 0, self.feature % (2 * self.shape[0])).astype(np.intp)
+        threshold = np.where(leaf | parted, 0.0, self.number).astype(np.float32)
+        own = np.arange(len(leaf))
+        branches = np.stack([np.where(leaf, own, own + 1), self.right], 1).ravel().astype(np.intp)
+        return column, threshold, branches, np.where(parted, self.number, -1.0).astype(np.intp)
 
     def _leaves(self, x: Array) -> Array:
         """The leaf (n, trees) in which each row ends."""
-        unknown = np.isnan(x)
+        unknown, x = np.isnan(x), x.astype(np.float32)
         both = np.concatenate([np.where(unknown, -np.inf, x), np.where(unknown, np.inf, x)], 1)
         flat, first = both.ravel(), (np.arange(len(x)) * both.shape[1])[:, None]
+        column, threshold, branches, sets = self._nodes
         node = np.tile(self.roots.ravel().astype(np.intp), (len(x), 1))
-        children, parts = self.children.ravel().astype(np.intp), len(self.left) > 0
-        feature = self.feature.astype(np.intp)
         for _ in range(int(self.shape[1])):
-            value = flat.take(feature.take(node) + first)
-            right = value > self.threshold.take(node)
-            if parts:
-                bits = self.bits.take(node)
-                places = np.nonzero((bits >= 0) & np.isfinite(value))
-                right[places] = ~self.left[bits[places], value[places].astype(np.intp)]
-                lost = np.nonzero((bits >= 0) & np.isinf(value))
-                right[lost] = value[lost] > 0
-            node = children.take(2 * node + right)
+            value = flat.take(column.take(node) + first)
+            right = value > threshold.take(node)
+            if len(self.left):
+                part = sets.take(node)
+                places = np.nonzero((part >= 0) & np.isfinite(value))
+                level = value[places].astype(np.intp)
+                right[places] = (self.left[part[places], level >> 3] >> (level & 7)) & 1 == 0
+            node = branches.take(2 * node + right)
         return node
+
+
+def _down(threshold: Array) -> Array:
+    """Thresholds in single precision, none of them above what it was: single values fall on the same side."""
+    single = threshold.astype(np.float32)
+    return np.where(single > threshold, np.nextafter(single, np.float32(-np.inf)), single)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 import shlex
 import shutil
@@ -157,15 +156,9 @@ def settings_of(
 
 def show_json(value: Any) -> None:
     """One JSON document; a number that is none is null, for JSON has no word for it."""
-    typer.echo(json.dumps(_without_nan(value), indent=1, ensure_ascii=False, default=str))
+    from plait.store.model_files import plain_values
 
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    typer.echo(json.dumps(plain_values(value), indent=1, ensure_ascii=False, default=str))
 
 
 def show_text(text: str) -> None:
@@ -204,5 +197,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3f}"
     return str(value)

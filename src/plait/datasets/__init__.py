@@ -1,4 +1,4 @@
 """Data sets, one file each."""
 
 #: Modules that are no variants.
-SHARED = ("base",)
+SHARED = ("base", "hearthstone_tables")

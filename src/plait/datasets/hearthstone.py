@@ -9,8 +9,8 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets._hearthstone import NAMES, TARGETS, TYPES, named, plain
 from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.hearthstone_tables import NAMES, TARGETS, TYPES, named, plain
 
 
 class Hearthstone(Dataset):

@@ -11,8 +11,8 @@ import pandas as pd
 
 from plait.base.errors import TableError, need
 from plait.data.modality import Modality
-from plait.datasets._hearthstone import TARGETS, TYPES, named, plain
 from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.hearthstone_tables import TARGETS, TYPES, named, plain
 
 #: Tag of the game's file -> column.
 _COLUMNS = {

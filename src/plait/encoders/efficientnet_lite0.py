@@ -309,12 +309,12 @@ class EfficientNet(Encoder):
 
     def module(self) -> nn.Module:
         """The network."""
-        return _Vectors(_network(fast=True))
+        return _Vectors(lite0(fast=True))
 
     def cut(self, layers: int) -> Cut:
         """Blocks and the last convolution are counted; the first convolution is always below."""
-        upper = Above(_network(fast=False), layers)
-        return Cut(Below(_network(fast=True), layers), upper, upper.targets())
+        upper = Above(lite0(fast=False), layers)
+        return Cut(Below(lite0(fast=True), layers), upper, upper.targets())
 
     @property
     def dim(self) -> int:
@@ -326,7 +326,8 @@ class EfficientNet(Encoder):
         return _WEIGHTS
 
 
-def _network(fast: bool) -> EfficientNetLite0:
+def lite0(fast: bool) -> EfficientNetLite0:
+    """The network with its weights, which ``fast`` rounds to bfloat16 where the processor multiplies it."""
     network = EfficientNetLite0()
     path = package_file(_PACKAGE, _FILE, _WEIGHTS, _INSTALL)
     network.load(torch.load(path, map_location="cpu", weights_only=True))

@@ -103,7 +103,7 @@ class FitSettings:
     depth: str | Annotated[int, Within(0, 1000)] = "early"
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
-    branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own")
+    branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own", "trees")
     members: Annotated[int, Within(1, 1000)] | None = None
     validation: Literal["folds", "given", "none"] = "folds"
     mix: Literal["learned", "equal"] = "learned"

@@ -22,10 +22,9 @@ from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.listeners import encoder_listener, following, listeners
-from plait.estimators.prepared import GivenRows, Prepared
+from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, with_validation
-from plait.estimators.record import Clock, record_of
+from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.networks.tasks import Multilabel, Task
@@ -148,11 +147,9 @@ def _parts(rows: int, all_rows: int) -> tuple[Tensor, Tensor]:
 
 def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
-
-    def make() -> Prepared:
+    if given.share is None or settings.align:
         return prepare(settings, given)
-
-    return make() if settings.align or given.share is None else given.share(settings, make)
+    return given.share(settings, lambda: prepare(settings, given))
 
 
 def _with_threshold(task: Task, threshold: float | None) -> Task:

@@ -1,4 +1,4 @@
-"""A fitted estimator to a model folder and back."""
+"""The card of a model: what it is, what it was made from, how good it was, how to use it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from plait.alignment import enhancement
+from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.branches.branches import Branches
+from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
 from plait.encoders.scale import Scaler
-from plait.estimators.card import card
 from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
@@ -26,6 +27,37 @@ from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.table import pretrain_history
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
+
+
+def card(model: Any) -> str:
+    """Markdown text of the model's ``README.md``."""
+    record, schema = model.record_, model.schema_
+    lines = [
+        f"# {type(model).__name__} for {plain(schema.target or 'y')}",
+        "",
+        f"A plait model ({record['trained_weights']:,} trained weights in {record['members']} members), task: {model.task_}.",
+        f"Fitted on {record['rows']:,} rows (data hash `{record['data_hash']}`), seed {record['seed']}.",
+        "",
+        "## Modalities",
+        "",
+        "| modality | kind | columns | encoder | licence | absent |",
+        "|---|---|---|---|---|---|",
+    ]
+    for m in schema.modalities:
+        encoder = record["encoders"][m.name]
+        lines.append(
+            f"| {cell(m.name)} | {m.kind} | {', '.join(map(cell, m.columns))} | {cell(encoder['name'])} | {encoder['licence']} "
+            f"| {record['absent'][m.name]:.1%} |"
+        )
+    lines += ["", "## Branches", "", "| branch | weight | numbers learned | MB |", "|---|---|---|---|"]
+    lines += [
+        f"| {cell(b['branch'])} | {b['weight']:.2f} | {b['weights']:,} | {b['megabytes']:.2f} |"
+        for b in record.get("branches", ())
+        if b["kept"] and "megabytes" in b
+    ]
+    lines += ["", "## Use", "", "```", "plait predict MODEL_FOLDER table.csv --out predictions.csv", "```", ""]
+    lines += ["## Versions", ""] + [f"- {name} {version}" for name, version in record["versions"].items()]
+    return "\n".join(lines) + "\n"
 
 
 def save(model: Any, folder: str | Path) -> Path:
@@ -50,6 +82,7 @@ def write(model: Any, place: Path) -> None:
             learned, facts = branch.state()
             arrays |= {f"member.{number}.fitted.{name}.{k}": v for k, v in learned.items()}
             fitted.setdefault(name, []).append(facts)
+    intervals = model.members_.intervals
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
@@ -63,6 +96,7 @@ def write(model: Any, place: Path) -> None:
         "encoders": encoders,
         "align": align,
         "mixture": model.members_.mixture.state(),
+        "intervals": [] if intervals is None else intervals.state(arrays),
         "fitted": fitted,
         "record": model.record_,
         "history": history.slim(model.history_),
@@ -102,7 +136,9 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
         raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     model.advised_ = {}
     members = _members(model, task, mixture, arrays, manifest.get("fitted", {}))
-    model.members_ = Members(task, members, mixture, model.history_)
+    state = manifest.get("intervals")  # of models before there were any: none
+    intervals = Intervals.restore(mixture.names, state, arrays) if state else None
+    model.members_ = Members(task, members, mixture, model.history_, intervals=intervals)
     return model
 
 

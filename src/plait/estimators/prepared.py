@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from plait.alignment.enhancement import Enhancer
+from plait.base import memory
 from plait.base.inputs import Inputs
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
@@ -89,3 +92,19 @@ class Prepared:
     def learned_from(self) -> int:
         """How many rows are learned from, the first ones."""
         return len(self.inputs) - self.chosen_by
+
+
+class Clock:
+    """Seconds and peak memory of each stage."""
+
+    def __init__(self, seconds: Mapping[str, float] | None = None, peak_mb: Mapping[str, float] | None = None) -> None:
+        self.seconds, self.peak_mb = dict(seconds or {}), dict(peak_mb or {})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what runs under it."""
+        start = time.perf_counter()
+        memory.begin_stage()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), memory.stage_mb())

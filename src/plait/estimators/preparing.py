@@ -24,8 +24,7 @@ from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import GivenRows, Prepared
-from plait.estimators.record import Clock
+from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.tasks import Classification, Multilabel, task_class

@@ -1,39 +1,88 @@
-"""What is told of a fit: seconds and memory of its stages, weights, versions, all that repeats it."""
+"""What an estimator's fields ask of its fit beside the members: records, events, a checkpoint, a device."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from plait.base import memory, precision
+from plait.base.encoder import Encoder
+from plait.base.inputs import Inputs
+from plait.base.precision import device_of
 from plait.base.version import versions
-from plait.branches.branches import trained_weights
+from plait.branches.branches import Branches, trained_weights
+from plait.data.modality import Schema
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.listeners import frozen_weights
+from plait.estimators.prepared import Clock, Prepared
+from plait.training.crossfit import prior
+from plait.training.design import Design
+from plait.training.history.callbacks import FitCallbacks
+from plait.training.history.scorer import Scorer, truth_given
+from plait.training.pretraining.stage import EncoderListener
 
 if TYPE_CHECKING:
-    from plait.estimators.prepared import Prepared
     from plait.training.crossfit import Members
-    from plait.training.design import Design
+    from plait.training.history.files import Events
     from plait.training.settings import Training
 
 
-class Clock:
-    """Seconds and peak memory of each stage."""
+#: Fields that change no number of a fit.
+_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "modalities", "device")
 
-    def __init__(self, seconds: Mapping[str, float] | None = None, peak_mb: Mapping[str, float] | None = None) -> None:
-        self.seconds, self.peak_mb = dict(seconds or {}), dict(peak_mb or {})
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure what runs under it."""
-        start = time.perf_counter()
-        memory.begin_stage()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), memory.stage_mb())
+def listeners(
+    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+) -> tuple[Scorer | None, Events | None]:
+    """What the fields ``record_epochs`` and ``tensorboard`` ask for.
+
+    Args:
+        settings: the estimator.
+        prepared: its rows.
+        weight: of these, normalised.
+        test: rows to be scored after every epoch, and their targets.
+    """
+    score = events = None
+    if settings.record_epochs:
+        target = prepared.task.encode(prepared.target)
+        names = [m.name for m in prepared.schema.modalities]
+        judged = None if test is None else (test[0], truth_given(prepared.task, test[1]))
+        learned = slice(prepared.learned_from)
+        known = prior(prepared.task, target[learned], weight[learned])
+        score = Scorer(prepared.task, prepared.inputs, target, names, known, judged)
+    if settings.tensorboard is not None:
+        from plait.training.history.files import Events
+
+        events = Events(settings.tensorboard)
+    return score, events
+
+
+def encoder_listener(prepared: Prepared, score: Scorer | None, events: Events | None) -> EncoderListener:
+    """What the listeners hear of encoders that are trained alone."""
+    return EncoderListener([m.name for m in prepared.schema.modalities], score, events)
+
+
+def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> FitCallbacks:
+    """What the fields ``device`` and ``checkpoint`` ask for, beside the listeners; ``design``: of the members."""
+    identity = {k: v for k, v in vars(settings).items() if k not in _BESIDE} | {"design": vars(design)}
+    return FitCallbacks(device_of(settings.device), score, tell, settings.checkpoint, identity)
+
+
+def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Sequence[Branches] = ()) -> int | None:
+    """Weights of the encoders that do not learn with the model, each encoder once; None where one does not say.
+
+    Those that stay frozen after they were pretrained count for each of the ``members``, which have one each.
+    """
+    result: dict[tuple[str, str], int | None] = {}
+    for modality in schema.modalities:
+        encoder = encoders[modality.name]
+        if not modality.learns and encoder.weights_id():
+            result[encoder.name(), encoder.weights_id()] = encoder.frozen_weights
+    known = [count for count in result.values() if count is not None]
+    resolved = [member.encoders[name] for member in members for name in member.settled]
+    own = sum(p.numel() for encoder in resolved for p in encoder.parameters())
+    return sum(known) + own if len(known) == len(result) else None
 
 
 def record_of(
@@ -58,7 +107,9 @@ def record_of(
         "batch_size": training.batch_size,
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
-        "trained_weights": sum(trained_weights(m) for m in result.members)
+        "branches": result.leaderboard,
+        "trained_weights": sum(record.get("weights", 0) for record in result.leaderboard if record["kept"])
+        + sum(trained_weights(m.encoders) for m in result.members)
         + sum(enhancer.record.get("trained_weights", 0) for enhancer in prepared.enhancers.values())
         + sum(one["trained_weights"] for one in prepared.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in prepared.enhancers.items()},

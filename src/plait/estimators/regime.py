@@ -19,8 +19,7 @@ from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, 
 
 if TYPE_CHECKING:
     from plait.data.modality import Schema
-    from plait.estimators.prepared import Prepared
-    from plait.estimators.record import Clock
+    from plait.estimators.prepared import Clock, Prepared
 
 
 #: Fields of the estimator whose keys may be modalities or kinds.

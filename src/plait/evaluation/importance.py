@@ -21,7 +21,7 @@ from plait.metrics.base import inputs as inputs_of
 from plait.metrics.bootstrap import interval, resample_means
 
 if TYPE_CHECKING:
-    from plait.estimators.estimators import FusionEstimator
+    from plait.estimators.base import FusionEstimator
 
 #: Rows that are looked at, at most; drawn with the seed.
 ROWS = 500

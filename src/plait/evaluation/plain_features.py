@@ -18,7 +18,7 @@ from plait.evaluation.baselines import scaled
 from plait.training.settings import with_regimes
 
 if TYPE_CHECKING:
-    from plait.estimators.estimators import FusionEstimator
+    from plait.estimators.base import FusionEstimator
 
 
 def plain_schema(

@@ -237,8 +237,12 @@ def sheet(name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[st
     full = frame_table(name, frame)
     kept = frame[list(shown)] if shown else frame
     numeric = [i for i, c in enumerate(kept.columns) if kept[c].dtype.kind in "iuf"]
-    rows = [
-        [number(v) if isinstance(v, int | float) and v == v else "" if v != v else str(v) for v in row]
-        for row in kept.astype(object).to_numpy().tolist()
-    ]
+    rows = [[_shown(value) for value in row] for row in kept.astype(object).to_numpy().tolist()]
     return Sheet(full, title, [str(c).replace("_", " ") for c in kept.columns], rows, numeric, folded=folded)
+
+
+def _shown(value: Any) -> str:
+    """A cell as a reader wants it; nothing where there is nothing."""
+    if value is None or value != value:
+        return ""
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -78,7 +78,7 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
         if len(schedule):
             weights = {**folder.about().get("frozen_weights", {})}
             with (
-                _engine(options, study, path, len(schedule)) as workforce,
+                engine_for(options, study, path, len(schedule)) as workforce,
                 shown(study.name, state, options.view),
             ):
                 state.workers = workforce.workers
@@ -119,7 +119,8 @@ def _about(study: StudyFile, command: str) -> dict[str, Any]:
     }
 
 
-def _engine(options: RunOptions, study: StudyFile, path: Path, jobs: int) -> Engine:
+def engine_for(options: RunOptions, study: StudyFile, path: Path, jobs: int) -> Engine:
+    """The workers that the options ask for, not more than there are jobs."""
     inferred = {
         number: to_dict(study.tables[number, None].schema)
         for number, value in enumerate(study.spec.data)

@@ -21,7 +21,7 @@ from plait.data.row_numbers import numbered
 from plait.data.targets import Labels
 from plait.encoders.featurize import Featurizer
 from plait.estimators import preparing
-from plait.estimators.estimators import FusionEstimator
+from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.plain_features import plain_schema, table_of

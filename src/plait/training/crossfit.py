@@ -16,12 +16,14 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from plait.base.branch import FoldRows
+from plait.base.branch import FittedBranch, FoldRows
 from plait.base.errors import ConfigError, PlaitWarning
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
-from plait.branches.mixing import HeldOut, mix
+from plait.branches.intervals import Intervals
+from plait.branches.leaderboard import leaderboard
+from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Task
 from plait.training.history.callbacks import FitCallbacks, warn_diverged
@@ -65,14 +67,16 @@ class Members:
     """Trained members and how their branches are mixed.
 
     Attributes:
-        costs: branch -> ``seconds`` of fitting itself, all members together, or ``left_out``: why it is not there.
+        leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
+        intervals: of a number, how far held-out answers were off; None where no row was held out.
     """
 
     task: Task
     members: list[Branches]
     mixture: Mixture
     history: list[dict[str, Any]]
-    costs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    intervals: Intervals | None = None
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -147,8 +151,10 @@ def crossfit(
             members.append(make())
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
+    clock = time.perf_counter()
     history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
-    costs = _fit_branches(members, folds, examples, plan)
+    each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
+    costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
     rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
@@ -157,7 +163,11 @@ def crossfit(
         held_out.collect(model, valid)
     known = prior(task, target[learned], weight[learned])
     mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
-    return Members(task, [model.cpu() for model in members], mixture, history, costs)
+    standings = leaderboard(held_out, mixture, members, costs)
+    for model in members:
+        model.cpu().keep(mixture.sources)
+    intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
+    return Members(task, members, mixture, history, standings, intervals)
 
 
 def _trained(
@@ -211,16 +221,8 @@ def _fit_branches(
     members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    halt, costs = threading.Event(), dict[str, dict[str, Any]]()
-
-    def of(number: int) -> FoldRows:
-        task, (fold, valid) = examples.task, folds[number]
-        rows = (examples.inputs, examples.target, examples.weight, fold, valid)
-        return FoldRows(*rows, task.name, task.out_dim, plan.seed + number)
-
-    for branch in members[0].waiting:
-        reason = branch.declines(of(0))
-        costs[branch.name()] = {"seconds": 0.0} if reason is None else {"left_out": reason}
+    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
+    costs = {branch.name(): _first_look(branch, members[0], rows[0], examples, plan) for branch in members[0].waiting}
     left_out = [
         f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
     ]
@@ -228,6 +230,7 @@ def _fit_branches(
         raise ConfigError("; ".join(left_out))
     if left_out and plan.told:
         warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
+    halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()
@@ -236,7 +239,7 @@ def _fit_branches(
                 continue
             clock = time.perf_counter()
             with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
-                branch.fit(of(number))
+                branch.fit(rows[number])
             model.add(branch, plan.names)
             seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
         model.waiting = []
@@ -247,6 +250,32 @@ def _fit_branches(
             for cost in each:
                 costs[cost["name"]]["seconds"] += cost["seconds"]
     return costs
+
+
+def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
+    task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
+    return FoldRows(*rows, task.name, task.out_dim, seed)
+
+
+def _first_look(
+    branch: FittedBranch, member: Branches, rows: FoldRows, examples: Examples, plan: Plan
+) -> dict[str, Any]:
+    """``left_out``: why a branch is not worth fitting, by its own word or by its pilot; else ``seconds`` so far."""
+    clock = time.perf_counter()
+    if (reason := branch.declines(rows)) is not None:
+        return {"left_out": reason}
+    if not member.networks or not len(rows.valid) or (pilot := branch.pilot(rows)) is None:
+        return {"seconds": 0.0}
+    with threadpool_limits(1, user_api="openmp"):
+        pilot.fit(rows)
+    held = rows.inputs.take(rows.valid)
+    outputs = {**member.outputs(held), pilot.name(): pilot.outputs(held)}
+    target, weight = rows.target[rows.valid], rows.weight[rows.valid]
+    pattern = tuple(plan.names)
+    held_out = HeldOut(pattern, examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    if not gains(held_out, {**member.sources, **pilot.sources(pattern)}, pilot.name()):
+        return {"left_out": "a pilot brought the mixture nothing"}
+    return {"seconds": time.perf_counter() - clock}
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:

@@ -19,7 +19,8 @@ from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning,
 from plait.data import schema, table
 from plait.data.modality import Schema
 from plait.data.targets import Labels, target_values, with_target
-from plait.estimators.estimators import FusionClassifier, FusionEstimator, FusionRegressor
+from plait.estimators.base import FusionEstimator
+from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
 from plait.evaluation.baselines import Baselines, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate

@@ -20,9 +20,9 @@ from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.data.targets import Labels, target_values, with_target
 from plait.estimators import fitting, preparing, regime
-from plait.estimators.estimators import FusionEstimator
-from plait.estimators.listeners import encoder_listener, listeners
+from plait.estimators.base import FusionEstimator
 from plait.estimators.prepared import GivenRows, Prepared
+from plait.estimators.record import encoder_listener, listeners
 from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
