@@ -39,6 +39,7 @@ class HeldOut:
         weight: (n,).
         rows: places of those that some member held out.
         outputs: pattern -> branch -> raw outputs (n, out_dim), zeros where no member held the row out.
+        holders: members that held each of the rows out: their mean is taken.
     """
 
     names: Sequence[str]
@@ -48,6 +49,7 @@ class HeldOut:
     weight: Tensor
     rows: Tensor
     outputs: dict[Pattern, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    holders: int = 1
 
     def collect(self, model: Branches, valid: Tensor) -> None:
         """Write a member's outputs for its held-out rows, under every pattern, into their places."""
@@ -64,7 +66,7 @@ class HeldOut:
                 place = self.outputs.setdefault(pattern, {})
                 if name not in place:
                     place[name] = torch.zeros(len(self.inputs), self.task.out_dim)
-                place[name][valid] = out
+                place[name][valid] += out / self.holders
 
     def whole(self, pattern: Pattern) -> Tensor:
         """Places of the held-out rows that have all of a pattern."""
@@ -73,7 +75,12 @@ class HeldOut:
 
 
 def mix(
-    held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], prior: Sequence[float], seed: int
+    held_out: HeldOut,
+    sources: Mapping[str, tuple[str, ...]],
+    prior: Sequence[float],
+    seed: int,
+    *,
+    equal: bool = False,
 ) -> tuple[Mixture, Task]:
     """The mixture that held-out rows ask for, and the task with the thresholds that they ask for.
 
@@ -82,12 +89,16 @@ def mix(
         sources: each branch's modalities.
         prior: raw outputs where nothing is present.
         seed: of the rows that are drawn.
+        equal: all branches count alike, whatever held-out rows say; thresholds of several labels are still chosen by them.
     """
     mixture = Mixture(held_out.names, sources)
     mixture.prior = list(prior)
     if not len(held_out.rows):
         mixture.set_equal()
         return mixture, held_out.task
+    if equal:
+        mixture.set_equal()
+        return mixture, with_thresholds(mixture, held_out)
     generator = torch.Generator().manual_seed(seed)
     pools = {}
     for pattern, outputs in held_out.outputs.items():
