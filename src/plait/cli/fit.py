@@ -38,6 +38,12 @@ def fit(
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time budget; what fits in is trained.", show_default=False)
+    ] = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
@@ -71,6 +77,8 @@ def fit(
         depth=depth_value,
         members=members,
         epochs=epochs,
+        quality=quality,
+        minutes=minutes,
         random_state=random_state,
         store=store,
         strict=strict or None,

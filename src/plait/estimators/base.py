@@ -20,6 +20,7 @@ from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
 from plait.base.adviser import adviser
 from plait.base.config import CheckedFields
+from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
@@ -35,6 +36,7 @@ from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
+from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
@@ -96,8 +98,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
         # Networks are made in several places; what they draw is never the user's.
-        with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(advised.settings(), given, judged)
+        with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
+            fitted = fitting.fit(of_quality(advised.settings()), given, judged)
+        end.note(fitted.record)
+        if end is own:  # of a longer work whoever began it tells
+            end.tell()
         self.schema_: Schema = fitted.schema
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":

@@ -198,6 +198,7 @@ def baselines(
     table: Sequence[str] = (),
     ours: Mapping[str, Array] | None = None,
     bootstrap: int = 1000,
+    names: Sequence[str] = NAMES,
 ) -> Baselines:
     """Every baseline, learned from the training rows and scored on the test rows.
 
@@ -210,6 +211,7 @@ def baselines(
         table: modalities whose features are never reduced to components.
         ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
+        names: of the baselines that are wanted.
     """
     (x, y), (x_test, y_test) = train, test
     if not len(y) or not len(y_test):
@@ -223,7 +225,7 @@ def baselines(
         x_test, _ = scaled(_inputs(x_test), table, scalers)
     every = tuple(x.tokens)
     scores, about, against = {}, {}, []
-    for name in NAMES if learnable(np.asarray(y)) else ("majority",):
+    for name in names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
         model = Baseline(name, task, seed, table).fit(x, y)
