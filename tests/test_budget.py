@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,7 @@ def rows() -> tuple[pd.DataFrame, np.ndarray]:
 
 
 @pytest.fixture
-def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def ticking(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that gains a second whenever it is asked; the list holds what it said last."""
     said = [0.0]
 
@@ -37,7 +36,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         return said[0]
 
     monkeypatch.setattr(deadline, "now", now)
-    yield said
+    return said
 
 
 def model_of(**told: object) -> FusionClassifier:
@@ -109,16 +108,8 @@ def test_without_minutes_nothing_ends_and_nothing_is_said(rows: tuple[pd.DataFra
 def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]) -> None:
     frame = rows[0].assign(label=rows[1])
     found = schema.infer(frame, target="label")
-    settings = {
-        "minutes": 0.5,
-        "epochs": 40,
-        "patience": 40,
-        "branches": ("joint",),
-        "members": 2,
-        "width": 4,
-        "store": "none",
-        "progress": False,
-    }
+    settings = {"minutes": 0.5, "epochs": 40, "patience": 40, "branches": ("joint",), "members": 2, "width": 4}
+    settings |= {"store": "none", "progress": False}
     with pytest.warns(PlaitWarning, match="no time was left for .*epochs after"):
         outcome = fit_table(frame, found, settings)
     assert "majority" in outcome.baselines
