@@ -13,7 +13,7 @@ import numpy as np
 
 from plait.base import config
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
-from plait.papers.holding import HELD, NOT_HELD, NOT_RUN, NOT_THERE, OTHER, Line, label, lines
+from plait.papers.holding import HELD, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label, lines
 from plait.papers.paper import WEIGHTS, Element, Paper, read
 from plait.study import splits
 from plait.study.results import Results

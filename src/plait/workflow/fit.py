@@ -110,7 +110,9 @@ def fit_table(
     )
     chosen = train[:0]
     if model.validation == "given":
-        train, chosen = _choosing(frame, table_schema, train, (split_column, group, test_fraction / 3))
+        train, chosen = _choosing(
+            frame, table_schema, train, (split_column, group, test_fraction / 3 / (1 - test_fraction))
+        )
     progress.plan(_steps(model, table_schema), model.progress)
     used = {column for modality in table_schema.modalities for column in modality.columns}
     cells = frame if table_schema.target in used else frame.drop(columns=table_schema.target)
