@@ -14,7 +14,8 @@ from plait.base.errors import ConfigError, TableError
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
-from plait.estimators.base import FusionEstimator, loaded
+from plait.estimators.base import FusionEstimator as FusionEstimator
+from plait.estimators.base import loaded
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
