@@ -120,7 +120,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(advised.settings(), given, judged)
-        self.schema_: Schema = fitted.schema
+        self.schema_: Schema = _with_target(fitted.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
             self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
@@ -375,6 +375,14 @@ def _check_validation(validation: str, valid: Any) -> None:
         raise ConfigError(
             f"validation: {validation}, but fit was given validation rows; take validation: given, or add them to X"
         )
+
+
+def _with_target(schema: Schema, y: Any) -> Schema:
+    """The schema with the name of the target that a Series brings, so that a table with that column can be judged."""
+    name = getattr(y, "name", None)
+    if schema.target is not None or not isinstance(name, str) or name in schema.columns:
+        return schema
+    return dataclasses.replace(schema, target=name)
 
 
 def loaded(folder: str | Path) -> Any:
