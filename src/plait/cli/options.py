@@ -51,6 +51,16 @@ Train = Annotated[
     ),
 ]
 Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Tuned and shown first: accuracy, f1_macro, auc, log_loss, mae, rmse, r2, cost (--set costs.TRUE.ANSWER=5), ...",
+        show_default=False,
+    ),
+]
+TargetTransform = Annotated[
+    str | None, typer.Option(help="Of a number: auto, none, log, quantile, yeo-johnson.", show_default="auto")
+]
 RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
 Set = Annotated[
     list[str] | None,

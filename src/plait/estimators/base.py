@@ -34,9 +34,11 @@ from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.settings import check_settings
+from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
@@ -315,6 +317,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     def pattern_thresholds_(self) -> dict[tuple[str, ...], float]:
         """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
         return dict(self.members_.mixture.thresholds)
+
+    @property
+    def metric_(self) -> str:
+        """The metric that leads: what ``metric`` says, or the task's usual one."""
+        return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
 
     def absent(self, X: Any) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
