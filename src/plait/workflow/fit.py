@@ -22,7 +22,7 @@ from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
-from plait.evaluation.baselines import Baselines, baselines
+from plait.evaluation.baselines import Baselines, Lead, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import Explanation, explain
 from plait.evaluation.importance import importance
@@ -268,5 +268,6 @@ def _baselines(
     """What the fusion must be better than, learned and judged on the same rows."""
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
-    ours = gather(model, test[0], None, y=y[1], outputs=outputs).inputs()
-    return baselines(model.task_, (seen[0], y[0]), (seen[1], y[1]), table=table_of(model.schema_), ours=ours)
+    ours = gather(model, test[0], None, y=y[1], outputs=outputs)
+    lead, rows = Lead(ours.main, ours.costs), ((seen[0], y[0]), (seen[1], y[1]))
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
