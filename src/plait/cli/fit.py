@@ -32,6 +32,10 @@ def fit(
     root: o.Root = None,
     encoder: o.Encoder = None,
     train: o.Train = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="A paper's model and training; plait reproduce --list names them.", show_default=False),
+    ] = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
     depth: Annotated[
         str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
@@ -44,12 +48,18 @@ def fit(
     minutes: Annotated[
         float | None, typer.Option(help="Time budget; what fits in is trained.", show_default=False)
     ] = None,
+    metric: o.Metric = None,
+    target_transform: o.TargetTransform = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
     split_column: Annotated[
-        str | None, typer.Option(help="A column that says train or test.", show_default=False)
+        str | None, typer.Option(help="A column that says train, valid or test.", show_default=False)
     ] = None,
+    valid: Annotated[
+        Path | None, typer.Option(help="A table whose rows choose (validation: given).", show_default=False)
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.", show_default=False)] = None,
     group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
@@ -68,17 +78,21 @@ def fit(
 
     frame = typed(read_table(table, encoding))
     result, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
+    frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
         from_file,
         encoder,
         set_,
+        protocol=protocol,
         fusion=fusion,
         depth=depth_value,
         members=members,
         epochs=epochs,
         quality=quality,
         minutes=minutes,
+        metric=metric,
+        target_transform=target_transform,
         random_state=random_state,
         store=store,
         strict=strict or None,

@@ -51,6 +51,16 @@ Train = Annotated[
     ),
 ]
 Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Tuned and shown first: accuracy, f1_macro, auc, log_loss, mae, rmse, r2, cost (--set costs.TRUE.ANSWER=5), ...",
+        show_default=False,
+    ),
+]
+TargetTransform = Annotated[
+    str | None, typer.Option(help="Of a number: auto, none, log, quantile, yeo-johnson.", show_default="auto")
+]
 RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
 Set = Annotated[
     list[str] | None,
@@ -124,6 +134,23 @@ def read_schema(
     return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
 
 
+def with_parts(
+    frame: Any, files: Mapping[str, Path | None], split_column: str | None, encoding: str | None
+) -> tuple[Any, str | None]:
+    """The table with the rows of ``--valid`` and ``--test`` beneath it, and the column that says which is which."""
+    from plait.data.table import PART, read_table, stacked
+    from plait.data.typed import typed
+
+    given = {name: read_table(path, encoding) for name, path in files.items() if path is not None}
+    if not given:
+        return frame, split_column
+    if "test" not in given:
+        raise ConfigError("--valid: which rows judge? name them, too (--test FILE)")
+    if split_column is not None:
+        raise ConfigError("--split-column and --test both say which rows judge; keep one")
+    return typed(stacked(frame, **given)), PART
+
+
 def settings_of(
     from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **value: Any
 ) -> dict[str, Any]:
@@ -180,5 +207,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3f}"
+        whole = abs(value) >= 10_000 or (abs(value) >= 1000 and value.is_integer())
+        return "-" if value != value else f"{value:,.0f}" if whole else f"{value:.3f}"
     return str(value)

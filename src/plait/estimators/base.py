@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from plait.alignment import file as aligner_file
 from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
+from plait.base import protocols
 from plait.base.adviser import adviser
 from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
@@ -25,19 +26,21 @@ from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
 from plait.base.progress import session
-from plait.data.labels import label_array
+from plait.data.labels import codes_of, label_array
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered
 from plait.data.table import frame_of
-from plait.data.targets import target_array
+from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
+from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
@@ -56,6 +59,21 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     _regressor: ClassVar[bool] = False
 
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Remember which fields are given beside a protocol: these win over it, even where they are the usual ones."""
+        self = super().__new__(cls, *args, **fields)
+        if fields.get("protocol") is not None:
+            self._given = frozenset(fields)
+        return self
+
+    def __post_init__(self) -> None:
+        """Take the fields of the protocol, if there is one; ``fit`` refuses one that there is not."""
+        protocols.apply(self, self.__dict__.pop("_given", ()))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name; a protocol sets its own, but for those that are given beside it."""
+        return super().set_params(**protocols.expanded(params))
+
     # -- fitting ---------------------------------------------------------------------------------------------------
 
     def fit(
@@ -66,18 +84,21 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         groups: Any = None,
         test: tuple[Any, Any] | None = None,
         share: Share | None = None,
+        valid: tuple[Any, Any] | None = None,
     ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
         Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
         mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
         ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
+        ``valid`` are rows and targets that choose the best epoch, where ``validation`` is ``given``.
         ``share`` gives rows that were encoded and scaled before, for whoever fits several models on the same rows.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
         check_settings(self)
+        _check_validation(self.validation, valid)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
         if len(target) != len(frame):
@@ -94,16 +115,19 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         advice = adviser(self.fusion)
         self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
         advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
-        judged = None if test is None else self._judged(test)
+        judged = None if test is None else self._judged(test, "test")
+        chosen = None if valid is None else self._judged(valid, "valid")
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
+        if chosen is not None:
+            given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
             fitted = fitting.fit(of_quality(advised.settings()), given, judged)
         end.note(fitted.record)
         if end is own:  # of a longer work whoever began it tells
             end.tell()
-        self.schema_: Schema = fitted.schema
+        self.schema_: Schema = _with_target(fitted.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
             self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
@@ -123,14 +147,22 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
-    def _judged(self, test: Any) -> tuple[pd.DataFrame, Any]:
-        """Rows and targets that are scored while training."""
-        if not isinstance(test, tuple | list) or len(test) != 2:
-            raise TableError(f"test must be a pair of rows and targets, found {type(test).__name__}")
-        frame = self._frame(test[0], reset=False)
-        if len(test[1]) != len(frame):
-            raise TableError(f"test has {len(frame)} rows and {len(test[1])} targets; they must be equal")
-        return frame, test[1]
+    def _judged(self, rows: Any, what: str) -> tuple[pd.DataFrame, Any]:
+        """Rows and targets that are scored while training, or that choose."""
+        if not isinstance(rows, tuple | list) or len(rows) != 2:
+            raise TableError(f"{what} must be a pair of rows and targets, found {type(rows).__name__}")
+        frame = self._frame(rows[0], reset=False)
+        if len(rows[1]) != len(frame):
+            raise TableError(f"{what} has {len(frame)} rows and {len(rows[1])} targets; they must be equal")
+        return frame, rows[1]
+
+    def _codes(self, y: Any, several: bool) -> np.ndarray:
+        """The target of validation rows as that of the training rows; a class that these do not have is -1."""
+        if self._regressor:
+            return target_numbers(y)
+        if several:
+            return indicator_of(getattr(y, "indicator", y), self.classes_).indicator
+        return codes_of(y, self.classes_)
 
     def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame whose columns are those of fit."""
@@ -291,6 +323,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
         return dict(self.members_.mixture.thresholds)
 
+    @property
+    def metric_(self) -> str:
+        """The metric that leads: what ``metric`` says, or the task's usual one."""
+        return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
+
     def absent(self, X: Any) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
         return ~self._present(self._inputs(X))
@@ -338,6 +375,26 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _check_validation(validation: str, valid: Any) -> None:
+    """Refuse validation rows that nothing chooses by, and none where they are to choose."""
+    if validation == "given" and valid is None:
+        raise ConfigError(
+            "validation: given, but fit was given no validation rows; pass valid=(X, y), or take validation: folds or none"
+        )
+    if validation != "given" and valid is not None:
+        raise ConfigError(
+            f"validation: {validation}, but fit was given validation rows; take validation: given, or add them to X"
+        )
+
+
+def _with_target(schema: Schema, y: Any) -> Schema:
+    """The schema with the name of the target that a Series brings, so that a table with that column can be judged."""
+    name = getattr(y, "name", None)
+    if schema.target is not None or not isinstance(name, str) or name in schema.columns:
+        return schema
+    return dataclasses.replace(schema, target=name)
 
 
 def loaded(folder: str | Path) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from plait.base import checks, config, registry
+from plait.base import checks, config, protocols, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
@@ -145,6 +145,11 @@ def _fusion(rest: str, value: Any) -> str | None:
     return None
 
 
+def _protocol(rest: str, value: Any) -> str | None:
+    protocols.settings(value)
+    return None
+
+
 def _network(rest: str, value: Any) -> str | None:
     from plait.networks import choice
 
@@ -174,12 +179,33 @@ def _align(rest: str, value: Any) -> str | None:
     return None
 
 
+def _metric(rest: str, value: Any) -> str | None:
+    from plait.metrics import metric_name
+
+    metric_name(str(value))
+    return None
+
+
+def _costs(rest: str, value: Any) -> str | None:
+    rows = {} if "." in rest else {rest: value} if rest else value
+    values = (
+        [value] if "." in rest else [v for r in rows.values() for v in (r.values() if isinstance(r, Mapping) else [r])]
+    )
+    wrong = [v for v in values if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < float("inf")]
+    if not wrong and all(isinstance(row, Mapping) for row in rows.values()):
+        return None
+    return f"costs: expected {{true class: {{answer: a number from 0}}}}, found {(wrong or [value])[0]!r:.60}"
+
+
 _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
+    "protocol": _protocol,
     "encoders": _encoder,
     "train": _train,
     "pretrain": _options("pretrain"),
     "tune": _options("tune"),
     "thaw": _options("thaw"),
+    "metric": _metric,
+    "costs": _costs,
     "fusion": _fusion,
     "network": _network,
     "depth": _depth,

@@ -16,7 +16,7 @@ from plait.base.inputs import all_subsets
 from plait.evaluation import breakdown
 from plait.evaluation.breakdown import Confusion
 from plait.evaluation.predictions import Predictions, Subset, as_read, gather
-from plait.metrics.base import MAIN, SECOND, Metric, metrics
+from plait.metrics.base import SECOND, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
 from plait.store.model_files import plain_values
 
@@ -190,9 +190,9 @@ def evaluate(
         task=predictions.task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
-        main_metric=MAIN[predictions.task],
+        main_metric=predictions.main,
         classes=predictions.classes,
-        metrics=estimates(predictions.task, truth, given, bootstrap, seed),
+        metrics=_first(predictions.main, estimates(predictions.task, truth, given, bootstrap, seed)),
         per_class=breakdown.per_class(predictions.classes, truth, given["labels"], given["probabilities"])
         if by_class
         else [],
@@ -207,6 +207,11 @@ def evaluate(
         seed=seed,
         worst=_worst(predictions, frame, given, model.schema_.columns),
     )
+
+
+def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The metric that leads before the others."""
+    return {name: scores[name] for name in dict.fromkeys([main, *scores])}
 
 
 def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:
@@ -252,7 +257,7 @@ def _reliability(predictions: Predictions, given: Mapping[str, Array]) -> list[d
 
 
 def _subset_scores(predictions: Predictions, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
-    metric = metrics(predictions.task)[MAIN[predictions.task]]
+    metric = metrics(predictions.task)[predictions.main]
     outputs = [predictions.inputs(s)[metric.input] for s in subsets]
     values = [metric.score(predictions.truth, o) for o in outputs]
     full = list(subsets).index(predictions.modalities)

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
+from plait.base.version import __version__
 from plait.study import conditions
 from plait.study.reader import Place, Reader
 from plait.study.search.ranges import SearchSpec, read_ranges
@@ -43,9 +44,18 @@ def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
             read.wrong((*place, key), f"data: a data set has its own {key}; leave it out")
     if "options" in value and "dataset" not in value:
         read.wrong((*place, "options"), "data: options are for a data set's loader; a table has none")
+    for key in ("valid", "test"):
+        if key in value and "table" not in value:
+            read.wrong(
+                (*place, key), f"data: {key}: is a file beside table: FILE; a data set, or a frame, has its own parts"
+            )
+    if "valid" in value and "test" not in value:
+        read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
     values: dict[str, Any] = {
         k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
     }
+    if "test" in value:
+        values["split"] = SplitSpec("official")
     if "rows" in value:
         values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
     if "split" in value:
@@ -228,6 +238,8 @@ def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
     return tuple(result) or (CLEAN,)
 
 
+#: Raised whenever an older plait could not read what a study file says; a file may tell its own (``format:``).
+FORMAT = 1
 _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
 
@@ -240,7 +252,11 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
         fallback: name of the study when the file gives none.
     """
     read = Reader()
-    given = read.fields(option, (), FIELDS, "study")
+    given = read.fields(option, (), ("format", *FIELDS), "study")
+    if given.get("format", FORMAT) != FORMAT:
+        read.wrong(
+            ("format",), f"format {given['format']!r} is of another plait; plait {__version__} reads format {FORMAT}"
+        )
     conditions = read.fields(given.get("conditions", {}), ("conditions",), ("train", "test"), "conditions")
     spec = Spec(
         name=_name(read, given.get("name", fallback)),

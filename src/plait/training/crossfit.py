@@ -48,6 +48,8 @@ class Plan:
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
         told: a branch that is left out is told of.
+        folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
+        mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
     """
 
     names: Sequence[str]
@@ -57,6 +59,8 @@ class Plan:
     strata: np.ndarray
     groups: np.ndarray | None = None
     told: bool = True
+    folds: Sequence[Fold] | None = None
+    mix: str = "learned"
 
 
 @dataclasses.dataclass
@@ -142,7 +146,8 @@ def crossfit(
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     Of epochs, members and branches only those are trained that the deadline (``plait.base.deadline``) leaves time for.
     """
-    folds = folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    deadline.current().check_training()
+    folds = list(plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups))
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -150,17 +155,20 @@ def crossfit(
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
     clock = time.perf_counter()
-    deadline.current().check_training()
     history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
     del folds[len(members) :]  # of those that no time was left for
     each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
     costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
     del folds[len(members) :]
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
-    held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
+    learned = slice(None) if plan.folds is None else folds[0][0]
+    rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
+    held_out = HeldOut(plan.names, task, inputs, target, weight, rows, holders=1 if plan.folds is None else len(folds))
     for model, (_, valid) in zip(members, folds, strict=True):
         held_out.collect(model, valid)
-    mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
+    known = prior(task, target[learned], weight[learned])
+    mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
+    held_out = dataclasses.replace(held_out, task=task)  # with what its answers are read by
     standings = leaderboard(held_out, mixture, members, costs)
     for model in members:
         model.cpu().keep(mixture.sources)

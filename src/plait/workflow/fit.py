@@ -23,7 +23,7 @@ from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
-from plait.evaluation.baselines import NAMES, Baselines, baselines
+from plait.evaluation.baselines import NAMES, Baselines, Lead, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import Explanation, explain
 from plait.evaluation.importance import importance
@@ -89,7 +89,9 @@ def fit_table(
         settings: fields of the estimator.
         out: folder for the model and the report; None saves nothing.
         test_fraction: share of rows held out, spread over the classes.
-        split_column: a column that says ``train`` or ``test`` instead.
+        split_column: a column that says ``train`` or ``test`` instead; ``valid`` rows choose the epoch of a model that wants
+            validation rows (``validation: given``) and are training rows of any other. Without it such a model gets a third as
+            many validation rows as test rows.
         group: a column whose equal values stay on one side.
         report: write the page (extra ``report``).
         command: what to run to do it again, for the page.
@@ -111,6 +113,11 @@ def fit_table(
     train, test = split_rows(
         frame, table_schema, test_fraction, split_column, group, int(settings.get("random_state") or 0)
     )
+    chosen = train[:0]
+    if model.validation == "given":
+        train, chosen = _choosing(
+            frame, table_schema, train, (split_column, group, test_fraction / 3 / (1 - test_fraction))
+        )
     progress.plan(_steps(model, table_schema), model.progress)
     used = {column for modality in table_schema.modalities for column in modality.columns}
     cells = frame if table_schema.target in used else frame.drop(columns=table_schema.target)
@@ -122,7 +129,8 @@ def fit_table(
         end = kept.enter_context(until(budget))
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
-        model.fit(seen, _part(target, train), groups=groups, test=value)
+        valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
+        model.fit(seen, _part(target, train), groups=groups, test=value, valid=valid)
         warned = model.leaks_
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
@@ -235,6 +243,25 @@ def split_rows(
     return train, test
 
 
+def _choosing(
+    frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, how: tuple[str | None, str | None, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows without those that choose, and these: what the column calls valid, or a drawn share."""
+    column, group, share = how
+    part = frame.iloc[train].reset_index(drop=True)
+    if column is None:
+        groups = None if group is None else group_column(part, group)
+        stratify = part[table_schema.target] if table_schema.task == "classification" and group is None else None
+        left, drawn = table.split(part, (1 - share, share), 0, stratify=stratify, group=groups)
+        return train[left], train[drawn]
+    words = np.isin(part[column].astype(str).str.lower(), table.VALID)
+    if not words.any() or words.all():
+        raise TableError(
+            f"validation: given, but column '{column}' says 'valid' for {int(words.sum())} of {len(words)} rows"
+        )
+    return train[~words], train[words]
+
+
 def group_column(frame: pd.DataFrame, group: str) -> pd.Series:
     """The column to group by, if the table has it."""
     if group not in frame.columns:
@@ -256,6 +283,6 @@ def _baselines(
     """What the fusion must be better than, learned and judged on the same rows."""
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
-    ours = gather(model, test[0], None, y=y[1], outputs=outputs).inputs()
-    table_names = table_of(model.schema_)
-    return baselines(model.task_, (seen[0], y[0]), (seen[1], y[1]), table=table_names, ours=ours, names=names)
+    ours = gather(model, test[0], None, y=y[1], outputs=outputs)
+    lead, rows = Lead(ours.main, ours.costs, names), ((seen[0], y[0]), (seen[1], y[1]))
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)

@@ -1,0 +1,343 @@
+"""Protocols, papers and ``plait reproduce``."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+import plait
+from plait import FusionClassifier, Study, papers
+from plait.base import protocols
+from plait.base.config import to_yaml
+from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.base.tokens import Tokens
+from plait.cli import main
+from plait.encoders.scale import Scaler
+from plait.estimators.fit_settings import FitSettings
+from plait.study import recipes
+from plait.training.optimiser import AdamW, StepRule
+
+PROTOCOL = "early-fusion-contrastive"
+
+
+def insects(rows: int = 120, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Text, a category that stands in the text too, and a number; the class needs both."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=rows),
+            "kind": rng.choice(["ant", "bee", "cow"], rows),
+            "words": rng.choice(["the red house", "a blue tree", "some green sea"], rows),
+        }
+    )
+    return frame, np.where((frame["kind"] == "cow") ^ (frame["size"] > 0), "x", "y")
+
+
+MODALITIES = {
+    "text": {"kind": "text", "columns": ["words", "kind"], "encoder": "hashed_ngrams"},
+    "table": {"kind": "tabular", "columns": ["size", "kind"]},
+}
+
+
+def model(**fields: object) -> FusionClassifier:
+    given = {"protocol": PROTOCOL, "modalities": MODALITIES, "store": "none", "epochs": 15, "width": 32} | fields
+    return FusionClassifier(**given)
+
+
+# -- the protocol as one name ------------------------------------------------------------------------------------------
+
+
+def test_it_trains_one_network_on_exactly_the_training_rows_and_the_given_rows_choose() -> None:
+    frame, y = insects()
+    frame = pd.concat([frame[:60], frame[:4], frame[60:]], ignore_index=True)  # four rows twice: they stay eight
+    y = np.concatenate([y[:60], y[:4], y[60:]])
+    fitted = model().fit(frame[:84], y[:84], valid=(frame[84:104], y[84:104]))
+    record = fitted.record_
+    assert (record["distinct_rows"], record["validation_rows"], record["members"]) == (84, 20, 1)
+    assert fitted.history_[0]["batches"] == {"train": 3, "valid": 1}  # 84 rows by 32
+    assert fitted.members_.mixture.weights == {
+        pattern: {"joint": 1.0} for pattern in [("text", "table"), ("text",), ("table",)]
+    }
+    # Raw logits of features as the encoders give them, and nothing else.
+    inputs = fitted.features_.transform(frame[104:], None, None, strict=False, progress=False)
+    raw = fitted.members_.members[0].outputs(inputs)["joint"]
+    np.testing.assert_allclose(fitted.predict_proba(frame[104:]), raw.softmax(-1).numpy(), atol=1e-6)
+    assert fitted.score(frame[104:], y[104:]) > 0.6
+
+
+def test_validation_rows_teach_nothing_but_choose() -> None:
+    frame, y = insects()
+    rows, valid = (frame[:80], y[:80]), (frame[80:110], y[80:110])
+    one = model(patience=1000).fit(*rows, valid=valid)
+    other = model(patience=1000).fit(*rows, valid=(valid[0], np.where(valid[1] == "x", "y", "x")))
+    assert [r["train_loss"] for r in one.history_] == [r["train_loss"] for r in other.history_]
+    assert [r["valid_loss"] for r in one.history_] != [r["valid_loss"] for r in other.history_]
+    assert not np.allclose(one.predict_proba(frame[110:]), other.predict_proba(frame[110:]))  # another epoch was chosen
+
+
+def test_what_is_given_beside_it_wins_even_where_it_is_the_default() -> None:
+    estimator = FusionClassifier(protocol=PROTOCOL, modality_dropout=0.2, scale=True)
+    assert (estimator.modality_dropout, estimator.scale, estimator.members) == (0.2, True, 1)
+    assert clone(estimator).get_params() == estimator.get_params()
+    later = FusionClassifier(members=3).set_params(protocol=PROTOCOL, optimiser="adamw")
+    assert (later.optimiser, later.schedule, later.members) == ("adamw", "constant", 1)
+    assert protocols.settings(PROTOCOL).keys() <= estimator.get_params().keys()
+
+
+def test_a_model_of_a_protocol_is_saved_and_loaded(tmp_path: Path) -> None:
+    frame, y = insects()
+    fitted = model().fit(frame[:80], y[:80], valid=(frame[80:], y[80:]))
+    loaded = plait.load(fitted.save(tmp_path / "model"))
+    assert (loaded.protocol, loaded.validation) == (PROTOCOL, "given")
+    np.testing.assert_allclose(loaded.predict_proba(frame), fitted.predict_proba(frame), atol=1e-6)
+
+
+def test_bad_protocols_and_validation_rows_are_one_line() -> None:
+    frame, y = insects()
+    with pytest.raises(ConfigError, match=f"unknown protocol 'early-fusion': did you mean '{PROTOCOL}'"):
+        FusionClassifier(protocol="early-fusion").fit(frame, y)
+    with pytest.raises(ConfigError, match=r"pass valid=\(X, y\)"):
+        model().fit(frame, y)
+    with pytest.raises(ConfigError, match="take validation: given"):
+        FusionClassifier(store="none").fit(frame, y, valid=(frame, y))
+    with pytest.raises(TableError, match="valid has 5 rows and 4 targets"):
+        model().fit(frame, y, valid=(frame[:5], y[:4]))
+    with pytest.warns(PlaitWarning, match="2 of 22 validation rows hold a class that no training row has"):
+        model(epochs=1).fit(frame[:80], y[:80], valid=(frame[80:102], np.array(["z", "z", *y[82:102]])))
+
+
+@pytest.mark.parametrize(
+    ("rule", "theirs"),
+    [
+        (StepRule("adam", "constant", 0.0), lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)),
+        (StepRule("adamw", "constant", 0.0), lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1)),
+    ],
+    ids=["adam", "adamw"],
+)
+def test_an_optimiser_at_a_constant_rate_is_that_of_torch(rule: StepRule, theirs: object) -> None:
+    layers = []
+    for make in (lambda p: AdamW(p, 0.01, 0.1, 40, warmup=0.0, rule=rule), theirs):
+        torch.manual_seed(0)
+        layer, x = torch.nn.Linear(4, 3), torch.randn(8, 4) * 100  # gradients far above any clipping
+        optimiser = make(layer.parameters())
+        for _ in range(20):
+            layer.zero_grad()
+            layer(x).square().sum().backward()
+            optimiser.step()
+        layers.append(layer.weight.detach())
+    torch.testing.assert_close(*layers)
+
+
+def test_a_plain_scaler_changes_nothing_but_may_reduce() -> None:
+    tokens = Tokens.of_vectors(torch.randn(50, 6) * 100 + 7)
+    weight = torch.ones(50)
+    assert torch.equal(Scaler(6, standardise=False).fit(tokens, weight)(tokens).x, tokens.x)
+    reduced = Scaler(2, standardise=False).fit(tokens, weight)
+    assert reduced(tokens).x.shape == (50, 1, 2)
+    assert torch.equal(Scaler.restore(reduced.state())(tokens).x, reduced(tokens).x)
+
+
+def test_the_parts_of_a_study_may_be_files(tmp_path: Path) -> None:
+    frame, y = insects(150)
+    frame["y"] = y
+    for name, part in (("train", frame[:90]), ("valid", frame[90:110]), ("test", frame[110:])):
+        part.to_csv(tmp_path / f"{name}.csv", index=False)
+    spec = {
+        "name": "parts",
+        "data": {"table": "train.csv", "valid": "valid.csv", "test": "test.csv", "target": "y"},
+        "model": {"protocol": PROTOCOL, "width": 16, "epochs": 3},
+        "variants": {"paper": {}, "scaled": {"scale": True}},
+        "seeds": 1,
+    }
+    results = Study.from_dict(spec, base=tmp_path).run(tmp_path / "out", engine="inline", store=str(tmp_path / "store"))
+    assert set(results.runs["status"]) == {"done"}
+    assert set(results.runs["train_rows"]) == {110}
+    assert set(results.runs["test_rows"]) == {40}
+    assert set(results.runs["set.scale"]) == {True, False}  # the protocol's own value, not the estimator's
+    bad = Study.from_dict({**spec, "data": {"table": "train.csv", "valid": "valid.csv", "target": "y"}}, base=tmp_path)
+    assert any("valid: without test" in mistake.text for mistake in bad.check(data=False))
+
+
+def test_a_column_in_two_modalities_goes_the_whole_way(tmp_path: Path) -> None:
+    """Text made of textual and categorical columns (section 4.1.1), whose categories stand in the table, too."""
+    frame, y = insects()
+    frame["y"] = y
+    schema = plait.schema.from_dict({"modalities": MODALITIES, "target": "y", "task": "classification"})
+    settings = {"protocol": PROTOCOL, "store": "none", "epochs": 3, "width": 16}
+    outcome = plait.fit_table(frame, schema, settings, out=tmp_path / "model", report=False)
+    assert {(row["modality"], row["column"]) for row in outcome.importance.to_dict("records")} >= {("table", "kind")}
+    assert outcome.model.record_["validation_rows"] == round(0.05 * 120)  # a third as many as test rows
+    loaded = plait.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_proba(frame), outcome.model.predict_proba(frame), atol=1e-6)
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+# -- papers ------------------------------------------------------------------------------------------------------------
+
+
+def made_paper(folder: Path, **changes: object) -> Path:
+    """A paper of two tables and a figure on generated rows."""
+    (folder / "recipes").mkdir(parents=True)
+    frame, y = insects(150)
+    frame["y"] = y
+    frame.to_csv(folder / "recipes" / "insects.csv", index=False)
+    recipe = {
+        "name": "made",
+        "format": 1,
+        "data": [
+            {"table": "insects.csv", "target": "y", "name": "insects/y"},
+            {"dataset": "pokemon", "target": "type_1", "root": "nowhere"},
+        ],
+        "model": {"protocol": PROTOCOL, "width": 16, "epochs": 30},
+        "variants": {"paper": {}, "one epoch": {"epochs": 1, "learning_rate": 1e-6}},
+        "seeds": 2,
+        "metrics": ["accuracy"],
+    }
+    column = {"name": "insects", "data": "Insects", "ours": "insects/y", "same": True}
+    table = {
+        "name": "table1",
+        "title": "Accuracy",
+        "status": "there",
+        "recipes": ["made"],
+        "columns": [column, {"name": "birds", "data": "Birds"}],
+        "rows": [
+            {"name": "network", "variant": "paper", "values": [0.2, 0.5]},
+            {"name": "untrained", "variant": "one epoch", "values": [0.1, 0.4]},
+            {"name": "rival", "cited": True, "values": [0.99, 0.9]},
+        ],
+        "orders": [["network", "untrained"]],
+    }
+    figure = {"name": "figure1", "title": "A drawing", "status": "not_there", "why": "it is a drawing"}
+    paper = {"format": 1, "title": "On insects", "citation": "A. Nt", "elements": [table, figure]}
+    for place, value in changes.items():
+        kind, _, field = place.partition("__")
+        {"recipe": recipe, "table": table, "figure": figure, "paper": paper}[kind][field] = value
+    (folder / "paper.yaml").write_text(to_yaml(paper))
+    (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    return folder
+
+
+def test_a_paper_is_reproduced_and_resumed(tmp_path: Path) -> None:
+    folder, out = made_paper(tmp_path / "on_insects"), tmp_path / "out"
+    run = {"out": out, "store": str(tmp_path / "store"), "engine": "inline"}
+    result = papers.reproduce(folder, **run)
+    lines = {line.cell: line for line in result.lines}
+    network = lines["network, insects"]
+    assert (network.paper, network.data, network.our_data, network.seeds) == (0.2, "Insects", "insects/y", 2)
+    assert network.low <= network.ours <= network.high
+    assert network.verdict == "held"
+    assert lines["network, birds"].verdict == "not there"
+    assert (lines["rival, insects"].verdict, lines["rival, insects"].ours) == ("cited", None)
+    assert lines["network above untrained, insects"].order
+    assert [line.verdict for line in result.lines if line.element == "figure1"] == ["not there"]
+    [not_run] = result.not_run
+    assert "pokemon.csv is not there (Pokemon (rebuilt) comes from https" in not_run
+    page = result.page.read_text()
+    assert page.index("table1: Accuracy") < page.index("figure1: A drawing")
+    assert [text in page for text in ("it is a drawing", "Pokemon (rebuilt)", 'src="http')] == [True, True, False]
+    # Claims stand in the study, too; and what was done is not done again, nor when it was killed in between.
+    study = next(out.glob("made-insects-y"))
+    assert "value: 0.2" in (study / "study.yaml").read_text()
+    lines_file = study / "results.jsonl"
+    whole = lines_file.read_text().splitlines(keepends=True)
+    lines_file.write_text("".join(whole[:-1]))  # as if it had been killed before the last run was done
+    again = papers.reproduce(folder, **run)
+    assert lines_file.read_text().splitlines(keepends=True)[: len(whole) - 1] == whole[:-1]
+    assert [(line.cell, line.ours) for line in again.lines] == [(line.cell, line.ours) for line in result.lines]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paper__format": 2}, "on_insects/paper.yaml: format 2 is of another plait"),
+        ({"recipe__format": 7}, "format 7 is of another plait"),
+        ({"table__recipes": ["mad"]}, "table1: no recipe 'mad': did you mean 'made'"),
+        (
+            {"table__rows": [{"name": "network", "values": [0.2]}]},
+            "table1, row 'network', column 'birds': a claim without a number, found None",
+        ),
+        ({"figure__why": ""}, "figure1: status not_there, and no why:"),
+        ({"figure__status": "gone"}, "figure1: status 'gone'"),
+        ({"table__orders": [["network", "birds"]]}, "table1: orders: no row 'birds'"),
+        ({"recipe__variants": {"paper": {"protocol": "early"}}}, "unknown protocol 'early'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_mistake_in_a_paper_is_one_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        papers.reproduce(made_paper(tmp_path / "on_insects", **changes), out=tmp_path / "out", engine="inline")
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_papers_and_elements_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="unknown paper 'early-fusion-contrastiv': did you mean 'early-fusion-contr"):
+        papers.reproduce("early-fusion-contrastiv")
+    assert run(["reproduce", "early-fusion-contrastive", "--only", "tabel4"]) == 2
+    assert "has no element 'tabel4': did you mean 'table4'?" in capsys.readouterr().err
+    assert run(["reproduce"]) == 2
+    assert "plait reproduce --list names them" in capsys.readouterr().err
+
+
+def test_the_papers_and_their_elements_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reproduce", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == papers.names()
+    assert run(["reproduce", "early-fusion-contrastive", "--list", "--json"]) == 0
+    elements = [record["element"] for record in json.loads(capsys.readouterr().out)]
+    assert elements[:7] == ["table1", "table2", "table3", "table4", "table5", "table6", "figure2"]
+
+
+def test_every_recipe_of_a_paper_belongs_to_an_element_or_stands_beside_one() -> None:
+    for name in papers.names():
+        paper = papers.read(name)
+        used = {recipe for element in paper.elements for recipe in element.recipes}
+        assert used <= set(recipes()), name
+        for element in paper.elements:  # every claim names a variant that its recipe has
+            for recipe in element.recipes:
+                variants = {v.label for v in Study.load(recipe).variants}
+                assert {row.variant for row in element.rows} - {None} <= variants, (name, element.name)
+
+
+def test_the_ablation_ends_at_the_default() -> None:
+    variants = Study.load("early_fusion_ablation").variants
+    paper, default = protocols.settings(PROTOCOL), FitSettings()
+    assert {k: v for k, v in variants[0].model.items() if k != "protocol"} == paper
+    last = variants[-1].model
+    assert {k: tuple(last[k]) if k == "branches" else last[k] for k in paper} == {k: getattr(default, k) for k in paper}
+    for before, after in itertools.pairwise(variants):  # cumulative: nothing is taken back
+        changed = {k for k in paper if after.model[k] != before.model[k]}
+        assert [before.model[k] for k in changed] == [paper[k] for k in changed], after.label
+        assert changed, after.label
+
+
+def test_quick_is_small_and_holds_no_number_against_the_paper(tmp_path: Path) -> None:
+    folder = made_paper(tmp_path / "on_insects", recipe__seeds=5, paper__quick={"made": {"data": {"rows": 60}}})
+    result = papers.reproduce(folder, quick=True, out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+    lines = {line.cell: line for line in result.lines}
+    assert (lines["network, insects"].seeds, lines["network, insects"].verdict) == (2, "not testable here")
+    runs = result.results["made"]["insects/y"].runs
+    assert set(runs["status"]) == {"done"}
+    assert set(runs["train_rows"] + runs["test_rows"]) == {60}
+    assert result.results["made"]["insects/y"].spec.model["epochs"] == 8
+
+
+def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:
+    """MOSI is the paper's own, but for the utterances that have no class; a stand-in is never called by the paper's name."""
+    lines = papers.reproduce("early-fusion-contrastive", "table2", out=tmp_path).lines
+    ours = {line.cell: (line.paper, line.ours, line.our_data, line.verdict) for line in lines if line.ours is not None}
+    assert ours["CMU-MOSI, classes"] == (2, 2.0, "CMU-MOSI, binary", "held")
+    assert ours["CMU-MOSI, test"][3] == "not held"  # 656 of 686: neutral ones have no place in two classes
+    assert papers.holding.label("pokemon/type_1") == "Pokemon (rebuilt), type_1"
