@@ -207,5 +207,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3f}"
+        whole = abs(value) >= 10_000 or (abs(value) >= 1000 and value.is_integer())
+        return "-" if value != value else f"{value:,.0f}" if whole else f"{value:.3f}"
     return str(value)

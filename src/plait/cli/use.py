@@ -36,7 +36,7 @@ Conditions = Annotated[
 def _load(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> FusionEstimator:
-    from plait.estimators.base import FusionEstimator
+    from plait.estimators.estimators import FusionEstimator
 
     step(f"load {folder.name}")
     model = FusionEstimator.load(folder)

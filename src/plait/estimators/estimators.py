@@ -16,7 +16,8 @@ from plait.branches.intervals import COVERAGE
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
-from plait.estimators.base import FusionEstimator, loaded
+from plait.estimators.base import FusionEstimator as FusionEstimator
+from plait.estimators.base import loaded
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
 

@@ -69,7 +69,9 @@ class Predictions:
     def truth(self) -> Array:
         """The target, which must be there."""
         if self.y is None:
-            raise TableError("the table has no target column; add it, or give y")
+            raise TableError(
+                "the table has no target column, or the model was fitted without its name; add it, or give y"
+            )
         return self.y
 
     @property

@@ -27,7 +27,7 @@ T = TypeVar("T")
 __all__ = ["check_folder", "is_manifest", "plain_values", "read_model", "whole_folder", "write_file", "write_model"]
 
 #: Raised whenever an older plait could not read what this one writes; every format ever written stays readable.
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import checks, config, memory, progress
+from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError
 from plait.data import schema, table
 from plait.data.modality import Schema
@@ -22,13 +23,16 @@ from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
-from plait.evaluation.baselines import Baselines, Lead, baselines
+from plait.evaluation.baselines import NAMES, Baselines, Lead, baselines
 from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import Explanation, explain
 from plait.evaluation.importance import importance
 from plait.evaluation.plain_features import seen_by_baselines, table_of
 from plait.evaluation.predictions import gather
 from plait.store import model_files
+
+#: Shares of a time budget after which these are left out.
+IMPORTANCE_BEFORE, BASELINES_BEFORE = 0.75, 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,7 @@ def fit_table(
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     model = make_model(table_schema, settings)
     check_settings(model)
+    budget = Deadline(model.minutes, BEFORE_REPORT)
     if split_column is None:
         checks.number(test_fraction, "test_fraction", 0, 1, above=True, below=True)
     if out is not None:
@@ -110,7 +115,9 @@ def fit_table(
     )
     chosen = train[:0]
     if model.validation == "given":
-        train, chosen = _choosing(frame, table_schema, train, (split_column, group, test_fraction / 3))
+        train, chosen = _choosing(
+            frame, table_schema, train, (split_column, group, test_fraction / 3 / (1 - test_fraction))
+        )
     progress.plan(_steps(model, table_schema), model.progress)
     used = {column for modality in table_schema.modalities for column in modality.columns}
     cells = frame if table_schema.target in used else frame.drop(columns=table_schema.target)
@@ -119,6 +126,7 @@ def fit_table(
     truth = _part(target, test)
     value = (held_out, truth) if model.record_epochs else None
     with contextlib.ExitStack() as kept:
+        end = kept.enter_context(until(budget))
         kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
         kept.enter_context(model.remembering())
         valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
@@ -130,8 +138,13 @@ def fit_table(
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, outputs=outputs)
         explained = explain(model, held_out, y=y, outputs=outputs)
-        columns = importance(model, held_out, y=y, explanation=explained)
-        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth), outputs)
+        columns = pd.DataFrame()
+        if end.room("the worth of columns", IMPORTANCE_BEFORE):
+            columns = importance(model, held_out, y=y, explanation=explained)
+        names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
+        simple = _baselines(model, (seen, _part(target, train)), (held_out, truth), outputs, names)
+        end.note(model.record_)
+        end.tell()
         model.record_["command"] = command
         model.record_["test_rows"] = len(test)
         about = {"test_fraction": test_fraction, "split_column": split_column, "group": group}
@@ -261,11 +274,15 @@ def _part(target: Any, rows: np.ndarray) -> Any:
 
 
 def _baselines(
-    model: FusionEstimator, train: tuple[pd.DataFrame, Any], test: tuple[pd.DataFrame, Any], outputs: Mapping[Any, Any]
+    model: FusionEstimator,
+    train: tuple[pd.DataFrame, Any],
+    test: tuple[pd.DataFrame, Any],
+    outputs: Mapping[Any, Any],
+    names: Sequence[str],
 ) -> Baselines:
     """What the fusion must be better than, learned and judged on the same rows."""
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
     ours = gather(model, test[0], None, y=y[1], outputs=outputs)
-    lead, rows = Lead(ours.main, ours.costs), ((seen[0], y[0]), (seen[1], y[1]))
+    lead, rows = Lead(ours.main, ours.costs, names), ((seen[0], y[0]), (seen[1], y[1]))
     return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
