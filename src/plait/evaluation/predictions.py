@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plait.base.errors import ModelError, PlaitWarning, TableError
+from plait.base.errors import ModelError, TableError, warn
 from plait.data.labels import codes_of, label_text, object_array
 from plait.data.modality import Schema
 from plait.data.schema import absent
@@ -176,11 +175,9 @@ def _codes(raw: Any, labels: list[Any]) -> Array:
     result = codes_of(values, labels)
     if (result < 0).any():
         unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[result < 0]})
-        warnings.warn(
+        warn(
             f"{int((result < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
-            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
-            PlaitWarning,
-            stacklevel=6,
+            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong"
         )
     return result
 
