@@ -15,6 +15,7 @@ from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
 from plait.estimators.base import FusionEstimator, loaded
+from plait.estimators.targets import holds_targets, load_targets
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -85,9 +86,9 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
 
 
 def load(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved.
+    """The estimator or aligner that was saved; of a folder with a model per target, a ``TargetModels``.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
-    return loaded(folder)
+    return load_targets(folder) if holds_targets(folder) else loaded(folder)

@@ -100,6 +100,7 @@ class Sheet:
         marks: of each row: a verdict (see ``SIGNS``), or nothing.
         note: under it.
         folded: closed until asked for.
+        links: of each row: the page that its first cell leads to, or nothing.
     """
 
     full: Table
@@ -110,6 +111,7 @@ class Sheet:
     marks: Sequence[str] = ()
     note: str = ""
     folded: bool = False
+    links: Sequence[str] = ()
 
     def mark(self, row: int) -> str:
         """The verdict of a row."""

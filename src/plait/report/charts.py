@@ -168,7 +168,9 @@ def _shades(values: Sequence[Sequence[float]], shades: Shades) -> Any:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0
-    return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low) / span if shades.higher else (high - v) / span, 0.0), 1.0)
+    return lambda v: (
+        0.04 + (DARKEST - 0.04) * min(max((v - low) / span if shades.higher else (high - v) / span, 0.0), 1.0)
+    )
 
 
 def fenced(values: Sequence[float]) -> tuple[float, float]:

@@ -134,6 +134,8 @@ def _sheet(sheet: Sheet) -> list[str]:
     lines += ["|" + "|".join("---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))) + "|"]
     for place, row in enumerate(shown):
         texts = [cell(text) for text in row]
+        if sheet.links:
+            texts[0] = f"[{texts[0]}]({sheet.links[place]})"
         texts[0] = " ".join(filter(None, [sheet.sign(place), texts[0]]))
         best = sheet.mark(place) == "best"
         lines.append("| " + " | ".join(f"**{t}**" if best and t else t for t in texts) + " |")
