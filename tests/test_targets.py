@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,10 @@ class Counting(HashedNgrams):
 
 
 @pytest.fixture
-def counting() -> Iterator[type[Counting]]:
+def counting() -> type[Counting]:
     register("encoders", Counting)
     Counting.cells.clear()
-    yield Counting
+    return Counting
 
 
 def test_cells_are_encoded_once_for_all_targets(counting: type[Counting], tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def fit(
     frame = typed(read_table(table, encoding))
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
+    result: Any
     if len(wanted) > 1 and schema is None and len(wanted) == len(frame.columns):
         result = None  # which is refused with the words for it
     elif len(wanted) > 1 and schema is None:

@@ -155,6 +155,15 @@ def targets_given(
     return dict.fromkeys(names, tasks if task is not None or len(names) > 1 else None)
 
 
+def row_numbers_given(text: str | None) -> list[int]:
+    """``3,17`` as numbers."""
+    parts = [part.strip() for part in (text or "").split(",")] if text is not None else []
+    wrong = next((part for part in parts if not part.isdecimal()), None)
+    if wrong is not None:
+        raise ConfigError(f"--rows '{text}': found '{wrong}'; expected numbers of rows, counted from 0, as in 3,17")
+    return [int(part) for part in parts]
+
+
 def settings_of(
     from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **value: Any
 ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from plait.estimators.base import FusionEstimator
     from plait.evaluation.evaluate import Evaluation
     from plait.evaluation.explain import Explanation
+    from plait.evaluation.parts import Moved
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 Conditions = Annotated[
@@ -278,6 +280,12 @@ def explain(
         Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
     ] = None,
     importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of a few rows, 3,17: which words and patches moved their answers.", show_default=False
+        ),
+    ] = None,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -294,6 +302,7 @@ def explain(
     from plait.evaluation.explain import explain as shapley
     from plait.evaluation.importance import importance as shuffled
 
+    chosen = o.row_numbers_given(rows)
     values: dict[str, Any] = {}
     written: list[Path] = []
     with _models(model, table, root, store, strict, partial) as models, whole_table():
@@ -304,7 +313,7 @@ def explain(
             frame = _with_target(fitted, whole)
             step("explain")
             with fitted.remembering():
-                result = shapley(fitted, frame)
+                result = shapley(fitted, frame, rows=chosen)
                 columns = shuffled(fitted, frame, explanation=result) if importance else None
             if out is not None:
                 from plait.report.fit import write_explanation
@@ -317,11 +326,32 @@ def explain(
                 _show_explanation(result)
                 if columns is not None:
                     show_importance(columns, len(columns))
+                for one in result.parts:
+                    _show_moved(one)
     if json:
         show_json(values if len(values) > 1 else next(iter(values.values())))
     if written and out is not None:
         names = [path.relative_to(out).as_posix() for path in written]
         typer.echo(f"written to {out}: " + ", ".join(names), err=True)
+
+
+def _show_moved(one: Moved) -> None:
+    """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
+    from plait.report.parts import shades
+
+    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
+    if one.picture is not None:
+        for line in one.grid:
+            typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
+    elif sys.stdout.isatty():
+        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one), strict=True)))
+    strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
+    show_text(f"strongest parts: {strongest or 'none moves the answer'}")
+
+
+def _coloured(text: str, shade: float) -> str:
+    """A word in blue where it speaks for the answer, in red where against, plain where it hardly matters."""
+    return typer.style(text, bg="blue" if shade > 0 else "red", fg="white") if abs(shade) > 0.2 else text
 
 
 def _show_explanation(explanation: Explanation) -> None:

@@ -16,6 +16,7 @@ from plait.data.modality import Schema
 from plait.data.schema import absent
 from plait.data.targets import target_array
 from plait.metrics.base import inputs
+from plait.metrics.classification import true_probability
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]
@@ -189,3 +190,12 @@ def as_read(predictions: Predictions, y: Array) -> Any:
     if predictions.task == "multilabel":
         return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
     return y
+
+
+def probability_of(task: str, output: Array, decided: Array) -> Array:
+    """The probability (n,) of what is decided; of several labels the mean over them; of a number the prediction itself."""
+    if task == "regression":
+        return output
+    if task == "classification":
+        return np.asarray(true_probability(decided, output))
+    return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))

@@ -154,7 +154,25 @@ class Row:
     pictures: Sequence[Picture]
 
 
-Block = Sheet | Text | Facts | Heading | Row
+@dataclass(frozen=True)
+class Words:
+    """A text in parts, each coloured by a number from -1 (orange) to 1 (blue)."""
+
+    parts: Sequence[tuple[str, float]]
+
+    @property
+    def styled(self) -> list[tuple[str, str]]:
+        """Each part with its style."""
+        return [
+            (
+                text,
+                f"background: color-mix(in srgb, var(--{'blue' if s > 0 else 'orange'}) {60 * abs(s):.0f}%, transparent)",
+            )
+            for text, s in self.parts
+        ]
+
+
+Block = Sheet | Text | Facts | Heading | Row | Words
 
 
 @dataclass

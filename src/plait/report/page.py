@@ -11,7 +11,7 @@ from plait.base.documents import cell, plain
 from plait.base.errors import PlaitError, need
 from plait.base.parts import part_file
 from plait.base.version import __version__
-from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, kind
+from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, Words, kind
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -119,6 +119,8 @@ def _block(block: Block) -> list[str]:
             for p in block.pictures
             for line in (f"![{plain(p.caption)}](figures/{p.name}.svg)", "", f"*{plain(p.caption)}*", "")
         ][:-1]
+    if isinstance(block, Words):
+        return [" ".join(f"**{plain(text)}**" if shade > 0.5 else plain(text) for text, shade in block.parts)]
     if isinstance(block, Facts):
         return [f"- {plain(key)}: {plain(value)}" for key, value in block.pairs]
     if isinstance(block, Text):
