@@ -67,7 +67,7 @@ def test_the_issue_s_metrics_are_there_and_the_main_ones_lead():
         "classification": "accuracy balanced_accuracy log_loss precision_weighted recall_weighted f1_weighted "
         "precision_macro recall_macro f1_macro auc_macro ece brier",
         "multilabel": "f1_samples f1_micro f1_macro f1_weighted subset_accuracy log_loss auc_macro map_macro ece",
-        "regression": "r2 mae rmse median_ae spearman coverage",
+        "regression": "r2 mae rmse median_ae spearman coverage interval_width",
     }
     for task in TASKS:
         assert set(metrics(task)) == set(wanted[task].split())

@@ -64,7 +64,7 @@ def test_parts_learn_at_their_own_rates() -> None:
         for _ in range(5):
             optimiser.clear()
             (layer(x).square().sum() + other(x).square().sum()).backward()
-            optimiser.step(None)
+            optimiser.step(False)
         return layer.weight.detach()
 
     torch.testing.assert_close(trained(0.1, 0.05), trained(1.0, 0.005))

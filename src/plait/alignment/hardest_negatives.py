@@ -12,7 +12,7 @@ from plait.alignment.learned import Learned
 from plait.alignment.losses import Contrast
 from plait.alignment.losses import HardestNegatives as Loss
 from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork, Side, Temperature
-from plait.alignment.pairs import Batch
+from plait.alignment.pairs import Batch, Pairs
 from plait.base.checks import Count, Part, Positive, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
@@ -34,6 +34,8 @@ class HardestNegatives(Learned):
         negatives: hardest ones per anchor; all of the batch where there are fewer.
         epsilon: added to the denominator.
         dropout: in the projector.
+        standardise: the features are standardised and the anchors centred (ours); false: they enter as the encoders give them,
+            as in the paper.
 
     Formula: z = W x + dropout(tanh(W x)); the loss is that of ``plait.alignment.losses.HardestNegatives``, averaged over
         anchors.
@@ -53,6 +55,7 @@ class HardestNegatives(Learned):
     negatives: Count = 10
     epsilon: Positive = 1e-7
     dropout: Part = 0.1
+    standardise: bool = True
     temperature: Annotated[float, Within(COLDEST, HOTTEST)] = 0.1
 
     def __post_init__(self) -> None:
@@ -85,7 +88,8 @@ class HardestNegatives(Learned):
         """Projectors of all but the anchors."""
         self.pairs_of(list(dims))
         width = self.width or dims[self.anchors[0]]
-        return _Enhancement(dims, tuple(self.anchors), width, self.dropout, self.temperature)
+        result = _Enhancement(dims, tuple(self.anchors), width, self.dropout, self.temperature)
+        return result if self.standardise else result.with_plain_inputs()
 
     def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
         """The same with one space for all: anchors of another width are projected."""
@@ -96,6 +100,8 @@ class HardestNegatives(Learned):
 
 
 class _Enhancement(FrozenNetwork):
+    plain = False
+
     def __init__(
         self, dims: Mapping[str, int], anchors: tuple[str, ...], width: int, dropout: float, temperature: float
     ) -> None:
@@ -107,6 +113,17 @@ class _Enhancement(FrozenNetwork):
         pairs = [(n, a) for n in pulled for a in anchors if dims[a] != width]
         faces = {f"{self.key[n]}>{self.key[a]}": nn.Linear(width, dims[a], bias=False) for n, a in pairs}
         self.faces, self.projected = nn.ModuleDict(faces), nn.ModuleDict()
+
+    def with_plain_inputs(self) -> _Enhancement:
+        """Features enter as they are."""
+        self.plain = True
+        for part in self.standard.values():
+            part.scaled = False  # type: ignore[assignment]  # of Standard; nothing is held within bounds, either
+        return self
+
+    def learn_inputs(self, pairs: Pairs) -> None:
+        if not self.plain:
+            super().learn_inputs(pairs)
 
     def project_anchors(self) -> None:
         """Bring anchors of another width to the projector's, in place of the modalities to theirs."""

@@ -9,7 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, concatenate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +148,34 @@ class Inputs:
             {k: v.to(device) for k, v in self.present.items()},
             {k: v.to(device) for k, v in self.columns.items()},
         )
+
+
+def followed_by(first: Inputs, second: Inputs) -> Inputs:
+    """The rows of two tables one after another, both from the same encoders."""
+    return Inputs(
+        {k: concatenate([v, second.tokens[k]]) for k, v in first.tokens.items()},
+        {k: _one_after_another(v, second.prepared[k]) for k, v in first.prepared.items()},
+        {k: torch.cat([v, second.present[k]]) for k, v in first.present.items()},
+        {
+            k: dataclasses.replace(
+                v,
+                numbers=torch.cat([v.numbers, second.columns[k].numbers]),
+                codes=torch.cat([v.codes, second.columns[k].codes]),
+            )
+            for k, v in first.columns.items()
+        },
+    )
+
+
+def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Prepared rows; of shared cells the zeros for absent rows, which come last, are kept once."""
+    if not (isinstance(first, SharedCells) and isinstance(second, SharedCells)):
+        return {name: torch.cat([first[name], second[name]]) for name in first}
+    before = len(next(iter(first.arrays.values()))) - 1
+    last = before + len(next(iter(second.arrays.values()))) - 1
+    place = torch.where(first.place == before, last, first.place)
+    arrays = {name: torch.cat([array[:-1], second.arrays[name]]) for name, array in first.arrays.items()}
+    return SharedCells(arrays, torch.cat([place, second.place + before]))
 
 
 def together(parts: Mapping[str, Inputs]) -> Inputs:

@@ -36,6 +36,7 @@ class HeldOut:
         weight: (n,).
         rows: places of those that some member held out.
         outputs: pattern -> branch -> raw outputs (n, out_dim), zeros where no member held the row out.
+        holders: members that held each of the rows out: their mean is taken.
     """
 
     names: Sequence[str]
@@ -45,6 +46,7 @@ class HeldOut:
     weight: Tensor
     rows: Tensor
     outputs: dict[Pattern, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    holders: int = 1
 
     def collect(self, model: Branches, valid: Tensor) -> None:
         """Write a member's outputs for its held-out rows, under every pattern, into their places."""
@@ -61,7 +63,7 @@ class HeldOut:
                 place = self.outputs.setdefault(pattern, {})
                 if name not in place:
                     place[name] = torch.zeros(len(self.inputs), self.task.out_dim)
-                place[name][valid] = out
+                place[name][valid] += out / self.holders
 
     def whole(self, pattern: Pattern) -> Tensor:
         """Places of the held-out rows that have all of a pattern."""
@@ -70,7 +72,12 @@ class HeldOut:
 
 
 def mix(
-    held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], prior: Sequence[float], seed: int
+    held_out: HeldOut,
+    sources: Mapping[str, tuple[str, ...]],
+    prior: Sequence[float],
+    seed: int,
+    *,
+    equal: bool = False,
 ) -> tuple[Mixture, Task]:
     """The mixture that held-out rows ask for, and the task with the thresholds that they ask for.
 
@@ -79,12 +86,16 @@ def mix(
         sources: each branch's modalities.
         prior: raw outputs where nothing is present.
         seed: of the rows that are drawn.
+        equal: all branches count alike, whatever held-out rows say; thresholds of several labels are still chosen by them.
     """
     mixture = Mixture(held_out.names, sources)
     mixture.prior = list(prior)
     if not len(held_out.rows):
         mixture.set_equal()
         return mixture, held_out.task
+    if equal:
+        mixture.set_equal()
+        return mixture, with_thresholds(mixture, held_out)
     generator = torch.Generator().manual_seed(seed)
     pools = {}
     for pattern, outputs in held_out.outputs.items():
@@ -180,14 +191,19 @@ def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
     return dataclasses.replace(task, thresholds=(usual,) * task.out_dim)
 
 
+def mixed(mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True) -> Tensor:
+    """Mixed raw outputs (n, out_dim) of held-out rows, everything outside the pattern ``hidden`` from them."""
+    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
+    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
+    return mixture.combine({name: out[rows] for name, out in outputs.items()}, present, held_out.task)
+
+
 def _best_threshold(
     mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[str], *, hidden: bool = True
 ) -> float:
     """For the given rows, everything outside the pattern ``hidden`` from them."""
-    task, target = held_out.task, held_out.target[rows]
-    outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
-    present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
-    probabilities = task.decode(mixture.combine({name: out[rows] for name, out in outputs.items()}, present, task))
+    target = held_out.target[rows]
+    probabilities = held_out.task.decode(mixed(mixture, held_out, rows, pattern, hidden=hidden))
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         result = (probabilities >= threshold).float()

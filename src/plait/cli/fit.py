@@ -32,6 +32,10 @@ def fit(
     root: o.Root = None,
     encoder: o.Encoder = None,
     train: o.Train = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="A paper's model and training; plait reproduce --list names them.", show_default=False),
+    ] = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
     depth: Annotated[
         str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
@@ -42,8 +46,12 @@ def fit(
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
     split_column: Annotated[
-        str | None, typer.Option(help="A column that says train or test.", show_default=False)
+        str | None, typer.Option(help="A column that says train, valid or test.", show_default=False)
     ] = None,
+    valid: Annotated[
+        Path | None, typer.Option(help="A table whose rows choose (validation: given).", show_default=False)
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.", show_default=False)] = None,
     group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
@@ -75,11 +83,13 @@ def fit(
     else:
         first = wanted[one] if one is not None else task
         result, from_file = o.read_schema(frame, schema, one, first, root, table, tell_unused=False)
+    frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
         from_file,
         encoder,
         set_,
+        protocol=protocol,
         fusion=fusion,
         depth=depth_value,
         members=members,

@@ -164,6 +164,23 @@ def row_numbers_given(text: str | None) -> list[int]:
     return [int(part) for part in parts]
 
 
+def with_parts(
+    frame: Any, files: Mapping[str, Path | None], split_column: str | None, encoding: str | None
+) -> tuple[Any, str | None]:
+    """The table with the rows of ``--valid`` and ``--test`` beneath it, and the column that says which is which."""
+    from plait.data.table import PART, read_table, stacked
+    from plait.data.typed import typed
+
+    given = {name: read_table(path, encoding) for name, path in files.items() if path is not None}
+    if not given:
+        return frame, split_column
+    if "test" not in given:
+        raise ConfigError("--valid: which rows judge? name them, too (--test FILE)")
+    if split_column is not None:
+        raise ConfigError("--split-column and --test both say which rows judge; keep one")
+    return typed(stacked(frame, **given)), PART
+
+
 def settings_of(
     from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **value: Any
 ) -> dict[str, Any]:

@@ -66,6 +66,10 @@ def predict(
         Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
     ] = None,
     proba: Annotated[bool, typer.Option(help="Write a probability per class.")] = True,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Of a number: columns low and high that hold it with this probability.", show_default=False),
+    ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
@@ -98,7 +102,7 @@ def predict(
             nonlocal result
             with whole_table():  # which refuses before the file is there
                 for chunk in read_chunks(table, rows, encoding):
-                    piece = prediction_tables(models, chunk, proba, keep or [])
+                    piece = prediction_tables(models, chunk, proba, keep or [], interval)
                     result += formulas(piece, quote_formulas)
                     yield piece
                     bar.advance(len(chunk))
@@ -141,19 +145,24 @@ def _formula(cell: str) -> bool:
 
 
 def prediction_tables(
-    models: Mapping[str, FusionEstimator], chunk: pd.DataFrame, proba: bool, keep: list[str]
+    models: Mapping[str, FusionEstimator],
+    chunk: pd.DataFrame,
+    proba: bool,
+    keep: list[str],
+    interval: float | None = None,
 ) -> pd.DataFrame:
     """Predictions of one piece of a table; of several targets, each column under its target's name: ``price: prediction``."""
     import pandas as pd
 
     from plait.data.typed import typed
 
-    if len(models) == 1:
-        return prediction_table(next(iter(models.values())), chunk, proba, keep)
+    if len(models) == 1 or (interval is not None and all(m.task_ != "regression" for m in models.values())):
+        return prediction_table(next(iter(models.values())), chunk, proba, keep, interval)
     chunk = typed(chunk)
     parts: list[pd.DataFrame] = []
     for target, model in models.items():
-        part = prediction_table(model, chunk, proba, [] if parts else keep)
+        around = interval if model.task_ == "regression" else None
+        part = prediction_table(model, chunk, proba, [] if parts else keep, around)
         names = {c: f"{target}: {c}" for c in part.columns[0 if parts else len(keep) :]}
         clash = next((name for name in keep if name in names.values()), None)
         _free(clash)
@@ -168,25 +177,36 @@ def _free(clash: str | None) -> None:
         raise TableError(f"--keep {clash}: the answer has a column of that name; rename the table's column")
 
 
-def prediction_table(fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str]) -> pd.DataFrame:
-    """Prediction and probabilities of one piece of a table."""
+def prediction_table(
+    fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None = None
+) -> pd.DataFrame:
+    """Prediction of one piece of a table, with probabilities, or the bounds of an interval of that coverage."""
     import pandas as pd
 
-    from plait.base.errors import TableError, nearest
+    from plait.base.errors import ConfigError, TableError, nearest
     from plait.data.labels import label_text
+    from plait.estimators.estimators import FusionRegressor
 
     names = [label_text(label) for label in fitted.labels]
     probabilities = [f"p({name})" for name in names] if proba and fitted.task_ != "regression" else []
+    if interval is not None and not isinstance(fitted, FusionRegressor):
+        raise ConfigError(f"--interval {interval}: is for a predicted number; the task is {fitted.task_}")
+    bounds = [] if interval is None else ["low", "high"]
     for name in keep:
         if name not in chunk.columns:
             raise TableError(f"--keep {name}: no such column; {nearest(name, map(str, chunk.columns))}")
-        _free(name if name in ("prediction", *probabilities) else None)
+        _free(name if name in ("prediction", *bounds, *probabilities) else None)
     columns: dict[str, Any] = {name: chunk[name].reset_index(drop=True) for name in keep}
-    answer, decoded = fitted.answers(chunk)
+    with fitted.remembering():
+        answer, decoded = fitted.answers(chunk)
+        if interval is not None and isinstance(fitted, FusionRegressor):
+            around = fitted.interval_around(answer, ~fitted.absent(chunk), interval)
     if fitted.task_ == "multilabel":
         columns["prediction"] = ["|".join(n for n, on in zip(names, row, strict=True) if on) for row in answer]
     else:
         columns["prediction"] = answer
+    if bounds:
+        columns |= {"low": around[:, 0], "high": around[:, 1]}
     columns |= {name: decoded[:, i].round(6) for i, name in enumerate(probabilities)}
     return pd.DataFrame(columns)
 

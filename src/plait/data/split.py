@@ -12,6 +12,28 @@ from plait.base.errors import TableError, nearest
 from plait.data.parse import numbers
 from plait.data.values import items, texts
 
+#: What a column of parts calls the rows that choose.
+VALID = ("valid", "validation", "val", "dev")
+#: The column of parts that is added where the parts are tables of their own.
+PART = "__part__"
+
+
+def stacked(train: pd.DataFrame, **parts: pd.DataFrame | None) -> pd.DataFrame:
+    """Training rows and those of other tables (``valid``, ``test``), with a column ``PART`` that says which is which.
+
+    Raises:
+        TableError: a part lacks columns that the training rows have.
+
+    Example:
+        >>> stacked(pd.DataFrame({"a": [1]}), test=pd.DataFrame({"a": [2]}))[PART].tolist()
+        ['train', 'test']
+    """
+    there = {"train": train, **{name: part for name, part in parts.items() if part is not None}}
+    for name, part in there.items():
+        if missing := [str(c) for c in train.columns if c not in part.columns]:
+            raise TableError(f"the {name} table lacks columns of the training table: {', '.join(missing[:8])}")
+    return pd.concat([p[list(train.columns)].assign(**{PART: n}) for n, p in there.items()], ignore_index=True)
+
 
 def split(
     frame: pd.DataFrame,

@@ -17,13 +17,15 @@ from plait.base.progress import step
 from plait.data.cells import cells, is_media
 from plait.data.files import pieces
 from plait.data.row_numbers import numbered, row_numbers, whole_table
-from plait.data.split import split
+from plait.data.split import PART, VALID, split, stacked
 from plait.data.typed import typed
 from plait.data.values import each_once, text_of
 from plait.data.values import items as parse_labels
 from plait.data.write import printable, table_writer, write_table
 
 __all__ = [
+    "PART",
+    "VALID",
     "cells",
     "data_hash",
     "frame_of",
@@ -34,6 +36,7 @@ __all__ = [
     "read_table",
     "row_numbers",
     "split",
+    "stacked",
     "table_writer",
     "typed",
     "whole_table",

@@ -144,13 +144,13 @@ def make_schema(
     """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
 
     Raises:
-        ConfigError: a column is neither used nor explained, or one is used twice.
+        ConfigError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
     """
     modalities = tuple(modalities)
     used = [column for modality in modalities for column in modality.columns]
     left = [str(column) for column in frame.columns if column not in used and column != target]
     silent = [column for column in left if column not in reasons]
-    twice = sorted({column for column in used if used.count(column) > 1 or column == target})
+    twice = sorted({c for c in used if c == target or any(m.columns.count(c) > 1 for m in modalities)})
     if silent or twice:
         raise ConfigError(f"schema for '{target}': columns without a reason: {silent}; columns used twice: {twice}")
     kept = {column: kind for column, kind in (types or {}).items() if column in used}

@@ -26,6 +26,10 @@ class Hearthstone(Dataset):
     Cards are reprinted: 2,223 rows repeat name and text of another row. ``groups`` (the name) keeps them together;
     a plain random split, as MuG has it, does not, and its figures are higher for it.
 
+    Args:
+        categories_in_text: the other properties in words (class, set, race, school, rarity, type) stand in the text, too, as
+            MuG's own preparation (and Wernlein et al., section 4.1.1) reads textual and categorical columns as one string.
+
     Licence: texts and pictures (c) Blizzard Entertainment; for tests and benchmarks only.
     """
 
@@ -38,6 +42,10 @@ class Hearthstone(Dataset):
     tasks: ClassVar[Mapping[str, str]] = TARGETS
     metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(TARGETS, "accuracy")
     rebuilt: ClassVar[bool] = True
+
+    def __init__(self, *, categories_in_text: bool = False) -> None:
+        """Choose what the text is made of."""
+        self.categories_in_text = categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``hearthstone/hearthstone.csv`` and ``hearthstone/images.zip``."""
@@ -55,8 +63,10 @@ class Hearthstone(Dataset):
         }
         schemas = {}
         for target, task in self.tasks.items():
+            words = [c for c, kind in TYPES.items() if kind == "category" and c != target]
+            words = words if self.categories_in_text else []
             modalities = (
-                Modality("text", "text", ("name", "text", "flavor")),
+                Modality("text", "text", ("name", "text", "flavor", *words)),
                 Modality("image", "image", ("image",)),
                 Modality("tabular", "tabular", tuple(c for c in TYPES if c != target)),
             )

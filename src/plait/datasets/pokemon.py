@@ -41,6 +41,10 @@ class Pokemon(Dataset):
     Inputs: text = name, species, description; image = artwork; tabular = the rest. The other type is left out of both
     targets. 172 descriptions name the type: that is what the entry says to every reader, so it stays.
 
+    Args:
+        categories_in_text: abilities and egg groups stand in the text, too, as MuG's own preparation (and Wernlein et al.,
+            section 4.1.1) reads textual and categorical columns as one string.
+
     Licence: names, texts and artwork (c) The Pokemon Company / Nintendo; for tests and benchmarks only.
     """
 
@@ -54,13 +58,18 @@ class Pokemon(Dataset):
     metrics: ClassVar[Mapping[str, str]] = {"type_1": "accuracy", "type_2": "accuracy"}
     rebuilt: ClassVar[bool] = True
 
+    def __init__(self, *, categories_in_text: bool = False) -> None:
+        """Choose what the text is made of."""
+        self.categories_in_text = categories_in_text
+
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``pokemon/pokemon.csv`` and ``pokemon/images.zip``."""
         frame = pd.read_csv(self.file(root, "pokemon", "pokemon.csv"))
         frame["image"] = in_archive(self.file(root, "pokemon", "images.zip"), frame["image"])
         frame["male_percent"] = male_percent(frame.pop("gender"))
+        lists = ("abilities", "egg_groups") if self.categories_in_text else ()
         modalities = (
-            Modality("text", "text", ("name", "species", "description")),
+            Modality("text", "text", ("name", "species", "description", *lists)),
             Modality("image", "image", ("image",)),
             Modality("tabular", "tabular", tuple(_TYPES)),
         )

@@ -46,9 +46,9 @@ class Scaler:
     Shape: (B, T, D) in, (B, T, min(D, components)) out.
     """
 
-    def __init__(self, components: int) -> None:
-        """Keep at most ``components`` features."""
-        self.components = components
+    def __init__(self, components: int, *, standardise: bool = True) -> None:
+        """Keep at most ``components`` features; unless ``standardise`` they are neither centred nor scaled nor held."""
+        self.components, self.standardise = components, standardise
         self.mean = torch.zeros(0)
         self.scale = torch.zeros(0)
         self.axes: Tensor | None = None
@@ -66,6 +66,10 @@ class Scaler:
         if tokens.dim > self.components:
             step = -(-len(x) // _AXES_ROWS) or 1
             self.axes = _principal(centred[::step] * self.scale, w[::step], self.components)
+        if not self.standardise:
+            if self.axes is not None:
+                self.axes = _principal(centred[::step], w[::step], self.components)
+            self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
         self.mean, self.scale = self.mean.float(), self.scale.float()
         return self
 
@@ -76,13 +80,14 @@ class Scaler:
 
     def __call__(self, tokens: Tokens) -> Tokens:
         """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
-        x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10)
+        x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else tokens.x
         return Tokens(x if self.axes is None else x @ self.axes, tokens.mask)
 
     def state(self) -> dict[str, Tensor]:
         """Arrays to save."""
         axes = {} if self.axes is None else {"axes": self.axes}
-        return {"mean": self.mean, "scale": self.scale, **axes}
+        plain = {} if self.standardise else {"plain": torch.ones(1)}
+        return {"mean": self.mean, "scale": self.scale, **axes, **plain}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Scaler:
@@ -90,7 +95,7 @@ class Scaler:
         axes, mean, scale = state.get("axes"), state["mean"], state["scale"]
         if mean.ndim != 1 or scale.shape != mean.shape or (axes is not None and axes.shape[:1] != mean.shape):
             raise ModelError(f"scaler: mean {tuple(mean.shape)} and scale {tuple(scale.shape)} do not belong together")
-        scaler = cls(len(state["mean"]) if axes is None else axes.shape[1])
+        scaler = cls(len(state["mean"]) if axes is None else axes.shape[1], standardise="plain" not in state)
         scaler.mean, scaler.scale, scaler.axes = state["mean"], state["scale"], axes
         return scaler
 

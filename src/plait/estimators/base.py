@@ -18,17 +18,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from plait.alignment import file as aligner_file
 from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
+from plait.base import protocols
 from plait.base.adviser import adviser
 from plait.base.config import CheckedFields
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
 from plait.base.progress import session
-from plait.data.labels import label_array
+from plait.data.labels import codes_of, label_array
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered
 from plait.data.table import frame_of
-from plait.data.targets import target_array
+from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
@@ -54,6 +55,21 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     _regressor: ClassVar[bool] = False
 
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Remember which fields are given beside a protocol: these win over it, even where they are the usual ones."""
+        self = super().__new__(cls, *args, **fields)
+        if fields.get("protocol") is not None:
+            self._given = frozenset(fields)
+        return self
+
+    def __post_init__(self) -> None:
+        """Take the fields of the protocol, if there is one; ``fit`` refuses one that there is not."""
+        protocols.apply(self, self.__dict__.pop("_given", ()))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name; a protocol sets its own, but for those that are given beside it."""
+        return super().set_params(**protocols.expanded(params))
+
     # -- fitting ---------------------------------------------------------------------------------------------------
 
     def fit(
@@ -64,18 +80,21 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         groups: Any = None,
         test: tuple[Any, Any] | None = None,
         share: Share | None = None,
+        valid: tuple[Any, Any] | None = None,
     ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
         Rows of one group (n,) belong together (one speaker, one patient, one video): the folds on which branches are
         mixed and training is stopped keep them on one side, so that what is chosen holds for groups never seen.
         ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
+        ``valid`` are rows and targets that choose the best epoch, where ``validation`` is ``given``.
         ``share`` gives rows that were encoded and scaled before, for whoever fits several models on the same rows.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
         check_settings(self)
+        _check_validation(self.validation, valid)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
         if len(target) != len(frame):
@@ -92,9 +111,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         advice = adviser(self.fusion)
         self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
         advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
-        judged = None if test is None else self._judged(test)
+        judged = None if test is None else self._judged(test, "test")
+        chosen = None if valid is None else self._judged(valid, "valid")
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
+        if chosen is not None:
+            given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(advised.settings(), given, judged)
@@ -118,14 +140,22 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
-    def _judged(self, test: Any) -> tuple[pd.DataFrame, Any]:
-        """Rows and targets that are scored while training."""
-        if not isinstance(test, tuple | list) or len(test) != 2:
-            raise TableError(f"test must be a pair of rows and targets, found {type(test).__name__}")
-        frame = self._frame(test[0], reset=False)
-        if len(test[1]) != len(frame):
-            raise TableError(f"test has {len(frame)} rows and {len(test[1])} targets; they must be equal")
-        return frame, test[1]
+    def _judged(self, rows: Any, what: str) -> tuple[pd.DataFrame, Any]:
+        """Rows and targets that are scored while training, or that choose."""
+        if not isinstance(rows, tuple | list) or len(rows) != 2:
+            raise TableError(f"{what} must be a pair of rows and targets, found {type(rows).__name__}")
+        frame = self._frame(rows[0], reset=False)
+        if len(rows[1]) != len(frame):
+            raise TableError(f"{what} has {len(frame)} rows and {len(rows[1])} targets; they must be equal")
+        return frame, rows[1]
+
+    def _codes(self, y: Any, several: bool) -> np.ndarray:
+        """The target of validation rows as that of the training rows; a class that these do not have is -1."""
+        if self._regressor:
+            return target_numbers(y)
+        if several:
+            return indicator_of(getattr(y, "indicator", y), self.classes_).indicator
+        return codes_of(y, self.classes_)
 
     def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame whose columns are those of fit."""
@@ -333,6 +363,18 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _check_validation(validation: str, valid: Any) -> None:
+    """Refuse validation rows that nothing chooses by, and none where they are to choose."""
+    if validation == "given" and valid is None:
+        raise ConfigError(
+            "validation: given, but fit was given no validation rows; pass valid=(X, y), or take validation: folds or none"
+        )
+    if validation != "given" and valid is not None:
+        raise ConfigError(
+            f"validation: {validation}, but fit was given validation rows; take validation: given, or add them to X"
+        )
 
 
 def loaded(folder: str | Path) -> Any:

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
-from plait.base.errors import ConfigError, TableError
+from plait.base.errors import ConfigError, ModelError, TableError
+from plait.branches.intervals import COVERAGE
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
@@ -79,6 +81,36 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
         return rows.checked_number(y)
+
+    def predict_interval(self, X: Any, coverage: float = COVERAGE, *, partial: bool | None = None) -> np.ndarray:
+        """Lower and upper bound (n, 2) that hold a new row's value with probability ``coverage``, whatever is present in it.
+
+        Conformal: by how far the mixture was off on rows that its members had not learned from, among rows that show the
+        same modalities. ``partial`` as in ``predict``.
+
+        Raises:
+            ConfigError: a coverage that is not between 0 and 1.
+            ModelError: the model has no held-out errors, or too few for this coverage.
+        """
+        inputs = self._inputs(X, partial)
+        return self.interval_around(self._decoded(inputs), self._present(inputs), coverage)
+
+    def interval_around(self, values: Any, present: Any, coverage: float = COVERAGE) -> np.ndarray:
+        """The same (n, 2) around values (n,) that were predicted already, with what is present in each row (n, M)."""
+        check_is_fitted(self, "members_")
+        known = self.members_.intervals
+        if known is None:
+            raise ModelError(
+                "the model knows no intervals: it was fitted on very few rows, or by a version of plait that had none; "
+                "fit it again, on 20 rows and more"
+            )
+        return known.bounds(self.members_.task, np.asarray(values, np.float64), np.asarray(present), coverage)
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether ``predict_interval`` can answer at the coverage that evaluations show."""
+        known = self.members_.intervals
+        return known is not None and known.usual.quantiles(COVERAGE) is not None
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R2 of the predictions; ``y`` may be written in any way."""

@@ -21,6 +21,8 @@ class FitSettings:
     """The fields of an estimator. What a fit hands down is a copy that does not change; an estimator is one that may.
 
     Attributes:
+        protocol: a paper's model and training as one name (``plait reproduce --list``): it sets the fields that its
+            ``protocol.yaml`` lists; whatever is given beside it wins. None: plait's own.
         modalities: name -> ``{kind, columns, encoder, train, root}``, or a ``Schema``; None infers them from the table.
         encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``, or a folder that ``plait pretrain`` or
             ``plait align`` wrote; overrides ``modalities``.
@@ -46,6 +48,10 @@ class FitSettings:
         branches: what predicts side by side and is mixed by held-out predictions (``plait list branches``): names, or
             ``{name: ..., option: ...}``.
         members: networks trained by cross-fitting and averaged; None: five, on large tables two.
+        validation: what chooses the best epoch: ``folds`` (members are cross-fitted), ``given`` (the rows that ``fit`` takes as
+            ``valid``; every member learns from exactly the training rows), or ``none`` (all epochs, the last is kept).
+        mix: ``learned``: held-out rows weigh and calibrate the branches; ``equal``: they count alike, and raw outputs stay.
+        scale: frozen features are centred, scaled and held within 10 standard deviations; false: they enter as they are.
         components: frozen features beyond this many are reduced to their directions of most variance.
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
@@ -59,6 +65,9 @@ class FitSettings:
         batch_size: rows per step; None: by the number of rows.
         learning_rate: peak of the schedule; None: by the batch size.
         encoder_learning_rate: peak for encoders that learn, one for all, or modality -> rate; None: ``learning_rate``.
+        optimiser: ``adamw``, or ``adam`` (weight decay is part of the gradients).
+        schedule: after the warm-up the learning rate falls to zero as a ``cosine``, or stays ``constant``.
+        clip: the norm of a network's gradients is held below it; 0: it is not.
         warmup: share of all steps over which the learning rate rises.
         thaw: epochs for which encoders that learned before (``pretrain``, a folder) stay as they are; ``{after, every}``: then a
             layer more every so many epochs, the last first; modality -> either, for any encoder that learns.
@@ -80,6 +89,7 @@ class FitSettings:
         random_state: seed of everything random.
     """
 
+    protocol: str | None = None
     modalities: Mapping[str, Any] | Schema | None = None
     encoders: Mapping[str, Any] | None = None
     train: Mapping[str, str] | None = None
@@ -95,6 +105,9 @@ class FitSettings:
     width: Width | Literal["match"] | None = None
     branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own", "trees")
     members: Annotated[int, Within(1, 1000)] | None = None
+    validation: Literal["folds", "given", "none"] = "folds"
+    mix: Literal["learned", "equal"] = "learned"
+    scale: bool = True
     components: Count = 256
     dropout: Part | None = None
     input_dropout: Part | None = None
@@ -105,6 +118,9 @@ class FitSettings:
     batch_size: Count | None = None
     learning_rate: Positive | None = None
     encoder_learning_rate: Positive | Mapping[str, Positive] | None = None
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip: NonNegative = 5.0
     warmup: Share = 0.1
     thaw: Natural | Mapping[str, Any] = 0
     weight_decay: NonNegative = 0.2

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from plait.alignment import enhancement
 from plait.base import precision
@@ -21,7 +23,7 @@ from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.preparing import groups_of, prepare, scaled, seed_of
+from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, with_validation
 from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
@@ -66,14 +68,19 @@ def fit(
     training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
     prepared = _ready(settings, given)
+    if settings.validation != "folds":
+        prepared = as_given(prepared)
+    if given.valid is not None:
+        prepared = with_validation(settings, prepared, given.valid)
+    rows = prepared.learned_from
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
     task = _with_threshold(task, settings.threshold)
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
     clock = Clock(prepared.seconds, prepared.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in results.modalities if m.learns}
-    members = member_count(settings.members, len(inputs), bool(learning))
+    members = member_count(settings.members, rows, bool(learning))
     learning |= enhancement.encoders(prepared.enhancers)
-    dropout, input_dropout = dropouts(len(inputs), settings.dropout, settings.input_dropout)
+    dropout, input_dropout = dropouts(rows, settings.dropout, settings.input_dropout)
     design = Design(
         fusion=settings.fusion,
         depth=settings.depth,
@@ -90,13 +97,13 @@ def fit(
     design, make = maker(design, dims, task.out_dim, learning)
     training = schedule(
         regime.paced(settings, prepared, training_of(settings, names, input_dropout)),
-        len(inputs),
+        rows,
         settings.epochs,
         settings.batch_size,
     )
     step("train", settings.progress)
     with clock.stage("train"), track(members * training.epochs, "training", "epochs", settings.progress) as bar:
-        row_weight = row_weight / row_weight.mean()
+        row_weight = row_weight / row_weight[:rows].mean()
         seen = None
         if settings.record_epochs and test is not None:
             seen = (scaled(settings, test[0], results, features, scalers, prepared.enhancers), test[1])
@@ -104,10 +111,11 @@ def fit(
         listener = encoder_listener(prepared, score, tell)
         alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
         follow = following(settings, design, score, tell)
-        groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
+        folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
+        groups = None if given.groups is None or folds else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)
         told = settings.branches != FitSettings.branches
-        plan = Plan(names, training, members, seed, task.strata(target), groups, told)
+        plan = Plan(names, training, members, seed, task.strata(target), groups, told, folds, settings.mix)
         result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
@@ -129,6 +137,12 @@ def fit(
         alone.history,
         prepared.leaks,
     )
+
+
+def _parts(rows: int, all_rows: int) -> tuple[Tensor, Tensor]:
+    """The rows to learn from, which come first, and those to choose by."""
+    everything = torch.arange(all_rows)
+    return everything[:rows], everything[rows:]
 
 
 def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
@@ -169,4 +183,7 @@ def training_of(settings: FitSettings, names: Sequence[str], input_dropout: floa
         smoothing=settings.smoothing,
         input_dropout=input_dropout,
         modality_dropout=hiding(settings.modality_dropout, names),
+        optimiser=settings.optimiser,
+        schedule=settings.schedule,
+        clip=settings.clip,
     )

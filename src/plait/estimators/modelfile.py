@@ -14,6 +14,7 @@ from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.branches.branches import Branches
+from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
@@ -81,6 +82,7 @@ def write(model: Any, place: Path) -> None:
             learned, facts = branch.state()
             arrays |= {f"member.{number}.fitted.{name}.{k}": v for k, v in learned.items()}
             fitted.setdefault(name, []).append(facts)
+    intervals = model.members_.intervals
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
@@ -94,6 +96,7 @@ def write(model: Any, place: Path) -> None:
         "encoders": encoders,
         "align": align,
         "mixture": model.members_.mixture.state(),
+        "intervals": [] if intervals is None else intervals.state(arrays),
         "fitted": fitted,
         "record": model.record_,
         "history": history.slim(model.history_),
@@ -133,7 +136,9 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
         raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     model.advised_ = {}
     members = _members(model, task, mixture, arrays, manifest.get("fitted", {}))
-    model.members_ = Members(task, members, mixture, model.history_)
+    state = manifest.get("intervals")  # of models before there were any: none
+    intervals = Intervals.restore(mixture.names, state, arrays) if state else None
+    model.members_ = Members(task, members, mixture, model.history_, intervals=intervals)
     return model
 
 

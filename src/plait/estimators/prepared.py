@@ -38,6 +38,7 @@ class GivenRows:
         classes: labels of the target, in order.
         regressor: the target is a number whatever it looks like.
         share: gives rows that were prepared before, where models are fitted on the same rows.
+        valid: rows to choose by and their targets, as ``target``; None: there are none.
         named: the columns have names of their own; else it is a plain array, all of it one table of numbers.
     """
 
@@ -49,6 +50,7 @@ class GivenRows:
     regressor: bool = False
     named: bool = True
     share: Share | None = None
+    valid: tuple[pd.DataFrame, np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Prepared:
         tuned: modality with ``train: tuned`` -> what its tuning cost.
         peak_mb: greatest memory of each stage.
         leaks: what looks like the target in disguise.
+        chosen_by: so many of the rows, the last ones, were given to choose by; nothing is learned from them.
     """
 
     schema: Schema
@@ -83,6 +86,12 @@ class Prepared:
     tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
     leaks: Sequence[Mapping[str, Any]] = ()
+    chosen_by: int = 0
+
+    @property
+    def learned_from(self) -> int:
+        """How many rows are learned from, the first ones."""
+        return len(self.inputs) - self.chosen_by
 
 
 class Clock:

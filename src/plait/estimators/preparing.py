@@ -12,7 +12,7 @@ import torch
 
 from plait.alignment import enhancement
 from plait.base.errors import TableError, warn
-from plait.base.inputs import Inputs
+from plait.base.inputs import Inputs, followed_by
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data import leaks, rows, schema
@@ -166,8 +166,11 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         row_weight = torch.from_numpy(weight).float()
         kinds = {m.name: m.kind for m in result.modalities}
         # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
-        limits = {name: TABULAR_FEATURES if kinds[name] == "tabular" else settings.components for name in raw.tokens}
-        scalers = {name: Scaler(limits[name]).fit(t, row_weight) for name, t in raw.tokens.items()}
+        limits = dict.fromkeys(raw.tokens, settings.components)
+        limits |= {n: max(TABULAR_FEATURES, settings.components) for n in raw.tokens if kinds[n] == "tabular"}
+        scalers = {
+            name: Scaler(limits[name], standardise=settings.scale).fit(t, row_weight) for name, t in raw.tokens.items()
+        }
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
     return Prepared(
         result,
@@ -185,6 +188,42 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         tuned,
         clock.peak_mb,
         leaking,
+    )
+
+
+def as_given(prepared: Prepared) -> Prepared:
+    """Every given row by itself again, in its order: equal rows are no longer one."""
+    there = prepared.row_index >= 0
+    rows = prepared.row_index[there]
+    times = np.bincount(rows, minlength=len(prepared.inputs))
+    order = torch.from_numpy(rows)
+    row_index = np.where(there, np.cumsum(there) - 1, -1)
+    return dataclasses.replace(
+        prepared,
+        target=prepared.target[rows],
+        inputs=prepared.inputs.take(order),
+        weight=prepared.weight[order] / torch.from_numpy(times)[order],
+        row_index=row_index,
+    )
+
+
+def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.DataFrame, Any]) -> Prepared:
+    """The training rows followed by the rows that only choose; these are encoded by what was learned from the others."""
+    frame, target = valid
+    known = target.min(axis=1) >= 0 if target.ndim == 2 else target >= 0
+    if isinstance(prepared.task, Classification) and not known.all():
+        text = f"{int((~known).sum())} of {len(known)} validation rows hold a class that no training row has; they choose nothing"
+        warn(text)
+        frame, target = frame[known], target[known]
+    if not len(frame):
+        raise TableError("valid: no row is left to choose by")
+    inputs = scaled(settings, frame, prepared.schema, prepared.features, prepared.scalers, prepared.enhancers)
+    return dataclasses.replace(
+        prepared,
+        inputs=followed_by(prepared.inputs, inputs),
+        target=np.concatenate([prepared.target, target]),
+        weight=torch.cat([prepared.weight, torch.full((len(frame),), float(prepared.weight.mean()))]),
+        chosen_by=len(frame),
     )
 
 

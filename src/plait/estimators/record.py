@@ -48,7 +48,9 @@ def listeners(
         target = prepared.task.encode(prepared.target)
         names = [m.name for m in prepared.schema.modalities]
         judged = None if test is None else (test[0], truth_given(prepared.task, test[1]))
-        score = Scorer(prepared.task, prepared.inputs, target, names, prior(prepared.task, target, weight), judged)
+        learned = slice(prepared.learned_from)
+        known = prior(prepared.task, target[learned], weight[learned])
+        score = Scorer(prepared.task, prepared.inputs, target, names, known, judged)
     if settings.tensorboard is not None:
         from plait.training.history.files import Events
 
@@ -97,7 +99,8 @@ def record_of(
         "seed": seed,
         "data_hash": prepared.digest,
         "rows": prepared.given,
-        "distinct_rows": len(prepared.inputs),
+        "distinct_rows": prepared.learned_from,
+        "validation_rows": prepared.chosen_by,
         "width": design.width,
         "members": len(result.members),
         "epochs": training.epochs,

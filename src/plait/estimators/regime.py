@@ -89,7 +89,7 @@ def stage(
         first,
         prepared.features.encoders,
         Examples(prepared.task, prepared.inputs, prepared.task.encode(prepared.target), weight),
-        {name: alone(how, training, settings, len(prepared.inputs)) for name, how in first.items()},
+        {name: alone(how, training, settings, prepared.learned_from) for name, how in first.items()},
         seed,
         settings.opened_store,
         listener,
@@ -110,6 +110,9 @@ def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int
         input_dropout=0.0,
         modality_dropout=Hiding(),
         warmup=training.warmup,
+        optimiser=training.optimiser,
+        schedule=training.schedule,
+        clip=training.clip,
     )
     return schedule(own, rows, how.epochs, how.batch_size or settings.batch_size)
 

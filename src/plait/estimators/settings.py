@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from plait.base import checks, config, registry
+from plait.base import checks, config, protocols, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
@@ -145,6 +145,11 @@ def _fusion(rest: str, value: Any) -> str | None:
     return None
 
 
+def _protocol(rest: str, value: Any) -> str | None:
+    protocols.settings(value)
+    return None
+
+
 def _network(rest: str, value: Any) -> str | None:
     from plait.networks import choice
 
@@ -175,6 +180,7 @@ def _align(rest: str, value: Any) -> str | None:
 
 
 _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
+    "protocol": _protocol,
     "encoders": _encoder,
     "train": _train,
     "pretrain": _options("pretrain"),

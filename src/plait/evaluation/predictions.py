@@ -111,17 +111,28 @@ def gather(
     for subset, output in result.items():
         if len(output) != len(frame):
             raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
+    missing = _absent(model, frame)
     return Predictions(
         task=model.task_,
         modalities=modalities,
         classes=[label_text(c) for c in labels],
         y=truth,
         outputs=result,
-        absent=_absent(model, frame),
+        absent=missing,
         threshold=_threshold(model),
-        intervals=model.predict_interval(frame) if hasattr(model, "predict_interval") else None,
+        intervals=_intervals(model, frame, result.get(modalities), ~missing),
         thresholds=model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {},
     )
+
+
+def _intervals(model: Any, frame: pd.DataFrame, values: Array | None, present: Array) -> Array | None:
+    """Lower and upper bounds (n, 2) of a number, where the model has them."""
+    if values is None or not getattr(model, "has_intervals", hasattr(model, "predict_interval")):
+        return None
+    around = (
+        model.interval_around(values, present) if hasattr(model, "interval_around") else model.predict_interval(frame)
+    )
+    return np.asarray(around)
 
 
 def _has_thresholds(model: Any) -> bool:

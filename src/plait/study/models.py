@@ -49,7 +49,8 @@ class Group:
         self.x = conditions.changed(condition, self._seen_train, self._seen_train, table.schema, table.schema.root)
         self.x = self.x[self.columns]
         self.y = table.y.take(train) if isinstance(table.y, Labels) else table.y[train]
-        column = splits.group_column(table, setting.spec.data[run.data].split or setting.spec.split)
+        self.split, self.at = setting.spec.data[run.data].split or setting.spec.split, (run.seed, run.split)
+        column = splits.group_column(table, self.split)
         self.together = None if column is None else self._seen_train[column].to_numpy()
         self.rows = SharedRows()
         self._frames: dict[str, pd.DataFrame] = {}
@@ -66,6 +67,10 @@ class Group:
                 frame = conditions.changed(part, self._seen_train, frame, self.table.schema, root)
             self._frames[label] = frame[self.columns]
         return self._frames[label]
+
+    def chosen_by(self) -> np.ndarray:
+        """Which of the training rows (n,) bool choose the epoch of a model that wants validation rows."""
+        return splits.chosen_by(self.table, self.split, *self.at, self.train)
 
     def lost(self, absences: Sequence[Condition]) -> Mapping[str, np.ndarray]:
         """Which test rows lose which modality."""
@@ -86,7 +91,10 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     model = _model(group, run)
     clock = time.perf_counter()
     test = _test(group) if model.record_epochs else None
-    model.fit(group.x, group.y, groups=group.together, test=test, share=group.rows)
+    if model.validation == "given":
+        _fit_by_valid(model, group, test)
+    else:
+        model.fit(group.x, group.y, groups=group.together, test=test, share=group.rows)
     record = model.record_
     seconds = record["seconds"]
     shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
@@ -117,6 +125,19 @@ def fit_fusion(group: Group, run: Run) -> Fit:
         epochs=[*model.pretrain_history_, *model.history_],
         peaks=record["stage_peak_mb"],
     )
+
+
+def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[Any, Any] | None) -> None:
+    """Fit on exactly the training rows; the validation rows choose. The rows are no other model's, so nothing is shared."""
+    chosen = group.chosen_by()
+
+    def part(rows: np.ndarray) -> Any:
+        return group.y.take(rows) if isinstance(group.y, Labels) else group.y[rows]
+
+    learned, choosing = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    together = None if group.together is None else group.together[learned]
+    valid = group.x.iloc[choosing], part(choosing)
+    model.fit(group.x.iloc[learned], part(learned), groups=together, test=test, valid=valid)
 
 
 def _pretraining(record: Mapping[str, Any]) -> dict[str, float]:

@@ -43,9 +43,18 @@ def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
             read.wrong((*place, key), f"data: a data set has its own {key}; leave it out")
     if "options" in value and "dataset" not in value:
         read.wrong((*place, "options"), "data: options are for a data set's loader; a table has none")
+    for key in ("valid", "test"):
+        if key in value and "table" not in value:
+            read.wrong(
+                (*place, key), f"data: {key}: is a file beside table: FILE; a data set, or a frame, has its own parts"
+            )
+    if "valid" in value and "test" not in value:
+        read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
     values: dict[str, Any] = {
         k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
     }
+    if "test" in value:
+        values["split"] = SplitSpec("official")
     if "rows" in value:
         values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
     if "split" in value:

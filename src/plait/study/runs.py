@@ -28,6 +28,7 @@ AFTER_PREPARING = frozenset(
         *("smoothing", "epochs", "batch_size", "learning_rate", "weight_decay", "patience", "max_weights", "progress"),
         *("record_epochs", "tensorboard", "checkpoint", "device"),
         *("store", "random_state", "estimator", "pretrain", "encoder_learning_rate", "warmup", "thaw"),
+        *("protocol", "validation", "mix", "optimiser", "schedule", "clip"),
     )
 )
 

@@ -35,8 +35,8 @@ class SplitSpec:
     Attributes:
         kind: ``holdout``; ``kfold``; ``repeated`` (several holdouts per seed); ``time`` (the latest rows are the test part);
             ``official`` (the data set's own parts, or each of its folds in turn); ``none`` (of a space: all are learned from).
-        fractions: shares of the rows; the last part is the test part, a middle part joins the training part, whose own
-            cross-fitting validates.
+        fractions: shares of the rows; the last part is the test part; a middle part is the validation part of models that
+            want one (``validation: given``), and joins the training part of those whose own cross-fitting validates.
         folds: of ``kfold``.
         times: holdouts per seed of ``repeated``.
         group: column whose equal values stay on one side; ``auto``: the data set's groups; None: none.
@@ -67,6 +67,7 @@ class DataSpec:
     Attributes:
         dataset: name of a data set of plait, with ``options`` for its loader; or
         table: path of a table, from the folder of the study file, with ``schema`` (a YAML file), or ``target`` and ``task``; or
+        valid: and ``test``: tables of the same columns whose rows choose and judge; ``table`` holds the training rows then.
         frame: name of a table that is given to ``Study`` in memory.
         root: folder or archive of media of a table; root folder of a data set.
         rows: at most so many, drawn once with seed 0.
@@ -76,6 +77,8 @@ class DataSpec:
 
     dataset: str | None = None
     table: str | None = None
+    valid: str | None = None
+    test: str | None = None
     frame: str | None = None
     target: str | None = None
     schema: str | None = None

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from plait.base.errors import TableError, nearest
 from plait.data.parse import numbers
-from plait.data.split import split, strata_of
+from plait.data.split import VALID, split, strata_of
 from plait.study.spec import AUTO, SplitSpec
 from plait.study.tables import StudyTable
 
@@ -47,6 +47,32 @@ def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
     if not len(result[0]) or not len(result[1]):
         raise TableError(
             f"{table.label}: split {spec.kind} leaves no row to {'learn' if len(result[1]) else 'judge'} from"
+        )
+    return result
+
+
+def chosen_by(table: StudyTable, spec: SplitSpec, seed: int, index: int, train: np.ndarray) -> np.ndarray:
+    """Which of the training rows (n,) bool only choose, where a model wants validation rows: the official ones, or a middle part.
+
+    Raises:
+        TableError: the split has none; the message says which have.
+    """
+    if spec.kind == "official":
+        column = table.parts if spec.column is None else spec.column
+        words = np.full(len(train), "") if column is None else table.frame[column].iloc[train].astype(str).str.lower()
+        result = np.isin(np.asarray(words), VALID)
+    elif spec.kind in ("holdout", "repeated") and len(spec.fractions) == 3:
+        share = spec.fractions[1] / (spec.fractions[0] + spec.fractions[1])
+        rows = table.frame.iloc[train].reset_index(drop=True)
+        group = group_column(table, spec)
+        drawn = split(rows, (1 - share, share), seed + 100_003 * index, stratify=table.target, group=group)[1]
+        result = np.isin(np.arange(len(train)), drawn)
+    else:
+        result = np.zeros(len(train), dtype=bool)
+    if not result.any() or result.all():
+        raise TableError(
+            f"{table.label}: validation: given, but split {spec.kind} has no validation rows; take three fractions, as "
+            "[0.80, 0.05, 0.15], official parts that say valid, or validation: folds or none"
         )
     return result
 

@@ -22,7 +22,7 @@ from plait.data import schema
 from plait.data.cells import MEDIA, cells
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
-from plait.data.table import read_table
+from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
 from plait.datasets.base import Loaded
@@ -216,7 +216,11 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pa
     result = dataclasses.replace(
         result, target=target, root=root or result.root or str(path.parent), task=spec.task or result.task
     )
-    return StudyTable(spec.name or f"{spec.source}/{target}", _with_target(frame, target), result)
+    if spec.test is not None:
+        parts = {name: read_table(base / file) for name in ("valid", "test") if (file := getattr(spec, name))}
+        frame = stacked(frame, **parts)
+    label = spec.name or f"{spec.source}/{target}"
+    return StudyTable(label, _with_target(frame, target), result, None if spec.test is None else PART)
 
 
 def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:

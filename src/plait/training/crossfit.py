@@ -20,6 +20,7 @@ from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
+from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
@@ -45,6 +46,8 @@ class Plan:
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
         told: a branch that is left out is told of.
+        folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
+        mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
     """
 
     names: Sequence[str]
@@ -54,6 +57,8 @@ class Plan:
     strata: np.ndarray
     groups: np.ndarray | None = None
     told: bool = True
+    folds: Sequence[Fold] | None = None
+    mix: str = "learned"
 
 
 @dataclasses.dataclass
@@ -62,6 +67,7 @@ class Members:
 
     Attributes:
         leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
+        intervals: of a number, how far held-out answers were off; None where no row was held out.
     """
 
     task: Task
@@ -69,6 +75,7 @@ class Members:
     mixture: Mixture
     history: list[dict[str, Any]]
     leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    intervals: Intervals | None = None
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -136,7 +143,7 @@ def crossfit(
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
     """
-    folds = folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    folds = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -148,14 +155,18 @@ def crossfit(
     each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
     costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
-    held_out = HeldOut(plan.names, task, inputs, target, weight, torch.cat([valid for _, valid in folds]))
+    learned = slice(None) if plan.folds is None else folds[0][0]
+    rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
+    held_out = HeldOut(plan.names, task, inputs, target, weight, rows, holders=1 if plan.folds is None else len(folds))
     for model, (_, valid) in zip(members, folds, strict=True):
         held_out.collect(model, valid)
-    mixture, task = mix(held_out, members[0].sources, prior(task, target, weight), plan.seed)
+    known = prior(task, target[learned], weight[learned])
+    mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
     standings = leaderboard(held_out, mixture, members, costs)
     for model in members:
         model.cpu().keep(mixture.sources)
-    return Members(task, members, mixture, history, standings)
+    intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
+    return Members(task, members, mixture, history, standings, intervals)
 
 
 def _trained(

@@ -20,7 +20,7 @@ from plait.encoders.embed import Column, Forward
 from plait.networks.layers import Masks
 from plait.networks.tasks import Task
 from plait.training.loop import Diverged, Learner, StatePart, train
-from plait.training.optimiser import AdamW
+from plait.training.optimiser import AdamW, StepRule
 from plait.training.settings import Tuning
 from plait.training.tuned import weights_of, with_lora
 
@@ -127,7 +127,9 @@ class LoraLearner(Learner[np.ndarray]):
         steps = tuning.epochs * -(-len(examples.rows.cell) // self.size)
         shares = dict.fromkeys(self.head.parameters(), tuning.head_rate / tuning.learning_rate)
         learning = [*self.updates, *self.head.parameters()]
-        self.optimiser = AdamW(learning, tuning.learning_rate, tuning.weight_decay, steps, shares=shares)
+        self.optimiser = AdamW(
+            learning, tuning.learning_rate, tuning.weight_decay, steps, shares=shares, rule=StepRule(clip=1.0)
+        )
         self.held_batches = len(list(self._held()))
 
     def parts(self) -> list[StatePart]:
@@ -152,7 +154,7 @@ class LoraLearner(Learner[np.ndarray]):
         loss = total / max(weight, 1e-12)
         self.optimiser.clear()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(limit=1.0)
+        self.optimiser.step()
         return {"loss": loss.detach()}
 
     @torch.no_grad()

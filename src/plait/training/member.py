@@ -148,7 +148,13 @@ def optimiser_of(model: Branches, settings: Training, steps: int) -> AdamW:
         for parameter in model.encoders[name].parameters()
     }
     return AdamW(
-        model.parameters(), settings.learning_rate, settings.weight_decay, steps, warmup=settings.warmup, shares=shares
+        model.parameters(),
+        settings.learning_rate,
+        settings.weight_decay,
+        steps,
+        warmup=settings.warmup,
+        shares=shares,
+        rule=settings.rule,
     )
 
 

@@ -12,6 +12,7 @@ from plait.base.checks import MOST, Count, Layers, Natural, NonNegative, Part, P
 from plait.base.errors import ConfigError
 from plait.data.modality import Modality, Schema
 from plait.training.hiding import Hiding
+from plait.training.optimiser import LIMIT, StepRule
 
 if TYPE_CHECKING:
     pass
@@ -61,6 +62,7 @@ class Training:
         input_dropout: chance that a single feature is dropped as it enters, for all branches alike.
         modality_dropout: what is hidden from a row in a step.
         warmup: share of all steps over which the learning rate rises.
+        optimiser: and ``schedule``, ``clip``: see ``StepRule``.
         encoder_rates: modality -> peak of its encoder's learning rate, where it is another one.
         thaw: modality -> when its encoder begins to learn, where that is not at once.
     """
@@ -74,8 +76,16 @@ class Training:
     input_dropout: float
     modality_dropout: Hiding
     warmup: float = 0.1
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip: float = LIMIT
     encoder_rates: Mapping[str, float] = field(default_factory=dict)
     thaw: Mapping[str, Thawing] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> StepRule:
+        """How gradients become a step."""
+        return StepRule(self.optimiser, self.schedule, self.clip)
 
 
 def check_warmup(value: object) -> float:

@@ -18,7 +18,7 @@ from plait.branches.branches import Branches
 from plait.branches.stacked import StackedBranch, layers_of
 from plait.networks.layers import Masks
 from plait.training.loop import Learner, StatePart
-from plait.training.optimiser import LIMIT, AdamW
+from plait.training.optimiser import AdamW
 from plait.training.rows import Examples, Fold, batch_edges
 from plait.training.settings import Training
 
@@ -90,7 +90,7 @@ class StackedLearner(Learner[Tensor]):
         self.edges = batch_edges(min(map(len, self.folds)), settings.batch_size)
         steps, warmup = (len(self.edges) - 1) * settings.epochs, settings.warmup
         rates = settings.learning_rate, settings.weight_decay
-        self.optimiser = AdamW(self.branches.parameters(), *rates, steps, warmup=warmup)
+        self.optimiser = AdamW(self.branches.parameters(), *rates, steps, warmup=warmup, rule=settings.rule)
         self.masks = Masks(generator)
         self.held = _padded([valid for _, valid in folds])
         self.held_batches = int(self.held is not None)
@@ -131,7 +131,7 @@ class StackedLearner(Learner[Tensor]):
         self.optimiser.clear()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         self._clip()
-        self.optimiser.step(None)
+        self.optimiser.step(False)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _hidden(self, x: Tensor) -> Tensor:
@@ -159,10 +159,13 @@ class StackedLearner(Learner[Tensor]):
 
     def _clip(self) -> None:
         """Hold the norm of each member's gradients below the limit."""
+        limit = self.settings.rule.clip
+        if not limit:
+            return
         gradients = [p.grad for p in self.branches.parameters() if p.grad is not None]
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()  # (M,)
-        if bool((norms > LIMIT).any()):
-            factor = (LIMIT / norms.clamp_min(1e-6)).clamp_max(1.0)
+        if bool((norms > limit).any()):
+            factor = (limit / norms.clamp_min(1e-6)).clamp_max(1.0)
             for g in gradients:
                 g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 

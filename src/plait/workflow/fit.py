@@ -44,7 +44,9 @@ class Split:
 
     Attributes:
         test_fraction: share of rows held out, spread over the classes.
-        split_column: a column that says ``train`` or ``test`` instead.
+        split_column: a column that says ``train`` or ``test`` instead; ``valid`` rows choose the epoch of a model that wants
+            validation rows (``validation: given``) and are training rows of any other. Without it such a model gets a third as
+            many validation rows as test rows.
         group: a column whose equal values stay on one side.
     """
 
@@ -151,15 +153,20 @@ def _fit_one(
     target = target_values(frame[name], table_schema.task)  # refuses labels that no file can hold
     seed = int(settings.get("random_state") or 0)
     train, test = split_rows(frame, table_schema, split.test_fraction, split.split_column, split.group, seed)
+    chosen = train[:0]
+    if model.validation == "given":
+        train, chosen = _choosing(frame, table_schema, train, split)
     progress.plan(_steps(model, table_schema), model.progress)
     used = {column for modality in table_schema.modalities for column in modality.columns}
     cells = frame if name in used else frame.drop(columns=name)
     seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if split.group is None else seen[split.group].to_numpy()
     y_train, truth = _part(target, train), _part(target, test)
+    valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
     with model.remembering():
-        model.fit(seen, y_train, groups=groups, test=(held_out, truth) if model.record_epochs else None)
+        value = (held_out, truth) if model.record_epochs else None
+        model.fit(seen, y_train, groups=groups, test=value, valid=valid)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
@@ -211,6 +218,25 @@ def split_rows(
     stratify = frame[table_schema.target] if table_schema.task == "classification" and group is None else None
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
     return train, test
+
+
+def _choosing(
+    frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, split: Split
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows without those that choose, and these: what the column calls valid, or a drawn share."""
+    column, group, share = split.split_column, split.group, split.test_fraction / 3
+    part = frame.iloc[train].reset_index(drop=True)
+    if column is None:
+        groups = None if group is None else group_column(part, group)
+        stratify = part[table_schema.target] if table_schema.task == "classification" and group is None else None
+        left, drawn = table.split(part, (1 - share, share), 0, stratify=stratify, group=groups)
+        return train[left], train[drawn]
+    words = np.isin(part[column].astype(str).str.lower(), table.VALID)
+    if not words.any() or words.all():
+        raise TableError(
+            f"validation: given, but column '{column}' says 'valid' for {int(words.sum())} of {len(words)} rows"
+        )
+    return train[~words], train[words]
 
 
 def group_column(frame: pd.DataFrame, group: str) -> pd.Series:
