@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from plait import FusionClassifier, FusionRegressor, load
-from plait.base.errors import ConfigError, ModelError
+from plait.base.errors import ConfigError, ModelError, TableError
 from plait.cli import main
 from plait.evaluation.evaluate import evaluate
+from plait.networks.tasks import Regression, restore
+from plait.networks.transforms import TRANSFORMS
 
 SMALL = {"store": "none", "epochs": 15, "members": 5, "branches": ("joint", "linear"), "progress": False}
 
@@ -103,3 +109,179 @@ def test_intervals_are_for_numbers(tmp_path, capsys):
     table.to_csv(tmp_path / "table.csv", index=False)
     assert run("predict", model, tmp_path / "table.csv", "--interval", 0.8) == 2
     assert "--interval 0.8: is for a predicted number; the task is classification" in capsys.readouterr().err
+
+
+# -- the metric that leads -------------------------------------------------------------------------------------------
+
+
+def rare(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Two classes that overlap, one of them a sixth of the rows."""
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < 1 / 6
+    return pd.DataFrame({"a": rng.normal(size=n) + y, "b": rng.normal(size=n) + y}), np.where(y, "spam", "ham")
+
+
+def test_answers_keep_the_expected_cost_low(tmp_path):
+    table, y = rare(400, 0)
+    costs = {"spam": {"ham": 8}}
+    model = FusionClassifier(modalities=PARTS, metric="cost", costs=costs, **SMALL).fit(table, y)
+    new, truth = rare(800, 1)
+    p = model.predict_proba(new)
+    expected = np.where(8 * p[:, 1] > p[:, 0], "spam", "ham")  # missing spam costs 8, losing ham 1
+    assert np.array_equal(model.predict(new), expected)
+    assert (expected != np.array(["ham", "spam"])[p.argmax(1)]).sum() > 50
+    judged = evaluate(model, new, y=truth, bootstrap=0)
+    paid = np.where(truth == "spam", 8, 1) * (expected != truth)
+    assert judged.main_metric == next(iter(judged.metrics)) == "cost"
+    assert judged.score["value"] == pytest.approx(paid.mean())
+    assert paid.mean() < (np.where(truth == "spam", 8, 1) * (np.array(["ham", "spam"])[p.argmax(1)] != truth)).mean()
+    assert model.score(new, truth) == pytest.approx((expected == truth).mean())
+    assert np.array_equal(load(model.save(tmp_path / "model")).predict(new), expected)
+
+
+def test_a_metric_that_counts_rare_classes_tunes_the_answer_on_held_out_rows():
+    table, y = rare(400, 0)
+    new, truth = rare(1500, 1)
+    plain = FusionClassifier(modalities=PARTS, **SMALL).fit(table, y)
+    tuned = FusionClassifier(modalities=PARTS, metric="balanced_accuracy", **SMALL).fit(table, y)
+    assert np.array_equal(plain.predict_proba(new), tuned.predict_proba(new))
+    judged = [evaluate(model, new, y=truth, bootstrap=0) for model in (plain, tuned)]
+    assert [each.main_metric for each in judged] == ["accuracy", "balanced_accuracy"]
+    before, after = (each.metrics["balanced_accuracy"]["value"] for each in judged)
+    assert after > before + 0.05
+    assert "balanced_accuracy" in tuned.leaderboard_
+
+
+def test_several_labels_get_thresholds_by_the_metric():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = (x + rng.normal(size=(300, 2)) > 0.8).astype(int)
+    table = pd.DataFrame(x, columns=["a", "b"])
+    f1, exact = (
+        FusionClassifier(modalities=PARTS, metric=name, **SMALL).fit(table, y) for name in (None, "subset_accuracy")
+    )
+    assert np.array_equal(f1.predict_proba(table), exact.predict_proba(table))
+    right = [(model.predict(table) == y).all(1).mean() for model in (f1, exact)]
+    assert right[1] > right[0] + 0.02
+    assert exact.thresholds_[0] > f1.thresholds_[0]
+
+
+def test_the_metric_decides_the_loss_of_a_number():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=600), "b": rng.normal(size=600)})
+    y = table["a"].to_numpy() + 3 * rng.exponential(size=600) ** 2  # mean 6 + a, median 1.4 + a
+    mean, middle = (
+        FusionRegressor(modalities=PARTS, metric=name, target_transform="none", **SMALL)
+        .fit(table, y)
+        .predict(table)
+        .mean()
+        for name in ("RMSE", "MAE")
+    )
+    assert abs(mean - y.mean()) < 1
+    assert middle < mean - 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": "acuracy"}, "unknown metric 'acuracy': did you mean 'accuracy'?"),
+        ({"metric": "mae"}, "metric 'mae': is for regression; the task is classification (accuracy, "),
+        ({"metric": "coverage"}, "metric 'coverage': judges intervals, not answers"),
+        ({"metric": "cost"}, "metric cost: needs costs"),
+        ({"metric": "auc", "costs": {"ham": {"spam": 2}}}, "costs: are for metric cost; metric is 'auc'"),
+        ({"costs": {"ham": {"spma": 2}}}, "costs: unknown class 'spma' (did you mean 'spam'?)"),
+        ({"costs": {"ham": {"spam": -2}}}, "costs: expected {true class: {answer: a number from 0}}, found -2"),
+        ({"costs": {"ham": 3}}, "costs: expected {true class: {answer: a number from 0}}, found"),
+        ({"target_transform": "log"}, "target_transform log: is for a number; the task is classification"),
+    ],
+)
+def test_a_metric_that_cannot_lead_is_one_clear_line(settings, said):
+    table, y = rare(60, 0)
+    with pytest.raises(ConfigError) as caught:
+        FusionClassifier(modalities=PARTS, **SMALL, **settings).fit(table, y)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_tunes_and_shows_the_metric_first(tmp_path, capsys):
+    table, y = rare(150, 0)
+    table.assign(kind=y).to_csv(tmp_path / "t.csv", index=False)
+    options = [
+        "--members",
+        2,
+        "--epochs",
+        3,
+        "--store",
+        "none",
+        "--set",
+        "branches=[joint]",
+        "--set",
+        "costs.spam.ham=5",
+    ]
+    folder = tmp_path / "model"
+    assert run("fit", tmp_path / "t.csv", "--target", "kind", "--metric", "cost", *options, "--out", folder) == 0
+    shown = capsys.readouterr().out
+    assert "cost on 23 held-out rows" in shown
+    assert "mean cost differs by" in shown
+    assert run("evaluate", folder, tmp_path / "t.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index(next(line for line in lines if line.startswith("metric"))) + 1].startswith("cost ")
+
+
+# -- transforms of the target ------------------------------------------------------------------------------------------
+
+
+def prices(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """An amount whose logarithm two modalities carry."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    return pd.DataFrame({"a": a, "b": b}), 50 * np.exp(a + b + 0.3 * rng.normal(size=n))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_is_undone(name):
+    y = prices(500, 0)[1]
+    task = Regression.learn(y, np.ones(500), name)
+    assert np.allclose(task.decode(task.encode(y).double()).numpy(), y, rtol=1e-4)
+    assert abs(float(task.encode(y).mean())) < 1e-3
+    again = restore("regression", json.loads(json.dumps(task.state())))
+    assert again == task
+    far = torch.tensor([[-50.0], [50.0]], dtype=torch.float64, requires_grad=True)
+    values = task.decode(far)
+    values.sum().backward()
+    assert torch.isfinite(values).all()
+    assert torch.isfinite(far.grad).all()
+    assert values[0] >= 0
+    if name != "none":
+        assert values[1] <= y.max() + 0.1 * np.ptp(y) + 1e-6 * y.max()
+
+
+@pytest.mark.parametrize("branches", [("joint",), ("trees",)])
+def test_a_heavy_tailed_amount_is_transformed_and_better_for_it(branches):
+    table, y = prices(400, 0)
+    new, truth = prices(600, 1)
+    settings = {**SMALL, "members": 2, "branches": branches, "modalities": PARTS}
+    plain, chosen = (FusionRegressor(target_transform=name, **settings).fit(table, y) for name in ("none", "auto"))
+    assert chosen.members_.task.transform != "none"
+    error = [np.abs(model.predict(new) - truth).mean() for model in (plain, chosen)]
+    assert error[1] < 0.95 * error[0]
+    assert min(model.predict(new).min() for model in (plain, chosen)) >= 0
+    again = restore("regression", chosen.members_.task.state())
+    assert again == dataclasses.replace(chosen.members_.task, lead="")
+
+
+def test_an_even_amount_is_left_as_it_is_and_negative_ones_are_answered(numbers):
+    assert numbers.members_.task.transform == "none"
+    assert numbers.predict(two_parts(100, 3)[0]).min() < 0
+    table, y = two_parts(100, 0)
+    with pytest.raises(TableError, match="target_transform log: the target has values below 0 .*; take yeo-johnson"):
+        FusionRegressor(modalities=PARTS, target_transform="log", **SMALL).fit(table, y)
+
+
+def test_intervals_of_a_transformed_amount_cover_and_stay_possible():
+    table, y = prices(500, 0)
+    new, truth = prices(1500, 1)
+    bounds = FusionRegressor(modalities=PARTS, target_transform="log", **SMALL).fit(table, y).predict_interval(new, 0.8)
+    inside = ((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean()
+    assert abs(inside - 0.8) < 3.3 * (0.16 * (1 / 1500 + 1 / 500)) ** 0.5
+    assert bounds.min() >= 0

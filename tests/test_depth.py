@@ -268,7 +268,14 @@ def test_an_estimator_takes_options_and_keeps_them(tmp_path: Path) -> None:
     modalities = {n: {"kind": "tabular", "columns": c} for n, c in (("first", ["w", "x"]), ("second", ["y", "z"]))}
     told = {"name": "low_rank", "rank": 2, "absence": "zeros"}
     model = FusionClassifier(
-        modalities=modalities, fusion=told, depth="late", width="match", max_weights=20_000, epochs=2, store="none"
+        modalities=modalities,
+        branches=("joint",),  # beside others it may be dropped
+        fusion=told,
+        depth="late",
+        width="match",
+        max_weights=20_000,
+        epochs=2,
+        store="none",
     )
     model.fit(table, y)
     assert abs(model.record_["trained_weights"] - 20_000) <= TOLERANCE * 20_000

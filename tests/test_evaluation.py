@@ -28,7 +28,7 @@ def scored(request):
 def test_everything_is_scored_with_an_interval_around_it(scored):
     model, frame, found = scored
     assert (found.task, found.rows, found.main_metric) == (model.task_, len(frame), MAIN[model.task_])
-    assert set(found.metrics) == set(metrics(model.task_)) - {"coverage", "interval_width"}
+    assert set(found.metrics) == set(metrics(model.task_)) - {"coverage", "interval_width", "cost"}
     for name, told in found.metrics.items():
         assert told["low"] <= told["value"] <= told["high"], name
         assert told["low"] < told["high"]

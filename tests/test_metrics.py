@@ -30,6 +30,13 @@ def example(task: str, n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return y, p / p.sum(1, keepdims=True)
 
 
+def beside(task, output):
+    """What some metrics need beside the output."""
+    if task == "classification":
+        return {"costs": np.array([[0, 1, 5, 1], [1, 0, 1, 1], [9, 1, 0, 1], [1, 3, 1, 0.0]])}
+    return {"intervals": np.stack([output - 1, output + 1], -1)} if task == "regression" else {}
+
+
 @pytest.fixture(autouse=True)
 def _no_warning_is_spilled():
     with warnings.catch_warnings():
@@ -41,7 +48,7 @@ def _no_warning_is_spilled():
 def test_resampled_equals_the_metric_on_repeated_rows(task, name):
     """The fast bootstrap is the slow one: every metric, every resample, against scikit-learn on the rows drawn."""
     y, output = example(task)
-    told = inputs(task, output, intervals=np.stack([output - 1, output + 1], -1) if task == "regression" else None)
+    told = inputs(task, output, **beside(task, output))
     metric = METRICS[task, name]
     for counts in draws(len(y), 12, seed=3):
         fast = metric.resampled(y, told[metric.input], counts)
@@ -54,18 +61,18 @@ def test_resampled_equals_the_metric_on_repeated_rows(task, name):
 def test_every_metric_is_told(task, name):
     metric = METRICS[task, name]
     assert metric.direction in ("higher", "lower", "nominal")
-    assert metric.input in ("labels", "probabilities", "values", "intervals")
+    assert metric.input in ("labels", "probabilities", "values", "intervals", "costs")
     assert metric.summary.endswith(".")
     assert metric.range[0] < metric.range[1]
     y, output = example(task)
-    told = inputs(task, output, intervals=np.stack([output, output], -1) if task == "regression" else None)
+    told = inputs(task, output, **beside(task, output))
     assert metric.range[0] <= metric.score(y, told[metric.input]).value <= metric.range[1]
 
 
 def test_the_issue_s_metrics_are_there_and_the_main_ones_lead():
     wanted = {
         "classification": "accuracy balanced_accuracy log_loss precision_weighted recall_weighted f1_weighted "
-        "precision_macro recall_macro f1_macro auc_macro ece brier",
+        "precision_macro recall_macro f1_macro auc_macro ece brier cost",
         "multilabel": "f1_samples f1_micro f1_macro f1_weighted subset_accuracy log_loss auc_macro map_macro ece",
         "regression": "r2 mae rmse median_ae spearman coverage interval_width",
     }

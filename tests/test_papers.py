@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,15 @@ import torch
 from sklearn.base import clone
 
 import plait
-from plait import FusionClassifier, Study
+from plait import FusionClassifier, Study, papers
 from plait.base import protocols
+from plait.base.config import to_yaml
 from plait.base.errors import ConfigError, PlaitWarning, TableError
 from plait.base.tokens import Tokens
+from plait.cli import main
 from plait.encoders.scale import Scaler
+from plait.estimators.fit_settings import FitSettings
+from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 
 PROTOCOL = "early-fusion-contrastive"
@@ -157,3 +164,180 @@ def test_the_parts_of_a_study_may_be_files(tmp_path: Path) -> None:
     assert set(results.runs["set.scale"]) == {True, False}  # the protocol's own value, not the estimator's
     bad = Study.from_dict({**spec, "data": {"table": "train.csv", "valid": "valid.csv", "target": "y"}}, base=tmp_path)
     assert any("valid: without test" in mistake.text for mistake in bad.check(data=False))
+
+
+def test_a_column_in_two_modalities_goes_the_whole_way(tmp_path: Path) -> None:
+    """Text made of textual and categorical columns (section 4.1.1), whose categories stand in the table, too."""
+    frame, y = insects()
+    frame["y"] = y
+    schema = plait.schema.from_dict({"modalities": MODALITIES, "target": "y", "task": "classification"})
+    settings = {"protocol": PROTOCOL, "store": "none", "epochs": 3, "width": 16}
+    outcome = plait.fit_table(frame, schema, settings, out=tmp_path / "model", report=False)
+    assert {(row["modality"], row["column"]) for row in outcome.importance.to_dict("records")} >= {("table", "kind")}
+    assert outcome.model.record_["validation_rows"] == round(0.05 * 120)  # a third as many as test rows
+    loaded = plait.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_proba(frame), outcome.model.predict_proba(frame), atol=1e-6)
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+# -- papers ------------------------------------------------------------------------------------------------------------
+
+
+def made_paper(folder: Path, **changes: object) -> Path:
+    """A paper of two tables and a figure on generated rows."""
+    (folder / "recipes").mkdir(parents=True)
+    frame, y = insects(150)
+    frame["y"] = y
+    frame.to_csv(folder / "recipes" / "insects.csv", index=False)
+    recipe = {
+        "name": "made",
+        "format": 1,
+        "data": [
+            {"table": "insects.csv", "target": "y", "name": "insects/y"},
+            {"dataset": "pokemon", "target": "type_1", "root": "nowhere"},
+        ],
+        "model": {"protocol": PROTOCOL, "width": 16, "epochs": 30},
+        "variants": {"paper": {}, "one epoch": {"epochs": 1, "learning_rate": 1e-6}},
+        "seeds": 2,
+        "metrics": ["accuracy"],
+    }
+    column = {"name": "insects", "data": "Insects", "ours": "insects/y", "same": True}
+    table = {
+        "name": "table1",
+        "title": "Accuracy",
+        "status": "there",
+        "recipes": ["made"],
+        "columns": [column, {"name": "birds", "data": "Birds"}],
+        "rows": [
+            {"name": "network", "variant": "paper", "values": [0.2, 0.5]},
+            {"name": "untrained", "variant": "one epoch", "values": [0.1, 0.4]},
+            {"name": "rival", "cited": True, "values": [0.99, 0.9]},
+        ],
+        "orders": [["network", "untrained"]],
+    }
+    figure = {"name": "figure1", "title": "A drawing", "status": "not_there", "why": "it is a drawing"}
+    paper = {"format": 1, "title": "On insects", "citation": "A. Nt", "elements": [table, figure]}
+    for place, value in changes.items():
+        kind, _, field = place.partition("__")
+        {"recipe": recipe, "table": table, "figure": figure, "paper": paper}[kind][field] = value
+    (folder / "paper.yaml").write_text(to_yaml(paper))
+    (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    return folder
+
+
+def test_a_paper_is_reproduced_and_resumed(tmp_path: Path) -> None:
+    folder, out = made_paper(tmp_path / "on_insects"), tmp_path / "out"
+    run = {"out": out, "store": str(tmp_path / "store"), "engine": "inline"}
+    result = papers.reproduce(folder, **run)
+    lines = {line.cell: line for line in result.lines}
+    network = lines["network, insects"]
+    assert (network.paper, network.data, network.our_data, network.seeds) == (0.2, "Insects", "insects/y", 2)
+    assert network.low <= network.ours <= network.high
+    assert network.verdict == "held"
+    assert lines["network, birds"].verdict == "not there"
+    assert (lines["rival, insects"].verdict, lines["rival, insects"].ours) == ("cited", None)
+    assert lines["network above untrained, insects"].order
+    assert [line.verdict for line in result.lines if line.element == "figure1"] == ["not there"]
+    [not_run] = result.not_run
+    assert "pokemon.csv is not there (Pokemon (rebuilt) comes from https" in not_run
+    page = result.page.read_text()
+    assert page.index("table1: Accuracy") < page.index("figure1: A drawing")
+    assert [text in page for text in ("it is a drawing", "Pokemon (rebuilt)", 'src="http')] == [True, True, False]
+    # Claims stand in the study, too; and what was done is not done again, nor when it was killed in between.
+    study = next(out.glob("made-insects-y"))
+    assert "value: 0.2" in (study / "study.yaml").read_text()
+    lines_file = study / "results.jsonl"
+    whole = lines_file.read_text().splitlines(keepends=True)
+    lines_file.write_text("".join(whole[:-1]))  # as if it had been killed before the last run was done
+    again = papers.reproduce(folder, **run)
+    assert lines_file.read_text().splitlines(keepends=True)[: len(whole) - 1] == whole[:-1]
+    assert [(line.cell, line.ours) for line in again.lines] == [(line.cell, line.ours) for line in result.lines]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paper__format": 2}, "on_insects/paper.yaml: format 2 is of another plait"),
+        ({"recipe__format": 7}, "format 7 is of another plait"),
+        ({"table__recipes": ["mad"]}, "table1: no recipe 'mad': did you mean 'made'"),
+        (
+            {"table__rows": [{"name": "network", "values": [0.2]}]},
+            "table1, row 'network', column 'birds': a claim without a number, found None",
+        ),
+        ({"figure__why": ""}, "figure1: status not_there, and no why:"),
+        ({"figure__status": "gone"}, "figure1: status 'gone'"),
+        ({"table__orders": [["network", "birds"]]}, "table1: orders: no row 'birds'"),
+        ({"recipe__variants": {"paper": {"protocol": "early"}}}, "unknown protocol 'early'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_mistake_in_a_paper_is_one_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        papers.reproduce(made_paper(tmp_path / "on_insects", **changes), out=tmp_path / "out", engine="inline")
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_papers_and_elements_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="unknown paper 'early-fusion-contrastiv': did you mean 'early-fusion-contr"):
+        papers.reproduce("early-fusion-contrastiv")
+    assert run(["reproduce", "early-fusion-contrastive", "--only", "tabel4"]) == 2
+    assert "has no element 'tabel4': did you mean 'table4'?" in capsys.readouterr().err
+    assert run(["reproduce"]) == 2
+    assert "plait reproduce --list names them" in capsys.readouterr().err
+
+
+def test_the_papers_and_their_elements_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reproduce", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == papers.names()
+    assert run(["reproduce", "early-fusion-contrastive", "--list", "--json"]) == 0
+    elements = [record["element"] for record in json.loads(capsys.readouterr().out)]
+    assert elements[:7] == ["table1", "table2", "table3", "table4", "table5", "table6", "figure2"]
+
+
+def test_every_recipe_of_a_paper_belongs_to_an_element_or_stands_beside_one() -> None:
+    for name in papers.names():
+        paper = papers.read(name)
+        used = {recipe for element in paper.elements for recipe in element.recipes}
+        assert used <= set(recipes()), name
+        for element in paper.elements:  # every claim names a variant that its recipe has
+            for recipe in element.recipes:
+                variants = {v.label for v in Study.load(recipe).variants}
+                assert {row.variant for row in element.rows} - {None} <= variants, (name, element.name)
+
+
+def test_the_ablation_ends_at_the_default() -> None:
+    variants = Study.load("early_fusion_ablation").variants
+    paper, default = protocols.settings(PROTOCOL), FitSettings()
+    assert {k: v for k, v in variants[0].model.items() if k != "protocol"} == paper
+    last = variants[-1].model
+    assert {k: tuple(last[k]) if k == "branches" else last[k] for k in paper} == {k: getattr(default, k) for k in paper}
+    for before, after in itertools.pairwise(variants):  # cumulative: nothing is taken back
+        changed = {k for k in paper if after.model[k] != before.model[k]}
+        assert [before.model[k] for k in changed] == [paper[k] for k in changed], after.label
+        assert changed, after.label
+
+
+def test_quick_is_small_and_holds_no_number_against_the_paper(tmp_path: Path) -> None:
+    folder = made_paper(tmp_path / "on_insects", recipe__seeds=5, paper__quick={"made": {"data": {"rows": 60}}})
+    result = papers.reproduce(folder, quick=True, out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+    lines = {line.cell: line for line in result.lines}
+    assert (lines["network, insects"].seeds, lines["network, insects"].verdict) == (2, "not testable here")
+    runs = result.results["made"]["insects/y"].runs
+    assert set(runs["status"]) == {"done"}
+    assert set(runs["train_rows"] + runs["test_rows"]) == {60}
+    assert result.results["made"]["insects/y"].spec.model["epochs"] == 8
+
+
+def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:
+    """MOSI is the paper's own, but for the utterances that have no class; a stand-in is never called by the paper's name."""
+    lines = papers.reproduce("early-fusion-contrastive", "table2", out=tmp_path).lines
+    ours = {line.cell: (line.paper, line.ours, line.our_data, line.verdict) for line in lines if line.ours is not None}
+    assert ours["CMU-MOSI, classes"] == (2, 2.0, "CMU-MOSI, binary", "held")
+    assert ours["CMU-MOSI, test"][3] == "not held"  # 656 of 686: neutral ones have no place in two classes
+    assert papers.holding.label("pokemon/type_1") == "Pokemon (rebuilt), type_1"

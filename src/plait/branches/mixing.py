@@ -12,7 +12,8 @@ from torch import Tensor
 from plait.base.inputs import Inputs
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, Pattern, comparable, patterns
-from plait.networks.tasks import Multilabel, Task
+from plait.metrics.base import answered, metrics
+from plait.networks.tasks import Classification, Multilabel, Task
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 MIXTURE_ROWS = 3000
@@ -21,6 +22,8 @@ MIXTURE_ROWS = 3000
 NOISE, SHARE = 0.25, 0.001
 #: Standard errors that a pilot must gain: its rounds are chosen by the rows that judge it.
 PILOT_NOISE = 1.0
+#: Powers of a class's share by which its weight in the answer is tried.
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
 WEIGHT_ROWS, THRESHOLD_ROWS = 10, 20
 
@@ -120,7 +123,7 @@ class _Pool:
     def losses(self, weights: Mapping[str, float], task: Task) -> Tensor:
         """(n,) of the branches mixed so."""
         mixed = torch.stack([w * comparable(self.outputs[name], task) for name, w in weights.items()]).sum(0)
-        return task.row_loss(mixed, self.target) * self.weight
+        return task.answer_loss(mixed, self.target) * self.weight
 
 
 def _weigh(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
@@ -178,9 +181,32 @@ def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:
     return float(more.mean()) > max(noise, SHARE * float(full.mean()))
 
 
+def with_class_weights(mixture: Mixture, held_out: HeldOut, task: Classification) -> Task:
+    """The task with the weights of the classes that answer best on held-out rows by the metric that leads.
+
+    Formula: weight of class c = share_c ** -a, a from 0 (the most probable class) to 1 (rare classes count as much).
+    """
+    metric = metrics(task.name).get(task.lead)
+    if metric is None or metric.input != "labels" or metric.name == "accuracy":
+        return task
+    target = held_out.target[held_out.rows].numpy()
+    p = task.decode(mixed(mixture, held_out, held_out.rows, held_out.names, hidden=False)).numpy()
+    share = np.bincount(target, minlength=task.out_dim).clip(1) / len(target)
+    tried = {a: metric.score(target, answered(p, share**-a)).value for a in POWERS}
+    best = max(tried, key=lambda a: (round(tried[a], 6), -a))
+    weights = share**-best
+    return dataclasses.replace(task, class_weights=tuple(map(float, weights / weights.max()))) if best else task
+
+
 def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
-    """For several labels: the thresholds with the best sample-wise F1 on held-out rows, one for each pattern of presence."""
+    """The task with what its answers are read by, chosen on held-out rows.
+
+    For several labels the thresholds with the best sample-wise F1 (or the metric that leads, where it judges labels), one for
+    each pattern of presence; for one class of several the weights of the classes, where a metric that judges labels leads.
+    """
     task = held_out.task
+    if isinstance(task, Classification):
+        return with_class_weights(mixture, held_out, task)
     if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
     usual = _best_threshold(mixture, held_out, held_out.rows, held_out.names, hidden=False)
@@ -204,11 +230,15 @@ def _best_threshold(
     """For the given rows, everything outside the pattern ``hidden`` from them."""
     target = held_out.target[rows]
     probabilities = held_out.task.decode(mixed(mixture, held_out, rows, pattern, hidden=hidden))
+    metric = metrics(held_out.task.name).get(held_out.task.lead)
     best, chosen = -1.0, 0.5
     for threshold in np.linspace(0.1, 0.6, 26):
         result = (probabilities >= threshold).float()
-        both = (result * target).sum(1)
-        score = float((2 * both / (result.sum(1) + target.sum(1)).clamp_min(1)).mean())
+        if metric is not None and metric.input == "labels":
+            score = metric.score(target.numpy().astype(np.int64), result.numpy().astype(np.int64)).value
+        else:
+            both = (result * target).sum(1)
+            score = float((2 * both / (result.sum(1) + target.sum(1)).clamp_min(1)).mean())
         if score > best + 1e-6:
             best, chosen = score, float(threshold)
     return chosen

@@ -84,7 +84,9 @@ class Mixture:
         def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
             mixed = torch.einsum("h,hno->no", leaf, stacked)
-            loss = (task.row_loss(mixed, target) * share).sum() + pull * (leaf - torch.from_numpy(start)).square().sum()
+            loss = (task.answer_loss(mixed, target) * share).sum() + pull * (
+                leaf - torch.from_numpy(start)
+            ).square().sum()
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 

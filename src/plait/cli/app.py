@@ -21,6 +21,7 @@ _STORED = "what was encoded is kept in the store"
 _KEPT = {
     "fit": "finished epochs are kept beside the model's folder",
     "demo": "the table of cards, once written, is kept",
+    "reproduce": "finished runs are kept in the folders of the studies",
     "study run": "finished runs are kept in the study's folder",
     "study plan": "finished probes are kept in the study's folder",
     "advise": "finished fits are kept in the folder of the advice",

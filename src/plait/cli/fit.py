@@ -42,6 +42,8 @@ def fit(
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    metric: o.Metric = None,
+    target_transform: o.TargetTransform = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
@@ -94,6 +96,8 @@ def fit(
         depth=depth_value,
         members=members,
         epochs=epochs,
+        metric=metric,
+        target_transform=target_transform,
         random_state=random_state,
         store=store,
         strict=strict or None,
@@ -185,7 +189,8 @@ def show_outcomes(outcomes: TargetOutcomes, table: str) -> None:
 
     rows = []
     for target, outcome in outcomes.items():
-        judged, best = outcome.evaluation, outcome.baselines.best(outcome.evaluation.task)
+        judged = outcome.evaluation
+        best = outcome.baselines.best(judged.task, judged.main_metric)
         beside = {} if best is None else outcome.baselines[best]
         rows.append(
             {

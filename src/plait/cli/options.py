@@ -55,6 +55,16 @@ Train = Annotated[
     ),
 ]
 Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Tuned and shown first: accuracy, f1_macro, auc, log_loss, mae, rmse, r2, cost (--set costs.TRUE.ANSWER=5), ...",
+        show_default=False,
+    ),
+]
+TargetTransform = Annotated[
+    str | None, typer.Option(help="Of a number: auto, none, log, quantile, yeo-johnson.", show_default="auto")
+]
 RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
 Set = Annotated[
     list[str] | None,
@@ -237,5 +247,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3f}"
+        whole = abs(value) >= 10_000 or (abs(value) >= 1000 and value.is_integer())
+        return "-" if value != value else f"{value:,.0f}" if whole else f"{value:.3f}"
     return str(value)

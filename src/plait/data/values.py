@@ -78,8 +78,9 @@ def each_once(series: pd.Series, make: Callable[[Any], _T]) -> list[_T]:
     column = typed_array(series)
     if not column.source.is_text:
         return [make(cell) for cell in column.cells().tolist()]
-    result = [*answers(column, make)[:-1], make(None)]
-    return [result[code] for code in column.codes.tolist()]
+    codes = column.codes.tolist()
+    result = [*answers(column, make)[:-1], *([make(None)] if -1 in codes else [])]
+    return [result[code] for code in codes]
 
 
 def distinct(series: pd.Series) -> Distinct:

@@ -34,9 +34,11 @@ from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import fitting, modelfile, preparing
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.settings import check_settings
+from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
@@ -120,7 +122,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         # Networks are made in several places; what they draw is never the user's.
         with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(advised.settings(), given, judged)
-        self.schema_: Schema = fitted.schema
+        self.schema_: Schema = _with_target(fitted.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
             self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
@@ -316,6 +318,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
         return dict(self.members_.mixture.thresholds)
 
+    @property
+    def metric_(self) -> str:
+        """The metric that leads: what ``metric`` says, or the task's usual one."""
+        return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
+
     def absent(self, X: Any) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
         return ~self._present(self._inputs(X))
@@ -375,6 +382,14 @@ def _check_validation(validation: str, valid: Any) -> None:
         raise ConfigError(
             f"validation: {validation}, but fit was given validation rows; take validation: given, or add them to X"
         )
+
+
+def _with_target(schema: Schema, y: Any) -> Schema:
+    """The schema with the name of the target that a Series brings, so that a table with that column can be judged."""
+    name = getattr(y, "name", None)
+    if schema.target is not None or not isinstance(name, str) or name in schema.columns:
+        return schema
+    return dataclasses.replace(schema, target=name)
 
 
 def loaded(folder: str | Path) -> Any:

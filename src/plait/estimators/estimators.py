@@ -16,8 +16,11 @@ from plait.branches.intervals import COVERAGE
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
-from plait.estimators.base import FusionEstimator, loaded
+from plait.estimators.base import FusionEstimator as FusionEstimator
+from plait.estimators.base import loaded
 from plait.estimators.targets import holds_targets, load_targets
+from plait.metrics.base import answered
+from plait.networks.tasks import Classification
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -62,7 +65,9 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         )
         inputs = self._inputs(X)
         decoded = self._decoded(inputs)
-        result = decoded.argmax(1) if self.task_ == "classification" else self._answer(decoded, inputs)
+        task = self.members_.task
+        right_by = task.decides if isinstance(task, Classification) else None
+        result = answered(decoded, right_by) if right_by is not None else self._answer(decoded, inputs)
         right = (result == truth).reshape(len(truth), -1).all(1)
         return float(np.average(right, weights=sample_weight))
 

@@ -60,6 +60,11 @@ class FitSettings:
             ``{"patterns": {"text": 0.2, "text+image": 0.3}}``: shares of rows that are shown no more than that.
         threshold: for several labels: from which probability on one is answered, whatever is present; None chooses one for each
             pattern of present modalities, on held-out rows.
+        metric: what is tuned and shown first: ``accuracy``, ``f1_macro``, ``auc``, ``log_loss``, ``mae``, ``rmse``, ``r2``, ...
+            or ``cost``; it decides the loss of a number, and how probabilities become answers. None: the task's usual one.
+        costs: for ``cost``: true class -> {answer -> what it costs}; what is not named costs 1, a right answer 0.
+        target_transform: of a number: ``none``, ``log``, ``quantile``, ``yeo-johnson``, undone in every prediction; ``auto``
+            takes, for a skewed target, the one whose linear fit is nearest on held-out training rows.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.
@@ -113,6 +118,9 @@ class FitSettings:
     input_dropout: Part | None = None
     modality_dropout: Share | Mapping[str, Any] = 0.2
     threshold: Annotated[float, Within(0, 1, above=True, below=True)] | None = None
+    metric: str | None = None
+    costs: Mapping[Any, Any] | None = None
+    target_transform: Literal["auto", "none", "log", "quantile", "yeo-johnson"] = "auto"
     smoothing: Part = 0.0
     epochs: Count | None = None
     batch_size: Count | None = None

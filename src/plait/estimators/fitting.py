@@ -13,7 +13,6 @@ from torch import Tensor
 
 from plait.alignment import enhancement
 from plait.base import precision
-from plait.base.errors import ConfigError
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -21,13 +20,14 @@ from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, with_validation
 from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
-from plait.networks.tasks import Multilabel, Task
+from plait.networks.tasks import Task
 from plait.training import settings as training_settings
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members, Plan, crossfit
@@ -70,11 +70,11 @@ def fit(
     prepared = _ready(settings, given)
     if settings.validation != "folds":
         prepared = as_given(prepared)
+    prepared = dataclasses.replace(prepared, task=_task(settings, prepared, given, seed))
     if given.valid is not None:
         prepared = with_validation(settings, prepared, given.valid)
     rows = prepared.learned_from
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
-    task = _with_threshold(task, settings.threshold)
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
     clock = Clock(prepared.seconds, prepared.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in results.modalities if m.learns}
@@ -152,17 +152,13 @@ def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
     return given.share(settings, lambda: prepare(settings, given))
 
 
-def _with_threshold(task: Task, threshold: float | None) -> Task:
-    """The task with the threshold that was given for several labels.
-
-    Raises:
-        ConfigError: the task has none.
-    """
-    if threshold is None:
-        return task
-    if not isinstance(task, Multilabel):
-        raise ConfigError(f"threshold {threshold}: is for several labels; the task is {task.name}")
-    return dataclasses.replace(task, thresholds=(float(threshold),) * task.out_dim)
+def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int) -> Task:
+    """The task as the settings want it tuned and answered."""
+    task = targets.with_threshold(prepared.task, settings.threshold)
+    task = targets.with_metric(task, settings.metric, settings.costs)
+    rows = (prepared.target, prepared.weight.double().numpy())
+    groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
+    return targets.with_transform(task, settings.target_transform, prepared.inputs, rows, groups, seed)
 
 
 def _check_design(settings: FitSettings) -> None:

@@ -179,6 +179,24 @@ def _align(rest: str, value: Any) -> str | None:
     return None
 
 
+def _metric(rest: str, value: Any) -> str | None:
+    from plait.metrics import metric_name
+
+    metric_name(str(value))
+    return None
+
+
+def _costs(rest: str, value: Any) -> str | None:
+    rows = {} if "." in rest else {rest: value} if rest else value
+    values = (
+        [value] if "." in rest else [v for r in rows.values() for v in (r.values() if isinstance(r, Mapping) else [r])]
+    )
+    wrong = [v for v in values if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < float("inf")]
+    if not wrong and all(isinstance(row, Mapping) for row in rows.values()):
+        return None
+    return f"costs: expected {{true class: {{answer: a number from 0}}}}, found {(wrong or [value])[0]!r:.60}"
+
+
 _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
     "protocol": _protocol,
     "encoders": _encoder,
@@ -186,6 +204,8 @@ _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
     "pretrain": _options("pretrain"),
     "tune": _options("tune"),
     "thaw": _options("thaw"),
+    "metric": _metric,
+    "costs": _costs,
     "fusion": _fusion,
     "network": _network,
     "depth": _depth,

@@ -172,6 +172,14 @@ class Baselines(Mapping[str, Mapping[str, float]]):
         }
 
 
+@dataclass(frozen=True)
+class Lead:
+    """The metric that leads, and the costs or weights by which a class is answered (``plait.metrics.base.inputs``)."""
+
+    metric: str
+    costs: Array | None = None
+
+
 def learnable(y: Array) -> bool:
     """Whether there is anything to learn: rows enough, that are not all the same."""
     return len(y) >= LEAST and bool((y != y[0]).any())
@@ -198,6 +206,7 @@ def baselines(
     table: Sequence[str] = (),
     ours: Mapping[str, Array] | None = None,
     bootstrap: int = 1000,
+    lead: Lead | None = None,
 ) -> Baselines:
     """Every baseline, learned from the training rows and scored on the test rows.
 
@@ -210,7 +219,9 @@ def baselines(
         table: modalities whose features are never reduced to components.
         ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
+        lead: the metric that leads, and what answers are read by; None: the usual ones.
     """
+    lead = lead or Lead(MAIN[task])
     (x, y), (x_test, y_test) = train, test
     if not len(y) or not len(y_test):
         raise TableError(f"baselines need rows: found {len(y)} to train on and {len(y_test)} to test on")
@@ -228,13 +239,15 @@ def baselines(
             continue
         model = Baseline(name, task, seed, table).fit(x, y)
         output = model.outputs(x_test, [every])[every]
-        scores[name] = {k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold).items()}
+        scores[name] = {
+            k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold, costs=lead.costs).items()
+        }
         about[name] = (
             CONSTANT[task] if name == "majority" else ABOUT[name] + (f" ({model.chosen})" if model.chosen else "")
         )
         if ours is not None:
-            theirs = inputs_of(task, output, model.threshold)
-            both = [metrics(task)[metric] for metric in (MAIN[task], SECOND[task])]
+            theirs = inputs_of(task, output, model.threshold, costs=lead.costs)
+            both = [metrics(task)[metric] for metric in dict.fromkeys((lead.metric, SECOND[task]))]
             against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
     return Baselines(scores, about, against)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from plait.data.targets import Labels
-from plait.evaluation.baselines import Baselines, baselines
+from plait.evaluation.baselines import Baselines, Lead, baselines
 from plait.evaluation.plain_features import seen_by_baselines, table_of
 from plait.evaluation.predictions import gather
 
@@ -33,5 +33,6 @@ def baselines_beside(
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
     modalities = tuple(m.name for m in model.schema_.modalities)
-    ours = gather(model, test[0], [modalities], y=y[1], outputs=outputs).inputs()
-    return baselines(model.task_, (seen[0], y[0]), (seen[1], y[1]), table=table_of(model.schema_), ours=ours)
+    ours = gather(model, test[0], [modalities], y=y[1], outputs=outputs)
+    lead, rows = Lead(ours.main, ours.costs), ((seen[0], y[0]), (seen[1], y[1]))
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)

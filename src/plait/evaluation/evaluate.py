@@ -21,7 +21,7 @@ from plait.evaluation.baselines import Baselines
 from plait.evaluation.beside import baselines_beside
 from plait.evaluation.breakdown import Confusion
 from plait.evaluation.predictions import Predictions, Subset, as_read, gather
-from plait.metrics.base import MAIN, SECOND, Metric, metrics
+from plait.metrics.base import SECOND, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
 from plait.store.model_files import plain_values
 
@@ -204,9 +204,9 @@ def evaluate(
         task=predictions.task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
-        main_metric=MAIN[predictions.task],
+        main_metric=predictions.main,
         classes=predictions.classes,
-        metrics=estimates(predictions.task, truth, given, bootstrap, seed),
+        metrics=_first(predictions.main, estimates(predictions.task, truth, given, bootstrap, seed)),
         per_class=breakdown.per_class(predictions.classes, truth, given["labels"], given["probabilities"])
         if by_class
         else [],
@@ -233,6 +233,11 @@ def _beside(model: Any, train: pd.DataFrame, frame: pd.DataFrame, y: Any, predic
     validate(model.schema_, train, partial=partial)
     truth = model.target_of(frame) if y is None else y
     return baselines_beside(model, (train, model.target_of(train)), (frame, truth), predictions.outputs)
+
+
+def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The metric that leads before the others."""
+    return {name: scores[name] for name in dict.fromkeys([main, *scores])}
 
 
 def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:
@@ -278,7 +283,7 @@ def _reliability(predictions: Predictions, given: Mapping[str, Array]) -> list[d
 
 
 def _subset_scores(predictions: Predictions, subsets: Sequence[Subset], bootstrap: int, seed: int) -> list[SubsetScore]:
-    metric = metrics(predictions.task)[MAIN[predictions.task]]
+    metric = metrics(predictions.task)[predictions.main]
     outputs = [predictions.inputs(s)[metric.input] for s in subsets]
     values = [metric.score(predictions.truth, o) for o in outputs]
     full = list(subsets).index(predictions.modalities)

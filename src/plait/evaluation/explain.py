@@ -161,7 +161,7 @@ def explain(
     predictions = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
     subsets = sorted(all_subsets(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
     values, confidence = _rows(predictions, subsets, frame.index)
-    names = () if predictions.y is None else _names(predictions.task)
+    names = () if predictions.y is None else _names(predictions)
     games = [_scored(predictions, name, subsets, bootstrap, seed) for name in names]
     games.append(_confidence(predictions, confidence, bootstrap, seed))
     note = "" if predictions.y is None else _no_better_than_constant(predictions, bootstrap, seed)
@@ -173,7 +173,7 @@ def explain(
 def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int) -> str:
     """What to say where no score lies certainly above that of the best constant answer; else nothing."""
     shown = []
-    for name in _names(predictions.task):
+    for name in _names(predictions):
         metric = metrics(predictions.task)[name]
         sign = -1.0 if metric.direction == "lower" else 1.0
         outputs = _from_constant(predictions, [(), predictions.modalities], metric)
@@ -206,8 +206,11 @@ def _from_constant(predictions: Predictions, subsets: list[Subset], metric: Metr
     return [constant if np.array_equal(output, nothing) else output for output in outputs]
 
 
-def _names(task: str) -> tuple[str, str]:
-    return MAIN[task], SECOND[task]
+def _names(predictions: Predictions) -> tuple[str, ...]:
+    """The metric that leads and the finer one, of costs the usual ones: there is no best constant answer of them here."""
+    task, main = predictions.task, predictions.main
+    lead = MAIN[task] if metrics(task)[main].input == "costs" or main == SECOND[task] else main
+    return lead, SECOND[task]
 
 
 def _rows(predictions: Predictions, subsets: list[Subset], index: pd.Index[Any]) -> tuple[pd.DataFrame, Array]:

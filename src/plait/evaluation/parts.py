@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import re
@@ -16,9 +17,8 @@ from numpy.typing import NDArray
 from plait.base.errors import CellError, ConfigError, TableError
 from plait.base.inputs import Inputs, together
 from plait.data.cells import cells
-from plait.data.labels import label_text
 from plait.data.modality import Modality
-from plait.evaluation.predictions import probability_of
+from plait.evaluation.predictions import as_read, gather, probability_of
 
 if TYPE_CHECKING:
     from plait.estimators.base import FusionEstimator
@@ -93,10 +93,12 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
         TableError: no such row.
     """
     part = frame.iloc[_places(frame, rows)]
-    inputs = model._inputs(part)
-    decoded = model._decoded(inputs)
-    decided = decoded.argmax(1) if model.task_ == "classification" else model._answer(decoded, inputs)
-    answers = _answers(model, decided)
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    with contextlib.nullcontext() if hasattr(model, "_remembered") else model.remembering():
+        predictions = gather(model, part, [modalities])
+        inputs = model._inputs(part)
+    decided = predictions.inputs().get("labels", predictions.full)
+    answers = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in as_read(predictions, decided)]
     result = []
     for modality in model.schema_.modalities:
         for column in modality.columns if modality.kind in ("text", "code", "image") else ():
@@ -130,15 +132,6 @@ def _places(frame: pd.DataFrame, rows: Sequence[Any]) -> list[int]:
             f"{frame.index[-1]}, those without a target are left out"
         )
     return [known[row] for row in dict.fromkeys(rows)]
-
-
-def _answers(model: FusionEstimator, decided: Array) -> list[str]:
-    if model.task_ == "regression":
-        return [f"{value:.4g}" for value in decided]
-    names = [label_text(label) for label in model.labels]
-    if model.task_ == "classification":
-        return [names[code] for code in decided]
-    return ["|".join(name for name, on in zip(names, row, strict=True) if on) for row in decided]
 
 
 def _apart(

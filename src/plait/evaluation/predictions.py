@@ -15,7 +15,7 @@ from plait.data.labels import codes_of, label_text, object_array
 from plait.data.modality import Schema
 from plait.data.schema import absent
 from plait.data.targets import target_array
-from plait.metrics.base import inputs
+from plait.metrics.base import MAIN, inputs
 from plait.metrics.classification import true_probability
 
 Array = NDArray[Any]
@@ -47,6 +47,8 @@ class Predictions:
         outputs: subset -> probabilities (n, C) or values (n,).
         absent: (n, M) True where a row lacks the modality.
         threshold: from where on a multi-label probability is a label.
+        costs: by which a class is answered (see ``plait.metrics.base.inputs``); None: the most probable one is.
+        metric: that leads; empty: the task's usual one.
         thresholds: subset -> the same for each row (n, C), where a model has its own for what is present.
         intervals: (n, 2) for a number, where the model gives them.
     """
@@ -59,13 +61,17 @@ class Predictions:
     absent: Array
     threshold: float | Array = 0.5
     intervals: Array | None = None
+    costs: Array | None = None
+    metric: str = ""
     thresholds: Mapping[Subset, Array] = field(default_factory=dict)
 
     @property
     def truth(self) -> Array:
         """The target, which must be there."""
         if self.y is None:
-            raise TableError("the table has no target column; add it, or give y")
+            raise TableError(
+                "the table has no target column, or the model was fitted without its name; add it, or give y"
+            )
         return self.y
 
     @property
@@ -77,8 +83,13 @@ class Predictions:
         """Output of a subset (None: all modalities) as each kind of a metric's input."""
         if subset is None:
             limit = self.thresholds.get(self.modalities, self.threshold)
-            return inputs(self.task, self.full, limit, self.intervals)
-        return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold))
+            return inputs(self.task, self.full, limit, self.intervals, self.costs)
+        return inputs(self.task, self.outputs[subset], self.thresholds.get(subset, self.threshold), costs=self.costs)
+
+    @property
+    def main(self) -> str:
+        """The metric that leads."""
+        return self.metric or MAIN[self.task]
 
 
 def gather(
@@ -121,6 +132,8 @@ def gather(
         absent=missing,
         threshold=_threshold(model),
         intervals=_intervals(model, frame, result.get(modalities), ~missing),
+        costs=_costs(model),
+        metric=getattr(model, "metric_", ""),
         thresholds=model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {},
     )
 
@@ -133,6 +146,12 @@ def _intervals(model: Any, frame: pd.DataFrame, values: Array | None, present: A
         model.interval_around(values, present) if hasattr(model, "interval_around") else model.predict_interval(frame)
     )
     return np.asarray(around)
+
+
+def _costs(model: Any) -> Array | None:
+    """What ``predict`` reads the probabilities of one class of several by, where it is not the most probable one."""
+    value = getattr(getattr(getattr(model, "members_", None), "task", None), "decides", None)
+    return None if value is None or not np.size(value) else np.asarray(value)
 
 
 def _has_thresholds(model: Any) -> bool:

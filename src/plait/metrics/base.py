@@ -23,6 +23,10 @@ MAIN = {"classification": "accuracy", "multilabel": "f1_samples", "regression": 
 SECOND = {"classification": "log_loss", "multilabel": "log_loss", "regression": "mae"}
 
 
+#: Names that a metric also goes by.
+ALIASES = {"auc": "auc_macro", "roc_auc": "auc_macro", "map": "map_macro", "logloss": "log_loss"}
+
+
 class UndefinedError(Exception):
     """A metric has no value on these rows; the text says why. It never leaves this package."""
 
@@ -43,7 +47,8 @@ class Metric:
         name: key, the function's name.
         label: as a table's heading shows it.
         task: ``classification``, ``multilabel`` or ``regression``.
-        input: ``labels``, ``probabilities``, ``values`` or ``intervals``: what ``output`` holds.
+        input: ``labels``, ``probabilities``, ``values``, ``intervals``, or ``costs`` (n, C), what a row's answer costs if a class
+            is the true one: what ``output`` holds.
         direction: ``higher`` or ``lower`` is better; ``nominal``: near its nominal level is better.
         range: least and greatest value.
         point: the value on rows as they are.
@@ -98,6 +103,34 @@ def metrics(task: str) -> dict[str, Metric]:
     result = {name: metric for (owner, name), metric in METRICS.items() if owner == task}
     if not result:
         raise ConfigError(f"unknown task '{task}': {nearest(task, MAIN)}")
+    return result
+
+
+def metric_name(name: str, task: str | None = None) -> str:
+    """The registered name of a metric that may lead, however it is written.
+
+    Args:
+        name: in small letters or large, or one of ``ALIASES``.
+        task: that it must be of; None: of any.
+
+    Raises:
+        ConfigError: there is none of that name, it is another task's, or it judges no answers.
+
+    Example:
+        >>> metric_name("AUC", "classification"), metric_name("RMSE")
+        ('auc_macro', 'rmse')
+    """
+    result = ALIASES.get(name.lower(), name.lower())
+    owners = [owner for owner, known in METRICS if known == result]
+    leading = [
+        known for (owner, known), metric in METRICS.items() if metric.input != "intervals" and task in (None, owner)
+    ]
+    if not owners:
+        raise ConfigError(f"unknown metric '{name}': {nearest(name, sorted({*leading, 'auc'}))}")
+    if task is not None and task not in owners:
+        raise ConfigError(f"metric '{name}': is for {' or '.join(owners)}; the task is {task} ({', '.join(leading)})")
+    if result not in leading:
+        raise ConfigError(f"metric '{name}': judges intervals, not answers; expected one of {', '.join(leading)}")
     return result
 
 
@@ -256,7 +289,11 @@ def codes(y: Array, classes: Sequence[Any] | Array) -> Array:
 
 
 def inputs(
-    task: str, output: Array, threshold: float | Array = 0.5, intervals: Array | None = None
+    task: str,
+    output: Array,
+    threshold: float | Array = 0.5,
+    intervals: Array | None = None,
+    costs: Array | None = None,
 ) -> dict[str, Array]:
     """A model's output as each kind of input: probabilities and the labels read from them, or values.
 
@@ -265,20 +302,37 @@ def inputs(
         output: probabilities (n, C), or values (n,).
         threshold: multi-label probabilities from here on are a label; one for all, or (C,).
         intervals: (n, 2) lower and upper bounds beside ``values``.
+        costs: of one class of several: what answering a class costs where another one is true (C, C), which answers keep
+            low; or weights of the classes (C,): the largest product with the probability is answered.
     """
     output = np.asarray(output, dtype=np.float64)
     bad = int((~np.isfinite(output)).reshape(len(output), -1).any(1).sum())
     if bad:
         raise ModelError(f"the model gives NaN or infinity for {bad} of {len(output)} rows; it cannot be scored")
     if task == "classification":
-        return {"labels": output.argmax(1), "probabilities": output}
+        labels = answered(output, costs)
+        each = {} if costs is None or costs.ndim < 2 else {"costs": costs[:, labels].T}
+        return {"labels": labels, "probabilities": output, **each}
     if task == "multilabel":
         return {"labels": (output >= threshold).astype(np.int64), "probabilities": output}
     return {"values": output} if intervals is None else {"values": output, "intervals": np.asarray(intervals, float)}
 
 
+def answered(probabilities: Array, costs: Array | None = None) -> Array:
+    """The class (n,) that is answered: the most probable one, or by costs or weights (see ``inputs``)."""
+    if costs is None or not costs.size:
+        return np.asarray(probabilities.argmax(1))
+    return np.asarray((probabilities @ costs).argmin(1) if costs.ndim == 2 else (probabilities * costs).argmax(1))
+
+
 def measure(
-    task: str, y: Array, output: Array, *, threshold: float | Array = 0.5, intervals: Array | None = None
+    task: str,
+    y: Array,
+    output: Array,
+    *,
+    threshold: float | Array = 0.5,
+    intervals: Array | None = None,
+    costs: Array | None = None,
 ) -> dict[str, Score]:
     """Every metric of the task that this output allows.
 
@@ -288,6 +342,7 @@ def measure(
         output: probabilities (n, C), or values (n,).
         threshold: see ``inputs``.
         intervals: see ``inputs``.
+        costs: see ``inputs``.
 
     Example:
         >>> measure("regression", np.array([1.0, 2.0]), np.array([1.0, 4.0]))["mae"].value
@@ -297,5 +352,5 @@ def measure(
         raise TableError(
             f"nothing to score: {len(y)} rows of target, {len(output)} of output; expected as many, and some"
         )
-    given = inputs(task, output, threshold, intervals)
+    given = inputs(task, output, threshold, intervals, costs)
     return {name: m.score(y, given[m.input]) for name, m in metrics(task).items() if m.input in given}

@@ -184,3 +184,13 @@ def ece(y: Array, p: Array) -> float:
 def brier(y: Array, p: Array) -> float:
     """Squared error of the probabilities, summed over classes (halved for two classes, as is usual)."""
     return float(_squares(y, p).mean())
+
+
+def _paid(y: Array, costs: Array) -> Array:
+    return np.where(y >= 0, costs[np.arange(len(y)), np.maximum(y, 0)], costs.max(1))
+
+
+@register(TASK, "mean cost", input="costs", direction="lower", range=(0, np.inf), resampled=ByRows(_paid))
+def cost(y: Array, costs: Array) -> float:
+    """Mean of what the answers cost, by the costs that were given; an unknown class costs as much as the worst error."""
+    return float(_paid(y, costs).mean())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,17 @@ from torch.nn import functional
 
 from plait.base.errors import TableError, nearest
 from plait.data.labels import from_plain, label_array, to_plain
+from plait.metrics.base import answered
+from plait.networks.transforms import Transform
+
+#: Share of the training targets' range by which an answer may leave it.
+BEYOND = 0.1
+#: Name -> loss of a number.
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "smooth": functional.smooth_l1_loss,
+    "absolute": functional.l1_loss,
+    "squared": functional.mse_loss,
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class Task(ABC):
 
     name: ClassVar[str]
     main_metric: ClassVar[str]
+    #: The metric that leads, where it is not the usual one.
+    lead: str = field(default="", kw_only=True)
 
     @property
     @abstractmethod
@@ -45,6 +58,10 @@ class Task(ABC):
     @abstractmethod
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         """Loss of each row (B,)."""
+
+    def answer_loss(self, out: Tensor, target: Tensor) -> Tensor:
+        """Loss of each row (B,) by which answers are compared, in the target's own unit."""
+        return self.row_loss(out, target)
 
     @abstractmethod
     def decode(self, out: Tensor) -> Tensor:
@@ -70,12 +87,16 @@ class Classification(Task):
     Attributes:
         classes: in the order of the outputs.
         unlearned: places of classes that no row of a weight above 0 has; their probability is 0.
+        costs: what answering a class (second) costs where another one (first) is true; answers keep the expected cost low.
+        class_weights: the class of the largest product with its probability is answered; none: the most probable one.
     """
 
     name: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
     classes: tuple[Any, ...]
     unlearned: tuple[int, ...] = ()
+    costs: tuple[Sequence[float], ...] = ()
+    class_weights: tuple[float, ...] = ()
 
     @property
     def out_dim(self) -> int:
@@ -113,14 +134,19 @@ class Classification(Task):
         return out[..., places] if self.unlearned else out
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
-        """The most probable class (n,)."""
-        result: np.ndarray = label_array(list(self.classes))[decoded.argmax(1)]
+        """The most probable class (n,), or the one that costs and weights ask for."""
+        result: np.ndarray = label_array(list(self.classes))[answered(decoded, self.decides)]
         return result
+
+    @property
+    def decides(self) -> np.ndarray:
+        """Costs (C, C), or weights (C,), by which a class is answered; empty where the most probable one is."""
+        return np.asarray(self.costs or self.class_weights, dtype=np.float64)
 
     def state(self) -> dict[str, Any]:
         """The classes, and the kind of label they are."""
-        unlearned = {"unlearned": list(self.unlearned)} if self.unlearned else {}
-        return {"classes": to_plain(self.classes), **unlearned}
+        facts = {name: list(getattr(self, name)) for name in ("unlearned", "costs", "class_weights")}
+        return {"classes": to_plain(self.classes), **{name: fact for name, fact in facts.items() if fact}}
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The class itself."""
@@ -181,12 +207,29 @@ class Multilabel(Task):
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A number: smooth L1 on the standardised target, which a few wild values do not rule."""
+    """A number: smooth L1 on the standardised target, which a few wild values do not rule.
+
+    Attributes:
+        mean: of the transformed target.
+        scale: its standard deviation.
+        transform: what is done to the target first (``plait.networks.transforms``).
+        parameters: of the transform.
+        span: outputs between which a transform is undone: beyond, it would say what no training row comes near to.
+        least: below which no answer falls; None: there is no such bound.
+        unit: standard deviation of the target itself; 0: ``scale``.
+        loss: ``smooth`` L1, ``absolute`` or ``squared``.
+    """
 
     name: ClassVar[str] = "regression"
     main_metric: ClassVar[str] = "r2"
     mean: float = 0.0
     scale: float = 1.0
+    transform: str = "none"
+    parameters: tuple[float, ...] = ()
+    span: tuple[float, ...] = ()
+    least: float | None = None
+    unit: float = 0.0
+    loss: str = "smooth"
 
     @property
     def out_dim(self) -> int:
@@ -194,36 +237,68 @@ class Regression(Task):
         return 1
 
     @classmethod
-    def learn(cls, y: np.ndarray, weight: np.ndarray) -> Regression:
-        """Weighted mean and standard deviation."""
-        mean = float(np.average(y, weights=weight))
-        scale = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
-        return cls(mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0)
+    def learn(cls, y: np.ndarray, weight: np.ndarray, transform: str = "none") -> Regression:
+        """Weighted mean and standard deviation; a target without negative values has no negative answer."""
+        seen = y[weight > 0]
+        change = Transform.learn(transform, seen)
+        z = change.forward(y)
+        mean, scale = _moments(z, weight)
+        result = cls(mean, scale, least=0.0 if seen.min() >= 0 else None)
+        if transform == "none":
+            return result
+        room = BEYOND * float(np.ptp(seen))
+        low, high = (change.forward(np.array([seen.min() - room, seen.max() + room])) - mean) / scale
+        facts: dict[str, Any] = {"parameters": change.parameters, "span": (float(low), float(high))}
+        return replace(result, transform=transform, unit=_moments(y, weight)[1], **facts)
+
+    @property
+    def _change(self) -> Transform:
+        return Transform(self.transform, self.parameters)
 
     def encode(self, y: np.ndarray) -> Tensor:
-        """Standardised (n, 1)."""
-        return torch.tensor((np.asarray(y, dtype=np.float64) - self.mean) / self.scale, dtype=torch.float32)[:, None]
+        """Transformed and standardised (n, 1)."""
+        z = self._change.forward(np.asarray(y, dtype=np.float64))
+        return torch.tensor((z - self.mean) / self.scale, dtype=torch.float32)[:, None]
 
     def row_loss(self, out: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Smooth L1 (B,)."""
-        return functional.smooth_l1_loss(out, target, reduction="none").mean(-1)
+        """Smooth L1 (B,), or what ``loss`` says."""
+        return LOSSES[self.loss](out, target, reduction="none").mean(-1)
+
+    def answer_loss(self, out: Tensor, target: Tensor) -> Tensor:
+        """The loss between answers and targets in the target's own unit, by its standard deviation (B,)."""
+        if self.transform == "none":
+            return self.row_loss(out, target)
+        values = (self.decode(each) / (self.unit or self.scale) for each in (out, target))
+        return LOSSES[self.loss](*values, reduction="none")
 
     def decode(self, out: Tensor) -> Tensor:
         """Back to the target's own unit (B,)."""
-        return out[..., 0] * self.scale + self.mean
+        z = out[..., 0].clamp(*self.span) if self.span else out[..., 0]
+        values = self._change.inverse(z * self.scale + self.mean)
+        return values if self.least is None else values.clamp_min(self.least)
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
         """The value itself."""
         return decoded
 
     def state(self) -> dict[str, Any]:
-        """Mean and scale."""
-        return {"mean": self.mean, "scale": self.scale}
+        """Mean and scale, and what differs from the usual."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lead"}
+        usual = {f.name: f.default for f in fields(self)}
+        kept = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items() if v != usual[k]}
+        return {"mean": self.mean, "scale": self.scale} | kept
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Quintiles of the target."""
         edges = np.quantile(y, [0.2, 0.4, 0.6, 0.8])
         return np.searchsorted(edges, y).astype(np.int64)
+
+
+def _moments(y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and standard deviation; 1 for what does not vary."""
+    mean = float(np.average(y, weights=weight))
+    scale = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
+    return mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
 
 
 TASKS: dict[str, type[Task]] = {t.name: t for t in (Classification, Multilabel, Regression)}
@@ -239,7 +314,7 @@ def task_class(name: str) -> type[Task]:
 def restore(name: str, state: Mapping[str, Any]) -> Task:
     """A task from its saved state."""
     kind = task_class(name)
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
     if "classes" in settings:
         settings["classes"] = tuple(from_plain(settings["classes"]))
     return kind(**settings)

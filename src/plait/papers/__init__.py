@@ -1,1 +1,8 @@
-"""What only a paper needs: its figures, its grids."""
+"""One folder per paper: what it says (``paper.yaml``), its protocol, its recipes, its figures; and ``reproduce``."""
+
+from __future__ import annotations
+
+from plait.papers.paper import Paper, names, read
+from plait.papers.running import Reproduction, reproduce
+
+__all__ = ["Paper", "Reproduction", "names", "read", "reproduce"]

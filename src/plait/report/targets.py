@@ -35,7 +35,7 @@ class TargetScore:
     @property
     def best(self) -> str | None:
         """The strongest baseline."""
-        return self.baselines.best(self.evaluation.task)
+        return self.baselines.best(self.evaluation.task, self.evaluation.main_metric)
 
 
 def write_front_page(folder: Path, scores: Sequence[TargetScore], command: str = "") -> Path:

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 #: Raised whenever an older plait could not read what this one writes; every format ever written stays readable.
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 #: Kind of a folder that holds a model per target, each in a sub-folder.
 TARGETS = "FusionTargets"

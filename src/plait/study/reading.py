@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
+from plait.base.version import __version__
 from plait.study import conditions
 from plait.study.reader import Place, Reader
 from plait.study.search.ranges import SearchSpec, read_ranges
@@ -237,6 +238,8 @@ def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
     return tuple(result) or (CLEAN,)
 
 
+#: Raised whenever an older plait could not read what a study file says; a file may tell its own (``format:``).
+FORMAT = 1
 _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
 
@@ -249,7 +252,11 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
         fallback: name of the study when the file gives none.
     """
     read = Reader()
-    given = read.fields(option, (), FIELDS, "study")
+    given = read.fields(option, (), ("format", *FIELDS), "study")
+    if given.get("format", FORMAT) != FORMAT:
+        read.wrong(
+            ("format",), f"format {given['format']!r} is of another plait; plait {__version__} reads format {FORMAT}"
+        )
     conditions = read.fields(given.get("conditions", {}), ("conditions",), ("train", "test"), "conditions")
     spec = Spec(
         name=_name(read, given.get("name", fallback)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from plait.base import config
 from plait.base.errors import ConfigError, nearest
+from plait.base.protocols import PAPERS
 from plait.study.reader import Lines, read_with_lines
 from plait.study.reading import read_spec
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from plait.study.tables import StudyTable
     from plait.study.variants import Variant
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+#: Recipes of no paper; those of one lie in its folder.
+_PLAIN = Path(__file__).parent.parent / "recipes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,13 @@ class Mistake:
 
 def recipes() -> list[str]:
     """Names of the studies that come with plait."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    return sorted(recipe_files())
+
+
+def recipe_files() -> dict[str, Path]:
+    """Every recipe by its name: those of papers lie in the folders of these."""
+    files = [*_PLAIN.glob("*.yaml"), *PAPERS.glob("*/recipes/*.yaml")]
+    return {path.stem: path for path in files}
 
 
 class Study:
@@ -76,7 +84,7 @@ class Study:
         """
         file = Path(path)
         if not file.is_file():
-            file = RECIPES / f"{path}.yaml"
+            file = recipe_files().get(str(path), file)
             if not file.is_file():
                 raise ConfigError(f"{path}: neither a file nor a recipe; {nearest(str(path), recipes())}")
         try:

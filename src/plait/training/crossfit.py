@@ -162,6 +162,7 @@ def crossfit(
         held_out.collect(model, valid)
     known = prior(task, target[learned], weight[learned])
     mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
+    held_out = dataclasses.replace(held_out, task=task)  # with what its answers are read by
     standings = leaderboard(held_out, mixture, members, costs)
     for model in members:
         model.cpu().keep(mixture.sources)

@@ -224,7 +224,7 @@ def _choosing(
     frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, split: Split
 ) -> tuple[np.ndarray, np.ndarray]:
     """Training rows without those that choose, and these: what the column calls valid, or a drawn share."""
-    column, group, share = split.split_column, split.group, split.test_fraction / 3
+    column, group, share = split.split_column, split.group, split.test_fraction / 3 / (1 - split.test_fraction)
     part = frame.iloc[train].reset_index(drop=True)
     if column is None:
         groups = None if group is None else group_column(part, group)

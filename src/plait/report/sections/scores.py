@@ -91,7 +91,7 @@ def headline(evaluation: Evaluation, baselines: Baselines) -> str:
         message += f" (95\N{NO-BREAK SPACE}% interval {number(score['low'])} to {number(score['high'])})"
     beside = [
         f"{MAJORITY[evaluation.task] if name == 'majority' else WORDS[name]} gives {number(baselines[name][main])}"
-        for name in dict.fromkeys([baselines.best(evaluation.task), "majority"])
+        for name in dict.fromkeys([baselines.best(evaluation.task, main), "majority"])
         if name in baselines and (name == "majority" or name in WORDS) and main in baselines[str(name)]
     ]
     return message + (": " + ", ".join(beside) if beside else "") + "."
@@ -100,7 +100,7 @@ def headline(evaluation: Evaluation, baselines: Baselines) -> str:
 def verdict(evaluation: Evaluation, baselines: Baselines) -> str:
     """Whether the model beats the strongest baseline by more than noise, by both metrics; nothing without a comparison."""
     main, second = evaluation.main_metric, SECOND[evaluation.task]
-    best = baselines.best(evaluation.task)
+    best = baselines.best(evaluation.task, main)
     beside = baselines.beside(best, main)
     if best is None or beside is None or not math.isfinite(beside["low"]):
         return ""
@@ -116,6 +116,8 @@ def verdict(evaluation: Evaluation, baselines: Baselines) -> str:
         message = f"The model is certainly worse than {name} ({gap}): this table does not need it."
     else:
         message = f"The model does not beat {name} by more than noise ({gap})."
+    if second == main:
+        return message
     nearest = baselines.best(evaluation.task, second)
     also = baselines.beside(nearest, second)
     if also is None or not math.isfinite(also["low"]) or also["low"] <= 0 <= also["high"]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 
-from plait.base import checks, config, registry
+from plait.base import checks, config, progress, registry
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
 from plait.data import schema as schemas
 from plait.data.modality import Schema
@@ -134,6 +134,7 @@ def sensitivity(
     }
     study = Study.from_dict(spec, {"rows": (frame, schema)})
     study.where = "search"
+    progress.step(f"search {trials} trials", chosen.view)
     results = study.run(out, engine="inline", store=chosen.store, view=chosen.view, command=chosen.command)
     found = Sensitivity.of(results)
     _check(found, results.folder)

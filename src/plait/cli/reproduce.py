@@ -1,0 +1,93 @@
+"""``plait reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.base import progress
+from plait.base.errors import ConfigError
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[
+        str | None, typer.Argument(help="A paper, or a folder with a paper.yaml.", show_default=False)
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="One element, such as table4.", show_default=False)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows and seeds, light encoders: minutes.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/reproduce-PAPER.", show_default=False)] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the papers, or the elements of one.")] = False,
+    engine: Annotated[str, typer.Option(help="local, ray or inline (this process).")] = "local",
+    store: o.Store = None,
+    json: o.Json = False,
+) -> None:
+    """Run a paper's tables and figures as studies, and set its numbers beside ours; killed, the same command goes on."""
+    if list_:
+        records = _elements(paper) if paper is not None else _papers()
+        show_json(records) if json else show_table(records)
+        return
+    if paper is None:
+        raise ConfigError("which paper? plait reproduce --list names them")
+    from plait.papers.running import reproduce as run
+
+    result = run(paper, only, quick=quick, out=out, store=store, engine=engine, say=progress.step)
+    if json:
+        show_json(
+            {"folder": str(result.folder), "lines": [vars(line) for line in result.lines], "not_run": result.not_run}
+        )
+        return
+    for element in result.elements:
+        typer.echo(f"\n{element.name}: {element.title} ({element.status.replace('_', ' ')})")
+        mine = [line for line in result.lines if line.element == element.name]
+        shown = [line for line in mine if line.verdict != "not there" or len(mine) == 1]
+        show_table([_record(line) for line in shown])
+        if len(shown) < len(mine):
+            typer.echo(
+                f"... and {len(mine) - len(shown)} cells in whose place nothing of ours stands; the page has them"
+            )
+    typer.echo()
+    for text in result.not_run:
+        typer.echo(f"not run: {text}")
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in result.verdicts.items()))
+    typer.echo(f"folder  {result.folder}")
+    typer.echo(f"page    {result.page}" if result.page else "page    none (extra report)")
+
+
+def _papers() -> list[dict[str, Any]]:
+    from plait.papers.running import overview
+
+    return overview()
+
+
+def _elements(paper: str) -> list[dict[str, Any]]:
+    from plait.papers.paper import read
+
+    return [
+        {
+            "element": e.name,
+            "status": e.status.replace("_", " "),
+            "recipes": " ".join(e.recipes) or "-",
+            "title": e.title,
+        }
+        for e in read(paper).elements
+    ]
+
+
+def _record(line: Any) -> dict[str, Any]:
+    reason = f" ({line.reason})" if line.reason and line.verdict in ("not decided", "not run") else ""
+    return {
+        "cell": line.cell,
+        "paper": line.paper,
+        "on": line.data or "-",
+        "ours": line.ours,
+        "on ": line.our_data or "-",
+        "seeds": line.seeds or None,
+        "interval": "-" if line.low is None else f"{line.low:.3f} to {line.high:.3f}",
+        "verdict": f"{line.verdict}{reason}",
+    }

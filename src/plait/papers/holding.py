@@ -1,0 +1,252 @@
+"""The paper's numbers held against ours: one line per cell, order, data set or count of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+
+from plait.base import protocols, registry
+from plait.metrics.base import Metric
+from plait.networks.fusion import FusionNetwork
+from plait.papers.paper import WEIGHTS, Column, Element, Row
+from plait.study.results import Results
+from plait.study.statistics.comparison import compare_parts
+from plait.study.statistics.paired import holm
+from plait.study.statistics.scores import first, metric_of, scores
+from plait.study.statistics.summary import Resampler, Summary, summary
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, SAME, WORSE, default_margin
+
+HELD, NOT_HELD, OPEN = "held", "not held", "not decided"
+OTHER, CITED, NOT_RUN, NOT_THERE = "not testable here", "cited", "not run", "not there"
+#: Counts of weights that differ by no more than this share are the same.
+_NEAR = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One number of the paper beside ours.
+
+    Attributes:
+        paper: its number, measured on ``data``; of an ``order`` of two rows the difference, as is ours.
+        ours: our mean over ``seeds``, from ``low`` to ``high`` (95 %), measured on ``our_data``.
+        verdict: held, not held, not decided, not testable here, cited, not run or not there; ``reason``: why.
+    """
+
+    element: str
+    cell: str
+    metric: str = ""
+    paper: float | None = None
+    data: str = ""
+    ours: float | None = None
+    our_data: str = ""
+    seeds: int = 0
+    low: float | None = None
+    high: float | None = None
+    verdict: str = NOT_RUN
+    reason: str = ""
+    order: bool = False
+
+
+def label(dataset: str | None) -> str:
+    """What our data are called: a stand-in says that it is one.
+
+    Example:
+        >>> label("pokemon/type_1")
+        'Pokemon (rebuilt), type_1'
+    """
+    name, _, target = (dataset or "").partition("/")
+    if name not in registry.names("datasets"):
+        return dataset or ""
+    return f"{registry.find('datasets', name).label()}, {target}"
+
+
+class Ours:
+    """What the recipes of an element have measured on one of our data sets, in one metric."""
+
+    def __init__(self, results: Results, dataset: str, metric: str) -> None:
+        self.metric: Metric = metric_of(results, dataset, metric)
+        self.table = scores(results, dataset, metric)
+        self.resampler = Resampler(results, self.table, self.metric, resamples=400)
+
+    def part(self, row: Row) -> pd.DataFrame:
+        """The rows of ``scores`` that stand for a row of the paper's table."""
+        table = self.table[self.table["label"] == row.variant]
+        wanted = set(row.subset) or set("+".join(table["subset"]).split("+"))
+        table = table[[set(subset.split("+")) == wanted for subset in table["subset"]]]
+        table = table[table["present"] == table["subset"]]
+        return table[table["condition"] == first(table["condition"])] if len(table) else table
+
+
+def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> list[Line]:
+    """All lines of an element that has columns and rows; ``results``: recipe -> our data set -> what was measured."""
+    known: dict[tuple[str, str], Ours | None] = {}
+
+    def ours(column: Column) -> Ours | None:
+        key = (str(column.ours), column.metric)
+        if key not in known:
+            there = [r[key[0]] for name in element.recipes if key[0] in (r := results.get(name, {}))]
+            there = [one for one in there if key[1] in set(one.frame["metric"])]
+            known[key] = Ours(there[0], *key) if there else None
+        return known[key]
+
+    found: list[Line] = []
+    for row in element.rows:
+        for column, value in zip(element.columns, row.values, strict=True):
+            if column.metric == WEIGHTS:
+                found.append(_weights(element, row, column, value, results))
+            else:
+                found.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
+    if element.widths:
+        found += _at_their_widths(element)
+    return found + list(_orders(element, ours))
+
+
+def _started(element: Element, row: Row, column: Column, value: float) -> Line:
+    cell = row.name if len(element.columns) == 1 else f"{row.name}, {column.name}"
+    return Line(element.name, cell, column.metric, value, column.data)
+
+
+def _value(element: Element, row: Row, column: Column, value: float, ours: Ours | None) -> Line:
+    line = _started(element, row, column, value)
+    if row.cited:
+        return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
+    if row.variant is None or column.ours is None:
+        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    part = None if ours is None else ours.part(row)
+    if ours is None or part is None or part.empty:
+        return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
+    result = summary(part, ours.metric, ours.resampler)
+    verdict, reason = _verdict(value, result, ours.metric, same=column.same)
+    return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
+
+
+def _measured(result: Summary, dataset: str) -> dict[str, Any]:
+    return {
+        "ours": result.mean,
+        "low": result.low,
+        "high": result.high,
+        "seeds": result.seeds,
+        "our_data": label(dataset),
+    }
+
+
+def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tuple[str, str]:
+    """A number is held where our whole interval reaches it, but for the margin of equivalence."""
+    if not same:
+        return OTHER, "other data"
+    if result.seeds < 2 or math.isnan(result.low):
+        return OPEN, f"{result.seeds} seed; at least 2 needed"
+    sign = 1.0 if metric.direction == "higher" else -1.0
+    least = sign * value - default_margin(metric, value)
+    worst, best = sorted((sign * result.low, sign * result.high))
+    if worst >= least:
+        return HELD, "our whole interval reaches it"
+    if best < least:
+        return NOT_HELD, "our whole interval falls short of it"
+    distance, half = abs(sign * result.mean - least), (best - worst) / 2
+    needed = math.ceil(result.seeds * (half / distance) ** 2) if distance > 0 else 0
+    return OPEN, f"our interval spans it; {needed} seeds needed" if 0 < needed <= 1000 else "our interval spans it"
+
+
+def _orders(element: Element, ours: Any) -> Iterator[Line]:
+    """Of each pair of rows: the paper has one above the other, or both level; do we? Corrected by Holm over the element."""
+    pairs = []
+    for above, below in element.orders:
+        for place, column in enumerate(element.columns):
+            measured = ours(column) if column.ours is not None else None
+            one, other = element.row(above), element.row(below)
+            if measured is not None and len(measured.part(one)) and len(measured.part(other)):
+                comparison = compare_parts(
+                    measured.part(one), measured.part(other), measured.metric, measured.resampler
+                )
+                pairs.append((one, other, column, place, measured.metric, comparison))
+    for (one, other, column, place, metric, comparison), p in zip(
+        pairs, holm(pd.Series([pair[-1].test.p for pair in pairs], dtype=float).to_numpy()), strict=True
+    ):
+        theirs = one.values[place] - other.values[place]
+        level = abs(theirs) <= default_margin(metric, other.values[place])
+        result = comparison.verdict(float(p))
+        better = BETTER if (theirs > 0) == (metric.direction == "higher") else WORSE
+        wanted = (EQUIVALENT, SAME) if level else (better,)
+        word = "level with" if level else "above" if theirs > 0 else "below"
+        decided = result in (BETTER, WORSE, EQUIVALENT, SAME)
+        yield Line(
+            element.name,
+            f"{one.name} {word} {other.name}, {column.name}",
+            metric.name,
+            theirs,
+            column.data,
+            comparison.test.value,
+            label(column.ours),
+            comparison.seeds,
+            comparison.test.low,
+            comparison.test.high,
+            (HELD if result in wanted else NOT_HELD) if decided else OPEN,
+            f"ours is {comparison.words(float(p))}",
+            order=True,
+        )
+
+
+def _weights(
+    element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
+) -> Line:
+    line = _started(element, row, column, value)
+    if row.cited:
+        return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
+    for recipe in element.recipes:
+        there = results.get(recipe, {}).get(str(column.ours))
+        if there is None:
+            continue
+        runs = there.runs
+        wanted = set(row.subset)
+        mine = runs[(runs["status"] == "done") & (runs["variant"] == row.variant)]
+        mine = mine[[set(s.split("+")) == wanted or not wanted for s in mine["subset"]]]
+        if len(mine):
+            ours = float(mine["trained_weights"].mean())
+            given: dict[str, Any] = {"ours": ours, "our_data": label(column.ours), "seeds": mine["seed"].nunique()}
+            return dataclasses.replace(line, **given, verdict=OTHER, reason="other widths of features")
+    return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
+
+
+def _at_their_widths(element: Element) -> Iterator[Line]:
+    """The weights of our network at the widths of features that the paper states."""
+    plain, pulled = weights_at(element.widths)
+    for row, ours in zip(element.rows, (plain, pulled), strict=False):
+        held = abs(ours - row.values[0]) <= _NEAR * row.values[0]
+        widths = " + ".join(str(v) for k, v in element.widths.items() if k not in ("classes", "pulled"))
+        yield Line(
+            element.name,
+            f"{row.name}, at the paper's widths ({widths})",
+            WEIGHTS,
+            row.values[0],
+            element.columns[0].data,
+            float(ours),
+            "counted, not trained",
+            verdict=HELD if held else NOT_HELD,
+            reason=f"{'within' if held else 'more than'} {_NEAR:.0%} {'of' if held else 'away from'} the paper's about",
+        )
+
+
+def weights_at(widths: Mapping[str, Any]) -> tuple[int, int]:
+    """Trained weights of the protocol's network over features of these widths, without and with a projector.
+
+    Example:
+        >>> weights_at({"text": 512, "image": 512, "tabular": 200, "classes": 18, "pulled": "tabular"})
+        (501778, 704530)
+    """
+    fields = protocols.settings("early-fusion-contrastive")
+    dims = {name: int(value) for name, value in widths.items() if name not in ("classes", "pulled")}
+    space = max(dims.values())
+
+    def count(over: Mapping[str, int]) -> int:
+        with torch.device("meta"):
+            network = FusionNetwork(over, int(widths["classes"]), layers=fields["layers"], width=fields["width"])
+        return sum(p.numel() for p in network.parameters())
+
+    projector = (dims[widths["pulled"]] + 1) * space
+    return count(dims), count(dims | {widths["pulled"]: space}) + projector

@@ -1,0 +1,194 @@
+"""One page for a paper: every element in the paper's order, the paper's numbers beside ours, each with its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from plait.papers.holding import CITED, HELD, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label
+from plait.papers.paper import WEIGHTS, Element
+from plait.report.blocks import Page, Section, Sheet, Table, Text, picture, sheet
+from plait.report.page import write_page
+from plait.report.words import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from plait.papers.running import Reproduction
+
+_STATUS = {
+    "there": "There.",
+    "deviation": "There, with a stated deviation: {}",
+    "not_there": "Not there: {}",
+}
+_MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
+_COLUMNS = ("cell", "paper", "on", "ours", "on", "seeds", "95 % interval", "verdict", "why")
+
+
+def write(result: Reproduction) -> Path:
+    """Write ``report.html`` with its tables and figures into the folder of the reproduction (extra ``report``)."""
+    counts = result.verdicts
+    shown = [(v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, CITED, NOT_THERE, NOT_RUN) if counts[v]]
+    paper = result.paper
+    small = (
+        "A quick run (few rows, seeds and epochs, light encoders) shows that everything runs; its numbers mean little. "
+    )
+    about = (
+        f"{paper.citation}. {paper.url}",
+        " ".join(paper.about.split()),
+        f"{small * result.quick}Numbers on other data than the paper's stand beside its own and prove nothing of them; what the "
+        "paper sets in an order is tested on ours.",
+    )
+    page = Page(
+        paper.title,
+        f"{len(result.elements)} of {len(paper.elements)} tables and figures, its numbers beside ours, each with its data.",
+        shown,
+        [_section(result, element) for element in result.elements],
+        about=about,
+        warned=result.not_run,
+        kind="plait reproduce",
+        foot="and a folder for each study, which plait study report shows in full",
+    )
+    return write_page(result.folder, page)
+
+
+def _section(result: Reproduction, element: Element) -> Section:
+    found = [line for line in result.lines if line.element == element.name]
+    section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, found))
+    section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
+    if element.columns and any(column.metric == WEIGHTS for column in element.columns):
+        section.add_row(
+            picture(
+                section.key, "Accuracy over trained weights; rivals as the paper states them.", _scatter(result, found)
+            )
+        )
+    if element.rows:
+        section.add(_sheet(section.key, found))
+    else:
+        for recipe in element.recipes:
+            for dataset, measured in result.results.get(recipe, {}).items():
+                frame = measured.summary()
+                name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
+                if len(frame):
+                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
+    return section
+
+
+def _sentence(element: Element, found: list[Line]) -> str:
+    count = Counter(line.verdict for line in found)
+    parts = [f"{n} {verdict}" for verdict, n in count.items()]
+    return f"{len(found)} numbers: {', '.join(parts)}." if element.rows else ""
+
+
+def _sheet(name: str, found: list[Line]) -> Sheet:
+    full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in found])
+    rows = [
+        (
+            line.cell,
+            _number(line.paper),
+            line.data,
+            _number(line.ours),
+            line.our_data,
+            str(line.seeds or ""),
+            interval(line),
+            line.verdict,
+            line.reason,
+        )
+        for line in found
+    ]
+    return Sheet(full, "", _COLUMNS, rows, (1, 3, 5), [_MARKS.get(line.verdict, "") for line in found])
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Line))
+
+
+def _plain(value: Any) -> Any:
+    return float("nan") if value is None else value
+
+
+def _number(value: float | None) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
+
+
+def interval(line: Line) -> str:
+    """Our 95 % interval in words; nothing where there is none."""
+    if line.low is None or line.high is None or line.low != line.low:
+        return ""
+    return f"{number(line.low)} to {number(line.high)}"
+
+
+def _scatter(result: Reproduction, found: list[Line]) -> Figure | None:
+    """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
+    from plait.report.canvas import COLOURS, settings
+
+    points = [*_paper_points(result, found), *_our_points(result, found)]
+    if not points:
+        return None
+    with settings():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        ax = figure.subplots()
+        for colour, (side, marker) in zip(COLOURS, (("paper", "o"), ("ours", "s")), strict=False):
+            mine = [p for p in points if p[0] == side]
+            ax.scatter(
+                [p[2] for p in mine],
+                [p[3] for p in mine],
+                color=colour,
+                marker=marker,
+                label=mine[0][4] if mine else None,
+            )
+            for _, name, x, y, _ in mine:
+                ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        ax.set_xscale("log")
+        ax.set_xlabel("trained weights")
+        ax.set_ylabel("accuracy")
+        ax.legend(loc="lower right", fontsize=7)
+    return figure
+
+
+_Point = tuple[str, str, float, float, str]
+
+
+def _paper_points(result: Reproduction, found: list[Line]) -> list[_Point]:
+    """What the paper states of both, weights here and accuracy in the tables on the same data."""
+    scores = {
+        (row.name, column.data): value
+        for element in result.paper.elements
+        for row in element.rows
+        for column, value in zip(element.columns, row.values, strict=True)
+        if column.metric == "accuracy"
+    }
+    alias = {"Early fusion": "Early fusion (All)"}
+    rows = [line for line in found if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
+    return [
+        ("paper", line.cell, float(line.paper or 0), scores[key], f"paper, {line.data}")
+        for line in rows
+        if (key := (alias.get(line.cell, line.cell), line.data)) in scores
+    ]
+
+
+def _our_points(result: Reproduction, found: list[Line]) -> list[_Point]:
+    points: list[_Point] = []
+    for line in found:
+        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
+            continue
+        for studies in result.results.values():
+            for dataset, measured in studies.items():
+                if label(dataset) != line.our_data:
+                    continue
+                element = next(e for e in result.elements if e.name == line.element)
+                row = element.row(line.cell)
+                frame: pd.DataFrame = measured.frame
+                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
+                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
+                if len(mine):
+                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
+    return points

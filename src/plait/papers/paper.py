@@ -1,0 +1,237 @@
+"""What ``paper.yaml`` says: every table and figure of a paper in its order, its recipes, and its cells as claims."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plait.base import config
+from plait.base.errors import ConfigError, nearest
+from plait.base.protocols import PAPERS
+from plait.base.version import __version__
+
+#: Raised whenever an older plait could not read what this one does.
+FORMAT = 1
+#: What there is of an element.
+STATUS = ("there", "deviation", "not_there")
+FILE, RECIPES = "paper.yaml", "recipes"
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a table: the paper's data, ours, and the metric.
+
+    Attributes:
+        name: heading in the paper.
+        data: what the paper's numbers were measured on.
+        ours: ``dataset/target`` of the recipe that stands in its place; None: none does.
+        same: ours are the paper's own data, so that numbers can be held against each other.
+    """
+
+    name: str
+    data: str = ""
+    ours: str | None = None
+    metric: str = "accuracy"
+    same: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        values: the paper's numbers, one per column.
+        variant: of the recipe; None: nothing of ours stands in its place.
+        subset: modalities of ours; empty: all.
+        cited: a rival's numbers, which are quoted and not run.
+        data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    variant: str | None = None
+    subset: tuple[str, ...] = ()
+    cited: bool = False
+    data: str = ""
+    ours: str | None = None
+    recipe: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Element:
+    """A table or a figure.
+
+    Attributes:
+        status: ``there``, ``deviation`` (``why`` states it) or ``not_there`` (``why`` says why).
+        recipes: studies that measure it.
+        orders: pairs of rows that the paper sets one above the other; which way, its numbers say.
+        sizes: its numbers are rows and classes of data sets.
+        widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
+            with a projector.
+    """
+
+    name: str
+    title: str
+    status: str
+    why: str = ""
+    recipes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    orders: tuple[tuple[str, str], ...] = ()
+    sizes: bool = False
+    widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def row(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def claims(self, recipe: str, dataset: str) -> list[dict[str, Any]]:
+        """Its cells as the claims of a study on one of our data sets."""
+        result = []
+        for row in self.rows if recipe in self.recipes else ():
+            for column, value in zip(self.columns, row.values, strict=True):
+                if row.variant is not None and column.ours == dataset and column.metric != WEIGHTS:
+                    claim = {"metric": column.metric, "value": value, "variant": row.variant, "where": self.name}
+                    claim |= {"data": dataset if column.same else column.data}
+                    result.append(claim | ({"subset": list(row.subset)} if row.subset else {}))
+        return result
+
+
+#: A column of trained weights, which is no metric of predictions.
+WEIGHTS = "trained_weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """A paper: its elements in its order, and where its folder is.
+
+    Attributes:
+        quick: recipe -> what its study says instead, where it is run at a small size.
+    """
+
+    name: str
+    folder: Path
+    title: str
+    citation: str
+    elements: tuple[Element, ...]
+    url: str = ""
+    about: str = ""
+    protocol: str | None = None
+    quick: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def chosen(self, only: str | None) -> list[Element]:
+        """All elements, or the one of this name.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest.
+        """
+        known = [element.name for element in self.elements]
+        if only is not None and only not in known:
+            raise ConfigError(f"{self.name} has no element '{only}': {nearest(only, known)}")
+        return [element for element in self.elements if only in (None, element.name)]
+
+    def recipe(self, name: str) -> Path:
+        """The file of one of its recipes."""
+        return self.folder / RECIPES / f"{name}.yaml"
+
+
+def names() -> list[str]:
+    """The papers that come with plait.
+
+    Example:
+        >>> "early-fusion-contrastive" in names()
+        True
+    """
+    return sorted(path.parent.name.replace("_", "-") for path in PAPERS.glob(f"*/{FILE}"))
+
+
+def read(paper: str | Path) -> Paper:
+    """A paper by its name, or by a folder of one's own that holds a ``paper.yaml``.
+
+    Raises:
+        ConfigError: there is none, or its file has a mistake; each is one line.
+
+    Example:
+        >>> [element.name for element in read("early-fusion-contrastive").elements][:4]
+        ['table1', 'table2', 'table3', 'table4']
+    """
+    folder = Path(paper) if (Path(paper) / FILE).is_file() else PAPERS / str(paper).replace("-", "_")
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"unknown paper '{paper}': {nearest(str(paper), names())}")
+    given, where = config.read_yaml(folder / FILE), f"{folder.name}/{FILE}"
+    version = given.pop("format", FORMAT)
+    if version != FORMAT:
+        raise ConfigError(f"{where}: format {version!r} is of another plait; plait {__version__} reads format {FORMAT}")
+    elements = tuple(_element(one, where) for one in _listed(given.pop("elements", None), where, "elements"))
+    result = _built(
+        Paper, given | {"name": folder.name.replace("_", "-"), "folder": folder, "elements": elements}, where
+    )
+    for element in elements:
+        for name in element.recipes:
+            if not result.recipe(name).is_file():
+                known = [path.stem for path in (folder / RECIPES).glob("*.yaml")]
+                raise ConfigError(f"{where}: {element.name}: no recipe '{name}': {nearest(name, known)}")
+    return result
+
+
+def _listed(value: Any, where: str, what: str) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}: {what}: expected a list, found {type(value).__name__}")
+    return value
+
+
+def _built(kind: type[T], given: Any, where: str) -> T:
+    """A dataclass from a mapping that must have all that has no default."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: expected a mapping, found {given!r:.60}")
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
+    if missing := [name for name in needed if name not in given]:
+        raise ConfigError(f"{where}: {', '.join(missing)} missing; expected {', '.join(needed)}")
+    return config.build(kind, given, where)
+
+
+def _element(given: Any, where: str) -> Element:
+    place = f"{where}: {given.get('name', '?') if isinstance(given, Mapping) else '?'}"
+    values = dict(given) if isinstance(given, Mapping) else given
+    if isinstance(values, dict):
+        values["columns"] = tuple(_built(Column, one, place) for one in values.get("columns", ()))
+        values["rows"] = tuple(_row(one, values["columns"], place) for one in values.get("rows", ()))
+        values["recipes"] = tuple(values.get("recipes", ()))
+        values["orders"] = tuple((str(above), str(below)) for above, below in values.get("orders", ()))
+    result = _built(Element, values, place)
+    if result.status not in STATUS:
+        raise ConfigError(f"{place}: status {result.status!r}: {nearest(result.status, STATUS)}")
+    if result.status != "there" and not result.why:
+        raise ConfigError(f"{place}: status {result.status}, and no why:; say what differs, or why it is not there")
+    known = {row.name for row in result.rows}
+    for name in (name for order in result.orders for name in order):
+        if name not in known:
+            raise ConfigError(f"{place}: orders: no row '{name}' ({nearest(name, known)})")
+    return result
+
+
+def _row(given: Any, columns: Sequence[Column], where: str) -> Row:
+    values = dict(given) if isinstance(given, Mapping) else {}
+    place = f"{where}, row '{values.get('name', '?')}'"
+    numbers = _numbers(values.get("values"), columns, place)
+    return _built(Row, values | {"values": numbers, "subset": tuple(values.get("subset", ()))}, place)
+
+
+def _numbers(values: Any, columns: Iterable[Column], where: str) -> tuple[float, ...]:
+    """The paper's numbers, one per column.
+
+    Raises:
+        ConfigError: a claim without a number.
+    """
+    given = values if isinstance(values, list) else []
+    for place, column in enumerate(columns):
+        value = given[place] if place < len(given) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{where}, column '{column.name}': a claim without a number, found {value!r}")
+    if len(given) > len(list(columns)):
+        raise ConfigError(f"{where}: {len(given)} values for {len(list(columns))} columns")
+    return tuple(given)

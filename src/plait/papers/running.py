@@ -1,0 +1,274 @@
+"""A paper's recipes run as studies, and the paper's numbers set beside ours."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.base import config
+from plait.base.errors import ConfigError, MissingDependencyError, TableError
+from plait.papers.holding import HELD, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label, lines
+from plait.papers.paper import WEIGHTS, Element, Paper, read
+from plait.study import splits
+from plait.study.results import Results
+from plait.study.study import Study
+
+#: What a quick run takes instead: rows of a table, seeds, epochs at most, and encoders by kind.
+ROWS, SEEDS, EPOCHS = 200, 2, 8
+LIGHT = {"text": "hashed_ngrams", "image": "pixel_statistics", "code": "code_statistics", "audio": "logmel"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """What ``reproduce`` gives.
+
+    Attributes:
+        paper: that was reproduced.
+        elements: of it that were asked for.
+        lines: the paper's numbers beside ours, in the paper's order.
+        not_run: what could not be run, and how to get what it needs.
+        results: recipe -> our data set -> what was measured.
+        folder: of the studies.
+        page: the HTML page; None where the extra ``report`` is not installed.
+    """
+
+    paper: Paper
+    elements: list[Element]
+    lines: list[Line]
+    not_run: list[str]
+    results: Mapping[str, Mapping[str, Results]]
+    folder: Path
+    quick: bool = False
+    page: Path | None = None
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """How many lines have each verdict."""
+        return Counter(line.verdict for line in self.lines)
+
+
+def reproduce(
+    paper: str | Path,
+    only: str | None = None,
+    *,
+    quick: bool = False,
+    out: str | Path | None = None,
+    store: str | None = None,
+    engine: str = "local",
+    say: Callable[[str], None] = lambda text: None,
+) -> Reproduction:
+    """Run the recipes of a paper's elements as studies and set its numbers beside ours; killed, the same call goes on.
+
+    Args:
+        paper: a name (``plait reproduce --list``), or a folder of one's own with a ``paper.yaml``.
+        only: one element, such as ``table4``.
+        quick: fewer rows, two seeds, few epochs, light encoders: end to end in minutes.
+        out: folder; default ``runs/reproduce-PAPER``, with ``-quick`` behind it.
+        store: folder of the store of embeddings; None: the user's.
+        engine: of the studies: ``local``, ``ray`` or ``inline``.
+        say: hears what is begun.
+
+    Raises:
+        ConfigError: there is no such paper or element, or a file of it has a mistake.
+    """
+    known = read(paper)
+    elements = known.chosen(only)
+    folder = Path(out) if out is not None else Path("runs") / f"reproduce-{known.name}{'-quick' * quick}"
+    not_run: list[str] = []
+    results: dict[str, dict[str, Results]] = {}
+    for recipe in dict.fromkeys(name for element in elements for name in element.recipes):
+        results[recipe] = {}
+        for number in range(len(_entries(known, recipe))):
+            study = _study(known, recipe, number, quick)
+            given = study.spec.data[0]
+            dataset = f"{given.source}/{given.target}" if given.target else given.source
+            reason = _not_there(study)
+            if reason is not None:
+                not_run.append(f"{recipe}, {label(dataset)}: {reason}")
+                continue
+            say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
+            place = folder / f"{recipe}-{dataset.replace('/', '-')}"
+            measured = study.run(place, engine=engine, store=store, workers=None if engine == "local" else 1)
+            state = measured.status()
+            not_run += [f"{recipe}, {label(dataset)}: {n} runs failed: {why}" for why, n in state["reasons"].items()]
+            results[recipe][dataset] = measured
+    found = [line for element in elements for line in _lines(known, element, results)]
+    if quick:
+        found = [_of_a_quick_run(line) for line in found]
+    result = Reproduction(known, elements, found, not_run, results, folder, quick)
+    return dataclasses.replace(result, page=_page(result))
+
+
+def _of_a_quick_run(line: Line) -> Line:
+    """A number of a quick run is never held against the paper's; what it was compared with among ours stays."""
+    if (
+        line.ours is None
+        or line.verdict not in (HELD, NOT_HELD, OPEN)
+        or line.metric in ("rows", WEIGHTS)
+        or line.order
+    ):
+        return line
+    return dataclasses.replace(line, verdict=OTHER, reason="a quick run")
+
+
+def _page(result: Reproduction) -> Path | None:
+    from plait.papers.page import write
+
+    try:
+        return write(result)
+    except MissingDependencyError:
+        return None
+
+
+# -- studies -----------------------------------------------------------------------------------------------------------
+
+
+def _entries(paper: Paper, recipe: str) -> list[Any]:
+    data = config.read_yaml(paper.recipe(recipe)).get("data")
+    return data if isinstance(data, list) else [data]
+
+
+def _study(paper: Paper, recipe: str, number: int, quick: bool) -> Study:
+    """The study of a recipe on one of its tables, so that a table that comes later changes nothing of the others.
+
+    Raises:
+        ConfigError: the recipe has mistakes.
+    """
+    file = paper.recipe(recipe)
+    spec: dict[str, Any] = copy.deepcopy(config.read_yaml(file))
+    entry = _entries(paper, recipe)[number]
+    spec["data"] = dict(entry) if isinstance(entry, Mapping) else {"dataset": entry}
+    dataset = "/".join(str(spec["data"][k]) for k in ("dataset", "target") if k in spec["data"])
+    dataset = spec["data"].get("name", dataset)
+    claims = [claim for element in paper.elements for claim in element.claims(recipe, dataset)]
+    if claims := [c for c in spec.pop("claims", []) if "value" not in c] + claims:
+        spec["claims"] = claims
+    study = Study(spec, str(file), file.parent)
+    study.require()
+    if quick:
+        spec = _merged(_smaller(spec, study), paper.quick.get(recipe, {}))
+        spec.pop("claims", None)
+        study = Study(spec, str(file), file.parent)
+        study.require()
+    return study
+
+
+def _smaller(spec: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Fewer rows and seeds; of a study of models also fewer epochs, and light encoders where none is named."""
+    result = {**spec, "seeds": SEEDS if "space" not in spec else 1}
+    if "space" in spec:
+        return result
+    given = study.spec.data[0]
+    result["data"] = {**spec["data"], "rows": min(given.rows or ROWS, ROWS)}
+    model = dict(spec.get("model", {}))
+    model["epochs"] = min(model.get("epochs") or EPOCHS, EPOCHS)
+    if _not_there(study) is None:
+        table = next(iter(study.tables.values()))
+        named = model.get("encoders", {})
+        light = {m.kind: LIGHT[m.kind] for m in table.schema.modalities if m.kind in LIGHT and m.name not in named}
+        model["encoders"] = {**light, **named}
+    return {**result, "model": model}
+
+
+def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping with another laid over it, mapping by mapping."""
+    result = dict(spec)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _not_there(study: Study) -> str | None:
+    """Why the data of a study cannot be read, and how to get them; None where they can."""
+    try:
+        _ = study.tables
+    except (TableError, OSError) as error:
+        return str(error)
+    return None
+
+
+# -- lines -------------------------------------------------------------------------------------------------------------
+
+
+def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Results]]) -> list[Line]:
+    if element.sizes:
+        return _sizes(paper, element)
+    if element.columns and element.rows:
+        return lines(element, results)
+    if element.status == "not_there":
+        return [Line(element.name, element.title, verdict=NOT_THERE, reason=element.why)]
+    measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
+    if not measured:
+        return [Line(element.name, element.title, reason="nothing was measured")]
+    reason = "the paper states no number for it here; ours are in the page"
+    return [
+        Line(element.name, element.title, our_data="; ".join(dict.fromkeys(measured)), verdict=OTHER, reason=reason)
+    ]
+
+
+def _sizes(paper: Paper, element: Element) -> list[Line]:
+    """Rows and classes of the paper's data sets beside those of ours, as the recipe splits them."""
+    found = []
+    for row in element.rows:
+        ours = None if row.ours is None else _parts(paper, str(row.recipe), row.ours)
+        for column, value in zip(element.columns, row.values, strict=True):
+            line = Line(
+                element.name, f"{row.name}, {column.name}", "rows" if column.name != "classes" else "", value, row.data
+            )
+            if row.ours is None:
+                line = dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+            elif isinstance(ours, dict):
+                number = ours[column.name]
+                same = row.data.casefold() == label(row.ours).partition(",")[0].casefold()
+                verdict = (HELD if number == value else NOT_HELD) if same else OTHER
+                reason = "" if same else "other data"
+                line = dataclasses.replace(
+                    line, ours=float(number), our_data=label(row.ours), verdict=verdict, reason=reason
+                )
+            else:
+                line = dataclasses.replace(line, our_data=label(row.ours), verdict=NOT_RUN, reason=str(ours))
+            found.append(line)
+    return found
+
+
+def _parts(paper: Paper, recipe: str, dataset: str) -> dict[str, int] | str:
+    """Training, validation and test rows and classes of our data as a recipe splits them; or why there are none."""
+    for number in range(len(_entries(paper, recipe))):
+        study = _study(paper, recipe, number, quick=False)
+        given = study.spec.data[0]
+        if f"{given.source}/{given.target}" != dataset:
+            continue
+        reason = _not_there(study)
+        if reason is not None:
+            return reason
+        table, split = next(iter(study.tables.values())), given.split or study.spec.split
+        train, test = splits.rows_of(table, split, 0, 0)
+        chosen = int(splits.chosen_by(table, split, 0, 0, train).sum())
+        classes = len(table.classes or np.unique(table.y))
+        return {"train": len(train) - chosen, "valid": chosen, "test": len(test), "classes": classes}
+    raise ConfigError(f"{paper.name}: recipe '{recipe}' has no data '{dataset}'")
+
+
+def overview() -> list[dict[str, Any]]:
+    """One record per paper: what there is of it.
+
+    Example:
+        >>> overview()[0]["paper"]
+        'context-based-fusion'
+    """
+    from plait.papers.paper import STATUS, names
+
+    records = []
+    for name in names():
+        paper = read(name)
+        count = Counter(element.status for element in paper.elements)
+        record = {"paper": name, "protocol": paper.protocol or "-"}
+        records.append(record | {status.replace("_", " "): count[status] for status in STATUS} | {"title": paper.title})
+    return records
