@@ -13,6 +13,7 @@ import pytest
 
 import plait
 from plait import Modality, PlaitError, PlaitWarning, Schema, fit_table, load, register
+from plait.base.deadline import Deadline
 from plait.base.errors import TableError
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
@@ -245,6 +246,16 @@ def test_names_of_sub_folders_are_apart_on_every_system() -> None:
         "..": "target",
         "a_b": "a_b_3",
     }
+
+
+def test_targets_share_what_is_left_of_a_time_budget() -> None:
+    seconds = [0.0]
+    budget = Deadline(2.0, 0.65, clock=lambda: seconds[0])
+    assert budget.part_of(2).minutes == 1.0
+    seconds[0] = 90.0
+    part = budget.part_of(1)
+    assert (part.minutes, part.training, part.begun) == (0.5, 0.65, 90.0)
+    assert Deadline().part_of(3).minutes is None
 
 
 # -- baselines beside an evaluation ------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ PAGES = {
     "errors": ("Errors and warnings", ["plait:PlaitError", "plait:PlaitWarning"]),
     "testing": ("Contracts for tests", ["plait.testing:"]),
     "datasets": ("Data sets", ["plait.datasets:"]),
+    "papers": ("Papers", ["plait.papers:reproduce", "plait.papers:Reproduction", "plait.papers:Paper"]),
 }
 
 

@@ -42,6 +42,12 @@ def fit(
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time budget; what fits in is trained.", show_default=False)
+    ] = None,
     metric: o.Metric = None,
     target_transform: o.TargetTransform = None,
     random_state: o.RandomState = None,
@@ -96,6 +102,8 @@ def fit(
         depth=depth_value,
         members=members,
         epochs=epochs,
+        quality=quality,
+        minutes=minutes,
         metric=metric,
         target_transform=target_transform,
         random_state=random_state,

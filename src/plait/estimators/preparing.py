@@ -24,6 +24,7 @@ from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
+from plait.estimators.quality import better_encoders
 from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.tasks import Classification, Multilabel, task_class
@@ -125,7 +126,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             schema.tell_unused(result, frame)
         result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
-        features = Featurizer(result, settings.encoders, schema.tabular_types(result, frame))
+        features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
         check_found_again(features.encoders)
         classes = tuple(given.classes)
         weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
@@ -189,6 +190,14 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         clock.peak_mb,
         leaking,
     )
+
+
+def encoders_of(settings: FitSettings, result: Schema) -> Mapping[str, Any] | None:
+    """The encoders that were named, and for ``quality: best`` larger ones that are ready on this machine."""
+    if settings.quality != "best":
+        return settings.encoders
+    free = {m.name: m.kind for m in result.modalities if m.encoder is None and m.train == "frozen"}
+    return {**better_encoders(free, settings.encoders or {}), **(settings.encoders or {})}
 
 
 def as_given(prepared: Prepared) -> Prepared:

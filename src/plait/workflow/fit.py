@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import checks, config, memory, progress
+from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError
 from plait.data import schema, table
 from plait.data.modality import Schema
@@ -20,6 +21,7 @@ from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
+from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
@@ -27,6 +29,9 @@ from plait.evaluation.importance import importance
 from plait.store import model_files
 from plait.workflow.outcome import Outcome, TargetOutcomes, save_outcome, save_outcomes
 from plait.workflow.targets import kept_for_all, schemas_of, targets_of
+
+#: Shares of a time budget after which these are left out.
+IMPORTANCE_BEFORE, BASELINES_BEFORE = 0.75, 0.8
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -107,24 +112,27 @@ def fit_table(
     rows = split if isinstance(split, Split) else config.build(Split, dict(split or {}), "split")
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
-    frame = table.typed(frame)  # from here on each column is read once
+    frame = table.typed(frame)  # each column is read once
     one = target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
-    for each in schemas.values():
-        check_settings(make_model(each, settings))
+    models = {name: make_model(each, settings) for name, each in schemas.items()}
+    for model in models.values():
+        check_settings(model)
+    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT)
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
         shared = settings if one else {**settings, **kept.enter_context(kept_for_all(settings))}
-        outcomes = {}
+        outcomes: dict[str, Outcome] = {}
         for name, each in schemas.items():
             others = [other for other in schemas if other != name]
-            outcomes[name] = _fit_one(frame.drop(columns=others), each, shared, rows, kept)
+            part = budget if one else budget.part_of(len(schemas) - len(outcomes))
+            outcomes[name] = _fit_one(frame.drop(columns=others), each, shared, rows, (kept, part))
             outcomes[name].model.record_["command"] = command
             outcomes[name].model.store = settings.get("store")
         if out is None:
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
-        progress.step("write model and report")
+        progress.step("write model and report", settings.get("progress"))
         if not one:
             return save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command)
         outcome = outcomes[next(iter(outcomes))]
@@ -142,9 +150,17 @@ def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str
 
 
 def _fit_one(
-    frame: pd.DataFrame, table_schema: Schema, settings: Mapping[str, Any], split: Split, kept: contextlib.ExitStack
+    frame: pd.DataFrame,
+    table_schema: Schema,
+    settings: Mapping[str, Any],
+    split: Split,
+    around: tuple[contextlib.ExitStack, Deadline],
 ) -> Outcome:
-    """Fit, judge and explain the model of one target; what it keeps for a killed fit stays until ``kept`` is closed."""
+    """Fit, judge and explain the model of one target.
+
+    ``around``: what is to be closed when all is saved, as what is kept for a killed fit; and when work must end.
+    """
+    kept, budget = around
     name = str(table_schema.target)
     model = make_model(table_schema, settings)
     frame = with_target(frame, name)
@@ -164,7 +180,7 @@ def _fit_one(
     y_train, truth = _part(target, train), _part(target, test)
     valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
-    with model.remembering():
+    with model.remembering(), until(budget) as end:
         value = (held_out, truth) if model.record_epochs else None
         model.fit(seen, y_train, groups=groups, test=value, valid=valid)
         progress.step("judge on held-out rows", model.progress)
@@ -173,8 +189,13 @@ def _fit_one(
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
         explained = explain(model, held_out, y=y, outputs=outputs)
-        columns = importance(model, held_out, y=y, explanation=explained)
-        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs)
+        columns = pd.DataFrame()
+        if end.room("the worth of columns", IMPORTANCE_BEFORE):
+            columns = importance(model, held_out, y=y, explanation=explained)
+        names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
+        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names)
+        end.note(model.record_)
+        end.tell()
     model.record_["test_rows"] = len(test)
     model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
     return Outcome(model, judged, explained, columns, simple, model.leaks_)
