@@ -20,7 +20,7 @@ from plait.estimators.base import FusionEstimator as FusionEstimator
 from plait.estimators.base import loaded
 from plait.estimators.targets import holds_targets, load_targets
 from plait.metrics.base import answered
-from plait.networks.tasks import Classification
+from plait.networks.tasks import Classification, Regression
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -109,7 +109,9 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
                 "the model knows no intervals: it was fitted on very few rows, or by a version of plait that had none; "
                 "fit it again, on 20 rows and more"
             )
-        return known.bounds(self.members_.task, np.asarray(values, np.float64), np.asarray(present), coverage)
+        task = self.members_.task
+        assert isinstance(task, Regression)
+        return known.bounds(task, np.asarray(values, np.float64), np.asarray(present), coverage)
 
     @property
     def has_intervals(self) -> bool:

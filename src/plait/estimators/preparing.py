@@ -22,6 +22,7 @@ from plait.data.table import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.quality import better_encoders
@@ -126,6 +127,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             schema.tell_unused(result, frame)
         result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
+        targets.check(task_name, settings.target_transform, settings.metric, settings.costs)
         features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
         check_found_again(features.encoders)
         classes = tuple(given.classes)
