@@ -34,6 +34,7 @@ class FoldRows:
         task: ``classification``, ``multilabel`` or ``regression``.
         out_dim: raw outputs per row.
         seed: of everything random.
+        stop: asked now and then; true: no time is left, and what is best so far is kept.
     """
 
     inputs: Inputs
@@ -44,6 +45,7 @@ class FoldRows:
     task: str
     out_dim: int
     seed: int = 0
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclasses.dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -25,21 +26,23 @@ MOST_LABELS = 20
 #: Training rows of a member below which there is nothing to grow.
 FEWEST = 80
 #: Trees of one ensemble; with many classes a round has many of them.
-MOST_TREES = 600
+MOST_TREES = 400
 #: Columns of which a split may look at all; of more at a quarter, at least at so many: as good, and twice as fast.
 MOST_SEEN = 16
-#: Classes from which the rate is 0.2 instead of 0.1, as there are fewer rounds.
+#: Classes from which the rate is 0.2 instead of 0.1, as there are fewer rounds, and columns have 63 bins instead of 255.
 MANY_CLASSES = 8
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
 MANY_ROWS = 3000
 #: Rounds without an improvement on held-out rows after which there are no more.
-WAIT = 10
+WAIT = 50
 #: Classes times rows from which a pilot says whether growing is worth its time.
 PILOT = 8000
 #: Threshold of a split of known from unknown values: all that are known go left.
 ENDLESS = 3.4e38
 #: Rows that are answered at a time, so that what is looked up stays near the processor.
 ROWS = 1024
+#: Rows from which trees are answered by tables, which must be made first, and levels that a parted column has at most.
+TABLES_FROM, LEVELS = 64, 256
 #: Log-probability of a class that no training row has.
 UNSEEN = -15.0
 
@@ -63,7 +66,8 @@ class Trees(FittedBranch):
 
     Options: ``rounds`` at most; ``learning_rate`` (none: 0.1, of 8 classes and more 0.2); ``leaves`` of a tree (none: 8,
     of 3,000 rows and more 15); ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may
-    look at (none: a quarter, 16 at least); ``bins`` of a number; ``components`` of an embedding.
+    look at (none: a quarter, 16 at least); ``bins`` of a number (none: 255, of 8 classes and more 63);
+    ``components`` of an embedding.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -76,7 +80,7 @@ class Trees(FittedBranch):
     min_rows: Count = 10
     penalty: NonNegative = 1.0
     share: Annotated[float, Within(0, 1, above=True)] | None = None
-    bins: Annotated[int, Within(2, 255)] = 255
+    bins: Annotated[int, Within(2, 255)] | None = None
     components: Count = COMPONENTS
 
     def __post_init__(self) -> None:
@@ -124,9 +128,10 @@ class Trees(FittedBranch):
             value = float(known[0]) if rows.task == "regression" else UNSEEN * (1 - 2 * float(known[0] > 0))
             return Forest.constant(value), 0
         first = len(self._features.categories)
-        edges = [_edges(column, self.bins) for column in x[:, first:].T]
+        bins = self.bins or (255 if rows.out_dim < MANY_CLASSES else 63)
+        edges = [_edges(column, bins) for column in x[:, first:].T]
         kind = HistGradientBoostingRegressor if rows.task == "regression" else HistGradientBoostingClassifier
-        judge = _Judge(rows.task, _binned(held, edges), y[rows.valid], rows.weight[rows.valid].numpy())
+        judge = _Judge(rows, _binned(held, edges), y[rows.valid])
         model = kind(
             learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.2),
             max_iter=min(self.rounds, max(30, MOST_TREES // rows.out_dim)),
@@ -142,7 +147,8 @@ class Trees(FittedBranch):
             random_state=rows.seed,
         )
         even = bool((weight == weight[0]).all())
-        model.fit(_binned(x, edges), known, sample_weight=None if even else weight)
+        with contextlib.suppress(_NoTime):
+            model.fit(_binned(x, edges), known, sample_weight=None if even else weight)
         return Forest.of(model, judge.at, edges), judge.at
 
     def outputs(self, inputs: Inputs) -> Tensor:
@@ -182,11 +188,16 @@ class Trees(FittedBranch):
         self._forests = [Forest(**{name: arrays[f"forest.{place}.{name}"] for name in names}) for place in forests]
 
 
+class _NoTime(Exception):  # noqa: N818 - what happened
+    """Ends a growing ensemble, whose rounds so far are kept."""
+
+
 class _Judge:
     """Judges a growing ensemble by held-out rows, each round's trees once; scikit-learn asks it when to stop."""
 
-    def __init__(self, task: str, x: Array, y: Array, weight: Array) -> None:
-        self.task, self.y, self.weight = task, y, weight
+    def __init__(self, rows: FoldRows, x: Array, y: Array) -> None:
+        self.task, self.y, self.weight = rows.task, y, rows.weight[rows.valid].numpy()
+        self.stop = rows.stop
         self.x = np.ascontiguousarray(x, np.float64)
         self.raw: Array | None = None
         self.best, self.at, self.rounds = np.inf, 0, 0
@@ -202,6 +213,8 @@ class _Judge:
         loss = self._loss(self.raw)
         if self.rounds and loss < self.best - 1e-6:
             self.best, self.at = loss, self.rounds
+        if self.rounds and self.stop():
+            raise _NoTime
         return -loss
 
     def _loss(self, raw: Array) -> float:
@@ -304,7 +317,9 @@ class Forest:
         if self.roots.size:
             for start in range(0, len(x), ROWS):
                 part = x[start : start + ROWS]
-                values = self.number[self._leaves(part)].reshape(len(part), *self.roots.shape)
+                tables = None if len(x) < TABLES_FROM else self._tables
+                leaves = self._leaves(part) if tables is None else tables.leaves(part)
+                values = self.number[leaves].reshape(len(part), *self.roots.shape)
                 out[start : start + ROWS] += values.sum(1, dtype=np.float64)
         return out
 
@@ -318,8 +333,12 @@ class Forest:
         branches = np.stack([np.where(leaf, own, own + 1), self.right], 1).ravel().astype(np.intp)
         return column, threshold, branches, np.where(parted, self.number, -1.0).astype(np.intp)
 
+    @cached_property
+    def _tables(self) -> Tables | None:
+        return Tables.of(self)
+
     def _leaves(self, x: Array) -> Array:
-        """The leaf (n, trees) in which each row ends."""
+        """The leaf (n, trees) in which each row ends, step by step."""
         unknown, x = np.isnan(x), x.astype(np.float32)
         both = np.concatenate([np.where(unknown, -np.inf, x), np.where(unknown, np.inf, x)], 1)
         flat, first = both.ravel(), (np.arange(len(x)) * both.shape[1])[:, None]
@@ -335,6 +354,89 @@ class Forest:
                 right[places] = (self.left[part[places], level >> 3] >> (level & 7)) & 1 == 0
             node = branches.take(2 * node + right)
         return node
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """All trees at once: each column rules out leaves, and the first one that is left in a tree is the row's.
+
+    Where a row goes right, the leaves on the left are ruled out.
+
+    Source: Lucchese et al. 2015, QuickScorer: A Fast Algorithm to Rank Documents with Additive Ensembles of Regression Trees.
+
+    Attributes:
+        columns: (column, thresholds (k,) in order or None where levels are parted, the trees that look at it, bits (those
+            trees, k + 2 or LEVELS + 1) of the leaves that stay for a value above so many thresholds, or for a level; the last
+            one for an unknown value).
+        places: (trees, bits) node of each leaf.
+    """
+
+    columns: Sequence[tuple[int, Array | None, Array, Array]]
+    places: Array
+
+    @classmethod
+    def of(cls, forest: Forest) -> Tables | None:
+        """The tables of a forest; None where a tree has more leaves than a word has bits."""
+        leaf, starts, width = forest.feature < 0, forest.roots.ravel(), int(forest.shape[0])
+        most = int(np.add.reduceat(leaf, starts, dtype=np.int64).max())
+        if most > 64:
+            return None
+        kind = np.dtype(np.uint16 if most <= 16 else np.uint32 if most <= 32 else np.uint64)
+        tree = np.searchsorted(starts, np.arange(len(leaf)), side="right") - 1
+        before: Array = np.cumsum(leaf) - leaf  # leaves of all trees before a node: those below it begin there
+        place: Array = before - before[starts][tree]
+        splits = np.flatnonzero(~leaf)
+        one = np.ones(len(splits), kind)
+        stay = ~((one << place[forest.right[splits]].astype(kind)) - (one << place[splits].astype(kind)))
+        kinds = forest.feature[splits] % width + width * (forest.feature[splits] >= 2 * width)
+        columns = []
+        for value in np.unique(kinds):
+            here = kinds == value
+            table = _table(forest, splits[here], tree[splits[here]], stay[here], parted=bool(value >= width))
+            columns.append((int(value % width), *table))
+        places = np.zeros((len(starts), 8 * kind.itemsize), np.intp)
+        places[tree[leaf], place[leaf]] = np.flatnonzero(leaf)
+        return cls(columns, places)
+
+    def leaves(self, x: Array) -> Array:
+        """The leaf (n, trees) in which each row ends."""
+        kind = np.dtype(f"u{self.places.shape[1] // 8}")
+        state = np.full((len(self.places), len(x)), np.iinfo(kind).max, kind)
+        for column, thresholds, trees, stay in self.columns:
+            value = x[:, column].astype(np.float32)
+            unknown = np.isnan(value)
+            if thresholds is None:
+                place = np.where(unknown, 0, value).astype(np.intp)
+            else:
+                place = np.searchsorted(thresholds, value)
+            state[trees] &= stay.take(np.where(unknown, stay.shape[1] - 1, place), axis=1)
+        first = np.frexp((state & (~state + kind.type(1))).astype(np.float64))[1] - 1
+        return np.take_along_axis(self.places, first.astype(np.intp), axis=1).T
+
+
+def _table(
+    forest: Forest, nodes: Array, tree: Array, stay: Array, *, parted: bool
+) -> tuple[Array | None, Array, Array]:
+    """Thresholds, trees and bits of one column, whose nodes leave the leaves ``stay`` where a row goes right."""
+    trees, row = np.unique(tree, return_inverse=True)
+    every = stay.dtype.type(np.iinfo(stay.dtype).max)
+    unknown_right = forest.feature[nodes] // int(forest.shape[0]) % 2 == 1
+    unknown = np.full(len(trees), every)
+    np.bitwise_and.at(unknown, row[unknown_right], stay[unknown_right])
+    number = forest.number[nodes]
+    if parted:
+        result = np.full((len(trees), LEVELS + 1), every)
+        goes_left = np.unpackbits(forest.left[number.astype(np.intp)], axis=1, bitorder="little").astype(bool)
+        for place, mask, left in zip(row, stay, goes_left, strict=True):
+            result[place, :LEVELS][~left] &= mask
+        result[:, -1] = unknown
+        return None, trees, result
+    order = np.argsort(number, kind="stable")
+    result = np.full((len(trees), len(nodes) + 2), every)
+    result[row[order], np.arange(1, len(nodes) + 1)] = stay[order]
+    np.bitwise_and.accumulate(result[:, :-1], axis=1, out=result[:, :-1])
+    result[:, -1] = unknown
+    return number[order], trees, result
 
 
 def _down(threshold: Array) -> Array:

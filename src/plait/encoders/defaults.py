@@ -156,6 +156,27 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+#: kind -> the preset that is better than the default encoder where there is room for it.
+_LARGER = {"text": "bge_small", "image": "dinov2_small", "audio": "clap", "code": "unixcoder"}
+
+
+def ready_preset(kind: str) -> str | None:
+    """The larger preset of a kind, if its package and its weights are on this machine already; nothing is downloaded.
+
+    Example:
+        >>> ready_preset("tabular") is None
+        True
+    """
+    from plait.encoders.hub_files import is_local
+
+    name = _LARGER.get(kind)
+    if name is None:
+        return None
+    options = PRESETS[name].options
+    package = "sentence_transformers" if options["name"] == "sentence_transformer" else "transformers"
+    return name if is_installed(package) and is_local(options["model"]) else None
+
+
 def without_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """An encoder's name and options with a preset's name written out; given options win, as a folder in place of the hub.
 

@@ -12,10 +12,11 @@ import torch
 from safetensors import numpy as safetensors
 from torch import nn
 
+from plait.base import deadline
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
-from plait.base.progress import track
+from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
 from plait.data.media.keys import cell_key
 from plait.data.row_numbers import row_numbers
@@ -205,8 +206,19 @@ class Column:
             if not missing:
                 return {key: length for key, length in result.items() if length is not None}
             with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
-                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, bar.advance).run()
+                advance = self._advance(bar, len(missing))
+                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
         raise self.lost()
+
+    def _advance(self, bar: Bar, total: int) -> Callable[[int, float], None]:
+        """Counts cells that are done, and sees to it that there is time for the others."""
+        end = deadline.current()
+
+        def advance(cells: int, share: float) -> None:
+            bar.advance(cells, share)
+            end.check_encoding(self.name, bar.done, total)
+
+        return advance
 
     def lost(self) -> StoreError:
         """The error to raise when what was just stored is gone."""

@@ -109,6 +109,12 @@ def has_safetensors(folder: Path) -> bool:
     return any(_SAFE.fullmatch(path.name) for path in folder.iterdir())
 
 
+def is_local(model: str) -> bool:
+    """Whether a model of the hub lies on this machine with its weights; nothing is asked of the network."""
+    folder = _cached(model, None)
+    return folder is not None and has_safetensors(folder)
+
+
 def _cached(model: str, revision: str | None) -> Path | None:
     """The snapshot in the cache, possibly incomplete."""
     hub = need("huggingface_hub", "hub")

@@ -21,6 +21,7 @@ from plait.alignment.enhancement import Enhancer
 from plait.base import protocols
 from plait.base.adviser import adviser
 from plait.base.config import CheckedFields
+from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.base.precision import seeded
@@ -37,6 +38,7 @@ from plait.estimators import fitting, modelfile, preparing
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
+from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
@@ -120,8 +122,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if chosen is not None:
             given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
-        with session("fit", self.progress), seeded(0):
-            fitted = fitting.fit(advised.settings(), given, judged)
+        with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
+            fitted = fitting.fit(of_quality(advised.settings()), given, judged)
+        end.note(fitted.record)
+        if end is own:  # of a longer work whoever began it tells
+            end.tell()
         self.schema_: Schema = _with_target(fitted.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":

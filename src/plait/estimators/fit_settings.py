@@ -45,6 +45,8 @@ class FitSettings:
         layers: blocks of linear, batch normalisation, ReLU, dropout.
         width: units of a block; None takes the widest of a few that keeps all members under ``max_weights``; ``match`` comes
             within 5 % of it, so that designs are compared at equal numbers of weights.
+        quality: ``light``, ``balanced`` or ``best``: how much is spent on members, branches and encoders (``docs/quality.md``);
+            fields that are given win.
         branches: what predicts side by side and is mixed by held-out predictions (``plait list branches``): names, or
             ``{name: ..., option: ...}``.
         members: networks trained by cross-fitting and averaged; None: five, on large tables two.
@@ -90,6 +92,8 @@ class FitSettings:
             numbers; emptied when the fit is done. None: nothing is kept.
         device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
+        minutes: budget of wall time: training stops when it is used up, with what is best so far; what was left out is said,
+            and stands in the record. None: none.
         progress: show progress; None: only on a terminal.
         random_state: seed of everything random.
     """
@@ -108,6 +112,7 @@ class FitSettings:
     depth: str | Annotated[int, Within(0, 1000)] = "early"
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
+    quality: Literal["light", "balanced", "best"] = "balanced"
     branches: Sequence[str | Mapping[str, Any]] = ("joint", "linear", "own", "trees")
     members: Annotated[int, Within(1, 1000)] | None = None
     validation: Literal["folds", "given", "none"] = "folds"
@@ -142,6 +147,7 @@ class FitSettings:
     checkpoint: str | None = None
     device: str = "auto"
     store: str | None = None
+    minutes: Positive | None = None
     progress: bool | None = None
     random_state: Seed | np.random.RandomState | None = 0
 

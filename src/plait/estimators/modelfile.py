@@ -19,6 +19,7 @@ from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
 from plait.encoders.scale import Scaler
+from plait.estimators.quality import of_quality
 from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
@@ -168,7 +169,7 @@ def _members(
         model.layers,
         model.record_["width"],
         0.0,  # nothing is dropped in prediction
-        tuple(model.branches),
+        tuple(of_quality(model.settings()).branches),
         model.max_weights,
         count,
         model.network,

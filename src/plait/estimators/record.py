@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 #: Fields that change no number of a fit.
-_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "record_epochs", "modalities", "device")
+_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "minutes", "record_epochs", "modalities", "device")
 
 
 def listeners(

@@ -174,10 +174,11 @@ class Baselines(Mapping[str, Mapping[str, float]]):
 
 @dataclass(frozen=True)
 class Lead:
-    """The metric that leads, and the costs or weights by which a class is answered (``plait.metrics.base.inputs``)."""
+    """The metric that leads, the costs or weights by which a class is answered, and the names of the baselines wanted."""
 
     metric: str
     costs: Array | None = None
+    names: Sequence[str] = NAMES
 
 
 def learnable(y: Array) -> bool:
@@ -234,7 +235,7 @@ def baselines(
         x_test, _ = scaled(_inputs(x_test), table, scalers)
     every = tuple(x.tokens)
     scores, about, against = {}, {}, []
-    for name in NAMES if learnable(np.asarray(y)) else ("majority",):
+    for name in lead.names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
         model = Baseline(name, task, seed, table).fit(x, y)

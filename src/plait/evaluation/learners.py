@@ -35,7 +35,7 @@ TRIED_ROWS, FEW_ROWS = 3000, 1000
 #: Inverse strengths of the linear model's penalty that are tried, and steps of its solver while trying and at last.
 STRENGTHS, STEPS = (1e-3, 1e-2, 1e-1, 1.0), (10, 30)
 #: Trees at most (rounds times outputs), rounds at least and at most, and trees times rows at most.
-TREES, ROUNDS, WORK = 300, (15, 100), 4e6
+TREES, ROUNDS, WORK = 240, (15, 100), 4e6
 #: Outputs up to which features are cut into 255 bins; beyond it into 63, which halves the time.
 FINE_OUTPUTS, FINE, COARSE = 3, 255, 63
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,8 +15,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from plait.base import deadline
 from plait.base.branch import FittedBranch, FoldRows
-from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
@@ -143,8 +143,10 @@ def crossfit(
     ``advance`` is called with the epochs of members that are done, of ``members`` times ``training.epochs`` in all;
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
+    Of epochs, members and branches only those are trained that the deadline (``plait.base.deadline``) leaves time for.
     """
-    folds = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    deadline.current().check_training()
+    folds = list(plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups))
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -153,8 +155,10 @@ def crossfit(
         before(members[number], number, *fold)
     clock = time.perf_counter()
     history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
+    del folds[len(members) :]  # of those that no time was left for
     each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
     costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
+    del folds[len(members) :]
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
     rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
@@ -172,14 +176,14 @@ def crossfit(
 
 
 def _trained(
-    members: Sequence[Branches],
+    members: list[Branches],
     folds: Sequence[Fold],
     examples: Examples,
     plan: Plan,
     advance: Callable[[int], None],
     follow: FitCallbacks,
 ) -> list[dict[str, Any]]:
-    """Train the members' networks where ``follow`` says; the records of all their epochs."""
+    """Train the members' networks where ``follow`` says; the records of all their epochs. Members without time go."""
     if not members[0].networks:
         return []
     settings = plan.training
@@ -188,14 +192,22 @@ def _trained(
         model.to(follow.device)
     halt = threading.Event()
     batches = _batches(members, folds, settings)
+    end = deadline.current()
+    over = end.within(deadline.NETWORKS if members[0].waiting else 1.0)
+    cut = [0]
 
     def run(number: int) -> list[dict[str, Any]]:
         batch, epochs = batches[number], 0
+        if number and over():
+            return []
 
         def stopped() -> bool:  # asked after every epoch
             nonlocal epochs
             epochs += 1
             advance(len(batch))
+            if epochs < settings.epochs and over():
+                cut.append(epochs)
+                return True
             return halt.is_set()
 
         first, generator = batch[0], torch.Generator().manual_seed(plan.seed + batch[0])
@@ -213,16 +225,28 @@ def _trained(
 
     with seeded(plan.seed):  # plait's own dropout has its generator; another package's encoder may draw from torch's
         results = side_by_side(run, len(batches), halt, learning=bool(members[0].encoders))
+    begun = next((batch.start for batch, records in zip(batches, results, strict=True) if not records), len(members))
+    if max(cut):
+        end.left_out.append(f"epochs after {max(cut)} of {settings.epochs}")
+    _without_time(members, begun)
     history = [record for records in results for record in records]
     warn_diverged(history, settings)
     return history
 
 
+def _without_time(members: list[Branches], begun: int) -> None:
+    """Only the first members had time to be trained."""
+    if begun < len(members):
+        deadline.current().left_out.append(f"{len(members) - begun} of {len(members)} members")
+        del members[begun:]
+
+
 def _fit_branches(
-    members: Sequence[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
+    members: list[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
+    over, alone = deadline.current().within(1.0), not members[0].networks
+    rows = [_rows_of(examples, fold, plan.seed + number, over) for number, fold in enumerate(folds)]
     costs = {branch.name(): _first_look(branch, members[0], rows[0], examples, plan) for branch in members[0].waiting}
     left_out = [
         f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
@@ -230,13 +254,14 @@ def _fit_branches(
     if not members[0].networks and len(left_out) == len(costs):
         raise ConfigError("; ".join(left_out))
     if left_out and plan.told:
-        warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
+        warn("; ".join(left_out))
     halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()
         for branch in model.waiting:
-            if halt.is_set() or "left_out" in costs[branch.name()]:
+            first = alone and not number and not model.fitted  # something must be there to answer
+            if halt.is_set() or "left_out" in costs[branch.name()] or (over() and not first):
                 continue
             clock = time.perf_counter()
             with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
@@ -250,12 +275,26 @@ def _fit_branches(
         for each in side_by_side(run, len(members), halt, learning=False):
             for cost in each:
                 costs[cost["name"]]["seconds"] += cost["seconds"]
+    _drop_unfinished(members, costs)
     return costs
 
 
-def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
+def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) -> None:
+    """Branches that not all members had time to fit go; where nothing else answers, the members that lack one."""
+    if not members[0].networks:
+        complete = sum(set(model.fitted) == set(members[0].fitted) for model in members)
+        _without_time(members, complete)
+    for name, cost in costs.items():
+        if "left_out" not in cost and not all(name in model.fitted for model in members):
+            cost["left_out"] = "no time was left"
+            deadline.current().left_out.append(f"branch {name}")
+            for model in members:
+                model.keep([source for source in model.sources if source != name])
+
+
+def _rows_of(examples: Examples, fold: Fold, seed: int, stop: Callable[[], bool]) -> FoldRows:
     task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
-    return FoldRows(*rows, task.name, task.out_dim, seed)
+    return FoldRows(*rows, task.name, task.out_dim, seed, stop)
 
 
 def _first_look(

@@ -1,0 +1,150 @@
+"""A time budget (``minutes``) and the word ``quality``."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from plait import FusionClassifier, load
+from plait.base import deadline
+from plait.base.deadline import Deadline
+from plait.base.errors import ConfigError, PlaitWarning
+from plait.data import schema
+from plait.encoders import defaults
+from plait.estimators.fit_settings import FitSettings
+from plait.estimators.quality import better_encoders, of_quality
+from plait.workflow.fit import fit_table
+
+
+@pytest.fixture
+def rows() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(size=120), "kind": rng.choice(["a", "b", "c"], 120)})
+    return frame, np.where((frame["size"] > 0) ^ (frame["kind"] == "a"), "yes", "no")
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that gains a second whenever it is asked; the list holds what it said last."""
+    said = [0.0]
+
+    def now() -> float:
+        said[0] += 1.0
+        return said[0]
+
+    monkeypatch.setattr(deadline, "now", now)
+    return said
+
+
+def model_of(**told: object) -> FusionClassifier:
+    return FusionClassifier(**{"store": "none", "progress": False, "width": 4, "epochs": 40, "patience": 40, **told})
+
+
+@pytest.mark.parametrize(("members", "branches"), [(5, ["joint"]), (3, ["joint", "trees"]), (4, ["linear", "trees"])])
+def test_training_ends_within_the_budget_and_says_what_was_left_out(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray], members: int, branches: list[str]
+) -> None:
+    model = model_of(minutes=0.5, members=members, branches=branches)
+    with pytest.warns(PlaitWarning, match=r"minutes 0.5: no time was left for .*epochs after \d+ of 40"):
+        model.fit(*rows)
+    assert ticking[0] <= 33.0
+    assert max(record["epoch"] for record in model.history_) < 39
+    assert model.record_["minutes"]["given"] == 0.5
+    assert any("epochs after" in one for one in model.record_["minutes"]["left_out"])
+    assert set(model.predict(rows[0])) <= {"yes", "no"}
+
+
+def test_members_that_were_not_begun_are_left_out(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray], tmp_path: object
+) -> None:
+    model = model_of(minutes=0.2, members=5, branches=["joint"])
+    with pytest.warns(PlaitWarning, match="2 of 5 members"):
+        model.fit(*rows)
+    assert model.record_["members"] == len(model.members_.members) == 3
+    model.save(f"{tmp_path}/model")
+    assert np.array_equal(load(f"{tmp_path}/model").predict_proba(rows[0]), model.predict_proba(rows[0]))
+
+
+def test_trees_without_time_go_where_networks_answer_and_stop_where_nothing_else_does(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    alone = model_of(minutes=0.2, members=3, branches=[{"name": "trees", "rounds": 200}])
+    with pytest.warns(PlaitWarning, match="of 3 members"):
+        alone.fit(*rows)
+    assert ticking[0] <= 14.0
+    assert alone.predict_proba(rows[0]).shape == (120, 2)
+    with pytest.warns(PlaitWarning, match="branch trees"):
+        both = model_of(minutes=0.15, members=2, branches=["linear", "trees"]).fit(*rows)
+    board = both.leaderboard_.set_index("branch")
+    assert board.loc["trees", "left_out"] == "no time was left"
+
+
+def test_a_budget_too_short_for_anything_is_refused(rows: tuple[pd.DataFrame, np.ndarray]) -> None:
+    with pytest.raises(ConfigError, match=r"minutes 1e-06: too short to train anything"):
+        model_of(minutes=1e-6).fit(*rows)
+    with pytest.raises(ConfigError, match="minutes must be a number above 0"):
+        model_of(minutes=0).fit(*rows)
+
+
+def test_encoding_counts_and_its_work_is_kept(ticking: list[float], tmp_path: object) -> None:
+    words = [f"word{a} word{b}" for a, b in itertools.product(range(40), range(40))]
+    frame, y = pd.DataFrame({"text": words}), np.arange(1600) % 2
+    told = {"modalities": {"text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"}}}
+    model = model_of(minutes=0.05, branches=["linear"], **told)
+    with pytest.raises(ConfigError, match=r"minutes 0.05: too short for encoding 'text': \d+ of 1,600 cells"):
+        model.fit(frame, y)
+
+
+def test_without_minutes_nothing_ends_and_nothing_is_said(rows: tuple[pd.DataFrame, np.ndarray]) -> None:
+    model = model_of(epochs=3, members=2, branches=["linear"]).fit(*rows)
+    assert "minutes" not in model.record_
+    assert Deadline().left() == np.inf
+    assert not deadline.current().training_over()
+
+
+def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]) -> None:
+    frame = rows[0].assign(label=rows[1])
+    found = schema.infer(frame, target="label")
+    settings = {"minutes": 0.5, "epochs": 40, "patience": 40, "branches": ("joint",), "members": 2, "width": 4}
+    settings |= {"store": "none", "progress": False}
+    with pytest.warns(PlaitWarning, match="no time was left for .*epochs after"):
+        outcome = fit_table(frame, found, settings)
+    assert "majority" in outcome.baselines
+    assert ticking[0] <= 33.0
+
+
+@pytest.mark.parametrize(("quality", "members"), [("light", 2), ("best", 10)])
+def test_quality_sets_what_is_not_given(quality: str, members: int) -> None:
+    assert of_quality(FitSettings(quality=quality)).members == members
+    given = of_quality(FitSettings(quality=quality, members=3, branches=("joint",)))
+    assert (given.members, given.branches) == (3, ("joint",))
+    assert vars(of_quality(FitSettings())) == vars(FitSettings())
+
+
+def test_a_light_model_is_saved_and_answers_the_same(rows: tuple[pd.DataFrame, np.ndarray], tmp_path: object) -> None:
+    model = model_of(quality="light", epochs=4).fit(*rows)
+    assert set(model.leaderboard_["branch"]) == {"mixture", "linear", "trees"}
+    model.save(f"{tmp_path}/model")
+    again = load(f"{tmp_path}/model")
+    assert again.quality == "light"
+    assert np.array_equal(again.predict_proba(rows[0]), model.predict_proba(rows[0]))
+
+
+def test_the_best_quality_takes_larger_encoders_only_where_they_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.encoders import hub_files
+
+    kinds = {"story": "text", "photo": "image", "table": "tabular"}
+    monkeypatch.setattr(defaults, "is_installed", lambda package: True)
+    monkeypatch.setattr(hub_files, "is_local", lambda model: "bge" in model)
+    assert better_encoders(kinds, {}) == {"story": "bge_small"}
+    assert better_encoders(kinds, {"text": "minilm"}) == {}
+    monkeypatch.setattr(hub_files, "is_local", lambda model: False)
+    assert better_encoders(kinds, {}) == {}
+
+
+def test_an_unknown_quality_is_refused() -> None:
+    with pytest.raises(ConfigError, match="quality"):
+        model_of(quality="fast").fit(pd.DataFrame({"a": range(20)}), [0, 1] * 10)
