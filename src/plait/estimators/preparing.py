@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 
 from plait.alignment import enhancement
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import TableError, warn
 from plait.base.inputs import Inputs, followed_by
 from plait.base.progress import step
 from plait.base.tokens import Tokens
@@ -90,7 +89,7 @@ def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFr
         lacks = [c for c in m.columns if c in gone]
         if lacks and len(lacks) < len(m.columns):
             said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
-            warnings.warn(said, PlaitWarning, stacklevel=6)
+            warn(said)
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 
@@ -139,7 +138,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         leaking = leaks.of_target(
             frame[counted], result, readable_target(target[counted], classes, task_name), task_name
         )
-        leaks.warn(leaking, 7)
+        leaks.warn(leaking)
         used = list(result.columns)
         frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
@@ -225,7 +224,7 @@ def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.D
     known = target.min(axis=1) >= 0 if target.ndim == 2 else target >= 0
     if isinstance(prepared.task, Classification) and not known.all():
         text = f"{int((~known).sum())} of {len(known)} validation rows hold a class that no training row has; they choose nothing"
-        warnings.warn(text, PlaitWarning, stacklevel=5)
+        warn(text)
         frame, target = frame[known], target[known]
     if not len(frame):
         raise TableError("valid: no row is left to choose by")
@@ -268,11 +267,9 @@ def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...
         )
     gone = [label_text(label) for place, label in enumerate(classes) if place not in present]
     if gone:
-        warnings.warn(
+        warn(
             f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
-            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}",
-            PlaitWarning,
-            stacklevel=8,
+            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}"
         )
     return tuple(np.setdiff1d(np.arange(len(classes)), present).tolist())
 
