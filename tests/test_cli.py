@@ -383,19 +383,17 @@ def test_a_full_disk_while_saving_leaves_nothing_behind(table: Path, tmp_path: P
 
 
 WAITING = """
-import signal, sys, time
+import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 from plait.training import crossfit
 from plait.cli import main
-def train(*arguments):
-    print("training", flush=True)
-    stopped = [given for given in arguments if callable(given)][-1]  # after the model, which can be called, too
-    while not stopped():
-        time.sleep(0.01)
-    return []
+real = crossfit.train
+def train(learner, epochs, patience, callbacks):
+    sys.stdout.write(f"training {learner.members}\\n")  # in one piece: there may be two threads
+    sys.stdout.flush()
+    return real(learner, 10**9, 10**9, callbacks)  # the loop itself, which ends only when it is told to
 crossfit.train = train
 crossfit.stackable = lambda *arguments: sys.argv[1] == "together"
-crossfit.Stack.train = train
 main(sys.argv[2:])
 """
 
@@ -414,18 +412,21 @@ def test_ctrl_c_leaves_nothing_behind(members: str, table: Path, tmp_path: Path)
         "--out",
         str(tmp_path / "m"),
         *QUICK,
+        "--members",
+        "4",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("training")  # two threads may say so in one line
-        process.send_signal(signal.SIGINT)
         try:
+            begun = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=60)
         finally:
             process.kill()
+    assert begun == ("training 2\n" if members == "together" else "training 1\n")
     assert process.returncode == 130, told
     assert "the same command carries on" in told
     assert "Traceback" not in told

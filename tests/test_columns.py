@@ -604,7 +604,9 @@ def test_every_fit_names_the_columns_that_it_does_not_use() -> None:
         fit_table(frame, found, settings)
     assert sum("not used" in str(w.message) for w in caught) == 1
     with pytest.warns(PlaitWarning, match=r"'extra' \(named nowhere in the schema\)"):
-        fit_table(frame.assign(extra=1, part=["train"] * 32 + ["test"] * 8), found, settings, split_column="part")
+        fit_table(
+            frame.assign(extra=1, part=["train"] * 32 + ["test"] * 8), found, settings, split={"split_column": "part"}
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error", PlaitWarning)  # whoever names the columns has decided
         model.set_params(modalities={"t": {"kind": "tabular", "columns": ["x"]}}).fit(

@@ -101,7 +101,7 @@ def test_without_bootstrap_or_subsets():
 def test_outputs_that_are_there_are_not_asked_for_again():
     model, frame = fitted("classification")
     outputs = model.predict_subsets(frame, None)
-    found = evaluate(model, frame, bootstrap=20, outputs=outputs)
+    found = evaluate(model, frame, bootstrap=20, subsets=outputs)
     assert model.asked == 1
     assert found.to_dict() == evaluate(model, frame, bootstrap=20).to_dict()
 
@@ -166,7 +166,7 @@ def test_an_empty_table_and_a_broken_model_are_refused():
     outputs = model.predict_subsets(frame, None)
     outputs[model.names][0] = np.nan
     with pytest.raises(ModelError, match="NaN or infinity for 1 of 240"):
-        evaluate(model, frame, outputs=outputs)
+        evaluate(model, frame, subsets=outputs)
 
 
 def test_thresholds_that_the_model_chose_are_used():

@@ -159,7 +159,7 @@ def test_the_linear_baseline_sees_modalities_that_learn(name: str, regime: str) 
         "classification",
     )
     light = {"members": 1, "epochs": 1, "pretrain": {"epochs": 1} if regime == "pretrain" else None}
-    simple = fit_table(frame, found, QUICK | light, test_fraction=0.4).baselines
+    simple = fit_table(frame, found, QUICK | light, split={"test_fraction": 0.4}).baselines
     assert simple["linear"]["accuracy"] > 0.9
     assert simple["majority"]["accuracy"] < 0.7
 

@@ -81,13 +81,6 @@ def test_only_two_files_stand_at_the_root() -> None:
     assert {p.name for p in root.iterdir() if p.suffix == ".py"} == {"__init__.py", "__main__.py"}
 
 
-#: Functions that still take more than eight parameters; this set only shrinks.
-MANY = {
-    "fit_table",
-    "map_figure",
-}
-
-
 def crowded(tree: ast.AST, most: int = 8) -> Iterator[str]:
     """Names of functions with more than ``most`` parameters."""
     for node in ast.walk(tree):
@@ -106,7 +99,7 @@ def test_functions_take_at_most_eight_parameters() -> None:
     places = [path for path in root.rglob("*.py") if path.parent.name != "cli"]
     every = {name for path in places for name in crowded(ast.parse(path.read_text(encoding="utf-8")))}
     assert len(places) > 100
-    assert every - MANY == set()
+    assert every == set()
 
 
 #: Files that still hand something on by a ContextVar; this set only shrinks.

@@ -59,6 +59,11 @@ class Deadline:
         """Seconds until this share of the budget is used up."""
         return math.inf if self.minutes is None else share * 60 * self.minutes - (self.clock() - self.begun)
 
+    def part_of(self, count: int) -> Deadline:
+        """A deadline for the next of so many equal tasks, that share what is left of the budget."""
+        left = None if self.minutes is None else max(self.left(), 1.0) / 60 / count
+        return Deadline(left, self.training, self.clock)
+
     def passed(self) -> bool:
         """Whether all of it is used up."""
         return self.left() <= 0

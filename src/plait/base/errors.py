@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable
-from types import ModuleType
+from pathlib import Path
+from types import FrameType, ModuleType
 
 
 class PlaitError(ValueError):
@@ -38,6 +41,19 @@ class MissingDependencyError(PlaitError, ImportError):
 
 class PlaitWarning(UserWarning):
     """Something was handled (a cell made absent, a column left out) that the user should know of."""
+
+
+#: Where plait's own files lie.
+_OWN = str(Path(__file__).parents[1])
+
+
+def warn(message: str) -> None:
+    """Give a ``PlaitWarning`` that points at the line that called plait, however deep in plait it is found out."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, PlaitWarning, stacklevel=level)
 
 
 def need(module: str, extra: str) -> ModuleType:

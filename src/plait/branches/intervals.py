@@ -14,7 +14,7 @@ from plait.base import checks
 from plait.base.errors import ModelError
 from plait.branches.mixing import HeldOut, mixed
 from plait.branches.mixture import Mixture, Pattern
-from plait.networks.tasks import Task
+from plait.networks.tasks import Regression
 
 Array = NDArray[Any]
 #: Errors that are kept of each pattern of present modalities, evenly spread over their ranks.
@@ -84,7 +84,7 @@ class Intervals:
                 known[pattern] = Errors.of(_errors(held_out, mixture, whole, pattern))
         return cls(tuple(held_out.names), usual, known)
 
-    def bounds(self, task: Task, values: Array, present: Array, coverage: float) -> Array:
+    def bounds(self, task: Regression, values: Array, present: Array, coverage: float) -> Array:
         """Lower and upper bound (n, 2) around predicted values (n,), with what is present in each row (n, M).
 
         Raises:
@@ -98,7 +98,7 @@ class Intervals:
             rows = (present == mask).all(1)
             pattern = tuple(name for name, on in zip(self.names, mask, strict=True) if on)
             for side, error in enumerate(self._quantiles(pattern, coverage)):
-                result[rows, side] = task.decode(centre[rows] + error).numpy()
+                result[rows, side] = task.undone(centre[rows] + error).numpy()
         result[:, 0] = np.minimum(result[:, 0], values)
         result[:, 1] = np.maximum(result[:, 1], values)
         return result

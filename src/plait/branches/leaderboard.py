@@ -12,7 +12,7 @@ from plait.branches.branches import Branches, trained_weights
 from plait.branches.mixing import HeldOut
 from plait.branches.mixture import Mixture, comparable
 from plait.metrics.base import inputs, metrics
-from plait.networks.tasks import Classification
+from plait.networks.tasks import Classification, Regression
 
 #: Bytes of a weight of a network.
 WEIGHT_BYTES = 4
@@ -58,7 +58,7 @@ def _judged(raw: Tensor, held_out: HeldOut, rows: Tensor) -> dict[str, float]:
     """Loss and main metric of raw outputs for these rows."""
     task, target, weight = held_out.task, held_out.target[rows], held_out.weight[rows]
     loss = float((task.answer_loss(raw, target) * weight).sum() / weight.sum().clamp_min(1e-12))
-    truth = target.numpy() if task.name != "regression" else task.decode(target).numpy()
+    truth = task.undone(target).numpy() if isinstance(task, Regression) else target.numpy()
     metric = metrics(task.name)[task.lead or task.main_metric]
     costs = task.decides if isinstance(task, Classification) else None
     output = inputs(task.name, task.decode(raw).numpy(), costs=costs)[metric.input]

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from plait.base.inputs import Inputs
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, Pattern, comparable, patterns
 from plait.metrics.base import answered, metrics
-from plait.networks.tasks import Classification, Multilabel, Task
+from plait.networks.tasks import Classification, Multilabel, Regression, Task
 
 #: Rows, drawn once, on which the weights of a pattern are learned: more would not move six numbers.
 MIXTURE_ROWS = 3000
@@ -181,6 +182,20 @@ def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:
     return float(more.mean()) > max(noise, SHARE * float(full.mean()))
 
 
+def with_offset(mixture: Mixture, held_out: HeldOut, task: Regression) -> Task:
+    """The task with the offset before a transform is undone that held-out rows ask for in the target's own unit."""
+    if task.transform == "none" or task.loss != "squared":
+        return task
+    out = mixed(mixture, held_out, held_out.rows, held_out.names, hidden=False)
+    target, weight = held_out.target[held_out.rows], held_out.weight[held_out.rows]
+    result = minimize_scalar(
+        lambda offset: float((dataclasses.replace(task, offset=offset).answer_loss(out, target) * weight).sum()),
+        bounds=(-2.0, 2.0),
+        method="bounded",
+    )
+    return dataclasses.replace(task, offset=float(result.x))
+
+
 def with_class_weights(mixture: Mixture, held_out: HeldOut, task: Classification) -> Task:
     """The task with the weights of the classes that answer best on held-out rows by the metric that leads.
 
@@ -207,6 +222,8 @@ def with_thresholds(mixture: Mixture, held_out: HeldOut) -> Task:
     task = held_out.task
     if isinstance(task, Classification):
         return with_class_weights(mixture, held_out, task)
+    if isinstance(task, Regression):
+        return with_offset(mixture, held_out, task)
     if not isinstance(task, Multilabel) or task.thresholds:  # those that are there were given
         return task
     usual = _best_threshold(mixture, held_out, held_out.rows, held_out.names, hidden=False)

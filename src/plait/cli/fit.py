@@ -17,13 +17,13 @@ from plait.cli.options import show_command, show_json, show_table, show_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.workflow.fit import Outcome
+    from plait.workflow.outcome import Outcome, TargetOutcomes
 
 
 @app.command()
 def fit(
     table: o.Table,
-    target: o.Target = None,
+    target: o.Targets = None,
     schema: o.SchemaFile = None,
     out: Annotated[
         Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)
@@ -72,12 +72,25 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
+    from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.data.typed import typed
-    from plait.workflow.fit import fit_table
+    from plait.workflow.fit import Split, fit_table
+    from plait.workflow.outcome import TargetOutcomes
 
     frame = typed(read_table(table, encoding))
-    result, from_file = o.read_schema(frame, schema, target, task, root, table, tell_unused=False)
+    wanted = o.targets_given(frame, target, task, schema)
+    one, from_file = next(iter(wanted), None), dict[str, Any]()
+    result: Any
+    if len(wanted) > 1 and schema is None and len(wanted) == len(frame.columns):
+        result = None  # which is refused with the words for it
+    elif len(wanted) > 1 and schema is None:
+        result = schemas.infer(frame.drop(columns=list(wanted)), root=root or str(table.parent))
+    elif len(wanted) > 1:
+        result, from_file = o.read_schema(frame, schema, None, None, root, table, tell_unused=False)
+    else:
+        first = wanted[one] if one is not None else task
+        result, from_file = o.read_schema(frame, schema, one, first, root, table, tell_unused=False)
     frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
     depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
     settings = o.settings_of(
@@ -103,19 +116,22 @@ def fit(
     )
     if train:
         settings["train"] = {**(settings.get("train") or {}), **o.assignments(train, "--train", "modality=regime")}
-    folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{result.target}"
+    named = result.target if len(wanted) < 2 else "-".join(wanted)[:80].replace("/", "_")
+    folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{named}"
     settings = o.with_checkpoint(settings, folder)
     outcome = fit_table(
         frame,
         result,
         settings,
+        target=wanted if len(wanted) > 1 else None,
         out=folder,
-        test_fraction=test_fraction,
-        split_column=split_column,
-        group=group,
+        split=Split(test_fraction, split_column, group),
         report=report,
         command=shlex.join(["plait", *sys.argv[1:]]),
     )
+    if isinstance(outcome, TargetOutcomes):
+        show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table))
+        return
     show_json(summary(outcome)) if json else show_outcome(outcome, str(table))
 
 
@@ -164,6 +180,48 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "leaks": outcome.leaks,
         "record": outcome.model.record_,
     }
+
+
+def summaries(outcomes: TargetOutcomes) -> dict[str, Any]:
+    """What ``--json`` prints of several targets."""
+    return {
+        "folder": str(outcomes.folder),
+        "report": str(outcomes.report) if outcomes.report else None,
+        "targets": {target: summary(outcome) for target, outcome in outcomes.items()},
+    }
+
+
+def show_outcomes(outcomes: TargetOutcomes, table: str) -> None:
+    """One line per target: its score beside the strongest baseline; then where everything lies, and what to try next."""
+    from plait.report.sections.scores import baseline_name, verdict
+
+    rows = []
+    for target, outcome in outcomes.items():
+        judged = outcome.evaluation
+        best = outcome.baselines.best(judged.task, judged.main_metric)
+        beside = {} if best is None else outcome.baselines[best]
+        rows.append(
+            {
+                "target": target,
+                "task": judged.task,
+                "held-out rows": judged.rows,
+                "metric": judged.main_metric,
+                "value": judged.score["value"],
+                "95% interval": _interval(judged.score),
+                "strongest baseline": "" if best is None else baseline_name(judged.task, best),
+                "its value": beside.get(judged.main_metric),
+            }
+        )
+    typer.echo(f"\n{len(outcomes)} targets, a model each")
+    show_table(rows)
+    for target, outcome in outcomes.items():
+        show_text(f"{target}: {verdict(outcome.evaluation, outcome.baselines)}")
+    typer.echo(f"models  {outcomes.folder}")
+    if outcomes.report:
+        typer.echo(f"report  {outcomes.report}   (opens in any browser)")
+    typer.echo("next")
+    show_command("predict", outcomes.folder, table, "--out", "predictions.csv")
+    show_command("explain", outcomes.folder, table)
 
 
 def show_outcome(outcome: Outcome, table: str) -> None:

@@ -15,11 +15,15 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, nearest
 
 Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
 Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="The column to predict; several: a,b, or as often as needed.", show_default=False),
+]
 Task = Annotated[
     str | None,
     typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False),
@@ -132,6 +136,42 @@ def read_schema(
     if task is None and target is not None:
         task = schema.infer(frame, target=target, root=root).task
     return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
+
+
+def targets_given(
+    frame: Any, values: Sequence[str] | None, task: str | None, schema_file: Path | None
+) -> dict[str, str | None]:
+    """Target -> task (None: inferred) as options and the schema's file name them; empty where neither does."""
+    from plait.base import config
+    from plait.workflow.targets import targets_of
+
+    columns = {str(c) for c in frame.columns}
+    names = [name for value in values or () for name in ([value] if value in columns else value.split(","))]
+    names = [name.strip() if name not in columns else name for name in names if name.strip()]
+    from_file = config.read_yaml(schema_file) if schema_file is not None else {}
+    tasks: Any = task if task is not None else from_file.get("task")
+    if values is None:
+        written = from_file.get("target")
+        names = [str(name) for name in written] if isinstance(written, list) else [written] if written else []
+    if values is not None or isinstance(from_file.get("target"), list):
+        targets_of(names, frame)
+    if isinstance(tasks, str) and "=" in tasks:
+        tasks = assignments(tasks.split(","), "--task", "target=task")
+    if isinstance(tasks, Mapping):
+        unknown = [name for name in tasks if name not in names]
+        if unknown:
+            raise ConfigError(f"--task {unknown[0]}: is no target; {nearest(str(unknown[0]), names)}")
+        return {name: tasks.get(name) for name in names}
+    return dict.fromkeys(names, tasks if task is not None or len(names) > 1 else None)
+
+
+def row_numbers_given(text: str | None) -> list[int]:
+    """``3,17`` as numbers."""
+    parts = [part.strip() for part in (text or "").split(",")] if text is not None else []
+    wrong = next((part for part in parts if not part.isdecimal()), None)
+    if wrong is not None:
+        raise ConfigError(f"--rows '{text}': found '{wrong}'; expected numbers of rows, counted from 0, as in 3,17")
+    return [int(part) for part in parts]
 
 
 def with_parts(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from plait.estimators.base import FusionEstimator
     from plait.evaluation.evaluate import Evaluation
     from plait.evaluation.explain import Explanation
+    from plait.evaluation.parts import Moved
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 Conditions = Annotated[
@@ -33,17 +36,26 @@ Conditions = Annotated[
 ]
 
 
-def _load(
+@contextlib.contextmanager
+def _models(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
-) -> FusionEstimator:
+) -> Iterator[dict[str, FusionEstimator]]:
+    """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
     from plait.estimators.estimators import FusionEstimator
+    from plait.estimators.targets import TargetModels, holds_targets, load_targets
 
     step(f"load {folder.name}")
-    model = FusionEstimator.load(folder)
-    model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
-    model.store = store if store is not None else model.store
-    model.strict, model.partial = strict or model.strict, partial or model.partial
-    return model
+    if holds_targets(folder):
+        models = load_targets(folder)
+    else:
+        model = FusionEstimator.load(folder)
+        models = TargetModels({str(model.schema_.target): model})
+    for model in models.values():
+        model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
+        model.store = store if store is not None else model.store
+        model.strict, model.partial = strict or model.strict, partial or model.partial
+    with models.sharing() as sharing:
+        yield sharing
 
 
 @app.command()
@@ -77,18 +89,20 @@ def predict(
     from plait.data.table import read_chunks, write_chunks
     from plait.data.write import printable
 
-    fitted = _load(model, table, root, store, strict, partial)
     label = f"predict {table.name}"
-    plan([label])
-    step(label)
-    with track(None, "predicted", "rows", fitted.progress) as bar:
+    with (
+        _models(model, table, root, store, strict, partial) as models,
+        track(None, "predicted", "rows", next(iter(models.values())).progress) as bar,
+    ):
+        plan([label])
+        step(label)
         result = 0
 
         def pieces() -> Any:
             nonlocal result
             with whole_table():  # which refuses before the file is there
                 for chunk in read_chunks(table, rows, encoding):
-                    piece = prediction_table(fitted, chunk, proba, keep or [], interval)
+                    piece = prediction_tables(models, chunk, proba, keep or [], interval)
                     result += formulas(piece, quote_formulas)
                     yield piece
                     bar.advance(len(chunk))
@@ -130,6 +144,39 @@ def _formula(cell: str) -> bool:
     return cell[:1] in ("=", "@", "\t", "\r")
 
 
+def prediction_tables(
+    models: Mapping[str, FusionEstimator],
+    chunk: pd.DataFrame,
+    proba: bool,
+    keep: list[str],
+    interval: float | None = None,
+) -> pd.DataFrame:
+    """Predictions of one piece of a table; of several targets, each column under its target's name: ``price: prediction``."""
+    import pandas as pd
+
+    from plait.data.typed import typed
+
+    if len(models) == 1 or (interval is not None and all(m.task_ != "regression" for m in models.values())):
+        return prediction_table(next(iter(models.values())), chunk, proba, keep, interval)
+    chunk = typed(chunk)
+    parts: list[pd.DataFrame] = []
+    for target, model in models.items():
+        around = interval if model.task_ == "regression" else None
+        part = prediction_table(model, chunk, proba, [] if parts else keep, around)
+        names = {c: f"{target}: {c}" for c in part.columns[0 if parts else len(keep) :]}
+        clash = next((name for name in keep if name in names.values()), None)
+        _free(clash)
+        parts.append(part.rename(columns=names))
+    return pd.concat(parts, axis=1)
+
+
+def _free(clash: str | None) -> None:
+    if clash is not None:
+        from plait.base.errors import TableError
+
+        raise TableError(f"--keep {clash}: the answer has a column of that name; rename the table's column")
+
+
 def prediction_table(
     fitted: FusionEstimator, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None = None
 ) -> pd.DataFrame:
@@ -148,8 +195,7 @@ def prediction_table(
     for name in keep:
         if name not in chunk.columns:
             raise TableError(f"--keep {name}: no such column; {nearest(name, map(str, chunk.columns))}")
-        if name in ("prediction", *bounds, *probabilities):
-            raise TableError(f"--keep {name}: the answer has a column of that name; rename the table's column")
+        _free(name if name in ("prediction", *bounds, *probabilities) else None)
     columns: dict[str, Any] = {name: chunk[name].reset_index(drop=True) for name in keep}
     with fitted.remembering():
         answer, decoded = fitted.answers(chunk)
@@ -171,6 +217,12 @@ def evaluate(
     table: o.Table,
     subsets: Annotated[bool, typer.Option(help="Also with only some modalities present.")] = True,
     condition: Conditions = None,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(
+            help="The table that it was fitted on: baselines are fitted on it and compared.", show_default=False
+        ),
+    ] = None,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -182,22 +234,48 @@ def evaluate(
     from plait.conditions.parse import parse
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table
+    from plait.data.typed import typed
     from plait.evaluation.evaluate import evaluate as judge
     from plait.store.model_files import plain_values
 
     requested = [parse(value, "--condition") for value in condition or ()]
-    fitted = _load(model, table, root, store, strict, partial)
-    frame = _with_target(fitted, read_table(table, encoding))
-    plan(["judge", *(f"judge under {each.label}" for each in requested)])
-    step("judge")
-    with whole_table():
-        judged = judge(fitted, frame, subsets=subsets)
-    changed = [_under(each, fitted, frame, judged) for each in requested]
+    values: dict[str, Any] = {}
+    with _models(model, table, root, store, strict, partial) as models:
+        whole = typed(read_table(table, encoding))
+        seen = None if baselines is None else typed(read_table(baselines, encoding))
+        plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
+        for target, fitted in models.items():
+            frame = _with_target(fitted, whole)
+            step("judge")
+            with whole_table():
+                judged = judge(fitted, frame, subsets=subsets, baselines=seen)
+            changed = [_under(each, fitted, frame, judged) for each in requested]
+            values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
+            if not json:
+                _heading(target, models)
+                _show_evaluation(judged, changed)
     if json:
-        show_json(judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {}))
-        return
+        show_json(values if len(values) > 1 else next(iter(values.values())))
+
+
+def _heading(target: str, models: Mapping[str, Any]) -> None:
+    """Which target the next section is of, where there are several."""
+    if len(models) > 1:
+        typer.echo(f"\n== {target} ==")
+
+
+def _show_evaluation(judged: Evaluation, changed: Sequence[Mapping[str, Any]]) -> None:
+    """Metrics, baselines, classes, subsets, worst rows and what conditions change."""
     typer.echo(f"{judged.rows:,} rows\n")
     show_table([{"metric": name, **_value(result)} for name, result in judged.metrics.items()])
+    if judged.baselines is not None:
+        from plait.report.sections.scores import baseline_name, verdict
+
+        typer.echo("\nbaselines, fitted on the training table")
+        main = judged.main_metric
+        scores = [(baseline_name(judged.task, name), s.get(main)) for name, s in judged.baselines.items()]
+        show_table([{"model": "plait", main: judged.score["value"]}, *({"model": n, main: v} for n, v in scores)])
+        show_text(verdict(judged, judged.baselines))
     if judged.per_class:
         typer.echo("\nper class")
         show_table(judged.per_class)
@@ -222,6 +300,12 @@ def explain(
         Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
     ] = None,
     importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of a few rows, 3,17: which words and patches moved their answers.", show_default=False
+        ),
+    ] = None,
     root: o.Root = None,
     partial: Partial = False,
     strict: o.Strict = False,
@@ -233,30 +317,61 @@ def explain(
     from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table
+    from plait.data.typed import typed
+    from plait.estimators.targets import folders_of
     from plait.evaluation.explain import explain as shapley
     from plait.evaluation.importance import importance as shuffled
 
-    fitted = _load(model, table, root, store, strict, partial)
-    plan(["explain"])
-    with whole_table():
-        frame = _with_target(fitted, read_table(table, encoding))
-        step("explain")
-        with fitted.remembering():
-            result = shapley(fitted, frame)
-            columns = shuffled(fitted, frame, explanation=result) if importance else None
-    written = []
-    if out is not None:
-        from plait.report.fit import write_explanation
+    chosen = o.row_numbers_given(rows)
+    values: dict[str, Any] = {}
+    written: list[Path] = []
+    with _models(model, table, root, store, strict, partial) as models, whole_table():
+        whole = typed(read_table(table, encoding))
+        plan(["explain"] * len(models))
+        places = folders_of(list(models))
+        for target, fitted in models.items():
+            frame = _with_target(fitted, whole)
+            step("explain")
+            with fitted.remembering():
+                result = shapley(fitted, frame, rows=chosen)
+                columns = shuffled(fitted, frame, explanation=result) if importance else None
+            if out is not None:
+                from plait.report.fit import write_explanation
 
-        written = write_explanation(out, result, columns)
+                place = out / places[target] if len(models) > 1 else out
+                written += write_explanation(place, result, columns)
+            values[target] = result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")}
+            if not json:
+                _heading(target, models)
+                _show_explanation(result)
+                if columns is not None:
+                    show_importance(columns, len(columns))
+                for one in result.parts:
+                    _show_moved(one)
     if json:
-        show_json(result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")})
-    else:
-        _show_explanation(result)
-        if columns is not None:
-            show_importance(columns, len(columns))
-    if written:
-        typer.echo(f"written to {out}: " + ", ".join(path.name for path in written), err=True)
+        show_json(values if len(values) > 1 else next(iter(values.values())))
+    if written and out is not None:
+        names = [path.relative_to(out).as_posix() for path in written]
+        typer.echo(f"written to {out}: " + ", ".join(names), err=True)
+
+
+def _show_moved(one: Moved) -> None:
+    """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
+    from plait.report.parts import shades
+
+    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
+    if one.picture is not None:
+        for line in one.grid:
+            typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
+    elif sys.stdout.isatty():
+        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one), strict=True)))
+    strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
+    show_text(f"strongest parts: {strongest or 'none moves the answer'}")
+
+
+def _coloured(text: str, shade: float) -> str:
+    """A word in blue where it speaks for the answer, in red where against, plain where it hardly matters."""
+    return typer.style(text, bg="blue" if shade > 0 else "red", fg="white") if abs(shade) > 0.2 else text
 
 
 def _show_explanation(explanation: Explanation) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from plait.base.errors import PlaitWarning
+from plait.base import errors
 from plait.data.column import Column
 from plait.data.labels import object_array
 from plait.data.modality import Schema
@@ -77,7 +76,7 @@ def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.nd
     return leaks(pd.concat([frame, column], axis=1), dataclasses.replace(schema, target=name, task=task))
 
 
-def warn(result: Sequence[Leak], stacklevel: int = 2) -> None:
+def warn(result: Sequence[Leak]) -> None:
     """One warning of all that was found."""
     if result:
         values = [str(leak["message"]) for leak in result[:5]]
@@ -86,7 +85,7 @@ def warn(result: Sequence[Leak], stacklevel: int = 2) -> None:
             m.removesuffix(f"; {_MASK}") if n.endswith(_MASK) else m for m, n in zip(values, after, strict=True)
         )
         more = f"; and {len(result) - 5} more" if len(result) > 5 else ""
-        warnings.warn(f"{text}{more}", PlaitWarning, stacklevel=stacklevel + 1)
+        errors.warn(f"{text}{more}")
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -18,8 +18,9 @@ from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
 from plait.estimators.base import FusionEstimator as FusionEstimator
 from plait.estimators.base import loaded
+from plait.estimators.targets import holds_targets, load_targets
 from plait.metrics.base import answered
-from plait.networks.tasks import Classification
+from plait.networks.tasks import Classification, Regression
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -108,7 +109,9 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
                 "the model knows no intervals: it was fitted on very few rows, or by a version of plait that had none; "
                 "fit it again, on 20 rows and more"
             )
-        return known.bounds(self.members_.task, np.asarray(values, np.float64), np.asarray(present), coverage)
+        task = self.members_.task
+        assert isinstance(task, Regression)
+        return known.bounds(task, np.asarray(values, np.float64), np.asarray(present), coverage)
 
     @property
     def has_intervals(self) -> bool:
@@ -122,9 +125,9 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
 
 
 def load(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved.
+    """The estimator or aligner that was saved; of a folder with a model per target, a ``TargetModels``.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
-    return loaded(folder)
+    return load_targets(folder) if holds_targets(folder) else loaded(folder)

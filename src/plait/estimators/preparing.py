@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 
 from plait.alignment import enhancement
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import TableError, warn
 from plait.base.inputs import Inputs, followed_by
 from plait.base.progress import step
 from plait.base.tokens import Tokens
@@ -23,6 +22,7 @@ from plait.data.table import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
+from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.quality import better_encoders
@@ -89,7 +89,7 @@ def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFr
         lacks = [c for c in m.columns if c in gone]
         if lacks and len(lacks) < len(m.columns):
             said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
-            warnings.warn(said, PlaitWarning, stacklevel=6)
+            warn(said)
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 
@@ -127,6 +127,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             schema.tell_unused(result, frame)
         result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
+        targets.check(task_name, settings.target_transform, settings.metric, settings.costs)
         features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
         check_found_again(features.encoders)
         classes = tuple(given.classes)
@@ -137,7 +138,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         leaking = leaks.of_target(
             frame[counted], result, readable_target(target[counted], classes, task_name), task_name
         )
-        leaks.warn(leaking, 7)
+        leaks.warn(leaking)
         used = list(result.columns)
         frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
         task = task_class(task_name).learn(target, weight)
@@ -223,7 +224,7 @@ def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.D
     known = target.min(axis=1) >= 0 if target.ndim == 2 else target >= 0
     if isinstance(prepared.task, Classification) and not known.all():
         text = f"{int((~known).sum())} of {len(known)} validation rows hold a class that no training row has; they choose nothing"
-        warnings.warn(text, PlaitWarning, stacklevel=5)
+        warn(text)
         frame, target = frame[known], target[known]
     if not len(frame):
         raise TableError("valid: no row is left to choose by")
@@ -266,11 +267,9 @@ def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...
         )
     gone = [label_text(label) for place, label in enumerate(classes) if place not in present]
     if gone:
-        warnings.warn(
+        warn(
             f"{len(gone)} of {len(classes)} classes have no row of a weight above 0 and are not learned: "
-            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}",
-            PlaitWarning,
-            stacklevel=8,
+            f"{', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''}"
         )
     return tuple(np.setdiff1d(np.arange(len(classes)), present).tolist())
 

@@ -32,6 +32,17 @@ PENALTIES = (0.01, 0.1, 1.0)
 GAIN = 0.98
 
 
+def check(task: str, transform: str, metric: str | None, costs: Mapping[Any, Any] | None) -> None:
+    """Refuse a metric, costs or a transform that a task cannot have, before anything is encoded.
+
+    Raises:
+        ConfigError: the message says what the task takes.
+    """
+    leading(task, metric, costs)
+    if task != "regression" and transform not in ("auto", "none"):
+        raise ConfigError(f"target_transform {transform}: is for a number; the task is {task}")
+
+
 def with_threshold(task: Task, threshold: float | None) -> Task:
     """The task with the threshold that was given for several labels.
 
@@ -105,12 +116,10 @@ def with_transform(
         seed: of the folds.
 
     Raises:
-        ConfigError: a transform of what is no number.
+        TableError: a logarithm of values below 0.
     """
     if not isinstance(task, Regression):
-        if name in ("auto", "none"):
-            return task
-        raise ConfigError(f"target_transform {name}: is for a number; the task is {task.name}")
+        return task
     y, weight = rows
     if name == "auto":
         name = choose(task, inputs, rows, groups, seed)

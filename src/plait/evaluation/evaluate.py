@@ -11,9 +11,14 @@ from typing import Any, Self, TypedDict, cast
 import pandas as pd
 from numpy.typing import NDArray
 
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import all_subsets
+from plait.data.schema import validate
+from plait.data.targets import with_target
+from plait.estimators.targets import TargetModels
 from plait.evaluation import breakdown
+from plait.evaluation.baselines import Baselines
+from plait.evaluation.beside import baselines_beside
 from plait.evaluation.breakdown import Confusion
 from plait.evaluation.predictions import Predictions, Subset, as_read, gather
 from plait.metrics.base import SECOND, Metric, metrics
@@ -81,6 +86,7 @@ class Evaluation:
         absences: modality -> rows that lack it.
         seed: of the resamples.
         worst: the rows with the largest loss: row, loss, true, answer, cells.
+        baselines: what the model must beat, on the same rows; None where no training table was given.
     """
 
     task: str
@@ -98,6 +104,7 @@ class Evaluation:
     absences: dict[str, int]
     seed: int
     worst: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    baselines: Baselines | None = None
 
     @property
     def score(self) -> Estimate:
@@ -151,7 +158,10 @@ class Evaluation:
         """What ``to_dict`` gave."""
         if spec.get("format") != FORMAT:
             raise ConfigError(f"an evaluation of format {spec.get('format')!r}; this version of plait reads {FORMAT}")
-        values = {f.name: spec[f.name] for f in dataclasses.fields(cls) if f.name != "worst" or "worst" in spec}
+        later = ("worst", "baselines")  # what earlier versions did not write
+        values = {f.name: spec[f.name] for f in dataclasses.fields(cls) if f.name not in later or f.name in spec}
+        if values.get("baselines") is not None:
+            values["baselines"] = Baselines(**values["baselines"])
         values["metrics"] = {name: _revived(record) for name, record in spec["metrics"].items()}
         for part in ("per_class", "subsets"):
             values[part] = [_revived(record) for record in spec[part]]
@@ -163,11 +173,11 @@ def evaluate(
     frame: pd.DataFrame,
     *,
     y: Any = None,
-    subsets: bool = True,
+    subsets: bool | Mapping[Subset, Array] = True,
     bootstrap: int = 1000,
     seed: int = 0,
     partial: bool = False,
-    outputs: Mapping[Subset, Array] | None = None,
+    baselines: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Score a fitted model on the rows of a table.
 
@@ -175,14 +185,18 @@ def evaluate(
         model: a fitted estimator.
         frame: rows that the model has not seen, with the target.
         y: the target where it is not a column of the frame.
-        subsets: score every subset of modalities too.
+        subsets: score every subset of modalities too; or what ``model.predict_subsets`` gave already for these rows.
         bootstrap: resamples of the rows; fewer are drawn where rows and classes are very many. 0: no intervals.
         seed: of the resamples.
         partial: columns that the frame lacks make their modality absent instead of being an error.
-        outputs: what ``model.predict_subsets`` gave already for these rows.
+        baselines: the rows that the model was fitted on, with the target: simple models are fitted on them, and compared
+            with the model row by row, as ``plait fit`` does.
     """
+    if isinstance(model, TargetModels):
+        raise ConfigError(f"the model answers for several targets ({', '.join(model)}); give one of them: model['...']")
+    outputs = subsets if isinstance(subsets, Mapping) else None
     modalities = tuple(m.name for m in model.schema_.modalities)
-    wanted = _subsets(modalities) if subsets else [modalities]
+    wanted = _subsets(modalities) if subsets or outputs is not None else [modalities]
     predictions = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
     truth, given = predictions.truth, predictions.inputs()
     by_class = predictions.task != "regression"
@@ -202,11 +216,23 @@ def evaluate(
         reliability=_reliability(predictions, given),
         distribution=breakdown.distribution(predictions.classes, truth),
         points=[] if by_class else breakdown.points(truth, given["values"], seed),
-        subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if subsets else [],
+        subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if len(wanted) > 1 else [],
         absences={name: int(k) for name, k in zip(modalities, predictions.absent.sum(0), strict=True)},
         seed=seed,
         worst=_worst(predictions, frame, given, model.schema_.columns),
+        baselines=None if baselines is None else _beside(model, baselines, frame, y, predictions),
     )
+
+
+def _beside(model: Any, train: pd.DataFrame, frame: pd.DataFrame, y: Any, predictions: Predictions) -> Baselines:
+    """Baselines fitted on the rows of a training table that have a target."""
+    if model.schema_.target is None:
+        raise TableError("baselines need a model that knows its target's column; fit it with a schema")
+    train = with_target(train, model.schema_.target)
+    partial = getattr(model, "partial", False)
+    validate(model.schema_, train, partial=partial)
+    truth = model.target_of(frame) if y is None else y
+    return baselines_beside(model, (train, model.target_of(train)), (frame, truth), predictions.outputs)
 
 
 def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:

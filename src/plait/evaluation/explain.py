@@ -9,7 +9,7 @@ the prediction itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.evaluation.baselines import constant_answer
-from plait.evaluation.predictions import Predictions, Subset, as_read, gather
+from plait.evaluation.parts import Moved, moved
+from plait.evaluation.predictions import Predictions, Subset, as_read, gather, probability_of
 from plait.metrics.base import MAIN, SECOND, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
-from plait.metrics.classification import true_probability
 from plait.store.model_files import plain_values
 
 Array = NDArray[Any]
@@ -84,6 +84,7 @@ class Explanation:
         resamples: how many resamples the intervals come from.
         seed: of the resamples.
         note: that the model is no better than a constant answer, so that its modalities' values say nothing; else empty.
+        parts: what each word and each patch of a picture adds to the answers of the rows that were named.
     """
 
     task: str
@@ -93,6 +94,7 @@ class Explanation:
     resamples: int
     seed: int
     note: str = ""
+    parts: Sequence[Moved] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -123,7 +125,7 @@ class Explanation:
             options | {"rows": len(self.rows), "resamples": self.resamples, "seed": self.seed, "note": self.note}
         )
         assert isinstance(plain, dict)
-        return plain
+        return plain | ({"parts": plain_values([one.to_dict() for one in self.parts])} if self.parts else {})
 
 
 def explain(
@@ -135,6 +137,7 @@ def explain(
     seed: int = 0,
     partial: bool = False,
     outputs: Mapping[Subset, Array] | None = None,
+    rows: Sequence[Any] = (),
 ) -> Explanation:
     """Share the model's score, and every row's answer, out among the modalities.
 
@@ -146,6 +149,8 @@ def explain(
         seed: of the resamples.
         partial: columns that the frame lacks make their modality absent instead of being an error.
         outputs: what ``model.predict_subsets(frame, None)`` gave already for these rows.
+        rows: labels of the frame's index: of these rows also what each word and each patch of a picture adds to the answer
+            (``plait.evaluation.parts``).
     """
     modalities = tuple(m.name for m in model.schema_.modalities)
     if len(modalities) > MOST:
@@ -155,12 +160,14 @@ def explain(
         )
     predictions = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
     subsets = sorted(all_subsets(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
-    rows, confidence = _rows(predictions, subsets, frame.index)
+    values, confidence = _rows(predictions, subsets, frame.index)
     names = () if predictions.y is None else _names(predictions)
     games = [_scored(predictions, name, subsets, bootstrap, seed) for name in names]
     games.append(_confidence(predictions, confidence, bootstrap, seed))
     note = "" if predictions.y is None else _no_better_than_constant(predictions, bootstrap, seed)
-    return Explanation(predictions.task, modalities, games, rows, affordable(bootstrap, len(frame)), seed, note)
+    parts = moved(model, frame, rows) if len(rows) else ()
+    resamples = affordable(bootstrap, len(frame))
+    return Explanation(predictions.task, modalities, games, values, resamples, seed, note, parts)
 
 
 def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int) -> str:
@@ -227,21 +234,13 @@ def _columns(modalities: Subset, game: Array, prefix: str) -> dict[str, Array]:
 def _row_game(predictions: Predictions, subsets: list[Subset], decided: Array) -> Array:
     """Each row's game (n, 2^M): the probability of what is decided, or the number that is predicted."""
     game = np.stack(
-        [_probability(predictions.task, np.asarray(predictions.outputs[s], np.float64), decided) for s in subsets],
+        [probability_of(predictions.task, np.asarray(predictions.outputs[s], np.float64), decided) for s in subsets],
         axis=1,
     )
     # Each subset without the row's absent modalities: what is not there gets exactly 0, not a rounding error.
     present = (~predictions.absent) @ (1 << np.arange(len(predictions.modalities)))  # (n,) bits
     own = np.arange(game.shape[1])[None, :] & present[:, None]
     return np.asarray(np.take_along_axis(game, own, axis=1))
-
-
-def _probability(task: str, output: Array, decided: Array) -> Array:
-    if task == "regression":
-        return output
-    if task == "classification":
-        return np.asarray(true_probability(decided, output))
-    return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))
 
 
 def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from plait.base.errors import TableError
 from plait.base.inputs import Inputs, together
 from plait.data.modality import Modality
 from plait.evaluation.explain import Explanation
+from plait.evaluation.parts import one_modality
 from plait.evaluation.predictions import target_of
 from plait.metrics.base import SECOND, Array, metrics
 from plait.metrics.base import inputs as inputs_of
@@ -101,17 +100,6 @@ def _shuffled(
         several[column] = frame[column].iloc[orders].to_numpy()
         own = one_modality(model, several, modality)
     return together({name: own if name == modality.name else same for name in inputs.present})
-
-
-def one_modality(model: FusionEstimator, frame: pd.DataFrame, modality: Modality) -> Inputs:
-    """Rows of one modality as the model's networks take them; nothing else is encoded."""
-    from plait.estimators.preparing import scaled
-
-    alone = dataclasses.replace(model.schema_, modalities=(modality,))
-    features = copy.copy(model.features_)
-    features.schema = alone
-    enhancers = {name: one for name, one in model.enhancers_.items() if name == modality.name}
-    return scaled(model.settings(), frame, alone, features, model.scalers_, enhancers)
 
 
 def _table(

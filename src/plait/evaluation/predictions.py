@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plait.base.errors import ModelError, PlaitWarning, TableError
+from plait.base.errors import ModelError, TableError, warn
 from plait.data.labels import codes_of, label_text, object_array
 from plait.data.modality import Schema
 from plait.data.schema import absent
 from plait.data.targets import target_array
 from plait.metrics.base import MAIN, inputs
+from plait.metrics.classification import true_probability
 
 Array = NDArray[Any]
 Subset = tuple[str, ...]
@@ -206,11 +206,9 @@ def _codes(raw: Any, labels: list[Any]) -> Array:
     result = codes_of(values, labels)
     if (result < 0).any():
         unknown = sorted({label_text(v) for v in np.asarray(values, dtype=object)[result < 0]})
-        warnings.warn(
+        warn(
             f"{int((result < 0).sum())} of {len(raw)} rows have a class that the model was not fitted on "
-            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong",
-            PlaitWarning,
-            stacklevel=6,
+            f"({', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}); they count as wrong"
         )
     return result
 
@@ -222,3 +220,12 @@ def as_read(predictions: Predictions, y: Array) -> Any:
     if predictions.task == "multilabel":
         return ["|".join(name for name, there in zip(predictions.classes, row, strict=True) if there) for row in y]
     return y
+
+
+def probability_of(task: str, output: Array, decided: Array) -> Array:
+    """The probability (n,) of what is decided; of several labels the mean over them; of a number the prediction itself."""
+    if task == "regression":
+        return output
+    if task == "classification":
+        return np.asarray(true_probability(decided, output))
+    return np.asarray(np.where(decided > 0, output, 1.0 - output).mean(1))

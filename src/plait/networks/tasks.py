@@ -218,6 +218,7 @@ class Regression(Task):
         least: below which no answer falls; None: there is no such bound.
         unit: standard deviation of the target itself; 0: ``scale``.
         loss: ``smooth`` L1, ``absolute`` or ``squared``.
+        offset: added to an output before the transform is undone: the mean of an amount is not that of its logarithm.
     """
 
     name: ClassVar[str] = "regression"
@@ -230,6 +231,7 @@ class Regression(Task):
     least: float | None = None
     unit: float = 0.0
     loss: str = "smooth"
+    offset: float = 0.0
 
     @property
     def out_dim(self) -> int:
@@ -268,12 +270,16 @@ class Regression(Task):
         """The loss between answers and targets in the target's own unit, by its standard deviation (B,)."""
         if self.transform == "none":
             return self.row_loss(out, target)
-        values = (self.decode(each) / (self.unit or self.scale) for each in (out, target))
-        return LOSSES[self.loss](*values, reduction="none")
+        said, true = self.decode(out) / self.unit, self.undone(target) / self.unit
+        return LOSSES[self.loss](said, true, reduction="none")
 
     def decode(self, out: Tensor) -> Tensor:
         """Back to the target's own unit (B,)."""
-        z = out[..., 0].clamp(*self.span) if self.span else out[..., 0]
+        return self.undone(out + self.offset if self.offset else out)
+
+    def undone(self, encoded: Tensor) -> Tensor:
+        """What ``encode`` gave, back in the target's own unit (B,)."""
+        z = encoded[..., 0].clamp(*self.span) if self.span else encoded[..., 0]
         values = self._change.inverse(z * self.scale + self.mean)
         return values if self.least is None else values.clamp_min(self.least)
 

@@ -100,6 +100,7 @@ class Sheet:
         marks: of each row: a verdict (see ``SIGNS``), or nothing.
         note: under it.
         folded: closed until asked for.
+        links: of each row: the page that its first cell leads to, or nothing.
     """
 
     full: Table
@@ -110,6 +111,7 @@ class Sheet:
     marks: Sequence[str] = ()
     note: str = ""
     folded: bool = False
+    links: Sequence[str] = ()
 
     def mark(self, row: int) -> str:
         """The verdict of a row."""
@@ -152,7 +154,25 @@ class Row:
     pictures: Sequence[Picture]
 
 
-Block = Sheet | Text | Facts | Heading | Row
+@dataclass(frozen=True)
+class Words:
+    """A text in parts, each coloured by a number from -1 (orange) to 1 (blue)."""
+
+    parts: Sequence[tuple[str, float]]
+
+    @property
+    def styled(self) -> list[tuple[str, str]]:
+        """Each part with its style."""
+        return [
+            (
+                text,
+                f"background: color-mix(in srgb, var(--{'blue' if s > 0 else 'orange'}) {60 * abs(s):.0f}%, transparent)",
+            )
+            for text, s in self.parts
+        ]
+
+
+Block = Sheet | Text | Facts | Heading | Row | Words
 
 
 @dataclass

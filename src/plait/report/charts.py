@@ -85,19 +85,43 @@ LABELLED = 26
 DARKEST = 0.6
 
 
+@dataclass(frozen=True)
+class Framed:
+    """Cells of a map that get a frame.
+
+    Attributes:
+        best: row and column of the one framed boldly.
+        ties: cells that are not told apart from it: framed thinly.
+    """
+
+    best: tuple[int, int] | None = None
+    ties: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True)
+class Shades:
+    """How the numbers of a map become colours.
+
+    Attributes:
+        higher: more is better, and darker.
+        diverging: coloured by sign: blue above 0, orange below.
+        limits: of the colours, for several maps on one scale.
+    """
+
+    higher: bool = True
+    diverging: bool = False
+    limits: tuple[float, float] | None = None
+
+
 def map_figure(
     values: Sequence[Sequence[float]],
     rows: Sequence[str],
     columns: Sequence[str],
     *,
-    across: str,
-    down: str,
+    axes_are: tuple[str, str],
     texts: Sequence[Sequence[str]],
-    higher: bool = True,
-    best: tuple[int, int] | None = None,
-    ties: Sequence[tuple[int, int]] = (),
-    diverging: bool = False,
-    limits: tuple[float, float] | None = None,
+    framed: Framed = Framed(),
+    shades: Shades = Shades(),
 ) -> Any:
     """A map with a number in every cell; NaN is left empty.
 
@@ -105,14 +129,10 @@ def map_figure(
         values: one row of numbers per label of ``rows``.
         rows: labels down.
         columns: labels across.
-        across: what the columns are.
-        down: what the rows are.
+        axes_are: what the rows are, and what the columns are.
         texts: what stands in the cells.
-        higher: more is better, and darker.
-        best: framed cell.
-        ties: cells that are not told apart from it: framed thinly.
-        diverging: coloured by sign: blue above 0, orange below.
-        limits: of the colours, for several maps on one scale.
+        framed: cells that get a frame.
+        shades: how numbers become colours.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
     cell, height = _cell(texts), 19.0
@@ -123,16 +143,16 @@ def map_figure(
         figure, ax = axes(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
         )
-        shade = _shades(values, higher, diverging, limits)
+        shade = _shades(values, shades)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 if math.isfinite(value):
-                    _fill(ax, j, i, shade(value), texts[i][j], diverging and value < 0)
-        for j, i in [(b, a) for a, b in ties]:
+                    _fill(ax, j, i, shade(value), texts[i][j], shades.diverging and value < 0)
+        for i, j in framed.ties:
             _frame(ax, j, i, 0.9, (1.5, 1.5))
-        if best is not None:
-            _frame(ax, best[1], best[0], 1.8, None)
-        _label(ax, names, tops, turned, across, down)
+        if framed.best is not None:
+            _frame(ax, framed.best[1], framed.best[0], 1.8, None)
+        _label(ax, names, tops, turned, axes_are)
     return figure
 
 
@@ -140,17 +160,17 @@ def _cell(texts: Sequence[Sequence[str]]) -> float:
     return max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4))
 
 
-def _shades(
-    values: Sequence[Sequence[float]], higher: bool, diverging: bool, limits: tuple[float, float] | None
-) -> Any:
+def _shades(values: Sequence[Sequence[float]], shades: Shades) -> Any:
     """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
     there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
-    low, high = limits or fenced(there)
-    if diverging:
+    low, high = shades.limits or fenced(there)
+    if shades.diverging:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0
-    return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low) / span if higher else (high - v) / span, 0.0), 1.0)
+    return lambda v: (
+        0.04 + (DARKEST - 0.04) * min(max((v - low) / span if shades.higher else (high - v) / span, 0.0), 1.0)
+    )
 
 
 def fenced(values: Sequence[float]) -> tuple[float, float]:
@@ -184,13 +204,13 @@ def _frame(ax: Any, x: int, y: int, width: float, dashes: tuple[float, float] | 
     ax.add_patch(box)
 
 
-def _label(ax: Any, names: list[str], tops: list[str], turned: bool, across: str, down: str) -> None:
+def _label(ax: Any, names: list[str], tops: list[str], turned: bool, axes_are: tuple[str, str]) -> None:
     ax.set_xlim(-0.5, len(tops) - 0.5)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xticks(range(len(tops)), tops, rotation=90 if turned else 0)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False, labelcolor=COLOURS["ink"], pad=3)
-    ax.set_xlabel(f"{down} ↓   {across} →", loc="left")
+    ax.set_xlabel(f"{axes_are[0]} ↓   {axes_are[1]} →", loc="left")
     ax.xaxis.set_label_position("top")
     for spine in ax.spines.values():
         spine.set_visible(False)

@@ -14,7 +14,7 @@ from plait.data.modality import Schema
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation
-from plait.report import sections
+from plait.report import parts, sections
 from plait.report.blocks import Page, Section
 from plait.report.page import csv_text, write_page, write_text
 
@@ -83,14 +83,22 @@ def fit_sections(report: FitReport) -> list[Section]:
 def write_explanation(
     folder: str | Path, explanation: Explanation, importance: pd.DataFrame | None = None
 ) -> list[Path]:
-    """Write the modalities' values as SVG, those of modalities, pairs, rows and columns as CSV; the paths written."""
+    """Write what an explanation holds into a folder; the paths written.
+
+    The modalities' values as SVG, those of modalities, pairs, rows and columns as CSV, and where words and patches are among
+    it, a page of them.
+    """
     worths = _module("modalities")
     pictures, tables = worths.worth_pictures(explanation), worths.tables(explanation)
     if importance is not None:
         columns = _module("importance")
         pictures, tables = [*pictures, *columns.pictures(importance)], [*tables, columns.table(importance)]
-    folder = claim_folder(folder, [*(f"{d.name}.svg" for d in pictures), *(f"{t.name}.csv" for t in tables)])
+    page = ["report.html"] * bool(explanation.parts)
+    folder = claim_folder(folder, [*(f"{d.name}.svg" for d in pictures), *(f"{t.name}.csv" for t in tables), *page])
     written = [write_text(folder / f"{d.name}.svg", d.document) for d in pictures]
+    if explanation.parts:
+        shown = parts.section(explanation.parts)
+        written.append(write_page(folder, Page(shown.title, shown.sentence, [], [shown], kind="plait explanation")))
     return written + [write_text(folder / f"{t.name}.csv", csv_text(t)) for t in tables]
 
 

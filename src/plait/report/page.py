@@ -11,7 +11,7 @@ from plait.base.documents import cell, plain
 from plait.base.errors import PlaitError, need
 from plait.base.parts import part_file
 from plait.base.version import __version__
-from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, kind
+from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, Words, kind
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -119,6 +119,8 @@ def _block(block: Block) -> list[str]:
             for p in block.pictures
             for line in (f"![{plain(p.caption)}](figures/{p.name}.svg)", "", f"*{plain(p.caption)}*", "")
         ][:-1]
+    if isinstance(block, Words):
+        return [" ".join(f"**{plain(text)}**" if shade > 0.5 else plain(text) for text, shade in block.parts)]
     if isinstance(block, Facts):
         return [f"- {plain(key)}: {plain(value)}" for key, value in block.pairs]
     if isinstance(block, Text):
@@ -134,6 +136,8 @@ def _sheet(sheet: Sheet) -> list[str]:
     lines += ["|" + "|".join("---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))) + "|"]
     for place, row in enumerate(shown):
         texts = [cell(text) for text in row]
+        if sheet.links:
+            texts[0] = f"[{texts[0]}]({sheet.links[place]})"
         texts[0] = " ".join(filter(None, [sheet.sign(place), texts[0]]))
         best = sheet.mark(place) == "best"
         lines.append("| " + " | ".join(f"**{t}**" if best and t else t for t in texts) + " |")

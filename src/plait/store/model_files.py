@@ -24,11 +24,22 @@ from plait.base.parts import write_file
 
 T = TypeVar("T")
 
-__all__ = ["check_folder", "is_manifest", "plain_values", "read_model", "whole_folder", "write_file", "write_model"]
+__all__ = [
+    "check_folder",
+    "is_manifest",
+    "plain_values",
+    "read_manifest",
+    "read_model",
+    "whole_folder",
+    "write_file",
+    "write_model",
+]
 
 #: Raised whenever an older plait could not read what this one writes; every format ever written stays readable.
 FORMAT = 2
 MANIFEST, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
+#: Kind of a folder that holds a model per target, each in a sub-folder.
+TARGETS = "FusionTargets"
 
 
 def _digest(data: bytes) -> str:
@@ -55,7 +66,10 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     place = Path(folder)
     if not place.is_dir():
         raise ModelError(f"{folder}: no such folder; expected a model folder written by plait fit")
-    manifest = _read_manifest(place)
+    manifest = read_manifest(place)
+    if manifest.get("kind") == TARGETS:
+        names = ", ".join(str(entry.get("folder")) for entry in manifest.get("targets", ()) if isinstance(entry, dict))
+        raise ModelError(f"{folder}: holds a model per target; name one of its sub-folders ({names})")
     try:
         weights = (place / WEIGHTS).read_bytes()
     except OSError as error:
@@ -78,7 +92,12 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     return manifest, arrays
 
 
-def _read_manifest(place: Path) -> dict[str, Any]:
+def read_manifest(place: Path) -> dict[str, Any]:
+    """The manifest of a model folder, its format and checksum checked.
+
+    Raises:
+        ModelError: there is none, or it was altered.
+    """
     path = place / MANIFEST
     try:
         manifest = read_json(path.read_bytes())

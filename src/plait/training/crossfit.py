@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from plait.base import deadline
 from plait.base.branch import FittedBranch, FoldRows
-from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.precision import seeded
 from plait.branches.branches import Branches
@@ -255,7 +254,7 @@ def _fit_branches(
     if not members[0].networks and len(left_out) == len(costs):
         raise ConfigError("; ".join(left_out))
     if left_out and plan.told:
-        warnings.warn("; ".join(left_out), PlaitWarning, stacklevel=6)
+        warn("; ".join(left_out))
     halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:

@@ -113,12 +113,10 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
         values,
         rows,
         columns,
-        across=fields[1],
-        down=fields[0],
+        axes_are=fields,
         texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
-        higher=evidence.higher,
-        best=best,
-        ties=ties,
+        framed=charts.Framed(best, ties),
+        shades=charts.Shades(evidence.higher),
     )
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
     caption = f"{evidence.metric.label} on {evidence.dataset}{several}"

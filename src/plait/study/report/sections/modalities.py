@@ -160,10 +160,9 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
         values,
         [evidence.names[label] for label in labels],
         [names[s] for s in subsets],
-        across="modalities",
-        down=evidence.named_by,
+        axes_are=(evidence.named_by, "modalities"),
         texts=texts,
-        higher=evidence.higher,
+        shades=charts.Shades(evidence.higher),
     )
 
 

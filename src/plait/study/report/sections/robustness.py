@@ -154,19 +154,19 @@ def _map_row(
     there = [v for value in tables.values() for line in value for v in line if math.isfinite(v)]
     limits = charts.fenced(there)
     named = f"{slug(kind)}-{slug(down[5:])}-{slug(across[5:])}{at}"
-    looks: dict[str, Any] = {"across": across[5:], "down": down[5:], "higher": evidence.higher}
+    named_axes, shades = (down[5:], across[5:]), charts.Shades(evidence.higher, limits=limits)
     pictures = []
     for place, (label, values) in enumerate(tables.items(), start=1):
         marked = _trained(part, group, label, down, across, ys, xs)
         texts = [[_digits(v) for v in line] for line in values]
-        figure = charts.map_figure(
-            values, [f"{y:g}" for y in ys], [f"{x:g}" for x in xs], texts=texts, limits=limits, best=marked, **looks
-        )
+        heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
+        framed = charts.Framed(marked)
+        figure = charts.map_figure(values, *heads, axes_are=named_axes, texts=texts, framed=framed, shades=shades)
         caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
         caption += "; framed: what it was trained under" if marked else ""
         pictures.append(picture(f"map-{named}-{place}", caption, figure))
     if len(labels) > 1:
-        pictures.append(_difference(evidence, labels, tables, ys, xs, f"map-{named}-difference", looks))
+        pictures.append(_difference(evidence, labels, tables, ys, xs, f"map-{named}-difference", named_axes))
     return pictures
 
 
@@ -177,13 +177,14 @@ def _difference(
     ys: Any,
     xs: Any,
     name: str,
-    looks: dict[str, Any],
+    named_axes: tuple[str, str],
 ) -> Picture | None:
     one, other = (tables[label] for label in labels[:2])
     values = [[evidence.gain(a - b) for a, b in zip(p, q, strict=True)] for p, q in zip(one, other, strict=True)]
     texts = [[signed_digits(v) for v in line] for line in values]
     heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
-    figure = charts.map_figure(values, *heads, texts=texts, diverging=True, **looks)
+    shades = charts.Shades(evidence.higher, diverging=True)
+    figure = charts.map_figure(values, *heads, axes_are=named_axes, texts=texts, shades=shades)
     first, second = (evidence.said(label) for label in labels[:2])
     caption = f"Difference: blue where {first} is better, orange where {second} is"
     return picture(name, caption, figure)

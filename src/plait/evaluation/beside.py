@@ -1,0 +1,40 @@
+"""Baselines beside a fitted model: learned from a training table, judged row by row on the rows that the model is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from plait.data.targets import Labels
+from plait.evaluation.baselines import NAMES, Baselines, Lead, baselines
+from plait.evaluation.plain_features import seen_by_baselines, table_of
+from plait.evaluation.predictions import gather
+
+if TYPE_CHECKING:
+    from plait.estimators.base import FusionEstimator
+
+
+def baselines_beside(
+    model: FusionEstimator,
+    train: tuple[pd.DataFrame, Any],
+    test: tuple[pd.DataFrame, Any],
+    outputs: Mapping[Any, Any] | None = None,
+    names: Sequence[str] = NAMES,
+) -> Baselines:
+    """What a model must be better than, learned from training rows and judged on the same test rows.
+
+    Args:
+        model: fitted; its features are used where they are frozen.
+        train: rows, and their target as the task takes it.
+        test: the same of the rows that the model is judged on.
+        outputs: what ``model.predict_subsets`` gave for the test rows already.
+        names: of the baselines.
+    """
+    seen = seen_by_baselines(model, train[0], test[0])
+    y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
+    modalities = tuple(m.name for m in model.schema_.modalities)
+    ours = gather(model, test[0], [modalities], y=y[1], outputs=outputs)
+    lead, rows = Lead(ours.main, ours.costs, names), ((seen[0], y[0]), (seen[1], y[1]))
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)

@@ -1,0 +1,150 @@
+"""What a fit of a table gives, of one target or of several, and how it is saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plait.base.errors import MissingDependencyError, PlaitWarning
+from plait.estimators import modelfile
+from plait.estimators.base import FusionEstimator
+from plait.estimators.targets import TargetModels, folders_of
+from plait.evaluation.baselines import Baselines
+from plait.evaluation.evaluate import Evaluation
+from plait.evaluation.explain import Explanation
+from plait.store import model_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What ``fit_table`` gives.
+
+    Attributes:
+        model: fitted.
+        evaluation: of it on the test rows.
+        explanation: what each modality is worth there.
+        importance: what each column is worth there.
+        baselines: what it must beat, on the same rows.
+        leaks: what looks like the target in disguise.
+        folder: where model and report lie, or None when nothing was saved.
+        report: the page, or None.
+    """
+
+    model: FusionEstimator
+    evaluation: Evaluation
+    explanation: Explanation
+    importance: pd.DataFrame
+    baselines: Baselines
+    leaks: Sequence[Mapping[str, Any]]
+    folder: Path | None = None
+    report: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetOutcomes(Mapping[str, Outcome]):
+    """What ``fit_table`` gives for several targets: target -> its ``Outcome``.
+
+    Attributes:
+        outcomes: in the order of the targets.
+        folder: where the models and the front page lie, or None when nothing was saved.
+        report: the front page, or None.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    folder: Path | None = None
+    report: Path | None = None
+
+    def __getitem__(self, target: str) -> Outcome:
+        """What the fit of one target gave."""
+        return self.outcomes[target]
+
+    def __iter__(self) -> Iterator[str]:
+        """The targets."""
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.outcomes)
+
+    @property
+    def model(self) -> TargetModels:
+        """The models, as one that answers for every target."""
+        return TargetModels({target: outcome.model for target, outcome in self.outcomes.items()})
+
+
+def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) -> Path | None:
+    """The model folder with its evaluation, explanation and page, whole or not at all; the page, if there is one."""
+    with model_files.whole_folder(folder, "Fusion") as place:
+        written = _write(outcome, place, report, command)
+    return folder / "report.html" if written else None
+
+
+def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, command: str) -> TargetOutcomes:
+    """A sub-folder per target, a manifest and a front page, whole or not at all."""
+    places, pages = folders_of(list(outcomes)), dict[str, bool]()
+    with model_files.whole_folder(folder, "Fusion") as place:
+        for target, outcome in outcomes.items():
+            (place / places[target]).mkdir()
+            pages[target] = _write(outcome, place / places[target], report, command)
+        outcomes.model.write_manifest(place)
+        if all(pages.values()):
+            from plait.report.targets import TargetScore, write_front_page
+
+            scores = [TargetScore(t, o.evaluation, o.baselines, places[t]) for t, o in outcomes.items()]
+            write_front_page(place, scores, command)
+    page = "report.html"
+    saved = {
+        target: dataclasses.replace(
+            outcome,
+            folder=folder / places[target],
+            report=folder / places[target] / page if pages[target] else None,
+        )
+        for target, outcome in outcomes.items()
+    }
+    return TargetOutcomes(saved, folder, folder / page if all(pages.values()) else None)
+
+
+def _write(outcome: Outcome, place: Path, report: bool, command: str) -> bool:
+    """Put the files of one fit into a folder that exists; whether there is a page among them."""
+    modelfile.write(outcome.model, place)
+    results = {
+        "evaluation": outcome.evaluation.to_dict(),
+        "explanation": outcome.explanation.to_dict(),
+        "importance": outcome.importance.to_dict("records"),
+        "baselines": {k: dict(v) for k, v in outcome.baselines.items()},
+        "against": list(outcome.baselines.against),
+        "leaks": [dict(leak) for leak in outcome.leaks],
+    }
+    text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
+    model_files.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
+    return report and _write_page(place, outcome, command)
+
+
+def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
+    try:
+        from plait.report.fit import FitReport, write_report
+
+        model = outcome.model
+        page = FitReport(
+            evaluation=outcome.evaluation,
+            schema=model.schema_,
+            explanation=outcome.explanation,
+            baselines=outcome.baselines,
+            importance=outcome.importance,
+            leaderboard=getattr(model, "leaderboard_", None),
+            history=model.history_,
+            settings=model.record_.get("settings") or model.get_params(deep=False),
+            record={**model.record_, "leaks": outcome.leaks},
+            command=command,
+        )
+        write_report(place, page)
+    except MissingDependencyError as error:
+        warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""Several targets of one table: which they are, a schema for each, and encodings that all of them share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from plait.base.errors import ConfigError, TableError, nearest, warn
+from plait.data import schema
+from plait.data.modality import Schema
+from plait.estimators.fit_settings import NO_STORE
+
+#: What is expected of a list of targets.
+_EXPECTED = "name at least one column (--target a,b; in YAML target: [a, b])"
+
+
+def targets_of(given: str | Sequence[str] | Mapping[str, str | None] | None, frame: pd.DataFrame) -> dict[str, Any]:
+    """Target -> task (None: inferred), each a column of the table and named once.
+
+    Raises:
+        ConfigError: an empty list, or a target twice.
+        TableError: no such column; the nearest one is named.
+    """
+    names = [given] if isinstance(given, str) else list(given or ())
+    if not names:
+        raise ConfigError(f"the list of targets is empty; {_EXPECTED}")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"target {', '.join(map(repr, twice))} is named twice; name each column once")
+    columns = [str(c) for c in frame.columns]
+    unknown = [f"'{name}' to predict; {nearest(str(name), columns)}" for name in names if name not in columns]
+    if unknown:
+        raise TableError(f"the table has no column {', nor '.join(unknown)}")
+    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(names)
+
+
+def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, str | None]) -> dict[str, Schema]:
+    """A schema per target, in none of which another target is an input.
+
+    Args:
+        frame: the table.
+        given: the modalities; None infers them from the columns that are no targets.
+        targets: target -> task; None looks at the column.
+
+    Raises:
+        ConfigError: no modality is left.
+    """
+    rest = frame.drop(columns=list(targets))
+    base = Schema(()) if not len(rest.columns) else schema.infer(rest) if given is None else _without(given, targets)
+    if not base.modalities:
+        raise ConfigError(f"no column is left to learn from beside the targets {', '.join(map(repr, targets))}")
+    result = {}
+    for name, task in targets.items():
+        kept = base.task if given is not None and given.target == name else None
+        inferred, note, doubt = schema.infer_task(frame[name])
+        if doubt and (task or kept) is None:
+            warn(f"target '{name}' is doubtful: {doubt}")
+        notes = {**base.notes, name: note}
+        result[name] = dataclasses.replace(base, target=name, task=task or kept or inferred, notes=notes)
+    return result
+
+
+def _without(given: Schema, targets: Mapping[str, Any]) -> Schema:
+    """The schema without the targets among its inputs, which is told of."""
+    inputs = [c for m in given.modalities for c in m.columns if c in targets]
+    if not inputs:
+        return given
+    names = ", ".join(map(repr, dict.fromkeys(inputs)))
+    warn(f"{names}: a column to predict is no input of any target's model, and is left out of the schema's modalities")
+    rest = [(m, tuple(c for c in m.columns if c not in targets)) for m in given.modalities]
+    kept = tuple(dataclasses.replace(m, columns=columns) for m, columns in rest if columns)
+    types = {column: kind for column, kind in given.types.items() if column not in targets}
+    return dataclasses.replace(given, modalities=kept, types=types)
+
+
+@contextlib.contextmanager
+def kept_for_all(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Settings by which several models share what is encoded; where no store is wanted, one that goes with the block."""
+    if settings.get("store") != NO_STORE:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="plait-") as folder:
+        yield {"store": folder}
