@@ -21,6 +21,8 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.quality import better_encoders, of_quality
 from plait.workflow.fit import fit_table
 
+TREES = {"name": "trees", "rounds": 5}
+
 
 @pytest.fixture
 def rows() -> tuple[pd.DataFrame, np.ndarray]:
@@ -117,6 +119,22 @@ def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: t
         outcome = fit_table(frame, found, settings)
     assert "majority" in outcome.baselines
     assert ticking[0] <= 33.0
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_model_s_own_trees_stand_for_the_baseline(rows: tuple[pd.DataFrame, np.ndarray], task: str) -> None:
+    number = rows[0]["size"] * 3 + (rows[0]["kind"] == "a")
+    frame = pd.concat([rows[0].assign(label=rows[1] if task == "classification" else number)] * 3, ignore_index=True)
+    frame["size"] += np.random.default_rng(1).normal(size=len(frame)) * 0.01
+    settings = {"branches": ("linear", "trees"), "members": 2, "epochs": 2, "store": "none", "progress": False}
+    outcome = fit_table(frame, schema.infer(frame, target="label"), settings)
+    member = outcome.model.members_.members[0]
+    assert "trees" in member.fitted
+    metric = "log_loss" if task == "classification" else "rmse"
+    before = outcome.baselines["trees"][metric]
+    assert before < outcome.baselines["majority"][metric]
+    changed = fit_table(frame, schema.infer(frame, target="label"), {**settings, "branches": ("linear", TREES)})
+    assert changed.baselines["trees"][metric] != before
 
 
 @pytest.mark.parametrize(("quality", "members"), [("light", 2), ("best", 10)])
