@@ -179,6 +179,47 @@ def test_a_column_in_two_modalities_goes_the_whole_way(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.predict_proba(frame), outcome.model.predict_proba(frame), atol=1e-6)
 
 
+def test_a_split_without_validation_rows_is_a_mistake_of_the_study(tmp_path: Path) -> None:
+    spec = {"name": "s", "data": {"dataset": "pokemon", "target": "type_1"}, "model": {"protocol": PROTOCOL}}
+    for split in ({"kind": "kfold"}, {"kind": "holdout", "fractions": [0.8, 0.2]}):
+        [mistake] = Study.from_dict({**spec, "split": split}).check(data=False)
+        assert "chosen by validation rows (validation: given)" in mistake.text
+    assert not Study.from_dict(spec).check(data=False)
+    # Official parts are only known with the table.
+    frame, y = insects(60)
+    schema = plait.schema.from_dict({"modalities": MODALITIES, "target": "y", "task": "classification"})
+    parts = frame.assign(y=y, part=["train"] * 40 + ["test"] * 20)
+    given = {**spec, "data": {"frame": "f"}, "split": {"kind": "official", "column": "part"}, "seeds": 1}
+    study = Study.from_dict(given, frames={"f": (parts, schema)})
+    reasons = study.run(tmp_path / "out", engine="inline", store="none").status()["reasons"]
+    assert "official has no validation rows" in next(iter(reasons))
+
+
+def test_features_may_enter_an_alignment_as_they_are() -> None:
+    frame, y = insects()
+    align = {"table": {"anchors": ["text"], "standardise": False, "epochs": 2}}
+    fitted = model(align=align, epochs=1).fit(frame[:80], y[:80], valid=(frame[80:], y[80:]))
+    standard = fitted.enhancers_["table"].network.state_dict()
+    assert all(not v.any() for k, v in standard.items() if k.endswith("mean"))
+    assert all((v == 1).all() for k, v in standard.items() if k.endswith("scale"))
+
+
+def test_the_command_line_takes_the_parts_as_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame, y = insects(150)
+    frame["y"] = y
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "valid", "test")}
+    for name, rows in (("train", frame[:90]), ("valid", frame[90:110]), ("test", frame[110:])):
+        rows.to_csv(files[name], index=False)
+    told = ["fit", files["train"], "--target", "y", "--protocol", PROTOCOL, "--valid", files["valid"]]
+    out = ["--out", str(tmp_path / "model"), "--no-report", "--store", "none", "--epochs", "2", "--set", "width=16"]
+    assert run([*told, *out]) == 2
+    assert "--valid: which rows judge?" in capsys.readouterr().err
+    assert run([*told, *out, "--test", files["test"], "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["record"]["rows"], result["record"]["validation_rows"]) == (90, 20)
+    assert result["evaluation"]["rows"] == 40
+
+
 def run(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

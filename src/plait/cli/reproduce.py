@@ -46,6 +46,9 @@ def reproduce(
         typer.echo(f"\n{element.name}: {element.title} ({element.status.replace('_', ' ')})")
         mine = [line for line in result.lines if line.element == element.name]
         shown = [line for line in mine if line.verdict != "not there" or len(mine) == 1]
+        if [line.verdict for line in mine] == ["measured"]:
+            _show_measured(result, element)
+            continue
         show_table([_record(line) for line in shown])
         if len(shown) < len(mine):
             typer.echo(
@@ -57,6 +60,16 @@ def reproduce(
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in result.verdicts.items()))
     typer.echo(f"folder  {result.folder}")
     typer.echo(f"page    {result.page}" if result.page else "page    none (extra report)")
+
+
+def _show_measured(result: Any, element: Any) -> None:
+    """What was measured where the paper states no number: the means of each study."""
+    from plait.papers.holding import label
+
+    for recipe in element.recipes:
+        for dataset, measured in result.results.get(recipe, {}).items():
+            typer.echo(f"{recipe} on {label(dataset)}")
+            show_table(measured.summary().to_dict("records"))
 
 
 def _papers() -> list[dict[str, Any]]:
@@ -79,15 +92,22 @@ def _elements(paper: str) -> list[dict[str, Any]]:
     ]
 
 
+def _number(value: float | None) -> float | str | None:
+    """Counts, such as those of weights, without decimals."""
+    return f"{value:,.0f}" if value is not None and abs(value) >= 100 else value
+
+
 def _record(line: Any) -> dict[str, Any]:
+    from plait.papers.holding import interval
+
     reason = f" ({line.reason})" if line.reason and line.verdict in ("not decided", "not run") else ""
     return {
         "cell": line.cell,
-        "paper": line.paper,
+        "paper": _number(line.paper),
         "on": line.data or "-",
-        "ours": line.ours,
+        "ours": _number(line.ours),
         "on ": line.our_data or "-",
         "seeds": line.seeds or None,
-        "interval": "-" if line.low is None else f"{line.low:.3f} to {line.high:.3f}",
+        "interval": interval(line) or "-",
         "verdict": f"{line.verdict}{reason}",
     }

@@ -14,6 +14,7 @@ from plait.base import protocols, registry
 from plait.metrics.base import Metric
 from plait.networks.fusion import FusionNetwork
 from plait.papers.paper import WEIGHTS, Column, Element, Row
+from plait.report.words import number
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_parts
 from plait.study.statistics.paired import holm
@@ -23,6 +24,8 @@ from plait.study.statistics.verdicts import BETTER, EQUIVALENT, SAME, WORSE, def
 
 HELD, NOT_HELD, OPEN = "held", "not held", "not decided"
 OTHER, CITED, NOT_RUN, NOT_THERE = "not testable here", "cited", "not run", "not there"
+#: Of what the paper states no number for: ours alone.
+MEASURED = "measured"
 #: Counts of weights that differ by no more than this share are the same.
 _NEAR = 0.1
 
@@ -34,7 +37,8 @@ class Line:
     Attributes:
         paper: its number, measured on ``data``; of an ``order`` of two rows the difference, as is ours.
         ours: our mean over ``seeds``, from ``low`` to ``high`` (95 %), measured on ``our_data``.
-        verdict: held, not held, not decided, not testable here, cited, not run or not there; ``reason``: why.
+        verdict: held, not held, not decided, not testable here, measured, cited, not run or not there;
+            ``reason``: why.
     """
 
     element: str
@@ -63,6 +67,13 @@ def label(dataset: str | None) -> str:
     if name not in registry.names("datasets"):
         return dataset or ""
     return f"{registry.find('datasets', name).label()}, {target}"
+
+
+def interval(line: Line) -> str:
+    """Our 95 % interval in words; nothing where there is none."""
+    if line.low is None or line.high is None or line.low != line.low:
+        return ""
+    return f"{number(line.low)} to {number(line.high)}"
 
 
 class Ours:

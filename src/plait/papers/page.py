@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from plait.papers.holding import CITED, HELD, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label
+from plait.papers.holding import CITED, HELD, MEASURED, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, interval, label
 from plait.papers.paper import WEIGHTS, Element
 from plait.report.blocks import Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
@@ -26,13 +26,15 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
-_COLUMNS = ("cell", "paper", "on", "ours", "on", "seeds", "95 % interval", "verdict", "why")
+_COLUMNS = ("cell", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "verdict")
 
 
 def write(result: Reproduction) -> Path:
     """Write ``report.html`` with its tables and figures into the folder of the reproduction (extra ``report``)."""
     counts = result.verdicts
-    shown = [(v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, CITED, NOT_THERE, NOT_RUN) if counts[v]]
+    shown = [
+        (v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, MEASURED, CITED, NOT_THERE, NOT_RUN) if counts[v]
+    ]
     paper = result.paper
     small = (
         "A quick run (few rows, seeds and epochs, light encoders) shows that everything runs; its numbers mean little. "
@@ -67,7 +69,7 @@ def _section(result: Reproduction, element: Element) -> Section:
             )
         )
     if element.rows:
-        section.add(_sheet(section.key, found))
+        section.add(*_sheets(section.key, found))
     else:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
@@ -84,8 +86,10 @@ def _sentence(element: Element, found: list[Line]) -> str:
     return f"{len(found)} numbers: {', '.join(parts)}." if element.rows else ""
 
 
-def _sheet(name: str, found: list[Line]) -> Sheet:
+def _sheets(name: str, found: list[Line]) -> list[Sheet]:
+    """What stands beside something of ours, or is cited; the rest folded under it."""
     full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in found])
+    shown = [line for line in found if line.verdict != NOT_THERE]
     rows = [
         (
             line.cell,
@@ -95,12 +99,16 @@ def _sheet(name: str, found: list[Line]) -> Sheet:
             line.our_data,
             str(line.seeds or ""),
             interval(line),
-            line.verdict,
-            line.reason,
+            f"{line.verdict}: {line.reason}" if line.reason else line.verdict,
         )
-        for line in found
+        for line in shown
     ]
-    return Sheet(full, "", _COLUMNS, rows, (1, 3, 5), [_MARKS.get(line.verdict, "") for line in found])
+    marks = [_MARKS.get(line.verdict, "") for line in shown]
+    sheets = [Sheet(full, "", _COLUMNS, rows, (1, 3, 5), marks)] if shown else []
+    gone = [(line.cell, _number(line.paper), line.data) for line in found if line.verdict == NOT_THERE]
+    title = f"{len(gone)} more cells, in whose place nothing of ours stands"
+    rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
+    return sheets + ([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else [])
 
 
 def _fields() -> tuple[str, ...]:
@@ -117,16 +125,9 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
 
 
-def interval(line: Line) -> str:
-    """Our 95 % interval in words; nothing where there is none."""
-    if line.low is None or line.high is None or line.low != line.low:
-        return ""
-    return f"{number(line.low)} to {number(line.high)}"
-
-
 def _scatter(result: Reproduction, found: list[Line]) -> Figure | None:
     """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
-    from plait.report.canvas import COLOURS, settings
+    from plait.report.canvas import LINES, settings
 
     points = [*_paper_points(result, found), *_our_points(result, found)]
     if not points:
@@ -136,7 +137,7 @@ def _scatter(result: Reproduction, found: list[Line]) -> Figure | None:
 
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         ax = figure.subplots()
-        for colour, (side, marker) in zip(COLOURS, (("paper", "o"), ("ours", "s")), strict=False):
+        for colour, (side, marker) in zip(LINES, (("paper", "o"), ("ours", "s")), strict=False):
             mine = [p for p in points if p[0] == side]
             ax.scatter(
                 [p[2] for p in mine],

@@ -13,7 +13,7 @@ import numpy as np
 
 from plait.base import config
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
-from plait.papers.holding import HELD, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label, lines
+from plait.papers.holding import HELD, MEASURED, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label, lines
 from plait.papers.paper import WEIGHTS, Element, Paper, read
 from plait.study import splits
 from plait.study.results import Results
@@ -207,9 +207,9 @@ def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Re
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
     if not measured:
         return [Line(element.name, element.title, reason="nothing was measured")]
-    reason = "the paper states no number for it here; ours are in the page"
+    reason = "no number of the paper stands here; ours are in the page"
     return [
-        Line(element.name, element.title, our_data="; ".join(dict.fromkeys(measured)), verdict=OTHER, reason=reason)
+        Line(element.name, element.title, our_data="; ".join(dict.fromkeys(measured)), verdict=MEASURED, reason=reason)
     ]
 
 

@@ -85,13 +85,27 @@ def tasks(spec: Spec) -> set[str] | None:
 
 
 def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, Any]) -> Iterator[Problem]:
-    """Operators that do not fit their depth."""
+    """Operators that do not fit their depth, and validation rows that a split does not have."""
+    yield from _without_validation_rows(spec, known, defaults)
     seen: set[str] = set()
     for variant in known:
         wrong = _fusion_and_depth({**defaults, **variant.model})
         if wrong is not None and wrong not in seen:
             seen.add(wrong)
             yield _place_of(spec, "fusion", "depth"), f"variant '{variant.label}': {wrong}"
+
+
+def _without_validation_rows(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, Any]) -> Iterator[Problem]:
+    wanting = [v.label for v in known if v.model.get("validation", defaults["validation"]) == "given"]
+    for i, data_spec in enumerate(spec.data if wanting else ()):
+        split = data_spec.split or spec.split
+        if split.kind in ("kfold", "time") or (split.kind in ("holdout", "repeated") and len(split.fractions) == 2):
+            place: Place = ("data", i, "split") if data_spec.split else ("split",)
+            yield (
+                place,
+                f"split: variant '{wanting[0]}' is chosen by validation rows (validation: given), and {split.kind} has none; "
+                "take three fractions, or official parts that say valid",
+            )
 
 
 def _fusion_and_depth(options: Mapping[str, Any]) -> str | None:
