@@ -172,6 +172,8 @@ def test_evaluate_and_explain_have_a_section_per_target(
     assert {p.name for p in (tmp_path / "why").iterdir()} >= {"label", "price"}
     with pytest.raises(PlaitError, match="several targets"):
         plait.evaluate(load(folder), goods())
+    with pytest.raises(PlaitError, match="several targets"):
+        plait.explain(load(folder), goods())
 
 
 def test_the_front_page_leads_to_each_target(folder: Path) -> None:
@@ -184,6 +186,21 @@ def test_the_front_page_leads_to_each_target(folder: Path) -> None:
     assert written["task"].tolist() == ["classification", "regression"]
     kept = json.loads((folder / "price" / "results.json").read_text())["evaluation"]["metrics"]
     assert written["value"][1] == pytest.approx(kept["r2"]["value"])
+
+
+def test_schema_prints_a_list_of_targets_that_fit_takes_back(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("schema", table, "--target", "label,price") == 0
+    written = capsys.readouterr().out
+    assert written.startswith("target: [label, price]\n")
+    assert "price" not in written.partition("\n")[2]
+    (tmp_path / "s.yaml").write_text(written)
+    assert run("fit", table, "--schema", tmp_path / "s.yaml", "--out", tmp_path / "m", "--no-report", *COMMAND) == 0
+    assert list(load(tmp_path / "m")) == ["label", "price"]
+    capsys.readouterr()
+    assert run("schema", table, "--target", "label,price", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["target"] == ["label", "price"]
 
 
 def test_a_list_in_the_schema_file_and_tasks_by_target(

@@ -35,6 +35,7 @@ class FoldRows:
         out_dim: raw outputs per row.
         seed: of everything random.
         stop: asked now and then; true: no time is left, and what is best so far is kept.
+        loss: of a number: ``smooth`` L1, ``absolute`` or ``squared``.
     """
 
     inputs: Inputs
@@ -46,6 +47,7 @@ class FoldRows:
     out_dim: int
     seed: int = 0
     stop: Callable[[], bool] = lambda: False
+    loss: str = "smooth"
 
 
 @dataclasses.dataclass(eq=False)

@@ -184,7 +184,7 @@ def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:
 
 def with_offset(mixture: Mixture, held_out: HeldOut, task: Regression) -> Task:
     """The task with the offset before a transform is undone that held-out rows ask for in the target's own unit."""
-    if task.transform == "none" or task.loss != "squared":
+    if task.transform == "none":
         return task
     out = mixed(mixture, held_out, held_out.rows, held_out.names, hidden=False)
     target, weight = held_out.target[held_out.rows], held_out.weight[held_out.rows]

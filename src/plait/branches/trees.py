@@ -133,6 +133,7 @@ class Trees(FittedBranch):
         kind = HistGradientBoostingRegressor if rows.task == "regression" else HistGradientBoostingClassifier
         judge = _Judge(rows, _binned(held, edges), y[rows.valid])
         model = kind(
+            **({"loss": "absolute_error"} if rows.task == "regression" and rows.loss == "absolute" else {}),
             learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.2),
             max_iter=min(self.rounds, max(30, MOST_TREES // rows.out_dim)),
             max_leaf_nodes=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
@@ -197,7 +198,7 @@ class _Judge:
 
     def __init__(self, rows: FoldRows, x: Array, y: Array) -> None:
         self.task, self.y, self.weight = rows.task, y, rows.weight[rows.valid].numpy()
-        self.stop = rows.stop
+        self.stop, self.loss = rows.stop, rows.loss
         self.x = np.ascontiguousarray(x, np.float64)
         self.raw: Array | None = None
         self.best, self.at, self.rounds = np.inf, 0, 0
@@ -220,7 +221,8 @@ class _Judge:
     def _loss(self, raw: Array) -> float:
         if self.task == "regression":
             error = np.abs(raw[:, 0] - self.y)
-            losses = np.where(error < 1, 0.5 * error**2, error - 0.5)
+            smooth = np.where(error < 1, 0.5 * error**2, error - 0.5)
+            losses = {"absolute": error, "squared": error**2}.get(self.loss, smooth)
         else:
             out = raw if raw.shape[1] > 1 else np.hstack([np.zeros_like(raw), raw])
             there = np.minimum(self.y.astype(np.int64), out.shape[1] - 1)

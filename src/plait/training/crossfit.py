@@ -25,7 +25,7 @@ from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
-from plait.networks.tasks import Multilabel, Task
+from plait.networks.tasks import Multilabel, Regression, Task
 from plait.training.history.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
@@ -294,7 +294,8 @@ def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) 
 
 def _rows_of(examples: Examples, fold: Fold, seed: int, stop: Callable[[], bool]) -> FoldRows:
     task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
-    return FoldRows(*rows, task.name, task.out_dim, seed, stop)
+    loss = task.loss if isinstance(task, Regression) else "smooth"
+    return FoldRows(*rows, task.name, task.out_dim, seed, stop, loss)
 
 
 def _first_look(
