@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from plait.papers.holding import CITED, HELD, MEASURED, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, interval, label
+from plait.papers.holding import (
+    CITED,
+    HELD,
+    MEASURED,
+    NOT_HELD,
+    NOT_RUN,
+    NOT_THERE,
+    OPEN,
+    OTHER,
+    Line,
+    interval,
+    label,
+    means,
+)
 from plait.papers.paper import WEIGHTS, Element
 from plait.report.blocks import Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
@@ -70,10 +83,10 @@ def _section(result: Reproduction, element: Element) -> Section:
         )
     if element.rows:
         section.add(*_sheets(section.key, found))
-    else:
+    if not element.mapped:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
-                frame = measured.summary()
+                frame = means(measured)
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
@@ -88,7 +101,7 @@ def _sentence(element: Element, found: list[Line]) -> str:
 
 def _sheets(name: str, found: list[Line]) -> list[Sheet]:
     """What stands beside something of ours, or is cited; orders by themselves; empty places folded under it."""
-    cells = [line for line in found if line.verdict != NOT_THERE and not line.order]
+    cells = [line for line in found if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
     orders = [line for line in found if line.order]
     gone = [(line.cell, _number(line.paper), line.data) for line in found if line.verdict == NOT_THERE]
     title = f"{len(gone)} more cells, in whose place nothing of ours stands"

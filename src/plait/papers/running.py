@@ -209,17 +209,19 @@ def _not_there(study: Study) -> str | None:
 def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Results]]) -> list[Line]:
     if element.sizes:
         return _sizes(paper, element)
-    if element.columns and element.rows:
+    if element.mapped:
         return lines(element, results)
-    if element.status == "not_there":
+    if element.status == "not_there" and not element.rows:
         return [Line(element.name, element.title, verdict=NOT_THERE, reason=element.why)]
+    stated = lines(element, results)
+    if element.status == "not_there":
+        return stated
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
     if not measured:
-        return [Line(element.name, element.title, reason="nothing was measured")]
+        return [*stated, Line(element.name, element.title, reason="nothing was measured")]
     reason = "no number of the paper stands here; ours are in the page"
-    return [
-        Line(element.name, element.title, our_data="; ".join(dict.fromkeys(measured)), verdict=MEASURED, reason=reason)
-    ]
+    ours = "; ".join(dict.fromkeys(measured))
+    return [*stated, Line(element.name, element.title, our_data=ours, verdict=MEASURED, reason=reason)]
 
 
 def _sizes(paper: Paper, element: Element) -> list[Line]:
