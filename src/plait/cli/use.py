@@ -324,7 +324,7 @@ def explain(
 
     chosen = o.row_numbers_given(rows)
     values: dict[str, Any] = {}
-    written: list[Path] = []
+    written: list[str] = []
     with _models(model, table, root, store, strict, partial) as models, whole_table():
         whole = typed(read_table(table, encoding))
         plan(["explain"] * len(models))
@@ -338,8 +338,8 @@ def explain(
             if out is not None:
                 from plait.report.fit import write_explanation
 
-                place = out / places[target] if len(models) > 1 else out
-                written += write_explanation(place, result, columns)
+                below = f"{places[target]}/" if len(models) > 1 else ""
+                written += [f"{below}{path.name}" for path in write_explanation(out / below, result, columns)]
             values[target] = result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")}
             if not json:
                 _heading(target, models)
@@ -350,9 +350,8 @@ def explain(
                     _show_moved(one)
     if json:
         show_json(values if len(values) > 1 else next(iter(values.values())))
-    if written and out is not None:
-        names = [path.relative_to(out).as_posix() for path in written]
-        typer.echo(f"written to {out}: " + ", ".join(names), err=True)
+    if written:
+        typer.echo(f"written to {out}: " + ", ".join(written), err=True)
 
 
 def _show_moved(one: Moved) -> None:
