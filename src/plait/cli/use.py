@@ -347,14 +347,14 @@ def explain(
                 if columns is not None:
                     show_importance(columns, len(columns))
                 for one in result.parts:
-                    _show_moved(one)
+                    _show_moved(one, result.parts)
     if json:
         show_json(values if len(values) > 1 else next(iter(values.values())))
     if written:
         typer.echo(f"written to {out}: " + ", ".join(written), err=True)
 
 
-def _show_moved(one: Moved) -> None:
+def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
     """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
     from plait.report.parts import shades
 
@@ -363,7 +363,7 @@ def _show_moved(one: Moved) -> None:
         for line in one.grid:
             typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
     elif sys.stdout.isatty():
-        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one), strict=True)))
+        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one, every), strict=True)))
     strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
     show_text(f"strongest parts: {strongest or 'none moves the answer'}")
 
