@@ -160,15 +160,22 @@ def test_the_folder_answers_for_every_target(table: Path, folder: Path, tmp_path
 
 
 def test_evaluate_and_explain_have_a_section_per_target(
-    table: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    table: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run("evaluate", folder, table, "--json", "--no-subsets") == 0
     judged = json.loads(capsys.readouterr().out)
     assert {t: v["task"] for t, v in judged.items()} == {"label": "classification", "price": "regression"}
     assert run("evaluate", folder, table, "--no-subsets") == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line[:2] == "=="] == ["== label ==", "== price =="]
-    assert run("explain", folder, table, "--no-importance", "--out", tmp_path / "why") == 0
-    assert capsys.readouterr().out.count("== ") == 2
+    monkeypatch.chdir(tmp_path)
+    assert run("explain", folder, table, "--no-importance", "--out", "why") == 0
+    written = capsys.readouterr()
+    assert written.out.count("== ") == 2
+    assert "written to why: label/modality-values.svg" in written.err
     assert {p.name for p in (tmp_path / "why").iterdir()} >= {"label", "price"}
     with pytest.raises(PlaitError, match="several targets"):
         plait.evaluate(load(folder), goods())
