@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,14 @@ from plait import FusionClassifier, load
 from plait.base import deadline
 from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, PlaitWarning
+from plait.cli import main
 from plait.data import schema
 from plait.encoders import defaults
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.quality import better_encoders, of_quality
+from plait.estimators.quality import FIELDS, better_encoders, of_quality
 from plait.workflow.fit import fit_table
+
+TREES = {"name": "trees", "rounds": 5}
 
 
 @pytest.fixture
@@ -58,14 +63,14 @@ def test_training_ends_within_the_budget_and_says_what_was_left_out(
 
 
 def test_members_that_were_not_begun_are_left_out(
-    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray], tmp_path: object
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path
 ) -> None:
     model = model_of(minutes=0.2, members=5, branches=["joint"])
     with pytest.warns(PlaitWarning, match="2 of 5 members"):
         model.fit(*rows)
     assert model.record_["members"] == len(model.members_.members) == 3
-    model.save(f"{tmp_path}/model")
-    assert np.array_equal(load(f"{tmp_path}/model").predict_proba(rows[0]), model.predict_proba(rows[0]))
+    model.save(tmp_path / "model")
+    assert np.array_equal(load(tmp_path / "model").predict_proba(rows[0]), model.predict_proba(rows[0]))
 
 
 def test_trees_without_time_go_where_networks_answer_and_stop_where_nothing_else_does(
@@ -89,7 +94,7 @@ def test_a_budget_too_short_for_anything_is_refused(rows: tuple[pd.DataFrame, np
         model_of(minutes=0).fit(*rows)
 
 
-def test_encoding_counts_and_its_work_is_kept(ticking: list[float], tmp_path: object) -> None:
+def test_encoding_counts_and_its_work_is_kept(ticking: list[float], tmp_path: Path) -> None:
     words = [f"word{a} word{b}" for a, b in itertools.product(range(40), range(40))]
     frame, y = pd.DataFrame({"text": words}), np.arange(1600) % 2
     told = {"modalities": {"text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"}}}
@@ -116,7 +121,23 @@ def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: t
     assert ticking[0] <= 33.0
 
 
-@pytest.mark.parametrize(("quality", "members"), [("light", 2), ("best", 10)])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_model_s_own_trees_stand_for_the_baseline(rows: tuple[pd.DataFrame, np.ndarray], task: str) -> None:
+    number = rows[0]["size"] * 3 + (rows[0]["kind"] == "a")
+    frame = pd.concat([rows[0].assign(label=rows[1] if task == "classification" else number)] * 3, ignore_index=True)
+    frame["size"] += np.random.default_rng(1).normal(size=len(frame)) * 0.01
+    settings = {"branches": ("linear", "trees"), "members": 2, "epochs": 2, "store": "none", "progress": False}
+    outcome = fit_table(frame, schema.infer(frame, target="label"), settings)
+    member = outcome.model.members_.members[0]
+    assert "trees" in member.fitted
+    metric = "log_loss" if task == "classification" else "rmse"
+    before = outcome.baselines["trees"][metric]
+    assert before < outcome.baselines["majority"][metric]
+    changed = fit_table(frame, schema.infer(frame, target="label"), {**settings, "branches": ("linear", TREES)})
+    assert changed.baselines["trees"][metric] != before
+
+
+@pytest.mark.parametrize(("quality", "members"), [("light", 1), ("best", 10)])
 def test_quality_sets_what_is_not_given(quality: str, members: int) -> None:
     assert of_quality(FitSettings(quality=quality)).members == members
     given = of_quality(FitSettings(quality=quality, members=3, branches=("joint",)))
@@ -124,11 +145,14 @@ def test_quality_sets_what_is_not_given(quality: str, members: int) -> None:
     assert vars(of_quality(FitSettings())) == vars(FitSettings())
 
 
-def test_a_light_model_is_saved_and_answers_the_same(rows: tuple[pd.DataFrame, np.ndarray], tmp_path: object) -> None:
+def test_a_light_model_is_saved_and_answers_the_same(
+    rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_of(quality="light", epochs=4).fit(*rows)
-    assert set(model.leaderboard_["branch"]) == {"mixture", "linear", "trees"}
-    model.save(f"{tmp_path}/model")
-    again = load(f"{tmp_path}/model")
+    assert set(model.leaderboard_["branch"]) == {"mixture", "joint", "linear", "trees"}
+    model.save(tmp_path / "model")
+    monkeypatch.setitem(FIELDS, "light", {"branches": ("own", "linear")})  # of another version
+    again = load(tmp_path / "model")
     assert again.quality == "light"
     assert np.array_equal(again.predict_proba(rows[0]), model.predict_proba(rows[0]))
 
@@ -148,3 +172,30 @@ def test_the_best_quality_takes_larger_encoders_only_where_they_are_ready(monkey
 def test_an_unknown_quality_is_refused() -> None:
     with pytest.raises(ConfigError, match="quality"):
         model_of(quality="fast").fit(pd.DataFrame({"a": range(20)}), [0, 1] * 10)
+
+
+def test_the_command_takes_both_and_refuses_a_budget_too_short(
+    rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows[0].assign(label=rows[1]).to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), "--target", "label", "--out", str(tmp_path / "m"), "--store", "none"]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "0.000001"])
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--quality", "light", "--minutes", "5", "--epochs", "2", "--no-report", "--json"])
+    assert not stop.value.code
+    record = json.loads(capsys.readouterr().out)["record"]
+    assert record["minutes"] == {"given": 5.0, "left_out": []}
+    assert record["members"] == 1
+
+
+def test_trees_of_many_classes_have_as_many_rounds_as_most_allows() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": np.tile(np.arange(20.0), 20) + rng.normal(size=400) * 0.3})
+    told = {"members": 1, "store": "none", "progress": False}
+    for most, rounds in ((400, 30), (40, 30), (1000, 50)):
+        branch = {"name": "trees", "learning_rate": 0.01, "rounds": 60, "most": most}
+        model = FusionClassifier(branches=[branch], **told).fit(frame, np.tile(np.arange(20), 20))
+        assert model.members_.members[0].fitted["trees"].state()[1]["rounds"] == [rounds]

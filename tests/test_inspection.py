@@ -361,7 +361,7 @@ def test_models_that_do_not_fit(runs):
         inspect(runs["frozen"], frame, names=["a", "b"])
     with pytest.raises(ModelError, match="not fitted"):
         inspect(FusionClassifier(), frame)
-    bare = FusionClassifier(**QUICK).fit(frame[["size", "weight"]], frame["label"])
+    bare = FusionClassifier(**QUICK).fit(frame[["size", "weight"]], frame["label"].to_numpy())
     with pytest.raises(TableError, match="without a schema"):
         inspect(bare, frame)
     assert issubclass(ModelError, PlaitError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_rows_that_cannot_be_taken_apart_are_one_clear_line(by_word: Any, wanted
 
 
 def test_explain_shows_words_and_heat_in_terminal_page_and_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("jinja2")
     frame = rows()
@@ -160,11 +161,18 @@ def test_explain_shows_words_and_heat_in_terminal_page_and_json(
     page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
     assert re.search(rf'var\(--blue\) 60%, transparent\)">{word}</span>', page)
     assert "data:image/png;base64" in page
+    assert len(re.findall(r"\) 60%", page)) == 1  # one scale for a row: only what moved it most is darkest
     table = pd.read_csv(tmp_path / "why" / "tables" / "moved.csv")
     assert len(table) == 6 + GRID**2
     assert run("--rows", "3", "--json") == 0
     parts = json.loads(capsys.readouterr().out)["parts"]
     assert [one["modality"] for one in parts] == ["text", "image"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        assert run("--rows", "3") == 0
+        shown = capsys.readouterr().out
+    assert f"\x1b[37m\x1b[44m{word}\x1b[0m" in shown
+    assert "\x1b" not in out
     assert run("--rows", "three") == 2
     assert "expected numbers of rows" in capsys.readouterr().err
     explained = plait.explain(done.model, frame, bootstrap=0, rows=[3])

@@ -230,6 +230,26 @@ def test_the_command_keeps_its_checkpoint_until_the_model_is_saved(
     assert outcome.model.record_["stage_peak_mb"].keys() >= {"encode", "train", "test"}
 
 
+def test_of_several_targets_all_checkpoints_stay_until_the_folder_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: None
+) -> None:
+    x, y = table()
+    frame, kept = x[["a", "b"]].assign(label=y, other=np.roll(y, 1)), tmp_path / "kept"
+    told = {**STACKED, "store": "none", "progress": False, "checkpoint": str(kept)}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "save_outcomes", fail)
+        with pytest.raises(OSError, match="space"):
+            workflow.fit_table(frame, None, told, target=["label", "other"], out=tmp_path / "m", report=False)
+    assert len(list(kept.iterdir())) == 2
+    workflow.fit_table(frame, None, told, target=["label", "other"], out=tmp_path / "m", report=False)
+    assert not kept.exists()
+    assert list(load(tmp_path / "m")) == ["label", "other"]
+
+
 def test_masks_drawn_again_are_the_same() -> None:
     generator = torch.Generator().manual_seed(0)
     masks = Masks(generator)

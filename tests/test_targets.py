@@ -160,18 +160,27 @@ def test_the_folder_answers_for_every_target(table: Path, folder: Path, tmp_path
 
 
 def test_evaluate_and_explain_have_a_section_per_target(
-    table: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    table: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run("evaluate", folder, table, "--json", "--no-subsets") == 0
     judged = json.loads(capsys.readouterr().out)
     assert {t: v["task"] for t, v in judged.items()} == {"label": "classification", "price": "regression"}
     assert run("evaluate", folder, table, "--no-subsets") == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line[:2] == "=="] == ["== label ==", "== price =="]
-    assert run("explain", folder, table, "--no-importance", "--out", tmp_path / "why") == 0
-    assert capsys.readouterr().out.count("== ") == 2
+    monkeypatch.chdir(tmp_path)
+    assert run("explain", folder, table, "--no-importance", "--out", "why") == 0
+    written = capsys.readouterr()
+    assert written.out.count("== ") == 2
+    assert "written to why: label/modality-values.svg" in written.err
     assert {p.name for p in (tmp_path / "why").iterdir()} >= {"label", "price"}
     with pytest.raises(PlaitError, match="several targets"):
         plait.evaluate(load(folder), goods())
+    with pytest.raises(PlaitError, match="several targets"):
+        plait.explain(load(folder), goods())
 
 
 def test_the_front_page_leads_to_each_target(folder: Path) -> None:
@@ -184,6 +193,21 @@ def test_the_front_page_leads_to_each_target(folder: Path) -> None:
     assert written["task"].tolist() == ["classification", "regression"]
     kept = json.loads((folder / "price" / "results.json").read_text())["evaluation"]["metrics"]
     assert written["value"][1] == pytest.approx(kept["r2"]["value"])
+
+
+def test_schema_prints_a_list_of_targets_that_fit_takes_back(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("schema", table, "--target", "label,price") == 0
+    written = capsys.readouterr().out
+    assert written.startswith("target: [label, price]\n")
+    assert "price" not in written.partition("\n")[2]
+    (tmp_path / "s.yaml").write_text(written)
+    assert run("fit", table, "--schema", tmp_path / "s.yaml", "--out", tmp_path / "m", "--no-report", *COMMAND) == 0
+    assert list(load(tmp_path / "m")) == ["label", "price"]
+    capsys.readouterr()
+    assert run("schema", table, "--target", "label,price", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["target"] == ["label", "price"]
 
 
 def test_a_list_in_the_schema_file_and_tasks_by_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from plait.cli.options import show_json, show_table
 @app.command()
 def schema(
     table: o.Table,
-    target: o.Target = None,
+    target: o.Targets = None,
     task: o.Task = None,
     root: o.Root = None,
     encoding: o.Encoding = None,
@@ -29,13 +30,17 @@ def schema(
     from plait.data.targets import with_target
 
     frame = read_table(table, encoding)
-    result = schemas.infer(frame, target=target, root=root or str(table.parent), task=task)
-    if target is not None:
-        leaks.warn(leaks.leaks(with_target(frame, target), result))
+    names = list(o.targets_given(frame, target, None, None))
+    several = names if len(names) > 1 else []
+    one = names[0] if len(names) == 1 else None
+    result = schemas.infer(frame.drop(columns=several), target=one, root=root or str(table.parent), task=task)
+    for name in names:
+        known = dataclasses.replace(result, target=name, task=task or schemas.infer_task(frame[name])[0])
+        leaks.warn(leaks.leaks(with_target(frame.drop(columns=[n for n in names if n != name]), name), known))
     if json:
-        show_json(schemas.to_dict(result))
+        show_json(({"target": several} if several else {}) | schemas.to_dict(result))
         return
-    typer.echo(schemas.to_yaml(result), nl=False)
+    typer.echo(schemas.to_yaml(result, several), nl=False)
 
 
 @app.command()

@@ -45,15 +45,14 @@ def reproduce(
     for element in result.elements:
         typer.echo(f"\n{element.name}: {element.title} ({element.status.replace('_', ' ')})")
         mine = [line for line in result.lines if line.element == element.name]
-        shown = [line for line in mine if line.verdict != "not there" or len(mine) == 1]
-        if [line.verdict for line in mine] == ["measured"]:
+        bare = [line for line in mine if line.verdict == "measured" or (line.verdict == "not there" and line.paper)]
+        shown = [line for line in mine if line not in bare]
+        if shown:
+            show_table([_record(line) for line in shown])
+        if gone := sum(line.verdict == "not there" for line in bare):
+            typer.echo(f"{gone} cells, in whose place nothing of ours stands, are in the page alone")
+        if any(line.verdict == "measured" for line in bare):
             _show_measured(result, element)
-            continue
-        show_table([_record(line) for line in shown])
-        if len(shown) < len(mine):
-            typer.echo(
-                f"... and {len(mine) - len(shown)} cells in whose place nothing of ours stands; the page has them"
-            )
     typer.echo()
     for text in result.not_run:
         typer.echo(f"not run: {text}")
@@ -64,12 +63,13 @@ def reproduce(
 
 def _show_measured(result: Any, element: Any) -> None:
     """What was measured where the paper states no number: the means of each study."""
-    from plait.papers.holding import label
+    from plait.papers.holding import label, means
 
     for recipe in element.recipes:
         for dataset, measured in result.results.get(recipe, {}).items():
             typer.echo(f"{recipe} on {label(dataset)}")
-            show_table(measured.summary().to_dict("records"))
+            records: list[Any] = means(measured).to_dict("records")
+            show_table(records)
 
 
 def _papers() -> list[dict[str, Any]]:

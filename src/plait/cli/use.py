@@ -1,9 +1,8 @@
-"""``plait predict``, ``plait evaluate`` and ``plait explain``."""
+"""``plait predict`` and ``plait evaluate``, and what they share with ``plait explain``."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from plait.conditions.base import Condition
     from plait.estimators.base import FusionEstimator
     from plait.evaluation.evaluate import Evaluation
-    from plait.evaluation.explain import Explanation
-    from plait.evaluation.parts import Moved
 
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 Conditions = Annotated[
@@ -37,7 +34,7 @@ Conditions = Annotated[
 
 
 @contextlib.contextmanager
-def _models(
+def models_of(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> Iterator[dict[str, FusionEstimator]]:
     """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
@@ -91,7 +88,7 @@ def predict(
 
     label = f"predict {table.name}"
     with (
-        _models(model, table, root, store, strict, partial) as models,
+        models_of(model, table, root, store, strict, partial) as models,
         track(None, "predicted", "rows", next(iter(models.values())).progress) as bar,
     ):
         plan([label])
@@ -240,25 +237,25 @@ def evaluate(
 
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
-    with _models(model, table, root, store, strict, partial) as models:
+    with models_of(model, table, root, store, strict, partial) as models:
         whole = typed(read_table(table, encoding))
         seen = None if baselines is None else typed(read_table(baselines, encoding))
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
-            frame = _with_target(fitted, whole)
+            frame = judged_rows(fitted, whole)
             step("judge")
             with whole_table():
                 judged = judge(fitted, frame, subsets=subsets, baselines=seen)
             changed = [_under(each, fitted, frame, judged) for each in requested]
             values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
             if not json:
-                _heading(target, models)
+                heading(target, models)
                 _show_evaluation(judged, changed)
     if json:
         show_json(values if len(values) > 1 else next(iter(values.values())))
 
 
-def _heading(target: str, models: Mapping[str, Any]) -> None:
+def heading(target: str, models: Mapping[str, Any]) -> None:
     """Which target the next section is of, where there are several."""
     if len(models) > 1:
         typer.echo(f"\n== {target} ==")
@@ -292,104 +289,6 @@ def _show_evaluation(judged: Evaluation, changed: Sequence[Mapping[str, Any]]) -
         show_table(changed, ["condition", "value", "low", "high", "difference"])
 
 
-@app.command()
-def explain(
-    model: o.Model,
-    table: o.Table,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
-    ] = None,
-    importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
-    rows: Annotated[
-        str | None,
-        typer.Option(
-            help="Numbers of a few rows, 3,17: which words and patches moved their answers.", show_default=False
-        ),
-    ] = None,
-    root: o.Root = None,
-    partial: Partial = False,
-    strict: o.Strict = False,
-    store: o.Store = None,
-    encoding: o.Encoding = None,
-    json: o.Json = False,
-) -> None:
-    """What each modality is worth (exact Shapley values, for the table and every row), and each column (by shuffling it)."""
-    from plait.cli.fit import show_importance
-    from plait.data.row_numbers import whole_table
-    from plait.data.table import read_table
-    from plait.data.typed import typed
-    from plait.estimators.targets import folders_of
-    from plait.evaluation.explain import explain as shapley
-    from plait.evaluation.importance import importance as shuffled
-
-    chosen = o.row_numbers_given(rows)
-    values: dict[str, Any] = {}
-    written: list[Path] = []
-    with _models(model, table, root, store, strict, partial) as models, whole_table():
-        whole = typed(read_table(table, encoding))
-        plan(["explain"] * len(models))
-        places = folders_of(list(models))
-        for target, fitted in models.items():
-            frame = _with_target(fitted, whole)
-            step("explain")
-            with fitted.remembering():
-                result = shapley(fitted, frame, rows=chosen)
-                columns = shuffled(fitted, frame, explanation=result) if importance else None
-            if out is not None:
-                from plait.report.fit import write_explanation
-
-                place = out / places[target] if len(models) > 1 else out
-                written += write_explanation(place, result, columns)
-            values[target] = result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")}
-            if not json:
-                _heading(target, models)
-                _show_explanation(result)
-                if columns is not None:
-                    show_importance(columns, len(columns))
-                for one in result.parts:
-                    _show_moved(one)
-    if json:
-        show_json(values if len(values) > 1 else next(iter(values.values())))
-    if written and out is not None:
-        names = [path.relative_to(out).as_posix() for path in written]
-        typer.echo(f"written to {out}: " + ", ".join(names), err=True)
-
-
-def _show_moved(one: Moved) -> None:
-    """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
-    from plait.report.parts import shades
-
-    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
-    if one.picture is not None:
-        for line in one.grid:
-            typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
-    elif sys.stdout.isatty():
-        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one), strict=True)))
-    strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
-    show_text(f"strongest parts: {strongest or 'none moves the answer'}")
-
-
-def _coloured(text: str, shade: float) -> str:
-    """A word in blue where it speaks for the answer, in red where against, plain where it hardly matters."""
-    return typer.style(text, bg="blue" if shade > 0 else "red", fg="white") if abs(shade) > 0.2 else text
-
-
-def _show_explanation(explanation: Explanation) -> None:
-    """The modalities' worths, in which score, and what they prove."""
-    from plait.report.sections.modalities import worth
-
-    typer.echo(
-        f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
-    )
-    show_table(
-        [
-            {"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]}
-            for e in explanation.overall
-        ]
-    )
-    show_text(worth(explanation))
-
-
 def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
     """The main metric under a condition, and what it differs by."""
     from plait.evaluation.evaluate import evaluate as judge
@@ -400,7 +299,7 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
     return {"condition": condition.label, **condition.axes, **_value(result), "difference": difference}
 
 
-def _with_target(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
+def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that have a target, the others counted; a table without the target column is an error."""
     from plait.base.errors import TableError
     from plait.data.targets import with_target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -197,10 +197,14 @@ def _value_problems(name: Any, spec: Mapping[str, Any], path: tuple[str, ...]) -
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def to_yaml(schema: Schema) -> str:
-    """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back."""
+def to_yaml(schema: Schema, targets: Sequence[str] = ()) -> str:
+    """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back.
+
+    ``targets``: several, in place of the schema's one.
+    """
     value = to_dict(schema)
-    lines = [f"{key}: {_scalar(value[key])}" for key in ("target", "task", "root") if key in value]
+    lines = [f"target: [{', '.join(map(_scalar, targets))}]"] if targets else []
+    lines += [f"{key}: {_scalar(value[key])}" for key in ("target", "task", "root") if key in value]
     if schema.target in schema.notes:
         lines[0] += _comment(schema, schema.target)
     lines.append("modalities:" if schema.modalities else "modalities: {}")

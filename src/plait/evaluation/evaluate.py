@@ -15,12 +15,11 @@ from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import all_subsets
 from plait.data.schema import validate
 from plait.data.targets import with_target
-from plait.estimators.targets import TargetModels
 from plait.evaluation import breakdown
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.beside import baselines_beside
 from plait.evaluation.breakdown import Confusion
-from plait.evaluation.predictions import Predictions, Subset, as_read, gather
+from plait.evaluation.predictions import Predictions, Subset, as_read, check_one, gather
 from plait.metrics.base import SECOND, Metric, metrics
 from plait.metrics.bootstrap import interval, resample_metrics, resample_outputs
 from plait.store.model_files import plain_values
@@ -192,8 +191,7 @@ def evaluate(
         baselines: the rows that the model was fitted on, with the target: simple models are fitted on them, and compared
             with the model row by row, as ``plait fit`` does.
     """
-    if isinstance(model, TargetModels):
-        raise ConfigError(f"the model answers for several targets ({', '.join(model)}); give one of them: model['...']")
+    check_one(model)
     outputs = subsets if isinstance(subsets, Mapping) else None
     modalities = tuple(m.name for m in model.schema_.modalities)
     wanted = _subsets(modalities) if subsets or outputs is not None else [modalities]

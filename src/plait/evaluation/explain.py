@@ -23,7 +23,7 @@ from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.evaluation.baselines import constant_answer
 from plait.evaluation.parts import Moved, moved
-from plait.evaluation.predictions import Predictions, Subset, as_read, gather, probability_of
+from plait.evaluation.predictions import Predictions, Subset, as_read, check_one, gather, probability_of
 from plait.metrics.base import MAIN, SECOND, Metric, metrics
 from plait.metrics.bootstrap import affordable, interval, resample_means, resample_outputs
 from plait.store.model_files import plain_values
@@ -152,6 +152,7 @@ def explain(
         rows: labels of the frame's index: of these rows also what each word and each patch of a picture adds to the answer
             (``plait.evaluation.parts``).
     """
+    check_one(model)
     modalities = tuple(m.name for m in model.schema_.modalities)
     if len(modalities) > MOST:
         raise ConfigError(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from plait.base.errors import ModelError, TableError, warn
+from plait.base.errors import ConfigError, ModelError, TableError, warn
 from plait.data.labels import codes_of, label_text, object_array
 from plait.data.modality import Schema
 from plait.data.schema import absent
@@ -90,6 +90,16 @@ class Predictions:
     def main(self) -> str:
         """The metric that leads."""
         return self.metric or MAIN[self.task]
+
+
+def check_one(model: Any) -> None:
+    """Refuse the models of several targets, where one is judged.
+
+    Raises:
+        ConfigError: they are several.
+    """
+    if isinstance(model, Mapping):
+        raise ConfigError(f"the model answers for several targets ({', '.join(model)}); give one of them: model['...']")
 
 
 def gather(

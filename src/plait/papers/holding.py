@@ -66,7 +66,8 @@ def label(dataset: str | None) -> str:
     name, _, target = (dataset or "").partition("/")
     if name not in registry.names("datasets"):
         return dataset or ""
-    return f"{registry.find('datasets', name).label()}, {target}"
+    shown = registry.find("datasets", name).label()
+    return f"{shown}, {target}" if target else shown
 
 
 def interval(line: Line) -> str:
@@ -74,6 +75,16 @@ def interval(line: Line) -> str:
     if line.low is None or line.high is None or line.low != line.low:
         return ""
     return f"{number(line.low)} to {number(line.high)}"
+
+
+def means(results: Results) -> pd.DataFrame:
+    """Means of a study, one row per variant; where nothing was judged on clean rows, one per variant and condition."""
+    frame = results.summary()
+    if len(frame) or not len(results.frame):
+        return frame
+    kept = results.frame[results.frame["present"] == results.frame["subset"]]
+    table = kept.pivot_table("value", ["variant", "subset", "condition"], "metric", sort=False)
+    return table.reset_index().rename_axis(columns=None)
 
 
 class Ours:

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from plait.papers.holding import CITED, HELD, MEASURED, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, interval, label
+from plait.papers.holding import (
+    CITED,
+    HELD,
+    MEASURED,
+    NOT_HELD,
+    NOT_RUN,
+    NOT_THERE,
+    OPEN,
+    OTHER,
+    Line,
+    interval,
+    label,
+    means,
+)
 from plait.papers.paper import WEIGHTS, Element
 from plait.report.blocks import Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
@@ -26,7 +39,7 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
-_COLUMNS = ("cell", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "verdict")
+_COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
 
 
 def write(result: Reproduction) -> Path:
@@ -70,10 +83,10 @@ def _section(result: Reproduction, element: Element) -> Section:
         )
     if element.rows:
         section.add(*_sheets(section.key, found))
-    else:
+    if not element.mapped:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
-                frame = measured.summary()
+                frame = means(measured)
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
@@ -87,28 +100,36 @@ def _sentence(element: Element, found: list[Line]) -> str:
 
 
 def _sheets(name: str, found: list[Line]) -> list[Sheet]:
-    """What stands beside something of ours, or is cited; the rest folded under it."""
+    """What stands beside something of ours, or is cited; orders by themselves; empty places folded under it."""
+    cells = [line for line in found if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
+    orders = [line for line in found if line.order]
+    gone = [(line.cell, _number(line.paper), line.data) for line in found if line.verdict == NOT_THERE]
+    title = f"{len(gone)} more cells, in whose place nothing of ours stands"
+    rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
+    return [
+        *([_sheet(name, cells, "")] if cells else []),
+        *([_sheet(f"{name}-orders", orders, "What the paper sets in an order (differences)")] if orders else []),
+        *([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else []),
+    ]
+
+
+def _sheet(name: str, found: list[Line], title: str) -> Sheet:
     full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in found])
-    shown = [line for line in found if line.verdict != NOT_THERE]
     rows = [
         (
             line.cell,
+            line.verdict,
             _number(line.paper),
             line.data,
             _number(line.ours),
             line.our_data,
             str(line.seeds or ""),
             interval(line),
-            f"{line.verdict}: {line.reason}" if line.reason else line.verdict,
+            line.reason,
         )
-        for line in shown
+        for line in found
     ]
-    marks = [_MARKS.get(line.verdict, "") for line in shown]
-    sheets = [Sheet(full, "", _COLUMNS, rows, (1, 3, 5), marks)] if shown else []
-    gone = [(line.cell, _number(line.paper), line.data) for line in found if line.verdict == NOT_THERE]
-    title = f"{len(gone)} more cells, in whose place nothing of ours stands"
-    rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
-    return sheets + ([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else [])
+    return Sheet(full, title, _COLUMNS, rows, (2, 4, 6), [_MARKS.get(line.verdict, "") for line in found])
 
 
 def _fields() -> tuple[str, ...]:

@@ -85,6 +85,11 @@ class Element:
     sizes: bool = False
     widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def mapped(self) -> bool:
+        """Whether any of its rows stands for something of ours; else ours are shown by themselves."""
+        return any(row.variant is not None for row in self.rows)
+
     def row(self, name: str) -> Row:
         """The row of this name."""
         return next(row for row in self.rows if row.name == name)

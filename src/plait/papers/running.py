@@ -21,6 +21,8 @@ from plait.study.study import Study
 
 #: What a quick run takes instead: rows of a table, seeds, epochs at most, and encoders by kind.
 ROWS, SEEDS, EPOCHS = 200, 2, 8
+#: What a column of a table about data sets counts.
+_SIZES = ("rows", "classes")
 LIGHT = {"text": "hashed_ngrams", "image": "pixel_statistics", "code": "code_statistics", "audio": "logmel"}
 
 
@@ -110,7 +112,7 @@ def _of_a_quick_run(line: Line) -> Line:
     if (
         line.ours is None
         or line.verdict not in (HELD, NOT_HELD, OPEN)
-        or line.metric in ("rows", WEIGHTS)
+        or line.metric in (*_SIZES, WEIGHTS)
         or line.order
     ):
         return line
@@ -152,28 +154,35 @@ def _study(paper: Paper, recipe: str, number: int, quick: bool) -> Study:
     study = Study(spec, str(file), file.parent)
     study.require()
     if quick:
-        spec = _merged(_smaller(spec, study), paper.quick.get(recipe, {}))
-        spec.pop("claims", None)
-        study = Study(spec, str(file), file.parent)
-        study.require()
+        study = _light(_merged(_smaller(spec), paper.quick.get(recipe, {})), file)
     return study
 
 
-def _smaller(spec: dict[str, Any], study: Study) -> dict[str, Any]:
-    """Fewer rows and seeds; of a study of models also fewer epochs, and light encoders where none is named."""
-    result = {**spec, "seeds": SEEDS if "space" not in spec else 1}
+def _smaller(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Fewer rows and seeds; of a study of models also fewer epochs."""
+    result = {k: v for k, v in spec.items() if k != "claims"} | {"seeds": SEEDS if "space" not in spec else 1}
     if "space" in spec:
         return result
-    given = study.spec.data[0]
-    result["data"] = {**spec["data"], "rows": min(given.rows or ROWS, ROWS)}
     model = dict(spec.get("model", {}))
     model["epochs"] = min(model.get("epochs") or EPOCHS, EPOCHS)
-    if _not_there(study) is None:
-        table = next(iter(study.tables.values()))
-        named = model.get("encoders", {})
-        light = {m.kind: LIGHT[m.kind] for m in table.schema.modalities if m.kind in LIGHT and m.name not in named}
-        model["encoders"] = {**light, **named}
-    return {**result, "model": model}
+    if "pretrain" in model:
+        model["pretrain"] = {**model["pretrain"], "epochs": 2}
+    data = {**spec["data"], "rows": min(spec["data"].get("rows") or ROWS, ROWS)}
+    return {**result, "data": data, "model": model}
+
+
+def _light(spec: dict[str, Any], file: Path) -> Study:
+    """The study with light encoders where it names none; only its table says of which kinds."""
+    study = Study(spec, str(file), file.parent)
+    study.require()
+    if "space" in spec or _not_there(study) is not None:
+        return study
+    modalities = next(iter(study.tables.values())).schema.modalities
+    named = spec["model"].get("encoders", {})
+    light = {m.kind: LIGHT[m.kind] for m in modalities if m.kind in LIGHT and not {m.name, m.kind} & set(named)}
+    study = Study({**spec, "model": {**spec["model"], "encoders": {**light, **named}}}, str(file), file.parent)
+    study.require()
+    return study
 
 
 def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,17 +209,19 @@ def _not_there(study: Study) -> str | None:
 def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Results]]) -> list[Line]:
     if element.sizes:
         return _sizes(paper, element)
-    if element.columns and element.rows:
+    if element.mapped:
         return lines(element, results)
-    if element.status == "not_there":
+    if element.status == "not_there" and not element.rows:
         return [Line(element.name, element.title, verdict=NOT_THERE, reason=element.why)]
+    stated = lines(element, results)
+    if element.status == "not_there":
+        return stated
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
     if not measured:
-        return [Line(element.name, element.title, reason="nothing was measured")]
+        return [*stated, Line(element.name, element.title, reason="nothing was measured")]
     reason = "no number of the paper stands here; ours are in the page"
-    return [
-        Line(element.name, element.title, our_data="; ".join(dict.fromkeys(measured)), verdict=MEASURED, reason=reason)
-    ]
+    ours = "; ".join(dict.fromkeys(measured))
+    return [*stated, Line(element.name, element.title, our_data=ours, verdict=MEASURED, reason=reason)]
 
 
 def _sizes(paper: Paper, element: Element) -> list[Line]:
@@ -219,9 +230,7 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
     for row in element.rows:
         ours = None if row.ours is None else _parts(paper, str(row.recipe), row.ours)
         for column, value in zip(element.columns, row.values, strict=True):
-            line = Line(
-                element.name, f"{row.name}, {column.name}", "rows" if column.name != "classes" else "", value, row.data
-            )
+            line = Line(element.name, f"{row.name}, {column.name}", _SIZES[column.name == "classes"], value, row.data)
             if row.ours is None:
                 line = dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
             elif isinstance(ours, dict):

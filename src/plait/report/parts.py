@@ -20,7 +20,7 @@ def section(parts: Sequence[Moved]) -> Section:
     """A heading per row and cell, its words or its picture, and all values as a file."""
     about = (
         "Each word, or each patch of a picture, was taken away once: blue speaks for the answer, orange against it; the "
-        "darkest moved it most."
+        "darkest of a row moved it most."
     )
     result = Section("parts", "What moved single answers", about)
     for place, one in enumerate(parts):
@@ -28,9 +28,9 @@ def section(parts: Sequence[Moved]) -> Section:
         said = ", ".join(f"{name} {number(value, significant=True)}" for name, value in one.strongest())
         result.add(Text(f"Answered with {number(one.full)}. Strongest parts: {said or 'none moves it'}."))
         if one.picture is None:
-            result.add(Words([(name, shade) for name, shade in zip(one.parts, shades(one), strict=True)]))
+            result.add(Words([(name, shade) for name, shade in zip(one.parts, shades(one, parts), strict=True)]))
         else:
-            result.add_row(picture(f"moved-{place}", f"Row {one.row}, {one.column}", heat_figure(one)))
+            result.add_row(picture(f"moved-{place}", f"Row {one.row}, {one.column}", heat_figure(one, parts)))
     rows = [
         [one.row, one.modality, one.column, one.answer, one.full, name, value]
         for one in parts
@@ -40,19 +40,19 @@ def section(parts: Sequence[Moved]) -> Section:
     return result
 
 
-def shades(one: Moved) -> list[float]:
-    """From -1 to 1: each value over the greatest of the cell; all 0 where nothing moved the answer."""
-    most = max((abs(value) for value in one.values), default=0.0)
+def shades(one: Moved, every: Sequence[Moved]) -> list[float]:
+    """From -1 to 1: each value over the greatest of all cells of its row; all 0 where nothing moved the answer."""
+    most = max((abs(value) for other in every if other.row == one.row for value in other.values), default=0.0)
     return [value / most if most > 1e-12 else 0.0 for value in one.values]
 
 
-def heat_figure(one: Moved) -> Any:
-    """The picture, with a colour over each patch."""
+def heat_figure(one: Moved, every: Sequence[Moved]) -> Any:
+    """The picture, with a colour over each patch, on one scale with the other cells of its row."""
     from matplotlib.patches import Rectangle
 
     assert one.picture is not None
     height, width = one.picture.shape[:2]
-    shade = np.asarray(shades(one)).reshape(GRID, GRID)
+    shade = np.asarray(shades(one, every)).reshape(GRID, GRID)
     with settings():
         figure, ax = axes(WIDTH, WIDTH * height / width, left=0, bottom=0, right=0, top=0)
         ax.imshow(one.picture, extent=(0, GRID, GRID, 0), aspect="auto", alpha=0.75)

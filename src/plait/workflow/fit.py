@@ -28,7 +28,7 @@ from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
 from plait.store import model_files
 from plait.workflow.outcome import Outcome, TargetOutcomes, save_outcome, save_outcomes
-from plait.workflow.targets import kept_for_all, schemas_of, targets_of
+from plait.workflow.targets import schemas_of, settings_of_each, targets_of
 
 #: Shares of a time budget after which these are left out.
 IMPORTANCE_BEFORE, BASELINES_BEFORE = 0.75, 0.8
@@ -122,14 +122,17 @@ def fit_table(
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
-        shared = settings if one else {**settings, **kept.enter_context(kept_for_all(settings))}
+        own: Mapping[str, Mapping[str, Any]] = dict.fromkeys(schemas, settings)
+        if not one:
+            own = kept.enter_context(settings_of_each(settings, list(schemas)))
         outcomes: dict[str, Outcome] = {}
         for name, each in schemas.items():
             others = [other for other in schemas if other != name]
             part = budget if one else budget.part_of(len(schemas) - len(outcomes))
-            outcomes[name] = _fit_one(frame.drop(columns=others), each, shared, rows, (kept, part))
+            outcomes[name] = _fit_one(frame.drop(columns=others), each, own[name], rows, (kept, part))
             outcomes[name].model.record_["command"] = command
-            outcomes[name].model.store = settings.get("store")
+            if not one:
+                outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
         progress.step("write model and report", settings.get("progress"))
@@ -193,7 +196,7 @@ def _fit_one(
         if end.room("the worth of columns", IMPORTANCE_BEFORE):
             columns = importance(model, held_out, y=y, explanation=explained)
         names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
-        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names)
+        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names, own_trees=True)
         end.note(model.record_)
         end.tell()
     model.record_["test_rows"] = len(test)

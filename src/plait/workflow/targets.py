@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from plait.base.errors import ConfigError, TableError, nearest, warn
 from plait.data import schema
 from plait.data.modality import Schema
 from plait.estimators.fit_settings import NO_STORE
+from plait.estimators.targets import folders_of
 
 #: What is expected of a list of targets.
 _EXPECTED = "name at least one column (--target a,b; in YAML target: [a, b])"
@@ -79,10 +81,23 @@ def _without(given: Schema, targets: Mapping[str, Any]) -> Schema:
 
 
 @contextlib.contextmanager
-def kept_for_all(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Settings by which several models share what is encoded; where no store is wanted, one that goes with the block."""
-    if settings.get("store") != NO_STORE:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(prefix="plait-") as folder:
-        yield {"store": folder}
+def settings_of_each(settings: Mapping[str, Any], targets: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
+    """Target -> settings by which the models share what is encoded, and each keeps its training in a folder of its own.
+
+    Where no store is wanted, there is one that goes with the block.
+    """
+    with contextlib.ExitStack() as kept:
+        result = {target: dict(settings) for target in targets}
+        if settings.get("store") == NO_STORE:
+            store = kept.enter_context(tempfile.TemporaryDirectory(prefix="plait-"))
+            result = {target: {**own, "store": store} for target, own in result.items()}
+        if settings.get("checkpoint") is not None:
+            root, names = Path(settings["checkpoint"]), folders_of(targets)
+            result = {target: {**own, "checkpoint": str(root / names[target])} for target, own in result.items()}
+            kept.callback(_remove_empty, root)
+        yield result
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,117 @@
+"""``plait explain``: what modalities, columns, words and patches are worth."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait.base.progress import plan, step
+from plait.cli import options as o
+from plait.cli.app import app
+from plait.cli.options import show_json, show_table, show_text
+from plait.cli.use import Partial, heading, judged_rows, models_of
+
+if TYPE_CHECKING:
+    from plait.evaluation.explain import Explanation
+    from plait.evaluation.parts import Moved
+
+
+@app.command()
+def explain(
+    model: o.Model,
+    table: o.Table,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
+    ] = None,
+    importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of a few rows, 3,17: which words and patches moved their answers.", show_default=False
+        ),
+    ] = None,
+    root: o.Root = None,
+    partial: Partial = False,
+    strict: o.Strict = False,
+    store: o.Store = None,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """What each modality is worth (exact Shapley values, for the table and every row), and each column (by shuffling it)."""
+    from plait.cli.fit import show_importance
+    from plait.data.row_numbers import whole_table
+    from plait.data.table import read_table
+    from plait.data.typed import typed
+    from plait.estimators.targets import folders_of
+    from plait.evaluation.explain import explain as shapley
+    from plait.evaluation.importance import importance as shuffled
+
+    chosen = o.row_numbers_given(rows)
+    values: dict[str, Any] = {}
+    written: list[str] = []
+    with models_of(model, table, root, store, strict, partial) as models, whole_table():
+        whole = typed(read_table(table, encoding))
+        plan(["explain"] * len(models))
+        places = folders_of(list(models))
+        for target, fitted in models.items():
+            frame = judged_rows(fitted, whole)
+            step("explain")
+            with fitted.remembering():
+                result = shapley(fitted, frame, rows=chosen)
+                columns = shuffled(fitted, frame, explanation=result) if importance else None
+            if out is not None:
+                from plait.report.fit import write_explanation
+
+                below = f"{places[target]}/" if len(models) > 1 else ""
+                written += [f"{below}{path.name}" for path in write_explanation(out / below, result, columns)]
+            values[target] = result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")}
+            if not json:
+                heading(target, models)
+                _show_explanation(result)
+                if columns is not None:
+                    show_importance(columns, len(columns))
+                for one in result.parts:
+                    _show_moved(one, result.parts)
+    if json:
+        show_json(values if len(values) > 1 else next(iter(values.values())))
+    if written:
+        typer.echo(f"written to {out}: " + ", ".join(written), err=True)
+
+
+def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
+    """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
+    from plait.report.parts import shades
+
+    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
+    if one.picture is not None:
+        for line in one.grid:
+            typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
+    elif sys.stdout.isatty():
+        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one, every), strict=True)))
+    strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
+    show_text(f"strongest parts: {strongest or 'none moves the answer'}")
+
+
+def _coloured(text: str, shade: float) -> str:
+    """A word in blue where it speaks for the answer, in red where against, plain where it hardly matters."""
+    return typer.style(text, bg="blue" if shade > 0 else "red", fg="white") if abs(shade) > 0.2 else text
+
+
+def _show_explanation(explanation: Explanation) -> None:
+    """The modalities' worths, in which score, and what they prove."""
+    from plait.report.sections.modalities import worth
+
+    typer.echo(
+        f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
+    )
+    show_table(
+        [
+            {"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]}
+            for e in explanation.overall
+        ]
+    )
+    show_text(worth(explanation))
