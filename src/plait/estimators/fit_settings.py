@@ -66,7 +66,7 @@ class FitSettings:
             or ``cost``; it decides the loss of a number, and how probabilities become answers. None: the task's usual one.
         costs: for ``cost``: true class -> {answer -> what it costs}; what is not named costs 1, a right answer 0.
         target_transform: of a number: ``none``, ``log``, ``quantile``, ``yeo-johnson``, undone in every prediction; ``auto``
-            takes, for a skewed target, the one whose linear fit is nearest on held-out training rows.
+            takes, for a skewed target, ``log`` (below 0 ``yeo-johnson``) if a linear fit gains by it on held-out training rows.
         smoothing: label smoothing.
         epochs: at most so many; None: by the number of rows.
         batch_size: rows per step; None: by the number of rows.

@@ -17,7 +17,6 @@ from plait.base.inputs import Inputs
 from plait.data.labels import label_text
 from plait.metrics.base import metric_name
 from plait.networks.tasks import LOSSES, Classification, Multilabel, Regression, Task
-from plait.networks.transforms import TRANSFORMS
 
 Array = NDArray[np.float64]
 #: Metric of a number -> the loss that networks and the mixture keep low for it.
@@ -109,7 +108,7 @@ def with_transform(
 
     Args:
         task: as it was learned.
-        name: one of ``TRANSFORMS``, or ``auto``.
+        name: one of ``plait.networks.transforms.TRANSFORMS``, or ``auto``.
         inputs: scaled features of the training rows.
         rows: their targets and weights (n,).
         groups: (n,); rows of one group are held out together.
@@ -127,10 +126,10 @@ def with_transform(
 
 
 def choose(task: Regression, inputs: Inputs, rows: tuple[Array, Array], groups: Array | None, seed: int) -> str:
-    """The transform whose cross-validated ridge regression is nearest in the target's own unit; of even amounts none.
+    """A logarithm (below 0 yeo-johnson), if a cross-validated ridge regression of it is nearer in the target's own unit.
 
     Returns:
-        ``none`` unless the target is skewed and another one is better by 2 %, and where the squared error leads.
+        ``none`` unless the target is skewed and the other is better by 2 %, and where the squared error leads.
     """
     y, weight = rows
     if task.loss == "squared":  # means are asked for: those of a transform are not those of the target
@@ -144,7 +143,7 @@ def choose(task: Regression, inputs: Inputs, rows: tuple[Array, Array], groups: 
     together = None if groups is None else groups[kept]
     if together is not None and len(np.unique(together)) < 3:
         return "none"
-    tried = [name for name in TRANSFORMS if name != "log" or y.min() >= 0]
+    tried = ("none", "log" if y.min() >= 0 else "yeo-johnson")
     losses = dict.fromkeys(tried, 0.0)
     for fold, held in (KFold(3) if together is None else GroupKFold(3)).split(x, groups=together):
         tasks = {
