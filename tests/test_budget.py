@@ -18,7 +18,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.encoders import defaults
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.quality import better_encoders, of_quality
+from plait.estimators.quality import FIELDS, better_encoders, of_quality
 from plait.workflow.fit import fit_table
 
 TREES = {"name": "trees", "rounds": 5}
@@ -137,7 +137,7 @@ def test_the_model_s_own_trees_stand_for_the_baseline(rows: tuple[pd.DataFrame, 
     assert changed.baselines["trees"][metric] != before
 
 
-@pytest.mark.parametrize(("quality", "members"), [("light", 2), ("best", 10)])
+@pytest.mark.parametrize(("quality", "members"), [("light", 1), ("best", 10)])
 def test_quality_sets_what_is_not_given(quality: str, members: int) -> None:
     assert of_quality(FitSettings(quality=quality)).members == members
     given = of_quality(FitSettings(quality=quality, members=3, branches=("joint",)))
@@ -145,10 +145,13 @@ def test_quality_sets_what_is_not_given(quality: str, members: int) -> None:
     assert vars(of_quality(FitSettings())) == vars(FitSettings())
 
 
-def test_a_light_model_is_saved_and_answers_the_same(rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path) -> None:
+def test_a_light_model_is_saved_and_answers_the_same(
+    rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_of(quality="light", epochs=4).fit(*rows)
-    assert set(model.leaderboard_["branch"]) == {"mixture", "linear", "trees"}
+    assert set(model.leaderboard_["branch"]) == {"mixture", "joint", "linear", "trees"}
     model.save(tmp_path / "model")
+    monkeypatch.setitem(FIELDS, "light", {"branches": ("own", "linear")})  # of another version
     again = load(tmp_path / "model")
     assert again.quality == "light"
     assert np.array_equal(again.predict_proba(rows[0]), model.predict_proba(rows[0]))
@@ -185,4 +188,14 @@ def test_the_command_takes_both_and_refuses_a_budget_too_short(
     assert not stop.value.code
     record = json.loads(capsys.readouterr().out)["record"]
     assert record["minutes"] == {"given": 5.0, "left_out": []}
-    assert record["members"] == 2
+    assert record["members"] == 1
+
+
+def test_trees_of_many_classes_have_as_many_rounds_as_most_allows() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": np.tile(np.arange(20.0), 20) + rng.normal(size=400) * 0.3})
+    told = {"members": 1, "store": "none", "progress": False}
+    for most, rounds in ((400, 30), (40, 30), (1000, 50)):
+        branch = {"name": "trees", "learning_rate": 0.01, "rounds": 60, "most": most}
+        model = FusionClassifier(branches=[branch], **told).fit(frame, np.tile(np.arange(20), 20))
+        assert model.members_.members[0].fitted["trees"].state()[1]["rounds"] == [rounds]

@@ -67,7 +67,7 @@ class Trees(FittedBranch):
     Options: ``rounds`` at most; ``learning_rate`` (none: 0.1, of 8 classes and more 0.2); ``leaves`` of a tree (none: 8,
     of 3,000 rows and more 15); ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may
     look at (none: a quarter, 16 at least); ``bins`` of a number (none: 255, of 8 classes and more 63);
-    ``components`` of an embedding.
+    ``components`` of an embedding; ``most`` trees of an ensemble, which are rounds times classes.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -82,6 +82,7 @@ class Trees(FittedBranch):
     share: Annotated[float, Within(0, 1, above=True)] | None = None
     bins: Annotated[int, Within(2, 255)] | None = None
     components: Count = COMPONENTS
+    most: Count = MOST_TREES
 
     def __post_init__(self) -> None:
         """Nothing is learned yet."""
@@ -135,7 +136,7 @@ class Trees(FittedBranch):
         model = kind(
             **({"loss": "absolute_error"} if rows.task == "regression" and rows.loss == "absolute" else {}),
             learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.2),
-            max_iter=min(self.rounds, max(30, MOST_TREES // rows.out_dim)),
+            max_iter=min(self.rounds, max(30, self.most // rows.out_dim)),
             max_leaf_nodes=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
             min_samples_leaf=self.min_rows,
             l2_regularization=self.penalty,

@@ -19,7 +19,6 @@ from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
 from plait.encoders.scale import Scaler
-from plait.estimators.quality import of_quality
 from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
@@ -169,7 +168,7 @@ def _members(
         model.layers,
         model.record_["width"],
         0.0,  # nothing is dropped in prediction
-        tuple(of_quality(model.settings()).branches),
+        tuple(model.record_.get("built", model.branches)),
         model.max_weights,
         count,
         model.network,

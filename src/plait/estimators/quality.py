@@ -11,10 +11,10 @@ from plait.estimators.fit_settings import FitSettings
 
 #: Word -> fields that it sets where they stand at their defaults; ``balanced`` is what the defaults say.
 FIELDS: dict[str, Mapping[str, Any]] = {
-    "light": {"branches": ("linear", {"name": "trees", "rounds": 150}), "members": 2},
+    "light": {"branches": ("joint", "linear", {"name": "trees", "rounds": 150}), "members": 1},
     "balanced": {},
     "best": {
-        "branches": ("joint", "linear", "own", {"name": "trees", "rounds": 1000, "learning_rate": 0.05}),
+        "branches": ("joint", "linear", "own", {"name": "trees", "rounds": 1000, "learning_rate": 0.05, "most": 4000}),
         "members": 10,
     },
 }
