@@ -269,6 +269,22 @@ def test_a_heavy_tailed_amount_is_transformed_and_better_for_it(branches):
     assert again == dataclasses.replace(chosen.members_.task, lead="")
 
 
+def test_where_means_are_asked_for_auto_takes_no_transform_and_the_command_line_tells_of_one(tmp_path, capsys):
+    table, y = prices(200, 0)
+    table.assign(price=y.round(2)).to_csv(tmp_path / "t.csv", index=False)
+    options = ["--members", 2, "--epochs", 3, "--store", "none", "--set", "branches=[joint]", "--no-report"]
+    for metric, expected in (("mae", True), ("rmse", False)):
+        command = ["fit", tmp_path / "t.csv", "--target", "price", "--metric", metric, "--out", tmp_path / metric]
+        assert run(*command, *options) == 0
+        shown = capsys.readouterr().out
+        assert f"{metric} on 30 held-out rows" in shown
+        assert ("learned from the target's" in shown) == expected
+    assert run("evaluate", tmp_path / "mae", tmp_path / "t.csv") == 0
+    shown = capsys.readouterr().out
+    assert "\ncoverage " in shown
+    assert "\ninterval_width " in shown
+
+
 def test_an_even_amount_is_left_as_it_is_and_negative_ones_are_answered(numbers):
     assert numbers.members_.task.transform == "none"
     assert numbers.predict(two_parts(100, 3)[0]).min() < 0

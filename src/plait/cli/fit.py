@@ -246,6 +246,10 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     if leaderboard is not None and len(leaderboard):
         typer.echo("\nbranches: loss on rows they did not learn from, weight in the answer, cost")
         show_table(leaderboard.to_dict("records"))
+    if (transform := record.get("target_transform", "none")) != "none":
+        typer.echo(
+            f"\nlearned from the target's {transform} transform (--target-transform); answers are in its own unit"
+        )
     seconds = record["seconds"]
     typer.echo(
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "

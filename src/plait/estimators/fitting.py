@@ -122,6 +122,7 @@ def fit(
     record = record_of(settings, seed, prepared, clock, result, design, training)
     record["pretrain"] = alone.record()
     record["tuned"] = prepared.tuned
+    record["target_transform"] = getattr(task, "transform", "none")
     follow.close()
     kept = follow.checkpoints
     return Fitted(

@@ -130,9 +130,11 @@ def choose(task: Regression, inputs: Inputs, rows: tuple[Array, Array], groups: 
     """The transform whose cross-validated ridge regression is nearest in the target's own unit; of even amounts none.
 
     Returns:
-        ``none`` unless the target is skewed and another one is better by 2 %.
+        ``none`` unless the target is skewed and another one is better by 2 %, and where the squared error leads.
     """
     y, weight = rows
+    if task.loss == "squared":  # means are asked for: those of a transform are not those of the target
+        return "none"
     kept = np.flatnonzero(weight > 0)
     kept = np.random.default_rng(seed).permutation(kept)[:MOST]
     if len(kept) < FEWEST or not inputs.tokens or abs(stats.skew(y[kept])) < SKEWED:

@@ -74,14 +74,16 @@ def _inside(y: Array, intervals: Array) -> Array:
     return ((intervals[:, 0] <= y) & (y <= intervals[:, 1])).astype(float)
 
 
-@register(TASK, "coverage", input="intervals", direction="nominal", range=(0, 1), resampled=ByRows(_inside))
+@register(
+    TASK, "coverage of 90 % intervals", input="intervals", direction="nominal", range=(0, 1), resampled=ByRows(_inside)
+)
 def coverage(y: Array, intervals: Array) -> float:
     """Share of rows whose value lies within the predicted interval; it should be the interval's level (0.9)."""
     return float(_inside(y, intervals).mean())
 
 
 @register(
-    TASK, "interval width", input="intervals", direction="lower", range=(0, np.inf),
+    TASK, "width of 90 % intervals", input="intervals", direction="lower", range=(0, np.inf),
     resampled=ByRows(lambda y, intervals: intervals[:, 1] - intervals[:, 0]),
 )  # fmt: skip
 def interval_width(y: Array, intervals: Array) -> float:
