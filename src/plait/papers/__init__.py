@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from plait.papers.holding import Reproduction
 from plait.papers.paper import Paper, names, read
-from plait.papers.running import Reproduction, reproduce
+from plait.papers.running import reproduce
 
 __all__ = ["Paper", "Reproduction", "names", "read", "reproduce"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,7 @@ import torch
 from plait.base import protocols, registry
 from plait.metrics.base import Metric
 from plait.networks.fusion import FusionNetwork
-from plait.papers.paper import WEIGHTS, Column, Element, Row
+from plait.papers.paper import WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_parts
@@ -54,6 +56,35 @@ class Line:
     verdict: str = NOT_RUN
     reason: str = ""
     order: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """What ``reproduce`` gives.
+
+    Attributes:
+        paper: that was reproduced.
+        elements: of it that were asked for.
+        lines: the paper's numbers beside ours, in the paper's order.
+        not_run: what could not be run, and how to get what it needs.
+        results: recipe -> our data set -> what was measured.
+        folder: of the studies.
+        page: the HTML page; None where the extra ``report`` is not installed.
+    """
+
+    paper: Paper
+    elements: list[Element]
+    lines: list[Line]
+    not_run: list[str]
+    results: Mapping[str, Mapping[str, Results]]
+    folder: Path
+    quick: bool = False
+    page: Path | None = None
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """How many lines have each verdict."""
+        return Counter(line.verdict for line in self.lines)
 
 
 def label(dataset: str | None) -> str:

@@ -19,6 +19,7 @@ from plait.papers.holding import (
     OPEN,
     OTHER,
     Line,
+    Reproduction,
     interval,
     label,
     means,
@@ -31,7 +32,6 @@ from plait.report.words import number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from plait.papers.running import Reproduction
 
 _STATUS = {
     "there": "There.",

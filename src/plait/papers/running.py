@@ -13,7 +13,19 @@ import numpy as np
 
 from plait.base import config
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
-from plait.papers.holding import HELD, MEASURED, NOT_HELD, NOT_RUN, NOT_THERE, OPEN, OTHER, Line, label, lines
+from plait.papers.holding import (
+    HELD,
+    MEASURED,
+    NOT_HELD,
+    NOT_RUN,
+    NOT_THERE,
+    OPEN,
+    OTHER,
+    Line,
+    Reproduction,
+    label,
+    lines,
+)
 from plait.papers.paper import WEIGHTS, Element, Paper, read
 from plait.study import splits
 from plait.study.results import Results
@@ -24,35 +36,6 @@ ROWS, SEEDS, EPOCHS = 200, 2, 8
 #: What a column of a table about data sets counts.
 _SIZES = ("rows", "classes")
 LIGHT = {"text": "hashed_ngrams", "image": "pixel_statistics", "code": "code_statistics", "audio": "logmel"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Reproduction:
-    """What ``reproduce`` gives.
-
-    Attributes:
-        paper: that was reproduced.
-        elements: of it that were asked for.
-        lines: the paper's numbers beside ours, in the paper's order.
-        not_run: what could not be run, and how to get what it needs.
-        results: recipe -> our data set -> what was measured.
-        folder: of the studies.
-        page: the HTML page; None where the extra ``report`` is not installed.
-    """
-
-    paper: Paper
-    elements: list[Element]
-    lines: list[Line]
-    not_run: list[str]
-    results: Mapping[str, Mapping[str, Results]]
-    folder: Path
-    quick: bool = False
-    page: Path | None = None
-
-    @property
-    def verdicts(self) -> Mapping[str, int]:
-        """How many lines have each verdict."""
-        return Counter(line.verdict for line in self.lines)
 
 
 def reproduce(
