@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,6 +118,28 @@ def rows_axes(
     ax.xaxis.grid(True)
     ax.xaxis.set_major_locator(need("matplotlib.ticker", "report").MaxNLocator(5))
     return figure, ax, places
+
+
+def signed_bars(records: Sequence[Mapping[str, Any]], label: str, *, per_row: float = 20.0, line: float = 1.4) -> Any:
+    """A figure of one bar per record, the first on top, coloured by its sign, with its interval as a line.
+
+    Args:
+        records: ``name``, ``value``, ``low`` and ``high`` of each; an interval that is not finite is not drawn.
+        label: of the axis.
+        per_row: points of height for each bar.
+        line: width of the interval's line.
+    """
+    with settings():
+        figure, ax, places = rows_axes([str(r["name"]) for r in records], per_row=per_row)
+        colours = [COLOURS["blue"] if r["value"] >= 0 else COLOURS["orange"] for r in records]
+        ax.barh(places, [r["value"] for r in records], height=0.55, color=colours, alpha=0.75)
+        for place, r in zip(places, records, strict=True):
+            if math.isfinite(r["low"]):
+                ax.plot([r["low"], r["high"]], [place, place], color=COLOURS["ink"], lw=line)
+        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
+        ax.margins(x=0.08)
+        ax.set_xlabel(label)
+    return figure
 
 
 def width_of(text: str) -> float:

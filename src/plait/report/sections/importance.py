@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from plait.metrics.base import SECOND, metrics
 from plait.report.blocks import Picture, Section, Table, picture, sheet
-from plait.report.canvas import COLOURS, rows_axes, settings
+from plait.report.canvas import signed_bars
 from plait.report.fit import FitReport
 from plait.report.words import listed
 
@@ -61,15 +60,5 @@ def importance_figure(frame: pd.DataFrame, label: str) -> Any:
     """One bar per column with its interval, the most important on top."""
     if not len(frame):
         return None
-    records = frame.to_dict("records")
-    with settings():
-        figure, ax, places = rows_axes([str(r["column"]) for r in records], per_row=15.0)
-        colours = [COLOURS["blue"] if r["importance"] >= 0 else COLOURS["orange"] for r in records]
-        ax.barh(places, [r["importance"] for r in records], height=0.55, color=colours, alpha=0.75)
-        for place, r in zip(places, records, strict=True):
-            if math.isfinite(r["low"]):
-                ax.plot([r["low"], r["high"]], [place, place], color=COLOURS["ink"], lw=1.2)
-        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
-        ax.margins(x=0.08)
-        ax.set_xlabel(f"growth of the {label}")
-    return figure
+    records = frame.rename(columns={"column": "name", "importance": "value"}).to_dict("records")
+    return signed_bars(records, f"growth of the {label}", per_row=15.0, line=1.2)

@@ -10,7 +10,7 @@ from plait.evaluation.evaluate import Evaluation, SubsetScore
 from plait.evaluation.explain import Explanation, Game, Worth
 from plait.metrics.base import metrics
 from plait.report.blocks import Picture, Section, Sheet, Table, Text, picture
-from plait.report.canvas import COLOURS, rows_axes, settings
+from plait.report.canvas import COLOURS, rows_axes, settings, signed_bars
 from plait.report.fit import FitReport
 from plait.report.words import number, subset_name
 
@@ -153,17 +153,7 @@ def worth_figure(explanation: Explanation, game: int = 0) -> Any:
     """
     value = explanation.games[game]
     worths = sorted(value["values"], key=lambda w: -w["value"])
-    with settings():
-        figure, ax, places = rows_axes([w["modality"] for w in worths])
-        colours = [COLOURS["blue"] if w["value"] >= 0 else COLOURS["orange"] for w in worths]
-        ax.barh(places, [w["value"] for w in worths], height=0.55, color=colours, alpha=0.75)
-        for place, worth in zip(places, worths, strict=True):
-            if math.isfinite(worth["low"]):
-                ax.plot([worth["low"], worth["high"]], [place, place], color=COLOURS["ink"], lw=1.4)
-        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
-        ax.margins(x=0.08)
-        ax.set_xlabel(f"worth in {value['label']}")
-    return figure
+    return signed_bars([{**w, "name": w["modality"]} for w in worths], f"worth in {value['label']}")
 
 
 def shown_subsets(scores: list[SubsetScore]) -> list[SubsetScore]:
