@@ -12,8 +12,8 @@ import typer
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_table, show_text
-from plait.cli.use import Partial, heading, judged_rows, models_of
+from plait.cli.options import show_table, show_text
+from plait.cli.use import Partial, heading, judged_rows, models_of, show_by_target
 
 if TYPE_CHECKING:
     from plait.evaluation.explain import Explanation
@@ -77,7 +77,7 @@ def explain(
                 for one in result.parts:
                     _show_moved(one, result.parts)
     if json:
-        show_json(values if len(values) > 1 else next(iter(values.values())))
+        show_by_target(values)
     if written:
         typer.echo(f"written to {out}: " + ", ".join(written), err=True)
 

@@ -252,13 +252,18 @@ def evaluate(
                 heading(target, models)
                 _show_evaluation(judged, changed)
     if json:
-        show_json(values if len(values) > 1 else next(iter(values.values())))
+        show_by_target(values)
 
 
 def heading(target: str, models: Mapping[str, Any]) -> None:
     """Which target the next section is of, where there are several."""
     if len(models) > 1:
         typer.echo(f"\n== {target} ==")
+
+
+def show_by_target(values: Mapping[str, Any]) -> None:
+    """JSON of each target by its name; of one target, its alone."""
+    show_json(values if len(values) > 1 else next(iter(values.values())))
 
 
 def _show_evaluation(judged: Evaluation, changed: Sequence[Mapping[str, Any]]) -> None:

@@ -120,7 +120,7 @@ def rows_axes(
     return figure, ax, places
 
 
-def signed_bars(records: Sequence[Mapping[str, Any]], label: str, *, per_row: float = 20.0, line: float = 1.4) -> Any:
+def signed_bars(records: Sequence[Mapping[Any, Any]], label: str, *, per_row: float = 20.0, line: float = 1.4) -> Any:
     """A figure of one bar per record, the first on top, coloured by its sign, with its interval as a line.
 
     Args:
