@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -86,6 +88,21 @@ class Columns:
         return dataclasses.replace(self, numbers=numbers, codes=self.codes.masked_fill(absent[:, None], -1))
 
 
+class Comparison(Protocol):
+    """Compares two modalities, row by row."""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The two modalities."""
+
+    @property
+    def dim(self) -> int:
+        """Width of what it gives."""
+
+    def __call__(self, tokens: Mapping[str, Tokens]) -> Tokens:
+        """From the tokens of both; absent where one of them is."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """All rows as a network takes them.
@@ -95,12 +112,27 @@ class Inputs:
         prepared: of modalities that learn: arrays whose first axis is the row, equal cells shared, and ``present`` beside.
         present: (n,) bool of every modality.
         columns: the plain view of modalities that have one (tables), beside their tokens.
+        pairs: what compares two modalities, by name; nothing comes of those of which a part is not there.
     """
 
     tokens: Mapping[str, Tokens]
     prepared: Mapping[str, Mapping[str, Tensor]]
     present: Mapping[str, Tensor]
     columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)
+    pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def compared(self) -> Mapping[str, Tokens]:
+        """What ``pairs`` give for these rows."""
+        return {name: pair(self.tokens) for name, pair in self.pairs.items() if set(pair.parts) <= set(self.tokens)}
+
+    def unfolded(self) -> Inputs:
+        """The same rows, in which what ``pairs`` give stands beside the modalities."""
+        if not self.pairs:  # the usual one: nothing is copied
+            return self
+        present = {name: tokens.present for name, tokens in self.compared.items()}
+        both = {**self.tokens, **self.compared}, {**self.present, **present}
+        return dataclasses.replace(self, tokens=both[0], present=both[1], pairs={})
 
     def __len__(self) -> int:
         """Rows."""
@@ -121,6 +153,7 @@ class Inputs:
             },
             {k: v[rows] for k, v in self.present.items()},
             {k: v.take(rows) for k, v in self.columns.items()},
+            self.pairs,
         )
 
     def only(self, names: Iterable[str]) -> Inputs:
@@ -138,7 +171,9 @@ class Inputs:
         )
 
     def to(self, device: torch.device | str) -> Inputs:
-        """On another device."""
+        """On another device, unfolded."""
+        if self.pairs:
+            return self.unfolded().to(device)
         return Inputs(
             {k: v.to(device) for k, v in self.tokens.items()},
             {
@@ -164,6 +199,7 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
             )
             for k, v in first.columns.items()
         },
+        first.pairs,
     )
 
 
@@ -180,11 +216,13 @@ def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]
 
 def together(parts: Mapping[str, Inputs]) -> Inputs:
     """One table's rows, each modality taken from its own pass."""
+    pairs = {name: pair for inputs in parts.values() for name, pair in inputs.pairs.items()}
     return Inputs(
         {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
         {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
         {m: inputs.present[m] for m, inputs in parts.items()},
         {m: inputs.columns[m] for m, inputs in parts.items() if m in inputs.columns},
+        pairs,
     )
 
 
