@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.base.inputs import Inputs
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches, moved
 from plait.networks.base import Network

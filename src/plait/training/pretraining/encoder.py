@@ -18,7 +18,7 @@ from torch import Tensor
 from plait.base.encoder import Encoder
 from plait.base.errors import PlaitError, PlaitWarning, TableError
 from plait.base.inputs import SharedCells
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.linear import LinearNetwork
 from plait.store import Store
