@@ -37,7 +37,9 @@ def table(rows: int, seed: int = 0, longest: int = 700) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     pictures = [rng.integers(0, 255, (12, 12), dtype=np.uint8) for _ in range(2)]
     sounds = [(rng.normal(0, 0.1, n).astype(np.float32), 8000) for n in (300, 500, longest)]
-    frame = pd.DataFrame({"image": [pictures[i % 2] for i in range(rows)], "audio": [sounds[i % 3] for i in range(rows)]})
+    frame = pd.DataFrame(
+        {"image": [pictures[i % 2] for i in range(rows)], "audio": [sounds[i % 3] for i in range(rows)]}
+    )
     frame.loc[1, "audio"] = None
     return frame
 
@@ -94,7 +96,10 @@ def test_the_ratio_of_a_sound_is_that_of_what_enters_the_network_and_nothing_is_
 
 def test_noise_is_drawn_anew_for_every_row_and_epoch() -> None:
     inputs = noisy(table(12))
-    rows, generator = torch.tensor([0, 6, 1, 3]), torch.Generator().manual_seed(0)  # 0 and 6: the same picture, the same sound
+    rows, generator = (
+        torch.tensor([0, 6, 1, 3]),
+        torch.Generator().manual_seed(0),
+    )  # 0 and 6: the same picture, the same sound
     batch = inputs.take(rows)
     first, second = batch.redrawn(generator), batch.redrawn(generator)
     for name, array in (("image", "pixels"), ("audio", "spectrogram")):
@@ -106,7 +111,9 @@ def test_noise_is_drawn_anew_for_every_row_and_epoch() -> None:
     assert not first.prepared["audio"]["mask"][2].any()  # absent stays absent
     assert torch.equal(first.prepared["audio"]["mask"].sum(1), batch.prepared["audio"]["mask"].sum(1))
     other = batch.redrawn(torch.Generator().manual_seed(0))
-    assert torch.equal(other.prepared["image"]["pixels"], first.prepared["image"]["pixels"])  # the same seed, the same noise
+    assert torch.equal(
+        other.prepared["image"]["pixels"], first.prepared["image"]["pixels"]
+    )  # the same seed, the same noise
 
 
 def test_only_what_asks_for_it_is_drawn_anew_and_only_in_its_own_part_of_a_chain() -> None:
