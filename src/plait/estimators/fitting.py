@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
-from plait.base import precision, protocols
+from plait.base import machine, protocols
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -63,7 +63,7 @@ def fit(
 
     ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
     """
-    precision.device_of(settings.device)  # refused before anything is encoded
+    machine.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
     training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
