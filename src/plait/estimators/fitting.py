@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
-from plait.base import machine, protocols
+from plait.base import config, machine
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -155,7 +155,7 @@ def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
 
 def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int) -> Task:
     """The task as the settings want it tuned and answered."""
-    own = protocols.expanded({"protocol": settings.protocol}).get("threshold")
+    own = config.with_protocol({"protocol": settings.protocol}).get("threshold")
     several = prepared.task.name == "multilabel"
     # A protocol's threshold is for tables of several labels, whatever else it is used on.
     task = targets.with_threshold(prepared.task, settings.threshold if several or settings.threshold != own else None)
