@@ -26,7 +26,7 @@ from plait.base.checks import Seed
 from plait.base.config import CheckedFields
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
 from plait.data.modality import Modality, Schema

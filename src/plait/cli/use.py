@@ -38,7 +38,7 @@ def models_of(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> Iterator[dict[str, FusionEstimator]]:
     """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
-    from plait.estimators.estimators import FusionEstimator
+    from plait.estimators.base import FusionEstimator
     from plait.estimators.targets import TargetModels, holds_targets, load_targets
 
     step(f"load {folder.name}")

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, TableError
-from plait.base.limits import MEMBER_BYTES
 from plait.data.remote import address_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.base.documents import TABLE_ROWS
 from plait.base.errors import PlaitError, TableError, nearest, need
-from plait.base.limits import TABLE_ROWS
 from plait.data.remote import local_table
 from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 

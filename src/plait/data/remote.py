@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
 from plait.base.errors import CellError, ConfigError, TableError, need
-from plait.base.limits import REMOTE_BYTES, REMOTE_SECONDS
 from plait.base.parts import write_file
 from plait.base.version import __version__
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
+from plait.base.documents import TABLE_ROWS
 from plait.base.errors import TableError, need
-from plait.base.limits import TABLE_ROWS
 from plait.base.progress import step
 from plait.data.cells import cells, is_media
 from plait.data.files import pieces
@@ -148,7 +148,7 @@ def read_table(
         root: an address that names in cells start from; None: the table's, if it has one.
 
     Raises:
-        TableError: the file is not there, empty, larger than ``plait.base.limits`` allows, or not what its
+        TableError: the file is not there, empty, larger than ``plait.base.documents`` allows, or not what its
             ending says; the message names the line.
     """
     step(f"read {Path(path).name}")

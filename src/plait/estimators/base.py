@@ -18,13 +18,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from plait.alignment import file as aligner_file
 from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
-from plait.base import protocols
-from plait.base.adviser import adviser
+from plait.base import config
 from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
+from plait.base.fusion import adviser
 from plait.base.inputs import Inputs, all_subsets
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.progress import session
 from plait.data.cells import MEDIA
 from plait.data.labels import codes_of, label_array, label_text, object_array
@@ -71,11 +71,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     def __post_init__(self) -> None:
         """Take the fields of the protocol, if there is one; ``fit`` refuses one that there is not."""
-        protocols.apply(self, self.__dict__.pop("_given", ()))
+        config.apply_protocol(self, self.__dict__.pop("_given", ()))
 
     def set_params(self, **params: Any) -> Self:
         """Set fields by name; a protocol sets its own, but for those that are given beside it."""
-        return super().set_params(**protocols.expanded(params))
+        return super().set_params(**config.with_protocol(params))
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ from plait.data.cells import MEDIA, cells
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
 from plait.data.remote import beside
-from plait.data.table import PART, read_table, stacked
+from plait.data.split import PART, stacked
+from plait.data.table import read_table
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
 from plait.datasets.base import Loaded

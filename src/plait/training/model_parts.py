@@ -11,7 +11,7 @@ import numpy as np
 from plait.base import config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError, PlaitError
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.hub_files import named_by_a_file

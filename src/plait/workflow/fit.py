@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from plait.base import checks, config, memory, progress
+from plait.base import checks, config, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError
 from plait.data import schema, table
@@ -223,10 +223,10 @@ def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:
 def _test_stage(record: dict[str, Any]) -> Iterator[None]:
     """Seconds and peak memory of answering the held-out rows, beside those of the other stages."""
     clock = time.perf_counter()
-    memory.begin_stage()
+    machine.begin_stage()
     yield
     record["seconds"]["test"] = round(time.perf_counter() - clock, 3)
-    record["stage_peak_mb"]["test"] = memory.stage_mb()
+    record["stage_peak_mb"]["test"] = machine.stage_mb()
 
 
 def split_rows(

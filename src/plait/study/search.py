@@ -20,11 +20,11 @@ from plait.data.schema import validate
 from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
-from plait.study.report.page import table_of, write_study_report
+from plait.study import Study
+from plait.study.ranges import read_ranges, read_regimes, schema_for
+from plait.study.report import table_of, write_study_report
 from plait.study.results import Results
-from plait.study.search.ranges import read_ranges, read_regimes, schema_for
-from plait.study.search.result import Sensitivity, metric_of
-from plait.study.study import Study
+from plait.study.sensitivity import Sensitivity, metric_of
 
 #: Rows below which there is nothing to split.
 LEAST = 10
