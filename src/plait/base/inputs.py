@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,14 @@ class SharedCells(Mapping[str, Tensor]):
     Attributes:
         arrays: (m + 1, ...) each, of the distinct cells; the last is zeros, for absent rows.
         place: (n,) where each row's cell is.
+        cells: the distinct cells themselves, where a model is to learn from them drawn anew.
+        draw: prepares cells with random numbers of a generator; None: nothing in them is random.
     """
 
     arrays: Mapping[str, Tensor]
     place: Tensor
+    cells: Sequence[Any] = ()
+    draw: Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]] | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         """One array, row by row."""
@@ -45,11 +50,26 @@ class SharedCells(Mapping[str, Tensor]):
 
     def take(self, rows: Tensor) -> SharedCells:
         """The given rows."""
-        return SharedCells(self.arrays, self.place[rows])
+        return dataclasses.replace(self, place=self.place[rows])
 
     def to(self, device: torch.device | str) -> SharedCells:
         """On another device."""
-        return SharedCells({k: v.to(device) for k, v in self.arrays.items()}, self.place.to(device))
+        arrays = {k: v.to(device) for k, v in self.arrays.items()}
+        return dataclasses.replace(self, arrays=arrays, place=self.place.to(device))
+
+    def redrawn(self, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """The rows' arrays, each row's random numbers its own and new; as they are where nothing is random."""
+        if self.draw is None:
+            return self
+        numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        present = self.present
+        drawn = self.draw([self.cells[place] for place in self.place[present].tolist()], numbers)
+        result = {}
+        for name, array in drawn.items():
+            whole = np.zeros((len(present), *array.shape[1:]), array.dtype)  # zeros: absent rows
+            whole[present.numpy()] = array
+            result[name] = torch.from_numpy(whole)
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +176,11 @@ class Inputs:
             self.pairs,
         )
 
+    def redrawn(self, generator: torch.Generator) -> Inputs:
+        """The same rows, what is to be drawn anew for each of them drawn."""
+        prepared = {k: v.redrawn(generator) if isinstance(v, SharedCells) else v for k, v in self.prepared.items()}
+        return dataclasses.replace(self, prepared=prepared)
+
     def only(self, names: Iterable[str]) -> Inputs:
         """The same rows with every other modality absent."""
         kept = set(names)
@@ -206,12 +231,23 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
 def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Prepared rows; of shared cells the zeros for absent rows, which come last, are kept once."""
     if not (isinstance(first, SharedCells) and isinstance(second, SharedCells)):
-        return {name: torch.cat([first[name], second[name]]) for name in first}
+        return {name: _stacked(first[name], second[name]) for name in first}
     before = len(next(iter(first.arrays.values()))) - 1
     last = before + len(next(iter(second.arrays.values()))) - 1
     place = torch.where(first.place == before, last, first.place)
-    arrays = {name: torch.cat([array[:-1], second.arrays[name]]) for name, array in first.arrays.items()}
-    return SharedCells(arrays, torch.cat([place, second.place + before]))
+    arrays = {name: _stacked(array[:-1], second.arrays[name]) for name, array in first.arrays.items()}
+    return dataclasses.replace(first, arrays=arrays, place=torch.cat([place, second.place + before]))
+
+
+def _stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Rows after rows, the shorter ones (of sequences of another length) filled with zeros at the end."""
+    if first.shape[1:] == second.shape[1:]:
+        return torch.cat([first, second])
+    sides = [max(a, b) for a, b in zip(first.shape[1:], second.shape[1:], strict=True)]
+    result = first.new_zeros(len(first) + len(second), *sides)
+    for start, part in ((0, first), (len(first), second)):
+        result[(slice(start, start + len(part)), *(slice(side) for side in part.shape[1:]))] = part
+    return result
 
 
 def together(parts: Mapping[str, Inputs]) -> Inputs:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from plait.base import precision
+from plait.base import machine
 from plait.base.branch import FittedBranch
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
@@ -82,7 +82,7 @@ class Branches(nn.Module):
         if not self.training or self.device.type == "cpu":
             alone: Tokens = encoder(prepared)
             return alone
-        with precision.autocast(self.device):
+        with machine.autocast(self.device):
             result = encoder(prepared)
         return Tokens(result.x.float(), result.mask)
 

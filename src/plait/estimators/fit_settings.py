@@ -34,6 +34,8 @@ class FitSettings:
         tune: how encoders are tuned: ``{layers, rank, epochs, learning_rate, folds, ...}`` for all, and modality -> the same for
             one.
         root: folder or zip archive that relative media paths start from.
+        remote: files that cells name by an address (``https://``, ``s3://``, ``gs://``, ``az://``, ``hf://``) and that may be
+            fetched: ``all``, or how their addresses begin, one or a list; None: nothing is. Never part of a saved model.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
         align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
             negatives before anything else learns; or -> ``{anchors, keep, joint, drop, negatives, ...}``.
@@ -107,6 +109,7 @@ class FitSettings:
     pretrain: Mapping[str, Any] | None = None
     tune: Mapping[str, Any] | None = None
     root: str | None = None
+    remote: bool | str | Sequence[str] | None = None
     task: str | None = None
     align: Mapping[str, Any] | None = None
     network: str | Mapping[str, Any] = "fusion"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
-from plait.base import precision
+from plait.base import config, machine
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -63,7 +63,7 @@ def fit(
 
     ``test``: rows and their targets, scored after every epoch where that is asked for; nothing is learned from them.
     """
-    precision.device_of(settings.device)  # refused before anything is encoded
+    machine.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
     training_settings.check_warmup(settings.warmup)
     seed = seed_of(settings.random_state)
@@ -161,7 +161,10 @@ def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
 
 def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int) -> Task:
     """The task as the settings want it tuned and answered."""
-    task = targets.with_threshold(prepared.task, settings.threshold)
+    own = config.with_protocol({"protocol": settings.protocol}).get("threshold")
+    several = prepared.task.name == "multilabel"
+    # A protocol's threshold is for tables of several labels, whatever else it is used on.
+    task = targets.with_threshold(prepared.task, settings.threshold if several or settings.threshold != own else None)
     task = targets.with_metric(task, settings.metric, settings.costs)
     rows = (prepared.target, prepared.weight.double().numpy())
     groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from plait.base import registry
 from plait.base.branch import FittedBranch, NetworkBranch, resolve_all
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
@@ -18,6 +19,7 @@ from plait.networks.base import Network
 from plait.networks.choice import parse
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.fusion import FusionNetwork
+from plait.networks.late_pooling import LatePooling
 from plait.networks.linear import LinearNetwork
 from plait.training.settings import Training
 
@@ -163,6 +165,9 @@ def make_network(
             width=width,
             options=options,
         )
+    if issubclass(variant, LatePooling):
+        fusion = "concat" if single else design.fusion
+        return LatePooling(dims, out_dim, fusion=fusion, layers=design.layers, width=width, dropout=design.dropout)
     if issubclass(variant, FusionNetwork):
         return FusionNetwork(
             dims,
@@ -173,7 +178,9 @@ def make_network(
             width=width,
             dropout=design.dropout,
         )
-    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")
+    raise ConfigError(
+        f"network {design.network!r}: an estimator cannot build it; expected {', '.join(registry.names('networks'))}"
+    )
 
 
 def member_count(value: int | None, rows: int, learning: bool) -> int:

@@ -70,7 +70,7 @@ class MemberLearner(Learner[Tensor]):
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
         """One step of all branches together; the loss of each."""
-        inputs, target, weight = self.rows.take(batch)
+        inputs, target, weight = self.rows.take(batch, self.generator)
         tokens, chance = self.model.encode(inputs), self.settings.input_dropout
         if chance > 0:
             tokens = {name: drop_features(result, chance, self.masks) for name, result in tokens.items()}

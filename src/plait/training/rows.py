@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.base.inputs import Inputs
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches, moved
 from plait.networks.base import Network
@@ -57,10 +57,13 @@ class TrainingRows:
         self.target, self.weight = target.to(self.device), weight.to(self.device)
         self._arrays: dict[str, Tensor] = {}
 
-    def take(self, rows: Tensor) -> tuple[Inputs, Tensor, Tensor]:
-        """Inputs, targets and weights of the rows; the inputs hold until the next call."""
+    def take(self, rows: Tensor, generator: torch.Generator) -> tuple[Inputs, Tensor, Tensor]:
+        """Inputs, targets and weights of the rows; the inputs hold until the next call.
+
+        Cells whose change is to be drawn anew (``redraw``) take it from the generator.
+        """
         there = rows.to(self.device)
-        batch = moved(self.inputs.take(rows), self.device) if self.streams else self._gathered(there)
+        batch = moved(self.inputs.take(rows).redrawn(generator), self.device) if self.streams else self._gathered(there)
         return batch, self.target.index_select(0, there), self.weight.index_select(0, there)
 
     def _gathered(self, rows: Tensor) -> Inputs:
