@@ -13,7 +13,7 @@ from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Index
 from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
-from plait.base import memory, registry
+from plait.base import machine, registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
@@ -61,7 +61,7 @@ def record_of(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, fl
         "epochs": sum("epoch" in r for r in model.history_),
         "valid_loss": min(losses, default=None),
         "seconds": dict(seconds),
-        "peak_memory_mb": memory.process_mb(),
+        "peak_memory_mb": machine.process_mb(),
         "encoders": facts(model.encoders_),
         "versions": versions(),
     }

@@ -30,6 +30,7 @@ def fit(
     ] = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     train: o.Train = None,
     protocol: Annotated[
@@ -78,7 +79,7 @@ def fit(
     from plait.workflow.fit import Split, fit_table
     from plait.workflow.outcome import TargetOutcomes
 
-    frame = typed(read_table(table, encoding))
+    frame = typed(read_table(table, encoding, remote, root))
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
     result: Any
@@ -107,6 +108,7 @@ def fit(
         metric=metric,
         target_transform=target_transform,
         random_state=random_state,
+        remote=remote,
         store=store,
         strict=strict or None,
         record_epochs=record_epochs or None,

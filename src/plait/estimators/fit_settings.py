@@ -34,6 +34,8 @@ class FitSettings:
         tune: how encoders are tuned: ``{layers, rank, epochs, learning_rate, folds, ...}`` for all, and modality -> the same for
             one.
         root: folder or zip archive that relative media paths start from.
+        remote: files that cells name by an address (``https://``, ``s3://``, ``gs://``, ``az://``, ``hf://``) and that may be
+            fetched: ``all``, or how their addresses begin, one or a list; None: nothing is. Never part of a saved model.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
         align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
             negatives before anything else learns; or -> ``{anchors, keep, joint, drop, negatives, ...}``.
@@ -55,6 +57,8 @@ class FitSettings:
         mix: ``learned``: held-out rows weigh and calibrate the branches; ``equal``: they count alike, and raw outputs stay.
         scale: frozen features are centred, scaled and held within 10 standard deviations; false: they enter as they are.
         components: frozen features beyond this many are reduced to their directions of most variance.
+        pairs: ``auto``: two modalities of one encoder (a question and an answer) are also compared, where a linear fit gains by
+            it on training rows that were left out; ``none``: they never are.
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
             the number of rows.
@@ -105,6 +109,7 @@ class FitSettings:
     pretrain: Mapping[str, Any] | None = None
     tune: Mapping[str, Any] | None = None
     root: str | None = None
+    remote: bool | str | Sequence[str] | None = None
     task: str | None = None
     align: Mapping[str, Any] | None = None
     network: str | Mapping[str, Any] = "fusion"
@@ -119,6 +124,7 @@ class FitSettings:
     mix: Literal["learned", "equal"] = "learned"
     scale: bool = True
     components: Count = 256
+    pairs: Literal["auto", "none"] = "auto"
     dropout: Part | None = None
     input_dropout: Part | None = None
     modality_dropout: Share | Mapping[str, Any] = 0.2

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plait.base import config
+from plait.base.config import PAPERS
 from plait.base.errors import ConfigError, nearest
-from plait.base.protocols import PAPERS
 from plait.base.version import __version__
 
 #: Raised whenever an older plait could not read what this one does.

@@ -27,9 +27,8 @@ from plait.papers.holding import (
     lines,
 )
 from plait.papers.paper import WEIGHTS, Element, Paper, read
-from plait.study import splits
+from plait.study import Study, splits
 from plait.study.results import Results
-from plait.study.study import Study
 
 #: What a quick run takes instead: rows of a table, seeds, epochs at most, and encoders by kind.
 ROWS, SEEDS, EPOCHS = 200, 2, 8

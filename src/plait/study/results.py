@@ -20,7 +20,7 @@ from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
 from plait.study.spec import Spec
 from plait.study.state import merged
-from plait.study.subject import Subject, subject_of
+from plait.study.subjects import Subject, subject_of
 
 #: Columns that name a run.
 NAMES = ("run", "dataset", "task", "variant", "subset", "train_condition", "seed", "split", "train_rows", "test_rows")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import PlaitWarning
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Keep
 from plait.encoders.embed import Column, Forward

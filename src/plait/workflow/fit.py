@@ -12,11 +12,13 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from plait.base import checks, config, memory, progress
+from plait.base import checks, config, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError
 from plait.data import schema, table
+from plait.data.cells import MEDIA
 from plait.data.modality import Schema
+from plait.data.remote_cells import fetch_cells
 from plait.data.targets import Labels, target_values, with_target
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
@@ -112,6 +114,12 @@ def fit_table(
     rows = split if isinstance(split, Split) else config.build(Split, dict(split or {}), "split")
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
+    frame = table.as_frame(frame)
+    if settings.get("remote"):
+        given = table_schema.modalities if table_schema is not None else ()
+        media = [c for m in given if m.kind in (*MEDIA, "vector") for c in m.columns]
+        root = settings.get("root") or (table_schema.root if table_schema is not None else None)
+        frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
     frame = table.typed(frame)  # each column is read once
     one = target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
@@ -215,10 +223,10 @@ def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:
 def _test_stage(record: dict[str, Any]) -> Iterator[None]:
     """Seconds and peak memory of answering the held-out rows, beside those of the other stages."""
     clock = time.perf_counter()
-    memory.begin_stage()
+    machine.begin_stage()
     yield
     record["seconds"]["test"] = round(time.perf_counter() - clock, 3)
-    record["stage_peak_mb"]["test"] = memory.stage_mb()
+    record["stage_peak_mb"]["test"] = machine.stage_mb()
 
 
 def split_rows(

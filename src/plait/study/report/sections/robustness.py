@@ -10,8 +10,8 @@ from plait.base.errors import ConfigError
 from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import INTERVAL, Evidence, against_table, interval, records, signed, suffix
-from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -69,7 +69,7 @@ class SearchSpec:
     Attributes:
         ranges: fields and what they may be.
         trials: of every variant; a finished search may be given more.
-        sampler: ``tpe``, ``random``, ``grid``, or one of one's own (``plait.study.search.samplers``).
+        sampler: ``tpe``, ``random``, ``grid``, or one of one's own (``plait.study.samplers``).
         valid_fraction: share of the training rows that trials are judged on.
         splits: of the training rows, over which a trial's score is averaged.
         batch: so many trials of ``tpe`` are drawn from the same trials before, so that several workers have one each.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plait.base.errors import need
-from plait.study.search.sampler import Sampler, Trial, distribution, optuna_study
+from plait.study.samplers import Sampler, Trial, distribution, optuna_study
 
 #: Trials drawn at random before the sampler learns from them; the same draws in every regime.
 STARTUP = 10

@@ -15,10 +15,10 @@ import pandas as pd
 from plait.base.errors import ConfigError, nearest, need
 from plait.metrics.base import MAIN, METRICS, Metric, metrics
 from plait.store.model_files import plain_values
-from plait.study.search.ranges import Range
-from plait.study.search.sampler import Trial, optuna_study, score_of
+from plait.study.ranges import Range
+from plait.study.samplers import Trial, optuna_study, score_of
 from plait.study.statistics.scores import StudyResults
-from plait.study.subject import subject_of
+from plait.study.subjects import subject_of
 from plait.study.variants import plain
 
 #: Within this share of the best score a setting is as good as the best.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait.base.errors import need
+from plait.study.ranges import Range, SearchSpec
 from plait.study.runs import Run, Schedule
-from plait.study.search.ranges import Range, SearchSpec
 from plait.study.state import Line, State
 
 

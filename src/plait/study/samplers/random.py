@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.study.search.ranges import Range
-from plait.study.search.sampler import Sampler, Trial
+from plait.study.ranges import Range
+from plait.study.samplers import Sampler, Trial
 
 
 class Random(Sampler):
