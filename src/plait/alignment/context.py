@@ -175,7 +175,8 @@ class Attention(nn.Module):
             result: Tensor = self.score(hidden.tanh())[..., 0]
             return result
         queries: Tensor = self.weight(context) if self.operation == "general" else context
-        return (queries @ x.transpose(1, 2)) * x.shape[-1] ** -0.5
+        scaled: Tensor = (queries @ x.transpose(1, 2)) * x.shape[-1] ** -0.5
+        return scaled
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, D), (S, D) and which tokens are there (B, T) -> (B, S, D)."""
