@@ -23,7 +23,7 @@ from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.fusion import adviser
-from plait.base.inputs import Inputs, all_subsets
+from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
 from plait.data.cells import MEDIA
@@ -138,6 +138,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         self.features_: Featurizer = fitted.features
         self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
         self.scalers_: dict[str, Scaler] = fitted.scalers
+        self.pairs_: Mapping[str, Comparison] = fitted.inputs.pairs
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
@@ -226,7 +227,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
-        result = preparing.scaled(self.settings(), frame, self.schema_, self.features_, self.scalers_, self.enhancers_)
+        parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
+        result = preparing.scaled(self.settings(), frame, *parts)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result

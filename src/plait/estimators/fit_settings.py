@@ -57,6 +57,8 @@ class FitSettings:
         mix: ``learned``: held-out rows weigh and calibrate the branches; ``equal``: they count alike, and raw outputs stay.
         scale: frozen features are centred, scaled and held within 10 standard deviations; false: they enter as they are.
         components: frozen features beyond this many are reduced to their directions of most variance.
+        pairs: ``auto``: two modalities of one encoder (a question and an answer) are also compared, where a linear fit gains by
+            it on training rows that were left out; ``none``: they never are.
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
             the number of rows.
@@ -124,6 +126,7 @@ class FitSettings:
     mix: Literal["learned", "equal"] = "learned"
     scale: bool = True
     components: Count = 256
+    pairs: Literal["auto", "none"] = "auto"
     dropout: Part | None = None
     input_dropout: Part | None = None
     modality_dropout: Share | Mapping[str, Any] = 0.2
