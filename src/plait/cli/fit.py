@@ -64,6 +64,7 @@ def fit(
     group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
+    track: o.Track = None,
     checkpoint: o.CheckpointFolder = None,
     device: o.Device = None,
     store: o.Store = None,
@@ -113,6 +114,7 @@ def fit(
         strict=strict or None,
         record_epochs=record_epochs or None,
         tensorboard=tensorboard,
+        track=track,
         checkpoint=checkpoint,
         device=device,
     )

@@ -90,6 +90,10 @@ RecordEpochs = Annotated[
 TensorBoard = Annotated[
     str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(help="Note the run: mlflow or wandb (--set track.folder=DIR: offline).", show_default=False),
+]
 CheckpointFolder = Annotated[
     str | None,
     typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.", show_default=False),

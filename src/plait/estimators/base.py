@@ -37,7 +37,7 @@ from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
-from plait.estimators import fitting, modelfile, preparing
+from plait.estimators import fitting, modelfile, preparing, tracking
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
@@ -101,6 +101,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
         check_settings(self)
+        tracked = None if self.track is None else tracking.track_of(self.track)
         _check_validation(self.validation, valid)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
@@ -147,6 +148,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
             self._keeping.append(fitted.checkpoints)
+        if tracked is not None:
+            tracking.note(tracked, tracking.noted_fit(self))
         if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self

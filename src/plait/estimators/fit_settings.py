@@ -92,6 +92,8 @@ class FitSettings:
         record_epochs: score every member after every epoch, on training, held-out and test rows, under every pattern of present
             modalities: ``epoch_metrics.json`` and ``.csv`` in the model's folder (``docs/records.md`` says what it costs).
         tensorboard: folder for event files, written while training (extra ``tensorboard``).
+        track: the run is noted with ``mlflow`` or ``wandb`` (settings, losses, scores, report), by name or as ``{name: ...,
+            project: ..., run: ..., folder: ...}``; with a folder nothing leaves this machine.
         checkpoint: folder in which training is kept while it runs: the same fit, killed and started again, goes on to the same
             numbers; emptied when the fit is done. None: nothing is kept.
         device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
@@ -150,6 +152,7 @@ class FitSettings:
     strict: bool = False
     record_epochs: bool = False
     tensorboard: str | None = None
+    track: str | Mapping[str, Any] | None = None
     checkpoint: str | None = None
     device: str = "auto"
     store: str | None = None

@@ -39,6 +39,7 @@ _BESIDE = (
     "modalities",
     "device",
     "remote",
+    "track",
 )
 
 
