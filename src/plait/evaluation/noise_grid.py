@@ -147,7 +147,8 @@ def noised(
     encoder = model.features_.encoders[modality]
     side = encoder.size if isinstance(encoder, Pixels) else None  # the ratio is that of what enters the network
     changed = noise(modality, level, ratio, seed, side).apply(alone, schema, model.root)
-    return scaled(model.settings(), changed, schema, model.features_, model.scalers_, model.enhancers_)
+    parts = (schema, model.features_, model.scalers_, model.enhancers_, model.pairs_)
+    return scaled(model.settings(), changed, *parts)
 
 
 @dataclasses.dataclass(frozen=True)
