@@ -134,12 +134,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
-        root, frozen = self.root or self.schema_.root, self.stage_.frozen
-        given = partial(features_of, root=root, store=store, frozen=frozen)
-        given = partial(given, strict=self.strict, progress=self.progress)
+        given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
+        given, takes = partial(given, progress=self.progress), self.stage_.takes
         known = {m.name: m for m in self.schema_.modalities}
         try:
-            return {n: given(known[n], self.encoders_[n], table) for n, table in tables.items()}
+            return {n: given(known[n], e := self.encoders_[n], table, takes=takes(e)) for n, table in tables.items()}
         finally:
             if store is not None:
                 store.close()
@@ -176,7 +175,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         check_is_fitted(self, "network_")
         batches = self._batches(by_modality(self.schema_, cells))
         return {
-            name: self.network_.features(name, batch).masked_fill(~there[:, None], 0.0).numpy()
+            name: self.network_.features(name, batch).float().masked_fill(~there[:, None], 0.0).numpy()
             for name, (batch, there) in batches.items()
         }
 
