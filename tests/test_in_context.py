@@ -1,4 +1,4 @@
-"""Tabular foundation models as branches: TabICL on a tiny checkpoint of random weights, others on stand-ins for their packages."""
+"""Tabular foundation models as branches: TabICL on a tiny checkpoint of random weights, others on stand-ins for packages."""
 
 from __future__ import annotations
 
