@@ -67,6 +67,10 @@ class Dataset(ABC):
     tasks: ClassVar[Mapping[str, str]]
     #: Target -> the metric to report first.
     metrics: ClassVar[Mapping[str, str]]
+    #: Rows of all parts together as published, where that is one number; None: it depends on options.
+    rows: ClassVar[int | None] = None
+    #: SHA-256 of the file that is downloaded; None: the source states none, or it is several files.
+    checksum: ClassVar[str | None] = None
     #: A stand-in for a published data set: results are no numbers on the original.
     rebuilt: ClassVar[bool] = False
     #: Rows may be split anew. False: only the official parts keep training and test apart.
