@@ -26,13 +26,18 @@ EXERCISED = {
     "hub": {"transformers": "test_encoders_hub.py", "sentence_transformers": "test_encoders_hub.py"},
     "parquet": {"pyarrow": "test_table.py"},
     "hdf5": {"h5py": "test_published_layouts.py"},
+    "remote": {"fsspec": "test_remote.py", "s3fs": "test_remote.py", "huggingface_hub": "test_remote.py"},
     "report": {"matplotlib": "test_report.py", "jinja2": "test_report.py"},
     "tensorboard": {"tensorboardX": "test_records.py"},
+    "mlflow": {"mlflow": "test_tracking.py", "sqlalchemy": "test_tracking.py", "alembic": "test_tracking.py"},
+    "wandb": {"wandb": "test_tracking.py"},
     "ray": {"ray": "test_study_ray.py"},
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
+    "boost": {"lightgbm": "test_boosting.py", "catboost": "test_boosting.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
+    "fetch": {"requests": "test_fetch.py"},
     "demo": {"hearthstone_data": "test_datasets.py"},
 }
 

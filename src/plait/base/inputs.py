@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -107,6 +108,21 @@ class Columns:
         return dataclasses.replace(self, numbers=numbers, codes=self.codes.masked_fill(absent[:, None], -1))
 
 
+class Comparison(Protocol):
+    """Compares two modalities, row by row."""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The two modalities."""
+
+    @property
+    def dim(self) -> int:
+        """Width of what it gives."""
+
+    def __call__(self, tokens: Mapping[str, Tokens]) -> Tokens:
+        """From the tokens of both; absent where one of them is."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """All rows as a network takes them.
@@ -116,12 +132,27 @@ class Inputs:
         prepared: of modalities that learn: arrays whose first axis is the row, equal cells shared, and ``present`` beside.
         present: (n,) bool of every modality.
         columns: the plain view of modalities that have one (tables), beside their tokens.
+        pairs: what compares two modalities, by name; nothing comes of those of which a part is not there.
     """
 
     tokens: Mapping[str, Tokens]
     prepared: Mapping[str, Mapping[str, Tensor]]
     present: Mapping[str, Tensor]
     columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)
+    pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def compared(self) -> Mapping[str, Tokens]:
+        """What ``pairs`` give for these rows."""
+        return {name: pair(self.tokens) for name, pair in self.pairs.items() if set(pair.parts) <= set(self.tokens)}
+
+    def unfolded(self) -> Inputs:
+        """The same rows, in which what ``pairs`` give stands beside the modalities."""
+        if not self.pairs:  # the usual one: nothing is copied
+            return self
+        present = {name: tokens.present for name, tokens in self.compared.items()}
+        both = {**self.tokens, **self.compared}, {**self.present, **present}
+        return dataclasses.replace(self, tokens=both[0], present=both[1], pairs={})
 
     def __len__(self) -> int:
         """Rows."""
@@ -142,6 +173,7 @@ class Inputs:
             },
             {k: v[rows] for k, v in self.present.items()},
             {k: v.take(rows) for k, v in self.columns.items()},
+            self.pairs,
         )
 
     def redrawn(self, generator: torch.Generator) -> Inputs:
@@ -164,7 +196,9 @@ class Inputs:
         )
 
     def to(self, device: torch.device | str) -> Inputs:
-        """On another device."""
+        """On another device, unfolded."""
+        if self.pairs:
+            return self.unfolded().to(device)
         return Inputs(
             {k: v.to(device) for k, v in self.tokens.items()},
             {
@@ -190,6 +224,7 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
             )
             for k, v in first.columns.items()
         },
+        first.pairs,
     )
 
 
@@ -217,11 +252,13 @@ def _stacked(first: Tensor, second: Tensor) -> Tensor:
 
 def together(parts: Mapping[str, Inputs]) -> Inputs:
     """One table's rows, each modality taken from its own pass."""
+    pairs = {name: pair for inputs in parts.values() for name, pair in inputs.pairs.items()}
     return Inputs(
         {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
         {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
         {m: inputs.present[m] for m, inputs in parts.items()},
         {m: inputs.columns[m] for m, inputs in parts.items() if m in inputs.columns},
+        pairs,
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.base.errors import TableError
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: The last training rows choose, as in MultiBench.
 _VALID = 5000
@@ -41,6 +41,11 @@ class AVMNIST(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {"digit": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"digit": "accuracy"}
     rows: ClassVar[int | None] = 70_000
+    files: ClassVar[tuple[File, ...]] = tuple(
+        File(f"avmnist/{name}.npy")
+        for part in ("train", "test")
+        for name in (f"image/{part}_data", f"audio/{part}_data", f"{part}_labels")
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read the six arrays."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from plait.datasets.base import Dataset, Loaded
+from plait.datasets.base import Dataset, File, Loaded
 from plait.datasets.opinions import FACES, read, schemas
 
 #: Files of the CMU Multimodal SDK.
@@ -51,6 +51,7 @@ class CMUMosi(Dataset):
         "score": "mae",
     }
     rows: ClassVar[int | None] = 2199
+    files: ClassVar[tuple[File, ...]] = tuple(File(f"cmu_mosi/{name}") for name in (*FILES.values(), "folds.json"))
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read the four files and the folds."""

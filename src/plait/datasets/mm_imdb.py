@@ -11,7 +11,7 @@ import pandas as pd
 from plait.base.documents import read_json
 from plait.base.errors import TableError
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: The 23 genres of the authors' preparation; others (Adult, News, Reality-TV, Talk-Show) stand on few films and are left out.
 GENRES = (
@@ -43,6 +43,7 @@ class MMIMDb(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {"genres": "multilabel"}
     metrics: ClassVar[Mapping[str, str]] = {"genres": "f1_samples"}
     rows: ClassVar[int | None] = 25_959
+    files: ClassVar[tuple[File, ...]] = (File("mmimdb/split.json"),)  # and the folder dataset beside it
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``mmimdb/split.json`` and the films that it names."""

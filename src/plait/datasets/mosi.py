@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 from plait.datasets.opinions import targets
 
 
@@ -45,6 +45,12 @@ class Mosi(Dataset):
         "seven": "accuracy",
         "score": "mae",
     }
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "mosi/mosi_text_labels.csv", ("bf5582ee654358156eab7b05cfae17f368beb23578be06a548dfebd351349e5f",), 225_398
+        ),
+        File("mosi/mosi_audio73.npz", ("e9073cc0d803e4ded057f326693fe19a1338d408a31db62fe4a3106d128def0a",), 553_571),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``mosi/mosi_text_labels.csv`` and ``mosi/mosi_audio73.npz``."""

@@ -11,7 +11,7 @@ import pandas as pd
 from plait.base.documents import read_json
 from plait.base.errors import TableError
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: Table -> its folder.
 FOLDERS = {
@@ -55,6 +55,11 @@ class Mug(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = tuple(
+        File(f"mug/{folder}/{name}")
+        for folder in FOLDERS.values()
+        for name in ("info.json", *(f"{part}{end}" for part in _PARTS for end in (".csv", "_images.zip")))
+    )
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from plait.base.errors import TableError
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: Project -> its folder.
 FOLDERS = {"vscode": "VS Code", "kubernetes": "Kubernetes", "flutter": "Flutter", "roslyn": "Roslyn"}
@@ -42,6 +42,12 @@ class MulDIC(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "f1_weighted"}
+    files: ClassVar[tuple[File, ...]] = tuple(
+        File(f"muldic/{name}/{part}_data/{name}_{part}_{kind}.csv")
+        for name in FOLDERS.values()
+        for part in ("train", "test")
+        for kind in ("bug", "feature")
+    )
 
     def __init__(self, *, project: Literal["vscode", "kubernetes", "flutter", "roslyn"] = "vscode") -> None:
         """Choose the project."""

@@ -13,6 +13,7 @@ SHARED = (
     "hub_models",
     "minilm_network",
     "packages",
+    "pairs",
     "pixel_arrays",
     "resnet_network",
     "scale",

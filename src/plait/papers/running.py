@@ -199,6 +199,8 @@ def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Re
     if element.status == "not_there":
         return stated
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
+    if element.draws and not element.recipes:
+        return [*stated, Line(element.name, element.title, verdict=MEASURED, reason="it is drawn in the page")]
     if not measured:
         return [*stated, Line(element.name, element.title, reason="nothing was measured")]
     reason = "no number of the paper stands here; ours are in the page"

@@ -15,6 +15,7 @@ from plait.base import checks, config, progress, registry
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
 from plait.data import schema as schemas
 from plait.data.modality import Schema
+from plait.data.remote import beside
 from plait.data.schema import validate
 from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
@@ -261,7 +262,7 @@ def rows_of(data: dict[str, Any], base: Path, data_root: str | None = None) -> G
     if "dataset" in data:
         given = _dataset(data, data_root)
     else:
-        place = base / str(data["table"])
+        place = beside(base, str(data["table"]))
         frame = read_table(place)
         root = str(data["root"]) if data.get("root") else str(place.parent)
         if data.get("schema"):

@@ -49,7 +49,7 @@ class TrainingRows:
 
     def __init__(self, examples: Examples, valid: Tensor, model: Branches) -> None:
         """``valid`` are the held-out rows."""
-        inputs, target, weight = examples.inputs, examples.target, examples.weight
+        inputs, target, weight = examples.inputs.unfolded(), examples.target, examples.weight
         self.device, self.streams = model.device, len(inputs.prepared) > 0
         prepared = inputs if self.streams else narrowed(inputs, model)
         self.held = (prepared.take(valid), target[valid], weight[valid])
@@ -85,7 +85,7 @@ def narrowed(inputs: Inputs, model: Branches) -> Inputs:
     entries: dict[str, Sequence[Linear] | None] = {
         name: network.entries() if isinstance(network, Network) else None for name, network in model.networks.items()
     }
-    over_all = [entries[name] for name in entries if set(model.sources[name]) >= set(inputs.tokens)]
+    over_all = [entries[name] for name in entries if set(model.reads(name)) >= set(inputs.tokens)]
     if (
         fast_dtype(model.device) != torch.bfloat16
         or any(maps is None for maps in entries.values())
