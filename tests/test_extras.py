@@ -34,6 +34,7 @@ EXERCISED = {
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
+    "boost": {"lightgbm": "test_boosting.py", "catboost": "test_boosting.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
     "fetch": {"requests": "test_fetch.py"},
     "demo": {"hearthstone_data": "test_datasets.py"},
