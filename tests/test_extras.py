@@ -31,6 +31,7 @@ EXERCISED = {
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
+    "onnx": {"onnx": "test_export.py", "onnxruntime": "test_export.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
     "demo": {"hearthstone_data": "test_datasets.py"},
 }

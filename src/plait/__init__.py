@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema
     from plait.data.schema import infer as infer_schema
     from plait.data.table import read_table
-    from plait.estimators.estimators import FusionClassifier, FusionRegressor, load
+    from plait.estimators.estimators import FusionClassifier, FusionRegressor, export, load
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
     from plait.store import Store
@@ -56,6 +56,7 @@ _HOME = {
     "advise": "study.advice",
     "evaluate": "evaluation.evaluate",
     "explain": "evaluation.explain",
+    "export": "estimators.estimators",
     "fit_table": "workflow.fit",
     "infer_schema": "data.schema:infer",
     "inspect": "workflow.inspection.inspecting",
@@ -87,6 +88,7 @@ __all__ = [
     "advise",
     "evaluate",
     "explain",
+    "export",
     "fit_table",
     "infer_schema",
     "inspect",

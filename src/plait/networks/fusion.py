@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from plait.base.errors import ConfigError, nearest
 from plait.base.fusion import resolve
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, tracing
 from plait.fusion.concat import Concat
 from plait.networks.base import Network
 from plait.networks.layers import Block, Linear
@@ -123,6 +124,9 @@ class FusionNetwork(Network):
             return tokens
         if not self.fusion.sequences:
             tokens = Tokens.of_vectors(tokens.pooled(), tokens.present)
+        if tracing():  # plait export: which rows are there is not known yet, so all are computed
+            seen = layers(tokens.x.flatten(0, 1))
+            return Tokens(seen.reshape(-1, tokens.mask.shape[1], seen.shape[1]), tokens.mask)
         if bool(tokens.mask.all()):
             return Tokens(layers(tokens.x.flatten(0, 1)).unflatten(0, tokens.mask.shape), tokens.mask)
         seen = layers(tokens.x[tokens.mask])  # (N, width): zeros of the absent would shift the statistics of the norm
@@ -137,6 +141,5 @@ def _first(layers: nn.Module) -> Linear | None:
 
 def _zeros_for_absent(tokens: Tokens) -> Tokens:
     """A token of zeros for each absent row, as if it were present (Task-specific encoders, section 6.1.3)."""
-    mask = tokens.mask.clone()
-    mask[:, 0] |= ~tokens.present
+    mask = torch.cat([tokens.mask[:, :1] | ~tokens.present[:, None], tokens.mask[:, 1:]], 1)
     return Tokens(tokens.x.masked_fill(~tokens.mask.unsqueeze(-1), 0.0), mask)
