@@ -23,7 +23,7 @@ from plait.base.tokens import Tokens
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.trees import Forest, Trees
 from plait.networks.tasks import Classification
-from plait.testing import check_branch, example_rows
+from plait.testing.models import check_branch, example_rows
 
 QUICK: dict[str, Any] = {"store": "none", "members": 2, "epochs": 3, "width": 8, "progress": False}
 FEW = {"name": "trees", "rounds": 15}

@@ -165,6 +165,19 @@ def facts(folder: Path) -> dict[str, Any]:
     return result
 
 
+def test_what_compares_two_modalities_is_in_the_file(tmp_path: Path) -> None:
+    first, other = (RNG.normal(size=(240, 12)) for _ in range(2))
+    same = RNG.random(240) < 0.5
+    second = np.where(same[:, None], first + 0.1 * RNG.normal(size=first.shape), other)
+    frame = pd.DataFrame({"a": pd.Series(list(first), dtype=object), "b": pd.Series(list(second), dtype=object)})
+    frame["b"] = [None if i in (3, 8) else cell for i, cell in enumerate(frame["b"])]
+    modalities = {name: {"kind": "vector", "columns": [name], "encoder": "vector"} for name in ("a", "b")}
+    settings = {"store": "none", "members": 1, "epochs": 2, "progress": False, "width": 8}
+    model = FusionClassifier(modalities=modalities, branches=("joint", "trees"), **settings).fit(frame, same)
+    assert model.pairs_
+    check(model, tmp_path / "out", frame)
+
+
 LEARNING: dict[str, tuple[str, list[Any]]] = {
     "cnn": ("image", [RNG.integers(0, 255, (16, 16, 3), np.uint8) for _ in range(40)]),
     "cnn_text": ("text", [f"{a} {b}" for a, b in zip(WOOD[:40], BIG[:40], strict=True)]),

@@ -26,10 +26,11 @@ from plait.base.checks import Seed
 from plait.base.config import CheckedFields
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
 from plait.data.modality import Modality, Schema
+from plait.data.table import as_frame
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.store import Store
 
@@ -88,6 +89,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Raises:
             PlaitError: the table or a setting cannot be used; the message says what to do.
         """
+        X = as_frame(X)
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
         checks.check(self)
@@ -132,12 +134,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
-        root, frozen = self.root or self.schema_.root, self.stage_.frozen
-        given = partial(features_of, root=root, store=store, frozen=frozen)
-        given = partial(given, strict=self.strict, progress=self.progress)
+        given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
+        given, takes = partial(given, progress=self.progress), self.stage_.takes
         known = {m.name: m for m in self.schema_.modalities}
         try:
-            return {n: given(known[n], self.encoders_[n], table) for n, table in tables.items()}
+            return {n: given(known[n], e := self.encoders_[n], table, takes=takes(e)) for n, table in tables.items()}
         finally:
             if store is not None:
                 store.close()
@@ -174,7 +175,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         check_is_fitted(self, "network_")
         batches = self._batches(by_modality(self.schema_, cells))
         return {
-            name: self.network_.features(name, batch).masked_fill(~there[:, None], 0.0).numpy()
+            name: self.network_.features(name, batch).float().masked_fill(~there[:, None], 0.0).numpy()
             for name, (batch, there) in batches.items()
         }
 

@@ -45,6 +45,15 @@ class Alignment(ABC):
         """The options this stage was made with, as JSON values."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def restored(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a saved folder, with what an earlier version meant by leaving one out."""
+        return dict(options)
+
+    def takes(self, encoder: Encoder) -> str:
+        """What enters of this encoder: its ``vectors``, its own ``tokens``, or what it ``prepared``, to be trained too."""
+        return "vectors" if self.frozen else "prepared"
+
     def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Which modalities are compared: all pairs; the loss is the mean over them.
 

@@ -21,7 +21,7 @@ from plait.base.checks import Positive
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, nearest
 from plait.base.inputs import Inputs
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.tokens import Tokens
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, TableError, nearest
+from plait.base.tokens import Tokens
 from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
+from plait.training.lora import Lower
 
 #: Fewer rows than this are not split: a handful of held-out rows would decide at random.
 ENOUGH = 50
@@ -66,7 +68,12 @@ class Pairs:
     @property
     def dims(self) -> dict[str, int]:
         """Width of each modality's features; 0 where it has none but what its encoder prepared."""
-        return {name: batch["x"].shape[-1] if set(batch) == {"x"} else 0 for name, batch in self.x.items()}
+        return {n: batch["x"].shape[-1] if set(batch) <= {"x", "mask"} else 0 for n, batch in self.x.items()}
+
+    def pooled(self) -> Pairs:
+        """The same with one vector in place of tokens."""
+        x = {name: {"x": pooled(batch)} if "mask" in batch else batch for name, batch in self.x.items()}
+        return dataclasses.replace(self, x=x)
 
     def take(self, rows: Tensor) -> Pairs:
         """The given rows (indices or a bool mask)."""
@@ -118,6 +125,13 @@ class Pairs:
                     )
             if len(torch.unique(self.thing[rows])) < 2:
                 raise TableError(f"alignment of '{a}' with '{b}': all {count} rows are about one thing")
+
+
+def pooled(batch: Batch) -> Tensor:
+    """Vectors (B, D): the mean over the tokens that are there, or the vectors as they are."""
+    if "mask" not in batch:
+        return batch["x"]
+    return Tokens(batch["x"].float(), batch["mask"]).pooled()
 
 
 def numbered(*arrays: Tensor) -> Tensor:
@@ -250,20 +264,24 @@ def features_of(
     root: str | None,
     store: Store | None,
     *,
-    frozen: bool = True,
+    takes: str = "vectors",
     strict: bool = False,
     progress: bool | None = None,
 ) -> tuple[Batch, Tensor]:
-    """What the network takes of one modality, and (n,) which rows have it.
+    """What the network of a stage ``takes`` of one modality, and (n,) which rows have it.
 
-    ``frozen``: the encoder's pooled features; otherwise what it prepared, so that it can be trained.
+    ``vectors`` of a frozen encoder, its ``tokens``, or of one that is trained what it ``prepared``.
     """
+    encoder = Lower(encoder, 0) if takes == "tokens" else encoder
     single = Featurizer(Schema((modality,)), {modality.name: encoder})
-    if not frozen:  # the stage trains what is frozen elsewhere
+    if takes == "prepared":  # the stage trains what is frozen elsewhere
         single.schema = Schema((dataclasses.replace(modality, train="scratch"),))
     inputs = single.transform(table, root, store, strict=strict, progress=progress)
     present = inputs.present[modality.name]
-    if frozen:
+    if takes == "tokens":  # half precision: five captions of a thousand photographs are a gigabyte of patches
+        given = inputs.tokens[modality.name]
+        return {"x": given.x.clamp(-6e4, 6e4).half(), "mask": given.mask}, present
+    if takes == "vectors":
         return {"x": inputs.tokens[modality.name].pooled().float()}, present
     return dict(inputs.prepared[modality.name]), present
 

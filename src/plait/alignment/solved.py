@@ -37,6 +37,10 @@ class LinearMaps(AlignmentNetwork):
         if weight is not None:
             self.get_buffer(f"weight{self.key[name]}")[:, : weight.shape[1]].copy_(weight)
 
+    def map_of(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and map (D, out_dim) of a modality that is not kept as it is."""
+        return self.get_buffer(f"mean{self.key[name]}"), self.get_buffer(f"weight{self.key[name]}")
+
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
         """(B, out_dim)."""
         x = batch["x"] - self.get_buffer(f"mean{self.key[name]}")
@@ -143,7 +147,7 @@ def reciprocal_rank(network: AlignmentNetwork, held: Pairs, values: Sequence[tup
     result = []
     for a, b in values:
         rows = held.both(a, b).nonzero()[:_JUDGED, 0]
-        first, second = (unit(network(n, {"x": held.x[n]["x"][rows]})) for n in (a, b))
+        first, second = (unit(network(n, {k: t[rows] for k, t in held.x[n].items()})) for n in (a, b))
         similar = first @ second.T
         same = Couples(first, second, torch.ones(()), held.labels(a, b, rows)).same(slice(0, len(rows)))
         similar = similar if same is None else similar.masked_fill(same, -math.inf)

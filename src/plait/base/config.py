@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar, cast
 
 from plait.base import documents
@@ -130,3 +132,57 @@ def _assigned(value: str, assignment: str) -> Any:
 
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(cast(Mapping[str, Any], v)) if isinstance(v, Mapping) else v for k, v in mapping.items()}
+
+
+#: One folder per paper: what it says (``paper.yaml``), its model and training (``protocol.yaml``), its recipes.
+PAPERS = Path(__file__).parent.parent / "papers"
+_FILE = "protocol.yaml"
+
+
+def protocol_names() -> list[str]:
+    """Names of the protocols that there are: the folders of papers that have one, with dashes.
+
+    Example:
+        >>> "early-fusion-contrastive" in names()
+        True
+    """
+    return sorted(path.parent.name.replace("_", "-") for path in PAPERS.glob(f"*/{_FILE}"))
+
+
+def _is_protocol(name: object) -> bool:
+    return isinstance(name, str) and name.replace("_", "-") in protocol_names()
+
+
+@cache
+def protocol_settings(name: str) -> Mapping[str, Any]:
+    """The fields of the estimator that a protocol sets.
+
+    Raises:
+        ConfigError: there is none of this name; the message names the nearest.
+
+    Example:
+        >>> settings("early-fusion-contrastive")["validation"]
+        'given'
+    """
+    if not _is_protocol(name):
+        raise ConfigError(f"unknown protocol {name!r}: {nearest(str(name), protocol_names())}")
+    return MappingProxyType(read_yaml(PAPERS / name.replace("-", "_") / _FILE))
+
+
+def with_protocol(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with those of their protocol beneath them: what is given beside a protocol wins; an unknown one sets nothing.
+
+    Example:
+        >>> expanded({"protocol": "early-fusion-contrastive", "members": 3})["members"]
+        3
+    """
+    name = fields.get("protocol")
+    return {**protocol_settings(name), **fields} if _is_protocol(name) else dict(fields)
+
+
+def apply_protocol(target: Any, given: Iterable[str]) -> None:
+    """Set the fields of an object's protocol, but for those that were ``given`` beside it; an unknown one sets nothing."""
+    if _is_protocol(target.protocol):
+        for name, value in protocol_settings(target.protocol).items():
+            if name not in given:
+                setattr(target, name, tuple(value) if name == "branches" else value)

@@ -63,6 +63,7 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
         from plait.cli import (  # noqa: F401 - registers
             advise,
             align,
+            data,
             explain,
             export,
             fit,

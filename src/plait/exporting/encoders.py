@@ -65,7 +65,7 @@ class _PaddedMiniLM(nn.Module):
 
     def __init__(self, encoder: MiniLM) -> None:
         super().__init__()
-        self.network = encoder.module(fast=False)
+        self.network = encoder.network(fast=False)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         network = self.network

@@ -87,6 +87,7 @@ class _FeaturesGraph(nn.Module):
             x = tokens.pooled()
             x = x @ self._table("axes", name, 0) if name in self.known.axes else x
             parts.append(_nan_where(~tokens.present[:, None], x))
+        parts += [_nan_where(~t.present[:, None], t.pooled()) for t in inputs.compared.values()]
         parts.append(torch.stack([inputs.present[name] for name in self.known.names], 1).float())
         x = torch.cat(parts, 1)
         return torch.where(torch.isnan(x), x, x.clamp(-3e38, 3e38))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from plait.alignment.enhancement import Enhancer
 from plait.base.errors import ConfigError
-from plait.base.inputs import Columns, Inputs
+from plait.base.inputs import Columns, Comparison, Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, comparable
@@ -44,6 +44,7 @@ class Fitted:
         enhancers: of aligned modalities.
         scalers: of frozen modalities.
         members: networks, trees, mixture and task.
+        pairs: what compares two modalities.
     """
 
     schema: Schema
@@ -51,6 +52,7 @@ class Fitted:
     enhancers: Mapping[str, Enhancer]
     scalers: Mapping[str, Scaler]
     members: Members
+    pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -147,7 +149,7 @@ class ModelGraph(nn.Module):
         for name in self.joint & set(tokens):
             prepared[name] = {"x": tokens.pop(name).pooled().float()}
         scaled = {name: self.scalers[name](t) for name, t in tokens.items()}
-        return Inputs(scaled, prepared, present, columns)
+        return Inputs(scaled, prepared, present, columns, self.fitted.pairs)
 
     def _pulled(self, name: str, network: nn.Module, tokens: Tokens) -> Tokens:
         x = tokens.pooled()
@@ -220,16 +222,16 @@ class _MemberGraph(nn.Module):
     def __init__(self, member: Branches) -> None:
         super().__init__()
         self.networks, self.encoders = copy.deepcopy(member.networks).cpu(), copy.deepcopy(member.encoders).cpu()
-        self.sources = dict(member.sources)
+        self.reads = {name: member.reads(name) for name in member.networks}
         trees = {name: TreesGraph(branch) for name, branch in member.fitted.items() if isinstance(branch, Trees)}
         self.trees = nn.ModuleDict(trees)
         _without_rms_norm(self)
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        tokens = dict(inputs.tokens)
+        tokens = {**inputs.tokens, **inputs.compared}
         for name, encoder in self.encoders.items():
             tokens[name] = encoder(inputs.prepared[name]).absent_where(~inputs.present[name])
-        result = {name: network({m: tokens[m] for m in self.sources[name]}) for name, network in self.networks.items()}
+        result = {name: network({m: tokens[m] for m in self.reads[name]}) for name, network in self.networks.items()}
         return result | {name: tree(inputs) for name, tree in self.trees.items()}
 
 

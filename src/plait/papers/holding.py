@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from plait.base import protocols, registry
+from plait.base import config, registry
 from plait.metrics.base import Metric
 from plait.networks.fusion import FusionNetwork
 from plait.papers.paper import WEIGHTS, Column, Element, Paper, Row
@@ -292,7 +292,7 @@ def weights_at(widths: Mapping[str, Any]) -> tuple[int, int]:
         >>> weights_at({"text": 512, "image": 512, "tabular": 200, "classes": 18, "pulled": "tabular"})
         (501778, 704530)
     """
-    fields = protocols.settings("early-fusion-contrastive")
+    fields = config.protocol_settings("early-fusion-contrastive")
     dims = {name: int(value) for name, value in widths.items() if name not in ("classes", "pulled")}
     space = max(dims.values())
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plait.base import config
+from plait.base.config import PAPERS
 from plait.base.errors import ConfigError, nearest
-from plait.base.protocols import PAPERS
 from plait.base.version import __version__
 
 #: Raised whenever an older plait could not read what this one does.
@@ -72,6 +72,7 @@ class Element:
         sizes: its numbers are rows and classes of data sets.
         widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
             with a projector.
+        draws: what the page draws of it: which ``figure`` of the paper's module ``drawn``, and what that is told.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Element:
     orders: tuple[tuple[str, str], ...] = ()
     sizes: bool = False
     widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    draws: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def mapped(self) -> bool:
@@ -176,6 +178,8 @@ def read(paper: str | Path) -> Paper:
         Paper, given | {"name": folder.name.replace("_", "-"), "folder": folder, "elements": elements}, where
     )
     for element in elements:
+        if element.draws and not (folder.parent == PAPERS and (folder / "drawn.py").is_file()):
+            raise ConfigError(f"{where}: {element.name}: draws: only plait's own papers draw; leave it out")
         for name in element.recipes:
             if not result.recipe(name).is_file():
                 known = [path.stem for path in (folder / RECIPES).glob("*.yaml")]

@@ -27,9 +27,8 @@ from plait.papers.holding import (
     lines,
 )
 from plait.papers.paper import WEIGHTS, Element, Paper, read
-from plait.study import splits
+from plait.study import Study, splits
 from plait.study.results import Results
-from plait.study.study import Study
 
 #: What a quick run takes instead: rows of a table, seeds, epochs at most, and encoders by kind.
 ROWS, SEEDS, EPOCHS = 200, 2, 8
@@ -200,6 +199,8 @@ def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Re
     if element.status == "not_there":
         return stated
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
+    if element.draws and not element.recipes:
+        return [*stated, Line(element.name, element.title, verdict=MEASURED, reason="it is drawn in the page")]
     if not measured:
         return [*stated, Line(element.name, element.title, reason="nothing was measured")]
     reason = "no number of the paper stands here; ours are in the page"

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
 from plait.testing.cells import check_condition, check_encoder, tokens_of
-from plait.testing.models import check_alignment, check_branch, example_pairs, example_rows
+from plait.testing.models import check_alignment, check_alive, check_branch, example_pairs, example_rows
 
 __all__ = [
     "check_alignment",
+    "check_alive",
     "check_branch",
     "check_condition",
     "check_encoder",
