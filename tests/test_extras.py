@@ -34,6 +34,11 @@ EXERCISED = {
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
+    "serve": {
+        "fastapi": "test_serve.py",
+        "uvicorn": "test_serve.py",
+        "python_multipart": "test_serve.py",
+    },
     "onnx": {"onnx": "test_export.py", "onnxruntime": "test_export.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
     "fetch": {"requests": "test_fetch.py"},

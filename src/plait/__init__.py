@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from plait.estimators.estimators import FusionClassifier, FusionRegressor, export, load
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
+    from plait.serving.app import serve
     from plait.store import Store
     from plait.study import Study
     from plait.study.advice import advise
@@ -66,6 +67,7 @@ _HOME = {
     "register": "base.registry",
     "schema": "data.schema:",
     "search": "study.search:sensitivity",
+    "serve": "serving.app",
 }
 
 __all__ = [
@@ -98,6 +100,7 @@ __all__ = [
     "register",
     "schema",
     "search",
+    "serve",
 ]
 
 

@@ -72,6 +72,7 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
             pretrain,
             reproduce,
             sensitivity,
+            serve,
             study,
             use,
         )
