@@ -92,7 +92,7 @@ def create_app(
     service = Service(Answers(model), limits)
     # Its pages of documentation would load scripts from elsewhere; openapi.json is there.
     app: FastAPI = fastapi.FastAPI(title="plait", version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, limits=limits)  # type: ignore[arg-type]  # an ASGI class, as starlette takes them
+    app.add_middleware(Guard, limits=limits)
     _add_pages(app, service)
     _add_answers(app, service)
     _add_errors(app)
