@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -146,8 +147,7 @@ class NotebookLive:
             self.refresh()
 
     def _show(self, lines: Sequence[str]) -> None:
-        from IPython.display import display
-
+        display: Any = importlib.import_module("IPython.display").display
         shown = "\n".join(line for line in lines if line)
         data = {
             "text/plain": shown,
