@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from plait.base.inputs import Inputs
 from plait.branches.features import PlainFeatures
-from plait.branches.trees import LEVELS, UNSEEN, Forest, Trees
+from plait.branches.forest import LEVELS, Forest
+from plait.branches.trees import UNSEEN, Trees
 from plait.store.model_files import under
 
 _NAN = float("nan")
