@@ -168,11 +168,13 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
 
 
 def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with another laid over it, mapping by mapping."""
+    """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
     result = dict(spec)
     for key, value in over.items():
         inner = result.get(key)
-        result[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        same = both and value.get("name", inner.get("name")) == inner.get("name")
+        result[key] = _merged(inner, value) if same else value
     return result
 
 
