@@ -14,13 +14,14 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from plait.alignment.base import reciprocal_rank
+from plait.alignment.batches import backward, loss_of, sides_of
 from plait.alignment.cca import Cca
 from plait.alignment.context import ATTENDING, OPERATIONS
-from plait.alignment.learned import PlateauAdamW, backward, loss_of, sides_of
+from plait.alignment.learned import PlateauAdamW
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
 from plait.alignment.network import COLDEST, HOTTEST, Temperature, unit
 from plait.alignment.pairs import Pairs, numbered
-from plait.alignment.solved import reciprocal_rank
 from plait.base import config, registry
 from plait.base.errors import ConfigError, PlaitError, TableError
 from plait.base.tokens import Tokens
@@ -811,7 +812,7 @@ def test_directions_of_three_modalities_are_the_eigenvectors_of_the_whitened_cov
 
 
 def test_ranks_of_pairs_are_counted_one_by_one() -> None:
-    from plait.alignment.solved import reciprocal_rank
+    from plait.alignment.base import reciprocal_rank
 
     told = stage("ridge", penalty=1.0)
     network = told.network({"a": 2, "b": 2})

@@ -18,7 +18,8 @@ from plait.base.errors import ConfigError, TableError, nearest
 from plait.base.tokens import Tokens
 from plait.data import schema
 from plait.data.modality import Modality, Schema
-from plait.encoders.featurize import Featurizer
+from plait.encoders.defaults import default_encoder
+from plait.encoders.featurize import Featurizer, make_encoder
 from plait.store import Store
 from plait.training.lora import Lower
 
@@ -132,6 +133,52 @@ def pooled(batch: Batch) -> Tensor:
     if "mask" not in batch:
         return batch["x"]
     return Tokens(batch["x"].float(), batch["mask"]).pooled()
+
+
+#: Partners that a text is paired with, at most, and rows whose similarities are in memory at a time.
+_PARTNERS, _ROWS = 4, 1024
+
+
+def mined(vectors: Tensor, above: float) -> tuple[Tensor, Tensor]:
+    """Rows (n,) and (n,) of vectors (N, D) whose cosine is above a threshold: of each row the most similar, each pair once.
+
+    Source: Faye et al., Context-Based Multimodal Fusion, section IV.B (above 0.7).
+    """
+    x = torch.nn.functional.normalize(vectors)
+    found = set()
+    for start in range(0, len(x), _ROWS):
+        similar = x[start : start + _ROWS] @ x.T
+        similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))] = -1.0
+        near, places = similar.topk(min(_PARTNERS, len(x) - 1))
+        for row, place in (near > above).nonzero().tolist():
+            one, two = start + row, int(places[row, place])
+            found.add((min(one, two), max(one, two)))
+    pairs = torch.tensor(sorted(found), dtype=torch.int64).view(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def mined_pairs(
+    frame: pd.DataFrame, thing: Tensor, schema: Schema, above: float, store: str | None
+) -> tuple[pd.DataFrame, Tensor]:
+    """Pairs of the texts of two modalities, as the best text encoder there is finds them alike, and what the first is about.
+
+    Raises:
+        ConfigError: there are other modalities than two of text.
+        TableError: no two texts are so alike.
+    """
+    known = schema.modalities
+    if len(known) != 2 or any(m.kind != "text" for m in known):
+        raise ConfigError(f"mine: pairs are mined of two text modalities, found {', '.join(m.name for m in known)}")
+    texts = pd.concat([frame[m.columns[0]] for m in known], ignore_index=True)
+    kept = texts.notna() & ~texts.duplicated()
+    texts, about = texts[kept].reset_index(drop=True), thing.repeat(2)[torch.from_numpy(kept.to_numpy().copy())]
+    modality = dataclasses.replace(known[0], encoder=default_encoder("text"))
+    batch, _ = features_of(modality, make_encoder(modality), table_of(modality, list(texts)), None, Store(store))
+    one, two = mined(batch["x"], above)
+    if not len(one):
+        raise TableError(f"mine: no two of {len(texts):,} texts are more alike than {above:g}; lower it")
+    pairs = {m.columns[0]: texts[rows.numpy()].array for m, rows in zip(known, (one, two), strict=True)}
+    return pd.DataFrame(pairs), about[one]
 
 
 def numbered(*arrays: Tensor) -> Tensor:
@@ -294,3 +341,25 @@ def pairs_of(batches: Mapping[str, tuple[Batch, Tensor]], thing: Tensor) -> Pair
     }
     cell = {name: numbered(*batch.values()) for name, batch in x.items()}
     return Pairs(x, {name: there for name, (_, there) in batches.items()}, cell, thing)
+
+
+def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
+    """One list of texts per name.
+
+    Raises:
+        ConfigError: fewer than two names, one given twice, or a template without a place for the name.
+
+    Example:
+        >>> prompts(["cat", "dog"], ["a {}."])
+        [['a cat.'], ['a dog.']]
+    """
+    listed = [names] if isinstance(names, str) else [str(name) for name in names]
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if len(listed) < 2 or twice:
+        raise ConfigError(f"names: expected two or more different ones, found {', '.join(twice or listed) or 'none'}")
+    if isinstance(templates, str) or not templates:
+        raise ConfigError("templates: expected a list of texts, as in ['a photo of a {}']")
+    for template in templates:
+        if "{}" not in template:
+            raise ConfigError(f"template '{template}': it has no {{}} where the name goes")
+    return [[template.replace("{}", name) for template in templates] for name in listed]

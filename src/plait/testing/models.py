@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.alignment.base import Alignment
-from plait.alignment.learned import Learned, backward
+from plait.alignment.batches import backward
+from plait.alignment.learned import Learned
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Pairs
 from plait.base.branch import Branch, FittedBranch, FoldRows, NetworkBranch
