@@ -196,7 +196,7 @@ def _fit_one(
         if end.room("the worth of columns", IMPORTANCE_BEFORE):
             columns = importance(model, held_out, y=y, explanation=explained)
         names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
-        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names, own_trees=True)
+        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names)
         end.note(model.record_)
         end.tell()
     model.record_["test_rows"] = len(test)
