@@ -29,8 +29,11 @@ FEWEST = 80
 MOST_TREES = 400
 #: Columns of which a split may look at all; of more at a quarter, at least at so many: as good, and twice as fast.
 MOST_SEEN = 16
-#: Classes from which the rate is 0.2 instead of 0.1, as there are fewer rounds, and columns have 63 bins instead of 255.
-MANY_CLASSES = 8
+#: Classes from which a round has so many trees that there are few rounds, at a rate of 0.25 instead of 0.1, columns have 63
+#: bins instead of 255, and embeddings 16 components instead of 30 (held-out loss of the mixture as good, a third sooner).
+MANY_CLASSES, FEW_COMPONENTS = 8, 16
+#: Rounds that there are at least.
+FEWEST_ROUNDS = 24
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
 MANY_ROWS = 3000
 #: Rounds without an improvement on held-out rows after which there are no more.
@@ -49,7 +52,7 @@ UNSEEN = -15.0
 
 @dataclasses.dataclass(eq=False)
 class Trees(FittedBranch):
-    """Boosted trees over the table's columns as they are and 30 components of each embedding.
+    """Boosted trees over the table's columns as they are and 16 or 30 components of each embedding.
 
     Histogram gradient boosting: numbers as numbers, categories as categories, nulls as nulls; a category of many levels also,
     and one of more than 255 only, by a cross-fitted target encoding and its frequency. It stops when held-out rows gain no more.
@@ -64,10 +67,11 @@ class Trees(FittedBranch):
 
     Not when: words or pictures do, or there are very many classes.
 
-    Options: ``rounds`` at most; ``learning_rate`` (none: 0.1, of 8 classes and more 0.2); ``leaves`` of a tree (none: 8,
+    Options: ``rounds`` at most; ``learning_rate`` (none: 0.1, of 8 classes and more 0.25); ``leaves`` of a tree (none: 8,
     of 3,000 rows and more 15); ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may
     look at (none: a quarter, 16 at least); ``bins`` of a number (none: 255, of 8 classes and more 63);
-    ``components`` of an embedding; ``most`` trees of an ensemble, which are rounds times classes.
+    ``components`` of an embedding (none: 30, of 8 classes and more 16); ``most`` trees of an ensemble, which are rounds
+    times classes.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -81,13 +85,13 @@ class Trees(FittedBranch):
     penalty: NonNegative = 1.0
     share: Annotated[float, Within(0, 1, above=True)] | None = None
     bins: Annotated[int, Within(2, 255)] | None = None
-    components: Count = COMPONENTS
+    components: Count | None = None
     most: Count = MOST_TREES
 
     def __post_init__(self) -> None:
         """Nothing is learned yet."""
         super().__post_init__()
-        self._features = PlainFeatures(self.components)
+        self._features = PlainFeatures(self.components or COMPONENTS)
         self._forests: list[Forest] = []
         self._facts: dict[str, Any] = {}
 
@@ -109,6 +113,7 @@ class Trees(FittedBranch):
 
     def fit(self, rows: FoldRows) -> None:
         """Grow trees until the rows ``valid`` gain no more."""
+        self._features.components = self.components or (COMPONENTS if rows.out_dim < MANY_CLASSES else FEW_COMPONENTS)
         x, held = self._features.fit(rows), self._features(rows.inputs.take(rows.valid))
         y, seen = rows.target.numpy(), np.arange(rows.out_dim)
         if rows.task == "classification":
@@ -135,8 +140,8 @@ class Trees(FittedBranch):
         judge = _Judge(rows, _binned(held, edges), y[rows.valid])
         model = kind(
             **({"loss": "absolute_error"} if rows.task == "regression" and rows.loss == "absolute" else {}),
-            learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.2),
-            max_iter=min(self.rounds, max(30, self.most // rows.out_dim)),
+            learning_rate=self.learning_rate or (0.1 if rows.out_dim < MANY_CLASSES else 0.25),
+            max_iter=min(self.rounds, max(FEWEST_ROUNDS, self.most // rows.out_dim)),
             max_leaf_nodes=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
             min_samples_leaf=self.min_rows,
             l2_regularization=self.penalty,

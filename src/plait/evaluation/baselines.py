@@ -36,7 +36,7 @@ LEAST = 8
 
 #: Baseline -> what it is, for tables and the report; of the constant answer by task.
 ABOUT = {
-    "trees": "histogram gradient boosting on the table's columns and 30 components of each embedding; the number of rounds "
+    "trees": "histogram gradient boosting on the table's columns and a few components of each embedding; the number of rounds "
     "is chosen on held-out training rows",
     "linear": "logistic or ridge regression on the same features, standardised; its L2 penalty, and all features or 30 "
     "components of each embedding, are chosen on training rows",

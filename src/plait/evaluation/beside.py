@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: What the baselines are that a model has learned on its way.
 OWN = {
-    "trees": "histogram gradient boosting on the table's columns and 30 components of each embedding: the model's own trees, "
+    "trees": "histogram gradient boosting on the table's columns and a few components of each embedding: the model's own trees, "
     "those of its first member; the number of rounds is chosen on training rows held out from them",
     "single": "what the model answers from its best modality alone ({}), which has a network of its own; chosen on held-out "
     "training rows",
@@ -76,6 +76,13 @@ def alone(model: FusionEstimator) -> str | None:
     """The modality from which the model answers best by itself, where each has a network of its own."""
     losses: Mapping[str, float] = model.record_.get("alone") or {}
     return min(losses, key=lambda name: losses[name]) if losses else None
+
+
+def light(model: FusionEstimator) -> bool:
+    """Whether nothing but a linear model is still to be learned, which leaves the process as it is: on a thread of its own."""
+    frozen = not any(m.learns for m in model.schema_.modalities)
+    one = len(model.schema_.modalities) < 2
+    return frozen and "trees" in model.members_.members[0].fitted and (one or alone(model) is not None)
 
 
 def grown(model: FusionEstimator, inputs: Inputs) -> np.ndarray | None:

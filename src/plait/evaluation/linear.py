@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.sparse.linalg import lsqr
 from scipy.special import expit
 
 Array = NDArray[Any]
@@ -66,10 +67,9 @@ def fit_linear(x: Array, y: Array, task: str, outputs: int, *, strength: float, 
     """
     x = np.ascontiguousarray(x, np.float32)
     if task == "regression":
-        from sklearn.linear_model import Ridge
-
-        ridge = Ridge(alpha=1.0 / strength, solver="lsqr", max_iter=3 * steps).fit(x, y)
-        return LinearModel(task, ridge.coef_[:, None].astype(np.float32), np.atleast_1d(ridge.intercept_), None, 1)
+        centre, mean = x.mean(0), float(np.mean(y))
+        found = lsqr(x - centre, y - mean, damp=strength**-0.5, atol=1e-4, btol=1e-4, iter_lim=3 * steps)[0]
+        return LinearModel(task, found[:, None].astype(np.float32), np.full(1, mean - centre @ found), None, 1)
     seen = np.unique(y) if task == "classification" else None
     if seen is not None and len(seen) == 1:
         return LinearModel(task, np.zeros((x.shape[1], 1), np.float32), np.full(1, np.inf), seen[[0, 0]], outputs)

@@ -6,11 +6,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from plait.base import checks, config, memory, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
@@ -22,7 +25,7 @@ from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
 from plait.evaluation.baselines import NAMES
-from plait.evaluation.beside import baselines_beside
+from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
@@ -191,12 +194,16 @@ def _fit_one(
             outputs = model.predict_subsets(held_out)
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
-        explained = explain(model, held_out, y=y, outputs=outputs)
-        columns = pd.DataFrame()
-        if end.room("the worth of columns", IMPORTANCE_BEFORE):
-            columns = importance(model, held_out, y=y, explanation=explained)
         names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
-        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names)
+        given = (model, (seen, y_train), (held_out, truth), outputs, names)
+        # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(copy_context().run, baselines_beside, *given) if light(model) else None
+            explained = explain(model, held_out, y=y, outputs=outputs)
+            columns = pd.DataFrame()
+            if end.room("the worth of columns", IMPORTANCE_BEFORE):
+                columns = importance(model, held_out, y=y, explanation=explained)
+            simple = baselines_beside(*given) if waiting is None else waiting.result()
         end.note(model.record_)
         end.tell()
     model.record_["test_rows"] = len(test)
