@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from plait.base.inputs import Inputs
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.networks.tasks import Classification
 from plait.training.crossfit import side_by_side

@@ -34,7 +34,7 @@ from plait.data.split import split
 
 COMPONENTS = 30
 #: Encoders of both sides, whatever the default is at the time.
-ENCODERS = {"text": "minilm", "code": "minilm_code", "image": "efficientnet_lite0", "audio": "speech_logmel"}
+ENCODERS = {"text": "minilm", "code": "minilm_code", "image": "efficientnet_lite0", "audio": "speech"}
 
 
 @dataclass(frozen=True)

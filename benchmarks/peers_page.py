@@ -14,7 +14,7 @@ import pandas as pd
 
 from plait.report.canvas import svg
 from plait.study.report.sections.ranks import ranks_figure
-from plait.study.statistics.ranks import Ranks, rank
+from plait.study.statistics.compare import Ranks, rank
 
 #: Task -> what is ranked (lower is better), and what is shown beside it (higher is better).
 SHOWN = {"classification": ("log_loss", "accuracy"), "regression": ("mae", "r2")}

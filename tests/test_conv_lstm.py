@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from plait import FusionClassifier
 from plait.base.errors import CellError, ConfigError, TableError
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import trained_weights
 from plait.data.modality import Modality, Schema

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from plait.base import config, precision, registry
+from plait.base import config, machine, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.tokens import Tokens
@@ -38,7 +38,7 @@ hub = pytest.importorskip("huggingface_hub")
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 PATCHES = {"image_size": 32, "patch_size": 8}
 COMMIT, OTHER = "a" * 40, "b" * 40
-FAST_DTYPE = precision.fast_dtype  # tests replace it
+FAST_DTYPE = machine.fast_dtype  # tests replace it
 TORN = Blob.of_bytes(b"neither a picture nor a sound")
 RNG = np.random.default_rng(0)
 TEXTS = ["w1 w2 w3", "a b c d " * 12, "w9", "x y"]
@@ -248,7 +248,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """float32, so that numbers can be compared."""
-    monkeypatch.setattr(precision, "fast_dtype", lambda device="cpu": torch.float32)
+    monkeypatch.setattr(machine, "fast_dtype", lambda device="cpu": torch.float32)
 
 
 @pytest.fixture
@@ -530,7 +530,7 @@ def test_bf16_gives_the_same_vectors_to_three_nines(
     encoder = make(case.name, tiny(case.model))
     network = encoder.module().eval()
     full = tokens(encoder, case.cells, network).pooled()
-    monkeypatch.setattr(precision, "fast_dtype", lambda device="cpu": torch.bfloat16)
+    monkeypatch.setattr(machine, "fast_dtype", lambda device="cpu": torch.bfloat16)
     fast = tokens(encoder, case.cells, network).pooled()
     assert fast.dtype == torch.float32
     assert nn.functional.cosine_similarity(full, fast).min() > 0.999
@@ -539,7 +539,7 @@ def test_bf16_gives_the_same_vectors_to_three_nines(
 
 
 def test_fast_dtype_is_what_the_processor_has() -> None:
-    assert FAST_DTYPE("cpu") == (torch.bfloat16 if precision._cpu_has_bf16() else torch.float32)
+    assert FAST_DTYPE("cpu") == (torch.bfloat16 if machine._cpu_has_bf16() else torch.float32)
     assert FAST_DTYPE("meta") == torch.float32
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from plait import FusionClassifier, load
-from plait.base import precision, registry
+from plait.base import machine, registry
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.encoders import hub_cut, hub_models
@@ -51,7 +51,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(autouse=True)
 def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "fast_dtype", lambda device="cpu": torch.float32)
+    monkeypatch.setattr(machine, "fast_dtype", lambda device="cpu": torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ import torch
 from PIL import Image
 
 from plait import FusionClassifier, load
+from plait.base.documents import Limit
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
-from plait.base.limits import Limit
 from plait.base.registry import find
 from plait.base.tokens import Tokens
 from plait.data import schema, table

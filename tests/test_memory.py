@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from plait.base import memory
-from plait.base.memory import give_back
+from plait.base import machine
+from plait.base.machine import give_back
 from plait.study.setting import resident_mb
 
 
@@ -28,6 +28,6 @@ def test_freed_pieces_between_kept_ones_are_given_back() -> None:
 
 
 def test_a_system_without_resource_says_nothing_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert memory.process_mb() > 50
+    assert machine.process_mb() > 50
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    assert math.isnan(memory.process_mb())
+    assert math.isnan(machine.process_mb())

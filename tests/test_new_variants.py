@@ -26,7 +26,7 @@ sys.path.insert(0, sys.argv[2])
 import study_results
 from plait.base import registry
 from plait.metrics import measure, metrics
-from plait.study.report.page import Material, sections_for
+from plait.study.report import Material, sections_for
 from plait.testing import check_encoder, check_fusion
 
 here = Path(sys.argv[1])

@@ -17,7 +17,7 @@ import torch
 from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
 from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
 from plait.base.inputs import Inputs
-from plait.data.schema import from_yaml, to_yaml
+from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of

@@ -18,7 +18,7 @@ from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.estimators.record import frozen_weights
 from plait.report import curves
-from plait.study.study import Study
+from plait.study import Study
 from plait.training import history
 from plait.training.history.scorer import METRICS, scores
 from plait.training.history.table import BESIDE, COLUMNS, codes, pattern_codes

@@ -16,7 +16,7 @@ from plait import FusionClassifier, FusionRegressor, Modality, Schema, load
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.report import curves
-from plait.study.study import Study
+from plait.study import Study
 from plait.training import history as records
 from plait.training.history.scorer import METRICS, Scorer
 from plait.training.pretraining import encoder as alone

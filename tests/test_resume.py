@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from plait import FusionClassifier, FusionRegressor, load
 from plait.base.errors import ConfigError, PlaitError, PlaitWarning
-from plait.base.precision import device_of
+from plait.base.machine import device_of
 from plait.data.modality import Modality, Schema
 from plait.networks import tasks
 from plait.networks.layers import Masks

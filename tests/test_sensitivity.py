@@ -18,12 +18,12 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.data import schema as schemas
 from plait.study import Results, Study
-from plait.study.search.ranges import SearchSpec, read_ranges, read_regimes, schema_for
-from plait.study.search.result import budgets
-from plait.study.search.sampler import Trial
-from plait.study.search.samplers.tpe import STARTUP
-from plait.study.search.search import read_search, rows_of, sensitivity
-from plait.study.subject import Finished
+from plait.study.ranges import SearchSpec, read_ranges, read_regimes, schema_for
+from plait.study.samplers import Trial
+from plait.study.samplers.tpe import STARTUP
+from plait.study.search import read_search, rows_of, sensitivity
+from plait.study.sensitivity import budgets
+from plait.study.subjects import Finished
 from plait.study.subjects.search import Search
 from refusing import refused
 from study_tiny import SCHEMA, table

@@ -12,7 +12,7 @@ from scipy import stats
 from plait.base.errors import ConfigError
 from plait.metrics.base import measure, metrics
 from plait.study.statistics.claims import check_claims
-from plait.study.statistics.compare import compare
+from plait.study.statistics.compare import compare, critical_difference, rank, rank_variants
 from plait.study.statistics.paired import (
     cliffs_delta,
     cohens_d,
@@ -25,7 +25,6 @@ from plait.study.statistics.paired import (
     resampled_t,
     wilcoxon,
 )
-from plait.study.statistics.ranks import critical_difference, rank, rank_variants
 from plait.study.statistics.scores import headline, metric_of, scores
 from plait.study.statistics.summary import Resampler, seed_weights, summarise, two_level
 from plait.study.statistics.verdicts import chance, default_margin, in_words, seeds_needed, tost, verdict

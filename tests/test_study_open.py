@@ -14,7 +14,7 @@ from plait.base import registry
 from plait.metrics.base import METRICS, ByRows
 from plait.metrics.base import register as metric
 from plait.report.blocks import Section, Text
-from plait.study.report.page import Material, ReportSection, write_study_report
+from plait.study.report import Material, ReportSection, write_study_report
 from study_tiny import study
 
 

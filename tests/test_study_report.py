@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError
-from plait.study.report.page import write_study_report
+from plait.study.report import write_study_report
 from study_results import Plan, study
 
 pytest.importorskip("jinja2")
@@ -28,7 +28,7 @@ from plait.report.words import brief
 from plait.study.report.evidence import differences_figure, scores_figure
 from plait.study.report.sections.cost import front
 from plait.study.report.sections.ranks import ranks_figure
-from plait.study.statistics.ranks import rank
+from plait.study.statistics.compare import rank
 from plait.study.statistics.summary import summarise
 from test_report import EVIL, SVG_TAGS, Page, check_alone
 
@@ -385,7 +385,7 @@ def test_forty_variants_stay_readable_and_small(tmp_path):
 
 
 def test_figures_beyond_the_room_stay_beside_the_page(tmp_path, monkeypatch):
-    monkeypatch.setattr("plait.study.report.page.ROOM", 6_000)
+    monkeypatch.setattr("plait.study.report.ROOM", 6_000)
     page = write_study_report(small(tmp_path / "made"), tmp_path, resamples=20)
     text = page.read_text("utf-8")
     assert "left beside the page" in text

@@ -297,7 +297,7 @@ def test_worker_processes_survive_the_death_of_one(
 
 def test_a_worker_ends_with_its_runner() -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "plait.study.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "plait.study.engine_local"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert worker.stdin is not None
     worker.stdin.close()

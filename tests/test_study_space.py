@@ -21,7 +21,7 @@ from plait.data.schema_yaml import from_dict
 from plait.study import Results, Study
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
-from plait.study.subject import subject_of
+from plait.study.subjects import subject_of
 from plait.study.tables import StudyTable
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 200), "grey": (120, 120, 120)}
@@ -271,7 +271,7 @@ def test_differences_over_folds(images: Results) -> None:
 def test_the_report_has_tables_and_curves(images: Results, text: Results, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    from plait.study.report.page import write_study_report
+    from plait.study.report import write_study_report
 
     page = write_study_report(images, tmp_path / "images").read_text(encoding="utf-8")
     assert "Retrieval" in page
@@ -287,7 +287,7 @@ def test_the_report_has_tables_and_curves(images: Results, text: Results, tmp_pa
 
 def test_a_report_of_nothing(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
-    from plait.study.report.page import write_study_report
+    from plait.study.report import write_study_report
 
     empty = study(IMAGES, root).run(tmp_path / "out", engine="inline", store="none", only=[])
     assert empty.summary().empty

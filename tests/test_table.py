@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, PlaitWarning, TableError
-from plait.base.limits import MEMBER_BYTES
 from plait.data import table
 from plait.data.archive import Archive
 from plait.data.modality import Modality

@@ -40,6 +40,7 @@ COMMANDS = {
     "encode": "{table} --target label --encoder text=hashed_ngrams --store {new}/store",
     "store": "--store {store}",
     "list": "fusion",
+    "doctor": "",
     "fit": f"{{table}} --target label --out {{new}}/m {QUICK} --store none",
     "demo": "--out {new}/demo --store none",
     "predict": "{model} {table} --out {new}/p.csv --store none",
@@ -65,6 +66,8 @@ COMMANDS = {
     "study report": "{results} --out {new}/report",
     "study list": "",
     "reproduce": "early-fusion-contrastive --list",
+    "data list": "--root {new}",
+    "data fetch": "hearthstone_cards --root {new}",
 }
 #: Command -> the step within which Ctrl-C comes (default: the first), and what the last line says.
 STOPPED = {
@@ -214,7 +217,7 @@ def _needs(command: str) -> None:
 
 def registered() -> set[str]:
     """Every command that there is."""
-    from plait.cli import advise, align, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401
+    from plait.cli import advise, align, data, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401
 
     top = typer.main.get_command(app)
     found = set()

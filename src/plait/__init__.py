@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
     from plait.store import Store
+    from plait.study import Study
     from plait.study.advice import advise
     from plait.study.results import Results
-    from plait.study.search.search import sensitivity as search
-    from plait.study.study import Study
+    from plait.study.search import sensitivity as search
     from plait.workflow.fit import fit_table
     from plait.workflow.inspection.inspecting import inspect
     from plait.workflow.pretrain import pretrain
@@ -51,7 +51,7 @@ _HOME = {
     "Results": "study.results",
     "Schema": "data.modality",
     "Store": "store",
-    "Study": "study.study",
+    "Study": "study",
     "Tokens": "base.tokens",
     "advise": "study.advice",
     "evaluate": "evaluation.evaluate",
@@ -64,7 +64,7 @@ _HOME = {
     "read_table": "data.table",
     "register": "base.registry",
     "schema": "data.schema:",
-    "search": "study.search.search:sensitivity",
+    "search": "study.search:sensitivity",
 }
 
 __all__ = [

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.alignment.batches import couples_of, embed, heat, sides_of
 from plait.alignment.hardest_negatives import HardestNegatives
-from plait.alignment.learned import couples_of, embed, heat, sides_of
 from plait.alignment.network import AlignmentNetwork, FrozenNetwork
 from plait.alignment.pairs import Pairs
 from plait.base import checks, config
@@ -21,7 +21,7 @@ from plait.base.checks import Positive
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, nearest
 from plait.base.inputs import Inputs
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.tokens import Tokens
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer

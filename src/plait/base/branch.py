@@ -83,6 +83,9 @@ class Branch:
         """The options this branch was made with, as JSON values."""
         return dataclasses.asdict(self)
 
+    def check(self) -> None:
+        """Refuse, before anything is encoded, what it could not be fitted with here; a fitted one may do without."""
+
     def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The outputs it brings, each with the modalities it sees: one over all of them, unless it says otherwise."""
         return {self.name(): tuple(names)}
@@ -161,7 +164,7 @@ def resolve(spec: str | Mapping[str, Any]) -> Branch:
     variant: type[Branch] = registry.find("branches", str(options.pop("name")))
     config.check_fields(options, config.fields_of(variant), f"branch '{variant.name()}'")
     if variant.package is not None:
-        need(variant.package, variant.extra or variant.package)
+        need(variant.package, variant.extra)
     return variant(**options)
 
 

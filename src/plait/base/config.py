@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar, cast
 
 from plait.base import documents
@@ -130,3 +132,72 @@ def _assigned(value: str, assignment: str) -> Any:
 
 def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(cast(Mapping[str, Any], v)) if isinstance(v, Mapping) else v for k, v in mapping.items()}
+
+
+#: One folder per paper: what it says (``paper.yaml``), its model and training (``protocol.yaml``), its recipes.
+PAPERS = Path(__file__).parent.parent / "papers"
+_FILE = "protocol.yaml"
+
+
+def protocol_names(of: str = "estimator") -> list[str]:
+    """Names of the protocols that there are for an ``estimator`` or an ``aligner``: the folders of papers, with dashes.
+
+    Example:
+        >>> "early-fusion-contrastive" in protocol_names(), protocol_names("aligner")
+        (True, ['context-based-fusion'])
+    """
+    files = sorted(PAPERS.glob(f"*/{_FILE}"))
+    return [path.parent.name.replace("_", "-") for path in files if _read_protocol(path).get("of", "estimator") == of]
+
+
+@cache
+def _read_protocol(path: Path) -> Mapping[str, Any]:
+    return MappingProxyType(read_yaml(path))
+
+
+def _is_protocol(name: object, of: str = "estimator") -> bool:
+    return isinstance(name, str) and name.replace("_", "-") in protocol_names(of)
+
+
+def protocol_settings(name: str, of: str = "estimator") -> Mapping[str, Any]:
+    """The fields that a protocol sets.
+
+    Raises:
+        ConfigError: there is none of this name; the message names the nearest.
+
+    Example:
+        >>> protocol_settings("early-fusion-contrastive")["validation"]
+        'given'
+    """
+    if not _is_protocol(name, of):
+        raise ConfigError(f"unknown protocol {name!r}: {nearest(str(name), protocol_names(of))}")
+    fields = _read_protocol(PAPERS / name.replace("-", "_") / _FILE)
+    return MappingProxyType({key: value for key, value in fields.items() if key != "of"})
+
+
+def with_protocol(fields: Mapping[str, Any], of: str = "estimator") -> dict[str, Any]:
+    """Fields with those of their protocol beneath them: what is given beside a protocol wins; an unknown one sets nothing.
+
+    Of an aligner's ``stage`` the options that are not given are the protocol's, as long as it is the same stage.
+
+    Example:
+        >>> with_protocol({"protocol": "early-fusion-contrastive", "members": 3})["members"]
+        3
+    """
+    name = fields.get("protocol")
+    if not _is_protocol(name, of):
+        return dict(fields)
+    beneath = protocol_settings(str(name), of)
+    result = {**beneath, **fields}
+    stage = fields.get("stage")
+    if isinstance(stage, Mapping) and stage.get("name", beneath["stage"]["name"]) == beneath["stage"]["name"]:
+        result["stage"] = {**beneath["stage"], **stage}
+    return result
+
+
+def apply_protocol(target: Any, given: Iterable[str]) -> None:
+    """Set the fields of an object's protocol, but for those that were ``given`` beside it; an unknown one sets nothing."""
+    if _is_protocol(target.protocol):
+        for name, value in protocol_settings(target.protocol).items():
+            if name not in given:
+                setattr(target, name, tuple(value) if name == "branches" else value)

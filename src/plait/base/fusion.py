@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,8 @@ class Fusion(nn.Module, ABC):
     #: A linear head on what it gives learns an XOR of two modalities. Where not, as with any weighted sum of what each
     #: modality gives alone, the network puts at least one joint block behind it.
     interacts: ClassVar[bool] = True
+    #: A loss of its own beside the task's, of the batch that was just joined while training; None: it has none.
+    own_loss: Tensor | None = None
     #: It takes single tokens; the others take each modality's mean token.
     sequences: ClassVar[bool] = False
 
@@ -120,3 +124,31 @@ def resolve(spec: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any]
     config.check_fields(options, operator.options(), f"fusion '{operator.name()}'")
     checks.check_call(operator.__init__, options, f"fusion '{operator.name()}'")
     return operator, options, absence
+
+
+class Adviser(ABC):
+    """Chooses settings of an estimator from the rows that it is fitted on; a dataclass whose fields are its options."""
+
+    @abstractmethod
+    def settings(self, estimator: Any, frame: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
+        """What to set; the estimator's own other settings hold for every design that is looked at.
+
+        Args:
+            estimator: not yet fitted.
+            frame: rows of training.
+            target: (n,) classes or values, or indicators (n, C).
+        """
+
+
+def adviser(fusion: Any) -> Adviser | None:
+    """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named.
+
+    Raises:
+        ConfigError: an option that it has not, or one that cannot be meant.
+    """
+    options = dict(fusion) if isinstance(fusion, Mapping) else {"name": fusion}
+    name = options.pop("name", None)
+    if not isinstance(name, str) or name not in registry.names("advisers"):
+        return None
+    chosen: Adviser = config.build(registry.find("advisers", name), options, f"fusion '{name}'")
+    return chosen

@@ -30,16 +30,16 @@ FAMILIES = {
     "networks": ("networks.base", "Network"),
     "alignment": ("alignment.base", "Alignment"),
     "conditions": ("conditions.base", "Condition"),
-    "advisers": ("base.adviser", "Adviser"),
-    "samplers": ("study.search.sampler", "Sampler"),
-    "sections": ("study.report.page", "ReportSection"),
-    "subjects": ("study.subject", "Subject"),
+    "advisers": ("base.fusion", "Adviser"),
+    "samplers": ("study.samplers", "Sampler"),
+    "sections": ("study.report", "ReportSection"),
+    "subjects": ("study.subjects", "Subject"),
 }
 #: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
 HOMES = {
     "encoders": ("encoders", "training.encoders", "alignment.encoders"),
     "advisers": ("study.advisers",),
-    "samplers": ("study.search.samplers",),
+    "samplers": ("study.samplers",),
     "sections": ("study.report.sections",),
     "subjects": ("study.subjects",),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.fusion.concat import Concat
 from plait.networks.fusion import FusionNetwork
 from plait.networks.layers import Dropout, Masks

@@ -17,7 +17,13 @@ import typer
 
 from plait.base.errors import ConfigError, nearest
 
-Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, TSV, JSONL (also .gz), Parquet, Arrow, a folder of Parquet; also at https://, s3://, gs://, az://, hf://.",
+        show_default=False,
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
 Targets = Annotated[
@@ -30,6 +36,13 @@ Task = Annotated[
 ]
 Root = Annotated[
     str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)
+]
+Remote = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Files that cells name may be fetched: all, or how addresses begin (s3://bucket/), as often as needed.",
+        show_default=False,
+    ),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
 Store = Annotated[
@@ -76,6 +89,10 @@ RecordEpochs = Annotated[
 ]
 TensorBoard = Annotated[
     str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
+]
+Track = Annotated[
+    str | None,
+    typer.Option(help="Note the run: mlflow or wandb (--set track.folder=DIR: offline).", show_default=False),
 ]
 CheckpointFolder = Annotated[
     str | None,
@@ -178,7 +195,8 @@ def with_parts(
     frame: Any, files: Mapping[str, Path | None], split_column: str | None, encoding: str | None
 ) -> tuple[Any, str | None]:
     """The table with the rows of ``--valid`` and ``--test`` beneath it, and the column that says which is which."""
-    from plait.data.table import PART, read_table, stacked
+    from plait.data.split import PART, stacked
+    from plait.data.table import read_table
     from plait.data.typed import typed
 
     given = {name: read_table(path, encoding) for name, path in files.items() if path is not None}

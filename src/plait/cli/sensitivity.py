@@ -76,8 +76,8 @@ def sensitivity(
     """How the score answers to learning rate, batch size, dropout or any field, per regime; carries on when killed."""
     from plait.data.table import read_table
     from plait.data.targets import with_target
-    from plait.study.search.search import check_rows, read_search, rows_of
-    from plait.study.search.search import sensitivity as search
+    from plait.study.search import check_rows, read_search, rows_of
+    from plait.study.search import sensitivity as search
     from plait.workflow.fit import split_rows
 
     options: dict[str, Any] = {}

@@ -143,7 +143,7 @@ def report(
 ) -> None:
     """Write the report of a study: HTML, Markdown, CSV and figures."""
     from plait.study import Results
-    from plait.study.report.page import write_study_report
+    from plait.study.report import write_study_report
 
     progress.step("write the report")
     place = out or folder / "report"

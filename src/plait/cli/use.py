@@ -38,7 +38,7 @@ def models_of(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> Iterator[dict[str, FusionEstimator]]:
     """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
-    from plait.estimators.estimators import FusionEstimator
+    from plait.estimators.base import FusionEstimator
     from plait.estimators.targets import TargetModels, holds_targets, load_targets
 
     step(f"load {folder.name}")
@@ -75,6 +75,7 @@ def predict(
         bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
     ] = False,
     root: o.Root = None,
+    remote: o.Remote = None,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
@@ -98,7 +99,7 @@ def predict(
         def pieces() -> Any:
             nonlocal result
             with whole_table():  # which refuses before the file is there
-                for chunk in read_chunks(table, rows, encoding):
+                for chunk in read_chunks(table, rows, encoding, remote, root):
                     piece = prediction_tables(models, chunk, proba, keep or [], interval)
                     result += formulas(piece, quote_formulas)
                     yield piece
@@ -221,6 +222,7 @@ def evaluate(
         ),
     ] = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
@@ -238,8 +240,8 @@ def evaluate(
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
     with models_of(model, table, root, store, strict, partial) as models:
-        whole = typed(read_table(table, encoding))
-        seen = None if baselines is None else typed(read_table(baselines, encoding))
+        whole = typed(read_table(table, encoding, remote, root))
+        seen = None if baselines is None else typed(read_table(baselines, encoding, remote, root))
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)

@@ -1,25 +1,28 @@
-"""Tables in files: CSV, TSV, JSONL (each also ``.gz``) and Parquet, whole or in pieces."""
+"""Tables in files: CSV, TSV, JSONL (each also ``.gz``), Parquet (also folders of it) and Arrow, whole or in pieces."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from plait.base.documents import TABLE_ROWS
 from plait.base.errors import PlaitError, TableError, nearest, need
-from plait.base.limits import TABLE_ROWS
+from plait.data.remote import local_table
 from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 
 #: Ending -> what separates cells, None for JSON.
 TEXT = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
 PARQUET = (".parquet", ".pq")
-ENDINGS = (*TEXT, *(f"{e}.gz" for e in TEXT), *PARQUET)
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+ENDINGS = (*TEXT, *(f"{e}.gz" for e in TEXT), *PARQUET, *ARROW)
 
 _INDEX = re.compile(r"__index_level_\d+__")
 
@@ -42,10 +45,15 @@ def pieces(
     Raises:
         TableError: the file is not what its ending says (the message names the line), or has more than ``most`` rows.
     """
-    path = _existing(Path(path))
-    ending = ending_of(path)
+    path = _existing(local_table(path))
+    ending = PARQUET[0] if path.is_dir() else ending_of(path)
     result = 0
-    frames = _parquet(path, rows, most) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
+    if ending in TEXT:
+        frames = _text(path, TEXT[ending], rows, encoding)
+    elif ending in ARROW:
+        frames = _arrow(path, rows)
+    else:
+        frames = _parquet_folder(path, rows) if path.is_dir() else _parquet(path, rows, most)
     for frame in frames:
         result += len(frame)
         _check_rows(path, result, most)
@@ -62,7 +70,9 @@ def _check_rows(path: Path, rows: int, most: int | None) -> None:
 
 def _existing(path: Path) -> Path:
     if path.is_dir():
-        raise TableError(f"{path}: is a folder; name the table in it")
+        if next(path.rglob("*.parquet"), None) is None:
+            raise TableError(f"{path}: is a folder without Parquet files; name the table in it")
+        return path
     if not path.exists():
         if not path.parent.is_dir():
             raise TableError(f"{path}: no such file; there is no folder {path.parent}")
@@ -126,21 +136,12 @@ def _first_undecodable(path: Path, encoding: str) -> tuple[int, bytes]:
     return count, start
 
 
-def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
+@contextlib.contextmanager
+def _readable(path: Path, what: str) -> Iterator[Any]:
+    """pyarrow, whose errors within the block become one line."""
     arrow = need("pyarrow", "parquet")
-    parquet = need("pyarrow.parquet", "parquet")
     try:
-        file = parquet.ParquetFile(path)
-        with file:
-            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
-            names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
-            unique_names(names, path)
-            for batch in file.iter_batches(batch_size=rows, columns=names):
-                table = arrow.Table.from_batches([batch])
-                # An index kept by pandas is a column like any other; whole numbers of 64 bits stay exact beside nulls.
-                yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-            if not file.metadata.num_rows:
-                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
+        yield arrow
     except PlaitError:
         raise
     except (
@@ -152,4 +153,58 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
         NotImplementedError,
         RecursionError,
     ) as error:
-        raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None
+        raise TableError(f"{path}: not {what} ({str(error).partition(chr(10))[0]})") from None
+
+
+def _frame_of(table: Any) -> pd.DataFrame:
+    """Rows as pandas has them: a kept index is a column like any other; whole numbers of 64 bits stay exact beside nulls."""
+    result: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    return result
+
+
+def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
+    with _readable(path, "a readable Parquet file") as arrow:
+        file = need("pyarrow.parquet", "parquet").ParquetFile(path)
+        with file:
+            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
+            names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
+            unique_names(names, path)
+            for batch in file.iter_batches(batch_size=rows, columns=names):
+                yield _frame_of(arrow.Table.from_batches([batch]))
+            if not file.metadata.num_rows:
+                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
+
+
+def _parquet_folder(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """All Parquet files of a folder, in the order of their names; folders such as ``year=2024`` are columns."""
+    with _readable(path, "a readable folder of Parquet files") as arrow:
+        data = need("pyarrow.dataset", "parquet")
+        files = sorted(str(file) for file in path.rglob("*.parquet"))
+        dataset = data.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+        yield from _in_pieces(arrow, dataset.to_batches(batch_size=rows), dataset.schema, path, rows)
+
+
+def _arrow(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """An Arrow file (Feather 2), or a stream of Arrow."""
+    with _readable(path, "a readable Arrow file") as arrow:
+        ipc = need("pyarrow.ipc", "parquet")
+        with arrow.memory_map(str(path)) as source:
+            try:
+                file = ipc.open_file(source)
+                batches = (file.get_batch(i) for i in range(file.num_record_batches))
+            except arrow.ArrowInvalid:
+                source.seek(0)
+                batches = file = ipc.open_stream(source)
+            yield from _in_pieces(arrow, batches, file.schema, path, rows)
+
+
+def _in_pieces(arrow: Any, batches: Iterable[Any], schema: Any, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    names = [n for n in schema.names if not _INDEX.fullmatch(n)]
+    unique_names(names, path)
+    empty = True
+    for batch in batches:
+        for first in range(0, batch.num_rows, rows):
+            empty = False
+            yield _frame_of(arrow.Table.from_batches([batch.slice(first, rows)]).select(names))
+    if empty:
+        yield schema.empty_table().select(names).to_pandas(ignore_metadata=True)

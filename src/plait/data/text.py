@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
+from plait.base.documents import LINE_BYTES, Bounded
 from plait.base.errors import PlaitError, PlaitWarning, TableError
-from plait.base.limits import LINE_BYTES, Bounded
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]

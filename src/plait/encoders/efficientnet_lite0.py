@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.base.encoder import Cut, Encoder
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.encoders.packages import package_file
 from plait.encoders.pixel_arrays import squeezed

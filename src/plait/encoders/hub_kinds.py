@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Count, Within
 from plait.base.encoder import Cut
-from plait.base.precision import autocast
+from plait.base.machine import autocast
 from plait.base.tokens import Tokens
 from plait.data.media.images import image
 from plait.data.media.sounds import audio

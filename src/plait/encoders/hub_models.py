@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, PlaitWarning, need
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
 from plait.encoders.hub_files import (
     COMMIT,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.base.encoder import Cut
-from plait.base.precision import autocast, fast_dtype
+from plait.base.machine import autocast, fast_dtype
 from plait.base.tokens import Tokens
 
 WIDTH, HEADS, LAYERS, HIDDEN, POSITIONS = 384, 12, 6, 1536, 512

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from plait.base.checks import Natural
 from plait.base.encoder import Cut
 from plait.base.errors import ConfigError, need
-from plait.base.precision import autocast
+from plait.base.machine import autocast
 from plait.base.tokens import Tokens
 from plait.data.media.blob import Blob
 from plait.data.media.images import image

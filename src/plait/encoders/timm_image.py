@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from plait.base.errors import MissingDependencyError, need
-from plait.base.precision import autocast
+from plait.base.machine import autocast
 from plait.base.tokens import Tokens
 from plait.encoders.hub_files import Alternatives
 from plait.encoders.hub_models import HubEncoder

@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from plait.alignment.enhancement import Enhancer
-from plait.base import memory
+from plait.base import machine
 from plait.base.inputs import Inputs
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
@@ -104,7 +104,7 @@ class Clock:
     def stage(self, name: str) -> Iterator[None]:
         """Measure what runs under it."""
         start = time.perf_counter()
-        memory.begin_stage()
+        machine.begin_stage()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), memory.stage_mb())
+        self.peak_mb[name] = max(self.peak_mb.get(name, 0.0), machine.stage_mb())

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from plait.base import memory, precision
+from plait.base import machine
 from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
-from plait.base.precision import device_of
+from plait.base.machine import device_of
 from plait.base.version import versions
 from plait.branches.branches import Branches, trained_weights
 from plait.data.modality import Schema
@@ -29,7 +29,18 @@ if TYPE_CHECKING:
 
 
 #: Fields that change no number of a fit.
-_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "minutes", "record_epochs", "modalities", "device")
+_BESIDE = (
+    "progress",
+    "store",
+    "tensorboard",
+    "checkpoint",
+    "minutes",
+    "record_epochs",
+    "modalities",
+    "device",
+    "remote",
+    "track",
+)
 
 
 def listeners(
@@ -116,10 +127,10 @@ def record_of(
         + sum(one["trained_weights"] for one in prepared.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in prepared.enhancers.items()},
         "frozen_weights": frozen_weights(prepared.features.encoders, prepared.schema, result.members),
-        "device": str(precision.device_of(settings.device)),
+        "device": str(machine.device_of(settings.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},
         "stage_peak_mb": clock.peak_mb,
-        "peak_memory_mb": memory.process_mb(),
+        "peak_memory_mb": machine.process_mb(),
         "absent": {name: float((~there).float().mean()) for name, there in prepared.inputs.present.items()},
         "encoders": {
             name: {"name": e.name(), "licence": e.licence, "dim": e.dim, "fingerprint": e.fingerprint()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from plait.base import checks, config, protocols, registry
+from plait.base import checks, config, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
@@ -137,8 +137,7 @@ def _kind(field: str) -> type[Any]:
 
 
 def _fusion(rest: str, value: Any) -> str | None:
-    from plait.base.adviser import adviser
-    from plait.base.fusion import resolve
+    from plait.base.fusion import adviser, resolve
 
     if (not rest or rest == "name") and adviser(value) is None:
         resolve(value if not rest else str(value))
@@ -146,7 +145,7 @@ def _fusion(rest: str, value: Any) -> str | None:
 
 
 def _protocol(rest: str, value: Any) -> str | None:
-    protocols.settings(value)
+    config.protocol_settings(value)
     return None
 
 
@@ -180,7 +179,7 @@ def _align(rest: str, value: Any) -> str | None:
 
 
 def _metric(rest: str, value: Any) -> str | None:
-    from plait.metrics import metric_name
+    from plait.metrics.base import metric_name
 
     metric_name(str(value))
     return None

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from plait.base.errors import ConfigError, need
-from plait.base.memory import give_back
+from plait.base.machine import give_back
 from plait.base.tokens import Tokens
 from plait.data.cells import cells
 from plait.data.modality import Schema

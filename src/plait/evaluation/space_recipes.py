@@ -21,7 +21,7 @@ from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Cells, exploded
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.datasets.flickr8k import Flickr8k
 from plait.evaluation.similarity import Retrieval, both_ways, top_k
 from plait.training.optimiser import AdamW

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plait.base import config
 from plait.base.errors import ConfigError, nearest
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.networks.base import Network
 from plait.networks.conv_lstm_stack import ConvLSTMOptions, Size, Stack, Steps, lengths, pack

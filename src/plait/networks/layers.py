@@ -11,7 +11,7 @@ from torch import Tensor, bfloat16, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 
 #: Below so many weights the conversion costs what the product gains.

@@ -21,9 +21,9 @@ from plait.base import config, progress
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
+from plait.study import Study
 from plait.study.designs import DEFAULT, Advice, Racing, answer, candidates, differences, noises
 from plait.study.statistics.compare import compare
-from plait.study.study import Study
 
 if TYPE_CHECKING:
     from plait.study.results import Results

@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from plait.base.errors import PlaitError, PlaitWarning
-from plait.base.memory import give_back, peak_mb, reset_peak
+from plait.base.machine import give_back, peak_mb, reset_peak
 from plait.study import conditions
 from plait.study.reading import read_spec
 from plait.study.runs import Run
 from plait.study.setting import Latest, Setting, threads
-from plait.study.subject import Finished, subject_of
+from plait.study.subjects import Finished, subject_of
 from plait.study.tables import StudyTable, load_table
 
 

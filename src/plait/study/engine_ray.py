@@ -25,7 +25,7 @@ from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
 from plait.study.setting import Setting, resident_mb
-from plait.study.subject import Finished
+from plait.study.subjects import Finished
 
 #: Variables that say where things lie, handed to workers on other machines.
 PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")

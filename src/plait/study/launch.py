@@ -25,7 +25,7 @@ from plait.study.state import State, left, shown
 from plait.study.tables import redrawn
 
 if TYPE_CHECKING:
-    from plait.study.subject import StudyFile
+    from plait.study.subjects import StudyFile
 
 
 ENGINES = ("local", "ray", "inline")

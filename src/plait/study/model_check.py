@@ -20,7 +20,7 @@ from plait.study.judging import default_metrics
 from plait.study.reader import Place, Problem
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
-from plait.study.subject import StudyFile
+from plait.study.subjects import StudyFile
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, told_fields
 

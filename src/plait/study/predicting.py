@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from plait.base.errors import nearest
-from plait.base.memory import begin_stage, stage_mb
+from plait.base.machine import begin_stage, stage_mb
 from plait.data.labels import label_text
 from plait.estimators import settings
 from plait.estimators.fit_settings import FitSettings
@@ -21,7 +21,7 @@ from plait.study.judging import Judged, Requested, default_metrics, judge, truth
 from plait.study.reader import Problem
 from plait.study.runs import Run, subsets
 from plait.study.setting import Latest, Setting
-from plait.study.subject import Finished, StudyFile, Subject
+from plait.study.subjects import Finished, StudyFile, Subject
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
 

@@ -10,8 +10,8 @@ from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
 from plait.study import conditions
+from plait.study.ranges import SearchSpec, read_ranges
 from plait.study.reader import Place, Reader
-from plait.study.search.ranges import SearchSpec, read_ranges
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from plait.base import checks, config
+from plait.base import checks, config, notebook
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
@@ -20,7 +20,7 @@ from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
 from plait.study.spec import Spec
 from plait.study.state import merged
-from plait.study.subject import Subject, subject_of
+from plait.study.subjects import Subject, subject_of
 
 #: Columns that name a run.
 NAMES = ("run", "dataset", "task", "variant", "subset", "train_condition", "seed", "split", "train_rows", "test_rows")
@@ -120,6 +120,19 @@ class Results:
     def summary(self) -> pd.DataFrame:
         """Means over seeds and splits, one row for everything that is compared: a variant, an evaluation of a space."""
         return self.subject.summary(self)
+
+    def __repr__(self) -> str:
+        """How far the study is, and its summary."""
+        return f"{self._said}\n{self.summary().to_string()}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return notebook.box(self._said, notebook.table(notebook.records_of(self.summary())))
+
+    @property
+    def _said(self) -> str:
+        status = self.status()
+        return f"study '{self.spec.name}' in {self.folder}: {status['done']} of {status['runs']} runs done"
 
     def line(self, run: str) -> Mapping[str, Any]:
         """What results.jsonl says of a run."""

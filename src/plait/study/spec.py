@@ -1,4 +1,4 @@
-"""What a study file says, as plain frozen values; ``plait.study.check`` says what is wrong with one."""
+"""What a study file says, as plain frozen values; ``plait.study.subjects`` says what is wrong with one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from plait.study.search.ranges import SearchSpec
+from plait.study.ranges import SearchSpec
 
 #: Ways of splitting rows into training and test part.
 SPLITS = ("holdout", "kfold", "repeated", "time", "official", "none")

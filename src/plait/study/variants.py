@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plait.base import protocols
+from plait.base import config
 from plait.study.reader import Place
 from plait.study.spec import Spec
 
@@ -41,7 +41,8 @@ def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
     result = []
     for name, fields in (spec.variants or {"": {}}).items():
         for point in _points(spec.grid):
-            model = protocols.expanded(with_fields(with_fields(budgeted(spec), fields), point))
+            model = with_fields(with_fields(budgeted(spec), fields), point)
+            model = config.with_protocol(model, "estimator" if spec.space is None else "aligner")
             settings = {key: value_at(model, key, defaults) for key in varied}
             settings = {key: value for key, value in settings.items() if value is not None}
             if not any(_matches(model, rule, defaults) for rule in spec.exclude):

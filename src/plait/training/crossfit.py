@@ -19,7 +19,7 @@ from plait.base import deadline
 from plait.base.branch import FittedBranch, FoldRows
 from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard

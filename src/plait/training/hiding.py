@@ -33,8 +33,23 @@ class Hiding:
         """Whether any of these modalities is ever hidden. One alone never is."""
         return len(names) > 1 and (any(self.rates.get(name, 0.0) for name in names) or any(self.patterns.values()))
 
-    def shown(self, names: Sequence[str], rows: Sequence[int], generator: torch.Generator) -> Tensor:
-        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``."""
+    def shown(
+        self,
+        names: Sequence[str],
+        rows: Sequence[int],
+        generator: torch.Generator,
+        pairs: Mapping[str, tuple[str, str]] | None = None,
+    ) -> Tensor:
+        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``.
+
+        Names that are ``pairs`` of modalities are shown where both are.
+        """
+        if pairs:
+            single = [name for name in names if name not in pairs]
+            shown = dict(zip(single, self.shown(single, rows, generator).unbind(-1), strict=True))
+            return torch.stack(
+                [shown[n] if n in shown else shown[pairs[n][0]] & shown[pairs[n][1]] for n in names], dim=-1
+            )
         if not self.patterns:
             rates = torch.tensor([self.rates.get(name, 0.0) for name in names])
             return torch.rand((*rows, len(names)), generator=generator) >= rates

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from plait.base.fusion import Fusion
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
@@ -70,17 +71,18 @@ class MemberLearner(Learner[Tensor]):
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
         """One step of all branches together; the loss of each."""
-        inputs, target, weight = self.rows.take(batch)
+        inputs, target, weight = self.rows.take(batch, self.generator)
         tokens, chance = self.model.encode(inputs), self.settings.input_dropout
         if chance > 0:
             tokens = {name: drop_features(result, chance, self.masks) for name, result in tokens.items()}
-        hidden = _hide(tokens, self.settings.modality_dropout, self.generator)
-        total, losses = self._own_losses(), {}
+        hidden = _hide(tokens, self.settings.modality_dropout, self.generator, self.model.pairs)
+        total, losses = torch.zeros(()), {}
         for name in self.model.networks:
             several = len(self.model.sources[name]) > 1
             loss = self._loss(name, hidden if several else tokens, target, weight)
             if loss is not None:
                 total, losses[name] = total + loss, loss.detach()
+        total = total + self._own_losses()
         self.optimiser.clear()
         if total.requires_grad:
             total.backward()  # type: ignore[no-untyped-call]
@@ -89,6 +91,7 @@ class MemberLearner(Learner[Tensor]):
 
     def _own_losses(self) -> Tensor:
         parts = [part.own_loss for part in self.model.encoders.values() if isinstance(part, OwnLoss)]
+        parts += [part.own_loss for part in self.model.networks.modules() if isinstance(part, Fusion)]
         return sum((loss for loss in parts if loss is not None), torch.zeros(()))
 
     def _loss(self, name: str, tokens: Mapping[str, Tokens], target: Tensor, weight: Tensor) -> Tensor | None:
@@ -129,12 +132,14 @@ def _draw_from(model: nn.Module, masks: Masks | None) -> None:
             part.masks = masks
 
 
-def _hide(tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator) -> dict[str, Tokens]:
+def _hide(
+    tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator, pairs: Mapping[str, tuple[str, str]]
+) -> dict[str, Tokens]:
     """Modalities hidden from single rows."""
     names = sorted(tokens)
     if not hiding.hides(names):
         return dict(tokens)
-    shown = hiding.shown(names, (len(tokens[names[0]]),), generator)
+    shown = hiding.shown(names, (len(tokens[names[0]]),), generator, pairs)
     hidden = shown.logical_not().to(tokens[names[0]].x.device)
     return {name: tokens[name].absent_where(hidden[:, i]) for i, name in enumerate(names)}
 

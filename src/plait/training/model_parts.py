@@ -11,7 +11,7 @@ import numpy as np
 from plait.base import config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError, PlaitError
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.hub_files import named_by_a_file
@@ -22,7 +22,7 @@ from plait.training import tuned
 _Model = TypeVar("_Model")
 #: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places
 #: that somebody else named.
-PASSING = ("modalities", "checkpoint", "tensorboard", "store")
+PASSING = ("modalities", "checkpoint", "tensorboard", "store", "remote", "track")
 
 
 def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model]) -> _Model:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plait.base.inputs import Inputs
-from plait.base.precision import fast_dtype
+from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches, moved
 from plait.networks.base import Network
@@ -49,7 +49,7 @@ class TrainingRows:
 
     def __init__(self, examples: Examples, valid: Tensor, model: Branches) -> None:
         """``valid`` are the held-out rows."""
-        inputs, target, weight = examples.inputs, examples.target, examples.weight
+        inputs, target, weight = examples.inputs.unfolded(), examples.target, examples.weight
         self.device, self.streams = model.device, len(inputs.prepared) > 0
         prepared = inputs if self.streams else narrowed(inputs, model)
         self.held = (prepared.take(valid), target[valid], weight[valid])
@@ -57,10 +57,13 @@ class TrainingRows:
         self.target, self.weight = target.to(self.device), weight.to(self.device)
         self._arrays: dict[str, Tensor] = {}
 
-    def take(self, rows: Tensor) -> tuple[Inputs, Tensor, Tensor]:
-        """Inputs, targets and weights of the rows; the inputs hold until the next call."""
+    def take(self, rows: Tensor, generator: torch.Generator) -> tuple[Inputs, Tensor, Tensor]:
+        """Inputs, targets and weights of the rows; the inputs hold until the next call.
+
+        Cells whose change is to be drawn anew (``redraw``) take it from the generator.
+        """
         there = rows.to(self.device)
-        batch = moved(self.inputs.take(rows), self.device) if self.streams else self._gathered(there)
+        batch = moved(self.inputs.take(rows).redrawn(generator), self.device) if self.streams else self._gathered(there)
         return batch, self.target.index_select(0, there), self.weight.index_select(0, there)
 
     def _gathered(self, rows: Tensor) -> Inputs:
@@ -82,7 +85,7 @@ def narrowed(inputs: Inputs, model: Branches) -> Inputs:
     entries: dict[str, Sequence[Linear] | None] = {
         name: network.entries() if isinstance(network, Network) else None for name, network in model.networks.items()
     }
-    over_all = [entries[name] for name in entries if set(model.sources[name]) >= set(inputs.tokens)]
+    over_all = [entries[name] for name in entries if set(model.reads(name)) >= set(inputs.tokens)]
     if (
         fast_dtype(model.device) != torch.bfloat16
         or any(maps is None for maps in entries.values())

@@ -13,7 +13,7 @@ import pandas as pd
 from plait.base.errors import ConfigError, nearest
 from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.base.version import versions
 from plait.data import schema

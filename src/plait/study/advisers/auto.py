@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from plait.base import checks
-from plait.base.adviser import Adviser
 from plait.base.checks import Positive
+from plait.base.fusion import Adviser
 from plait.data import rows
 from plait.estimators import preparing
 from plait.study.advice import advise, merged

@@ -27,7 +27,7 @@ name                    what it gives
 from __future__ import annotations
 
 from plait.study.statistics.claims import check_claims
-from plait.study.statistics.compare import compare
+from plait.study.statistics.compare import Ranks, compare, critical_difference, rank, rank_variants
 from plait.study.statistics.paired import (
     Difference,
     cliffs_delta,
@@ -40,7 +40,6 @@ from plait.study.statistics.paired import (
     resampled_t,
     wilcoxon,
 )
-from plait.study.statistics.ranks import Ranks, critical_difference, rank, rank_variants
 from plait.study.statistics.summary import Summary, summarise
 from plait.study.statistics.verdicts import default_margin, in_words, seeds_needed, tost, verdict
 

@@ -10,15 +10,15 @@ from plait.base import registry
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.study import model_check, splits
 from plait.study.predicting import Predicting
+from plait.study.ranges import SearchSpec
 from plait.study.reader import Problem
 from plait.study.runs import Place, Run, run_of
-from plait.study.search.ranges import SearchSpec
-from plait.study.search.result import Sensitivity
-from plait.study.search.sampler import PATIENCE, Regime, Sampler, Trials
+from plait.study.samplers import PATIENCE, Regime, Sampler, Trials
+from plait.study.sensitivity import Sensitivity
 from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.state import State
 from plait.study.statistics.scores import StudyResults
-from plait.study.subject import Tables
+from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
 from plait.workflow.fit import split_rows

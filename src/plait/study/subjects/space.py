@@ -24,7 +24,7 @@ from plait.study.runs import Run
 from plait.study.setting import Latest, Setting
 from plait.study.spec import CLEAN, NONE, SpaceSpec, SplitSpec
 from plait.study.statistics.scores import StudyResults
-from plait.study.subject import Finished, StudyFile, Subject
+from plait.study.subjects import Finished, StudyFile, Subject
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from plait.base.encoder import Encoder
 from plait.base.errors import PlaitError, PlaitWarning, TableError
 from plait.base.inputs import SharedCells
-from plait.base.precision import seeded
+from plait.base.machine import seeded
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.linear import LinearNetwork
 from plait.store import Store
@@ -131,7 +131,7 @@ def content_of(prepared: Mapping[str, Tensor], present: Tensor) -> bytes:
     for name in sorted(arrays):
         _add(digest, arrays[name], name)
     if isinstance(prepared, SharedCells):
-        _add(digest, prepared.place, "place")
+        _add(digest, prepared.place, "place" if prepared.draw is None else "place, drawn anew")
     _add(digest, present, "present")
     return digest.digest()
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base import memory
+from plait.base import machine
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
@@ -102,11 +102,11 @@ class Stage:
         def fits(weights: Mapping[str, Any]) -> bool:
             return shapes(weights) == shapes(module.state_dict())
 
-        memory.begin_stage()
+        machine.begin_stage()
         with self.opened() or nullcontext() as store:
             result = kept_or_trained(store, encoder, key, make, fits)
-        self.peak_mb = max(self.peak_mb, memory.stage_mb())
-        memory.begin_stage()  # for what comes after it
+        self.peak_mb = max(self.peak_mb, machine.stage_mb())
+        machine.begin_stage()  # for what comes after it
         self.history += self.listener.history(name, number, result)
         plain = [{k: v for k, v in record.items() if k != "metrics"} for record in result.history]
         return dataclasses.replace(result, history=plain)

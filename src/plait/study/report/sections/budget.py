@@ -10,8 +10,8 @@ import pandas as pd
 
 from plait.report.blocks import Section, Text, picture
 from plait.report.charts import Curve, curves_figure
-from plait.study.report.page import Material, ReportSection, frame_sheet
-from plait.study.search.result import Sensitivity, metric_label
+from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.sensitivity import Sensitivity, metric_label
 
 
 class Budget(ReportSection):

@@ -9,8 +9,8 @@ from typing import ClassVar
 from plait.metrics.base import metrics
 from plait.report.blocks import Section, Sheet, Table
 from plait.report.words import counted, number
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import signed_number
-from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_claims
 
 

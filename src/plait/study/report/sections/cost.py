@@ -11,8 +11,8 @@ from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, WIDTH, axes, settings
 from plait.report.charts import fenced
 from plait.report.words import counted, number
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     pass

@@ -9,8 +9,8 @@ from typing import ClassVar
 from plait.report import charts
 from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.report.page import Material, ReportSection
 
 #: Order of words that have one.
 ORDERED = ("early", "middle", "late", "decision")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from plait.report.blocks import Section, picture
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
-from plait.study.report.page import Material, ReportSection, frame_sheet
+from plait.study.report import Material, ReportSection, frame_sheet
 
 
 class Importance(ReportSection):

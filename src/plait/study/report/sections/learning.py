@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plait.report import charts as study_curves
 from plait.report.blocks import Section, picture
 from plait.report.words import counted
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame

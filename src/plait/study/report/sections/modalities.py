@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, picture
 from plait.report.words import listed, subset_name
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import (
     INTERVAL,
     Evidence,
@@ -19,7 +20,6 @@ from plait.study.report.evidence import (
     signed,
     suffix,
 )
-from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from plait.base import config
 from plait.report.blocks import Facts, Section, Text
 from plait.report.words import counted
-from plait.study.report.page import Material, ReportSection
+from plait.study.report import Material, ReportSection
 
 
 class Origin(ReportSection):

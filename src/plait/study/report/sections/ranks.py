@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from plait.report.blocks import Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
 from plait.report.words import brief, counted, listed
-from plait.study.report.page import Material, ReportSection
-from plait.study.statistics.ranks import LEAST, Ranks, rank_variants, tables
+from plait.study.report import Material, ReportSection
+from plait.study.statistics.compare import LEAST, Ranks, rank_variants, tables
 from plait.study.statistics.verdicts import p_text
 
 #: Width of the line of ranks, in points.

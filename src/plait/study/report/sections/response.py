@@ -11,8 +11,8 @@ import numpy as np
 from plait.report.blocks import Picture, Row, Section, picture
 from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, short
 from plait.report.charts import MARKERS
-from plait.study.report.page import Material, ReportSection, frame_sheet
-from plait.study.search.result import metric_label
+from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.sensitivity import metric_label
 
 #: Dots over which the line of a response is averaged, as a share of all.
 _PARTS = 4

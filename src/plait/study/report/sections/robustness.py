@@ -10,8 +10,8 @@ from plait.base.errors import ConfigError
 from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import INTERVAL, Evidence, against_table, interval, records, signed, suffix
-from plait.study.report.page import Material, ReportSection
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -203,7 +203,8 @@ def _trained(
     part: DataFrame, group: DataFrame, label: str, down: str, across: str, ys: Any, xs: Any
 ) -> tuple[int, int] | None:
     """The cell of the condition that a variant was trained under, where it is one of the map."""
-    value = group[group["condition"] == part.loc[part["label"] == label, "train_condition"].iloc[0]]
+    trained = str(part.loc[part["label"] == label, "train_condition"].iloc[0])
+    value = group[group["condition"] == trained.replace(",redraw=true", "")]  # what tests is never drawn anew
     return (ys.index(float(value[down].iloc[0])), xs.index(float(value[across].iloc[0]))) if len(value) else None
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import (
     INTERVAL,
     Evidence,
@@ -20,7 +21,6 @@ from plait.study.report.evidence import (
     signed,
     suffix,
 )
-from plait.study.report.page import Material, ReportSection
 from plait.study.statistics.verdicts import p_text
 
 #: Rows of a table that are shown at once.

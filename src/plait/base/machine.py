@@ -1,0 +1,150 @@
+"""Greatest memory of this process, whole and by stage, from /proc where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from plait.base.errors import ConfigError
+
+_MB = 1_000_000
+#: Greatest peak of the stages that ended since ``reset_peak``.
+_ended = 0.0
+
+
+def reset_peak() -> None:
+    """Let the peak begin anew; where the system cannot, it stays that of the process."""
+    global _ended
+    _ended = 0.0
+    _clear()
+
+
+def peak_mb() -> float:
+    """Greatest resident memory since ``reset_peak``, in MB."""
+    return max(_ended, _now())
+
+
+def begin_stage() -> None:
+    """Let a stage's peak begin; that of the whole goes on."""
+    global _ended
+    _ended = max(_ended, _now())
+    _clear()
+
+
+def stage_mb() -> float:
+    """Greatest resident memory since ``begin_stage``, in MB."""
+    return _now()
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system.
+
+    Learning from sequences of many lengths leaves the C library's heap in pieces (glibc keeps them: 1.7 GB where 0.7 are
+    used). Other C libraries have no such call and need none.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _clear() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _now() -> float:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) * 1024 / _MB, 1)
+    except OSError:
+        pass
+    return process_mb()
+
+
+def process_mb() -> float:
+    """Greatest resident memory of this process since it began, in MB; NaN where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB, 1)
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def device_of(text: str) -> torch.device:
+    """The device to train on: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: an unknown name, or ``cuda`` where there is none.
+
+    Example:
+        >>> device_of("cpu")
+        device(type='cpu')
+    """
+    if text not in DEVICES:
+        raise ConfigError(f"device {text!r}: expected one of {', '.join(DEVICES)}")
+    if text == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device 'cuda': this torch sees no GPU; set device to auto or cpu, or install a torch built for CUDA"
+        )
+    return torch.device("cuda" if text != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@cache
+def _cpu_has_bf16() -> bool:
+    """AVX512-BF16 or AMX: without them torch emulates bf16, which is several times slower than float32."""
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(test()) for test in tests if test is not None)
+
+
+def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
+    """``torch.bfloat16`` where the processor multiplies it natively, else ``torch.float32``.
+
+    Example:
+        >>> fast_dtype("meta")
+        torch.float32
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
+        native = _cpu_has_bf16()
+    else:
+        native = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device | str = "cpu") -> AbstractContextManager[None]:
+    """Compute matrix products in ``fast_dtype``; what needs the range of float32 (norms, softmax) keeps it."""
+    dtype = fast_dtype(device)
+    kind = torch.device(device).type
+    enabled = dtype != torch.float32
+    return torch.autocast(kind if enabled else "cpu", dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the block torch draws from this seed; after it the user's random state is as it was, on every device.
+
+    Example:
+        >>> before = torch.random.get_rng_state()
+        >>> with seeded(1):
+        ...     first = torch.rand(1)
+        >>> bool((torch.random.get_rng_state() == before).all())
+        True
+    """
+    gpus = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if gpus else []):
+        if gpus:
+            torch.manual_seed(seed)
+        else:  # else a GPU that comes later would start from this seed
+            torch.default_generator.manual_seed(seed)
+        yield

@@ -1,0 +1,177 @@
+"""Samplers: their contract, the trials that they draw as scores come in, and these as Optuna sees them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plait.base.errors import need
+from plait.study.ranges import Range, SearchSpec
+from plait.study.runs import Run, Schedule
+from plait.study.state import Line, State
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was drawn, and what it gave; no score: it failed."""
+
+    drawn: Mapping[str, Any]
+    score: float | None
+
+
+class Sampler(ABC):
+    """Draws the settings of a search's trials: trial k from the seed, k and the trials before it, and from nothing else."""
+
+    def __init__(self, spec: SearchSpec, seed: int, *, lower: bool) -> None:
+        """For one search; ``lower``: less is better."""
+        self.spec, self.seed, self.lower = spec, seed, lower
+
+    def needs(self, number: int) -> int:
+        """How many of the trials before must have ended when this one is drawn; the others may still be running."""
+        return 0
+
+    @property
+    def most(self) -> int:
+        """How many trials there are to draw."""
+        return self.spec.trials
+
+    @abstractmethod
+    def draw(self, number: int, before: Sequence[Trial]) -> dict[str, Any]:
+        """Field -> value of a trial.
+
+        Args:
+            number: of the trial, from 0.
+            before: the trials that it ``needs``.
+        """
+
+
+def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: bool, sampler: Any = None) -> Any:
+    """A study of Optuna in memory that has seen these trials (extra ``search``)."""
+    optuna = need("optuna", "search")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler, direction="minimize" if lower else "maximize")
+    state, known = optuna.trial.TrialState, {r.field: distribution(r) for r in ranges}
+    for trial in trials:
+        ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
+        params = {r.field: r.kept(trial.drawn[r.field]) for r in ranges}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=known, **ended))
+    return study
+
+
+def distribution(of: Range) -> Any:
+    """What Optuna draws a field from; choices by place, as one may be a mapping, which Optuna does not keep."""
+    kinds = need("optuna.distributions", "search")
+    if of.choices:
+        return kinds.CategoricalDistribution(list(range(len(of.choices))))
+    if of.whole:
+        return kinds.IntDistribution(int(of.low), int(of.high), log=of.log)
+    return kinds.FloatDistribution(of.low, of.high, log=of.log)
+
+
+#: Failures at the start of a variant after which it is given up.
+PATIENCE = 3
+
+
+@dataclass
+class Regime:
+    """The trials of one variant.
+
+    Attributes:
+        name: of the variant.
+        sampler: draws.
+        make: the runs of a trial, from what was drawn and its number.
+        drawn: of every trial so far.
+        runs: of every trial so far, one per split.
+    """
+
+    name: str
+    sampler: Sampler
+    make: Callable[[Mapping[str, Any], int], list[Run]]
+    drawn: list[Mapping[str, Any]] = field(default_factory=list)
+    runs: list[list[Run]] = field(default_factory=list)
+
+
+class Trials(Schedule):
+    """Hands out the runs of a search; a trial is drawn when somebody asks for a run and the trials it needs have ended.
+
+    What a killed search had drawn is drawn again from the same scores, found done, and not run again.
+    """
+
+    def __init__(self, regimes: list[Regime], state: State, metric: str) -> None:
+        """Draw up to the first trial that is to be done."""
+        super().__init__(())
+        self._regimes, self._state, self._metric = regimes, state, metric
+        self._queue: deque[Run] = deque()
+        self._advance()
+
+    def __len__(self) -> int:
+        """Runs that wait, those of trials that are not drawn yet included."""
+        left = sum(r.sampler.most - len(r.runs) for r in self._regimes if not self._given_up(r))
+        return len(self._queue) + left
+
+    def __iter__(self) -> Iterator[Run]:
+        """All that are drawn and wait."""
+        return iter(list(self._queue))
+
+    def next(self, worker: int) -> Run | None:
+        """The next run; None where there is none yet."""
+        self._advance()
+        return self._queue.popleft() if self._queue else None
+
+    def drop(self, variants: set[str]) -> list[Run]:
+        """Take out all runs of these variants."""
+        dropped = [run for run in self._queue if run.variant in variants]
+        self._queue = deque(run for run in self._queue if run.variant not in variants)
+        self._regimes = [regime for regime in self._regimes if regime.name not in variants]
+        return dropped
+
+    def _advance(self) -> None:
+        """Draw until a run waits or nothing more can be drawn; the variants take turns."""
+        while not self._queue:
+            ready = [regime for regime in self._regimes if self._may_draw(regime)]
+            if not ready:
+                return
+            regime = min(ready, key=lambda r: len(r.runs))
+            number = len(regime.runs)
+            drawn = regime.sampler.draw(number, self._before(regime, regime.sampler.needs(number)))
+            runs = regime.make(drawn, number)
+            self._state.plan(runs)
+            regime.drawn.append(drawn)
+            regime.runs.append(runs)
+            self._queue.extend(run for run in runs if self._state.waits(run.name))
+
+    def _may_draw(self, regime: Regime) -> bool:
+        number = len(regime.runs)
+        if number >= regime.sampler.most:
+            return False
+        needed = max(regime.sampler.needs(number), PATIENCE if number >= PATIENCE else 0)
+        return self._ended(regime, needed) and not self._given_up(regime)
+
+    def _ended(self, regime: Regime, count: int) -> bool:
+        return all(self._state.line(run.name) is not None for runs in regime.runs[:count] for run in runs)
+
+    def _given_up(self, regime: Regime) -> bool:
+        """Whether the first trials all failed."""
+        if len(regime.runs) < PATIENCE or not self._ended(regime, PATIENCE):
+            return False
+        return all(trial.score is None for trial in self._before(regime, PATIENCE))
+
+    def _before(self, regime: Regime, count: int) -> list[Trial]:
+        result = []
+        for drawn, runs in zip(regime.drawn[:count], regime.runs[:count], strict=True):
+            scores = [score_of(line, self._metric) for run in runs if (line := self._state.line(run.name)) is not None]
+            known = [score for score in scores if score is not None]
+            result.append(Trial(drawn, sum(known) / len(known) if len(known) == len(runs) else None))
+        return result
+
+
+def score_of(line: Line, metric: str) -> float | None:
+    """What a run gave; None where it failed or the metric is no number."""
+    if line["status"] != "done":
+        return None
+    value = line["evaluations"][0]["metrics"].get(metric)
+    return None if value is None or not math.isfinite(value) else float(value)

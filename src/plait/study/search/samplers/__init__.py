@@ -1,1 +1,0 @@
-"""Samplers: how the trials of a search are drawn, one file each."""
