@@ -395,7 +395,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """A model from its folder; sizes, digests and format are checked before anything is used."""
-        model = loaded(folder)
+        model = loaded(folder, (cls,))
         if not isinstance(model, cls):
             raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
         return model
@@ -433,16 +433,20 @@ def _with_target(schema: Schema, y: Any) -> Schema:
     return dataclasses.replace(schema, target=name)
 
 
-def loaded(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved; of estimators, one of the classes that there are by now.
+def loaded(folder: str | Path, kinds: Sequence[type[FusionEstimator]]) -> Any:
+    """The aligner that was saved, or the estimator, which must be one of these classes.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
+        ConfigError: it holds another estimator than the one class that was asked for.
     """
 
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-        if manifest["kind"] == ModalityAligner.__name__:
+        kind = manifest["kind"]
+        if kind == ModalityAligner.__name__:
             return aligner_file.rebuild(ModalityAligner, manifest, arrays)
-        return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
+        if len(kinds) == 1 and kind != kinds[0].__name__:
+            raise ConfigError(f"{folder}: holds a {kind}, not a {kinds[0].__name__}")
+        return modelfile.rebuild(kinds, manifest, arrays)
 
     return model_parts.read(folder, rebuild)

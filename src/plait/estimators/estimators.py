@@ -130,4 +130,5 @@ def load(folder: str | Path) -> Any:
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
-    return load_targets(folder) if holds_targets(folder) else loaded(folder)
+    kinds = (FusionClassifier, FusionRegressor)
+    return load_targets(folder, kinds) if holds_targets(folder) else loaded(folder, kinds)
