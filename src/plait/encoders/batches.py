@@ -22,10 +22,8 @@ from plait.store.record import halved
 A = TypeVar("A")
 R = TypeVar("R")
 
-#: Cells of the first batches at most.
+#: Cells of the first batch at most.
 FIRST = 16
-#: Seconds that a batch should take at most, so that whoever watches sees something move.
-MOVES = 1.5
 #: Batches that are prepared while one is computed.
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
@@ -104,7 +102,7 @@ class Encoding:
     on_broken: Callable[[dict[bytes, str]], None]
     advance: Callable[[int, float], None]
     _shares: dict[bytes, float] = field(init=False)
-    _pace: float | None = field(init=False, default=None)  # share of the work per second, by the last batch
+    _lengths: dict[bytes, int] = field(init=False)
     _claims: Claims = field(init=False)
 
     def run(self) -> None:
@@ -135,7 +133,6 @@ class Encoding:
     def _encode(self, keys: Sequence[bytes]) -> list[bytes]:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
-        clock = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
             try:
                 for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
@@ -144,8 +141,7 @@ class Encoding:
                         kept = dict(zip(prepared.keys, results, strict=True))
                         self.keep.put_many(self.fingerprint, kept, self.label)
                     self._claims.give_back([*prepared.keys, *prepared.broken])
-                    share, now = self._advance([*prepared.keys, *prepared.broken]), time.monotonic()
-                    clock, self._pace = now, share / max(now - clock, 1e-9)
+                    self._advance([*prepared.keys, *prepared.broken])
                     if prepared.broken:
                         self.on_broken(prepared.broken)
             finally:
@@ -166,20 +162,19 @@ class Encoding:
                 yield todo
 
     def _batches(self, keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-        """Batches, the first ones small, later ones as large as the encoder takes and as are done in ``MOVES`` seconds."""
-        start, most = 0, max(1, self.encoder.batch_size)
+        """Batches, the first ones smaller, so that there is something to show, and to keep, soon; long cells fewer at a time."""
+        start, most, longest = 0, max(1, self.encoder.batch_size), self.encoder.batch_length
         size = min(FIRST, most)
         while start < len(keys):
-            yield keys[start : start + size]
-            start += size
-            if self._pace is not None:
-                shares = np.cumsum([self._shares[key] for key in keys[start : start + min(2 * size, most)]])
-                size = max(1, int(np.searchsorted(shares, self._pace * MOVES, side="right")))
+            batch = keys[start : start + size]
+            if longest is not None:
+                summed = np.cumsum([self._lengths[key] for key in batch])
+                batch = batch[: max(1, int(np.searchsorted(summed, longest, side="right")))]
+            yield batch
+            start, size = start + len(batch), min(2 * size, most)
 
-    def _advance(self, keys: Sequence[bytes]) -> float:
-        share = sum(self._shares[key] for key in keys)
-        self.advance(len(keys), share)
-        return share
+    def _advance(self, keys: Sequence[bytes]) -> None:
+        self.advance(len(keys), sum(self._shares[key] for key in keys))
 
     def _prepare(self, keys: list[bytes]) -> Prepared:
         """Prepare a batch; when a cell of it is broken, find out which by asking one at a time."""
@@ -213,6 +208,7 @@ class Encoding:
         # The shortest cell costs something, too; without lengths all cost the same.
         costs = np.maximum(lengths, max(1.0, lengths.mean() / 10))
         self._shares = dict(zip(keys, (costs / costs.sum()).tolist(), strict=True))
+        self._lengths = dict(zip(keys, lengths.tolist(), strict=True))
         return [keys[i] for i in np.argsort(-lengths, kind="stable")]
 
 
