@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -225,15 +226,16 @@ def _fit_one(
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
         names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
-        given = (model, (seen, y_train), (held_out, truth), outputs, names)
+        compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
+        context = copy_context()
         # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(copy_context().run, baselines_beside, *given) if light(model) else None
+            waiting = pool.submit(lambda: context.run(compare)) if light(model) else None
             explained = explain(model, held_out, y=y, outputs=outputs)
             columns = pd.DataFrame()
             if end.room("the worth of columns", IMPORTANCE_BEFORE):
                 columns = importance(model, held_out, y=y, explanation=explained)
-            simple = baselines_beside(*given) if waiting is None else waiting.result()
+            simple = compare() if waiting is None else waiting.result()
         end.note(model.record_)
         end.tell()
     model.record_["test_rows"] = len(test)
