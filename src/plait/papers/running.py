@@ -172,9 +172,11 @@ def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(spec)
     for key, value in over.items():
         inner = result.get(key)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        same = both and value.get("name", inner.get("name")) == inner.get("name")
-        result[key] = _merged(inner, value) if same else value
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            same = value.get("name", inner.get("name")) == inner.get("name")
+            result[key] = _merged(inner, value) if same else value
+        else:
+            result[key] = value
     return result
 
 
