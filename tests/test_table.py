@@ -17,7 +17,7 @@ from plait.data.archive import Archive
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import merge_equal
-from plait.data.split import strata_of
+from plait.data.table import strata_of
 from plait.data.values import items_of, nulls, text_of, texts
 
 

@@ -182,7 +182,7 @@ def classify(
     import pandas as pd
 
     from plait.alignment.aligner import TEMPLATES
-    from plait.data.write import printable, write_table
+    from plait.data.files import printable, write_table
 
     name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name

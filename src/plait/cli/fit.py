@@ -145,7 +145,7 @@ def demo(
     """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
     from plait.base.errors import ConfigError, nearest
     from plait.base.folders import check_folder, claim_folder
-    from plait.data.write import write_table
+    from plait.data.files import write_table
     from plait.datasets.hearthstone_cards import HearthstoneCards
     from plait.workflow.fit import fit_table
 

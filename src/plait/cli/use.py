@@ -82,9 +82,9 @@ def predict(
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
     from plait.base.progress import track
+    from plait.data.files import printable
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_chunks, write_chunks
-    from plait.data.write import printable
 
     label = f"predict {table.name}"
     with (

@@ -143,8 +143,7 @@ def _of_names(column: Column, kind: str) -> Verdict | None:
 def _unlike_pictures(column: Column, kind: str) -> str | None:
     """Why none of the first arrays can be pictures; None when one can."""
     from plait.data.media.given import given
-    from plait.data.media.images import image
-    from plait.data.media.videos import video
+    from plait.data.media.images import image, video
 
     problem = None
     for value in column.values[:_TRIED]:
@@ -223,7 +222,7 @@ def _same_files(column: Column, other: Column, place: Place) -> bool:
 
 
 def _digest(value: object, place: Place) -> bytes | None:
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
     from plait.data.media.given import given
 
     try:

@@ -16,9 +16,8 @@ from plait.base.errors import CellError, PlaitError, TableError
 from plait.data.cells import vector_of
 from plait.data.dates import ISO
 from plait.data.labels import codes_of, label_array, label_text, object_array
-from plait.data.media.blob import Blob
-from plait.data.media.given import as_array, content
-from plait.data.media.keys import Changed, cell_key
+from plait.data.media import Blob
+from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
 from plait.data.values import items_of, text_of
@@ -83,7 +82,7 @@ def _cell_digest(cell: Any) -> bytes:
     if isinstance(cell, bytes | bytearray | memoryview | np.ndarray | Blob | Changed):
         return cell_key(cell)
     try:
-        held = content(cell)
+        held = comparable(cell)
     except CellError as error:  # it counts as absent, for this reason
         held = f"broken {error}"
     if held is not cell:

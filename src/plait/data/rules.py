@@ -12,8 +12,7 @@ from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
 from plait.data.numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
-from plait.data.orders import known_order
-from plait.data.values import items, items_of, list_in
+from plait.data.values import items, items_of, known_order, list_in
 
 Rule = Callable[[Column], Verdict | None]
 

@@ -29,7 +29,7 @@ from plait.estimators.quality import better_encoders
 from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.tasks import Classification, Multilabel, task_class
-from plait.training.hiding import hiding
+from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"

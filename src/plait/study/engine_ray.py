@@ -19,7 +19,7 @@ from plait.base import registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, need
 from plait.data.cells import cells
-from plait.data.media.keys import cell_key
+from plait.data.media.given import cell_key
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store

@@ -15,7 +15,7 @@ from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
-from plait.training.hiding import for_modalities
+from plait.training.rows import for_modalities
 from plait.training.settings import FINETUNING_OPTIONS as TUNE_OPTIONS
 from plait.training.settings import PRETRAINING_OPTIONS
 

@@ -22,8 +22,7 @@ from plait.data import schema
 from plait.data.cells import MEDIA, cells
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
-from plait.data.split import PART, stacked
-from plait.data.table import read_table
+from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
 from plait.datasets.base import Loaded
@@ -102,7 +101,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.data.media.keys import cell_key
+    from plait.data.media.given import cell_key
 
     try:
         return b"-" if cell is None else b"+" + cell_key(cell)

@@ -26,10 +26,10 @@ from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Regression, Task
-from plait.training.history.callbacks import FitCallbacks, warn_diverged
+from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
-from plait.training.pretraining.stage import settled
+from plait.training.pretraining import settled
 from plait.training.rows import Examples, Fold
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable

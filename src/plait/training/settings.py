@@ -11,8 +11,8 @@ from plait.base import checks, config
 from plait.base.checks import MOST, Count, Layers, Natural, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import ConfigError
 from plait.data.modality import Modality, Schema
-from plait.training.hiding import Hiding
 from plait.training.optimiser import LIMIT, StepRule
+from plait.training.rows import Hiding
 
 if TYPE_CHECKING:
     pass

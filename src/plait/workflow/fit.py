@@ -18,6 +18,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.data import schema, table
 from plait.data.modality import Schema
 from plait.data.targets import Labels, target_values, with_target
+from plait.data.typed import typed
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
@@ -112,7 +113,7 @@ def fit_table(
     rows = split if isinstance(split, Split) else config.build(Split, dict(split or {}), "split")
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
-    frame = table.typed(frame)  # each column is read once
+    frame = typed(frame)  # each column is read once
     one = target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
     models = {name: make_model(each, settings) for name, each in schemas.items()}

@@ -22,7 +22,7 @@ from plait.base.machine import seeded
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.linear import LinearNetwork
 from plait.store import Store
-from plait.training import kept_weights
+from plait.training import checkpoint
 from plait.training.loop import Callbacks, Diverged, train
 from plait.training.member import MemberLearner
 from plait.training.rows import Examples, Fold
@@ -166,10 +166,10 @@ def kept_or_trained(store: Store | None, encoder: Encoder, key: bytes, make: Fin
         return make()
     name = encoder.name()
     values = (f"{name} pretrained", key, lambda: _packed(make()), lambda result: fits(result.weights))
-    result, stored = kept_weights.found_or_made(store, *values, f"{name}, pretrained")
+    result, stored = checkpoint.found_or_made(store, *values, f"{name}, pretrained")
     return PretrainedWeights(result.weights, **result.about, stored=stored)
 
 
-def _packed(made: PretrainedWeights) -> kept_weights.Trained:
+def _packed(made: PretrainedWeights) -> checkpoint.Trained:
     about = {k: v for k, v in dataclasses.asdict(made).items() if k not in ("weights", "stored")}
-    return kept_weights.Trained(made.weights, about)
+    return checkpoint.Trained(made.weights, about)
