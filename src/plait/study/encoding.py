@@ -18,9 +18,8 @@ from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run
-from plait.study.setting import Setting, threads
 from plait.study.spec import CLEAN, Spec
-from plait.study.tables import StudyTable
+from plait.study.tables import Setting, StudyTable, threads
 from plait.training.settings import with_regimes
 
 #: Rows of a piece at least: an encoder's weights are loaded for each.

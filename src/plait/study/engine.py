@@ -20,9 +20,8 @@ from plait.base.machine import give_back, peak_mb, reset_peak
 from plait.study import conditions
 from plait.study.reading import read_spec
 from plait.study.runs import Run
-from plait.study.setting import Latest, Setting, threads
 from plait.study.subjects import Finished, subject_of
-from plait.study.tables import StudyTable, load_table
+from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
 
 
 class Executor:

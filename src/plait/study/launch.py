@@ -20,9 +20,8 @@ from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
 from plait.study.runner import Known, Race, Runner
 from plait.study.runs import Run, Schedule
-from plait.study.setting import Setting
 from plait.study.state import State, left, shown
-from plait.study.tables import redrawn
+from plait.study.tables import Setting, redrawn
 
 if TYPE_CHECKING:
     from plait.study.subjects import StudyFile

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plait.metrics.base import Metric
+from plait.study.results import Results
 from plait.study.statistics.compare import best_of
 from plait.study.statistics.comparison import Comparison, compare_parts
 from plait.study.statistics.paired import holm
-from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores
+from plait.study.statistics.scores import datasets, first, headline, metric_of, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
 from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin
 
@@ -37,7 +38,7 @@ class _Ours:
     summary: Summary
 
 
-def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
+def check_claims(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
     """Hold every claim of the study file against what was measured.
 
     A *value* is held where our whole 95 % interval lies at or above it (but for the margin of ``default_margin``), not held
@@ -70,7 +71,7 @@ def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int
     return frame.sort_values("kind", ascending=False, kind="stable", ignore_index=True)
 
 
-def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
+def _ours(results: Results, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
     """Every claim that this data set can stand for, with its runs, and a resampler per metric."""
     result: list[_Ours] = []
     resamplers: dict[str, Resampler] = {}

@@ -13,9 +13,10 @@ from scipy import stats
 
 from plait.base.errors import ConfigError, nearest
 from plait.metrics.base import Metric
+from plait.study.results import Results
 from plait.study.statistics.comparison import Comparison, better_than_constant, compare_pairs, paired
 from plait.study.statistics.paired import family_variance, holm
-from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, plain, scores
+from plait.study.statistics.scores import datasets, first, headline, metric_of, plain, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler
 from plait.study.statistics.verdicts import default_margin
 
@@ -29,7 +30,7 @@ COMPARABLE = ("label", "subset", "condition", "present")
 
 
 def compare(
-    results: StudyResults,
+    results: Results,
     metric: str | None = None,
     *,
     against: str = BEST,
@@ -196,7 +197,7 @@ def _record(comparison: Comparison, p: float) -> dict[str, Any]:
     }
 
 
-def rank_variants(results: StudyResults, metric: str | None = None) -> Ranks | None:
+def rank_variants(results: Results, metric: str | None = None) -> Ranks | None:
     """Rank the variants that have runs on every data set, by their means over the seeds.
 
     Args:
