@@ -103,12 +103,6 @@ def merge_equal(
     So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
     both trained on and held out.
 
-    Args:
-        frame: the rows.
-        y: targets (n,) or (n, C).
-        weight: (n,).
-        types: how columns are read, as ``column_keys`` takes them.
-
     Returns:
         Rows, targets, weights, and where each given row went (n,); -1: nowhere.
     """

@@ -53,15 +53,7 @@ def jobs(
     pieces: int,
     weighed: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Every encoding that the runs need, in pieces for several workers.
-
-    Args:
-        spec: of the study.
-        runs: that are still to be done.
-        tables: of the study.
-        pieces: at most so many of one encoding.
-        weighed: encoders whose weights are counted already.
-    """
+    """Every encoding that the runs need, in at most so many ``pieces`` each; ``weighed`` encoders are counted already."""
     result: dict[str, dict[str, Any]] = {}
     for run in runs:
         table = tables[run.data, run.data_seed]

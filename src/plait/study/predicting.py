@@ -151,13 +151,6 @@ def judge(
 
     Where a condition takes modalities away, each row's output is that of the pattern which is left to it: one pass of the
     model serves all rates.
-
-    Args:
-        table: that the test rows are of.
-        test: their positions.
-        fitted: the model's outputs, and the threshold of several labels.
-        lost: of the parts of a condition that take modalities away: modality -> (n,) bool.
-        requested: conditions, patterns and metrics.
     """
     result = []
     truth, subset, threshold = truth_of(table, test), requested.subset, fitted.threshold

@@ -245,12 +245,7 @@ _MB = 1_000_000
 
 
 def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
-    """The spec as far as it can be read, and the reader that knows all that is wrong.
-
-    Args:
-        option: the mapping of the file.
-        fallback: name of the study when the file gives none.
-    """
+    """The spec as far as it can be read, and the reader that knows all that is wrong."""
     read = Reader()
     given = read.fields(option, (), ("format", *FIELDS), "study")
     if given.get("format", FORMAT) != FORMAT:

@@ -13,10 +13,8 @@ import pandas as pd
 
 from plait.base import checks, config, progress, registry
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
-from plait.data import schema as schemas
 from plait.data.modality import Schema
 from plait.data.schema import validate
-from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
 from plait.study import Study
@@ -24,6 +22,8 @@ from plait.study.ranges import read_ranges, read_regimes, schema_for
 from plait.study.report import table_of, write_study_report
 from plait.study.results import Results
 from plait.study.sensitivity import Sensitivity, metric_of
+from plait.study.spec import DataSpec
+from plait.study.tables import load_table
 
 #: Rows below which there is nothing to split.
 LEAST = 10
@@ -252,41 +252,14 @@ class Given:
     group: str | None = None
 
 
-def rows_of(data: dict[str, Any], base: Path, data_root: str | None = None) -> Given:
-    """What a file's ``data`` names. Of a data set with official parts only what is for training.
+def rows_of(data: Mapping[str, Any], base: Path) -> Given:
+    """What a file's ``data`` names, as a study does. Of a data set with official parts only what is for training.
 
     Raises:
         PlaitError: no such data set, table or target.
     """
-    if "dataset" in data:
-        given = _dataset(data, data_root)
-    else:
-        place = base / str(data["table"])
-        frame = read_table(place)
-        root = str(data["root"]) if data.get("root") else str(place.parent)
-        if data.get("schema"):
-            text = (base / str(data["schema"])).read_text(encoding="utf-8")
-            result = schemas.from_yaml(text, str(data["schema"]))
-        else:
-            result = schemas.infer(frame, target=data.get("target"), root=root, task=data.get("task"))
-        given = Given(frame, result)
-    if data.get("rows") is not None and len(given.frame) > int(data["rows"]):
-        fewer = given.frame.sample(int(data["rows"]), random_state=0).sort_index().reset_index(drop=True)
-        return dataclasses.replace(given, frame=fewer)
-    return given
-
-
-def _dataset(data: dict[str, Any], data_root: str | None) -> Given:
-    from plait.base import registry
-
-    loader: Any = registry.find("datasets", str(data["dataset"]))
-    loaded = loader(**dict(data.get("options") or {})).load(data_root)
-    target = data.get("target") or next(iter(loaded.schemas))
-    if target not in loaded.schemas:
-        raise ConfigError(
-            f"data set '{data['dataset']}' has no target '{target}': {nearest(str(target), loaded.schemas)}"
-        )
-    frame = loaded.frame
-    if loaded.split is not None:
-        frame = frame[frame[loaded.split].astype(str) == "train"].reset_index(drop=True)
-    return Given(frame, loaded.schemas[target], loaded.split is not None, loaded.groups)
+    table = load_table(DataSpec(**data), base)
+    if table.parts is None:
+        return Given(table.frame, table.schema, group=table.groups)
+    frame = table.frame[table.frame[table.parts].astype(str) == "train"].reset_index(drop=True)
+    return Given(frame, table.schema, True, table.groups)

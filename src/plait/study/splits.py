@@ -27,12 +27,6 @@ def count(table: StudyTable, spec: SplitSpec) -> int:
 def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
     """Positions of training and test rows, sorted.
 
-    Args:
-        table: the rows.
-        spec: how they are split.
-        seed: the same seed gives the same parts.
-        index: which of the seed's splits, from 0.
-
     Raises:
         TableError: the table has no such column, parts or folds, or too few rows.
     """

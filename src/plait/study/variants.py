@@ -31,12 +31,7 @@ class Variant:
 
 
 def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
-    """All variants in the order of the file.
-
-    Args:
-        spec: of the study.
-        defaults: the estimator's own values, told where a variant leaves a field that differs as it is.
-    """
+    """All variants in the order of the file."""
     varied = list(dict.fromkeys([*itertools.chain(*(_flat(v) for v in spec.variants.values())), *spec.grid]))
     result = []
     for name, fields in (spec.variants or {"": {}}).items():

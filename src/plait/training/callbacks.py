@@ -121,16 +121,7 @@ class Scorer:
         prior: Sequence[float],
         test: tuple[Inputs, np.ndarray] | None = None,
     ) -> None:
-        """Rows of the fit, and rows to be tested on.
-
-        Args:
-            task: learned.
-            inputs: all rows of the fit.
-            target: of these, encoded.
-            names: modalities in schema order.
-            prior: raw outputs where nothing is present.
-            test: rows, and codes (-1: a class never seen), indicators or values.
-        """
+        """Rows of the fit, and rows to be tested on."""
         self.task, self.inputs, self.target, self.names = task, inputs, target, tuple(names)
         self.prior, self.test = list(prior), test
         self.patterns = pattern_codes(names)

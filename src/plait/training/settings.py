@@ -94,13 +94,7 @@ def check_warmup(value: object) -> float:
 
 
 def rates(value: object, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
-    """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate.
-
-    Args:
-        value: the estimator's ``encoder_learning_rate``.
-        learning: modalities whose encoders learn.
-        names: every modality and its kind.
-    """
+    """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate."""
     result = _each(value, learning, learning, names, "encoder_learning_rate")
     return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in result.items()}
 
@@ -146,13 +140,6 @@ def per_modality(
     variant: type[T], spec: Mapping[str, Any] | None, schema: Schema, field: str, example: str
 ) -> dict[str, T]:
     """Modality -> its options: those told for all, with those of its kind, then those of its name over them.
-
-    Args:
-        variant: a dataclass of options.
-        spec: option -> value, and modality (or kind) -> option -> value.
-        schema: whose modalities there are.
-        field: the estimator's field, for errors.
-        example: of what may be told, for errors.
 
     Raises:
         ConfigError: an unknown modality or option, or a value that is none.

@@ -104,12 +104,6 @@ def write_study_report(
 ) -> Path:
     """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
 
-    Args:
-        results: of a study, finished or not.
-        folder: is made where it is missing.
-        metric: to compare by; None: each data set's main one.
-        resamples: of the bootstrap.
-
     Returns:
         The path of the page.
 
@@ -142,12 +136,7 @@ def _sections(material: Material, subject: str) -> list[Section]:
 
 
 def left_out_section(results: Results, reasons: Mapping[str, str]) -> Section:
-    """Runs without a result, and parts of the report that there was nothing for.
-
-    Args:
-        results: of the study.
-        reasons: part of the report -> why it is not there.
-    """
+    """Runs without a result, and parts of the report that there was nothing for."""
     runs = results.runs
     counts = Counter(runs["status"]) if len(runs) else Counter[str]()
     waiting = max(int(results.about.get("runs", len(runs))) - len(runs), 0)

@@ -18,12 +18,7 @@ PLACE = ("dataset", "label", "variant", "subset", "train_condition", "condition"
 
 
 def metric_of(results: Results, dataset: str, metric: str | None = None) -> Metric:
-    """The metric by which a data set's variants are compared.
-
-    Args:
-        results: of a study.
-        dataset: label.
-        metric: name; None: the task's main metric, or the first one measured.
+    """The metric by which a data set's variants are compared; None: the task's main one, or the first one measured.
 
     Raises:
         ConfigError: it was not measured there, or has no better direction.

@@ -211,11 +211,6 @@ def summary(part: DataFrame, metric: Metric, resampler: Resampler | None = None)
     """Summarise rows of ``scores`` that differ by seed and split only.
 
     The interval is a two-level bootstrap: seeds are drawn, test rows are drawn, the mean is taken.
-
-    Args:
-        part: rows of ``scores``, at least one.
-        metric: theirs.
-        resampler: of their data set; None: over seeds only.
     """
     column = unit(part)
     means = part.groupby(column, sort=True)["value"].mean()

@@ -166,12 +166,6 @@ class Space(Subject):
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
         """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side.
 
-        Args:
-            table: the pairs.
-            split: how they are split.
-            seed: of the order in which things are drawn.
-            index: which of the seed's splits, from 0.
-
         Raises:
             TableError: fewer things than parts.
         """

@@ -66,9 +66,6 @@ def slim(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def read(folder: str | Path) -> pd.DataFrame:
     """The long table of everything recorded in a folder.
 
-    Args:
-        folder: of a model, of a study (all its runs), or of one run of a study.
-
     Returns:
         ``run`` (the folder's or the run's name), ``label`` (the folder, or a study's data set and variant), ``seed``, then
         ``stage``, ``modality`` (empty: all of them), ``from_store``, ``member``, ``epoch`` (from 1), ``part``, ``pattern`` (empty

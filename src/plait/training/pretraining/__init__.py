@@ -51,17 +51,7 @@ class Stage:
         opened: Callable[[], Store | None],
         listener: EncoderListener | None = None,
     ) -> None:
-        """Nothing is trained yet.
-
-        Args:
-            spec: modality -> how; none at all makes the stage do nothing.
-            encoders: fitted, of these modalities at least.
-            examples: all training rows.
-            settings: modality -> of its training alone.
-            seed: of the first member; the others count up from it.
-            opened: gives the store that keeps what was trained; None keeps nothing.
-            listener: scores and hears every epoch.
-        """
+        """Nothing is trained yet."""
         self.spec, self.encoders, self.examples, self.settings = spec, encoders, examples, settings
         self.seed, self.opened, self.listener = seed, opened, listener or EncoderListener((), None, None)
         self.seconds = self.peak_mb = 0.0

@@ -70,15 +70,6 @@ def pretrain_encoder(
     The head is one linear map of the pooled tokens, so that what the task needs is learned by the encoder; it is dropped. The
     generator of torch is left as it was found.
 
-    Args:
-        encoder: fitted.
-        examples: rows with what it prepared of them, as the modality ``ONLY``.
-        fold: rows to learn from, and rows that choose the best state; only these are looked at.
-        settings: of training.
-        seed: of weights and of the order of rows.
-        name: of the modality, for messages.
-        callbacks: follow it without changing it.
-
     Raises:
         TableError: fewer than two rows have the modality.
         PlaitError: the loss was no number before there was a state to keep.

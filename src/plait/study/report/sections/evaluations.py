@@ -282,12 +282,7 @@ DASHES = ("-", "--", ":")
 
 
 def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -> Any:
-    """One panel per similarity class, one line per way to compare sentences (Faye et al., figure 3); None without lines.
-
-    Args:
-        curves: name -> (classes, tolerances) shares within the tolerance.
-        tolerances: (tolerances,).
-    """
+    """One panel per similarity class, one line per way to compare sentences (Faye et al., figure 3); None without lines."""
     if not curves:
         return None
     from matplotlib.figure import Figure
@@ -306,14 +301,7 @@ def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -
 
 
 def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: str, *, log: bool = False) -> Any:
-    """One line per space; None where none has two points.
-
-    Args:
-        curves: name -> place -> value.
-        across: label of the x axis.
-        up: label of the y axis.
-        log: logarithmic x axis.
-    """
+    """One line per space; None where none has two points."""
     options = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not options:
         return None
