@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 #: Of the table of claims.
-COLUMNS = tuple(
-    ["kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high", "verdict", "reason"]
+COLUMNS = (
+    *("kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high"),
+    *("verdict", "reason"),
 )
 HELD, NOT_HELD, UNDECIDABLE = "held", "not held", "not decidable"
 
