@@ -115,7 +115,7 @@ def test_a_store_that_takes_nothing_costs_a_warning(tmp_path: Path, monkeypatch:
 SLOW = """
 import sys, time, numpy as np
 from pathlib import Path
-from plait.training.kept_weights import Trained, found_or_made
+from plait.training.checkpoint import Trained, found_or_made
 from plait.store import Store
 
 place = Path(sys.argv[1])

@@ -14,8 +14,10 @@ from scipy.sparse import issparse
 from plait.base.documents import TABLE_ROWS
 from plait.base.errors import TableError, nearest, need
 from plait.base.progress import step
+from plait.data.cells import cells as cells
 from plait.data.cells import is_media
 from plait.data.files import pieces, table_writer
+from plait.data.files import write_table as write_table
 from plait.data.parse import numbers
 from plait.data.row_numbers import numbered
 from plait.data.values import each_once, items, text_of, texts

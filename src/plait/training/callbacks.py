@@ -33,7 +33,7 @@ class FitCallbacks:
 
     Attributes:
         device: where members are trained.
-        score: judges a member, given its training and held-out rows; ``history.scorer.Scorer``.
+        score: judges a member, given its training and held-out rows; a ``Scorer``.
         events: writes the record of every epoch of every member.
         checkpoint: folder, or None.
         identity: settings that tell one fit from another although rows, weights and schedule are the same.

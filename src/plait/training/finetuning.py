@@ -275,7 +275,7 @@ def kept_or_tuned(
 ) -> tuple[list[Weights], dict[str, Any], bool]:
     """The updates of every encoder, the record of what they cost, and whether they were kept already.
 
-    What is not kept, or is broken there, is made; processes wait for each other (``kept_weights.found_or_made``).
+    What is not kept, or is broken there, is made; processes wait for each other (``checkpoint.found_or_made``).
     """
 
     def trained() -> Trained:

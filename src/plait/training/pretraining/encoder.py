@@ -149,7 +149,7 @@ def _add(digest: blake2b, array: Tensor, name: str) -> None:
 
 
 def kept_or_trained(store: Store | None, encoder: Encoder, key: bytes, make: Find, fits: Fits) -> PretrainedWeights:
-    """What the store has under the key, or what ``make`` gives, which is then kept there (``kept_weights.found_or_made``).
+    """What the store has under the key, or what ``make`` gives, which is then kept there (``checkpoint.found_or_made``).
 
     An entry whose weights are not those of such an encoder (``fits``) is made anew.
     """
