@@ -19,9 +19,9 @@ from plait.base import registry
 from plait.base.errors import CellError, PlaitWarning, StoreError, TableError
 from plait.base.parts import write_file
 from plait.cli import main
-from plait.data.files import write_table
 from plait.data.table import read_chunks, read_table
 from plait.data.targets import with_target
+from plait.data.write import write_table
 from plait.encoders import batches, minilm_network
 from plait.encoders.embed import embed
 from plait.encoders.hub_kinds import PooledText

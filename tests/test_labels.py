@@ -238,9 +238,9 @@ def test_a_model_of_the_command_line_is_judged_in_python_on_any_way_of_writing(
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("kind", ["0/1 with a hole", "bool", "text"])
 def test_the_same_labels_in_every_format_are_the_same_classes(kind: str, ending: str, tmp_path: Path) -> None:
-    from plait.data.files import write_table
     from plait.data.table import read_table
     from plait.data.targets import target_values, with_target
+    from plait.data.write import write_table
 
     column = {
         "0/1 with a hole": pd.Series(LATE.astype(float)).where(np.arange(N) != 3),

@@ -102,8 +102,8 @@ def test_a_model_of_a_protocol_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_bad_protocols_and_validation_rows_are_one_line() -> None:
     frame, y = insects()
-    with pytest.raises(ConfigError, match=f"unknown protocol 'early-fusion': did you mean '{PROTOCOL}'"):
-        FusionClassifier(protocol="early-fusion").fit(frame, y)
+    with pytest.raises(ConfigError, match=f"unknown protocol 'early-fusion-contrast': did you mean '{PROTOCOL}'"):
+        FusionClassifier(protocol="early-fusion-contrast").fit(frame, y)
     with pytest.raises(ConfigError, match=r"pass valid=\(X, y\)"):
         model().fit(frame, y)
     with pytest.raises(ConfigError, match="take validation: given"):

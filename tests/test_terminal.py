@@ -65,6 +65,8 @@ COMMANDS = {
     "study report": "{results} --out {new}/report",
     "study list": "",
     "reproduce": "early-fusion-contrastive --list",
+    "data list": "--root {new}",
+    "data fetch": "hearthstone_cards --root {new}",
 }
 #: Command -> the step within which Ctrl-C comes (default: the first), and what the last line says.
 STOPPED = {
@@ -214,7 +216,7 @@ def _needs(command: str) -> None:
 
 def registered() -> set[str]:
     """Every command that there is."""
-    from plait.cli import advise, align, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401
+    from plait.cli import advise, align, data, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401
 
     top = typer.main.get_command(app)
     found = set()

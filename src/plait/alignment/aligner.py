@@ -30,6 +30,7 @@ from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
 from plait.data.modality import Modality, Schema
+from plait.data.table import as_frame
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.store import Store
 
@@ -88,6 +89,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Raises:
             PlaitError: the table or a setting cannot be used; the message says what to do.
         """
+        X = as_frame(X)
         if not isinstance(X, pd.DataFrame):
             raise TableError(f"expected a DataFrame of pairs, found {type(X).__name__}")
         checks.check(self)

@@ -58,6 +58,9 @@ class Encoder(ABC):
     tunable: ClassVar[int] = 0
     #: How many weights a frozen one brings, where that is known without loading them.
     frozen_weights: ClassVar[int | None] = None
+    #: Options that a later version brought: at their default they are no part of ``options``, so that models and embeddings made
+    #: before are still this encoder's.
+    later: ClassVar[tuple[str, ...]] = ()
     #: Cells that are prepared and encoded at a time.
     batch_size: ClassVar[int] = 64
 
@@ -84,7 +87,8 @@ class Encoder(ABC):
 
     def options(self) -> dict[str, Any]:
         """The options this encoder was made with, as JSON values."""
-        return dataclasses.asdict(self)
+        usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.later}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in usual or v != usual[k]}
 
     def fit(self, cells: Cells) -> Self:
         """Learn statistics or a vocabulary from the present training cells; most encoders have none."""

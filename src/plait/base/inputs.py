@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +22,14 @@ class SharedCells(Mapping[str, Tensor]):
     Attributes:
         arrays: (m + 1, ...) each, of the distinct cells; the last is zeros, for absent rows.
         place: (n,) where each row's cell is.
+        cells: the distinct cells themselves, where a model is to learn from them drawn anew.
+        draw: prepares cells with random numbers of a generator; None: nothing in them is random.
     """
 
     arrays: Mapping[str, Tensor]
     place: Tensor
+    cells: Sequence[Any] = ()
+    draw: Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]] | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         """One array, row by row."""
@@ -43,11 +50,26 @@ class SharedCells(Mapping[str, Tensor]):
 
     def take(self, rows: Tensor) -> SharedCells:
         """The given rows."""
-        return SharedCells(self.arrays, self.place[rows])
+        return dataclasses.replace(self, place=self.place[rows])
 
     def to(self, device: torch.device | str) -> SharedCells:
         """On another device."""
-        return SharedCells({k: v.to(device) for k, v in self.arrays.items()}, self.place.to(device))
+        arrays = {k: v.to(device) for k, v in self.arrays.items()}
+        return dataclasses.replace(self, arrays=arrays, place=self.place.to(device))
+
+    def redrawn(self, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """The rows' arrays, each row's random numbers its own and new; as they are where nothing is random."""
+        if self.draw is None:
+            return self
+        numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        present = self.present
+        drawn = self.draw([self.cells[place] for place in self.place[present].tolist()], numbers)
+        result = {}
+        for name, array in drawn.items():
+            whole = np.zeros((len(present), *array.shape[1:]), array.dtype)  # zeros: absent rows
+            whole[present.numpy()] = array
+            result[name] = torch.from_numpy(whole)
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +108,21 @@ class Columns:
         return dataclasses.replace(self, numbers=numbers, codes=self.codes.masked_fill(absent[:, None], -1))
 
 
+class Comparison(Protocol):
+    """Compares two modalities, row by row."""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The two modalities."""
+
+    @property
+    def dim(self) -> int:
+        """Width of what it gives."""
+
+    def __call__(self, tokens: Mapping[str, Tokens]) -> Tokens:
+        """From the tokens of both; absent where one of them is."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """All rows as a network takes them.
@@ -95,12 +132,27 @@ class Inputs:
         prepared: of modalities that learn: arrays whose first axis is the row, equal cells shared, and ``present`` beside.
         present: (n,) bool of every modality.
         columns: the plain view of modalities that have one (tables), beside their tokens.
+        pairs: what compares two modalities, by name; nothing comes of those of which a part is not there.
     """
 
     tokens: Mapping[str, Tokens]
     prepared: Mapping[str, Mapping[str, Tensor]]
     present: Mapping[str, Tensor]
     columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)
+    pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def compared(self) -> Mapping[str, Tokens]:
+        """What ``pairs`` give for these rows."""
+        return {name: pair(self.tokens) for name, pair in self.pairs.items() if set(pair.parts) <= set(self.tokens)}
+
+    def unfolded(self) -> Inputs:
+        """The same rows, in which what ``pairs`` give stands beside the modalities."""
+        if not self.pairs:  # the usual one: nothing is copied
+            return self
+        present = {name: tokens.present for name, tokens in self.compared.items()}
+        both = {**self.tokens, **self.compared}, {**self.present, **present}
+        return dataclasses.replace(self, tokens=both[0], present=both[1], pairs={})
 
     def __len__(self) -> int:
         """Rows."""
@@ -121,7 +173,13 @@ class Inputs:
             },
             {k: v[rows] for k, v in self.present.items()},
             {k: v.take(rows) for k, v in self.columns.items()},
+            self.pairs,
         )
+
+    def redrawn(self, generator: torch.Generator) -> Inputs:
+        """The same rows, what is to be drawn anew for each of them drawn."""
+        prepared = {k: v.redrawn(generator) if isinstance(v, SharedCells) else v for k, v in self.prepared.items()}
+        return dataclasses.replace(self, prepared=prepared)
 
     def only(self, names: Iterable[str]) -> Inputs:
         """The same rows with every other modality absent."""
@@ -138,7 +196,9 @@ class Inputs:
         )
 
     def to(self, device: torch.device | str) -> Inputs:
-        """On another device."""
+        """On another device, unfolded."""
+        if self.pairs:
+            return self.unfolded().to(device)
         return Inputs(
             {k: v.to(device) for k, v in self.tokens.items()},
             {
@@ -164,27 +224,41 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
             )
             for k, v in first.columns.items()
         },
+        first.pairs,
     )
 
 
 def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Prepared rows; of shared cells the zeros for absent rows, which come last, are kept once."""
     if not (isinstance(first, SharedCells) and isinstance(second, SharedCells)):
-        return {name: torch.cat([first[name], second[name]]) for name in first}
+        return {name: _stacked(first[name], second[name]) for name in first}
     before = len(next(iter(first.arrays.values()))) - 1
     last = before + len(next(iter(second.arrays.values()))) - 1
     place = torch.where(first.place == before, last, first.place)
-    arrays = {name: torch.cat([array[:-1], second.arrays[name]]) for name, array in first.arrays.items()}
-    return SharedCells(arrays, torch.cat([place, second.place + before]))
+    arrays = {name: _stacked(array[:-1], second.arrays[name]) for name, array in first.arrays.items()}
+    return dataclasses.replace(first, arrays=arrays, place=torch.cat([place, second.place + before]))
+
+
+def _stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Rows after rows, the shorter ones (of sequences of another length) filled with zeros at the end."""
+    if first.shape[1:] == second.shape[1:]:
+        return torch.cat([first, second])
+    sides = [max(a, b) for a, b in zip(first.shape[1:], second.shape[1:], strict=True)]
+    result = first.new_zeros(len(first) + len(second), *sides)
+    for start, part in ((0, first), (len(first), second)):
+        result[(slice(start, start + len(part)), *(slice(side) for side in part.shape[1:]))] = part
+    return result
 
 
 def together(parts: Mapping[str, Inputs]) -> Inputs:
     """One table's rows, each modality taken from its own pass."""
+    pairs = {name: pair for inputs in parts.values() for name, pair in inputs.pairs.items()}
     return Inputs(
         {m: inputs.tokens[m] for m, inputs in parts.items() if m in inputs.tokens},
         {m: inputs.prepared[m] for m, inputs in parts.items() if m in inputs.prepared},
         {m: inputs.present[m] for m, inputs in parts.items()},
         {m: inputs.columns[m] for m, inputs in parts.items() if m in inputs.columns},
+        pairs,
     )
 
 

@@ -79,6 +79,12 @@ class Tokens:
         """The same tokens with the rows in ``absent`` (B,) masked out."""
         return Tokens(self.x, self.mask & ~absent[:, None])
 
+    def with_zeros(self) -> Tokens:
+        """A token of zeros for each absent row, as if it were present (Task-specific pre-trained encoders, section 6.1.3)."""
+        mask = self.mask.clone()
+        mask[:, 0] |= ~self.present
+        return Tokens(self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0), mask)
+
     def to(self, device: torch.device | str) -> Tokens:
         """On another device."""
         return Tokens(self.x.to(device), self.mask.to(device))

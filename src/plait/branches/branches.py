@@ -29,12 +29,17 @@ class Branches(nn.Module):
         sources: Mapping[str, tuple[str, ...]],
         encoders: Mapping[str, nn.Module],
         waiting: Sequence[FittedBranch] = (),
+        pairs: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
-        """``sources`` names each network's modalities; ``waiting`` are branches that are yet to fit themselves."""
+        """``sources`` names each network's modalities; ``waiting`` are branches that are yet to fit themselves.
+
+        ``pairs``: what compares two modalities; a network over several sees those of which it has both.
+        """
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.encoders = nn.ModuleDict(encoders)
         self.sources = dict(sources)
+        self.pairs = dict(pairs or {})
         #: Branches that are yet to fit themselves, and those that have, by the name of their output.
         self.waiting = list(waiting)
         self.fitted: dict[str, FittedBranch] = {}
@@ -65,7 +70,7 @@ class Branches(nn.Module):
 
     def encode(self, inputs: Inputs) -> dict[str, Tokens]:
         """Tokens of every modality, those of learning encoders computed now."""
-        tokens = dict(inputs.tokens)
+        tokens = {**inputs.tokens, **inputs.compared}
         for name, encoder in self.encoders.items():
             if name in tokens:  # computed ahead, as it no longer learns
                 continue
@@ -88,8 +93,12 @@ class Branches(nn.Module):
 
     def branch(self, name: str, tokens: Mapping[str, Tokens]) -> Tensor:
         """Raw outputs (B, out_dim) of one branch."""
-        out: Tensor = self.networks[name]({m: tokens[m] for m in self.sources[name]})
+        out: Tensor = self.networks[name]({m: tokens[m] for m in self.reads(name)})
         return out
+
+    def reads(self, name: str) -> tuple[str, ...]:
+        """What a network is given: its modalities, and the pairs among them."""
+        return (*self.sources[name], *pairs_among(self.sources[name], self.pairs))
 
     @torch.inference_mode()
     def outputs(self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True) -> dict[str, Tensor]:
@@ -121,8 +130,19 @@ def moved(batch: Inputs, device: torch.device) -> Inputs:
     """A batch on a device; of cells that rows share only those of the batch go there."""
     if batch.device.type == device.type:
         return batch
+    batch = batch.unfolded()
     gathered = {k: {name: v[name] for name in v} for k, v in batch.prepared.items()}
     return Inputs(batch.tokens, gathered, batch.present).to(device)
+
+
+def pairs_among(names: Collection[str], pairs: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """The pairs of which both parts are among the names.
+
+    Example:
+        >>> pairs_among(["a", "b"], {"a*b": ("a", "b"), "a*c": ("a", "c")})
+        ('a*b',)
+    """
+    return tuple(name for name, parts in pairs.items() if set(parts) <= set(names))
 
 
 def trained_weights(model: nn.Module) -> int:

@@ -97,6 +97,8 @@ class PlainFeatures:
             x = tokens.pooled().numpy()
             x = x @ self.axes[name] if name in self.axes else x
             parts.append(np.where(tokens.present.numpy()[:, None], x, np.nan))
+        for tokens in inputs.compared.values():
+            parts.append(np.where(tokens.present.numpy()[:, None], tokens.pooled().numpy(), np.nan))
         parts.append(np.stack([inputs.present[name].numpy() for name in self.names], 1))
         result = np.hstack([part.astype(np.float32) for part in parts])
         return np.clip(result, -3e38, 3e38, out=result)

@@ -60,7 +60,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None, received: list[int]) -> None:
     try:
-        from plait.cli import advise, align, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401 - registers
+        from plait.cli import (  # noqa: F401 - registers
+            advise,
+            align,
+            data,
+            explain,
+            fit,
+            inspect,
+            look,
+            pretrain,
+            reproduce,
+            sensitivity,
+            study,
+            use,
+        )
 
         app(args=arguments)
     except PlaitError as error:

@@ -39,6 +39,7 @@ def advise(
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
+    from plait.data.remote import address_of
     from plait.data.table import read_table
     from plait.store import model_files
     from plait.study.advice import advise as race
@@ -54,7 +55,7 @@ def advise(
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
         claim_folder(folder, ["schema.yaml"])
     model_files.write_file(folder / "schema.yaml", schemas.to_yaml(result).encode())
-    data = {"table": str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
+    data = {"table": address_of(table) or str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
     given = race(
         data,
         result,

@@ -28,6 +28,7 @@ def _opened(
     aligner: Aligner,
     table: o.Table,
     root: o.Root = None,
+    remote: o.Remote = None,
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,
@@ -39,7 +40,7 @@ def _opened(
     model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
     model.store = store if store is not None else model.store
     model.strict = strict or model.strict
-    return model, read_table(table, encoding)
+    return model, read_table(table, encoding, remote, root)
 
 
 def _on_rows(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,6 +63,7 @@ _OPENED = {
     "aligner": Aligner,
     "table": o.Table,
     "root": o.Root,
+    "remote": o.Remote,
     "store": o.Store,
     "strict": o.Strict,
     "encoding": o.Encoding,
@@ -78,6 +80,7 @@ def align(
         str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
     ] = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
@@ -93,7 +96,7 @@ def align(
     from plait.data.table import read_table
 
     check_folder(out, ModalityAligner.__name__)
-    frame = read_table(table, encoding)
+    frame = read_table(table, encoding, remote, root)
     value = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
     result, from_file = o.read_schema(value, schema, None, None, root, table)
     if value is not frame and len(result.modalities) < 2:  # Flickr's own file: the pictures are what its captions share
@@ -182,7 +185,7 @@ def classify(
     import pandas as pd
 
     from plait.alignment.aligner import TEMPLATES
-    from plait.data.files import printable, write_table
+    from plait.data.write import printable, write_table
 
     name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name

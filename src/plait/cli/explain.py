@@ -35,6 +35,7 @@ def explain(
         ),
     ] = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
@@ -54,7 +55,7 @@ def explain(
     values: dict[str, Any] = {}
     written: list[str] = []
     with models_of(model, table, root, store, strict, partial) as models, whole_table():
-        whole = typed(read_table(table, encoding))
+        whole = typed(read_table(table, encoding, remote, root))
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():

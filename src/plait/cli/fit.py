@@ -30,6 +30,7 @@ def fit(
     ] = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     train: o.Train = None,
     protocol: Annotated[
@@ -63,6 +64,7 @@ def fit(
     group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
+    track: o.Track = None,
     checkpoint: o.CheckpointFolder = None,
     device: o.Device = None,
     store: o.Store = None,
@@ -78,7 +80,7 @@ def fit(
     from plait.workflow.fit import Split, fit_table
     from plait.workflow.outcome import TargetOutcomes
 
-    frame = typed(read_table(table, encoding))
+    frame = typed(read_table(table, encoding, remote, root))
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
     result: Any
@@ -107,10 +109,12 @@ def fit(
         metric=metric,
         target_transform=target_transform,
         random_state=random_state,
+        remote=remote,
         store=store,
         strict=strict or None,
         record_epochs=record_epochs or None,
         tensorboard=tensorboard,
+        track=track,
         checkpoint=checkpoint,
         device=device,
     )
@@ -145,7 +149,7 @@ def demo(
     """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
     from plait.base.errors import ConfigError, nearest
     from plait.base.folders import check_folder, claim_folder
-    from plait.data.files import write_table
+    from plait.data.write import write_table
     from plait.datasets.hearthstone_cards import HearthstoneCards
     from plait.workflow.fit import fit_table
 

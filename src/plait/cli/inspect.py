@@ -47,6 +47,7 @@ def inspect(
         list[str] | None, typer.Option(help="pca, tsne or umap; default: what is installed.", show_default=False)
     ] = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     store: o.Store = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
@@ -78,7 +79,7 @@ def inspect(
         if len(set(usual)) == len(usual)
         else [f"{n} ({i})" for i, n in enumerate(usual, 1)]
     )
-    frame = read_table(place, encoding)
+    frame = read_table(place, encoding, remote, root)
     claim_folder(folder, ["report.html"])  # refused before any work
     step("look into the models")
     result = look(

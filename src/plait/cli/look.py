@@ -20,6 +20,7 @@ def schema(
     target: o.Targets = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -29,7 +30,7 @@ def schema(
     from plait.data.table import read_table
     from plait.data.targets import with_target
 
-    frame = read_table(table, encoding)
+    frame = read_table(table, encoding, remote, root)
     names = list(o.targets_given(frame, target, None, None))
     several = names if len(names) > 1 else []
     one = names[0] if len(names) == 1 else None
@@ -49,6 +50,7 @@ def encode(
     target: o.Target = None,
     schema: o.SchemaFile = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     out: Annotated[Path | None, typer.Option(help="A .npz file for the embeddings.", show_default=False)] = None,
     store: o.Store = None,
@@ -73,7 +75,7 @@ def encode(
         )
     if out is not None and (out.suffix.lower() != ".npz" or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .npz")
-    frame = read_table(table, encoding)
+    frame = read_table(table, encoding, remote, root)
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
     features = Featurizer(dataclasses.replace(result, modalities=frozen), o.assignments(encoder))

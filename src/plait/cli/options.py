@@ -17,7 +17,13 @@ import typer
 
 from plait.base.errors import ConfigError, nearest
 
-Table = Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet (the text ones also .gz).", show_default=False)]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, TSV, JSONL (also .gz), Parquet, Arrow, a folder of Parquet; also at https://, s3://, gs://, az://, hf://.",
+        show_default=False,
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
 Targets = Annotated[
@@ -30,6 +36,13 @@ Task = Annotated[
 ]
 Root = Annotated[
     str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)
+]
+Remote = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Files that cells name may be fetched: all, or how addresses begin (s3://bucket/), as often as needed.",
+        show_default=False,
+    ),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
 Store = Annotated[
@@ -76,6 +89,10 @@ RecordEpochs = Annotated[
 ]
 TensorBoard = Annotated[
     str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
+]
+Track = Annotated[
+    str | None,
+    typer.Option(help="Note the run: mlflow or wandb (--set track.folder=DIR: offline).", show_default=False),
 ]
 CheckpointFolder = Annotated[
     str | None,

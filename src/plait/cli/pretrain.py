@@ -29,6 +29,7 @@ def pretrain(
     schema: o.SchemaFile = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
@@ -52,7 +53,7 @@ def pretrain(
     from plait.workflow.pretrain import FUSION
     from plait.workflow.pretrain import pretrain as train_and_save
 
-    frame = read_table(table, encoding)
+    frame = read_table(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     from_file = {field: value for field, value in from_file.items() if field not in FUSION}  # for a later plait fit
     kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}

@@ -75,6 +75,7 @@ def predict(
         bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
     ] = False,
     root: o.Root = None,
+    remote: o.Remote = None,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
@@ -82,9 +83,9 @@ def predict(
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
     from plait.base.progress import track
-    from plait.data.files import printable
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_chunks, write_chunks
+    from plait.data.write import printable
 
     label = f"predict {table.name}"
     with (
@@ -98,7 +99,7 @@ def predict(
         def pieces() -> Any:
             nonlocal result
             with whole_table():  # which refuses before the file is there
-                for chunk in read_chunks(table, rows, encoding):
+                for chunk in read_chunks(table, rows, encoding, remote, root):
                     piece = prediction_tables(models, chunk, proba, keep or [], interval)
                     result += formulas(piece, quote_formulas)
                     yield piece
@@ -221,6 +222,7 @@ def evaluate(
         ),
     ] = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
@@ -238,8 +240,8 @@ def evaluate(
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
     with models_of(model, table, root, store, strict, partial) as models:
-        whole = typed(read_table(table, encoding))
-        seen = None if baselines is None else typed(read_table(baselines, encoding))
+        whole = typed(read_table(table, encoding, remote, root))
+        seen = None if baselines is None else typed(read_table(baselines, encoding, remote, root))
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)

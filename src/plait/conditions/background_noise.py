@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from plait.conditions.noise import Clips, Noise, find_clips, mix, turned_down
+from plait.conditions.noise import Clips, Noise, find_clips
 
 
 @dataclass(kw_only=True)
@@ -42,12 +42,12 @@ class BackgroundNoise(Noise):
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The sound with a clip behind it."""
         clip = _clips(self.folder, os.environ.get("PLAIT_DATA", "")).draw(generator, len(signal), rate or 1)
-        return turned_down(mix(signal, clip, self.strength), signal)
+        return self.with_noise(signal, clip, sound=True)
 
     def fingerprint(self) -> str:
         """Digest of the clips' content; their place on the disk does not count."""
         clips = _clips(self.folder, os.environ.get("PLAIT_DATA", ""))
-        message = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}"
+        message = f"{self.name()} {self.version} {self.strength!r} {self.seed} {clips.digest}{' turned down' * self.turn_down}"
         return hashlib.blake2b(message.encode(), digest_size=16).hexdigest()
 
 

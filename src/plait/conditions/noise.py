@@ -34,6 +34,12 @@ class Noise(SignalCondition):
     With P the power of signal and noise: strength = sqrt(P_noise / P_signal), amplitude_ratio = 1 / strength,
     snr = 1 / strength^2 = P_signal / P_noise, snr_db = 10 log10(snr). Infinite ratios are strength 0: no noise. Ratios of
     0 (or -inf dB) are infinite strength: noise of the signal's own power and mean, and nothing of the signal.
+
+    Attributes:
+        turn_down: sounds that leave -1..1 are turned down as a whole until they fit, as a file would have to be. Not asked
+            for, they keep their level, as pictures do (``plait.data.media.pixels``): the ratio is the same, the loudness not.
+        redraw: a model that learns from the cells (``train: scratch`` or ``pretrain``) sees each row with other noise in each
+            epoch. What chooses and what tests has the repeatable noise all the same, and so has a frozen encoder.
     """
 
     measure: ClassVar[str] = "amplitude of the noise / amplitude of the signal"
@@ -43,6 +49,8 @@ class Noise(SignalCondition):
     snr_db: Annotated[float, Within(infinite=True)] | None = None
     snr: Annotated[float, Within(0, infinite=True)] | None = None
     amplitude_ratio: Annotated[float, Within(0, infinite=True)] | None = None
+    turn_down: bool = False
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         """Compute the strength from whichever ratio was given."""
@@ -71,9 +79,14 @@ class Noise(SignalCondition):
 
     def fingerprint(self) -> str:
         """Digest of the strength; it does not depend on the form in which the ratio was given."""
-        if any(getattr(self, way) is not None for way in _WAYS):
-            return self.at(self.strength).fingerprint()
+        if self.redraw or any(getattr(self, way) is not None for way in _WAYS):
+            return dataclasses.replace(self.at(self.strength), redraw=False).fingerprint()
         return super().fingerprint()
+
+    def with_noise(self, signal: np.ndarray, noise: np.ndarray, *, sound: bool) -> np.ndarray:
+        """The signal and the noise at their ratio."""
+        mixed = mix(signal, noise, self.strength)
+        return turned_down(mixed, signal) if sound and self.turn_down else mixed
 
 
 def _strength(way: str, ratio: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from plait.base.checks import Count
-from plait.conditions.noise import Noise, mix, turned_down
+from plait.conditions.noise import Noise
 from plait.data.media.images import fitted
 
 
@@ -22,12 +22,13 @@ class WhiteNoise(Noise):
     power, so the ratio holds for each cell, not on average. On grey pictures it is grey.
 
     A sound takes it at its file's own rate, channels averaged, over what the encoder hears of it (its first
-    ``max_seconds``). What leaves the range is never cut off: a sound is turned down as a whole, 8-bit pictures are
-    narrowed as a whole, which changes no ratio; ``plait.data.media.pixels`` gives networks the sum as it is.
+    ``max_seconds``). What leaves the range is never cut off: sounds and pictures keep the sum as it is, encoders that take
+    8-bit pictures narrow them as a whole, which changes no ratio; ``turn_down`` does the same to sounds.
 
     Attributes:
         side: pictures whose shorter side is longer (pixels) are scaled down to it first. None: as they are; an encoder
-            that then scales a large picture down averages much of the noise away.
+            that then scales a large picture down averages much of the noise away: with the encoder's own ``size`` here, the
+            ratio is that of what enters the network (at 14 x 14 an amplitude ratio of 0.25 of the 28 x 28 picture is 0.63).
 
     The paper gives its ratios without a formula. ``amplitude_ratio`` agrees better with what it says of them: at a visual
     0.25 it sees confusion that sound resolves, and there a small network trained with this noise reads 0.71 of MNIST's
@@ -51,11 +52,11 @@ class WhiteNoise(Noise):
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The signal with noise."""
         if rate is not None:
-            return turned_down(mix(signal, generator.standard_normal(signal.shape, np.float32), self.strength), signal)
+            return self.with_noise(signal, generator.standard_normal(signal.shape, np.float32), sound=True)
         pictures = signal if self.side is None else _scaled_down(signal, self.side)
         grey = all(np.array_equal(pictures[..., 0], pictures[..., c]) for c in (1, 2))
         noise = generator.standard_normal((*pictures.shape[:-1], 1 if grey else 3), np.float32)
-        return mix(pictures, noise, self.strength)
+        return self.with_noise(pictures, noise, sound=False)
 
 
 def _scaled_down(pictures: np.ndarray, side: int) -> np.ndarray:

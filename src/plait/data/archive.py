@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, TableError
+from plait.data.remote import address_of
 
 if TYPE_CHECKING:
     from plait.data.media import Blob
@@ -115,7 +116,8 @@ class Place:
 
     def __init__(self, root: str | None, own: str | None = None) -> None:
         """Check that the roots are there."""
-        self.base = _there(Path(root).expanduser()) if root else Path()
+        away = root is not None and address_of(root) is not None  # what was not fetched from there is not there
+        self.base = Path(root or "") if away else _there(Path(root).expanduser()) if root else Path()
         self.folder = self.base.parent if self.base.is_file() else self.base
         if own is not None:
             beside = self.folder / Path(own).expanduser()
@@ -133,7 +135,10 @@ class Place:
         """
         name = name.strip()
         if _MEMBER.fullmatch(name) is None and _REMOTE.match(name):
-            raise CellError(f"{name:.200}: nothing is fetched from the network; save it and name the file")
+            raise CellError(
+                f"{name:.200}: nothing is fetched from the network unless it is allowed; pass --remote "
+                f"{'/'.join(name.split('/')[:3])}/ (in Python and YAML: remote), or save it and name the file"
+            )
         name = name.removeprefix("file://")
         value = _MEMBER.fullmatch(name)
         if value:

@@ -248,8 +248,10 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
 
 
 def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
-    if isinstance(value, str) and value.strip().lower().endswith(".npy"):
-        blob = place.find(value)
+    from plait.data.media import Blob
+
+    if isinstance(value, Blob) or (isinstance(value, str) and value.strip().lower().endswith(".npy")):
+        blob = value if isinstance(value, Blob) else place.find(value)
         if blob is None:
             raise CellError(f"no such file {value!r} under {place.base}; pass the folder that it lies in (--root)")
         with blob.open() as file:
@@ -275,10 +277,13 @@ def _gone(value: Any, place: Place) -> bool:
         return all(_gone(item, place) for item in items)
     if isinstance(value, Mapping):
         value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
-    if not isinstance(value, str | os.PathLike):
-        return value is None
+    from plait.data.media import Blob
     from plait.data.media.given import is_data_uri
 
+    if isinstance(value, Blob):
+        return value.problem is not None
+    if not isinstance(value, str | os.PathLike):
+        return value is None
     if isinstance(value, str) and is_data_uri(value):
         return False
     try:

@@ -1,30 +1,28 @@
-"""Tables in files: CSV, TSV, JSONL (each also ``.gz``) and Parquet, read and written whole or in pieces."""
+"""Tables in files: CSV, TSV, JSONL (each also ``.gz``), Parquet (also folders of it) and Arrow, whole or in pieces."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
-import json
+import contextlib
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.base.documents import TABLE_ROWS
 from plait.base.errors import PlaitError, TableError, nearest, need
-from plait.base.parts import part_file
+from plait.data.remote import local_table
 from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
-from plait.data.typed import plain
 
 #: Ending -> what separates cells, None for JSON.
 TEXT = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
 PARQUET = (".parquet", ".pq")
-ENDINGS = (*TEXT, *(f"{e}.gz" for e in TEXT), *PARQUET)
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+ENDINGS = (*TEXT, *(f"{e}.gz" for e in TEXT), *PARQUET, *ARROW)
 
 _INDEX = re.compile(r"__index_level_\d+__")
 
@@ -47,10 +45,15 @@ def pieces(
     Raises:
         TableError: the file is not what its ending says (the message names the line), or has more than ``most`` rows.
     """
-    path = _existing(Path(path))
-    ending = ending_of(path)
+    path = _existing(local_table(path))
+    ending = PARQUET[0] if path.is_dir() else ending_of(path)
     result = 0
-    frames = _parquet(path, rows, most) if ending in PARQUET else _text(path, TEXT[ending], rows, encoding)
+    if ending in TEXT:
+        frames = _text(path, TEXT[ending], rows, encoding)
+    elif ending in ARROW:
+        frames = _arrow(path, rows)
+    else:
+        frames = _parquet_folder(path, rows) if path.is_dir() else _parquet(path, rows, most)
     for frame in frames:
         result += len(frame)
         _check_rows(path, result, most)
@@ -67,7 +70,9 @@ def _check_rows(path: Path, rows: int, most: int | None) -> None:
 
 def _existing(path: Path) -> Path:
     if path.is_dir():
-        raise TableError(f"{path}: is a folder; name the table in it")
+        if next(path.rglob("*.parquet"), None) is None:
+            raise TableError(f"{path}: is a folder without Parquet files; name the table in it")
+        return path
     if not path.exists():
         if not path.parent.is_dir():
             raise TableError(f"{path}: no such file; there is no folder {path.parent}")
@@ -131,21 +136,12 @@ def _first_undecodable(path: Path, encoding: str) -> tuple[int, bytes]:
     return count, start
 
 
-def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
+@contextlib.contextmanager
+def _readable(path: Path, what: str) -> Iterator[Any]:
+    """pyarrow, whose errors within the block become one line."""
     arrow = need("pyarrow", "parquet")
-    parquet = need("pyarrow.parquet", "parquet")
     try:
-        file = parquet.ParquetFile(path)
-        with file:
-            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
-            names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
-            unique_names(names, path)
-            for batch in file.iter_batches(batch_size=rows, columns=names):
-                table = arrow.Table.from_batches([batch])
-                # An index kept by pandas is a column like any other; whole numbers of 64 bits stay exact beside nulls.
-                yield table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-            if not file.metadata.num_rows:
-                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
+        yield arrow
     except PlaitError:
         raise
     except (
@@ -157,139 +153,58 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
         NotImplementedError,
         RecursionError,
     ) as error:
-        raise TableError(f"{path}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None
+        raise TableError(f"{path}: not {what} ({str(error).partition(chr(10))[0]})") from None
 
 
-Write = Callable[[pd.DataFrame], None]
-#: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.
-_ESCAPED = "backslashreplace"
+def _frame_of(table: Any) -> pd.DataFrame:
+    """Rows as pandas has them: a kept index is a column like any other; whole numbers of 64 bits stay exact beside nulls."""
+    result: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    return result
 
 
-def printable(text: str) -> str:
-    r"""A text that every file can hold: half a surrogate pair is written out.
-
-    Example:
-        >>> printable("caf" + chr(0xD83D)), printable("café")
-        ('caf\\ud83d', 'café')
-    """
-    return text.encode("utf-8", _ESCAPED).decode("utf-8")
-
-
-@contextmanager
-def table_writer(path: str | Path) -> Iterator[Write]:
-    r"""A function that appends rows to a new table; the file takes its name when the block ends without an error.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> place = pathlib.Path(tempfile.mkdtemp()) / "answers.csv"
-        >>> with table_writer(place) as write:
-        ...     write(pd.DataFrame({"race": ["Dragon"]}))
-        >>> place.read_text()
-        'race\nDragon\n'
-    """
-    path = Path(path)
-    ending = ending_of(path)
-    if not path.parent.is_dir():
-        raise TableError(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise TableError(f"{path}: is a folder; name the file to write")
-    make = _parquet_writer if ending in PARQUET else _text_writer
-    try:
-        with part_file(path, "".join(path.suffixes[-2:])) as part, make(part, ending) as write:
-            yield write
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
+def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
+    with _readable(path, "a readable Parquet file") as arrow:
+        file = need("pyarrow.parquet", "parquet").ParquetFile(path)
+        with file:
+            _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
+            names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
+            unique_names(names, path)
+            for batch in file.iter_batches(batch_size=rows, columns=names):
+                yield _frame_of(arrow.Table.from_batches([batch]))
+            if not file.metadata.num_rows:
+                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
 
 
-def write_table(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as its ending says: ``.csv``, ``.tsv``, ``.jsonl`` (each also ``.gz``) or ``.parquet``."""
-    with table_writer(path) as write:
-        write(frame)
+def _parquet_folder(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """All Parquet files of a folder, in the order of their names; folders such as ``year=2024`` are columns."""
+    with _readable(path, "a readable folder of Parquet files") as arrow:
+        data = need("pyarrow.dataset", "parquet")
+        files = sorted(str(file) for file in path.rglob("*.parquet"))
+        dataset = data.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+        yield from _in_pieces(arrow, dataset.to_batches(batch_size=rows), dataset.schema, path, rows)
 
 
-@contextmanager
-def _text_writer(path: Path, ending: str) -> Iterator[Write]:
-    mark = TEXT[ending]
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    started = False
-    with opened(path, "wt", encoding="utf-8", errors=_ESCAPED, newline="") as file:
-
-        def write(frame: pd.DataFrame) -> None:
-            nonlocal started
-            frame = _shortest(frame)
-            if mark is None:
-                _write_json(frame, file)
-            else:
-                frame = _each_text(
-                    frame, lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v
-                )
-                frame.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
-            started = True
-
-        yield write
+def _arrow(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """An Arrow file (Feather 2), or a stream of Arrow."""
+    with _readable(path, "a readable Arrow file") as arrow:
+        ipc = need("pyarrow.ipc", "parquet")
+        with arrow.memory_map(str(path)) as source:
+            try:
+                file = ipc.open_file(source)
+                batches = (file.get_batch(i) for i in range(file.num_record_batches))
+            except arrow.ArrowInvalid:
+                source.seek(0)
+                batches = file = ipc.open_stream(source)
+            yield from _in_pieces(arrow, batches, file.schema, path, rows)
 
 
-def _shortest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Narrow floats as the shortest decimals that they stand for: 2.3, not 2.299999952316284."""
-    narrow = [i for i, dtype in enumerate(frame.dtypes) if dtype.kind == "f" and getattr(dtype, "itemsize", 8) < 8]
-    if not narrow:
-        return frame
-    frame = frame.copy(deep=False)
-    for i in narrow:
-        frame.isetitem(i, plain(frame.iloc[:, i]))
-    return frame
-
-
-def _write_json(frame: pd.DataFrame, file: TextIO) -> None:
-    for record in frame.to_dict(orient="records"):
-        plain = {str(k): _json_value(v) for k, v in record.items()}
-        file.write(json.dumps(plain, ensure_ascii=False) + "\n")
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_json_value(v) for v in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return None if pd.isna(value) else str(value)
-
-
-@contextmanager
-def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
-    arrow = need("pyarrow", "parquet")
-    parquet = need("pyarrow.parquet", "parquet")
-    opened: list[Any] = []
-
-    def write(frame: pd.DataFrame) -> None:
-        shape = opened[0].schema if opened else None
-        try:
-            table = arrow.Table.from_pandas(
-                _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v),
-                schema=shape,
-                preserve_index=False,
-            )
-        except arrow.ArrowException as error:
-            raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
-        if not opened:
-            opened.append(parquet.ParquetWriter(path, table.schema))
-        opened[0].write_table(table)
-
-    try:
-        yield write
-    finally:
-        if opened:
-            opened[0].close()
-
-
-def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    """The columns of objects changed cell by cell; they stay objects: no other type takes half a surrogate pair."""
-    changed = {
-        name: pd.Series([change(v) for v in column], dtype=object, index=frame.index)
-        for name, column in frame.items()
-        if column.dtype == object
-    }
-    return frame.assign(**{str(name): column for name, column in changed.items()})
+def _in_pieces(arrow: Any, batches: Iterable[Any], schema: Any, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    names = [n for n in schema.names if not _INDEX.fullmatch(n)]
+    unique_names(names, path)
+    empty = True
+    for batch in batches:
+        for first in range(0, batch.num_rows, rows):
+            empty = False
+            yield _frame_of(arrow.Table.from_batches([batch.slice(first, rows)]).select(names))
+    if empty:
+        yield schema.empty_table().select(names).to_pandas(ignore_metadata=True)

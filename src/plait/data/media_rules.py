@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from plait.base.errors import CellError
 from plait.data.archive import Place
 from plait.data.cells import MEDIA, items_in, shown_path, vector_of
 from plait.data.column import Column, Verdict
+from plait.data.remote import address_of
 
 #: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
 _NAMED, _HELD = 0.95, 0.9
@@ -46,9 +48,15 @@ def media(column: Column) -> Verdict | None:
 
 def _vote(value: object) -> tuple[str, bool, str] | None:
     """Kind of one cell, whether it is decoded here, and the form that it comes in."""
-    from plait.data.media import formats
-    from plait.data.media.given import data_of_uri, is_data_uri, is_picture  # late: decoders are heavy
+    from plait.data.media import (
+        Blob,
+        formats,  # late: decoders are heavy
+    )
+    from plait.data.media.given import data_of_uri, is_data_uri, is_picture
 
+    if isinstance(value, Blob):
+        vote = None if value.address is None else _vote(urlsplit(value.address).path)
+        return None if vote is None else (*vote[:2], "fetched")
     items = items_in(value)
     if items is not None:
         vote = _vote(items[0]) if items else None
@@ -68,6 +76,7 @@ def _vote(value: object) -> tuple[str, bool, str] | None:
         return None
     if isinstance(value, str | os.PathLike):
         name = os.fsdecode(value).strip()
+        name = urlsplit(name).path if address_of(name) is not None else name  # without ?size=2
         kind = ("vector", True) if name.lower().endswith(".npy") else formats.kind_of_name(name)
         return None if kind is None else (*kind, "name")
     if is_picture(value):
@@ -114,6 +123,7 @@ def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verd
         "images": "images",
         "pairs": "pairs of samples and rate",
         "name": f"{kind} files",
+        "fetched": f"{kind} files from the network",
     }
     arrays = "arrays of frames" if kind == "video" else "arrays of pixels"
     return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))

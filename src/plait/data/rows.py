@@ -77,6 +77,8 @@ def _cell_digest(cell: Any) -> bytes:
     if isinstance(cell, tuple | list):  # their text would shorten the arrays within
         parts = b"".join(_cell_digest(part) for part in cell)
         return hashlib.blake2b(f"list {len(cell)} ".encode() + parts, digest_size=16).digest()
+    if isinstance(cell, Blob) and cell.address is not None:
+        return cell_key(cell.address)  # the same wherever fetched files are kept
     if isinstance(cell, Blob) and cell.path is not None:
         return cell_key(repr(cell))  # its file need not be read for an order of rows
     if isinstance(cell, bytes | bytearray | memoryview | np.ndarray | Blob | Changed):

@@ -18,6 +18,7 @@ from plait.data.modality import Modality, Schema, distinct_names
 from plait.data.parse import Parsed, booleans, dates, numbers, style_in
 from plait.data.rules import RULES, TABULAR, code_name, items_list, shared_by_rows
 from plait.data.schema_yaml import from_dict, from_yaml, modalities_from, to_dict, to_yaml
+from plait.data.table import as_frame
 from plait.data.typed import typed
 from plait.data.values import nulls
 
@@ -56,6 +57,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     Raises:
         TableError: the table has no rows, a column name twice, no such target, or a target without values.
     """
+    frame = as_frame(frame)
     check_frame(frame)
     names = list(frame.columns)
     if target is not None and target not in names:

@@ -16,11 +16,13 @@ from plait.base.errors import TableError, nearest, need
 from plait.base.progress import step
 from plait.data.cells import cells as cells
 from plait.data.cells import is_media
-from plait.data.files import pieces, table_writer
-from plait.data.files import write_table as write_table
+from plait.data.files import pieces
 from plait.data.parse import numbers
+from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
 from plait.data.values import each_once, items, text_of, texts
+from plait.data.write import table_writer
+from plait.data.write import write_table as write_table
 
 
 def frame_of(table: Any) -> pd.DataFrame | None:
@@ -54,6 +56,29 @@ def frame_of(table: Any) -> pd.DataFrame | None:
     return None
 
 
+def as_frame(table: Any) -> Any:
+    """A table as a DataFrame where it is one of another kind (polars, Arrow, DuckDB); all else as it is, for who checks it."""
+    result = frame_of(table)
+    return table if result is None else result
+
+
+def table_like(table: Any, columns: Mapping[str, np.ndarray]) -> Any:
+    """Columns as a table of the kind of another one: pandas with its index, polars, else pyarrow; of an array pandas.
+
+    Example:
+        >>> table_like(pd.DataFrame({"a": [1, 2]}, index=[7, 9]), {"b": np.array([3, 4])})["b"].to_dict()
+        {7: 3, 9: 4}
+    """
+    if isinstance(table, pd.DataFrame):
+        return pd.DataFrame(dict(columns), index=table.index)
+    plain = {name: values.tolist() for name, values in columns.items()}
+    if type(table).__module__.partition(".")[0] == "polars":
+        return need("polars", "parquet").DataFrame(plain)
+    if hasattr(table, "__arrow_c_stream__"):
+        return need("pyarrow", "parquet").table(plain)
+    return pd.DataFrame(dict(columns))
+
+
 def _of_dicts(rows: Sequence[Any]) -> pd.DataFrame:
     odd = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if odd is not None:
@@ -84,12 +109,20 @@ def _of_arrow(table: Any) -> pd.DataFrame:
 _PIECE = 50_000  # rows; bounds what lies in memory twice while a file is read
 
 
-def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
-    """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, or Parquet (cells keep their types).
+def read_table(
+    path: str | Path,
+    encoding: str | None = None,
+    remote: str | bool | Sequence[str] | None = None,
+    root: str | None = None,
+) -> pd.DataFrame:
+    """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, Parquet or Arrow (cells keep their types).
 
     Args:
-        path: ``.csv``, ``.tsv``, ``.jsonl``, each also ``.gz``, or ``.parquet``.
+        path: ``.csv``, ``.tsv``, ``.jsonl``, each also ``.gz``, ``.parquet``, ``.arrow``, ``.feather``, or a folder of Parquet
+            files (``year=2024`` is a column); also an address (``https://``, ``s3://``, ``gs://``, ``az://``, ``hf://``).
         encoding: of a text table; None is UTF-8.
+        remote: files that cells name may be fetched from the network: ``all``, or how their addresses begin; None: nothing is.
+        root: an address that names in cells start from; None: the table's, if it has one.
 
     Raises:
         TableError: the file is not there, empty, larger than ``plait.base.documents`` allows, or not what its
@@ -97,17 +130,24 @@ def read_table(path: str | Path, encoding: str | None = None) -> pd.DataFrame:
     """
     step(f"read {Path(path).name}")
     frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return fetch_cells(frame, remote, root or str(Path(path).parent))
 
 
-def read_chunks(path: str | Path, rows: int, encoding: str | None = None) -> Iterator[pd.DataFrame]:
+def read_chunks(
+    path: str | Path,
+    rows: int,
+    encoding: str | None = None,
+    remote: str | bool | Sequence[str] | None = None,
+    root: str | None = None,
+) -> Iterator[pd.DataFrame]:
     """The same table in pieces of at most ``rows`` rows: it need not fit into memory; one without rows is one empty piece.
 
     Each piece carries the row numbers of the whole (see ``row_numbers``).
     """
     first = 0
     for piece in pieces(path, rows, encoding, empty=True):
-        yield numbered(piece, first)
+        yield numbered(fetch_cells(piece, remote, root or str(Path(path).parent)), first)
         first += len(piece)
 
 

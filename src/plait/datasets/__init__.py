@@ -1,4 +1,4 @@
 """Data sets, one file each."""
 
 #: Modules that are no variants.
-SHARED = ("base", "hearthstone_tables")
+SHARED = ("base", "fetch", "hearthstone_tables")

@@ -12,7 +12,7 @@ import pandas as pd
 from plait.base.checks import Count, Natural, Seed
 from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: Hz, of the spoken digits.
 RATE = 8000
@@ -21,6 +21,8 @@ PARTS = ("train", "valid", "test")
 WAYS = ("official", "pooled", "speaker")
 #: Shares of training, validation and test where a source is split here (the paper's, section A.3).
 _SHARES = (0.8, 0.1, 0.1)
+
+_KERAS = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # the same digits, packed otherwise
 
 
 class AvDigits(Dataset):
@@ -49,6 +51,14 @@ class AvDigits(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"digit": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"digit": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "mnist/mnist.npz",
+            ("c3b4aadaefe08c5229d60a6d5e39187df38c4f0952536322357dcf401a6a3008", _KERAS),
+            url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+        ),
+        File("fsdd/fsdd.npz", ("ffd61a50c758319b0f75752a0abe0ea8b44bc32816a4196dcd138c96e50a9947",), 15_429_026),
+    )
     resplit: ClassVar[bool] = False
 
     def __init__(

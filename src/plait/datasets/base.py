@@ -18,6 +18,25 @@ from plait.data.modality import Modality, Schema
 
 
 @dataclass(frozen=True)
+class File:
+    """One file of a data set, below the folder of all data.
+
+    Attributes:
+        path: below the root, with slashes.
+        sha256: its checksum, one of these; empty: the source states none, and anything that can be read is taken.
+        size: in bytes, if it is known.
+        url: where a program can download it, or the archive that holds it; None: it must be brought by hand.
+        member: the name of the file within that archive (zip or tar).
+    """
+
+    path: str
+    sha256: tuple[str, ...] = ()
+    size: int | None = None
+    url: str | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A data set in memory.
 
@@ -67,6 +86,10 @@ class Dataset(ABC):
     tasks: ClassVar[Mapping[str, str]]
     #: Target -> the metric to report first.
     metrics: ClassVar[Mapping[str, str]]
+    #: Its files below the root; ``plait data fetch`` brings those that have an address.
+    files: ClassVar[tuple[File, ...]] = ()
+    #: The pip package that it comes in, where it is not of files below the root.
+    package: ClassVar[str | None] = None
     #: A stand-in for a published data set: results are no numbers on the original.
     rebuilt: ClassVar[bool] = False
     #: Rows may be split anew. False: only the official parts keep training and test apart.
@@ -111,7 +134,8 @@ class Dataset(ABC):
     def file(cls, root: str | Path | None, *parts: str) -> Path:
         """Absolute path of one file of the data set."""
         base = root if root is not None else os.environ.get("PLAIT_DATA")
-        source = f"{cls.label()} comes from {cls.url}"
+        brought = f"; plait data fetch {cls.name()} brings what can be had" if any(f.url for f in cls.files) else ""
+        source = f"{cls.label()} comes from {cls.url}{brought}"
         if not base:
             raise TableError(
                 f"data set '{cls.name()}': no folder given; set PLAIT_DATA to the folder that holds "

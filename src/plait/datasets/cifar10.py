@@ -10,7 +10,7 @@ import pandas as pd
 
 from plait.base.errors import need
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 
 class Cifar10(Dataset):
@@ -27,6 +27,13 @@ class Cifar10(Dataset):
     citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "cifar10/cifar10_full.parquet",
+            ("a977e5ec02e5968c99d44f855ac426ca076c71cd0ec5303c175906e758d078b4",),
+            18_216_908,
+        ),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``cifar10/cifar10_full.parquet``."""

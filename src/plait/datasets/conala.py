@@ -9,7 +9,9 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
+
+_ARCHIVE = "http://www.phontron.com/download/conala-corpus-v1.1.zip"
 
 
 class Conala(Dataset):
@@ -27,6 +29,10 @@ class Conala(Dataset):
     citation: ClassVar[str] = "Yin et al. 2018, Learning to Mine Aligned Code and Natural Language Pairs, MSR"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[tuple[File, ...]] = (
+        File("conala/conala-train.json", url=_ARCHIVE, member="conala-corpus/conala-train.json"),
+        File("conala/conala-test.json", url=_ARCHIVE, member="conala-corpus/conala-test.json"),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``conala/conala-train.json`` and ``conala/conala-test.json``."""

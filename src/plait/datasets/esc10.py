@@ -10,7 +10,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 
 
 class Esc10(Dataset):
@@ -28,6 +28,13 @@ class Esc10(Dataset):
     citation: ClassVar[str] = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "esc10/esc10_orig_ogg.zip",
+            ("477c18d752d4ddd187b806adb6f2293c8a9f28cb3a58e76b5e0f522a5f35a3fc",),
+            41_547_846,
+        ),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read the names in ``esc10/esc10_orig_ogg.zip``: ``001 - Dog bark/1-100032-A.ogg``: class, fold, recording."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from plait.base.checks import Count
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 
 
 class Flickr8k(Dataset):
@@ -29,6 +29,14 @@ class Flickr8k(Dataset):
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "flickr8k_1k/captions.csv", ("2e68c3e276f88a5193bf14b6dfac49db12a449fb7f988405875d9d16fed7d608",), 413_426
+        ),
+        File(
+            "flickr8k_1k/images.zip", ("1da2b349790a2f1603d9452e9bfc658f32580e836704356dfe77223ac7f4322e",), 9_323_768
+        ),
+    )
 
     def __init__(self, photographs: Count | None = None, captions: Count = 5) -> None:
         """Decide how many photographs to draw, and how many captions of each to take."""

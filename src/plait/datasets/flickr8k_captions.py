@@ -12,7 +12,7 @@ import pandas as pd
 
 from plait.base.checks import Count, Seed
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 
 class Flickr8kCaptions(Dataset):
@@ -31,6 +31,13 @@ class Flickr8kCaptions(Dataset):
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "flickr8k_1k/flickr8k_all_captions.csv",
+            ("e6cf5e8d8025d25b50a4945c38580d96a940b78644f31a90368dfcdca3c7e036",),
+            3_319_294,
+        ),
+    )
     resplit: ClassVar[bool] = False
 
     def __init__(self, photographs: Count | None = None, first: Count | None = None, seed: Seed = 0) -> None:

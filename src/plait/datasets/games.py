@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 _TYPES: Mapping[str, str] = {"Platform": "category", "Year": "number", "Genre": "category", "Publisher": "category"}
 
@@ -31,6 +31,9 @@ class Games(Dataset):
     citation: ClassVar[str] = "Smith 2016, Video Game Sales, collected from vgchartz.com"
     tasks: ClassVar[Mapping[str, str]] = {"Global_Sales": "regression"}
     metrics: ClassVar[Mapping[str, str]] = {"Global_Sales": "mae"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("games/games.csv", ("747b151bfdc95b27a3364f3304e2e140ae7f730c11ee67dab832e54e04ef602f",), 1_017_840),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``games/games.csv``."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 from plait.datasets.hearthstone_tables import NAMES, TARGETS, TYPES, named, plain
 
 
@@ -41,6 +41,16 @@ class Hearthstone(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = TARGETS
     metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(TARGETS, "accuracy")
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "hearthstone/hearthstone.csv",
+            ("1c57728aa6538664c316f462b224556237c4ac18453f0d21768a9c5da8f38617",),
+            1_822_174,
+        ),
+        File(
+            "hearthstone/images.zip", ("53b8f48f63d59f9f2da435695a323fb8d2bd8e7f811b85d31810932fc53ba9dc",), 29_619_212
+        ),
+    )
     rebuilt: ClassVar[bool] = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:

@@ -104,6 +104,7 @@ class HearthstoneCards(Dataset):
     citation: ClassVar[str] = "HearthSim, python-hearthstone-data; game data by Blizzard Entertainment"
     tasks: ClassVar[Mapping[str, str]] = TARGETS
     metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(TARGETS, "accuracy")
+    package: ClassVar[str | None] = "hearthstone-data"
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``CardDefs.xml`` of the installed package (or of a folder ``root``)."""

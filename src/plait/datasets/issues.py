@@ -10,7 +10,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 # A fenced block of Markdown: from three or more backticks or tildes at the start of a line (list items indent theirs)
 # to the same fence, or to the end where it was never closed. Possessive quantifiers (`*+`):
@@ -55,6 +55,11 @@ class Issues(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "issues/issues_train.csv", ("18dc42a30aa33dccadb723ad3baeb164d38bff521496f985ca2791c26b8939f5",), 3_680_400
+        ),
+    )
     rebuilt: ClassVar[bool] = True
 
     def load(self, root: str | Path | None = None) -> Loaded:

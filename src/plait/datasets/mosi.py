@@ -10,21 +10,26 @@ import numpy as np
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 
 def _polarity(score: float) -> str | None:
     return None if score == 0 else "positive" if score > 0 else "negative"
 
 
+def _sign(score: float) -> str:
+    return _polarity(score) or "neutral"
+
+
 class Mosi(Dataset):
-    """CMU-MOSI: text and 73 sound features of an utterance; sentiment in 2 classes, 7 classes, or from -3 to 3.
+    """CMU-MOSI: text and 73 sound features of an utterance; sentiment in 2, 3 or 7 classes, or from -3 to 3.
 
     Inputs: text = the transcript; audio = 73 ready-made COVAREP features (a vector; no video features are in the file).
     Targets: ``binary`` (positive or negative; the 96 neutral utterances are dropped, the usual "non-zero" protocol),
-    ``seven`` (rounded to -3 .. 3, halves away from zero), ``score`` (the mean of the annotators). ``split`` is the
-    official one, in which no video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone
-    carries next to no signal in linear probes: do not expect a gain.
+    ``three`` (negative, neutral at exactly 0, positive: Task-specific pre-trained encoders, section 4.3), ``seven`` (rounded
+    to -3 .. 3, halves away from zero), ``score`` (the mean of the annotators). ``split`` is the official one, in which no
+    video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone carries next to no signal in linear
+    probes: do not expect a gain.
 
     Licence: research use, as the CMU MultiComp Lab states.
     """
@@ -37,10 +42,22 @@ class Mosi(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {
         "binary": "classification",
+        "three": "classification",
         "seven": "classification",
         "score": "regression",
     }
-    metrics: ClassVar[Mapping[str, str]] = {"binary": "accuracy", "seven": "accuracy", "score": "mae"}
+    metrics: ClassVar[Mapping[str, str]] = {
+        "binary": "accuracy",
+        "three": "accuracy",
+        "seven": "accuracy",
+        "score": "mae",
+    }
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "mosi/mosi_text_labels.csv", ("bf5582ee654358156eab7b05cfae17f368beb23578be06a548dfebd351349e5f",), 225_398
+        ),
+        File("mosi/mosi_audio73.npz", ("e9073cc0d803e4ded057f326693fe19a1338d408a31db62fe4a3106d128def0a",), 553_571),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``mosi/mosi_text_labels.csv`` and ``mosi/mosi_audio73.npz``."""
@@ -50,6 +67,7 @@ class Mosi(Dataset):
         score = frame.pop("label")
         frame["score"] = score
         frame["binary"] = score.map(_polarity).astype(object)
+        frame["three"] = score.map(_sign)
         rounded = np.sign(score) * np.floor(score.abs() + 0.5)
         frame["seven"] = rounded.astype(int).map("{:+d}".format)
         frame["split"] = frame["split"].replace({"dev": "valid"})

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 
 #: Genres of fewer films cannot be split, learned and scored (Film-Noir 15, Documentary 3).
 RAREST = 20
@@ -48,6 +48,10 @@ class Movies(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"genres": "multilabel"}
     metrics: ClassVar[Mapping[str, str]] = {"genres": "f1_samples"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("movies/movies.csv", ("e79e02d345353b77084e014bed4d42333fac7172ffe335e38d42127b1c1c8636",), 2_386_723),
+        File("movies/posters.zip", ("e213929652ddbc088aa6268b84af80e0c0339efbc5f4e9028d76d660a4c017e3",), 35_426_564),
+    )
     rebuilt: ClassVar[bool] = True
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -10,9 +10,12 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 _COLUMNS = {"#1 String": "a", "#2 String": "b", "#1 ID": "id_a", "#2 ID": "id_b"}
+
+#: The original files, under other names.
+_SENTEVAL = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
 
 
 class Mrpc(Dataset):
@@ -31,6 +34,10 @@ class Mrpc(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"paraphrase": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"paraphrase": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("textpairs/mrpc_train.tsv", url=f"{_SENTEVAL}/msr_paraphrase_train.txt"),
+        File("textpairs/mrpc_test.tsv", url=f"{_SENTEVAL}/msr_paraphrase_test.txt"),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``textpairs/mrpc_train.tsv`` and ``mrpc_test.tsv``: a byte-order mark in front, quotes mean nothing."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: The inputs, by the names that the records have.
 COLUMNS = (
@@ -42,6 +42,11 @@ class Payments(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"status": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"status": "auc_macro"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "payments/payments.csv.gz", ("6667a3cd30a8202cc7a474ce5b3b7e33707d269b7757fd4b48c9d2f19b21719f",), 168_278
+        ),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``payments/payments.csv.gz``."""

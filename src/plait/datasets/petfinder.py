@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 #: Type of every tabular input; the codes are those of the competition (1 yes, 2 no, 3 not sure; 1 dog, 2 cat; ...).
 _TYPES: Mapping[str, str] = {
@@ -38,6 +38,11 @@ class Petfinder(Dataset):
     citation: ClassVar[str] = "PetFinder.my 2018, PetFinder.my Adoption Prediction, Kaggle competition"
     tasks: ClassVar[Mapping[str, str]] = {"AdoptionSpeed": "classification", "speed": "regression"}
     metrics: ClassVar[Mapping[str, str]] = {"AdoptionSpeed": "accuracy", "speed": "mae"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "petfinder/petfinder.csv", ("e4778ede942841cf9171f8ac1714e750d2fef9db37a6cf525c9cab14eb29ac27",), 1_319_162
+        ),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``petfinder/petfinder.csv``."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 
 _TYPES = {
     "height_m": "number",
@@ -56,6 +56,10 @@ class Pokemon(Dataset):
     )
     tasks: ClassVar[Mapping[str, str]] = {"type_1": "classification", "type_2": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"type_1": "accuracy", "type_2": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("pokemon/pokemon.csv", ("edc54f1e4bf64072e10c6374dccb3e1451a477faed78ec640792653070f75307",), 225_912),
+        File("pokemon/images.zip", ("d14c6e5a912c2865f0a78d69bbbd3730b557c034edf490835b2a128c88f33506",), 10_165_179),
+    )
     rebuilt: ClassVar[bool] = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, make_schema
 
 
 class Stsb(Dataset):
@@ -26,6 +26,13 @@ class Stsb(Dataset):
     citation: ClassVar[str] = "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055"
     tasks: ClassVar[Mapping[str, str]] = {"score": "regression"}
     metrics: ClassVar[Mapping[str, str]] = {"score": "mae"}
+    files: ClassVar[tuple[File, ...]] = (
+        File(
+            "textpairs/stsb_train.csv", ("e1e84fec60bbb598735552f54a35f4949904a484750fd2cb11e2720e49f63da6",), 708_863
+        ),
+        File("textpairs/stsb_dev.csv", ("d29586e96558c4eb52cf5ea5d14e9c24d3bf0e44f111b017caba43a5adc33226",), 204_675),
+        File("textpairs/stsb_test.csv", ("11523b625219e94e9ca05d2816b5f02cac1614c5894fe657376fa0806378d053",), 158_891),
+    )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``textpairs/stsb_train.csv``, ``stsb_dev.csv`` and ``stsb_test.csv`` (no header)."""

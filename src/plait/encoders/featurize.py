@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data.cells import Cells, cells
+from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
@@ -247,7 +249,21 @@ def _prepared(
     arrays, place = prepare_distinct(encoder, groups[0], store, name=name, strict=strict, rows=rows)
     if not arrays:  # not one cell is present: the encoder says what its arrays would look like
         arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in encoder.prepare([]).items()}
-    return SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
+    shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))
+    if not any(isinstance(cell, Changed) and cell.redraws for cell in groups[0]):
+        return shared
+    places, first = np.unique(place, return_index=True)  # of the distinct cells in their order, then of absent rows
+    kept = [groups[0][row] for row in first[places < len(next(iter(arrays.values()))) - 1]]
+    return dataclasses.replace(shared, cells=kept, draw=_redrawing(encoder))
+
+
+def _redrawing(encoder: Encoder) -> Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]]:
+    """Prepares cells whose changes draw from a generator."""
+
+    def draw(cells: Sequence[Any], generator: np.random.Generator) -> Mapping[str, np.ndarray]:
+        return encoder.prepare([c.redrawn(generator) if isinstance(c, Changed) else c for c in cells])
+
+    return draw
 
 
 #: ``kind`` in a folder's model.json -> the encoder that takes it.

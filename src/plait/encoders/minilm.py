@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import nn
@@ -31,9 +31,10 @@ class MiniLM(Encoder):
 
     Attributes:
         max_tokens: what is longer is cut.
+        pool: ``mean`` gives one vector per text; ``none`` the tokens of the last layer, for an encoder over sequences.
 
     Formula: the mean over the tokens of the last layer, divided by its length.
-    Shape: texts in, (n, 1, 384) out.
+    Shape: texts in, (n, 1, 384) out; (n, T, 384) with ``pool: none``, not divided.
     Source: Wang et al. 2020, MiniLM, arXiv 2002.10957; Reimers and Gurevych 2019, Sentence-BERT, arXiv 1908.10084.
     Use when: cells are sentences or paragraphs.
     Not when: the language is not English, or texts are far longer than 200 words: only their beginning is read.
@@ -49,14 +50,20 @@ class MiniLM(Encoder):
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
     arithmetic: ClassVar[int] = 2
-    tunable: ClassVar[int] = minilm_network.LAYERS
+    later: ClassVar[tuple[str, ...]] = ("pool",)
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
+    pool: Literal["mean", "none"] = "mean"
 
     def __post_init__(self) -> None:
         """Refuse what the network has no positions for."""
         super().__post_init__()
         self._tokenizer: Any = None
+
+    @property
+    def tunable(self) -> int:  # type: ignore[override]  # the base's is a constant
+        """All layers, where what they give is one vector."""
+        return minilm_network.LAYERS if self.pool == "mean" else 0
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:
         """Characters, up to those after which usual prose is cut."""
@@ -78,7 +85,8 @@ class MiniLM(Encoder):
 
     def module(self) -> nn.Module:
         """The network."""
-        return minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
+        network = minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
+        return network if self.pool == "mean" else minilm_network.Below(network, 0)
 
     def cut(self, layers: int) -> Cut:
         """The transformer's last layers and the pooling are above."""

@@ -78,6 +78,18 @@ class Scaler:
         """Features that come out."""
         return len(self.mean) if self.axes is None else self.axes.shape[1]
 
+    @property
+    def width(self) -> int:
+        """Features that go in."""
+        return len(self.mean)
+
+    def undone(self, x: Tensor) -> Tensor:
+        """Features (B, D) from scaled ones (B, dim), as far as the kept directions and the limits tell."""
+        if self.axes is not None:
+            axes = self.axes.contiguous()  # as they are read back from a file
+            x = x @ (axes / axes.square().sum(0)).T
+        return self.mean + torch.where(self.scale > 0, x / self.scale.clamp_min(1e-12), 0.0)
+
     def __call__(self, tokens: Tokens) -> Tokens:
         """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
         x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else tokens.x

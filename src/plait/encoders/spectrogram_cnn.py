@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.checks import Width, Within
+from plait.base.checks import Width
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
-from plait.data.media.sounds import seconds
-from plait.encoders.from_scratch import ScratchEncoder, floored, readable, where_present
-from plait.encoders.sound_frames import frames_in, log_spectrogram, milliseconds
+from plait.encoders.from_scratch import where_present
+from plait.encoders.scratch_sound import ScratchSound
 
 #: Blocks, of which all but the last halve time and frequency.
 _FACTORS = (1, 2, 3, 4)
@@ -24,7 +22,7 @@ _HALVINGS = len(_FACTORS) - 1
 
 
 @dataclass(eq=False)
-class SpectrogramCNN(ScratchEncoder):
+class SpectrogramCNN(ScratchSound):
     """Four convolutions over a log spectrogram, trained from scratch; the mean and the largest over time.
 
     Frames beyond the end of a sound are known as such in every layer, batch normalisation included.
@@ -42,10 +40,6 @@ class SpectrogramCNN(ScratchEncoder):
     Not when: sounds are few, or speech: frozen features are better.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
-
-    max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
-    bins: Annotated[int, Within(2**_HALVINGS, 1024)] = 64
     width: Width = 24
 
     def __post_init__(self) -> None:
@@ -53,34 +47,6 @@ class SpectrogramCNN(ScratchEncoder):
         super().__post_init__()
         if self.bins % 2**_HALVINGS:
             raise ConfigError(f"encoder {self.name()}: bins must be a multiple of {2**_HALVINGS}, found {self.bins}")
-        self._frames, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
-
-    def fit(self, cells: Sequence[Any]) -> Self:
-        """Learn the longest sound, and mean and deviation of each bin."""
-        longest = max((seconds(cell) for cell in cells), default=0.0)
-        result = readable(cells, self._spectrogram)
-        self._frames = max([frames_in(min(longest, self.max_seconds)), *map(len, result)])
-        frames = np.concatenate(result).astype(np.float32) if result else np.zeros((1, self.bins), np.float32)
-        self._mean, self._std = frames.mean(0), floored(frames.std(0), 0.1)
-        return self
-
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
-        """``spectrogram`` float16 (n, F, bins) and ``mask`` bool (n, F)."""
-        if not self._frames:
-            raise self.unfitted()
-        result = np.zeros((len(cells), self._frames, self.bins), np.float16)
-        mask = np.zeros((len(cells), self._frames), bool)
-        for row, cell in enumerate(cells):
-            frames = self._spectrogram(cell)[: self._frames]
-            result[row, : len(frames)], mask[row, : len(frames)] = frames, True
-        return {"spectrogram": result, "mask": mask}
-
-    def _spectrogram(self, cell: Any) -> np.ndarray:
-        return log_spectrogram(cell, self.bins, self.max_seconds)
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers; sounds that are cut are told of."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def module(self) -> nn.Module:
         """The network, freshly initialised."""
@@ -92,16 +58,6 @@ class SpectrogramCNN(ScratchEncoder):
     def dim(self) -> int:
         """Mean and largest of the last block's channels."""
         return 2 * _FACTORS[-1] * self.width
-
-    def state(self) -> dict[str, Any]:
-        """Longest sound, mean and deviation."""
-        return {"frames": self._frames, "mean": self._mean, "std": self._std} if self._frames else {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
-        if state:
-            self._frames = int(state["frames"])
-            self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
 
 
 class _Network(nn.Module):

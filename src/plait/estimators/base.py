@@ -23,18 +23,21 @@ from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.fusion import adviser
-from plait.base.inputs import Inputs, all_subsets
+from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
-from plait.data.labels import codes_of, label_array
+from plait.data.cells import MEDIA
+from plait.data.labels import codes_of, label_array, label_text, object_array
 from plait.data.modality import Schema
+from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
-from plait.data.table import frame_of
+from plait.data.schema_yaml import modalities_from
+from plait.data.table import frame_of, table_like
 from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
-from plait.estimators import fitting, modelfile, preparing
+from plait.estimators import fitting, modelfile, preparing, tracking
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
@@ -98,6 +101,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
         check_settings(self)
+        tracked = None if self.track is None else tracking.track_of(self.track)
         _check_validation(self.validation, valid)
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
@@ -134,6 +138,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         self.features_: Featurizer = fitted.features
         self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
         self.scalers_: dict[str, Scaler] = fitted.scalers
+        self.pairs_: Mapping[str, Comparison] = fitted.inputs.pairs
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
@@ -143,6 +148,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
             self._keeping.append(fitted.checkpoints)
+        if tracked is not None:
+            tracking.note(tracked, tracking.noted_fit(self))
         if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
@@ -170,7 +177,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if frame is not None:
             if reset:
                 validate_data(self, frame, skip_check_array=True, reset=True)
-            return numbered(typed(frame.set_axis([str(c) for c in frame.columns], axis=1)))
+            frame = frame.set_axis([str(c) for c in frame.columns], axis=1)
+            return numbered(typed(fetch_cells(frame, self.remote, self.root, self._media_columns(), self.progress)))
         if not reset and hasattr(self, "feature_names_in_"):
             names = ", ".join(map(str, self.feature_names_in_[:8])) + (
                 ", ..." if len(self.feature_names_in_) > 8 else ""
@@ -185,6 +193,14 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
         )
         return numbered(preparing.array_frame(checked))
+
+    def _media_columns(self) -> list[str]:
+        """Columns that are said to hold media or vectors: what they name is a file, whatever its ending."""
+        if self.remote is None or self.modalities is None:
+            return []
+        given = self.modalities
+        parts = given.modalities if isinstance(given, Schema) else modalities_from(given)
+        return [c for m in parts if m.kind in (*MEDIA, "vector") for c in m.columns]
 
     def _target(self, y: Any) -> np.ndarray:
         raise NotImplementedError
@@ -211,7 +227,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
-        result = preparing.scaled(self.settings(), frame, self.schema_, self.features_, self.scalers_, self.enhancers_)
+        parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
+        result = preparing.scaled(self.settings(), frame, *parts)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
@@ -256,6 +273,19 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         With ``partial`` a modality whose columns the table lacks is absent, too (None: as the field ``partial`` says).
         """
         return self.answers(X, partial=partial)[0]
+
+    def predict_frame(self, X: Any, *, partial: bool | None = None) -> Any:
+        """The predictions as a table of the kind that X is (pandas with its index, polars, else Arrow); see ``predict``.
+
+        Columns: ``prediction``, and of classes and labels ``p(NAME)``, their probabilities.
+        """
+        answer, decoded = self.answers(X, partial=partial)
+        names = [label_text(label) for label in self.labels]
+        columns = {f"p({name})": decoded[:, i] for i, name in enumerate(names)}
+        if answer.ndim == 2:
+            said = [[n for n, on in zip(names, row, strict=True) if on] for row in answer]
+            return table_like(X, {"prediction": object_array(said), **columns})
+        return table_like(X, {"prediction": answer, **columns})
 
     def answers(self, X: Any, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""

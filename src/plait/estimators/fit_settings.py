@@ -34,6 +34,8 @@ class FitSettings:
         tune: how encoders are tuned: ``{layers, rank, epochs, learning_rate, folds, ...}`` for all, and modality -> the same for
             one.
         root: folder or zip archive that relative media paths start from.
+        remote: files that cells name by an address (``https://``, ``s3://``, ``gs://``, ``az://``, ``hf://``) and that may be
+            fetched: ``all``, or how their addresses begin, one or a list; None: nothing is. Never part of a saved model.
         task: ``classification``, ``multilabel`` or ``regression``; None takes what the target asks for.
         align: modality -> anchors (``{"tabular": ["text", "image"]}``): it is pulled towards them by a contrast with the hardest
             negatives before anything else learns; or -> ``{anchors, keep, joint, drop, negatives, ...}``.
@@ -55,6 +57,8 @@ class FitSettings:
         mix: ``learned``: held-out rows weigh and calibrate the branches; ``equal``: they count alike, and raw outputs stay.
         scale: frozen features are centred, scaled and held within 10 standard deviations; false: they enter as they are.
         components: frozen features beyond this many are reduced to their directions of most variance.
+        pairs: ``auto``: two modalities of one encoder (a question and an answer) are also compared, where a linear fit gains by
+            it on training rows that were left out; ``none``: they never are.
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by
             the number of rows.
@@ -88,6 +92,8 @@ class FitSettings:
         record_epochs: score every member after every epoch, on training, held-out and test rows, under every pattern of present
             modalities: ``epoch_metrics.json`` and ``.csv`` in the model's folder (``docs/records.md`` says what it costs).
         tensorboard: folder for event files, written while training (extra ``tensorboard``).
+        track: the run is noted with ``mlflow`` or ``wandb`` (settings, losses, scores, report), by name or as ``{name: ...,
+            project: ..., run: ..., folder: ...}``; with a folder nothing leaves this machine.
         checkpoint: folder in which training is kept while it runs: the same fit, killed and started again, goes on to the same
             numbers; emptied when the fit is done. None: nothing is kept.
         device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
@@ -105,6 +111,7 @@ class FitSettings:
     pretrain: Mapping[str, Any] | None = None
     tune: Mapping[str, Any] | None = None
     root: str | None = None
+    remote: bool | str | Sequence[str] | None = None
     task: str | None = None
     align: Mapping[str, Any] | None = None
     network: str | Mapping[str, Any] = "fusion"
@@ -119,6 +126,7 @@ class FitSettings:
     mix: Literal["learned", "equal"] = "learned"
     scale: bool = True
     components: Count = 256
+    pairs: Literal["auto", "none"] = "auto"
     dropout: Part | None = None
     input_dropout: Part | None = None
     modality_dropout: Share | Mapping[str, Any] = 0.2
@@ -144,6 +152,7 @@ class FitSettings:
     strict: bool = False
     record_epochs: bool = False
     tensorboard: str | None = None
+    track: str | Mapping[str, Any] | None = None
     checkpoint: str | None = None
     device: str = "auto"
     store: str | None = None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
-from plait.base import machine
+from plait.base import config, machine
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -23,7 +23,7 @@ from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, with_validation
+from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, takes_pairs, with_validation
 from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
@@ -75,6 +75,8 @@ def fit(
     rows = prepared.learned_from
     results, task, features, scalers = prepared.schema, prepared.task, prepared.features, prepared.scalers
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
+    if not takes_pairs(settings):  # rows that were prepared for another model may have some
+        inputs = dataclasses.replace(inputs, pairs={})
     clock = Clock(prepared.seconds, prepared.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in results.modalities if m.learns}
     members = member_count(settings.members, rows, bool(learning))
@@ -90,9 +92,11 @@ def fit(
         max_weights=settings.max_weights,
         members=members,
         network=settings.network,
+        pairs={name: pair.parts for name, pair in inputs.pairs.items()},
     )
     names = [m.name for m in results.modalities]
     dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
+    dims |= {name: pair.dim for name, pair in inputs.pairs.items()}
     design, make = maker(design, dims, task.out_dim, learning)
     training = schedule(
         regime.paced(settings, prepared, training_of(settings, names, input_dropout)),
@@ -105,7 +109,8 @@ def fit(
         row_weight = row_weight / row_weight[:rows].mean()
         seen = None
         if settings.record_epochs and test is not None:
-            seen = (scaled(settings, test[0], results, features, scalers, prepared.enhancers), test[1])
+            parts = (results, features, scalers, prepared.enhancers, inputs.pairs)
+            seen = (scaled(settings, test[0], *parts), test[1])
         score, tell = listeners(settings, prepared, row_weight, seen)
         listener = encoder_listener(prepared, score, tell)
         alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
@@ -120,6 +125,7 @@ def fit(
     regime.tell(alone, clock)
     record = record_of(settings, seed, prepared, clock, result, design, training)
     record["pretrain"] = alone.record()
+    record["pairs"] = list(inputs.pairs)
     record["tuned"] = prepared.tuned
     record["target_transform"] = getattr(task, "transform", "none")
     follow.close()
@@ -154,7 +160,10 @@ def _ready(settings: FitSettings, given: GivenRows) -> Prepared:
 
 def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int) -> Task:
     """The task as the settings want it tuned and answered."""
-    task = targets.with_threshold(prepared.task, settings.threshold)
+    own = config.with_protocol({"protocol": settings.protocol}).get("threshold")
+    several = prepared.task.name == "multilabel"
+    # A protocol's threshold is for tables of several labels, whatever else it is used on.
+    task = targets.with_threshold(prepared.task, settings.threshold if several or settings.threshold != own else None)
     task = targets.with_metric(task, settings.metric, settings.costs)
     rows = (prepared.target, prepared.weight.double().numpy())
     groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)

@@ -18,6 +18,7 @@ from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
+from plait.encoders.pairs import Pair
 from plait.encoders.scale import Scaler
 from plait.networks import tasks
 from plait.store import model_files
@@ -73,6 +74,8 @@ def write(model: Any, place: Path) -> None:
     encoders = split_states(model.features_, arrays)
     for name, scaler in model.scalers_.items():
         arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
+    for number, pair in enumerate(model.pairs_.values()):
+        arrays |= {f"pair.{number}.{k}": v.numpy() for k, v in pair.state().items()}
     align, aligned = enhancement.to_state(model.enhancers_)
     arrays |= aligned
     fitted: dict[str, list[Any]] = {}
@@ -95,6 +98,7 @@ def write(model: Any, place: Path) -> None:
         "classes_dtype": str(getattr(model, "classes_", np.zeros(0)).dtype),
         "encoders": encoders,
         "align": align,
+        "pairs": {name: list(pair.parts) for name, pair in model.pairs_.items()},
         "mixture": model.members_.mixture.state(),
         "intervals": [] if intervals is None else intervals.state(arrays),
         "fitted": fitted,
@@ -121,6 +125,7 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
         for m in model.schema_.modalities
         if (result := {k: torch.from_numpy(v) for k, v in under(arrays, f"scaler.{m.name}.").items()})
     }
+    model.pairs_ = _pairs(manifest.get("pairs", {}), model.scalers_, arrays)
     task = tasks.restore(manifest["task"]["name"], manifest["task"]["state"])
     if manifest["columns"]:
         model.feature_names_in_ = np.asarray(manifest["columns"], dtype=object)
@@ -149,6 +154,14 @@ def _named(encoders: Any) -> Any:
     return {k: {"name": e.name(), **e.options()} if isinstance(e, Encoder) else e for k, e in encoders.items()}
 
 
+def _pairs(
+    names: Mapping[str, Sequence[str]], scalers: Mapping[str, Scaler], arrays: Mapping[str, np.ndarray]
+) -> dict[str, Pair]:
+    """What compares modalities, by name; ``names``: the two modalities of each."""
+    states = [{k: torch.from_numpy(v) for k, v in under(arrays, f"pair.{i}.").items()} for i in range(len(names))]
+    return {n: Pair.restore(p, scalers, state) for (n, p), state in zip(names.items(), states, strict=True)}
+
+
 def _members(
     model: Any,
     task: tasks.Task,
@@ -161,6 +174,7 @@ def _members(
     learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
     learning |= enhancement.encoders(model.enhancers_)
     dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
+    dims |= {name: pair.dim for name, pair in model.pairs_.items()}
     count = model.record_["members"]
     design = Design(
         model.fusion,
@@ -172,6 +186,7 @@ def _members(
         model.max_weights,
         count,
         model.network,
+        {name: pair.parts for name, pair in model.pairs_.items()},
     )
     _, make = maker(design, dims, task.out_dim, learning)
     members = []

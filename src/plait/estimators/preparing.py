@@ -12,7 +12,7 @@ import torch
 
 from plait.alignment import enhancement
 from plait.base.errors import TableError, warn
-from plait.base.inputs import Inputs, followed_by
+from plait.base.inputs import Comparison, Inputs, followed_by
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data import leaks, rows, schema
@@ -20,6 +20,7 @@ from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.table import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
+from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators import target as targets
@@ -28,6 +29,7 @@ from plait.estimators.prepared import Clock, GivenRows, Prepared
 from plait.estimators.quality import better_encoders
 from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
+from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
 from plait.training.rows import hiding
 
@@ -73,13 +75,14 @@ def scaled(
     features: Featurizer,
     scalers: Mapping[str, Scaler],
     enhancers: Mapping[str, enhancement.Enhancer],
+    pairs: Mapping[str, Comparison] | None = None,
 ) -> Inputs:
-    """Rows as the networks take them: validated, encoded, aligned, scaled."""
+    """Rows as the networks take them: validated, encoded, aligned, scaled; with what compares modalities."""
     frame = with_missing_columns(table_schema, frame) if settings.partial else frame
     schema.validate(table_schema, frame, advice=PARTIAL)
     raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
-    return dataclasses.replace(raw, tokens=tokens)
+    return dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
 
 
 def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
@@ -175,6 +178,10 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             name: Scaler(limits[name], standardise=settings.scale).fit(t, row_weight) for name, t in raw.tokens.items()
         }
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
+        if takes_pairs(settings):
+            alike = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
+            numbers = linear_target(target, task_name, len(classes))
+            inputs = dataclasses.replace(inputs, pairs=fit_pairs(alike, scalers, inputs, row_weight, numbers))
     return Prepared(
         result,
         task,
@@ -192,6 +199,11 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         clock.peak_mb,
         leaking,
     )
+
+
+def takes_pairs(settings: FitSettings) -> bool:
+    """Whether modalities may be compared: the network takes vectors beside each other, and no one said no."""
+    return settings.pairs == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
 
 
 def encoders_of(settings: FitSettings, result: Schema) -> Mapping[str, Any] | None:
@@ -228,7 +240,8 @@ def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.D
         frame, target = frame[known], target[known]
     if not len(frame):
         raise TableError("valid: no row is left to choose by")
-    inputs = scaled(settings, frame, prepared.schema, prepared.features, prepared.scalers, prepared.enhancers)
+    parts = (prepared.schema, prepared.features, prepared.scalers, prepared.enhancers)
+    inputs = scaled(settings, frame, *parts, prepared.inputs.pairs)
     return dataclasses.replace(
         prepared,
         inputs=followed_by(prepared.inputs, inputs),

@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 
 
 #: Fields that change no number of a fit.
-_BESIDE = ("progress", "store", "tensorboard", "checkpoint", "minutes", "record_epochs", "modalities", "device")
+_BESIDE = (
+    "progress",
+    "store",
+    "tensorboard",
+    "checkpoint",
+    "minutes",
+    "record_epochs",
+    "modalities",
+    "device",
+    "remote",
+    "track",
+)
 
 
 def listeners(

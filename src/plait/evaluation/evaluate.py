@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import all_subsets
 from plait.data.schema import validate
+from plait.data.table import as_frame
 from plait.data.targets import with_target
 from plait.evaluation import breakdown
 from plait.evaluation.baselines import Baselines
@@ -192,6 +193,7 @@ def evaluate(
             with the model row by row, as ``plait fit`` does.
     """
     check_one(model)
+    frame, baselines = as_frame(frame), None if baselines is None else as_frame(baselines)
     outputs = subsets if isinstance(subsets, Mapping) else None
     modalities = tuple(m.name for m in model.schema_.modalities)
     wanted = _subsets(modalities) if subsets or outputs is not None else [modalities]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
+from plait.data.table import as_frame
 from plait.evaluation.baselines import constant_answer
 from plait.evaluation.parts import Moved, moved
 from plait.evaluation.predictions import Predictions, Subset, as_read, check_one, gather, probability_of
@@ -153,6 +154,7 @@ def explain(
             (``plait.evaluation.parts``).
     """
     check_one(model)
+    frame = as_frame(frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
     if len(modalities) > MOST:
         raise ConfigError(

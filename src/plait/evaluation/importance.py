@@ -12,6 +12,7 @@ import torch
 from plait.base.errors import TableError
 from plait.base.inputs import Inputs, together
 from plait.data.modality import Modality
+from plait.data.table import as_frame
 from plait.evaluation.explain import Explanation
 from plait.evaluation.parts import one_modality
 from plait.evaluation.predictions import target_of
@@ -60,7 +61,7 @@ def importance(
         One row per column or modality, the most important first: ``importance`` with its 95 % interval over rows (each row's
         mean over the repeats), ``share`` of its modality's columns, and ``worth``: that share of the modality's Shapley value.
     """
-    rng = np.random.default_rng(seed)
+    frame, rng = as_frame(frame), np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(frame))[:ROWS])
     truth = target_of(model, frame, y)
     if truth is None:

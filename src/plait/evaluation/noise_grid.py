@@ -144,7 +144,8 @@ def noised(
     others = [c for c in schema.columns if c not in own]
     alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
     changed = noise(modality, level, ratio, seed).apply(alone, schema, model.root)
-    return scaled(model.settings(), changed, schema, model.features_, model.scalers_, model.enhancers_)
+    parts = (schema, model.features_, model.scalers_, model.enhancers_, model.pairs_)
+    return scaled(model.settings(), changed, *parts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -214,4 +214,4 @@ def one_modality(model: FusionEstimator, frame: pd.DataFrame, modality: Modality
     features = copy.copy(model.features_)
     features.schema = alone
     enhancers = {name: one for name, one in model.enhancers_.items() if name == modality.name}
-    return scaled(model.settings(), frame, alone, features, model.scalers_, enhancers)
+    return scaled(model.settings(), frame, alone, features, model.scalers_, enhancers, model.pairs_)

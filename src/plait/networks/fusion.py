@@ -115,7 +115,7 @@ class FusionNetwork(Network):
     def alone(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """What enters the fusion: each modality after its own layers."""
         result = {name: self._own(name, tokens[name]) for name in self.own}
-        return {name: _zeros_for_absent(t) for name, t in result.items()} if self.absence == "zeros" else result
+        return {name: t.with_zeros() for name, t in result.items()} if self.absence == "zeros" else result
 
     def _own(self, name: str, tokens: Tokens) -> Tokens:
         layers = self.own[name]
@@ -133,10 +133,3 @@ def _first(layers: nn.Module) -> Linear | None:
     """The map that a chain of layers begins with; None where it begins with something else."""
     first = next((part for part in layers.modules() if not isinstance(part, nn.Sequential)), None)
     return first if isinstance(first, Linear) else None
-
-
-def _zeros_for_absent(tokens: Tokens) -> Tokens:
-    """A token of zeros for each absent row, as if it were present (Task-specific encoders, section 6.1.3)."""
-    mask = tokens.mask.clone()
-    mask[:, 0] |= ~tokens.present
-    return Tokens(tokens.x.masked_fill(~tokens.mask.unsqueeze(-1), 0.0), mask)

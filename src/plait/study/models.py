@@ -316,7 +316,6 @@ def _one(model: FusionEstimator, group: Group, changing: Sequence[Condition], mo
         alone = dataclasses.replace(model.schema_, modalities=(modality,))
         features = copy.copy(model.features_)
         features.schema = alone
-        passes[key] = preparing.scaled(
-            model.settings(), group.frame(felt), alone, features, model.scalers_, model.enhancers_
-        )
+        parts = (alone, features, model.scalers_, model.enhancers_, model.pairs_)
+        passes[key] = preparing.scaled(model.settings(), group.frame(felt), *parts)
     return passes[key]

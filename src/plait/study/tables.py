@@ -26,6 +26,7 @@ from plait.data import schema
 from plait.data.cells import MEDIA, cells
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
+from plait.data.remote import beside
 from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
@@ -197,7 +198,7 @@ def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pa
 
 
 def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pairs: bool) -> StudyTable:
-    path = base / str(spec.table)
+    path = beside(base, str(spec.table))
     frame = read_table(path)
     root = str(base / spec.root) if spec.root else None
     if schema_told is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,9 @@ def _check_refused(encoder: Encoder, batch: Sequence[Any]) -> None:
 def _check_fingerprint(encoder: Encoder, others: Mapping[str, Any]) -> None:
     options = encoder.options()
     assert json.loads(json.dumps(options)) == options, "the options are not plain JSON values"
-    assert set(others) == set(options), f"no other value for {sorted(set(options) ^ set(others))}"
+    names = {field.name for field in dataclasses.fields(encoder)}
+    assert set(options) | set(encoder.later) == names, f"not among the options: {sorted(names - set(options))}"
+    assert set(others) == names, f"no other value for {sorted(names ^ set(others))}"
     for name, value in others.items():
         other = type(encoder)(**{**options, name: value})
         other.load_state(encoder.state())

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
+from plait.base import registry
 from plait.base.branch import FittedBranch, NetworkBranch, resolve_all
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
-from plait.branches.branches import Branches, trained_weights
+from plait.branches.branches import Branches, pairs_among, trained_weights
 from plait.networks.base import Network
 from plait.networks.choice import parse
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.fusion import FusionNetwork
+from plait.networks.late_pooling import LatePooling
 from plait.networks.linear import LinearNetwork
 from plait.training.settings import Training
 
@@ -38,6 +40,7 @@ class Design:
         fusion: an operator's name, or ``{name: ..., absence: ..., option: ...}``.
         width: None takes the widest of ``WIDTHS`` whose members together stay under ``max_weights``; ``match`` the one
             that comes nearest to ``max_weights``. Encoders that learn are not counted: they are the same in every design.
+        pairs: what compares two modalities, and which.
     """
 
     fusion: str | Mapping[str, Any]
@@ -49,6 +52,7 @@ class Design:
     max_weights: int
     members: int
     network: str | Mapping[str, Any] = "fusion"
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse branches that there are not."""
@@ -129,13 +133,14 @@ def _build(
     def network(over: Mapping[str, int]) -> nn.Module:
         return make_network(design, width, over, out_dim, pictures)
 
+    names = [name for name in dims if name not in design.pairs]
     networks = {
-        name: branch.build({m: dims[m] for m in sees}, out_dim, network)
+        name: branch.build({m: dims[m] for m in (*sees, *pairs_among(sees, design.pairs))}, out_dim, network)
         for branch in _networks(design)
-        for name, sees in branch.sources(list(dims)).items()
+        for name, sees in branch.sources(names).items()
     }
     modules = {name: encoder.module() for name, encoder in learning.items()}
-    return Branches(networks, sources_of(design, list(dims)), modules, fitted_branches(design))
+    return Branches(networks, sources_of(design, names), modules, fitted_branches(design), design.pairs)
 
 
 def make_network(
@@ -160,6 +165,9 @@ def make_network(
             width=width,
             options=options,
         )
+    if issubclass(variant, LatePooling):
+        fusion = "concat" if single else design.fusion
+        return LatePooling(dims, out_dim, fusion=fusion, layers=design.layers, width=width, dropout=design.dropout)
     if issubclass(variant, FusionNetwork):
         return FusionNetwork(
             dims,
@@ -170,7 +178,9 @@ def make_network(
             width=width,
             dropout=design.dropout,
         )
-    raise ConfigError(f"network {design.network!r}: an estimator cannot build it; expected conv_lstm, fusion or linear")
+    raise ConfigError(
+        f"network {design.network!r}: an estimator cannot build it; expected {', '.join(registry.names('networks'))}"
+    )
 
 
 def member_count(value: int | None, rows: int, learning: bool) -> int:

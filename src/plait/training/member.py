@@ -69,11 +69,11 @@ class MemberLearner(Learner[Tensor]):
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
         """One step of all branches together; the loss of each."""
-        inputs, target, weight = self.rows.take(batch)
+        inputs, target, weight = self.rows.take(batch, self.generator)
         tokens, chance = self.model.encode(inputs), self.settings.input_dropout
         if chance > 0:
             tokens = {name: drop_features(result, chance, self.masks) for name, result in tokens.items()}
-        hidden = _hide(tokens, self.settings.modality_dropout, self.generator)
+        hidden = _hide(tokens, self.settings.modality_dropout, self.generator, self.model.pairs)
         total, losses = self._own_losses(), {}
         for name in self.model.networks:
             several = len(self.model.sources[name]) > 1
@@ -128,12 +128,14 @@ def _draw_from(model: nn.Module, masks: Masks | None) -> None:
             part.masks = masks
 
 
-def _hide(tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator) -> dict[str, Tokens]:
+def _hide(
+    tokens: Mapping[str, Tokens], hiding: Hiding, generator: torch.Generator, pairs: Mapping[str, tuple[str, str]]
+) -> dict[str, Tokens]:
     """Modalities hidden from single rows."""
     names = sorted(tokens)
     if not hiding.hides(names):
         return dict(tokens)
-    shown = hiding.shown(names, (len(tokens[names[0]]),), generator)
+    shown = hiding.shown(names, (len(tokens[names[0]]),), generator, pairs)
     hidden = shown.logical_not().to(tokens[names[0]].x.device)
     return {name: tokens[name].absent_where(hidden[:, i]) for i, name in enumerate(names)}
 

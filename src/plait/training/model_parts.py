@@ -22,7 +22,7 @@ from plait.training import tuned
 _Model = TypeVar("_Model")
 #: Settings of a fit, not of the model: whoever loads it has a store and folders of their own, and nothing is written to places
 #: that somebody else named.
-PASSING = ("modalities", "checkpoint", "tensorboard", "store")
+PASSING = ("modalities", "checkpoint", "tensorboard", "store", "remote", "track")
 
 
 def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model]) -> _Model:

@@ -53,7 +53,7 @@ class TrainingRows:
 
     def __init__(self, examples: Examples, valid: Tensor, model: Branches) -> None:
         """``valid`` are the held-out rows."""
-        inputs, target, weight = examples.inputs, examples.target, examples.weight
+        inputs, target, weight = examples.inputs.unfolded(), examples.target, examples.weight
         self.device, self.streams = model.device, len(inputs.prepared) > 0
         prepared = inputs if self.streams else narrowed(inputs, model)
         self.held = (prepared.take(valid), target[valid], weight[valid])
@@ -61,10 +61,13 @@ class TrainingRows:
         self.target, self.weight = target.to(self.device), weight.to(self.device)
         self._arrays: dict[str, Tensor] = {}
 
-    def take(self, rows: Tensor) -> tuple[Inputs, Tensor, Tensor]:
-        """Inputs, targets and weights of the rows; the inputs hold until the next call."""
+    def take(self, rows: Tensor, generator: torch.Generator) -> tuple[Inputs, Tensor, Tensor]:
+        """Inputs, targets and weights of the rows; the inputs hold until the next call.
+
+        Cells whose change is to be drawn anew (``redraw``) take it from the generator.
+        """
         there = rows.to(self.device)
-        batch = moved(self.inputs.take(rows), self.device) if self.streams else self._gathered(there)
+        batch = moved(self.inputs.take(rows).redrawn(generator), self.device) if self.streams else self._gathered(there)
         return batch, self.target.index_select(0, there), self.weight.index_select(0, there)
 
     def _gathered(self, rows: Tensor) -> Inputs:
@@ -86,7 +89,7 @@ def narrowed(inputs: Inputs, model: Branches) -> Inputs:
     entries: dict[str, Sequence[Linear] | None] = {
         name: network.entries() if isinstance(network, Network) else None for name, network in model.networks.items()
     }
-    over_all = [entries[name] for name in entries if set(model.sources[name]) >= set(inputs.tokens)]
+    over_all = [entries[name] for name in entries if set(model.reads(name)) >= set(inputs.tokens)]
     if (
         fast_dtype(model.device) != torch.bfloat16
         or any(maps is None for maps in entries.values())
@@ -129,8 +132,23 @@ class Hiding:
         """Whether any of these modalities is ever hidden. One alone never is."""
         return len(names) > 1 and (any(self.rates.get(name, 0.0) for name in names) or any(self.patterns.values()))
 
-    def shown(self, names: Sequence[str], rows: Sequence[int], generator: torch.Generator) -> Tensor:
-        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``."""
+    def shown(
+        self,
+        names: Sequence[str],
+        rows: Sequence[int],
+        generator: torch.Generator,
+        pairs: Mapping[str, tuple[str, str]] | None = None,
+    ) -> Tensor:
+        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``.
+
+        Names that are ``pairs`` of modalities are shown where both are.
+        """
+        if pairs:
+            single = [name for name in names if name not in pairs]
+            shown = dict(zip(single, self.shown(single, rows, generator).unbind(-1), strict=True))
+            return torch.stack(
+                [shown[n] if n in shown else shown[pairs[n][0]] & shown[pairs[n][1]] for n in names], dim=-1
+            )
         if not self.patterns:
             rates = torch.tensor([self.rates.get(name, 0.0) for name in names])
             return torch.rand((*rows, len(names)), generator=generator) >= rates

@@ -42,7 +42,7 @@ class _Rows:
     """All rows as one array of features, zero where absent, and where each modality lies in it."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
-        inputs = examples.inputs.to(device)
+        inputs = examples.inputs.unfolded().to(device)
         self.names = sorted(inputs.tokens)
         parts = [inputs.tokens[name].pooled() for name in self.names]
         ends = torch.tensor([p.shape[1] for p in parts]).cumsum(0).tolist()
@@ -139,7 +139,7 @@ class StackedLearner(Learner[Tensor]):
         if not self.hides:
             return x
         names, hiding = self.rows.names, self.settings.modality_dropout
-        kept = hiding.shown(names, x.shape[:-1], self.generator).to(x)
+        kept = hiding.shown(names, x.shape[:-1], self.generator, self.networks[0].pairs).to(x)
         places = [self.rows.place[name] for name in names]
         return torch.cat([x[..., a:b] * kept[..., i : i + 1] for i, (a, b) in enumerate(places)], 2)
 

@@ -16,9 +16,12 @@ from plait.base import checks, config, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError
 from plait.data import schema, table
+from plait.data.cells import MEDIA
 from plait.data.modality import Schema
+from plait.data.remote_cells import fetch_cells
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.typed import typed
+from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
@@ -110,9 +113,17 @@ def fit_table(
         command: what to run to do it again, for the page.
     """
     settings = dict(settings or {})
+    track = settings.pop("track", None)  # the whole run is noted here, with its scores and report
+    tracked = None if track is None else tracking.track_of(track)
     rows = split if isinstance(split, Split) else config.build(Split, dict(split or {}), "split")
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
+    frame = table.as_frame(frame)
+    if settings.get("remote"):
+        given = table_schema.modalities if table_schema is not None else ()
+        media = [c for m in given if m.kind in (*MEDIA, "vector") for c in m.columns]
+        root = settings.get("root") or (table_schema.root if table_schema is not None else None)
+        frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
     frame = typed(frame)  # each column is read once
     one = target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
@@ -135,13 +146,32 @@ def fit_table(
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:
+            _note(tracked, outcomes, {})
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
         progress.step("write model and report", settings.get("progress"))
         if not one:
-            return save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command)
+            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command)
+            _note(tracked, saved, {name: each.folder for name, each in saved.items()})
+            return saved
         outcome = outcomes[next(iter(outcomes))]
         page = save_outcome(outcome, Path(out), report=report, command=command)
+    _note(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
     return dataclasses.replace(outcome, folder=Path(out), report=page)
+
+
+def _note(tracked: tracking.Track | None, outcomes: Mapping[str, Outcome], folders: Mapping[str, Path | None]) -> None:
+    """Note each target's run with its scores, those of its baselines, and the files that say how it went."""
+    for target, outcome in outcomes.items() if tracked is not None else ():
+        judged, main = outcome.evaluation, outcome.evaluation.main_metric
+        scores: dict[str, Any] = {f"test.{name}": value["value"] for name, value in judged.metrics.items()}
+        scores |= {f"test.{main}.{end}": judged.score[end] for end in ("low", "high")}
+        scores |= {f"baseline.{name}.{main}": each.get(main) for name, each in outcome.baselines.items()}
+        scores |= {f"worth.{entry['modality']}": entry["value"] for entry in outcome.explanation.overall}
+        folder = folders.get(target)
+        names = ("report.html", "results.json", "README.md")
+        files = [folder / name for name in names if (folder / name).is_file()] if folder is not None else []
+        assert tracked is not None
+        tracking.note(tracked, tracking.noted_fit(outcome.model), scores, files)
 
 
 def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str, Schema]:

@@ -41,6 +41,11 @@ class Blob:
     member: str | None = None
     data: bytes | None = field(default=None, repr=False)
     problem: str | None = None
+    address: str | None = None  # where it was fetched from
+
+    def __str__(self) -> str:
+        """As the table has it, where it was fetched."""
+        return repr(self) if self.address is None else self.address
 
     @classmethod
     def broken(cls, problem: str) -> Blob:
@@ -74,6 +79,8 @@ class Blob:
         """What messages call it."""
         if self.problem is not None:
             return self.problem
+        if self.address is not None:
+            return self.address
         if self.path is None:
             return f"{len(self.data or b'')} bytes in memory"
         return self.path if self.member is None else f"{self.member} in {self.path}"

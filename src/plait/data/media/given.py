@@ -281,10 +281,12 @@ class Changed(Altered):
     Attributes:
         origin: the cell as it was: a Blob, an array, (array, rate), or itself a Changed.
         change: what is done to it.
+        drawn: random numbers to take in place of those that follow from the content.
     """
 
     origin: Any
     change: Change
+    drawn: np.random.Generator | None = None
 
     @property
     def source(self) -> Any:
@@ -308,8 +310,19 @@ class Changed(Altered):
 
     def of(self, signal: np.ndarray, rate: int | None = None) -> np.ndarray:
         """The changed signal of the decoded one."""
-        generator = self.change.generator(cell_key(self.source))
+        generator = self.change.generator(cell_key(self.source)) if self.drawn is None else self.drawn
         return np.asarray(self.change.changed(signal, generator, rate), dtype=np.float32)
+
+    @property
+    def redraws(self) -> bool:
+        """Whether any of its changes is to be drawn anew while a model learns from the cell."""
+        inner = isinstance(self.origin, Changed) and self.origin.redraws
+        return inner or bool(getattr(self.change, "redraw", False))
+
+    def redrawn(self, generator: np.random.Generator) -> Changed:
+        """The same cell, its changes that ask for it with other random numbers."""
+        origin = self.origin.redrawn(generator) if isinstance(self.origin, Changed) else self.origin
+        return Changed(origin, self.change, generator if getattr(self.change, "redraw", False) else self.drawn)
 
     def __repr__(self) -> str:
         # Tables are compared and recorded by what cells print: never addresses, never an array cut short.

@@ -122,7 +122,7 @@ def content_of(prepared: Mapping[str, Tensor], present: Tensor) -> bytes:
     for name in sorted(arrays):
         _add(digest, arrays[name], name)
     if isinstance(prepared, SharedCells):
-        _add(digest, prepared.place, "place")
+        _add(digest, prepared.place, "place" if prepared.draw is None else "place, drawn anew")
     _add(digest, present, "present")
     return digest.digest()
 

@@ -18,6 +18,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
 from plait.networks.fusion import FusionNetwork
+from plait.networks.late_pooling import LatePooling
 
 #: Stands for the modality where all of them are joined.
 ALL = "(all)"
@@ -112,6 +113,8 @@ def _one_batch(
             result |= {(name, "own"): alone[name].pooled() for name in names}
         if len(names) > 1:
             result[ALL, "fused"] = network.fusion(alone)
+    if isinstance(network, LatePooling) and len(names) > 1:
+        result[ALL, "fused"] = network.fusion(network.joined(tokens))
     if isinstance(network.head, nn.Identity):  # decisions are joined: there is nothing after that
         return result
     with _without_head(network):

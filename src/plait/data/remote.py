@@ -1,0 +1,390 @@
+"""Tables and cells on the network: fetched only where somebody says so, kept by content, bounded in size and time."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
+from plait.base.errors import CellError, ConfigError, TableError, need
+from plait.base.parts import write_file
+from plait.base.version import __version__
+
+#: Scheme -> the package that reads it (extra ``remote``); None: the standard library.
+SCHEMES: Mapping[str, str | None] = {
+    "http": None,
+    "https": None,
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "hf": "huggingface_hub",
+}
+#: Value of ``remote`` that allows every address.
+ALL = "all"
+#: Seconds waited before another try.
+WAITS = (0.2, 1.0)
+_CHUNK = 1 << 18
+_REDIRECTS = 5
+# A Path makes one slash of two, and on Windows a backslash.
+_ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):[/\\]{{1,2}}(?=[^/\\])", re.IGNORECASE)
+_ENDING = re.compile(r"(?:\.[a-z0-9]{1,8}){1,2}")
+
+
+def address_of(name: object) -> str | None:
+    """The address that a name or a path is, with two slashes and its scheme in small letters; None: it is none.
+
+    Example:
+        >>> address_of("S3://bucket/a.png"), address_of(Path("s3://bucket/a.png")), address_of("a.png")
+        ('s3://bucket/a.png', 's3://bucket/a.png', None)
+    """
+    if not isinstance(name, str | PurePath):
+        return None
+    text = str(name).strip()
+    value = _ADDRESS.match(text)
+    if value is None or "\n" in text:
+        return None
+    rest = text[value.end() :]
+    return f"{value[1].lower()}://{rest.replace(os.sep, '/') if isinstance(name, PurePath) else rest}"
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which addresses may be fetched.
+
+    Attributes:
+        prefixes: beginnings of addresses (``s3://bucket/``, ``https://images.example.org/``); None: every address.
+
+    Example:
+        >>> allowed = Allowed.of(["https://example.org/photos"])
+        >>> allowed("https://example.org/photos/1.png"), allowed("https://example.org.evil.net/photos/1.png")
+        (True, False)
+    """
+
+    prefixes: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, remote: str | bool | Sequence[str] | None) -> Allowed:
+        """What the setting ``remote`` says.
+
+        Raises:
+            ConfigError: it is no beginning of an address.
+        """
+        values: list[Any] = [remote] if isinstance(remote, str | bool) else list(remote or ())
+        if any(value is True or value in (ALL, "true") for value in values):
+            return cls(None)
+        values = [value for value in values if value is not False and value not in ("none", "false")]
+        odd = next((value for value in values if address_of(value) is None), None)
+        if odd is not None:
+            raise ConfigError(
+                f"remote: expected 'all', or how addresses begin ({', '.join(list(SCHEMES)[:3])}, ... as in "
+                f"https://images.example.org/), found {odd!r:.80}"
+            )
+        return cls(tuple(str(address_of(value)) for value in values))
+
+    def __call__(self, address: str) -> bool:
+        """Whether this address may be fetched."""
+        if self.prefixes is None:
+            return True
+        return any(address == p or address.startswith(p if p.endswith("/") else f"{p}/") for p in self.prefixes)
+
+    def __bool__(self) -> bool:
+        """Whether any address may be fetched."""
+        return self.prefixes is None or bool(self.prefixes)
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``$PLAIT_REMOTE``, else ``~/.cache/plait/remote``."""
+    return Path(os.environ.get("PLAIT_REMOTE") or "~/.cache/plait/remote").expanduser()
+
+
+class _Again(Exception):  # noqa: N818 - no error: another try may do
+    """Something that may go better the next time."""
+
+
+def fetch(address: str, allowed: Allowed | None = None, *, fresh: bool = False) -> Path:
+    """A file at an address as a local file, fetched once and kept by its content.
+
+    Args:
+        address: as ``address_of`` gives it.
+        allowed: what may be fetched, redirects included; None: this address, and where it leads.
+        fresh: ask whether the file has changed since it was fetched (tables); what a cell names is taken to stay as it is.
+
+    Raises:
+        CellError: it is not allowed, not there, forbidden, too large, too slow, or cannot be read; one line says which.
+    """
+    allowed = Allowed(None) if allowed is None else allowed
+    _check(address, allowed)
+    note = cache_folder() / "addresses" / f"{hashlib.blake2b(address.encode(), digest_size=16).hexdigest()}.json"
+    known = _known(note)
+    if known is not None and not fresh:
+        return _content(known)
+    end = time.monotonic() + REMOTE_SECONDS.value
+    scheme = address.partition(":")[0]
+    get = _of_web if SCHEMES[scheme] is None else _of_store
+    problem = ""
+    for wait in (*WAITS, None):
+        try:
+            return _kept(note, address, get(address, allowed, known, end), known)
+        except _Again as again:
+            problem = str(again)
+        if wait is None or time.monotonic() + wait >= end:
+            break
+        time.sleep(wait)
+    raise CellError(f"{address:.200}: {problem}")
+
+
+def _check(address: str, allowed: Allowed) -> None:
+    """Refuse an address that may not be fetched, carries a password, or climbs."""
+    where = f"{_shown(address)}"
+    if address_of(address) is None or "::" in address:
+        raise CellError(f"{where}: is no address that is fetched; expected one of {', '.join(SCHEMES)}")
+    parts = urllib.parse.urlsplit(address)
+    if parts.username is not None or parts.password is not None:
+        raise CellError(f"{where}: carries a user or a password; credentials come from the environment alone")
+    if ".." in urllib.parse.unquote(parts.path).split("/"):
+        raise CellError(f"{where}: holds '..'; name the file itself")
+    if not allowed(address):
+        raise CellError(
+            f"{where}: nothing is fetched from the network unless it is allowed; pass --remote "
+            f"{parts.scheme}://{parts.netloc}/ (in Python and YAML: remote), or save it and name the file"
+        )
+
+
+def _shown(address: str) -> str:
+    """An address for a message, without what may be a password."""
+    return re.sub(r"//[^/@]*@", "//...@", address)[:200]
+
+
+def _known(note: Path) -> dict[str, Any] | None:
+    """What was noted of an address when it was fetched, if its content is still there."""
+    try:
+        value = json.loads(note.read_text(encoding="utf-8"))
+        path = _content(value)
+        return value if path.stat().st_size == value["size"] else None
+    except (OSError, ValueError, KeyError, TypeError):  # fetched anew, and written anew
+        return None
+
+
+def _content(known: Mapping[str, Any]) -> Path:
+    return cache_folder() / "content" / Path(str(known["file"])).name
+
+
+def _kept(note: Path, address: str, got: tuple[Iterator[bytes], dict[str, Any]] | None, known: Any) -> Path:
+    """Write what arrives under the name of its content, and note where it came from; None: it has not changed."""
+    if got is None:
+        return _content(known)
+    chunks, facts = got
+    folder = cache_folder() / "content"
+    folder.mkdir(parents=True, exist_ok=True)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    handle, part = tempfile.mkstemp(".part", ".", folder)
+    try:
+        with open(handle, "wb") as out:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                if size > REMOTE_BYTES.value:
+                    raise CellError(f"{_shown(address)}: is larger than it may be; {REMOTE_BYTES.said}")
+                out.write(chunk)
+        if (expected := facts.pop("expected", None)) is not None and size != expected:
+            raise _Again(f"broke off after {size:,} of {expected:,} bytes; try again")
+        path = folder / f"{digest.hexdigest()}{_ending(address)}"
+        Path(part).replace(path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    write_file(note, json.dumps({"address": address, "file": path.name, "size": size, **facts}).encode())
+    return path
+
+
+def _ending(address: str) -> str:
+    name = urllib.parse.unquote(urllib.parse.urlsplit(address).path).rpartition("/")[2].lower()
+    value = re.search(rf"{_ENDING.pattern}$", name)
+    return value[0] if value else ""
+
+
+# -- http and https ----------------------------------------------------------------------------------------------------
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a few redirects, each to an address that may be fetched, and never to another kind of place."""
+
+    max_redirections = _REDIRECTS
+
+    def __init__(self, allowed: Allowed) -> None:
+        self.allowed = allowed
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        new = urllib.parse.urljoin(req.full_url, headers.get("location") or headers.get("uri") or "")
+        if urllib.parse.urlsplit(new).scheme not in ("http", "https"):
+            raise CellError(f"{_shown(req.full_url)}: redirects to {_shown(new)}, which is not fetched")
+        try:
+            _check(str(address_of(new)), self.allowed)
+        except CellError as error:
+            raise CellError(f"{_shown(req.full_url)}: redirects elsewhere: {error}") from None
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _of_web(
+    address: str, allowed: Allowed, known: Mapping[str, Any] | None, end: float
+) -> tuple[Iterator[bytes], dict[str, Any]] | None:
+    """Bytes and facts of a file on the web; None: it has not changed."""
+    request = urllib.request.Request(_quoted(address), headers={"User-Agent": f"plait/{__version__}"})
+    for name, header in (("etag", "If-None-Match"), ("modified", "If-Modified-Since")):
+        if known is not None and known.get(name):
+            request.add_header(header, known[name])
+    opener = urllib.request.build_opener(_Redirects(allowed))
+    try:
+        response = opener.open(request, timeout=max(0.05, end - time.monotonic()))
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 304:
+            return None
+        raise _refused(address, error.code, str(error.reason)) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _Again(_said(error, end)) from None
+    length = response.headers.get("Content-Length", "")
+    expected = int(length) if length.isdecimal() else None
+    if expected is not None and expected > REMOTE_BYTES.value:
+        response.close()
+        raise CellError(f"{_shown(address)}: {expected:,} bytes; {REMOTE_BYTES.said}")
+    facts = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified")}
+    return _chunks(response, response.read1, end), {**facts, "expected": expected}
+
+
+def _quoted(address: str) -> str:
+    """An address whose blanks and letters beyond ASCII are written as the web has them."""
+    parts = urllib.parse.urlsplit(address)
+    host = parts.netloc.encode("idna").decode() if not parts.netloc.isascii() else parts.netloc
+    quoted = [urllib.parse.quote(part, safe="%/:=&?~#+!$,;'@()*[]") for part in (parts.path, parts.query)]
+    return urllib.parse.urlunsplit((parts.scheme, host, *quoted, ""))
+
+
+def _refused(address: str, code: int, reason: str) -> CellError | _Again:
+    """What an answer other than the file says."""
+    where = _shown(address)
+    if 300 <= code < 400:
+        return CellError(f"{where}: redirects more than {_REDIRECTS} times, or in a circle")
+    if code in (404, 410):
+        return CellError(f"{where}: there is no such file (the server answers {code})")
+    if code in (401, 403, 407):
+        return CellError(f"{where}: the server forbids it ({code}); ask its owner, or save it and name the file")
+    if code == 429 or code >= 500:
+        return _Again(f"the server answers {code} {reason}, also when asked again")
+    return CellError(f"{where}: the server answers {code} {reason}")
+
+
+def _chunks(stream: Any, read: Callable[[int], bytes], end: float) -> Iterator[bytes]:
+    """Pieces as they arrive, until the time is up."""
+    try:
+        with stream:
+            while True:
+                if time.monotonic() > end:
+                    raise TimeoutError
+                try:
+                    chunk = read(_CHUNK)
+                except http.client.IncompleteRead as error:
+                    chunk = error.partial
+                if not chunk:
+                    return
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise _Again(_said(error, end)) from None
+
+
+def _said(error: BaseException, end: float) -> str:
+    """Why nothing came, in words."""
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, TimeoutError) or time.monotonic() >= end:
+        return f"not there within {REMOTE_SECONDS.value} s; set {REMOTE_SECONDS.variable} higher if that is usual, or save it"
+    return f"cannot be fetched ({str(reason) or type(reason).__name__})"
+
+
+# -- stores of objects (fsspec) ----------------------------------------------------------------------------------------
+
+
+def _of_store(
+    address: str, allowed: Allowed, known: Mapping[str, Any] | None, end: float
+) -> tuple[Iterator[bytes], dict[str, Any]] | None:
+    """Bytes and facts of a file in an object store; None: it has not changed. Credentials come from the environment."""
+    scheme = address.partition(":")[0]
+    need(str(SCHEMES[scheme]), "remote")
+    fsspec = need("fsspec", "remote")
+    try:
+        system, path = fsspec.core.url_to_fs(address, **_options(scheme))
+        facts = system.info(path)
+        if facts.get("type") == "directory":
+            raise CellError(f"{_shown(address)}: is a folder; name the files in it")
+        size = int(facts.get("size") or 0)
+        if size > REMOTE_BYTES.value:
+            raise CellError(f"{_shown(address)}: {size:,} bytes; {REMOTE_BYTES.said}")
+        named = (facts.get(key) for key in ("ETag", "etag", "md5Hash", "content_settings", "blob_id", "LastModified"))
+        stamp = next((str(value) for value in named if value), None)
+        if known is not None and stamp is not None and known.get("etag") == stamp:
+            return None
+        stream = system.open(path, "rb")
+    except CellError:
+        raise
+    except FileNotFoundError:
+        raise CellError(f"{_shown(address)}: there is no such file") from None
+    except PermissionError as error:
+        raise CellError(
+            f"{_shown(address)}: forbidden ({_first(error)}); credentials come from the environment alone"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own
+        raise _Again(f"cannot be fetched ({_first(error)})") from None
+    return _chunks(stream, stream.read, end), {"etag": stamp, "expected": size}
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """What a file system is opened with: time limits, and without credentials where the environment has none."""
+    if scheme != "s3":
+        return {}
+    limit = min(60, REMOTE_SECONDS.value)
+    options: dict[str, Any] = {"config_kwargs": {"connect_timeout": limit, "read_timeout": limit}}
+    has_some = need("botocore.session", "remote").get_session().get_credentials() is not None
+    return options if has_some else {**options, "anon": True}
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def beside(folder: Path, name: str) -> Path:
+    """A table that a file names: an address as it is, else below the file's folder."""
+    return Path(name) if address_of(name) is not None else folder / name
+
+
+def local_table(path: str | Path) -> Path:
+    """The file of a table, fetched where its name is an address; whoever names it by one has said that it may be fetched.
+
+    Raises:
+        TableError: it cannot be fetched.
+    """
+    address = address_of(path)
+    if address is None:
+        return Path(path)
+    try:
+        return fetch(address, fresh=True)
+    except CellError as error:
+        raise TableError(str(error)) from None

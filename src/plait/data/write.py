@@ -1,0 +1,152 @@
+"""Tables written whole or piece by piece: beside their place first, then renamed, so never half."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import TableError, need
+from plait.base.parts import part_file
+from plait.data.files import PARQUET, TEXT, ending_of
+from plait.data.typed import plain
+
+Write = Callable[[pd.DataFrame], None]
+#: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.
+_ESCAPED = "backslashreplace"
+
+
+def printable(text: str) -> str:
+    r"""A text that every file can hold: half a surrogate pair is written out.
+
+    Example:
+        >>> printable("caf" + chr(0xD83D)), printable("café")
+        ('caf\\ud83d', 'café')
+    """
+    return text.encode("utf-8", _ESCAPED).decode("utf-8")
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Write]:
+    r"""A function that appends rows to a new table; the file takes its name when the block ends without an error.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> place = pathlib.Path(tempfile.mkdtemp()) / "answers.csv"
+        >>> with table_writer(place) as write:
+        ...     write(pd.DataFrame({"race": ["Dragon"]}))
+        >>> place.read_text()
+        'race\nDragon\n'
+    """
+    path = Path(path)
+    ending = ending_of(path)
+    if not path.parent.is_dir():
+        raise TableError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise TableError(f"{path}: is a folder; name the file to write")
+    make = _parquet_writer if ending in PARQUET else _text_writer
+    try:
+        with part_file(path, "".join(path.suffixes[-2:])) as part, make(part, ending) as write:
+            yield write
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as its ending says: ``.csv``, ``.tsv``, ``.jsonl`` (each also ``.gz``) or ``.parquet``."""
+    with table_writer(path) as write:
+        write(frame)
+
+
+@contextmanager
+def _text_writer(path: Path, ending: str) -> Iterator[Write]:
+    mark = TEXT[ending]
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    started = False
+    with opened(path, "wt", encoding="utf-8", errors=_ESCAPED, newline="") as file:
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal started
+            frame = _shortest(frame)
+            if mark is None:
+                _write_json(frame, file)
+            else:
+                frame = _each_text(
+                    frame, lambda v: "|".join(map(str, v)) if isinstance(v, list | tuple | np.ndarray) else v
+                )
+                frame.to_csv(file, sep=mark, index=False, header=not started, lineterminator="\n")
+            started = True
+
+        yield write
+
+
+def _shortest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Narrow floats as the shortest decimals that they stand for: 2.3, not 2.299999952316284."""
+    narrow = [i for i, dtype in enumerate(frame.dtypes) if dtype.kind == "f" and getattr(dtype, "itemsize", 8) < 8]
+    if not narrow:
+        return frame
+    frame = frame.copy(deep=False)
+    for i in narrow:
+        frame.isetitem(i, plain(frame.iloc[:, i]))
+    return frame
+
+
+def _write_json(frame: pd.DataFrame, file: TextIO) -> None:
+    for record in frame.to_dict(orient="records"):
+        plain = {str(k): _json_value(v) for k, v in record.items()}
+        file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_json_value(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return None if pd.isna(value) else str(value)
+
+
+@contextmanager
+def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
+    arrow = need("pyarrow", "parquet")
+    parquet = need("pyarrow.parquet", "parquet")
+    opened: list[Any] = []
+
+    def write(frame: pd.DataFrame) -> None:
+        shape = opened[0].schema if opened else None
+        try:
+            table = arrow.Table.from_pandas(
+                _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v),
+                schema=shape,
+                preserve_index=False,
+            )
+        except arrow.ArrowException as error:
+            raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
+        if not opened:
+            opened.append(parquet.ParquetWriter(path, table.schema))
+        opened[0].write_table(table)
+
+    try:
+        yield write
+    finally:
+        if opened:
+            opened[0].close()
+
+
+def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """The columns of objects changed cell by cell; they stay objects: no other type takes half a surrogate pair."""
+    changed = {
+        name: pd.Series([change(v) for v in column], dtype=object, index=frame.index)
+        for name, column in frame.items()
+        if column.dtype == object
+    }
+    return frame.assign(**{str(name): column for name, column in changed.items()})

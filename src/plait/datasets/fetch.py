@@ -1,0 +1,244 @@
+"""Bring a data set's files into a folder: what is here, what could be had and how, and the download itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from plait.base import progress, registry
+from plait.base.errors import ConfigError, TableError, need
+from plait.base.parts import part_file
+from plait.datasets.base import Dataset, File
+
+#: Seconds without a byte after which a download is given up (what has come is kept).
+TIMEOUT = 60
+#: Downloads that are not whole yet lie here, below the root.
+DOWNLOADS = ".downloads"
+_CHUNK = 1 << 16  # what of a cut download may be lost
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is of one data set.
+
+    Attributes:
+        name: in the registry.
+        label: to print beside results.
+        state: ``here``, ``could be fetched``, ``by hand``, ``by pip``, ``incomplete`` (a file is missing) or ``other files``
+            (a checksum differs).
+        megabytes: of its files, as far as they are known.
+        licence: as the source states it.
+        source: where it comes from.
+        missing: files that are not there.
+    """
+
+    name: str
+    label: str
+    state: Literal["here", "could be fetched", "by hand", "by pip", "incomplete", "other files"]
+    megabytes: float | None
+    licence: str
+    source: str
+    missing: tuple[str, ...]
+
+
+def listed(root: str | Path | None = None, check: bool = False) -> list[State]:
+    """Every data set by name, and whether its files lie below ``root`` (default ``$PLAIT_DATA``).
+
+    Args:
+        root: the folder of all data.
+        check: read the files and compare their checksums, too.
+    """
+    return [_state(registry.find("datasets", name), root, check) for name in registry.names("datasets")]
+
+
+def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> State:
+    base = _root(root, needed=False)
+    if variant.package:
+        here = importlib.util.find_spec(variant.package.replace("-", "_")) is not None
+        return State(
+            variant.name(), variant.label(), "here" if here else "by pip", None, variant.licence, variant.url, ()
+        )
+    there = {file.path: base is not None and (base / file.path).is_file() for file in variant.files}
+    missing = tuple(path for path, here in there.items() if not here)
+    fetchable = bool(variant.files) and all(file.url for file in variant.files if not there[file.path])
+    if variant.files and not missing:
+        same = not check or all(_is_right(base / file.path, file) for file in variant.files)  # type: ignore[operator]
+        state = "here" if same else "other files"
+    elif any(there.values()) and not fetchable:
+        state = "incomplete"
+    else:
+        state = "could be fetched" if fetchable else "by hand"
+    sizes = [file.size for file in variant.files if file.size]
+    size = round(sum(sizes) / 1e6, 1) if sizes else None
+    return State(variant.name(), variant.label(), state, size, variant.licence, variant.url, missing)  # type: ignore[arg-type]
+
+
+def fetch(name: str, root: str | Path | None = None, *, accept_licence: bool = False) -> list[Path]:
+    """Download what is missing of a data set; a download that was cut goes on where it stopped.
+
+    Args:
+        name: of the data set.
+        root: the folder of all data (default ``$PLAIT_DATA``); made where it is not there.
+        accept_licence: you have read the licence (``plait data list``) and accept it.
+
+    Returns:
+        The data set's files.
+
+    Raises:
+        ConfigError: the licence is not accepted, or no folder is given.
+        TableError: the data set must be brought by hand, or a file cannot be had: not there, cut, another checksum or size.
+
+    Example:
+        >>> fetch("petfinder", "/tmp/data", accept_licence=True)
+        Traceback (most recent call last):
+        ...
+        plait.base.errors.TableError: data set 'petfinder': petfinder/petfinder.csv cannot be downloaded by a program; \
+bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-prediction into /tmp/data
+    """
+    variant = registry.find("datasets", name)
+    if variant.package:
+        need(variant.package.replace("-", "_"), "demo")
+        return []
+    base = _root(root)
+    missing = [file for file in variant.files if not (base / file.path).is_file()]
+    by_hand = [file.path for file in missing if not file.url] or ([] if variant.files else ["its files"])
+    if by_hand:
+        raise TableError(
+            f"data set '{name}': {', '.join(by_hand)} cannot be downloaded by a program; bring it by hand from "
+            f"{variant.url} into {base}"
+        )
+    if missing and not accept_licence:
+        raise ConfigError(
+            f"data set '{name}': its licence is not accepted ({variant.licence}; {variant.url}); read it, then "
+            "--accept-licence (accept_licence=True)"
+        )
+    for file in missing:
+        _bring(name, file, base)
+    for archive in {str(file.url).rpartition("/")[2] for file in missing if file.member}:
+        (base / DOWNLOADS / archive).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (base / DOWNLOADS).rmdir()  # only when nothing is left in it
+    return [base / file.path for file in variant.files]
+
+
+def _root(root: str | Path | None, needed: bool = True) -> Path:
+    given = root if root is not None else os.environ.get("PLAIT_DATA")
+    if not given and needed:
+        raise ConfigError("no folder for data: name one (--root), or set PLAIT_DATA")
+    return Path(given).expanduser().absolute() if given else None  # type: ignore[return-value]
+
+
+def _bring(name: str, file: File, base: Path) -> None:
+    """Download one file, or the archive that it lies in, and put it in its place once it is whole and right."""
+    url, place, downloads = str(file.url), base / file.path, base / DOWNLOADS
+    staged = downloads / file.path.replace("/", "-")
+    got = downloads / url.rpartition("/")[2] if file.member else staged
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        downloads.mkdir(parents=True, exist_ok=True)
+        if not got.is_file():
+            _download(name, url, got, None if file.member else file.size)
+        if file.member:
+            _unpack(name, got, file.member, staged)
+        if not _is_right(staged, file):
+            found = _sha256(staged)
+            staged.unlink()
+            got.unlink(missing_ok=True)
+            raise TableError(
+                f"data set '{name}': {url}: the checksum of {file.path} is {found[:12]}..., expected "
+                f"{file.sha256[0][:12]}...: it was changed at its source or on the way; nothing was kept"
+            )
+        staged.replace(place)
+    except OSError as error:
+        raise TableError(f"data set '{name}': {place}: cannot be written ({error.strerror or error})") from error
+
+
+def _download(name: str, url: str, place: Path, size: int | None) -> None:
+    """Write what lies at ``url`` to ``place``; what came of it before stays in ``place``.part and is not asked for again."""
+    requests = need("requests", "fetch")
+    part, mark = place.with_name(f"{place.name}.part"), place.with_name(f"{place.name}.mark")
+    begun = part.stat().st_size if part.is_file() and mark.is_file() else 0
+    headers = {"Range": f"bytes={begun}-", "If-Range": mark.read_text("utf-8")} if begun else {}
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            if answer.status_code not in (200, 206):
+                raise TableError(
+                    f"data set '{name}': {url}: the server answers {answer.status_code} {answer.reason}; try later, or bring "
+                    "the file by hand"
+                )
+            goes_on = answer.status_code == 206
+            mark.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "", "utf-8")
+            total = (begun if goes_on else 0) + int(answer.headers.get("Content-Length") or 0) or size
+            with (
+                part.open("ab" if goes_on else "wb") as out,
+                progress.track(total, f"fetch {place.name}", "bytes") as bar,
+            ):
+                bar.advance(begun if goes_on else 0)
+                for chunk in answer.iter_content(_CHUNK):
+                    out.write(chunk)
+                    bar.advance(len(chunk))
+                    if size is not None and out.tell() > size:
+                        raise TableError(
+                            f"data set '{name}': {url}: more than the {size} bytes expected; nothing was kept"
+                        )
+    except requests.RequestException as error:
+        kept = part.stat().st_size if part.is_file() else 0
+        raise TableError(
+            f"data set '{name}': {url}: the download stopped ({type(error).__name__}); {kept} bytes are kept, the same "
+            "command goes on"
+        ) from None
+    except TableError:
+        part.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
+        raise
+    came = part.stat().st_size
+    if total and came < total:
+        raise TableError(
+            f"data set '{name}': {url}: {came} of {total} bytes came; they are kept, the same command goes on"
+        )
+    mark.unlink(missing_ok=True)
+    part.replace(place)
+
+
+def _unpack(name: str, archive: Path, member: str, place: Path) -> None:
+    """Write one member of a zip or tar archive to ``place``, whole or not at all."""
+    try:
+        with _opened(archive, member) as inside, part_file(place) as part, part.open("wb") as out:
+            while chunk := inside.read(_CHUNK):
+                out.write(chunk)
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        archive.unlink(missing_ok=True)
+        raise TableError(
+            f"data set '{name}': {archive.name}: holds no readable {member} ({error}); it was removed: fetch it again, or "
+            "its layout is of another version"
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as whole, whole.open(member) as inside:
+            yield inside
+        return
+    with tarfile.open(archive) as whole:
+        found: Any = whole.extractfile(member)
+        if found is None:
+            raise KeyError(f"{member} is no file")
+        yield found
+
+
+def _is_right(place: Path, file: File) -> bool:
+    return not file.sha256 or _sha256(place) in file.sha256
+
+
+def _sha256(place: Path) -> str:
+    with place.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()

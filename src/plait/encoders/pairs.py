@@ -1,0 +1,166 @@
+"""Two modalities of one encoder compared: how far apart they lie, and in what they agree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from plait.base.encoder import Encoder
+from plait.base.inputs import Inputs
+from plait.base.tokens import Tokens
+from plait.encoders.scale import Scaler
+
+Array = NDArray[Any]
+#: Directions that are kept of the difference and of the product.
+COMPONENTS = 30
+#: A pair is kept if a ridge on both modalities' features gains this share of its error by it, on rows left out one by one.
+GAIN = 0.03
+#: Rows on which that is tried, at most and at least; classes that are told apart in it; pairs that are kept.
+TRIED_ROWS, FEWEST, CLASSES, MOST = 2048, 100, 8, 3
+#: Penalties of the ridge, relative to the rows.
+PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Compares two modalities that one encoder made, row by row; what it gives is absent where one of them is.
+
+    Formula: (cos(a, b), components of |a - b|, components of a * b), of the encoder's own features at length one.
+
+    Shape: tokens (B, T, D) of both, scaled; out (B, 1, 1 + 2 * 30) at most.
+
+    Source: Conneau et al. 2017, Supervised Learning of Universal Sentence Representations (InferSent), section 3.1.
+
+    Attributes:
+        parts: the two modalities.
+        scalers: of the two, as they were scaled; what is compared is what the encoder gave, as far as it can be got back.
+        measures: of cosine, difference and product.
+    """
+
+    parts: tuple[str, str]
+    scalers: tuple[Scaler, Scaler]
+    measures: tuple[Scaler, Scaler, Scaler]
+
+    @classmethod
+    def fit(cls, parts: tuple[str, str], scalers: Mapping[str, Scaler], inputs: Inputs, weight: Tensor) -> Pair:
+        """Learn the directions from the training rows, scaled, with their weights (n,)."""
+        pair = cls(parts, (scalers[parts[0]], scalers[parts[1]]), tuple(Scaler(COMPONENTS) for _ in range(3)))  # type: ignore[arg-type]
+        compared, present = pair._compared(inputs.tokens)
+        for scaler, values in zip(pair.measures, compared, strict=True):
+            scaler.fit(Tokens.of_vectors(values, present), weight)
+        return pair
+
+    @property
+    def dim(self) -> int:
+        """Width of what it gives."""
+        return sum(scaler.dim for scaler in self.measures)
+
+    def __call__(self, tokens: Mapping[str, Tokens]) -> Tokens:
+        """One token for each row that has both."""
+        compared, present = self._compared(tokens)
+        if not bool(present.any()):
+            return Tokens.of_vectors(torch.zeros(len(present), self.dim, device=present.device), present)
+        vectors = [scaler(Tokens.of_vectors(x)).x[:, 0] for scaler, x in zip(self.measures, compared, strict=True)]
+        return Tokens.of_vectors(torch.cat(vectors, 1), present)
+
+    def _compared(self, tokens: Mapping[str, Tokens]) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """Cosine, difference and product of all rows, and (B,) bool: both are present."""
+        there = [tokens[name].present for name in self.parts]
+        a, b = (
+            functional.normalize(scaler.undone(tokens[name].pooled().float()), dim=1)
+            for name, scaler in zip(self.parts, self.scalers, strict=True)
+        )
+        return ((a * b).sum(1, keepdim=True), (a - b).abs(), a * b), there[0] & there[1]
+
+    def state(self) -> dict[str, Tensor]:
+        """Arrays to save."""
+        return {f"{place}.{k}": v for place, scaler in enumerate(self.measures) for k, v in scaler.state().items()}
+
+    @classmethod
+    def restore(cls, parts: Sequence[str], scalers: Mapping[str, Scaler], state: Mapping[str, Any]) -> Pair:
+        """Rebuild a pair from saved arrays; ``scalers``: of all modalities."""
+        measures = [
+            Scaler.restore({k.removeprefix(f"{place}."): v for k, v in state.items() if k.startswith(f"{place}.")})
+            for place in range(3)
+        ]
+        first, second = parts
+        return cls((first, second), (scalers[first], scalers[second]), (measures[0], measures[1], measures[2]))
+
+
+def fit_pairs(
+    encoders: Mapping[str, Encoder], scalers: Mapping[str, Scaler], inputs: Inputs, weight: Tensor, target: Array
+) -> dict[str, Pair]:
+    """The pairs that are worth keeping, by name, the best first.
+
+    Args:
+        encoders: modality -> encoder, of those that may be compared.
+        scalers: of frozen modalities.
+        inputs: training rows, scaled.
+        weight: (n,).
+        target: (n, k) numbers to be told by a linear fit.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name, encoder in encoders.items():
+        if name in scalers:
+            kinds.setdefault(encoder.fingerprint(), []).append(name)
+    gains, pairs = {}, {}
+    for first, second in (parts for names in kinds.values() for parts in combinations(names, 2)):
+        name = f"{first}*{second}"
+        rows = _tried(inputs.present[first] & inputs.present[second] & (weight > 0))
+        if rows is None or name in inputs.present or scalers[first].width != scalers[second].width:
+            continue
+        pair = Pair.fit((first, second), scalers, inputs, weight)
+        tokens = {n: inputs.tokens[n].take(rows) for n in (first, second)}
+        own = torch.cat([t.pooled() for t in tokens.values()], 1).double().numpy()
+        compared = pair(tokens).pooled().double().numpy()
+        left_out = target[rows.numpy()]
+        before = ridge_error(own, left_out)
+        gains[name] = 1 - ridge_error(np.hstack([own, compared]), left_out) / max(before, 1e-12)
+        pairs[name] = pair
+    kept = sorted((name for name in pairs if gains[name] > GAIN), key=lambda name: -gains[name])
+    return {name: pairs[name] for name in kept[:MOST]}
+
+
+def _tried(there: Tensor) -> Tensor | None:
+    """Places of evenly spread rows, None of too few."""
+    rows = there.nonzero()[:, 0]
+    return None if len(rows) < FEWEST else rows[:: -(-len(rows) // TRIED_ROWS)]
+
+
+def ridge_error(x: Array, y: Array) -> float:
+    """Mean squared error of a ridge on rows left out one by one, with the best of a few penalties.
+
+    Shape: x (n, D), y (n, k).
+
+    Source: Golub, Heath and Wahba 1979, Generalized Cross-Validation: the formula of the left-out residual.
+    """
+    x, y = x - x.mean(0), y - y.mean(0)
+    values, directions = np.linalg.eigh(x.T @ x)
+    kept = values > 1e-9 * max(float(values[-1]), 1e-300)
+    values, scores = values[kept], x @ directions[:, kept]
+    told, squares = scores.T @ y, scores**2 / values
+    errors = []
+    for penalty in PENALTIES:
+        shrunk = values + penalty * len(x)
+        residual = y - scores @ (told / shrunk[:, None])
+        seen = 1 / len(x) + squares @ (values / shrunk)
+        errors.append(float(((residual / np.maximum(1 - seen, 1e-3)[:, None]) ** 2).mean()))
+    return min(errors)
+
+
+def linear_target(target: Array, task: str, classes: int) -> Array:
+    """A target as numbers (n, k): the most frequent classes or labels as 0 and 1, or the value."""
+    if task == "regression":
+        return np.asarray(target, float).reshape(-1, 1)
+    if task == "classification":
+        frequent = np.bincount(target, minlength=classes).argsort()[::-1][:CLASSES]
+        return np.asarray(target[:, None] == frequent, float)
+    return np.asarray(target, float)[:, np.asarray(target).sum(0).argsort()[::-1][:CLASSES]]
