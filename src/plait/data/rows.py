@@ -15,12 +15,12 @@ from sklearn.utils.multiclass import type_of_target
 from plait.base.errors import CellError, PlaitError, TableError
 from plait.data.cells import vector_of
 from plait.data.dates import ISO
-from plait.data.labels import codes_of, label_array, label_text, object_array
+from plait.data.labels import codes_of, label_array, label_text
 from plait.data.media import Blob
 from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
-from plait.data.values import items_of, text_of
+from plait.data.values import items_of, object_array, text_of
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:

@@ -29,6 +29,20 @@ _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 
+def object_array(values: Iterable[Any]) -> np.ndarray:
+    """(n,) of the values as they are; numpy would make a matrix of equally long tuples.
+
+    Example:
+        >>> object_array([("a", 1), ("b", 2)]).shape
+        (2,)
+    """
+    values = list(values)
+    result = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        result[i] = value
+    return result
+
+
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
     if isinstance(series.array, TypedArray):

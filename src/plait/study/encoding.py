@@ -39,11 +39,8 @@ def encoder_of(run: Run, modality: str, kind: str) -> Any:
 
 def _learns(run: Run, modality: Modality) -> bool:
     """Whether a run trains the encoder of a modality, so that there is nothing to encode before."""
-    return with_regimes(Schema((modality,)), _about(run.model.get("train"), modality)).modalities[0].train != "frozen"
-
-
-def _about(spec: Mapping[str, str] | None, modality: Modality) -> dict[str, str]:
-    return {k: v for k, v in (spec or {}).items() if k in (modality.name, modality.kind)}
+    told = {k: v for k, v in (run.model.get("train") or {}).items() if k in (modality.name, modality.kind)}
+    return with_regimes(Schema((modality,)), told).modalities[0].train != "frozen"
 
 
 def jobs(

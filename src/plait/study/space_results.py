@@ -129,9 +129,11 @@ def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], 
                 test = _test(results, split, mine, known[other], str(metric), first=metric == _first(part, place))
                 if test is not None:
                     said[place] = (other, test)
-            for (place, (other, test)), p in zip(said.items(), _holm([t for _, t in said.values()]), strict=True):
+            for (place, (other, test)), p in zip(
+                said.items(), holm(np.array([t.p for _, t in said.values()])), strict=True
+            ):
                 name = other[0] if other[1] == FROZEN else other[1]
-                result[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, p)
+                result[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, float(p))
     return result
 
 
@@ -216,7 +218,3 @@ def _weighted(x: np.ndarray, y: np.ndarray | None, counts: np.ndarray) -> np.nda
     between = w @ (x * y) - mx * my
     result = between / np.sqrt(np.maximum((w @ x**2 - mx**2) * (w @ y**2 - my**2), 1e-24))
     return np.asarray(result)
-
-
-def _holm(values: Sequence[Difference]) -> list[float]:
-    return holm(np.array([test.p for test in values])).tolist() if values else []

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from plait.base import checks, config
 from plait.base.checks import MOST, Count, Layers, Natural, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import ConfigError
-from plait.data.modality import Modality, Schema
+from plait.data.modality import Schema
 from plait.training.optimiser import LIMIT, StepRule
 from plait.training.rows import Hiding
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -207,11 +204,8 @@ def with_regimes(schema: Schema, spec: Mapping[str, str] | None) -> Schema:
         raise ConfigError(f"train: expected modality: regime, as in {{audio: pretrain}}, found {spec!r}")
     known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
     config.check_fields(spec, dict.fromkeys(known), "train")
-    return dataclasses.replace(schema, modalities=tuple(_trained(m, spec) for m in schema.modalities))
-
-
-def _trained(modality: Modality, spec: Mapping[str, str]) -> Modality:
-    return dataclasses.replace(modality, train=spec.get(modality.name, spec.get(modality.kind, modality.train)))
+    trained = (dataclasses.replace(m, train=spec.get(m.name, spec.get(m.kind, m.train))) for m in schema.modalities)
+    return dataclasses.replace(schema, modalities=tuple(trained))
 
 
 def pretrained_first(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Pretraining]:

@@ -193,7 +193,7 @@ def video(cell: Blob | Altered | np.ndarray, frames: int, at_most: int | None = 
         if cell.ndim not in (3, 4) or not len(cell):
             raise CellError(f"a video array of shape {cell.shape}; expected (T, H, W), (T, H, W, C) or (T, C, H, W)")
         cell = channels_last(cell, 1)
-        return np.stack([image(cell[i]) for i in _middles(len(cell), frames)])
+        return np.stack([image(cell[int((i + 0.5) * len(cell) / frames)]) for i in range(frames)])
     try:
         pictures = _from_animation(cell, frames, at_most)
         return np.stack(_from_film(cell, frames, at_most) if pictures is None else pictures)
@@ -202,11 +202,6 @@ def video(cell: Blob | Altered | np.ndarray, frames: int, at_most: int | None = 
     except Exception as error:  # broken films make the decoders raise almost anything
         result = "it is empty" if cell.size == 0 else str(error)
         raise CellError(f"{cell.where}: not a readable video ({result})") from error
-
-
-def _middles(count: int, frames: int) -> list[int]:
-    """Indices of the middles of ``frames`` equal parts."""
-    return [int((i + 0.5) * count / frames) for i in range(frames)]
 
 
 def _from_animation(cell: Blob, frames: int, at_most: int | None) -> list[np.ndarray] | None:
