@@ -21,7 +21,7 @@ from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
-from plait.training.pretraining import settled
+from plait.training.pretraining import encoded_once
 from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
 from plait.training.rows import Examples, Fold, Hiding
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
@@ -241,7 +241,7 @@ def _saved(found: FusionClassifier) -> Any:
 def test_tokens_of_a_settled_encoder_are_computed_ahead() -> None:
     found = fitted(**{**PRETRAIN, "pretrain": {"epochs": 1, "a": {"frozen": True}}})
     member, inputs = found.members_.members[0], found._inputs(FRAME)
-    ahead = settled(member, inputs)
+    ahead = encoded_once(member, inputs)
     assert set(ahead.prepared) == {"b"}
     member.eval()
     with torch.no_grad():

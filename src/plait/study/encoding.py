@@ -39,8 +39,8 @@ def encoder_of(run: Run, modality: str, kind: str) -> Any:
 
 def _learns(run: Run, modality: Modality) -> bool:
     """Whether a run trains the encoder of a modality, so that there is nothing to encode before."""
-    told = {k: v for k, v in (run.model.get("train") or {}).items() if k in (modality.name, modality.kind)}
-    return with_regimes(Schema((modality,)), told).modalities[0].train != "frozen"
+    words = {k: v for k, v in (run.model.get("train") or {}).items() if k in (modality.name, modality.kind)}
+    return with_regimes(Schema((modality,)), words).modalities[0].train != "frozen"
 
 
 def jobs(

@@ -136,11 +136,11 @@ def sensitivity(
     study.where = "search"
     progress.step(f"search {trials} trials", chosen.view)
     results = study.run(out, engine="inline", store=chosen.store, view=chosen.view, command=chosen.command)
-    found = Sensitivity.of(results)
-    _check(found, results.folder)
+    result = Sensitivity.of(results)
+    _check(result, results.folder)
     if chosen.report:
         write_sensitivity(results)
-    return found
+    return result
 
 
 def _variants(
@@ -164,19 +164,19 @@ def _variants(
     return result
 
 
-def _check(found: Sensitivity, folder: Path) -> None:
+def _check(result: Sensitivity, folder: Path) -> None:
     """Refuse when nothing succeeded; say what failed otherwise."""
-    failed = found.trials[found.trials["state"] == "failed"]
+    failed = result.trials[result.trials["state"] == "failed"]
     bad = {}
-    for name, mine in found.trials.groupby("regime", sort=False):
+    for name, mine in result.trials.groupby("regime", sort=False):
         if (mine["state"] == "failed").all():
             bad[name] = f"not one of {len(mine)} trials of '{name}' succeeded ({mine['reason'].iloc[0]})"
-    if bad and len(bad) == len(found.regimes):
+    if bad and len(bad) == len(result.regimes):
         raise ConfigError(f"{folder}: {'; '.join(bad.values())}")
     values = list(bad.values())
     others = int((~failed["regime"].isin(bad)).sum())
     if others:
-        values.append(f"{others} of {len(found.trials)} trials failed; tables/trials.csv says why")
+        values.append(f"{others} of {len(result.trials)} trials failed; tables/trials.csv says why")
     if values:
         warnings.warn("; ".join(values), PlaitWarning, stacklevel=3)
 
@@ -187,10 +187,10 @@ def write_sensitivity(results: Results) -> Path:
     Returns:
         The page, or the folder where there is none.
     """
-    folder, found = results.folder, Sensitivity.of(results)
-    write_text(folder / "summary.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False, default=str))
+    folder, result = results.folder, Sensitivity.of(results)
+    write_text(folder / "summary.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
-        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(found, name))))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(result, name))))
     try:
         return write_study_report(results, folder)
     except MissingDependencyError as error:

@@ -63,11 +63,16 @@ class Sensitivity:
         trials = _trials(results, search, metric.name)
         importance = _importance(trials, ranges, int(spec.seeds[0]), lower=lower)
         valid = [line["test_rows"] for line in results.lines if line.get("test_rows")]
-        told = {"data": next(iter(results.about["data"].values()), None), **search.to_dict()}
-        told |= {"settings": dict(spec.model), "metric": metric.name, "group": spec.split.group, "seed": spec.seeds[0]}
-        told |= {"valid_rows": valid[0] * search.splits if valid else None}
+        settings = {"data": next(iter(results.about["data"].values()), None), **search.to_dict()}
+        settings |= {
+            "settings": dict(spec.model),
+            "metric": metric.name,
+            "group": spec.split.group,
+            "seed": spec.seeds[0],
+        }
+        settings |= {"valid_rows": valid[0] * search.splits if valid else None}
         command = str(results.about.get("command") or "")
-        return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, told, command)
+        return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, settings, command)
 
     @property
     def regimes(self) -> list[str]:

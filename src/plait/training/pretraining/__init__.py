@@ -141,7 +141,7 @@ def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
 
 
 @torch.no_grad()
-def settled(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
+def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
     """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
     if not member.settled:
         return inputs
