@@ -252,13 +252,13 @@ class Given:
     group: str | None = None
 
 
-def rows_of(data: Mapping[str, Any], base: Path) -> Given:
+def rows_of(data: Mapping[str, Any], base: Path, data_root: str | None = None) -> Given:
     """What a file's ``data`` names, as a study does. Of a data set with official parts only what is for training.
 
     Raises:
         PlaitError: no such data set, table or target.
     """
-    table = load_table(DataSpec(**data), base)
+    table = load_table(DataSpec(**{"root": data_root, **data}), base)
     if table.parts is None:
         return Given(table.frame, table.schema, group=table.groups)
     frame = table.frame[table.frame[table.parts].astype(str) == "train"].reset_index(drop=True)
