@@ -20,7 +20,7 @@ import time
 import torch
 
 from plait.alignment.base import make_stage
-from plait.alignment.learned import backward
+from plait.alignment.batches import backward
 from plait.alignment.network import unit
 from plait.alignment.pairs import Pairs
 

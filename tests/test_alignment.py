@@ -14,9 +14,11 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from plait.alignment.base import reciprocal_rank
+from plait.alignment.batches import backward, loss_of, sides_of
 from plait.alignment.cca import Cca
 from plait.alignment.context import ATTENDING, OPERATIONS
-from plait.alignment.learned import PlateauAdamW, backward, loss_of, sides_of
+from plait.alignment.learned import PlateauAdamW
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
 from plait.alignment.network import COLDEST, HOTTEST, Temperature, unit
 from plait.alignment.pairs import Pairs, numbered
@@ -26,7 +28,7 @@ from plait.base.tokens import Tokens
 from plait.testing.models import check_alignment, example_pairs
 
 STAGES = registry.names("alignment")
-LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets()]
+LOSS_OBJECTS = [InfoNCE(), HardestNegatives(3), SoftTargets(), FixedTargets(), SoftTargets(same="positives")]
 
 
 def stage(name: str, **told: object) -> object:
@@ -261,13 +263,122 @@ def test_context_joins_in_every_way_and_matters(operation: str) -> None:
     assert not torch.allclose(network("a", {"x": x}), network("b", {"x": x}), atol=1e-4)
 
 
+def test_the_contract_sees_a_block_whose_attention_can_learn_nothing() -> None:
+    dead = stage("context", slots=1, queries=1)  # as before there were slots: one token, whose softmax is 1
+    with pytest.raises(AssertionError, match=r"hardly any gradient reaches \['encoder.block.qkv.weight"):
+        check_alignment(dead, {"a": 6, "b": 5})
+
+
+def test_tokens_of_an_encoder_are_attended_to_and_what_is_not_there_never_matters() -> None:
+    for operation in OPERATIONS:
+        told = stage("context", operation=operation, tokens=True)
+        encoders = {"a": SimpleNamespace(tunable=2), "b": SimpleNamespace(tunable=0)}
+        assert [told.takes(encoders[n]) for n in "ab"] == ["tokens", "vectors"]
+        torch.manual_seed(0)
+        network = told.network_over(encoders, {"a": 6, "b": 5}).eval()
+        x, mask = torch.randn(3, 4, 6), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).bool()
+        out = network("a", {"x": x, "mask": mask})
+        assert torch.isfinite(out).all()
+        torch.testing.assert_close(out, network("a", {"x": x.masked_fill(~mask[..., None], 99.0), "mask": mask}))
+        moved = x.clone()
+        moved[0, 0], moved[0, 1] = x[0, 0] + 1, x[0, 1] - 1  # the mean is the same: it is the words that matter
+        assert not torch.allclose(out[0], network("a", {"x": moved, "mask": mask})[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["context", "plain_heads"])
+def test_a_closed_form_is_where_learning_starts_and_what_stays_if_nothing_is_better(name: str) -> None:
+    pairs = example_pairs({"a": 6, "b": 5}, rows=200)
+    closed = Cca(components=16)
+    maps = closed.network({"a": 6, "b": 5})
+    closed.fit(maps, pairs, seed=0)
+    told = stage(name, init="cca", held_out=0.0, input_dropout=0.0)
+    network = told.network({"a": 6, "b": 5})
+    assert told.begin(network, pairs, 0)
+    for n, batch in pairs.x.items():
+        torch.testing.assert_close(unit(network(n, batch))[:, :5], unit(maps(n, batch)), atol=1e-5, rtol=0)
+    before = loss_of(network, told.contrast(), [("a", "b")], pairs, 64)
+    told.fit(network, pairs, seed=0)
+    assert loss_of(network, told.contrast(), [("a", "b")], pairs, 64) < before
+    assert float(network.gain.detach().abs().max()) > 0
+    wild = stage(name, init="cca", learning_rate=30.0, select="rank", refit=True, epochs=3)
+    network = wild.network({"a": 6, "b": 5})
+    history = wild.fit(network, pairs, seed=0)
+    assert history[0]["started"]
+    assert history[-1] == {"refit": 0}  # the start was best: all pairs, and not one step
+    for n, batch in pairs.x.items():
+        torch.testing.assert_close(unit(network(n, batch))[:, :5], unit(maps(n, batch)), atol=1e-5, rtol=0)
+
+
+def test_the_rate_of_a_closed_form_is_a_tenth() -> None:
+    variant = registry.find("alignment", "context")
+    assert (variant().learning_rate, variant(init="cca").learning_rate) == (1e-3, 1e-4)
+    with pytest.raises(ConfigError, match="needs frozen encoders"):
+        registry.find("alignment", "convirt")(init="cca")
+
+
+def test_a_refit_learns_from_all_pairs_up_to_the_best_epoch() -> None:
+    pairs = example_pairs({"a": 6, "b": 5}, rows=120)
+    told = stage("plain_heads", refit=True, patience=2, epochs=30)
+    network = told.network({"a": 6, "b": 5})
+    start = {k: v.clone() for k, v in network.state_dict().items()}
+    history = told.fit(network, pairs, seed=0)
+    best = min((r for r in history if "valid_loss" in r), key=lambda r: r["valid_loss"])["epoch"] + 1
+    assert history[-1] == {"refit": best}
+    other = stage("plain_heads", held_out=0.0, epochs=best)
+    again = other.network({"a": 6, "b": 5})
+    again.load_state_dict(start)
+    other.fit(again, pairs, seed=0)
+    for n, batch in pairs.x.items():
+        torch.testing.assert_close(network(n, batch), again(n, batch))
+
+
+def test_ranks_choose_the_epoch_where_they_are_asked_to() -> None:
+    pairs = example_pairs({"a": 6, "b": 5}, rows=120)
+    pairs = pairs.take(pairs.both("a", "b"))
+    told = stage("plain_heads", select="rank")
+    network = told.network({"a": 6, "b": 5})
+    history = told.fit(network, pairs, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    _, held = pairs.split(told.held_out, [("a", "b")], generator)
+    found = reciprocal_rank(network, held, [("a", "b")])
+    assert min(r["valid_loss"] for r in history) == pytest.approx(1 - found, abs=1e-6)
+
+
+def naive_positives(a: Tensor, b: Tensor, thing: list[int], tau: float) -> float:
+    total = 0.0
+    for one, two in ((a, b), (b, a)):
+        for i in range(len(a)):
+            mine = [j for j in range(len(a)) if thing[j] == thing[i]]
+            below = sum(math.exp(cos(one[i], two[j]) / tau) for j in range(len(a)))
+            total -= sum(math.log(math.exp(cos(one[i], two[j]) / tau) / below) for j in mine) / len(mine)
+    return total / (2 * len(a))
+
+
+def test_rows_of_one_thing_may_be_positives_or_negatives() -> None:
+    (a, b), thing = vectors(5), [0, 1, 1, 2, 1]
+    labels, tau = torch.tensor(thing)[:, None], torch.tensor(0.3)
+    found = InfoNCE(same="positives")(a, b, tau, labels)
+    assert float(found) == pytest.approx(naive_positives(a, b, thing, 0.3), abs=1e-5)
+    for kind in (InfoNCE, SoftTargets):
+        assert float(kind(same="negatives")(a, b, tau, labels)) == pytest.approx(float(kind()(a, b, tau)), abs=1e-6)
+    total = 0.0
+    for one, two, forth in ((a, b, True), (b, a, False)):
+        for i, j in itertools.product(range(5), range(5)):
+            row, column = (i, j) if forth else (j, i)
+            alike = [2.0 if thing[row] == thing[m] else cos(a[row], a[m]) + cos(b[row], b[m]) for m in range(5)]
+            share = math.exp(alike[column] / 0.6) / sum(math.exp(v / 0.6) for v in alike)
+            below = sum(math.exp(cos(one[i], two[m]) / 0.3) for m in range(5))
+            total -= share * math.log(math.exp(cos(one[i], two[j]) / 0.3) / below)
+    assert float(SoftTargets(same="positives")(a, b, tau, labels)) == pytest.approx(total / 10, abs=1e-5)
+
+
 @pytest.mark.parametrize("operation", ATTENDING)
 def test_attention_over_one_slot_would_ignore_the_context(operation: str) -> None:
     with pytest.raises(ConfigError, match="ignores the context"):
         stage("context", operation=operation, slots=1)
     attend = OPERATIONS[operation](4)
     x = torch.randn(3, 1, 4)
-    torch.testing.assert_close(attend(x, torch.randn(4)), x)  # softmax over one score is 1
+    torch.testing.assert_close(attend(x, torch.randn(1, 4)), x)  # softmax over one score is 1
 
 
 def test_scores_of_attention_are_the_formulas() -> None:
@@ -286,7 +397,9 @@ def test_scores_of_attention_are_the_formulas() -> None:
                     inner = attend.query.weight @ query + attend.key.weight @ key + attend.key.bias
                     scores.append((attend.score.weight[0] @ inner.tanh()).item())
             weight = torch.tensor(scores).softmax(0)
-            torch.testing.assert_close(attend(x, query)[row, 0], (weight[:, None] * x[row]).sum(0), atol=1e-6, rtol=0)
+            torch.testing.assert_close(
+                attend(x, query[None])[row, 0], (weight[:, None] * x[row]).sum(0), atol=1e-6, rtol=0
+            )
 
 
 def test_the_fusion_encoder_is_shared_and_contexts_are_not() -> None:
@@ -699,7 +812,7 @@ def test_directions_of_three_modalities_are_the_eigenvectors_of_the_whitened_cov
 
 
 def test_ranks_of_pairs_are_counted_one_by_one() -> None:
-    from plait.alignment.solved import reciprocal_rank
+    from plait.alignment.base import reciprocal_rank
 
     told = stage("ridge", penalty=1.0)
     network = told.network({"a": 2, "b": 2})

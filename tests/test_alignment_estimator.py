@@ -11,7 +11,7 @@ import torch
 
 from plait import FusionClassifier, FusionRegressor
 from plait.alignment import enhancement
-from plait.alignment.learned import loss_of
+from plait.alignment.batches import loss_of
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Pairs
 from plait.base import config

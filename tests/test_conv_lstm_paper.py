@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from plait import FusionClassifier
-from plait.base import protocols
+from plait import FusionClassifier, papers
+from plait.base import config
+from plait.base.errors import ConfigError
 from plait.base.inputs import Inputs, followed_by
 from plait.conditions.parse import parse
 from plait.data.media.given import Changed
@@ -19,6 +22,7 @@ from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
+from plait.study import Study
 
 SCHEMA = Schema(
     (
@@ -162,7 +166,7 @@ def small(**settings: Any) -> FusionClassifier:
 
 
 def test_the_protocol_is_plain_adam_on_exactly_the_training_rows() -> None:
-    said = protocols.settings("early-fusion-conv-lstm")
+    said = config.protocol_settings("early-fusion-conv-lstm")
     assert (said["optimiser"], said["schedule"], said["clip"], said["weight_decay"]) == ("adam", "constant", 0.0, 0.0)
     assert (said["validation"], said["learning_rate"], said["width"], said["layers"]) == ("given", 0.001, 64, 2)
     assert said["network"]["own_pool"] == 1  # A.2 names no pooling after convolutions that run alone
@@ -184,3 +188,79 @@ def test_every_depth_of_the_protocol_learns_one_step_like_torchs_adam(depth: str
     model = small(depth=depth, epochs=1, batch_size=8).fit(frame, labels, valid=(frame, labels))
     assert model.history_[0]["batches"]["train"] == 1
     assert math.isfinite(model.history_[0]["valid_loss"])
+
+
+# -- its figures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """MNIST and FSDD as ``PLAIT_DATA`` has them, made small."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "data"
+    for name in ("mnist", "fsdd"):
+        (root / name).mkdir(parents=True)
+    train, test = np.arange(300) % 10, np.arange(100) % 10
+    pictures = {
+        k: rng.integers(0, 255, (len(v), 28, 28), dtype=np.uint8) for k, v in (("train", train), ("test", test))
+    }
+    digits = {"x_train": pictures["train"], "y_train": train, "x_test": pictures["test"], "y_test": test}
+    np.savez(root / "mnist" / "mnist.npz", **digits)
+    count = 300
+    sizes = rng.integers(800, 1600, count)
+    np.savez(
+        root / "fsdd" / "fsdd.npz",
+        wave=rng.integers(-9000, 9000, int(sizes.sum()), dtype=np.int16),
+        offset=np.concatenate([[0], np.cumsum(sizes)]),
+        digit=np.arange(count) % 10,
+        speaker=np.repeat(["a", "b", "c"], 100),
+        index=np.arange(count) // 10,
+    )
+    monkeypatch.setenv("PLAIT_DATA", str(root))
+    return root
+
+
+def test_its_figures_are_reproduced_small(digits: Path, tmp_path: Path) -> None:
+    told = {"out": tmp_path / "out", "store": str(tmp_path / "store"), "engine": "inline", "quick": True}
+    whole = papers.read("early-fusion-conv-lstm")
+    assert [element.name for element in whole.elements] == [f"figure{n}" for n in range(1, 17)]
+    assert whole.protocol == "early-fusion-conv-lstm"
+    for name, blocks in {"figure5": 0, "figure1": 1, "figure6": 1, "figure16": 1}.items():
+        result = papers.reproduce("early-fusion-conv-lstm", name, **told)
+        assert not result.not_run, name
+        assert [line.verdict for line in result.lines] == ["measured"]
+        page = Path(str(result.page)).read_text(encoding="utf-8")
+        assert page.count("<figure") >= blocks, name
+        assert ("sigmoid(z_i, z_f, z_o)" in page) == (name == "figure5")
+    measured = papers.reproduce("early-fusion-conv-lstm", "figure1", **told).results["conv_lstm_depths"][
+        "av_digits/digit"
+    ]
+    assert len(measured.runs) == 5
+    assert set(measured.runs["status"]) == {"done"}
+    assert (tmp_path / "out" / "activations-model" / "model.json").is_file()
+
+
+def test_recipes_say_the_papers_sizes_and_noise_that_is_drawn_anew() -> None:
+    for name in (
+        "conv_lstm_depths",
+        "conv_lstm_late",
+        "conv_lstm_grid",
+        "conv_lstm_image_alone",
+        "conv_lstm_audio_alone",
+    ):
+        spec = Study.load(name).spec
+        model = Study.load(name).variants[0].model
+        assert (model["width"], model["learning_rate"], model["optimiser"]) == (64, 0.001, "adam"), name
+        assert spec.data[0].options["pairs"] == 87_516
+        assert all("redraw" in str(condition) for condition in spec.train)
+        assert not any("redraw" in str(condition) for condition in spec.test)
+    grid = Study.load("conv_lstm_grid").spec
+    assert (len(grid.train), len(grid.test)) == (16, 100)
+
+
+def test_only_plaits_own_papers_draw(tmp_path: Path) -> None:
+    element = {"name": "f", "title": "t", "status": "there", "draws": {"figure": "comparison"}}
+    paper = {"title": "t", "citation": "c", "elements": [element]}
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(paper), encoding="utf-8")
+    with pytest.raises(ConfigError, match="draws: only plait's own papers draw"):
+        papers.read(tmp_path)

@@ -202,3 +202,110 @@ def test_tokens_of_a_frozen_encoder_are_read_once_and_the_recurrence_alone_learn
     module = encoder.module()
     assert sum(p.numel() for p in module.parameters()) == 2 * (4 * 4 * (384 + 4 + 2)) + 8 * 5 + 5
     assert math.prod(module({k: torch.from_numpy(v) for k, v in prepared.items()}).x.shape) == 2 * 5
+
+
+# -- rivals: one operator or loss over the same features -----------------------------------------------------------------
+
+
+def rows_of(names: str = "ab", rows: int = 5, seed: int = 0) -> dict[str, Tokens]:
+    generator = torch.Generator().manual_seed(seed)
+    there = {n: torch.ones(rows, dtype=torch.bool) for n in names}
+    there[names[0]][0] = False
+    return {n: Tokens.of_vectors(torch.randn(rows, 4, generator=generator), there[n]) for n in names}
+
+
+def made(name: str, names: str = "ab", **options: object) -> plait.Fusion:
+    torch.manual_seed(0)
+    found: plait.Fusion = registry.find("fusion", name)(dict.fromkeys(names, 4), **options).eval()
+    return found
+
+
+def test_mag_is_its_formula() -> None:
+    fusion, tokens = made("mag", "abc", target="b"), rows_of("abc")
+    found = fusion(tokens)
+    for row in range(5):
+        x = tokens["b"].x[row, 0]
+        shift = torch.zeros(4)
+        for name in ("a", "c"):
+            if tokens[name].present[row]:
+                other = tokens[name].x[row, 0]
+                gate = torch.relu(fusion.gates[name].weight @ torch.cat([x, other]) + fusion.gates[name].bias)
+                shift = shift + gate * (fusion.maps[name].weight @ other + fusion.maps[name].bias)
+        held = min(float((x.norm() / shift.norm()).detach()), 1.0)
+        moved = x + held * shift
+        torch.testing.assert_close(found[row], moved / (moved.square().mean() + 1.2e-7).sqrt(), atol=1e-5, rtol=0)
+    with pytest.raises(plait.PlaitError, match="target 'x'"):
+        made("mag", target="x")
+
+
+def test_graph_attends_only_to_what_is_there() -> None:
+    fusion, tokens = made("graph", heads=1), rows_of()
+    found = fusion(tokens)
+    alone = tokens["b"].x[0, 0]  # of row 0 only b is there: it looks at itself
+    node = fusion.map.weight @ (alone + fusion.kinds[1])
+    expected = fusion.back.weight @ torch.nn.functional.elu(node) + fusion.back.bias + alone
+    torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
+    x = torch.stack([tokens[n].x[1, 0] for n in "ab"])
+    nodes = (x + fusion.kinds) @ fusion.map.weight.t()
+    h = []
+    for m in range(2):
+        edges = [
+            torch.nn.functional.leaky_relu(fusion.source[0] @ nodes[m] + fusion.goal[0] @ nodes[n], 0.2)
+            for n in range(2)
+        ]
+        shares = torch.stack(edges).softmax(0)
+        looked = torch.nn.functional.elu(shares[0] * nodes[0] + shares[1] * nodes[1])
+        h.append(fusion.back.weight @ looked + fusion.back.bias + x[m])
+    weights = torch.stack([fusion.scores(one)[0] for one in h]).softmax(0)
+    torch.testing.assert_close(found[1], weights[0] * h[0] + weights[1] * h[1], atol=1e-6, rtol=0)
+
+
+def test_the_losses_of_misa_are_their_formulas() -> None:
+    tokens = {
+        n: Tokens.of_vectors(torch.randn(6, 4, generator=torch.Generator().manual_seed(i))) for i, n in enumerate("ab")
+    }
+    alike = made("misa", units=3, alike=1.0, different=0.0, restore=0.0)
+    alike(tokens)
+    c = [alike.shared(alike.maps[n](tokens[n].x[:, 0])).sigmoid() for n in "ab"]
+    expected = (c[0].mean(0) - c[1].mean(0)).norm()
+    for power in range(2, 6):
+        moments = [((x - x.mean(0)) ** power).mean(0) for x in c]
+        expected = expected + (moments[0] - moments[1]).norm()
+    assert float(alike.own_loss) == pytest.approx(float(expected) / 2, abs=1e-5)
+    restore = made("misa", units=3, alike=0.0, different=0.0)
+    restore(tokens)
+    total = 0.0
+    for n in "ab":
+        u = restore.maps[n](tokens[n].x[:, 0])
+        told = restore.decode[n](restore.shared(u).sigmoid() + restore.private[n](u).sigmoid())
+        total += float((told - u).square().mean()) / 2
+    assert float(restore.own_loss) == pytest.approx(total, abs=1e-6)
+
+
+def test_the_loss_of_missmodal_is_its_formula() -> None:
+    fusion, tokens = made("miss_modal", units=3, contrast=1.0, distance=0.0, temperature=0.5), rows_of()
+    fusion(tokens)
+    whole = {n: t.take(torch.arange(1, 5)) for n, t in tokens.items()}  # row 0 lacks a
+    target = fusion(whole)
+    total = 0.0
+    for kept in "ab":
+        part = fusion(
+            {n: t if n == kept else t.absent_where(torch.ones(4, dtype=torch.bool)) for n, t in whole.items()}
+        )
+        for row in range(4):
+            near = [float(torch.cosine_similarity(part[row], target[other], dim=0)) / 0.5 for other in range(4)]
+            total += (math.log(sum(math.exp(v) for v in near)) - near[row]) / 4
+    fusion(tokens)
+    assert float(fusion.own_loss) == pytest.approx(total, abs=1e-5)
+
+
+def test_an_own_loss_of_an_operator_is_learned_from() -> None:
+    frame, y = sequences()
+    fields = {"modalities": MODALITIES, "store": "none", "epochs": 3, "random_state": 0, "learning_rate": 0.01}
+    maps = []
+    for restore in (0.0, 5.0):
+        spec = {"name": "misa", "units": 4, "alike": 0.0, "different": 0.0, "restore": restore}
+        model = FusionClassifier(protocol=PROTOCOL, fusion=spec, **fields, train={"text": "scratch"})
+        model.fit(frame[:60], y[:60], valid=(frame[60:75], y[60:75]))
+        maps.append(model.members_.members[0].networks["joint"].fusion.decode["text"].weight)
+    assert not torch.allclose(*maps)

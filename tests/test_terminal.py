@@ -40,6 +40,7 @@ COMMANDS = {
     "encode": "{table} --target label --encoder text=hashed_ngrams --store {new}/store",
     "store": "--store {store}",
     "list": "fusion",
+    "doctor": "",
     "fit": f"{{table}} --target label --out {{new}}/m {QUICK} --store none",
     "demo": "--out {new}/demo --store none",
     "predict": "{model} {table} --out {new}/p.csv --store none",

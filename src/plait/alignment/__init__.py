@@ -4,6 +4,7 @@
 SHARED = (
     "aligner",
     "base",
+    "batches",
     "enhancement",
     "file",
     "index",
@@ -11,5 +12,4 @@ SHARED = (
     "losses",
     "network",
     "pairs",
-    "solved",
 )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,21 @@ from plait.alignment import file
 from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Hit, Index
 from plait.alignment.network import AlignmentNetwork, unit
-from plait.alignment.pairs import Batch, Cells, Pairs, by_modality, exploded, features_of, pairs_of, schema_of, table_of
-from plait.base import checks
-from plait.base.checks import Seed
+from plait.alignment.pairs import (
+    Batch,
+    Cells,
+    Pairs,
+    by_modality,
+    exploded,
+    features_of,
+    mined_pairs,
+    pairs_of,
+    prompts,
+    schema_of,
+    table_of,
+)
+from plait.base import checks, config
+from plait.base.checks import MOST, Seed, Within
 from plait.base.config import CheckedFields
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
@@ -52,6 +64,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         root: folder or zip archive that relative media paths start from.
         stage: how they are aligned (``plait list alignment``), or ``{name: ..., option: ...}``.
         group: column whose equal values are about one thing (its rows are no negatives of each other).
+        protocol: a paper's model and training as one name (``context-based-fusion``): it sets the stage; what is given beside
+            it wins. None: plait's own.
+        mine: pairs are made anew, of texts whose similarity is above this (0.7 in Faye et al.), from the cells of both text
+            modalities; None: the rows are the pairs.
+        things: learn from so many things, drawn by the seed; None: all. For curves of what more pairs bring.
         strict: an unreadable cell is an error instead of an absent cell.
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
         progress: show progress; None: only on a terminal.
@@ -74,10 +91,26 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
     root: str | None = None
     stage: str | Mapping[str, Any] = "cca"
     group: str | None = None
+    protocol: str | None = None
+    mine: Annotated[float, Within(0.0, 1.0)] | None = None
+    things: Annotated[int, Within(2, MOST)] | None = None
     strict: bool = False
     store: str | None = None
     progress: bool | None = None
     random_state: Seed | None = 0
+
+    def __new__(cls, *args: Any, **fields: Any) -> Self:
+        """Remember which fields are given beside a protocol."""
+        self = super().__new__(cls, *args, **fields)
+        if fields.get("protocol") is not None:
+            self._given = fields
+        return self
+
+    def __post_init__(self) -> None:
+        """Take the fields of the protocol, if there is one; ``fit`` refuses one that there is not."""
+        for name, value in config.with_protocol(self.__dict__.pop("_given", {}), "aligner").items():
+            if value != getattr(self, name):  # what is the same stays the same object: scikit-learn's clone wants it
+                setattr(self, name, value)
 
     # -- fitting ---------------------------------------------------------------------------------------------------
 
@@ -102,10 +135,17 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         twice = list(dict.fromkeys(frame.columns[frame.columns.duplicated()]))
         if twice:
             raise TableError(f"column {', '.join(map(repr, twice))} is given twice; rename or drop one")
+        if self.protocol is not None:
+            config.protocol_settings(self.protocol, "aligner")
         self.stage_: Alignment = make_stage(self.stage)
         self.schema_: Schema = schema_of(self.modalities, frame, self.root, self.group)
         self.stage_.pairs_of(self.modality_names_)
         frame, thing = exploded(frame, self.schema_, self.group)
+        if self.mine is not None:
+            frame, thing = mined_pairs(
+                frame, thing, self.schema_, self.mine, None if self.store == "none" else self.store
+            )
+        frame, thing = self._drawn(frame, thing)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
         check_found_again(features.encoders)
@@ -122,6 +162,15 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self.record_: dict[str, Any] = file.record_of(self, len(X), pairs, seconds)
         self.__dict__.pop("index_", None)
 
+    def _drawn(self, frame: pd.DataFrame, thing: torch.Tensor) -> tuple[pd.DataFrame, torch.Tensor]:
+        """The rows of as many things as are to be learned from."""
+        known = torch.unique(thing)
+        if self.things is None or self.things >= len(known):
+            return frame, thing
+        drawn = torch.randperm(len(known), generator=torch.Generator().manual_seed(self._seed))[: self.things]
+        kept = torch.isin(thing, known[drawn])
+        return frame[kept.numpy()].reset_index(drop=True), thing[kept]
+
     @property
     def _seed(self) -> int:
         return int(self.random_state or 0)
@@ -134,12 +183,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
         store = None if self.store == "none" else Store(self.store)
-        root, frozen = self.root or self.schema_.root, self.stage_.frozen
-        given = partial(features_of, root=root, store=store, frozen=frozen)
-        given = partial(given, strict=self.strict, progress=self.progress)
+        given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
+        given, takes = partial(given, progress=self.progress), self.stage_.takes
         known = {m.name: m for m in self.schema_.modalities}
         try:
-            return {n: given(known[n], self.encoders_[n], table) for n, table in tables.items()}
+            return {n: given(known[n], e := self.encoders_[n], table, takes=takes(e)) for n, table in tables.items()}
         finally:
             if store is not None:
                 store.close()
@@ -176,7 +224,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         check_is_fitted(self, "network_")
         batches = self._batches(by_modality(self.schema_, cells))
         return {
-            name: self.network_.features(name, batch).masked_fill(~there[:, None], 0.0).numpy()
+            name: self.network_.features(name, batch).float().masked_fill(~there[:, None], 0.0).numpy()
             for name, (batch, there) in batches.items()
         }
 
@@ -283,25 +331,3 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         if not isinstance(result, cls):
             raise ModelError(f"{folder}: holds a {type(result).__name__}, not a {cls.__name__}")
         return result
-
-
-def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
-    """One list of texts per name.
-
-    Raises:
-        ConfigError: fewer than two names, one given twice, or a template without a place for the name.
-
-    Example:
-        >>> prompts(["cat", "dog"], ["a {}."])
-        [['a cat.'], ['a dog.']]
-    """
-    listed = [names] if isinstance(names, str) else [str(name) for name in names]
-    twice = sorted({name for name in listed if listed.count(name) > 1})
-    if len(listed) < 2 or twice:
-        raise ConfigError(f"names: expected two or more different ones, found {', '.join(twice or listed) or 'none'}")
-    if isinstance(templates, str) or not templates:
-        raise ConfigError("templates: expected a list of texts, as in ['a photo of a {}']")
-    for template in templates:
-        if "{}" not in template:
-            raise ConfigError(f"template '{template}': it has no {{}} where the name goes")
-    return [[template.replace("{}", name) for template in templates] for name in listed]

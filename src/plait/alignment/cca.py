@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.alignment.base import LinearMaps, Solved
 from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
-from plait.alignment.solved import LinearMaps, Solved
 from plait.base.checks import Count, NonNegative, Positive
 from plait.base.errors import TableError
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from plait.alignment.learned import Shared
 from plait.alignment.network import AlignmentNetwork, FrozenNetwork, Temperature, head
 from plait.alignment.pairs import Batch
 from plait.base.checks import Part, Within
+from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 from plait.networks.layers import Dropout
 
-#: Slots of an operation that attends, where none are given.
-_ATTENTION_SLOTS = 4
+#: Slots where none are given: two keep the block's attention alive at twice the cost of one.
+_SLOTS, _ATTENDING_SLOTS = 2, 4
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -28,13 +30,15 @@ class ContextFusion(Shared):
     Attributes:
         operation: how context and embedding are joined: ``add``, ``multiply``, ``concat``, or cross-attention with the context
             as query and ``dot``, ``general`` or ``additive`` scores.
-        slots: tokens that the projection makes of one embedding; None: one, and four for attention, which needs several (over
-            a single token its softmax is 1 and the context without effect).
+        tokens: the encoders' own tokens (words, patches) enter, where an encoder has them, in place of their mean.
+        slots: tokens that the projection makes of one vector; None: two, and four for an operation that attends. Over a single
+            one neither that nor the transformer block has anything to attend to.
+        queries: of an operation that attends; None: as many as slots.
         dropout: in the transformer block.
 
     Formula: z = f(g_m(x) (*) g(c_m)); f: the operation (*), layer normalisation, a transformer block with four heads, a
-        residual, the mean over the slots. g_m: linear, ReLU, linear; g: a learned vector, then the same.
-    Shape: (B, D) in, (B, width) out.
+        residual, of which the first token is read. g_m: linear, ReLU, linear; g: a learned vector, then linear, GELU, linear.
+    Shape: (B, D) or tokens (B, T, D) in, (B, width) out.
     Source: Faye et al., Context-Based Multimodal Fusion, equations 1 to 6 and section IV.A. The slots are ours.
     Use when: unrelated pretrained encoders are to share a space, pairs are few, and there is no graphics card.
     Not when: pairs are a few thousand: ``cca`` and ``procrustes`` found more (docs/alignment.md), without an epoch.
@@ -46,7 +50,9 @@ class ContextFusion(Shared):
     """
 
     operation: Literal["add", "multiply", "concat", "dot", "general", "additive"] = "add"
+    tokens: bool = False
     slots: Annotated[int, Within(1, 1000)] | None = None
+    queries: Annotated[int, Within(1, 1000)] | None = None
     dropout: Part = 0.1
 
     def __post_init__(self) -> None:
@@ -55,34 +61,57 @@ class ContextFusion(Shared):
         where = f"alignment {self.name()}"
         if self.width % HEADS:
             raise ConfigError(f"{where}: width {self.width} must be a multiple of {HEADS}, the number of heads")
-        least = 2 if self.operation in ATTENDING else 1
+        least = 2 if self.operation in ATTENDING or self.queries is None else 1
         if self.slots is not None and self.slots < least:
             raise ConfigError(
-                f"{where}: slots {self.slots}: '{self.operation}' needs at least {least}; over one slot attention ignores "
-                "the context"
+                f"{where}: slots {self.slots}: at least {least}; over one slot attention ignores the context"
             )
+
+    @classmethod
+    def restored(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of a folder; before there were queries the block saw one token, of which it could learn nothing."""
+        if "queries" in options:
+            return dict(options)
+        slots = options.get("slots") or (_ATTENDING_SLOTS if options.get("operation", "add") in ATTENDING else 1)
+        return {**options, "slots": slots, "queries": 1}
+
+    def takes(self, encoder: Encoder) -> str:
+        """Words and patches of an encoder that has some below the mean that it gives, where they are asked for."""
+        return "tokens" if self.tokens and encoder.tunable > 0 else "vectors"
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """Projections, contexts and the encoder that they share."""
         self.pairs_of(list(dims))
-        return _Contexts(dims, self)
+        return _Contexts(dims, self, ())
+
+    def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
+        """The same over the tokens of those encoders that have some."""
+        self.pairs_of(list(dims))
+        return _Contexts(dims, self, [name for name in dims if self.takes(encoders[name]) == "tokens"])
 
 
 class _Contexts(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], stage: ContextFusion) -> None:
-        width = stage.width
-        super().__init__(dims, width, stage.input_dropout)
-        self.slots = stage.slots or (_ATTENTION_SLOTS if stage.operation in ATTENDING else 1)
+    def __init__(self, dims: Mapping[str, int], stage: ContextFusion, sequences: Collection[str]) -> None:
+        width, attends = stage.width, stage.operation in ATTENDING
+        slots = stage.slots or (_ATTENDING_SLOTS if attends else _SLOTS)
+        super().__init__(dims, stage.width, **stage.inputs_as())
         self.temperature = Temperature(stage.temperature, learned=True)
-        self.projections = nn.ModuleDict({self.key[n]: head(d, width, self.slots * width) for n, d in dims.items()})
-        self.contexts = Context(len(dims), width)
+        self.slots = {name: 1 if name in sequences else slots for name in dims}
+        made = {self.key[n]: head(d, width, self.slots[n] * width) for n, d in dims.items()}
+        self.projections = nn.ModuleDict(made)
+        queries = (stage.queries or slots) if attends else 1
+        self.contexts = Context(len(dims), width, queries)
         self.encoder = DeepFusionEncoder(stage.operation, width, stage.dropout)
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
-        key = self.key[name]
-        x = self.projections[key](self.noisy(name, batch)).unflatten(1, (self.slots, self.out_dim))
-        out: Tensor = self.encoder(x, self.contexts(int(key)))
-        return out
+        key, x, mask = self.key[name], self.noisy(name, batch), batch.get("mask")
+        x = x if x.ndim == 3 else x[:, None]
+        if mask is not None:  # the mean of the tokens stands in front of them: it is what is read
+            x = torch.cat([self.noise(self.inputs(name, batch))[:, None], x], 1)
+            mask = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
+        slots = self.projections[key](x).unflatten(2, (self.slots[name], self.out_dim)).flatten(1, 2)
+        out: Tensor = self.encoder(slots, self.contexts(int(key)), mask)
+        return self.from_start(name, batch, out)
 
 
 #: Heads of the transformer block (Faye et al., section IV.A).
@@ -92,106 +121,75 @@ HEADS = 4
 class Context(nn.Module):
     """Identifier -> learnable vector -> small network: g(c) of equation 1."""
 
-    def __init__(self, count: int, width: int) -> None:
-        """One context per encoder."""
+    def __init__(self, count: int, width: int, queries: int = 1) -> None:
+        """One context per encoder, of so many vectors."""
         super().__init__()
         self.vectors = nn.Embedding(count, width)
-        self.inner = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, queries * width))
 
     def forward(self, identifier: int) -> Tensor:
-        """(width,)."""
+        """(queries, width)."""
         out: Tensor = self.inner(self.vectors.weight[identifier])
-        return out
+        return out.view(-1, self.vectors.weight.shape[1])
 
 
-class Add(nn.Module):
-    """x + c."""
+class Elementwise(nn.Module):
+    """Every token with the context: x + c, x * c, or both beside each other and back to the width by a linear map (ours)."""
 
-    def __init__(self, width: int) -> None:
-        """Nothing to learn."""
+    def __init__(self, operation: str, width: int) -> None:
+        """For vectors of this width; only ``concat`` has something to learn."""
         super().__init__()
+        self.operation = operation
+        if operation == "concat":
+            self.linear = nn.Linear(2 * width, width)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T, D) and (D,) -> (B, T, D)."""
-        return x + context
-
-
-class Multiply(Add):
-    """x * c."""
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T, D) and (D,) -> (B, T, D)."""
-        return x * context
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) and (1, D) -> (B, T, D)."""
+        if self.operation == "concat":
+            out: Tensor = self.linear(torch.cat([x, context.expand_as(x)], -1))
+            return out
+        return x * context if self.operation == "multiply" else x + context
 
 
-class Concat(nn.Module):
-    """x and c beside each other, brought back to the width of x by a linear map (ours: the block wants one width)."""
+class Attention(nn.Module):
+    """Cross-attention with the context as queries and the tokens as keys and values (equation 2).
 
-    def __init__(self, width: int) -> None:
-        """For vectors of this width."""
+    Formula: softmax(s(q, k)) x; s is q k / sqrt D (``dot``), q W k / sqrt D (``general``, Luong et al. 2015), or
+        w1 tanh(W2 q + W3 k) (``additive``, Bahdanau et al. 2015).
+    """
+
+    def __init__(self, operation: str, width: int) -> None:
+        """For vectors of this width; ``dot`` has nothing to learn."""
         super().__init__()
-        self.linear = nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T, D) and (D,) -> (B, T, D)."""
-        out: Tensor = self.linear(torch.cat([x, context.expand_as(x)], -1))
-        return out
-
-
-class Dot(nn.Module):
-    """Cross-attention with the context as query: softmax(q k / sqrt D) x (equation 2)."""
-
-    def __init__(self, width: int) -> None:
-        """Nothing to learn."""
-        super().__init__()
+        self.operation = operation
+        if operation == "general":
+            self.weight = nn.Linear(width, width, bias=False)
+        elif operation == "additive":
+            self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width)
+            self.score = nn.Linear(width, 1, bias=False)
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T)."""
-        result: Tensor = (x @ context) * x.shape[-1] ** -0.5
-        return result
+        """(B, T, D) and (S, D) -> (B, S, T)."""
+        if self.operation == "additive":
+            hidden = self.query(context)[:, None] + self.key(x)[:, None]  # (B, S, T, D)
+            result: Tensor = self.score(hidden.tanh())[..., 0]
+            return result
+        queries: Tensor = self.weight(context) if self.operation == "general" else context
+        scaled: Tensor = (queries @ x.transpose(1, 2)) * x.shape[-1] ** -0.5
+        return scaled
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T, D) and (D,) -> (B, 1, D)."""
-        out: Tensor = self.scores(x, context).softmax(1).unsqueeze(1) @ x
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D), (S, D) and which tokens are there (B, T) -> (B, S, D)."""
+        scores = self.scores(x, context)
+        scores = scores if mask is None else scores.masked_fill(~mask[:, None], -torch.inf)
+        out: Tensor = scores.softmax(2) @ x
         return out
-
-
-class General(Dot):
-    """Cross-attention with scores q W k (Luong et al. 2015)."""
-
-    def __init__(self, width: int) -> None:
-        """For vectors of this width."""
-        super().__init__(width)
-        self.weight = nn.Linear(width, width, bias=False)
-
-    def scores(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T)."""
-        return super().scores(x, self.weight(context))
-
-
-class Additive(Dot):
-    """Cross-attention with scores w1 tanh(W2 q + W3 k) (Bahdanau et al. 2015)."""
-
-    def __init__(self, width: int) -> None:
-        """For vectors of this width."""
-        super().__init__(width)
-        self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width)
-        self.score = nn.Linear(width, 1, bias=False)
-
-    def scores(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T)."""
-        result: Tensor = self.score((self.query(context) + self.key(x)).tanh())
-        return result[..., 0]
 
 
 #: What the option ``operation`` of the stage may say.
-OPERATIONS: dict[str, type[nn.Module]] = {
-    "add": Add,
-    "multiply": Multiply,
-    "concat": Concat,
-    "dot": Dot,
-    "general": General,
-    "additive": Additive,
+OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
+    **{name: partial(Elementwise, name) for name in ("add", "multiply", "concat")},
+    **{name: partial(Attention, name) for name in ("dot", "general", "additive")},
 }
 #: Of these, the ones that attend: with one vector there is one score, its softmax is 1, and the context would not matter.
 ATTENDING = ("dot", "general", "additive")
@@ -208,20 +206,24 @@ class TransformerBlock(nn.Module):
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D); ``mask`` (B, T): tokens that are there."""
         rows, tokens, width = x.shape
         q, k, v = (
             self.qkv(self.norm1(x)).view(rows, tokens, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         )  # each (B, heads, T, d)
-        attended = functional.scaled_dot_product_attention(q, k, v)
+        seen = None if mask is None else mask[:, None, None]
+        attended = functional.scaled_dot_product_attention(q, k, v, seen)
         x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(rows, tokens, width)))
         out: Tensor = x + self.dropout(self.down(functional.gelu(self.up(self.norm2(x)))))
         return out
 
 
 class DeepFusionEncoder(nn.Module):
-    """f of equation 1: fusion with the context, layer normalisation, a transformer block, a residual; the mean over tokens."""
+    """f of equation 1: fusion with the context, layer normalisation, a transformer block, a residual; the first token is read.
+
+    The mean over several slots is mostly the context, which all rows share: with soft targets all rows then stay alike.
+    """
 
     def __init__(self, operation: str, width: int, dropout: float) -> None:
         """One for all encoders."""
@@ -230,8 +232,8 @@ class DeepFusionEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.block = TransformerBlock(width, dropout)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, T, D) and (D,) -> (B, D)."""
-        fused: Tensor = self.fuse(x, context)
-        out: Tensor = (fused + self.block(self.norm(fused))).mean(1)
-        return out
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D), (S, D) and which tokens are there (B, T) -> (B, D)."""
+        fused: Tensor = self.fuse(x, context, mask)
+        out: Tensor = fused + self.block(self.norm(fused), None if isinstance(self.fuse, Attention) else mask)
+        return out[:, 0]

@@ -14,6 +14,7 @@ from plait.alignment.network import AlignmentNetwork, Temperature, head
 from plait.alignment.pairs import Batch
 from plait.base.checks import MOST, Count, Part, Positive, Within
 from plait.base.encoder import Encoder
+from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 
 
@@ -37,9 +38,15 @@ class ConVirt(Shared):
 
     epochs: Count = 10
     batch_size: Annotated[int, Within(2, MOST)] | None = 32
-    learning_rate: Positive = 1e-4
+    learning_rate: Positive | None = 1e-4
     rows_at_once: Count = 32
     input_dropout: Part = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a closed-form start: it needs features that stay."""
+        super().__post_init__()
+        if self.init != "random":
+            raise ConfigError(f"alignment {self.name()}: init: {self.init} needs frozen encoders; leave it out")
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """Heads alone, over features."""

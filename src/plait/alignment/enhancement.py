@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.alignment.batches import couples_of, embed, heat, sides_of
 from plait.alignment.hardest_negatives import HardestNegatives
-from plait.alignment.learned import couples_of, embed, heat, sides_of
 from plait.alignment.network import AlignmentNetwork, FrozenNetwork
 from plait.alignment.pairs import Pairs
 from plait.base import checks, config

@@ -13,7 +13,7 @@ from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Index
 from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
-from plait.base import machine
+from plait.base import machine, registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
@@ -115,7 +115,8 @@ def load(cls: type[A], folder: str | Path) -> A:
 def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
     """An aligner of the class given, from a manifest and arrays that were checked."""
     schema = schemas.from_dict(manifest["schema"], "model.json")
-    options = {"name": manifest["stage"]["name"], **manifest["stage"]["options"]}
+    name = manifest["stage"]["name"]
+    options = {"name": name, **registry.find("alignment", name).restored(manifest["stage"]["options"])}
     settings = model_parts.loaded_settings(manifest["settings"])
     model = cls(**settings, modalities=schema, stage=options)
     model.schema_, model.stage_ = schema, make_stage(options)

@@ -12,7 +12,7 @@ from plait.alignment.learned import Learned
 from plait.alignment.losses import Contrast
 from plait.alignment.losses import HardestNegatives as Loss
 from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork, Side, Temperature
-from plait.alignment.pairs import Batch, Pairs
+from plait.alignment.pairs import Batch
 from plait.base.checks import Count, Part, Positive, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
@@ -88,8 +88,7 @@ class HardestNegatives(Learned):
         """Projectors of all but the anchors."""
         self.pairs_of(list(dims))
         width = self.width or dims[self.anchors[0]]
-        result = _Enhancement(dims, tuple(self.anchors), width, self.dropout, self.temperature)
-        return result if self.standardise else result.with_plain_inputs()
+        return _Enhancement(dims, width, self)
 
     def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
         """The same with one space for all: anchors of another width are projected."""
@@ -100,30 +99,15 @@ class HardestNegatives(Learned):
 
 
 class _Enhancement(FrozenNetwork):
-    plain = False
-
-    def __init__(
-        self, dims: Mapping[str, int], anchors: tuple[str, ...], width: int, dropout: float, temperature: float
-    ) -> None:
-        super().__init__(dims, width, only_centred=anchors)
-        self.anchors = anchors
-        self.temperature = Temperature(temperature, learned=False)
+    def __init__(self, dims: Mapping[str, int], width: int, stage: HardestNegatives) -> None:
+        super().__init__(dims, width, only_centred=stage.anchors, standardise=stage.standardise)
+        self.anchors = anchors = tuple(stage.anchors)
+        self.temperature = Temperature(stage.temperature, learned=False)
         pulled = [name for name in dims if name not in anchors]
-        self.projectors = nn.ModuleDict({self.key[n]: Projector(dims[n], width, dropout) for n in pulled})
+        self.projectors = nn.ModuleDict({self.key[n]: Projector(dims[n], width, stage.dropout) for n in pulled})
         pairs = [(n, a) for n in pulled for a in anchors if dims[a] != width]
         faces = {f"{self.key[n]}>{self.key[a]}": nn.Linear(width, dims[a], bias=False) for n, a in pairs}
         self.faces, self.projected = nn.ModuleDict(faces), nn.ModuleDict()
-
-    def with_plain_inputs(self) -> _Enhancement:
-        """Features enter as they are."""
-        self.plain = True
-        for part in self.standard.values():
-            part.scaled = False  # type: ignore[assignment]  # of Standard; nothing is held within bounds, either
-        return self
-
-    def learn_inputs(self, pairs: Pairs) -> None:
-        if not self.plain:
-            super().learn_inputs(pairs)
 
     def project_anchors(self) -> None:
         """Bring anchors of another width to the projector's, in place of the modalities to theirs."""

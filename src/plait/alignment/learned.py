@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -13,16 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from plait.alignment.base import Alignment
-from plait.alignment.losses import LOSSES, Contrast, Couples
-from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, Side, unit
+from plait.alignment.base import Alignment, LinearMaps, make_stage, reciprocal_rank
+from plait.alignment.batches import backward, loss_of
+from plait.alignment.losses import LOSSES, Contrast
+from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork
 from plait.alignment.pairs import Pairs
 from plait.base.checks import MOST, Count, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import PlaitError
 from plait.base.progress import track
 from plait.networks.layers import Masks
-from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
-from plait.training.optimiser import AdamW
+from plait.training.loop import Callbacks, Diverged, Learner, Outcome, StatePart, train
+from plait.training.optimiser import LIMIT, AdamW, StepRule
 from plait.training.rows import batch_edges
 
 #: What is kept of an epoch's record.
@@ -36,26 +38,43 @@ class Learned(Alignment):
     Attributes:
         epochs: at most so many.
         batch_size: rows per step, each compared with all others of its batch; None: an eighth of the rows, 16 to 256.
-        learning_rate: to begin with; halved when the validation loss has not fallen for a third of ``patience``.
+        learning_rate: to begin with.
         weight_decay: of AdamW.
         patience: epochs without a better validation loss before training stops.
         held_out: share of things (not rows) whose loss decides when to stop; none where there are fewer than 50 rows.
         rows_at_once: larger batches are computed in pieces of so many rows, with the same gradients.
         temperature: to begin with, or throughout where it is not learned.
+        schedule: ``plateau``: the rate is halved when what chooses the epoch was no better for a third of ``patience``; or
+            ``constant``.
+        optimiser: ``adamw`` or ``adam``.
+        clip: the norm of the gradients is held below it; 0: it is not.
+        select: the best epoch has the least held-out ``loss``, or finds held-out pairs best (``rank``), as the penalties of the
+            stages in closed form are chosen.
+        refit: learn once more from all pairs, the held-out ones too, up to the epoch that was best.
     """
 
     epochs: Count = 100
     batch_size: Annotated[int, Within(2, MOST)] | None = None
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive | None = 1e-3
     weight_decay: NonNegative = 0.01
     patience: Count = 9
     held_out: Part = 0.1
     rows_at_once: Count = 1024
     temperature: Annotated[float, Within(COLDEST, HOTTEST)] = 0.07
+    schedule: Literal["plateau", "constant"] = "plateau"
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    clip: NonNegative = LIMIT
+    select: Literal["loss", "rank"] = "loss"
+    refit: bool = False
 
     @abstractmethod
     def contrast(self) -> Contrast:
         """The loss between two modalities."""
+
+    def begin(self, network: AlignmentNetwork, pairs: Pairs, seed: int) -> bool:
+        """Before training: what the network takes from the pairs; whether it can be used as it is then."""
+        network.learn_inputs(pairs)
+        return False
 
     def fit(
         self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
@@ -67,31 +86,64 @@ class Learned(Alignment):
         pairs = pairs if bool(usable.all()) else pairs.take(usable)
         generator = torch.Generator().manual_seed(seed)
         fold, valid = pairs.split(self.held_out, names, generator)
-        network.learn_inputs(fold)
+        drawn = copy.deepcopy(network.state_dict()) if self.refit and valid is not None else None
+        started = self.begin(network, fold, seed)
         learner = StageLearner(self, network, fold, valid, generator)
-        with track(self.epochs, "aligning", "epochs", progress) as bar:
+        kept = copy.deepcopy(network.state_dict()) if started else None
+        first = float(learner.judge()["loss"]) if started and valid is not None else None
+        outcome = self._train(learner, self.epochs, progress)
+        history = [{k: record[k] for k in _KEPT if k in record} for record in outcome.history]
+        best = outcome.best[0] + 1
+        if kept is not None and first is not None:
+            history.insert(0, {"started": True, "valid_loss": first})
+            if first <= min(record["valid_loss"] for record in history[1:]):
+                network.load_state_dict(kept)
+                best = 0
+        if drawn is not None:
+            network.load_state_dict(drawn)
+            self.begin(network, pairs, seed)
+            if best:
+                again = StageLearner(self, network, pairs, None, torch.Generator().manual_seed(seed), learner.levels)
+                self._train(again, best, progress)
+            history.append({"refit": best})
+            network.eval()
+        return history
+
+    def _train(self, learner: StageLearner, epochs: int, progress: bool | None) -> Outcome:
+        with track(epochs, "aligning", "epochs", progress) as bar:
             try:
-                outcome = train(learner, self.epochs, self.patience, Callbacks(on_epoch=lambda record: bar.advance()))
+                outcome = train(learner, epochs, self.patience, Callbacks(on_epoch=lambda record: bar.advance()))
             except Diverged as error:
                 raise PlaitError(f"alignment diverged in epoch {error.epoch}; lower learning_rate") from error
         if lost := outcome.diverged:
             raise PlaitError(f"alignment diverged in epoch {lost['epoch']}; lower learning_rate")
-        return [{k: record[k] for k in _KEPT if k in record} for record in outcome.history]
+        return outcome
 
 
 class StageLearner(Learner[Tensor]):
     """Trains the network of a stage on pairs; the learning rate falls where the held-out loss does not."""
 
     def __init__(
-        self, stage: Learned, network: AlignmentNetwork, fold: Pairs, valid: Pairs | None, generator: torch.Generator
+        self,
+        stage: Learned,
+        network: AlignmentNetwork,
+        fold: Pairs,
+        valid: Pairs | None,
+        generator: torch.Generator,
+        levels: Sequence[float] = (),
     ) -> None:
-        """``valid``: pairs that choose the best state, or None."""
+        """``valid``: pairs that choose the best state, or None; ``levels``: of the rate, epoch by epoch, as they were before."""
+        self.given, self.levels, self.ranked = levels, list[float](), stage.select == "rank"
         self.network, self.fold, self.valid, self.generator = network, fold, valid, generator
         self.masks, self.contrast, self.spec = Masks(generator), stage.contrast(), stage.pairs_of(network.names)
         self.size = stage.batch_size or min(256, max(16, len(fold) // 8))
         self.rows_at_once, patience = stage.rows_at_once, max(1, stage.patience // 3)
-        rates = stage.learning_rate, stage.weight_decay
-        self.optimiser = self.plateau = PlateauAdamW(network.parameters(), *rates, patience=patience)
+        patience = patience if stage.schedule == "plateau" else MOST
+        rates, rule = (
+            (stage.learning_rate or 1e-3, stage.weight_decay),
+            StepRule(stage.optimiser, "constant", stage.clip),
+        )
+        self.optimiser = self.plateau = PlateauAdamW(network.parameters(), *rates, patience=patience, rule=rule)
         self.held_batches = int(valid is not None)
 
     def parts(self) -> list[StatePart]:
@@ -100,6 +152,9 @@ class StageLearner(Learner[Tensor]):
 
     def begin(self, epoch: int) -> None:
         """Switch the network to training."""
+        if self.given:
+            self.plateau.level = self.given[min(epoch, len(self.given) - 1)]
+        self.levels.append(self.plateau.level)
         self.network.train()
 
     def batches(self) -> Iterator[Tensor]:
@@ -118,10 +173,13 @@ class StageLearner(Learner[Tensor]):
         return {"loss": torch.tensor(loss, dtype=torch.float64)}
 
     def judge(self) -> dict[str, Tensor]:
-        """The contrast of the held-out pairs."""
+        """The contrast of the held-out pairs, or how far from the top their own are found."""
         assert self.valid is not None
         self.network.eval()
-        loss = loss_of(self.network, self.contrast, self.spec, self.valid, self.rows_at_once)
+        if self.ranked:
+            loss = 1 - reciprocal_rank(self.network, self.valid, self.spec)
+        else:
+            loss = loss_of(self.network, self.contrast, self.spec, self.valid, self.rows_at_once)
         self.plateau.observe(loss)
         return {"loss": torch.tensor(loss, dtype=torch.float64)}
 
@@ -140,15 +198,52 @@ class Shared(Learned):
         loss: ``soft_targets`` (Faye et al., equations 3 to 6) or ``infonce``.
         input_dropout: chance that a feature is dropped as it enters; pairs are few, and without it a head learns them by
             heart within three epochs (measured in ``docs/alignment.md``).
+        same: what rows of one thing are to each other: ``left_out`` of the comparison, ``positives``, or ``negatives`` like all.
+        init: ``random``, or ``cca``: the closed form's maps, to which the network learns what to add, from nothing; the state
+            before the first epoch counts among those that are chosen from.
+        standardise: features are centred and divided by their deviation (ours); false: they enter as the encoders give them.
+        learning_rate: None: 1e-3, and 1e-4 from a closed form.
     """
 
+    learning_rate: Positive | None = None
     width: Width = 256
     loss: Literal["soft_targets", "fixed_targets", "infonce"] = "soft_targets"
     input_dropout: Part = 0.5
+    same: Literal["left_out", "positives", "negatives"] = "left_out"
+    init: Literal["random", "cca"] = "random"
+    standardise: bool = True
 
     def contrast(self) -> Contrast:
         """The loss between two modalities."""
-        return LOSSES[self.loss]()
+        return LOSSES[self.loss](same=self.same)
+
+    def inputs_as(self) -> dict[str, Any]:
+        """How features enter, as a ``FrozenNetwork`` takes it."""
+        return {
+            "input_dropout": self.input_dropout,
+            "standardise": self.standardise,
+            "starts": self.init == "cca",
+        }
+
+    def begin(self, network: AlignmentNetwork, pairs: Pairs, seed: int) -> bool:
+        """Take the statistics of the features, and the closed form's maps."""
+        network.learn_inputs(pairs)
+        if self.init == "random" or not isinstance(network, FrozenNetwork):
+            return False
+        closed, rows = make_stage({"name": "cca", "components": min(128, self.width)}), pairs.pooled()
+        maps = closed.network(rows.dims)
+        closed.fit(maps, rows, seed=seed)
+        assert isinstance(maps, LinearMaps)
+        network.begin_at(
+            {n: maps.map_of(n) for n in maps.names}, {n: rows.x[n]["x"][rows.present[n]] for n in maps.names}
+        )
+        return True
+
+    def __post_init__(self) -> None:
+        """A closed form is learned on from at a tenth of the usual rate."""
+        super().__post_init__()
+        if self.learning_rate is None:
+            self.learning_rate = 1e-3 if self.init == "random" else 1e-4
 
 
 class PlateauAdamW(AdamW):
@@ -164,9 +259,10 @@ class PlateauAdamW(AdamW):
         weight_decay: float,
         patience: int,
         factor: float = 0.5,
+        rule: StepRule | None = None,
     ) -> None:
         """Train ``parameters``, at the full rate to begin with."""
-        super().__init__(parameters, learning_rate, weight_decay, steps=1)
+        super().__init__(parameters, learning_rate, weight_decay, steps=1, rule=rule)
         self.patience, self.fall = patience, factor
         self.level, self.best, self.waited = 1.0, math.inf, 0
 
@@ -182,135 +278,3 @@ class PlateauAdamW(AdamW):
         self.waited += 1
         if self.waited > self.patience:
             self.level, self.waited = self.level * self.fall, 0
-
-
-PairNames = Sequence[tuple[str, str]]
-
-#: Similarities that are in memory at a time: 4 MB of float32 took half the memory of 16 MB, and less time (4,096 rows, one core).
-SIMILARITIES = 1 << 20
-
-
-def backward(
-    network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int, seed: int | None = None
-) -> float:
-    """Add the gradients of the batch's loss to the parameters; the loss.
-
-    A batch of more than ``rows`` rows is embedded in pieces, twice: once without a graph, to get the gradient of every
-    embedding from blocks of the similarity matrix, and once with one, a piece at a time, to pass it on. Memory is that of
-    one piece and one block; dropout draws the same masks both times.
-
-    Source: Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (gradient cache),
-        arXiv 2101.06983; the blocks of the similarity matrix are ours.
-    """
-    sides = sides_of(network, spec)
-    if len(batch) <= rows:
-        network.draw_from(seed)
-        vectors = {side: embed(network, side, batch) for side in sides}
-        loss = torch.zeros(())
-        for couples, _ in couples_of(network, contrast, spec, batch, vectors, heat(network)):
-            for term in contrast.blocks(couples, rows):
-                loss = loss + term
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
-    with torch.no_grad():
-        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, seed))) for side in sides}
-    total, gradients = _in_blocks(network, contrast, spec, batch, vectors, rows)
-    for side, gradient in gradients.items():
-        starts = range(0, len(batch), rows)
-        for start, piece in zip(starts, _pieces(network, side, batch, rows, seed), strict=True):
-            if piece.requires_grad:
-                piece.backward(gradient[start : start + rows])  # type: ignore[no-untyped-call]
-    return total
-
-
-def _in_blocks(
-    network: AlignmentNetwork,
-    contrast: Contrast,
-    spec: PairNames,
-    batch: Pairs,
-    vectors: Mapping[Side, Tensor],
-    rows: int,
-) -> tuple[float, dict[Side, Tensor]]:
-    """The loss and its gradient with respect to every vector; that of the temperature is passed on."""
-    total, gradients = 0.0, {side: torch.zeros_like(result) for side, result in vectors.items()}
-    temperature = heat(network)
-    own = temperature.detach().clone().requires_grad_()
-    for couples, (first, second, chosen) in couples_of(network, contrast, spec, batch, vectors, own):
-        leaves = couples.a.requires_grad_(), couples.b.requires_grad_()
-        for term in contrast.blocks(couples, _block(rows, len(couples))):
-            total += float(term.detach())
-            term.backward()  # type: ignore[no-untyped-call]
-        for side, leaf in zip((first, second), leaves, strict=True):
-            if leaf.grad is not None:
-                gradients[side].index_add_(0, chosen, leaf.grad)
-    if temperature.requires_grad and own.grad is not None:
-        temperature.backward(own.grad)  # type: ignore[no-untyped-call]
-    return total, gradients
-
-
-def loss_of(network: AlignmentNetwork, contrast: Contrast, spec: PairNames, batch: Pairs, rows: int) -> float:
-    """The loss without gradients, nothing dropped."""
-    with torch.no_grad():
-        vectors = {side: torch.cat(list(_pieces(network, side, batch, rows, None))) for side in sides_of(network, spec)}
-        result = couples_of(network, contrast, spec, batch, vectors, heat(network))
-        return sum(
-            float(term) for couples, _ in result for term in contrast.blocks(couples, _block(rows, len(couples)))
-        )
-
-
-def _block(rows: int, n: int) -> int:
-    """Rows of similarities at a time: matrices small enough to stay in the processor's cache."""
-    return min(rows, max(64, SIMILARITIES // max(1, n)))
-
-
-def sides_of(network: AlignmentNetwork, spec: PairNames) -> list[Side]:
-    """Every kind of vector that is needed, once."""
-    return list(dict.fromkeys(side for a, b in spec for side in (network.side(a, b), network.side(b, a))))
-
-
-def embed(network: AlignmentNetwork, side: Side, batch: Pairs) -> Tensor:
-    """Vectors (B, D) of length one."""
-    return unit(network(side.name, batch.x[side.name], side.towards))
-
-
-def heat(network: AlignmentNetwork) -> Tensor:
-    """The network's temperature."""
-    assert network.temperature is not None, "a stage that learns by contrast has a temperature"
-    result: Tensor = network.temperature()
-    return result
-
-
-def couples_of(
-    network: AlignmentNetwork,
-    contrast: Contrast,
-    spec: PairNames,
-    batch: Pairs,
-    vectors: Mapping[Side, Tensor],
-    temperature: Tensor,
-) -> Iterator[tuple[Couples, tuple[Side, Side, Tensor]]]:
-    """For each pair of modalities: its rows, and where they come from; the loss is the mean over the pairs.
-
-    Rows without either modality are left out; so are pairs of modalities with fewer than two rows.
-    """
-    usable = [(a, b, batch.both(a, b).nonzero()[:, 0]) for a, b in spec]
-    usable = [(a, b, chosen) for a, b, chosen in usable if len(chosen) > 1]
-    for a, b, chosen in usable:
-        first, second = network.side(a, b), network.side(b, a)
-        fixed = (_fixed(network, a, batch)[chosen], _fixed(network, b, batch)[chosen]) if contrast.needs_fixed else None
-        result = vectors[first][chosen], vectors[second][chosen]
-        couples = Couples(*result, temperature, batch.labels(a, b, chosen), fixed, 1 / len(usable))
-        yield couples, (first, second, chosen)
-
-
-@torch.no_grad()
-def _fixed(network: AlignmentNetwork, name: str, batch: Pairs) -> Tensor:
-    return unit(network.inputs(name, batch.x[name]))
-
-
-def _pieces(network: AlignmentNetwork, side: Side, batch: Pairs, rows: int, seed: int | None) -> Iterator[Tensor]:
-    """Vectors of length one, so many rows at a time; each piece has masks of its own that can be drawn again."""
-    for number, start in enumerate(range(0, len(batch), rows)):
-        network.draw_from(None if seed is None else seed + number)
-        piece = {k: t[start : start + rows] for k, t in batch.x[side.name].items()}
-        yield unit(network(side.name, piece, side.towards))

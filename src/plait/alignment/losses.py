@@ -1,6 +1,6 @@
 """Contrastive losses between two sets of vectors whose equal rows belong together; all in log space, and in blocks of rows.
 
-Rows that are known to be about one thing (``labels``) are neither positive nor negative for each other.
+Rows that are known to be about one thing (``labels``) are left out, or positives for each other, as a loss is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -53,12 +53,18 @@ class Couples:
         return same if bool(same.any()) else None
 
 
+@dataclass(frozen=True, kw_only=True)
 class Contrast(ABC):
     """A loss over the similarities of ``a`` (N, D) and ``b`` (N, D), divided by a temperature.
 
     It is a mean over rows, so it can be computed for a block of rows at a time: ``blocks`` never holds more than
     (rows, N) similarities.
+
+    Attributes:
+        same: what other rows about the same thing are: ``left_out``, ``positives``, or ``negatives`` like any other.
     """
+
+    same: Literal["left_out", "positives", "negatives"] = "left_out"
 
     #: It looks at ``Couples.fixed``.
     needs_fixed: ClassVar[bool] = False
@@ -73,6 +79,7 @@ class Contrast(ABC):
     ) -> Tensor:
         """The loss, a scalar; vectors may have any length (see ``Couples``)."""
         fixed = None if fixed is None else (unit(fixed[0]), unit(fixed[1]))
+        labels = None if self.same == "negatives" else labels
         couples = Couples(unit(a), unit(b), temperature, labels, fixed)
         return torch.stack(list(self.blocks(couples, max(1, len(a))))).sum()
 
@@ -84,10 +91,12 @@ class Contrast(ABC):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
 class InfoNCE(Contrast):
     """The plain contrastive loss: each row must find its own among all.
 
-    Formula: L = 1/(2N) sum_i [-log softmax_j(<a_i, b_j> / t)_i - log softmax_j(<b_i, a_j> / t)_i].
+    Formula: L = 1/(2N) sum_i [-log softmax_j(<a_i, b_j> / t)_i - log softmax_j(<b_i, a_j> / t)_i]; with ``positives`` the mean
+        over all rows of i's thing in place of i (Khosla et al. 2020, arXiv 2004.11362, equation 2).
     Source: van den Oord et al. 2018, arXiv 1807.03748; symmetric as in CLIP (Radford et al. 2021).
 
     Example:
@@ -104,7 +113,10 @@ class InfoNCE(Contrast):
             for a, b in ((couples.a, couples.b), (couples.b, couples.a)):
                 logits = a[part] @ b.T / couples.temperature  # (c, N)
                 own = logits.diagonal(start)
-                logits = logits if same is None else logits.masked_fill(same, -math.inf)
+                if same is not None and self.same == "positives":
+                    own = (own + logits.masked_fill(~same, 0.0).sum(1)) / (1 + same.sum(1))
+                elif same is not None:
+                    logits = logits.masked_fill(same, -math.inf)
                 yield (logits.logsumexp(1) - own).sum() * (couples.share / (2 * len(couples)))
 
 
@@ -141,6 +153,7 @@ class HardestNegatives(Contrast):
             yield loss.sum() * (couples.share / n)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SoftTargets(Contrast):
     """Cross-entropy to soft targets, which are taken from the aligned vectors themselves.
 
@@ -149,8 +162,8 @@ class SoftTargets(Contrast):
     Source: Faye et al., Context-Based Multimodal Fusion, equations 3 to 6. Equations 3 and 5 write x and y in the numerator
         and x-hat and y-hat in the denominator, which makes no distribution. In 3 only the aligned x-hat can be meant: x is
         frozen and as wide as its encoder. In 5 both readings stand: this is x-hat, ``FixedTargets`` is x. "2 . t" divides:
-        multiplied by t, all targets would be nearly equal. The targets carry a gradient, as nothing in the paper says that
-        they do not; without it, vectors that begin alike stay alike (measured in ``docs/alignment.md``).
+        multiplied by t, all targets would be nearly equal. With ``positives`` rows of one thing count as equal in 5. The targets
+        carry a gradient, as nothing in the paper says that they do not; without it, vectors that begin alike stay alike.
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
@@ -159,11 +172,12 @@ class SoftTargets(Contrast):
         among = Couples(x, y, temperature, couples.labels)
         whole = len(couples) <= rows
         with torch.set_grad_enabled(whole and torch.is_grad_enabled()):
-            total = torch.cat([_alike(among, part).logsumexp(1) for part in _parts(couples, rows)])  # (N,)
+            total = torch.cat([_alike(among, part, self.same).logsumexp(1) for part in _parts(couples, rows)])  # (N,)
         flows = not whole and torch.is_grad_enabled() and any(v.requires_grad for v in (x, y, temperature))
         total = total.requires_grad_() if flows else total
         for part in _parts(couples, rows):
-            same, alike = couples.same(part), _alike(among, part)
+            same = None if self.same == "positives" else couples.same(part)
+            alike = _alike(among, part, self.same)
             there, back = (alike - total[part, None]).exp(), (alike - total).exp()  # t_ij, t_ji
             term = _entropy(couples.a[part] @ couples.b.T / couples.temperature, there, same)
             term = term + _entropy(couples.b[part] @ couples.a.T / couples.temperature, back, same)
@@ -171,13 +185,14 @@ class SoftTargets(Contrast):
         if not flows or total.grad is None:
             return
         for part in _parts(couples, rows):  # what the denominators pass on: no part of the value
-            passed = (_alike(among, part).logsumexp(1) * total.grad[part]).sum()
+            passed = (_alike(among, part, self.same).logsumexp(1) * total.grad[part]).sum()
             yield passed - passed.detach()
 
     def _among(self, couples: Couples) -> tuple[Tensor, Tensor, Tensor]:
         return couples.a, couples.b, couples.temperature
 
 
+@dataclass(frozen=True, kw_only=True)
 class FixedTargets(SoftTargets):
     """Cross-entropy to soft targets, which are taken from the frozen encoders and do not move.
 
@@ -196,11 +211,14 @@ def _parts(couples: Couples, rows: int) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, len(couples), rows))
 
 
-def _alike(among: Couples, part: slice) -> Tensor:
-    """Logits (c, N) of the targets of a block; other rows of the same thing have no share."""
+def _alike(among: Couples, part: slice, kind: str) -> Tensor:
+    """Logits (c, N) of the targets of a block; other rows of the same thing have no share, or that of the row itself."""
     same = among.same(part)
-    result = (among.a[part] @ among.a.T + among.b[part] @ among.b.T) / (2 * among.temperature)
-    return result if same is None else result.masked_fill(same, -math.inf)
+    alike = among.a[part] @ among.a.T + among.b[part] @ among.b.T
+    if same is not None and kind == "positives":
+        alike = alike.masked_fill(same, 2.0)
+    result = alike / (2 * among.temperature)
+    return result if same is None or kind == "positives" else result.masked_fill(same, -math.inf)
 
 
 def _entropy(logits: Tensor, targets: Tensor, same: Tensor | None) -> Tensor:

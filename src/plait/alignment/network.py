@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plait.alignment.pairs import Batch, Pairs
+from plait.alignment.pairs import Batch, Pairs, pooled
 from plait.base.errors import ConfigError
 from plait.networks.layers import Dropout, Masks
 
@@ -159,34 +159,89 @@ class Standard(nn.Module):
 
 
 class FrozenNetwork(AlignmentNetwork):
-    """Over the features of frozen encoders, standardised."""
+    """Over the features of frozen encoders, standardised; where it ``starts`` from maps, it learns what to add to them."""
 
     def __init__(
-        self, dims: Mapping[str, int], out_dim: int, input_dropout: float = 0.0, only_centred: Collection[str] = ()
+        self,
+        dims: Mapping[str, int],
+        out_dim: int,
+        input_dropout: float = 0.0,
+        only_centred: Collection[str] = (),
+        *,
+        standardise: bool = True,
+        starts: bool = False,
     ) -> None:
-        """``only_centred`` modalities keep their scale."""
+        """``only_centred`` modalities keep their scale; not ``standardise``: features enter as encoders give them."""
         super().__init__(dims, out_dim)
-        self.noise = Dropout(input_dropout)
-        self.standard = nn.ModuleDict(
-            {self.key[name]: Standard(dim, scaled=name not in only_centred) for name, dim in self.dims.items()}
-        )
+        self.noise, self.standardise = Dropout(input_dropout), standardise
+        scaled = {name: standardise and name not in only_centred for name in dims}
+        self.standard = nn.ModuleDict({self.key[n]: Standard(d, scaled=scaled[n]) for n, d in self.dims.items()})
+        self.starts = nn.ModuleDict({self.key[n]: Start(d, out_dim) for n, d in self.dims.items()} if starts else {})
+        if starts:
+            self.gain = nn.Parameter(torch.zeros(out_dim))
 
     def inputs(self, name: str, batch: Batch) -> Tensor:
-        """Features (B, D) of a frozen encoder as they enter, standardised."""
-        result: Tensor = self.standard[self.key[name]](batch["x"])
+        """Features (B, D) of a frozen encoder as they enter, standardised; of tokens the mean."""
+        result: Tensor = self.standard[self.key[name]](pooled(batch))
         return result
 
     def noisy(self, name: str, batch: Batch) -> Tensor:
-        """The same, in training with some of them dropped."""
-        result: Tensor = self.noise(self.inputs(name, batch))
+        """What enters, (B, D) or tokens (B, T, D), in training with some of it dropped."""
+        result: Tensor = self.noise(self.standard[self.key[name]](batch["x"].float()))
         return result
+
+    def from_start(self, name: str, batch: Batch, out: Tensor) -> Tensor:
+        """What was learned, added to the map that it starts from; as it is where there is none.
+
+        Source: ReZero (Bachlechner et al. 2021, arXiv 2003.04887) for the gain that begins at zero.
+        """
+        if not self.starts:
+            return out
+        start = self.starts[self.key[name]]
+        assert isinstance(start, Start)
+        result: Tensor = start.linear(self.noise(pooled(batch) - start.mean)) + self.gain * out
+        return result
+
+    @torch.no_grad()
+    def begin_at(self, maps: Mapping[str, tuple[Tensor, Tensor]], x: Mapping[str, Tensor]) -> None:
+        """Start from means (D,) and maps (D, k) whose vectors of the rows ``x`` (n, D) get a mean square of one."""
+        squares = [((x[n] - mean) @ weight).square().mean() for n, (mean, weight) in maps.items()]
+        scale = torch.stack(squares).mean().clamp_min(1e-30).rsqrt()
+        for name, (mean, weight) in maps.items():
+            start = self.starts[self.key[name]]
+            assert isinstance(start, Start)
+            start.mean.copy_(mean)
+            start.linear.weight.zero_()[: weight.shape[1]] = weight.T * scale
+        self.gain.zero_()
+
+    @torch.no_grad()
+    def features(self, name: str, batch: Batch) -> Tensor:
+        """What the encoder gives (B, D), before any alignment."""
+        return pooled(batch)
 
     def learn_inputs(self, pairs: Pairs) -> None:
         """Take the fixed statistics of the features from the training pairs, before training."""
-        for name in self.names:
-            part = self.standard[self.key[name]]
+        for name in self.names if self.standardise else ():
+            part, batch = self.standard[self.key[name]], pairs.x[name]
             assert isinstance(part, Standard)
-            part.learn(pairs.x[name]["x"][pairs.present[name]])
+            x = batch["x"][pairs.present[name]]
+            part.learn(x if "mask" not in batch else x[batch["mask"][pairs.present[name]]][:: 1 + x.numel() // _MANY])
+
+
+#: Numbers from which the mean and deviation of tokens are taken; more tell no more.
+_MANY = 1 << 25
+
+
+class Start(nn.Module):
+    """The linear map of one modality that is learned on from."""
+
+    mean: Tensor
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        """Zero until it is begun."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.linear = nn.Linear(dim, out_dim, bias=False)
 
 
 def head(dim: int, width: int, out: int) -> nn.Sequential:

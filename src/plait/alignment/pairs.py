@@ -15,10 +15,13 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, TableError, nearest
+from plait.base.tokens import Tokens
 from plait.data import schema
 from plait.data.modality import Modality, Schema
-from plait.encoders.featurize import Featurizer
+from plait.encoders.defaults import default_encoder
+from plait.encoders.featurize import Featurizer, make_encoder
 from plait.store import Store
+from plait.training.lora import Lower
 
 #: Fewer rows than this are not split: a handful of held-out rows would decide at random.
 ENOUGH = 50
@@ -66,7 +69,12 @@ class Pairs:
     @property
     def dims(self) -> dict[str, int]:
         """Width of each modality's features; 0 where it has none but what its encoder prepared."""
-        return {name: batch["x"].shape[-1] if set(batch) == {"x"} else 0 for name, batch in self.x.items()}
+        return {n: batch["x"].shape[-1] if set(batch) <= {"x", "mask"} else 0 for n, batch in self.x.items()}
+
+    def pooled(self) -> Pairs:
+        """The same with one vector in place of tokens."""
+        x = {name: {"x": pooled(batch)} if "mask" in batch else batch for name, batch in self.x.items()}
+        return dataclasses.replace(self, x=x)
 
     def take(self, rows: Tensor) -> Pairs:
         """The given rows (indices or a bool mask)."""
@@ -118,6 +126,59 @@ class Pairs:
                     )
             if len(torch.unique(self.thing[rows])) < 2:
                 raise TableError(f"alignment of '{a}' with '{b}': all {count} rows are about one thing")
+
+
+def pooled(batch: Batch) -> Tensor:
+    """Vectors (B, D): the mean over the tokens that are there, or the vectors as they are."""
+    if "mask" not in batch:
+        return batch["x"]
+    return Tokens(batch["x"].float(), batch["mask"]).pooled()
+
+
+#: Partners that a text is paired with, at most, and rows whose similarities are in memory at a time.
+_PARTNERS, _ROWS = 4, 1024
+
+
+def mined(vectors: Tensor, above: float) -> tuple[Tensor, Tensor]:
+    """Rows (n,) and (n,) of vectors (N, D) whose cosine is above a threshold: of each row the most similar, each pair once.
+
+    Source: Faye et al., Context-Based Multimodal Fusion, section IV.B (above 0.7).
+    """
+    x = torch.nn.functional.normalize(vectors)
+    found = set()
+    for start in range(0, len(x), _ROWS):
+        similar = x[start : start + _ROWS] @ x.T
+        similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))] = -1.0
+        near, places = similar.topk(min(_PARTNERS, len(x) - 1))
+        for row, place in (near > above).nonzero().tolist():
+            one, two = start + row, int(places[row, place])
+            found.add((min(one, two), max(one, two)))
+    pairs = torch.tensor(sorted(found), dtype=torch.int64).view(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def mined_pairs(
+    frame: pd.DataFrame, thing: Tensor, schema: Schema, above: float, store: str | None
+) -> tuple[pd.DataFrame, Tensor]:
+    """Pairs of the texts of two modalities, as the best text encoder there is finds them alike, and what the first is about.
+
+    Raises:
+        ConfigError: there are other modalities than two of text.
+        TableError: no two texts are so alike.
+    """
+    known = schema.modalities
+    if len(known) != 2 or any(m.kind != "text" for m in known):
+        raise ConfigError(f"mine: pairs are mined of two text modalities, found {', '.join(m.name for m in known)}")
+    texts = pd.concat([frame[m.columns[0]] for m in known], ignore_index=True)
+    kept = texts.notna() & ~texts.duplicated()
+    texts, about = texts[kept].reset_index(drop=True), thing.repeat(2)[torch.from_numpy(kept.to_numpy().copy())]
+    modality = dataclasses.replace(known[0], encoder=default_encoder("text"))
+    batch, _ = features_of(modality, make_encoder(modality), table_of(modality, list(texts)), None, Store(store))
+    one, two = mined(batch["x"], above)
+    if not len(one):
+        raise TableError(f"mine: no two of {len(texts):,} texts are more alike than {above:g}; lower it")
+    pairs = {m.columns[0]: texts[rows.numpy()].array for m, rows in zip(known, (one, two), strict=True)}
+    return pd.DataFrame(pairs), about[one]
 
 
 def numbered(*arrays: Tensor) -> Tensor:
@@ -250,20 +311,24 @@ def features_of(
     root: str | None,
     store: Store | None,
     *,
-    frozen: bool = True,
+    takes: str = "vectors",
     strict: bool = False,
     progress: bool | None = None,
 ) -> tuple[Batch, Tensor]:
-    """What the network takes of one modality, and (n,) which rows have it.
+    """What the network of a stage ``takes`` of one modality, and (n,) which rows have it.
 
-    ``frozen``: the encoder's pooled features; otherwise what it prepared, so that it can be trained.
+    ``vectors`` of a frozen encoder, its ``tokens``, or of one that is trained what it ``prepared``.
     """
+    encoder = Lower(encoder, 0) if takes == "tokens" else encoder
     single = Featurizer(Schema((modality,)), {modality.name: encoder})
-    if not frozen:  # the stage trains what is frozen elsewhere
+    if takes == "prepared":  # the stage trains what is frozen elsewhere
         single.schema = Schema((dataclasses.replace(modality, train="scratch"),))
     inputs = single.transform(table, root, store, strict=strict, progress=progress)
     present = inputs.present[modality.name]
-    if frozen:
+    if takes == "tokens":  # half precision: five captions of a thousand photographs are a gigabyte of patches
+        given = inputs.tokens[modality.name]
+        return {"x": given.x.clamp(-6e4, 6e4).half(), "mask": given.mask}, present
+    if takes == "vectors":
         return {"x": inputs.tokens[modality.name].pooled().float()}, present
     return dict(inputs.prepared[modality.name]), present
 
@@ -276,3 +341,25 @@ def pairs_of(batches: Mapping[str, tuple[Batch, Tensor]], thing: Tensor) -> Pair
     }
     cell = {name: numbered(*batch.values()) for name, batch in x.items()}
     return Pairs(x, {name: there for name, (_, there) in batches.items()}, cell, thing)
+
+
+def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
+    """One list of texts per name.
+
+    Raises:
+        ConfigError: fewer than two names, one given twice, or a template without a place for the name.
+
+    Example:
+        >>> prompts(["cat", "dog"], ["a {}."])
+        [['a cat.'], ['a dog.']]
+    """
+    listed = [names] if isinstance(names, str) else [str(name) for name in names]
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if len(listed) < 2 or twice:
+        raise ConfigError(f"names: expected two or more different ones, found {', '.join(twice or listed) or 'none'}")
+    if isinstance(templates, str) or not templates:
+        raise ConfigError("templates: expected a list of texts, as in ['a photo of a {}']")
+    for template in templates:
+        if "{}" not in template:
+            raise ConfigError(f"template '{template}': it has no {{}} where the name goes")
+    return [[template.replace("{}", name) for template in templates] for name in listed]

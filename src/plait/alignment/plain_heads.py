@@ -35,11 +35,10 @@ class PlainHeads(Shared):
 
 class _Heads(FrozenNetwork):
     def __init__(self, dims: Mapping[str, int], stage: PlainHeads) -> None:
-        super().__init__(dims, stage.width, stage.input_dropout)
+        super().__init__(dims, stage.width, **stage.inputs_as())
         self.temperature = Temperature(stage.temperature, learned=True)
         self.heads = nn.ModuleDict({self.key[n]: head(d, stage.width, stage.width) for n, d in dims.items()})
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
-        key = self.key[name]
-        out: Tensor = self.heads[key](self.noisy(name, batch))
-        return out
+        out: Tensor = self.heads[self.key[name]](self.noisy(name, batch))
+        return self.from_start(name, batch, out)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from plait.alignment.solved import Towards
+from plait.alignment.base import Towards
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

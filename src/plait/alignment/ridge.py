@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plait.alignment.solved import Towards
+from plait.alignment.base import Towards
 from plait.base.checks import Positive
 
 

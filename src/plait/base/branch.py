@@ -83,6 +83,9 @@ class Branch:
         """The options this branch was made with, as JSON values."""
         return dataclasses.asdict(self)
 
+    def check(self) -> None:
+        """Refuse, before anything is encoded, what it could not be fitted with here; a fitted one may do without."""
+
     def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The outputs it brings, each with the modalities it sees: one over all of them, unless it says otherwise."""
         return {self.name(): tuple(names)}

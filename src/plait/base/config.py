@@ -139,45 +139,60 @@ PAPERS = Path(__file__).parent.parent / "papers"
 _FILE = "protocol.yaml"
 
 
-def protocol_names() -> list[str]:
-    """Names of the protocols that there are: the folders of papers that have one, with dashes.
+def protocol_names(of: str = "estimator") -> list[str]:
+    """Names of the protocols that there are for an ``estimator`` or an ``aligner``: the folders of papers, with dashes.
 
     Example:
-        >>> "early-fusion-contrastive" in names()
-        True
+        >>> "early-fusion-contrastive" in protocol_names(), protocol_names("aligner")
+        (True, ['context-based-fusion'])
     """
-    return sorted(path.parent.name.replace("_", "-") for path in PAPERS.glob(f"*/{_FILE}"))
-
-
-def _is_protocol(name: object) -> bool:
-    return isinstance(name, str) and name.replace("_", "-") in protocol_names()
+    files = sorted(PAPERS.glob(f"*/{_FILE}"))
+    return [path.parent.name.replace("_", "-") for path in files if _read_protocol(path).get("of", "estimator") == of]
 
 
 @cache
-def protocol_settings(name: str) -> Mapping[str, Any]:
-    """The fields of the estimator that a protocol sets.
+def _read_protocol(path: Path) -> Mapping[str, Any]:
+    return MappingProxyType(read_yaml(path))
+
+
+def _is_protocol(name: object, of: str = "estimator") -> bool:
+    return isinstance(name, str) and name.replace("_", "-") in protocol_names(of)
+
+
+def protocol_settings(name: str, of: str = "estimator") -> Mapping[str, Any]:
+    """The fields that a protocol sets.
 
     Raises:
         ConfigError: there is none of this name; the message names the nearest.
 
     Example:
-        >>> settings("early-fusion-contrastive")["validation"]
+        >>> protocol_settings("early-fusion-contrastive")["validation"]
         'given'
     """
-    if not _is_protocol(name):
-        raise ConfigError(f"unknown protocol {name!r}: {nearest(str(name), protocol_names())}")
-    return MappingProxyType(read_yaml(PAPERS / name.replace("-", "_") / _FILE))
+    if not _is_protocol(name, of):
+        raise ConfigError(f"unknown protocol {name!r}: {nearest(str(name), protocol_names(of))}")
+    fields = _read_protocol(PAPERS / name.replace("-", "_") / _FILE)
+    return MappingProxyType({key: value for key, value in fields.items() if key != "of"})
 
 
-def with_protocol(fields: Mapping[str, Any]) -> dict[str, Any]:
+def with_protocol(fields: Mapping[str, Any], of: str = "estimator") -> dict[str, Any]:
     """Fields with those of their protocol beneath them: what is given beside a protocol wins; an unknown one sets nothing.
 
+    Of an aligner's ``stage`` the options that are not given are the protocol's, as long as it is the same stage.
+
     Example:
-        >>> expanded({"protocol": "early-fusion-contrastive", "members": 3})["members"]
+        >>> with_protocol({"protocol": "early-fusion-contrastive", "members": 3})["members"]
         3
     """
     name = fields.get("protocol")
-    return {**protocol_settings(name), **fields} if _is_protocol(name) else dict(fields)
+    if not _is_protocol(name, of):
+        return dict(fields)
+    beneath = protocol_settings(str(name), of)
+    result = {**beneath, **fields}
+    stage = fields.get("stage")
+    if isinstance(stage, Mapping) and stage.get("name", beneath["stage"]["name"]) == beneath["stage"]["name"]:
+        result["stage"] = {**beneath["stage"], **stage}
+    return result
 
 
 def apply_protocol(target: Any, given: Iterable[str]) -> None:

@@ -34,6 +34,8 @@ class Fusion(nn.Module, ABC):
     #: A linear head on what it gives learns an XOR of two modalities. Where not, as with any weighted sum of what each
     #: modality gives alone, the network puts at least one joint block behind it.
     interacts: ClassVar[bool] = True
+    #: A loss of its own beside the task's, of the batch that was just joined while training; None: it has none.
+    own_loss: Tensor | None = None
     #: It takes single tokens; the others take each modality's mean token.
     sequences: ClassVar[bool] = False
 

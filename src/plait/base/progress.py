@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from plait.base.notebook import NotebookConsole, NotebookLive, in_notebook
+
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.live import Live
     from rich.text import Text
 
 #: The rate is that of the last updates: so many at least, and all of the last seconds.
@@ -303,7 +303,7 @@ def wanted(enabled: bool | None) -> bool:
         return False
     if _display is not None and _display.process != os.getpid():
         return False  # a forked child would draw over its parent
-    return sys.stderr is not None and sys.stderr.isatty()
+    return (sys.stderr is not None and sys.stderr.isatty()) or in_notebook()
 
 
 @contextmanager
@@ -314,7 +314,8 @@ def _shared() -> Iterator[_Display]:
         if _display is None:
             _display = _Display()
             _display.stderr, _display.above = sys.stderr, _Above(sys.stderr, _display)
-            sys.stderr = _display.above
+            if not in_notebook():
+                sys.stderr = _display.above
         display = _display
         display.users += 1
     try:
@@ -330,7 +331,10 @@ def _shared() -> Iterator[_Display]:
                 display.above.close_line()
 
 
-def _live(text: Callable[[], Text]) -> tuple[Console, Live]:
+def _live(text: Callable[[], Text]) -> tuple[Any, Any]:
+    if in_notebook():
+        page = NotebookConsole()
+        return page, NotebookLive(page, text)
     from rich.console import Console
     from rich.live import Live
 

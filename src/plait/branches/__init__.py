@@ -1,4 +1,15 @@
 """Branches, one file each, predict side by side; held-out predictions decide how they are mixed."""
 
 #: Modules that are no variants.
-SHARED = ("branches", "features", "intervals", "leaderboard", "mixing", "mixture", "stacked")
+SHARED = (
+    "boosting",
+    "branches",
+    "features",
+    "forest",
+    "growth",
+    "intervals",
+    "leaderboard",
+    "mixing",
+    "mixture",
+    "stacked",
+)

@@ -64,6 +64,7 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
             advise,
             align,
             data,
+            doctor,
             explain,
             fit,
             inspect,

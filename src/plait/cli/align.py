@@ -79,6 +79,9 @@ def align(
     group: Annotated[
         str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="A paper's stage and training: context-based-fusion.", show_default=False)
+    ] = None,
     root: o.Root = None,
     remote: o.Remote = None,
     encoder: o.Encoder = None,
@@ -106,6 +109,7 @@ def align(
         encoder,
         None,
         stage=stage,
+        protocol=protocol,
         group=group,
         random_state=random_state,
         store=store,

@@ -128,7 +128,6 @@ app = Typer(
     cls=_Commands,
     help="Light, honest, robust multimodal fusion: a table of mixed columns in, one small model out, with the evidence.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

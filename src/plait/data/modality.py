@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from plait.base import notebook
 from plait.base.encoder import KINDS
 from plait.base.errors import ConfigError, nearest
 
@@ -157,6 +158,22 @@ class Schema:
         for modality in self.modalities:
             if self.target in modality.columns:
                 raise ConfigError(f"modality '{modality.name}': holds the target '{self.target}'; remove it there")
+
+    def _repr_html_(self) -> str:
+        """A notebook's view: each column, what it is taken for and why, and what is doubtful."""
+        rows = [
+            {"column": c, "modality": m.name, "kind": m.kind, "type": self.types.get(c, ""), **self._said(c)}
+            for m in self.modalities
+            for c in m.columns
+        ]
+        target = f"predicts '{self.target}' ({self.task})" if self.target is not None else "no target"
+        left = [{"column": c, "left out because": why} for c, why in self.ignored.items()]
+        out = [notebook.heading("not used"), notebook.table(left)] if left else []
+        return notebook.box(f"{len(self.modalities)} modalities; {target}", notebook.table(rows, 200), *out)
+
+    def _said(self, column: str) -> dict[str, str]:
+        doubt = {"check": self.doubts[column]} if column in self.doubts else {}
+        return {"why": self.notes.get(column, ""), **doubt}
 
     @property
     def columns(self) -> tuple[str, ...]:

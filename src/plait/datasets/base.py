@@ -86,6 +86,8 @@ class Dataset(ABC):
     tasks: ClassVar[Mapping[str, str]]
     #: Target -> the metric to report first.
     metrics: ClassVar[Mapping[str, str]]
+    #: Rows of all parts together as published, where that is one number; None: it depends on options.
+    rows: ClassVar[int | None] = None
     #: Its files below the root; ``plait data fetch`` brings those that have an address.
     files: ClassVar[tuple[File, ...]] = ()
     #: The pip package that it comes in, where it is not of files below the root.

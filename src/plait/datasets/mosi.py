@@ -11,14 +11,7 @@ import pandas as pd
 
 from plait.data.modality import Modality
 from plait.datasets.base import Dataset, File, Loaded, make_schema
-
-
-def _polarity(score: float) -> str | None:
-    return None if score == 0 else "positive" if score > 0 else "negative"
-
-
-def _sign(score: float) -> str:
-    return _polarity(score) or "neutral"
+from plait.datasets.opinions import targets
 
 
 class Mosi(Dataset):
@@ -64,12 +57,8 @@ class Mosi(Dataset):
         frame = pd.read_csv(self.file(root, "mosi", "mosi_text_labels.csv"))
         with np.load(self.file(root, "mosi", "mosi_audio73.npz"), allow_pickle=False) as archive:
             frame["audio"] = list(archive["audio"])
-        score = frame.pop("label")
-        frame["score"] = score
-        frame["binary"] = score.map(_polarity).astype(object)
-        frame["three"] = score.map(_sign)
-        rounded = np.sign(score) * np.floor(score.abs() + 0.5)
-        frame["seven"] = rounded.astype(int).map("{:+d}".format)
+        frame["score"] = frame.pop("label")
+        frame = frame.assign(**targets(frame["score"]))
         frame["split"] = frame["split"].replace({"dev": "valid"})
         modalities = (Modality("text", "text", ("text",)), Modality("audio", "vector", ("audio",)))
         reasons = dict.fromkeys(self.tasks, "the same label in another form")

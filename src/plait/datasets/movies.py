@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pandas as pd
 
+from plait.base.checks import Within
 from plait.data.modality import Modality
 from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
 
@@ -24,6 +25,19 @@ def common_genres(genres: pd.Series[str]) -> pd.Series[str]:
     return kept.groupby(level=0).agg("|".join).reindex(genres.index).astype(object)
 
 
+def without_commonest(genres: pd.Series[str], share: float) -> pd.Series[str]:
+    """Bar-joined genres without those on more than a share of the films that have any; None where none is left.
+
+    Example:
+        >>> without_commonest(pd.Series(["A|B", "A", "C", None]), 0.5).tolist()
+        ['B', None, 'C', None]
+    """
+    each = genres.str.split("|").explode().dropna()
+    rare = each[each.map(each.value_counts()) <= share * genres.notna().sum()]
+    kept = rare.groupby(level=0).agg("|".join).reindex(genres.index)
+    return kept.astype(object).where(kept.notna(), None)
+
+
 class Movies(Dataset):
     """Movies: text and poster; several genres at once (multi-label).
 
@@ -33,6 +47,10 @@ class Movies(Dataset):
     (names the genre), ``poster_label`` (made from the genres), ``title`` (24 hold a genre word that the text masks; the
     text opens with it anyway) and ``year`` (stands in the text). Genres of fewer than 20 films, IMAX (a format) and
     ``(no genres listed)`` are dropped from the target, and rows that are left without a genre.
+
+    Args:
+        commonest: genres that stand on a larger share of the films are left out, so that always answering the commonest says
+            little; 1: none is.
 
     Licence: MovieLens terms (research, no redistribution without permission); texts CC BY-SA; posters of their owners.
     """
@@ -54,11 +72,15 @@ class Movies(Dataset):
     )
     rebuilt: ClassVar[bool] = True
 
+    def __init__(self, *, commonest: Annotated[float, Within(0, 1)] = 1.0) -> None:
+        """Choose which genres are asked for."""
+        self.commonest = commonest
+
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``movies/movies.csv`` and ``movies/posters.zip``."""
         frame = pd.read_csv(self.file(root, "movies", "movies.csv"))
         frame["image"] = in_archive(self.file(root, "movies", "posters.zip"), frame["image"])
-        frame["genres"] = common_genres(frame["genres"])
+        frame["genres"] = without_commonest(common_genres(frame["genres"]), self.commonest)
         modalities = (Modality("text", "text", ("text",)), Modality("image", "image", ("image",)))
         reasons = {
             "imdbId": "number in a catalogue",

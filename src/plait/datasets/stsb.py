@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
+from plait.base.errors import TableError
 from plait.data.modality import Modality
 from plait.datasets.base import Dataset, File, Loaded, make_schema
+
+_NAMES = ["a", "b", "score"]
 
 
 class Stsb(Dataset):
@@ -35,12 +39,28 @@ class Stsb(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``textpairs/stsb_train.csv``, ``stsb_dev.csv`` and ``stsb_test.csv`` (no header)."""
+        """Read ``textpairs/stsb_train.csv``, ``stsb_dev.csv`` and ``stsb_test.csv`` (no header).
+
+        The published ``stsbenchmark/sts-train.csv``, ``sts-dev.csv`` and ``sts-test.csv`` where they are there: between tabs, the
+        score and both sentences in columns 5 to 7, quotes mean nothing.
+        """
         parts = []
         for file, part in (("train", "train"), ("dev", "valid"), ("test", "test")):
-            path = self.file(root, "textpairs", f"stsb_{file}.csv")
-            parts.append(pd.read_csv(path, header=None, names=["a", "b", "score"]).assign(split=part))
+            base = root if root is not None else os.environ.get("PLAIT_DATA", "")
+            if (Path(base).expanduser() / "stsbenchmark" / f"sts-{file}.csv").is_file():
+                table = _published(self.file(root, "stsbenchmark", f"sts-{file}.csv"))
+            else:
+                table = pd.read_csv(self.file(root, "textpairs", f"stsb_{file}.csv"), header=None, names=_NAMES)
+            parts.append(table.assign(split=part))
         frame = pd.concat(parts, ignore_index=True)
         modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))
         schema = make_schema(frame, modalities, "score", "regression", {"split": "official part"})
         return Loaded(frame, {"score": schema}, split="split")
+
+
+def _published(path: Path) -> pd.DataFrame:
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    wrong = next((number for number, line in enumerate(lines, 1) if len(line) < 7), None)
+    if wrong is not None:
+        raise TableError(f"{path}, line {wrong}: {len(lines[wrong - 1])} columns, expected 7 or more, between tabs")
+    return pd.DataFrame([(line[5], line[6], float(line[4])) for line in lines], columns=_NAMES)

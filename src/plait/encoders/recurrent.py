@@ -35,7 +35,8 @@ class Recurrent(ScratchEncoder):
     Attributes:
         over: a frozen encoder that gives several tokens a cell (``{name: minilm, pool: none}``, ``{name: video_frames, pool:
             none}``), or ``text`` or ``video`` for these two; empty: cells are sequences of vectors.
-        cell: ``lstm`` or ``gru``.
+        cell: ``lstm``, ``gru``, or ``none``: each step by itself, a linear map and ReLU; over a frozen encoder that gives one
+            token it is a small head that learns.
         hidden: width of the state in each direction.
         layers: one over the other.
         both: from both ends.
@@ -56,7 +57,7 @@ class Recurrent(ScratchEncoder):
     kinds: ClassVar[tuple[str, ...]] = ("vector", "text", "code", "video", "audio", "image")
 
     over: str | Mapping[str, Any] = ""
-    cell: Literal["lstm", "gru"] = "lstm"
+    cell: Literal["lstm", "gru", "none"] = "lstm"
     hidden: Width = 64
     layers: Layers = 1
     both: bool = True
@@ -164,8 +165,12 @@ class _Network(nn.Module):
         # Not saved with the weights: they are the encoder's state already.
         self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
         self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
-        kind = nn.LSTM if options.cell == "lstm" else nn.GRU
-        self.states = kind(len(mean), options.hidden, options.layers, batch_first=True, bidirectional=options.both)
+        self.states: nn.Module
+        if options.cell == "none":
+            self.states = nn.Sequential(nn.Linear(len(mean), options.hidden * (1 + options.both)), nn.ReLU())
+        else:
+            kind = nn.LSTM if options.cell == "lstm" else nn.GRU
+            self.states = kind(len(mean), options.hidden, options.layers, batch_first=True, bidirectional=options.both)
         self.dropout, self.pool, self.both, self.dim = (
             nn.Dropout(options.dropout),
             options.pool,
@@ -184,9 +189,12 @@ class _Network(nn.Module):
         lengths = mask.sum(1)
         longest = int(lengths.max())  # what is padding in every row costs nothing
         x, mask = (steps[:, :longest].float() - self.mean) / self.std, mask[:, :longest]
-        # Packed, or the backward direction would start in the padding.
-        packed = pack_padded_sequence(self.dropout(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.states(packed)[0], batch_first=True, total_length=longest)  # (B, T, H)
+        if isinstance(self.states, nn.RNNBase):
+            # Packed, or the backward direction would start in the padding.
+            packed = pack_padded_sequence(self.dropout(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
+            states, _ = pad_packed_sequence(self.states(packed)[0], batch_first=True, total_length=longest)  # (B, T, H)
+        else:
+            states = self.states(self.dropout(x))
         result: Tensor = self.fc(self._pooled(states, mask, lengths))
         return result
 

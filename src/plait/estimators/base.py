@@ -38,7 +38,7 @@ from plait.data.typed import typed
 from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
-from plait.estimators import fitting, modelfile, preparing, tracking
+from plait.estimators import diagram, fitting, modelfile, preparing, tracking
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
@@ -398,6 +398,10 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if not isinstance(model, cls):
             raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
         return model
+
+    def _sk_visual_block_(self) -> Any:
+        """scikit-learn's diagram: modalities with their encoders beside each other, then branches, then the mixture."""
+        return diagram.of_estimator(self)
 
     def __sklearn_tags__(self) -> Any:
         """Missing values, text and categories are welcome."""

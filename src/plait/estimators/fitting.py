@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plait.alignment import enhancement
 from plait.base import config, machine
+from plait.base.branch import resolve_all
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -173,6 +174,8 @@ def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int
 def _check_design(settings: FitSettings) -> None:
     """Refuse a fusion or a depth that there is not before anything is encoded."""
     resolve(settings.fusion)
+    for branch in resolve_all(settings.branches):
+        branch.check()
     depth_number(settings.depth, settings.layers)
     choice.check_depth(settings.network, settings.depth, settings.layers)
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypedDict, cast
 import pandas as pd
 from numpy.typing import NDArray
 
+from plait.base import notebook
 from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import all_subsets
 from plait.data.schema import validate
@@ -144,8 +145,13 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""
-        shown = [self.frame.drop(columns="note"), *[self.subset_frame] * (len(self.subsets) > 1)]
-        return "".join(table.to_html(float_format="{:,.3f}".format) for table in shown)
+        parts = [notebook.table(notebook.records_of(self.frame.drop(columns="note")))]
+        if len(self.subsets) > 1:
+            label = metrics(self.task)[self.main_metric].label
+            parts += [notebook.heading(f"{label} with only these modalities present")]
+            parts += [notebook.table(notebook.records_of(self.subset_frame))]
+        title = f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"
+        return notebook.box(title, *parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN becomes None."""

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from plait.base import notebook
 from plait.base.errors import ConfigError
 from plait.base.inputs import all_subsets
 from plait.data.table import as_frame
@@ -112,7 +113,9 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""
-        return str(self.frame.to_html(float_format="{:,.3f}".format))
+        title = "worth of each modality; low and high: 95 % intervals"
+        note = notebook.paragraphs([self.note] if self.note else [])
+        return notebook.box(title, notebook.table(notebook.records_of(self.frame)), note)
 
     @property
     def overall(self) -> list[Worth]:

@@ -16,6 +16,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import Inputs, together
 from plait.conditions.parse import parse
 from plait.data.labels import codes_of, label_text
+from plait.encoders.pixels import Pixels
 
 if TYPE_CHECKING:
     from plait.data.modality import Schema
@@ -118,11 +119,11 @@ def _axes(model: FusionClassifier, levels: Mapping[str, Sequence[float]]) -> tup
     return names[0], names[1]
 
 
-def noise(modality: str, level: float, ratio: str = "snr", seed: int = 0) -> Any:
-    """White noise on one modality at a ratio; infinite is none."""
+def noise(modality: str, level: float, ratio: str = "snr", seed: int = 0, side: int | None = None) -> Any:
+    """White noise on one modality at a ratio; infinite is none. Pictures are first scaled down to ``side``."""
     if ratio not in RATIOS:
         raise ConfigError(f"unknown ratio '{ratio}'; known: {', '.join(RATIOS)}")
-    return parse({"white_noise": {"modality": modality, ratio: float(level), "seed": seed}})
+    return parse({"white_noise": {"modality": modality, ratio: float(level), "seed": seed, "side": side}})
 
 
 def zeroed(frame: pd.DataFrame, schema: Schema, modality: str, root: str | None = None) -> pd.DataFrame:
@@ -143,7 +144,9 @@ def noised(
     own = {c for m in schema.modalities if m.name == modality for c in m.columns}
     others = [c for c in schema.columns if c not in own]
     alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
-    changed = noise(modality, level, ratio, seed).apply(alone, schema, model.root)
+    encoder = model.features_.encoders[modality]
+    side = encoder.size if isinstance(encoder, Pixels) else None  # the ratio is that of what enters the network
+    changed = noise(modality, level, ratio, seed, side).apply(alone, schema, model.root)
     parts = (schema, model.features_, model.scalers_, model.enhancers_, model.pairs_)
     return scaled(model.settings(), changed, *parts)
 

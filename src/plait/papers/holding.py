@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import torch
 from plait.base import config, registry
 from plait.metrics.base import Metric
 from plait.networks.fusion import FusionNetwork
-from plait.papers.paper import WEIGHTS, Column, Element, Paper, Row
+from plait.papers.costs import is_cost, is_time, measured
+from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_parts
@@ -126,12 +127,15 @@ class Ours:
         self.table = scores(results, dataset, metric)
         self.resampler = Resampler(results, self.table, self.metric, resamples=400)
 
-    def part(self, row: Row) -> pd.DataFrame:
-        """The rows of ``scores`` that stand for a row of the paper's table."""
+    def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
+        """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
         table = self.table[self.table["label"] == row.variant]
         wanted = set(row.subset) or set("+".join(table["subset"]).split("+"))
         table = table[[set(subset.split("+")) == wanted for subset in table["subset"]]]
-        table = table[table["present"] == table["subset"]]
+        shown = [set(one.split("+")) == (set(present) or wanted) for one in table["present"]]
+        table = table[shown]
+        if row.condition is not None:
+            return table[table["condition"] == row.condition]
         return table[table["condition"] == first(table["condition"])] if len(table) else table
 
 
@@ -147,16 +151,23 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
             known[key] = Ours(there[0], *key) if there else None
         return known[key]
 
+    element = dataclasses.replace(element, columns=tuple(_chosen(c, element, results) for c in element.columns))
     found: list[Line] = []
     for row in element.rows:
         for column, value in zip(element.columns, row.values, strict=True):
-            if column.metric == WEIGHTS:
-                found.append(_weights(element, row, column, value, results))
+            if is_cost(column.metric):
+                found.append(_cost(element, row, column, value, results))
             else:
                 found.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
     if element.widths:
         found += _at_their_widths(element)
     return found + list(_orders(element, ours))
+
+
+def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:
+    """The column on the paper's own data, where they were measured."""
+    there = column.original is not None and any(column.original in results.get(name, {}) for name in element.recipes)
+    return dataclasses.replace(column, ours=column.original, same=True) if there else column
 
 
 def _started(element: Element, row: Row, column: Column, value: float) -> Line:
@@ -170,7 +181,7 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
     if row.variant is None or column.ours is None:
         return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
-    part = None if ours is None else ours.part(row)
+    part = None if ours is None else ours.part(row, column.present)
     if ours is None or part is None or part.empty:
         return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
     result = summary(part, ours.metric, ours.resampler)
@@ -211,13 +222,12 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
     pairs = []
     for above, below in element.orders:
         for place, column in enumerate(element.columns):
-            measured = ours(column) if column.ours is not None else None
+            known = ours(column) if column.ours is not None and not is_cost(column.metric) else None
             one, other = element.row(above), element.row(below)
-            if measured is not None and len(measured.part(one)) and len(measured.part(other)):
-                comparison = compare_parts(
-                    measured.part(one), measured.part(other), measured.metric, measured.resampler
-                )
-                pairs.append((one, other, column, place, measured.metric, comparison))
+            if known is not None and len(known.part(one, column.present)) and len(known.part(other, column.present)):
+                parts = known.part(one, column.present), known.part(other, column.present)
+                comparison = compare_parts(*parts, known.metric, known.resampler)
+                pairs.append((one, other, column, place, known.metric, comparison))
     for (one, other, column, place, metric, comparison), p in zip(
         pairs, holm(pd.Series([pair[-1].test.p for pair in pairs], dtype=float).to_numpy()), strict=True
     ):
@@ -245,24 +255,22 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
         )
 
 
-def _weights(
+def _cost(
     element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
 ) -> Line:
+    """A time, a count of weights or epochs: the mean over our runs, which holds nothing against the paper's."""
     line = _started(element, row, column, value)
     if row.cited:
         return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
-    for recipe in element.recipes:
-        there = results.get(recipe, {}).get(str(column.ours))
-        if there is None:
-            continue
-        runs = there.runs
-        wanted = set(row.subset)
-        mine = runs[(runs["status"] == "done") & (runs["variant"] == row.variant)]
-        mine = mine[[set(s.split("+")) == wanted or not wanted for s in mine["subset"]]]
-        if len(mine):
-            ours = float(mine["trained_weights"].mean())
-            given: dict[str, Any] = {"ours": ours, "our_data": label(column.ours), "seeds": mine["seed"].nunique()}
-            return dataclasses.replace(line, **given, verdict=OTHER, reason="other widths of features")
+    if row.variant is None or column.ours is None:
+        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    for there in [results[n][column.ours] for n in element.recipes if column.ours in results.get(n, {})]:
+        values = measured(there, column.metric, row)
+        if len(values):
+            why = "another machine" if is_time(column.metric) else "other widths of features"
+            why = "other data" if column.metric not in COSTS and not is_time(column.metric) else why
+            given: dict[str, Any] = {"ours": float(values.mean()), "our_data": label(column.ours), "seeds": len(values)}
+            return dataclasses.replace(line, **given, verdict=OTHER, reason=why)
     return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from plait.papers.holding import (
     means,
 )
 from plait.papers.paper import WEIGHTS, Element
-from plait.report.blocks import Page, Section, Sheet, Table, Text, picture, sheet
+from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
 from plait.report.words import number
 
@@ -83,7 +84,9 @@ def _section(result: Reproduction, element: Element) -> Section:
         )
     if element.rows:
         section.add(*_sheets(section.key, found))
-    if not element.mapped:
+    if element.draws:
+        section.add(*_drawn(result, element))
+    elif not element.mapped:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
                 frame = means(measured)
@@ -91,6 +94,14 @@ def _section(result: Reproduction, element: Element) -> Section:
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
     return section
+
+
+def _drawn(result: Reproduction, element: Element) -> list[Block]:
+    """What the paper's own module makes of an element."""
+    module = importlib.import_module(f"plait.papers.{result.paper.folder.name}.drawn")
+    measured = [one for recipe in element.recipes for one in result.results.get(recipe, {}).values()]
+    blocks: list[Block] = module.draw(element.name, element.draws, measured, result.folder)
+    return blocks
 
 
 def _sentence(element: Element, found: list[Line]) -> str:

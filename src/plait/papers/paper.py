@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ class Column:
         data: what the paper's numbers were measured on.
         ours: ``dataset/target`` of the recipe that stands in its place; None: none does.
         same: ours are the paper's own data, so that numbers can be held against each other.
+        original: ``dataset/target`` of the paper's own data, taken in the place of ``ours`` where a reader has them.
+        present: modalities that are there at test; empty: all.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Column:
     ours: str | None = None
     metric: str = "accuracy"
     same: bool = False
+    original: str | None = None
+    present: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Row:
         values: the paper's numbers, one per column.
         variant: of the recipe; None: nothing of ours stands in its place.
         subset: modalities of ours; empty: all.
+        condition: of the test rows, where they are not clean.
         cited: a rival's numbers, which are quoted and not run.
         data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
     """
@@ -55,6 +61,7 @@ class Row:
     values: tuple[float, ...]
     variant: str | None = None
     subset: tuple[str, ...] = ()
+    condition: str | None = None
     cited: bool = False
     data: str = ""
     ours: str | None = None
@@ -72,6 +79,7 @@ class Element:
         sizes: its numbers are rows and classes of data sets.
         widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
             with a projector.
+        draws: what the page draws of it: which ``figure`` of the paper's module ``drawn``, and what that is told.
     """
 
     name: str
@@ -84,6 +92,7 @@ class Element:
     orders: tuple[tuple[str, str], ...] = ()
     sizes: bool = False
     widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    draws: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def mapped(self) -> bool:
@@ -99,15 +108,18 @@ class Element:
         result = []
         for row in self.rows if recipe in self.recipes else ():
             for column, value in zip(self.columns, row.values, strict=True):
-                if row.variant is not None and column.ours == dataset and column.metric != WEIGHTS:
+                scores = re.fullmatch(r"[a-z_0-9]+", column.metric) and column.metric not in COSTS
+                plain = not column.present and row.condition is None and ", trained" not in str(row.variant)
+                if row.variant is not None and column.ours == dataset and scores and plain:
                     claim = {"metric": column.metric, "value": value, "variant": row.variant, "where": self.name}
                     claim |= {"data": dataset if column.same else column.data}
                     result.append(claim | ({"subset": list(row.subset)} if row.subset else {}))
         return result
 
 
-#: A column of trained weights, which is no metric of predictions.
+#: A column of trained weights, which is no metric of predictions; and others that are none (``papers.costs``).
 WEIGHTS = "trained_weights"
+COSTS = (WEIGHTS, "seconds", "seconds_training", "seconds_pretraining", "seconds_test", "stored_mb", "kept_mb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +188,8 @@ def read(paper: str | Path) -> Paper:
         Paper, given | {"name": folder.name.replace("_", "-"), "folder": folder, "elements": elements}, where
     )
     for element in elements:
+        if element.draws and not (folder.parent == PAPERS and (folder / "drawn.py").is_file()):
+            raise ConfigError(f"{where}: {element.name}: draws: only plait's own papers draw; leave it out")
         for name in element.recipes:
             if not result.recipe(name).is_file():
                 known = [path.stem for path in (folder / RECIPES).glob("*.yaml")]
@@ -203,7 +217,7 @@ def _element(given: Any, where: str) -> Element:
     place = f"{where}: {given.get('name', '?') if isinstance(given, Mapping) else '?'}"
     values = dict(given) if isinstance(given, Mapping) else given
     if isinstance(values, dict):
-        values["columns"] = tuple(_built(Column, one, place) for one in values.get("columns", ()))
+        values["columns"] = tuple(_column(one, place) for one in values.get("columns", ()))
         values["rows"] = tuple(_row(one, values["columns"], place) for one in values.get("rows", ()))
         values["recipes"] = tuple(values.get("recipes", ()))
         values["orders"] = tuple((str(above), str(below)) for above, below in values.get("orders", ()))
@@ -217,6 +231,11 @@ def _element(given: Any, where: str) -> Element:
         if name not in known:
             raise ConfigError(f"{place}: orders: no row '{name}' ({nearest(name, known)})")
     return result
+
+
+def _column(given: Any, where: str) -> Column:
+    present = tuple(given.get("present", ())) if isinstance(given, Mapping) else ()
+    return _built(Column, {**given, "present": present} if present else given, where)
 
 
 def _row(given: Any, columns: Sequence[Column], where: str) -> Row:

@@ -168,11 +168,13 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
 
 
 def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with another laid over it, mapping by mapping."""
+    """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
     result = dict(spec)
     for key, value in over.items():
         inner = result.get(key)
-        result[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        same = both and value.get("name", inner.get("name")) == inner.get("name")
+        result[key] = _merged(inner, value) if same else value
     return result
 
 
@@ -199,6 +201,8 @@ def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Re
     if element.status == "not_there":
         return stated
     measured = [label(dataset) for name in element.recipes for dataset in results.get(name, {})]
+    if element.draws and not element.recipes:
+        return [*stated, Line(element.name, element.title, verdict=MEASURED, reason="it is drawn in the page")]
     if not measured:
         return [*stated, Line(element.name, element.title, reason="nothing was measured")]
     reason = "no number of the paper stands here; ours are in the page"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from plait.base import notebook
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.encoders.defaults import lighter_encoder
@@ -198,7 +199,7 @@ _QUESTIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Advice:
     """What a study of designs says about a table.
 
@@ -223,6 +224,15 @@ class Advice:
     present: pd.DataFrame
     command: str
     folder: Path
+
+    def __repr__(self) -> str:
+        """The answer's lines, and the command."""
+        return "\n".join([*self.lines, self.command])
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the race."""
+        race = [notebook.heading("the race"), notebook.table(notebook.records_of(self.race))]
+        return notebook.box("", notebook.paragraphs([*self.lines, self.command]), *race * (not self.race.empty))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -183,7 +183,11 @@ def fit_fusion(group: Group, run: Run) -> Fit:
             "encode": round(encode, 3),
             **_pretraining(record),
         },
-        weights={"trained": int(record["trained_weights"]), "frozen": int(record["frozen_weights"] or 0)},
+        weights={
+            "trained": int(record["trained_weights"]),
+            "frozen": int(record["frozen_weights"] or 0),
+            **_kept_weights(record),
+        },
         epochs=[*model.pretrain_history_, *model.history_],
         peaks=record["stage_peak_mb"],
     )
@@ -206,6 +210,12 @@ def _pretraining(record: Mapping[str, Any]) -> dict[str, float]:
     """What encoders that were trained alone cost when they were, be it in another run that could share them."""
     value = record.get("pretrain") or {}
     return {"pretrain": round(sum(one["seconds"] for one in value.values()), 3)} if value else {}
+
+
+def _kept_weights(record: Mapping[str, Any]) -> dict[str, int]:
+    """Weights that pretraining keeps beside the model, for others that want the same."""
+    value = record.get("pretrain") or {}
+    return {"pretrained": sum(int(one["trained_weights"]) for one in value.values())} if value else {}
 
 
 def _test(group: Group) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from plait.base import checks, config, registry
+from plait.base import checks, config, notebook, registry
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
@@ -115,6 +115,19 @@ class Results:
         """Means over seeds and splits, one row for everything that is compared: a variant, an evaluation of a space."""
         result: pd.DataFrame = registry.find("subjects", self.spec.subject)(self.spec).summary(self)
         return result
+
+    def __repr__(self) -> str:
+        """How far the study is, and its summary."""
+        return f"{self._said}\n{self.summary().to_string()}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return notebook.box(self._said, notebook.table(notebook.records_of(self.summary())))
+
+    @property
+    def _said(self) -> str:
+        status = self.status()
+        return f"study '{self.spec.name}' in {self.folder}: {status['done']} of {status['runs']} runs done"
 
     def line(self, run: str) -> Mapping[str, Any]:
         """What results.jsonl says of a run."""

@@ -37,7 +37,8 @@ def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
     for name, fields in (spec.variants or {"": {}}).items():
         for values in itertools.product(*spec.grid.values()):
             point = dict(zip(spec.grid, values, strict=True))
-            model = config.with_protocol(with_fields(with_fields(budgeted(spec), fields), point))
+            model = with_fields(with_fields(budgeted(spec), fields), point)
+            model = config.with_protocol(model, "estimator" if spec.space is None else "aligner")
             settings = {key: value_at(model, key, defaults) for key in varied}
             settings = {key: value for key, value in settings.items() if value is not None}
             if not any(_matches(model, rule, defaults) for rule in spec.exclude):

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from plait.base.fusion import Fusion
 from plait.base.tokens import Tokens
 from plait.testing.cells import check_condition, check_encoder, tokens_of
-from plait.testing.models import check_alignment, check_branch, example_pairs, example_rows
+from plait.testing.models import check_alignment, check_alive, check_branch, example_pairs, example_rows
 
 __all__ = [
     "check_alignment",
+    "check_alive",
     "check_branch",
     "check_condition",
     "check_encoder",
@@ -64,9 +65,12 @@ def check_fusion(operator: Callable[[Mapping[str, int]], Fusion], dims: Mapping[
 
 
 def check_gradients(module: nn.Module, loss: Tensor) -> None:
-    """Every parameter gets a gradient."""
+    """Every parameter gets a gradient, from the loss or from what an operator asks for beside it."""
     if not any(p.requires_grad for p in module.parameters()):
         return
+    for part in module.modules():
+        if isinstance(part, Fusion) and part.own_loss is not None:
+            loss = loss + part.own_loss
     loss.backward()  # type: ignore[no-untyped-call]
     without = [name for name, p in module.named_parameters() if p.grad is None]
     assert not without, f"no gradient reaches {without}"

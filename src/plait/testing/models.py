@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.alignment.base import Alignment
-from plait.alignment.learned import Learned, backward
+from plait.alignment.batches import backward
+from plait.alignment.learned import Learned
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Pairs
 from plait.base.branch import Branch, FittedBranch, FoldRows, NetworkBranch
@@ -163,6 +164,26 @@ def check_alignment(stage: Alignment, dims: Mapping[str, int]) -> None:
         backward(network, stage.contrast(), stage.pairs_of(list(dims)), pairs, len(pairs))
         without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
         assert not without, f"no gradient reaches {without}"
+        check_alive(network)
+
+
+#: A row of weights whose gradient is below this share of the usual one learns nothing.
+_DEAD = 1e-5
+
+
+def check_alive(module: nn.Module) -> None:
+    """No parameter has more than half of its rows without a gradient worth the name, compared with all others.
+
+    Half: of attention's queries, keys and values in one matrix a key's bias never matters (softmax), queries and keys must.
+    """
+    rows = {
+        name: p.grad.reshape(p.shape[0] if p.ndim else 1, -1).square().mean(1).sqrt()
+        for name, p in module.named_parameters()
+        if p.grad is not None
+    }
+    usual = torch.stack([part.max() for part in rows.values()]).median()
+    dead = [name for name, part in rows.items() if float((part < _DEAD * usual).float().mean()) > 0.5]
+    assert not dead, f"hardly any gradient reaches {dead}: they would never learn"
 
 
 def _aligned(stage: Alignment, dims: Mapping[str, int], pairs: Pairs) -> AlignmentNetwork:

@@ -180,7 +180,7 @@ class Lower(WrappedEncoder):
     def __init__(self, base: Encoder, layers: int) -> None:
         """All but the last ``layers`` of ``base``."""
         self.base, self.layers = base, layers
-        self.batch_size, self.arithmetic = base.batch_size, base.arithmetic  # type: ignore[misc]  # of the class there
+        self.kinds, self.batch_size, self.arithmetic = base.kinds, base.batch_size, base.arithmetic  # type: ignore[misc]  # of the class there
 
     def options(self) -> dict[str, Any]:
         """Which encoder, and how many of its layers are cut off."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from plait.base.fusion import Fusion
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
@@ -74,12 +75,13 @@ class MemberLearner(Learner[Tensor]):
         if chance > 0:
             tokens = {name: drop_features(result, chance, self.masks) for name, result in tokens.items()}
         hidden = _hide(tokens, self.settings.modality_dropout, self.generator, self.model.pairs)
-        total, losses = self._own_losses(), {}
+        total, losses = torch.zeros(()), {}
         for name in self.model.networks:
             several = len(self.model.sources[name]) > 1
             loss = self._loss(name, hidden if several else tokens, target, weight)
             if loss is not None:
                 total, losses[name] = total + loss, loss.detach()
+        total = total + self._own_losses()
         self.optimiser.clear()
         if total.requires_grad:
             total.backward()  # type: ignore[no-untyped-call]
@@ -88,6 +90,7 @@ class MemberLearner(Learner[Tensor]):
 
     def _own_losses(self) -> Tensor:
         parts = [part.own_loss for part in self.model.encoders.values() if isinstance(part, OwnLoss)]
+        parts += [part.own_loss for part in self.model.networks.modules() if isinstance(part, Fusion)]
         return sum((loss for loss in parts if loss is not None), torch.zeros(()))
 
     def _loss(self, name: str, tokens: Mapping[str, Tokens], target: Tensor, weight: Tensor) -> Tensor | None:

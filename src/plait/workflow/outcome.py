@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from plait.base import notebook
 from plait.base.errors import MissingDependencyError, PlaitWarning
 from plait.estimators import modelfile
 from plait.estimators.base import FusionEstimator
@@ -44,6 +45,15 @@ class Outcome:
     leaks: Sequence[Mapping[str, Any]]
     folder: Path | None = None
     report: Path | None = None
+
+    def __repr__(self) -> str:
+        """The scores, and what each modality is worth."""
+        return f"{self.evaluation!r}\n\n{self.explanation!r}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        page = notebook.paragraphs([f"report: {self.report}"] if self.report else [])
+        return f"{self.evaluation._repr_html_()}{self.explanation._repr_html_()}{page}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.base import notebook
 from plait.base.errors import PlaitWarning, TableError
 from plait.data.labels import codes_of, label_text
 from plait.data.table import data_hash
@@ -189,6 +190,18 @@ class Inspection:
     pictures: Mapping[str, Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]]
     unseen: Mapping[str, bool]
     command: str = ""
+
+    def __repr__(self) -> str:
+        """What was measured of each representation."""
+        return f"inspection of {', '.join(self.runs)} ('{self.target}')\n{self.measures.to_string()}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the comparison of the runs."""
+        parts = {"representations": self.measures, "runs": self.comparison}
+        shown = [
+            p for name, t in parts.items() for p in (notebook.heading(name), notebook.table(notebook.records_of(t)))
+        ]
+        return notebook.box(f"inspection of {', '.join(self.runs)} ('{self.target}')", *shown)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the embeddings themselves are in their files."""

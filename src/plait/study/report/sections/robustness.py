@@ -198,7 +198,8 @@ def _trained(
     part: DataFrame, group: DataFrame, label: str, down: str, across: str, ys: Any, xs: Any
 ) -> tuple[int, int] | None:
     """The cell of the condition that a variant was trained under, where it is one of the map."""
-    value = group[group["condition"] == part.loc[part["label"] == label, "train_condition"].iloc[0]]
+    trained = str(part.loc[part["label"] == label, "train_condition"].iloc[0])
+    value = group[group["condition"] == trained.replace(",redraw=true", "")]  # what tests is never drawn anew
     return (ys.index(float(value[down].iloc[0])), xs.index(float(value[across].iloc[0]))) if len(value) else None
 
 

@@ -1,0 +1,40 @@
+"""CIFAR-100: small photographs of a hundred kinds of things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.cifar_records import read_records
+
+
+class Cifar100(Dataset):
+    """CIFAR-100: 32 x 32 images in 100 classes (``fine``) of 20 groups (``coarse``), from the published binary version.
+
+    ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
+
+    Licence: not stated by the source.
+    """
+
+    title: ClassVar[str] = "CIFAR-100"
+    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    licence: ClassVar[str] = "not stated"
+    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
+    tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("cifar-100/cifar-100-binary.tar.gz", url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"),
+    )
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``cifar-100/cifar-100-binary.tar.gz``."""
+        path = self.file(root, "cifar-100", "cifar-100-binary.tar.gz")
+        parts = {"train": ["train.bin"], "test": ["test.bin"]}
+        frame = read_records(path, parts, {"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"})
+        modalities = (Modality("image", "image", ("image",)),)
+        reasons = {"split": "official part", "fine": "it tells the group", "coarse": "the group of the class"}
+        schemas = {name: make_schema(frame, modalities, name, "classification", reasons) for name in self.tasks}
+        return Loaded(frame, schemas, split="split")

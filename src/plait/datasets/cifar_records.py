@@ -1,0 +1,60 @@
+"""CIFAR's published binary archives: records of one or two label bytes and 3,072 bytes of colour, red, green, blue."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.errors import TableError
+
+#: Bytes of a picture, and its form: colours first.
+_PIXELS, _SHAPE = 3072, (3, 32, 32)
+
+
+def read_records(path: Path, parts: Mapping[str, Iterable[str]], names: Mapping[str, str]) -> pd.DataFrame:
+    """A table of ``image`` (arrays 32 x 32 x 3), one column per label, and ``split``.
+
+    Args:
+        path: of the ``.tar.gz``; nothing of it is unpacked.
+        parts: part -> names of its files, whatever folder they lie in.
+        names: label -> file with its classes, a line each, in the order of the label bytes.
+
+    Raises:
+        TableError: a file is not in the archive, or is of another layout.
+    """
+    wanted = {file: part for part, files in parts.items() for file in files}
+    held: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                stream = archive.extractfile(member) if name in wanted or name in names.values() else None
+                if stream is not None:
+                    held[name] = stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise TableError(f"{path}: no whole archive ({type(error).__name__}); fetch it again") from error
+    gone = [name for name in (*wanted, *names.values()) if name not in held]
+    if gone:
+        raise TableError(f"{path}: {', '.join(gone)} not in it; expected CIFAR's binary version (for C programs)")
+    classes = {label: held[file].decode().split() for label, file in names.items()}
+    tables = [_table(held[file], classes, f"{path}: {file}").assign(split=part) for file, part in wanted.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(data: bytes, classes: Mapping[str, list[str]], where: str) -> pd.DataFrame:
+    width = len(classes) + _PIXELS
+    if not data or len(data) % width:
+        raise TableError(f"{where}: {len(data):,} bytes, expected records of {width:,}; it is of another layout")
+    records = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+    pictures = np.ascontiguousarray(records[:, len(classes) :].reshape(-1, *_SHAPE).transpose(0, 2, 3, 1))
+    columns: dict[str, Any] = {"image": list(pictures)}
+    for place, (label, known) in enumerate(classes.items()):
+        if int(records[:, place].max()) >= len(known):
+            raise TableError(f"{where}: label {int(records[:, place].max())}, and {len(known)} classes of '{label}'")
+        columns[label] = np.array(known)[records[:, place]]
+    return pd.DataFrame(columns)

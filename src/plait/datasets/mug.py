@@ -1,0 +1,103 @@
+"""MuG: eight tables of games with text, a picture and properties, in their own published files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from plait.base.documents import read_json
+from plait.base.errors import TableError
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, File, Loaded, make_schema
+
+#: Table -> its folder.
+FOLDERS = {
+    "pkm_t1": "Pokemon-primary_type",
+    "pkm_t2": "Pokemon-secondary_type",
+    "hs_ac": "Hearthstone-All-cardClass",
+    "hs_as": "Hearthstone-All-set",
+    "hs_mr": "Hearthstone-Minion-race",
+    "hs_ss": "Hearthstone-Spell-spellSchool",
+    "lol_sc": "LeagueOfLegends-Skin-category",
+    "csgo_sq": "CSGO-Skin-quality",
+}
+IMAGE = "Image Path"
+_PARTS = {"train": "train", "dev": "valid", "test": "test"}
+#: Words per cell from which on a column of words is text rather than a category.
+_TEXT = 4.0
+
+
+class Mug(Dataset):
+    """MuG: one of its eight tables by ``table``; Pokemon, Hearthstone, League of Legends or CS:GO.
+
+    Published layout: ``mug/FOLDER/`` with ``info.json`` (``label``: the column of the target), ``train.csv``, ``dev.csv``,
+    ``test.csv`` and ``train_images.zip``, ``dev_images.zip``, ``test_images.zip``, pictures named in the column ``Image Path``;
+    80, 5 and 15 % of the rows, 937 to 10,700 of them. The same tables rebuilt from other sources are ``pokemon`` and
+    ``hearthstone``.
+
+    Inputs: text = columns of words with more than four to a cell; image; tabular = every other column. The target is called
+    ``label``, whatever its column was.
+
+    Args:
+        table: pkm_t1, pkm_t2, hs_ac, hs_as, hs_mr, hs_ss, lol_sc or csgo_sq.
+
+    Licence: as stated on figshare; texts and pictures of the games' owners.
+    """
+
+    title: ClassVar[str] = "MuG"
+    url: ClassVar[str] = "https://doi.org/10.6084/m9.figshare.21454413"
+    licence: ClassVar[str] = "as stated on figshare; pictures of the games' owners"
+    citation: ClassVar[str] = (
+        "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    )
+    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = tuple(
+        File(f"mug/{folder}/{name}")
+        for folder in FOLDERS.values()
+        for name in ("info.json", *(f"{part}{end}" for part in _PARTS for end in (".csv", "_images.zip")))
+    )
+
+    def __init__(
+        self,
+        *,
+        table: Literal["pkm_t1", "pkm_t2", "hs_ac", "hs_as", "hs_mr", "hs_ss", "lol_sc", "csgo_sq"] = "pkm_t1",
+    ) -> None:
+        """Choose the table."""
+        self.table = table
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read the table's three parts."""
+        folder = ("mug", FOLDERS[self.table])
+        info = read_json(self.file(root, *folder, "info.json").read_bytes())
+        target = info.get("label") if isinstance(info, dict) else None
+        parts = []
+        for name, part in _PARTS.items():
+            frame = pd.read_csv(self.file(root, *folder, f"{name}.csv"))
+            if target not in frame or IMAGE not in frame:
+                raise TableError(
+                    f"MuG {self.table}, {name}.csv: no column '{target}' or '{IMAGE}'; is it another version?"
+                )
+            archive = self.file(root, *folder, f"{name}_images.zip")
+            frame[IMAGE] = [f"zip://{archive}!{path}" if isinstance(path, str) else None for path in frame[IMAGE]]
+            parts.append(frame.assign(split=part))
+        frame = pd.concat(parts, ignore_index=True).rename(columns={target: "label", IMAGE: "image"})
+        used = [str(c) for c in frame if c not in ("label", "image", "split")]
+        said = [c for c in used if _is_text(frame[c])]
+        rest = [c for c in used if c not in said and not c.lower().endswith("id")]
+        reasons = {c: "identifier" for c in used if c not in said and c not in rest} | {"split": "official part"}
+        modalities = [Modality("text", "text", tuple(said))] if said else []
+        modalities += [Modality("image", "image", ("image",))]
+        modalities += [Modality("tabular", "tabular", tuple(rest))] if rest else []
+        return Loaded(
+            frame, {"label": make_schema(frame, modalities, "label", "classification", reasons)}, split="split"
+        )
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    cells = [cell for cell in column if isinstance(cell, str)]
+    words = sum(len(cell.split()) for cell in cells)
+    return len(cells) == int(column.notna().sum()) and words > _TEXT * len(cells)

@@ -1,0 +1,77 @@
+"""What CMU-MOSI and CMU-MOSEI share: utterances cut out of computational sequences, and their scores as classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.base.documents import read_json
+from plait.base.errors import TableError
+from plait.data.modality import Modality, Schema
+from plait.datasets.base import make_schema
+from plait.datasets.computational_sequences import labels, numbers, sequences, within, words
+
+#: Text, sound and face.
+FACES = (
+    Modality("text", "text", ("text",)),
+    Modality("audio", "vector", ("audio",)),
+    Modality("video", "vector", ("video",)),
+)
+
+
+def polarity(score: float) -> str | None:
+    """Positive or negative; None at exactly 0."""
+    return None if score == 0 else "positive" if score > 0 else "negative"
+
+
+def targets(score: pd.Series[float]) -> dict[str, pd.Series[Any]]:
+    """A score from -3 to 3 as two, three and seven classes.
+
+    Example:
+        >>> {k: v.tolist() for k, v in targets(pd.Series([0.0, -2.5])).items()}
+        {'binary': [None, 'negative'], 'three': ['neutral', 'negative'], 'seven': ['+0', '-3']}
+    """
+    rounded = pd.Series(np.sign(score) * np.floor(score.abs() + 0.5), index=score.index)
+    return {
+        "binary": score.map(polarity).astype(object),
+        "three": score.map(lambda one: polarity(one) or "neutral"),
+        "seven": rounded.astype(int).map("{:+d}".format),
+    }
+
+
+def schemas(frame: pd.DataFrame, tasks: Mapping[str, str], modalities: Sequence[Modality]) -> dict[str, Schema]:
+    """A schema per target."""
+    reasons = dict.fromkeys(tasks, "the same label in another form")
+    reasons |= dict.fromkeys(("id", "video_id"), "identifier") | {"split": "official part"}
+    return {target: make_schema(frame, modalities, target, task, reasons) for target, task in tasks.items()}
+
+
+def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
+    """One row per utterance of ``files["labels"]`` whose video is in a fold.
+
+    Raises:
+        TableError: the folds are none, or no video of them has a label.
+    """
+    parts = read_json(folds.read_bytes())
+    if not isinstance(parts, dict) or not {"train", "valid", "test"} <= set(parts):
+        raise TableError(f"{folds}: expected {{train, valid, test: videos}}")
+    part_of = {str(video): part for part in ("train", "valid", "test") for video in parts[part]}
+    rows = []
+    with sequences(files["words"]) as said, sequences(files["audio"]) as sound, sequences(files["video"]) as face:
+        for video, spans in labels(files["labels"]).items():
+            for place, (start, end, score) in enumerate(spans if video in part_of else ()):
+                row = {"id": f"{video}[{place}]", "video_id": video, "split": part_of[video], "score": score}
+                row |= {"text": words(within(said, video, start, end))}
+                row |= {
+                    "audio": numbers(within(sound, video, start, end)),
+                    "video": numbers(within(face, video, start, end)),
+                }
+                rows.append(row)
+    if not rows:
+        raise TableError(f"{files['labels']}: no video of {folds} has a label; are they of one data set?")
+    frame = pd.DataFrame(rows)
+    return frame.assign(**targets(frame["score"]))

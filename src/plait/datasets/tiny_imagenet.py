@@ -1,0 +1,70 @@
+"""Tiny ImageNet: small photographs of two hundred kinds of things."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import pandas as pd
+
+from plait.base.errors import TableError
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+
+_TOP = "tiny-imagenet-200"
+
+
+class TinyImagenet(Dataset):
+    """Tiny ImageNet: 64 x 64 JPEGs in 200 classes, 500 each to learn from and 50 to judge by.
+
+    ``split``: the published validation part, which has labels, is ``test``; the published test part has none and is left out.
+    ``label`` is the first name of the class in WordNet, ``wnid`` its number there.
+
+    Licence: ImageNet's terms (research, no redistribution).
+    """
+
+    title: ClassVar[str] = "Tiny ImageNet"
+    url: ClassVar[str] = "http://cs231n.stanford.edu/"
+    licence: ClassVar[str] = "ImageNet terms (research use)"
+    citation: ClassVar[str] = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
+    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+    files: ClassVar[tuple[File, ...]] = (
+        File("tiny-imagenet/tiny-imagenet-200.zip", url="http://cs231n.stanford.edu/tiny-imagenet-200.zip"),
+    )
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read ``tiny-imagenet/tiny-imagenet-200.zip``; nothing of it is unpacked."""
+        path = self.file(root, "tiny-imagenet", "tiny-imagenet-200.zip")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.namelist()
+                words, marked = (archive.read(f"{_TOP}/{n}").decode() for n in ("words.txt", "val/val_annotations.txt"))
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise TableError(f"{path}: not the published {_TOP}.zip ({error}); fetch it again") from error
+        rows = [
+            (m, PurePosixPath(m).parts[2], "train")
+            for m in members
+            if m.startswith(f"{_TOP}/train/") and m.endswith(".JPEG")
+        ]
+        lines = [line.split("\t") for line in marked.splitlines()]
+        rows += [(f"{_TOP}/val/images/{line[0]}", line[1], "test") for line in lines if len(line) > 1]
+        frame = pd.DataFrame(rows, columns=["image", "wnid", "split"])
+        frame["label"] = frame["wnid"].map(_first_names(words, set(frame["wnid"])))
+        frame["image"] = in_archive(path, frame["image"])
+        modalities = (Modality("image", "image", ("image",)),)
+        reasons = {"split": "official part", "wnid": "the class by another name"}
+        return Loaded(
+            frame, {"label": make_schema(frame, modalities, "label", "classification", reasons)}, split="split"
+        )
+
+
+def _first_names(words: str, wanted: set[str]) -> dict[str, str]:
+    """Number -> first name; where two have the same one, their first two."""
+    told = [line.split("\t") for line in words.splitlines()]
+    named = {line[0]: line[1].split(", ") for line in told if len(line) > 1 and line[0] in wanted}
+    first = [names[0] for names in named.values()]
+    names = {n: v[0] if first.count(v[0]) == 1 else f"{v[0]} ({', '.join(v[1:2]) or n})" for n, v in named.items()}
+    return names | {n: n for n in wanted - set(names)}

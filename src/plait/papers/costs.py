@@ -1,0 +1,75 @@
+"""Columns of a paper's tables that are no scores of the test rows: times, epochs until a score, weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plait.papers.paper import WEIGHTS, Row
+from plait.study.report.sections.time import reached, times
+from plait.study.results import Results
+
+#: Name in ``paper.yaml`` -> column of ``times``.
+TIMES = {
+    "seconds": "total",
+    "seconds_training": "training",
+    "seconds_pretraining": "pretraining",
+    "seconds_test": "test",
+    "stored_mb": "stored_mb",
+    "kept_mb": "kept_mb",
+}
+#: Beginnings of names whose end is a metric: ``first:accuracy``, ``epochs_to_0.99:accuracy``, ``per_1000_s:accuracy``.
+FIRST, EPOCHS, EFFICIENCY = "first:", "epochs_to_", "per_1000_s:"
+
+
+def is_cost(metric: str) -> bool:
+    """Whether a column is of this kind.
+
+    Example:
+        >>> is_cost("seconds"), is_cost("epochs_to_0.99:accuracy"), is_cost("accuracy")
+        (True, True, False)
+    """
+    return metric in (*TIMES, WEIGHTS) or metric.startswith((FIRST, EPOCHS, EFFICIENCY))
+
+
+def is_time(metric: str) -> bool:
+    """Whether it depends on the machine."""
+    return metric.startswith(("seconds", EFFICIENCY))
+
+
+def measured(results: Results, metric: str, row: Row) -> np.ndarray:
+    """The values (runs,) of the runs that stand for a row of the paper's table; none where nothing was recorded."""
+    runs = _runs(results, row)
+    if metric == WEIGHTS:
+        return runs["trained_weights"].to_numpy(float)
+    if metric in TIMES:
+        every = times(results)
+        return every.loc[every["run"].isin(runs["run"]), TIMES[metric]].to_numpy(float)
+    if metric.startswith(EFFICIENCY):
+        return _per_second(results, runs, metric.removeprefix(EFFICIENCY))
+    name = metric.partition(":")[2]
+    level = float(metric.removeprefix(EPOCHS).partition(":")[0]) if metric.startswith(EPOCHS) else None
+    key = "first" if level is None else "epochs_to"
+    values = [reached(results, str(run), name, level).get(key, np.nan) for run in runs["run"]]
+    return np.array([v for v in values if np.isfinite(v)], float)
+
+
+def _runs(results: Results, row: Row) -> pd.DataFrame:
+    runs = results.runs
+    runs = runs[runs["status"] == "done"]
+    variant, _, train = str(row.variant).partition(", trained: ")
+    runs = runs[(runs["variant"] == variant) & (runs["train_condition"] == (train or "clean"))]
+    wanted = set(row.subset)
+    return runs[[set(s.split("+")) == wanted or not wanted for s in runs["subset"]]]
+
+
+def _per_second(results: Results, runs: pd.DataFrame, metric: str) -> np.ndarray:
+    """Score under the row's own conditions by 1,000 seconds of pretraining and training."""
+    frame: Any = results.frame
+    mine = frame[frame["run"].isin(runs["run"]) & (frame["metric"] == metric) & (frame["present"] == frame["subset"])]
+    score = mine[mine["condition"] == "clean"].set_index("run")["value"]
+    total = times(results).set_index("run")["total"]
+    values: np.ndarray = (1000 * score / total.reindex(score.index)).to_numpy(float)
+    return values

@@ -1,0 +1,127 @@
+"""The section of time: what pretraining, training and answering took, how soon a score was reached, and what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from plait.report.blocks import Section
+from plait.report.words import counted
+from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.report.evidence import Evidence, suffix
+from plait.study.statistics.scores import StudyResults
+from plait.training.history.table import LOWER, epochs_to, table
+
+#: Share of the weakest variant's best score that counts as reached: all variants can be timed by it.
+REACH = 0.99
+#: Bytes of a weight as it is saved.
+BYTES = 4
+NOTE = (
+    "Means over the runs, as measured while this study ran: times on a machine that did other work compare nothing. Pretraining "
+    "counts what it cost when it was done, be it in another run that kept it. Per answer: seconds of testing by rows, conditions "
+    "and patterns. Stored: the model's weights, and those that pretraining keeps beside it."
+)
+
+
+def times(results: StudyResults) -> pd.DataFrame:
+    """One row per run that is done: seconds of ``pretraining``, ``training``, ``encoding`` and ``test``, and ``total``.
+
+    ``per_answer`` is in milliseconds; ``stored_mb`` counts weights saved, ``kept_mb`` those of encoders kept for other models.
+    """
+    rows = []
+    for line in results.lines:
+        if line["status"] != "done" or "seconds" not in line:
+            continue
+        seconds, weights = line["seconds"], line.get("weights", {})
+        parts = {"pretraining": seconds.get("pretrain", 0.0), "training": seconds.get("fit", np.nan)}
+        parts |= {"encoding": seconds.get("encode", 0.0), "test": seconds.get("test", np.nan)}
+        answers = max(1, len(line.get("evaluations", ())) * int(line.get("test_rows") or 1))
+        named = {key: line[key] for key in ("run", "dataset", "variant", "seed")} | {"subset": "+".join(line["subset"])}
+        rows.append(
+            named
+            | parts
+            | {"total": parts["pretraining"] + parts["training"], "per_answer": 1000 * parts["test"] / answers}
+            | {"stored_mb": BYTES * weights.get("trained", np.nan) / 1e6}
+            | {"kept_mb": BYTES * weights.get("pretrained", 0) / 1e6}
+        )
+    return pd.DataFrame(rows)
+
+
+def reached(results: StudyResults, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
+    """Score of the test rows after the ``first`` epoch, the ``best``, and ``epochs_to`` a threshold; empty without a record.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> scores = [{"epoch": i, "metrics": {"test": {"A": {"accuracy": v}}}} for i, v in enumerate((0.5, 0.9))]
+        >>> study = SimpleNamespace(epochs=lambda run: pd.DataFrame(scores))
+        >>> reached(study, "run", "accuracy", 0.8)["epochs_to"]
+        2.0
+    """
+    epochs = results.epochs(run)
+    if epochs.empty or "metrics" not in epochs:
+        return {}
+    frame = table([{str(k): v for k, v in record.items()} for record in epochs.to_dict("records")])
+    if not ((frame["part"] == "test") & (frame["metric"] == metric)).any():
+        return {}
+    found = epochs_to(frame, np.nan if threshold is None else threshold, metric, "test")
+    means = {name: float(found[name].astype(float).mean()) for name in ("first", "best", "epochs_to")}
+    return means | {"reached": float(found["epochs_to"].notna().mean())}
+
+
+class Time(ReportSection):
+    """Pretraining, training and test of every variant, and the epochs to a score."""
+
+    place: ClassVar[int] = 55
+
+    def sections(self, material: Material) -> Iterator[Section]:
+        """What there is to say."""
+        every = times(material.results)
+        if every.empty or not (every["pretraining"] > 0).any():
+            return
+        section = Section("time", "Where the time goes", "")
+        said = []
+        for evidence in material.evidence:
+            shown = _shown(evidence, every)
+            if len(shown):
+                section.add(
+                    frame_sheet(f"time{suffix(evidence, material.evidence)}", shown, shown, evidence.dataset, NOTE)
+                )
+                said.append(_sentence(shown, evidence.dataset if len(material.evidence) > 1 else ""))
+        section.sentence = " ".join(said)
+        yield section
+
+
+def _shown(evidence: Evidence, every: pd.DataFrame) -> pd.DataFrame:
+    """One row per variant on all modalities, in the order of the report."""
+    mine = every[every["run"].isin(evidence.headline["run"])]
+    metric, rows = evidence.metric.name, []
+    first = {run: reached(evidence.results, str(run), metric) for run in mine["run"]}
+    best = mine.assign(best=[first[run].get("best", np.nan) for run in mine["run"]]).groupby("variant")["best"].mean()
+    level = float(best.max() / REACH if metric in LOWER else best.min() * REACH)
+    scores = evidence.headline.groupby("variant")["value"].mean()
+    for label in dict.fromkeys(evidence.headline.sort_values("variant")["variant"]):
+        part = mine[mine["variant"] == label]
+        if part.empty:
+            continue
+        row: dict[str, Any] = {"variant": label}
+        row |= {f"{name} s": part[name].mean() for name in ("pretraining", "training", "total", "test")}
+        per = scores[label] / part["total"].mean() if part["total"].mean() else np.nan
+        row |= {f"{metric} per 1,000 s": 1000 * per, "ms per answer": part["per_answer"].mean()}
+        row |= {"stored MB": part["stored_mb"].mean(), "kept MB": part["kept_mb"].mean()}
+        if np.isfinite(level):
+            until = [reached(evidence.results, str(run), metric, level) for run in part["run"]]
+            row |= {f"{metric} after epoch 1": np.mean([one["first"] for one in until if one])}
+            row |= {f"epochs to {level:.3g}": np.nanmean([one["epochs_to"] for one in until if one] or [np.nan])}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _sentence(shown: pd.DataFrame, dataset: str) -> str:
+    """How large a part pretraining is of the whole."""
+    first = shown[shown["pretraining s"] > 0]
+    share = first["pretraining s"].sum() / first["total s"].sum()
+    on = f"On {dataset} p" if dataset else "P"
+    return f"{on}retraining is {share:.0%} of the time of the {counted(len(first), 'variant')} that pretrain."
