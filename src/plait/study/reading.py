@@ -23,11 +23,8 @@ def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
             ("data",), "data: which table? expected {dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
         )
         return ()
-    listed = isinstance(value, list)
-    result = []
-    for i, entry in enumerate(read.listed(value, ("data",), "data")):
-        result.append(_data_entry(read, entry, ("data", i) if listed else ("data",)))
-    return tuple(result)
+    entries = enumerate(read.listed(value, ("data",), "data"))
+    return tuple(_data_entry(read, e, ("data", i) if isinstance(value, list) else ("data",)) for i, e in entries)
 
 
 def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
