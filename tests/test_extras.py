@@ -35,6 +35,12 @@ EXERCISED = {
     "search": {"optuna": "test_sensitivity.py"},
     "tune": {"peft": "test_tuning.py"},
     "umap": {"umap": "test_inspection.py"},
+    "serve": {
+        "fastapi": "test_serve.py",
+        "uvicorn": "test_serve.py",
+        "python_multipart": "test_serve.py",
+    },
+    "onnx": {"onnx": "test_export.py", "onnxruntime": "test_export.py"},
     "boost": {"lightgbm": "test_boosting.py", "catboost": "test_boosting.py"},
     "tabicl": {"tabicl": "test_in_context.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema
     from plait.data.schema import infer as infer_schema
     from plait.data.table import read_table
-    from plait.estimators.estimators import FusionClassifier, FusionRegressor, load
+    from plait.estimators.estimators import FusionClassifier, FusionRegressor, export, load
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
+    from plait.serving.app import serve
     from plait.store import Store
     from plait.study import Study
     from plait.study.advice import advise
@@ -56,6 +57,7 @@ _HOME = {
     "advise": "study.advice",
     "evaluate": "evaluation.evaluate",
     "explain": "evaluation.explain",
+    "export": "estimators.estimators",
     "fit_table": "workflow.fit",
     "infer_schema": "data.schema:infer",
     "inspect": "workflow.inspection.inspecting",
@@ -65,6 +67,7 @@ _HOME = {
     "register": "base.registry",
     "schema": "data.schema:",
     "search": "study.search:sensitivity",
+    "serve": "serving.app",
 }
 
 __all__ = [
@@ -87,6 +90,7 @@ __all__ = [
     "advise",
     "evaluate",
     "explain",
+    "export",
     "fit_table",
     "infer_schema",
     "inspect",
@@ -96,6 +100,7 @@ __all__ = [
     "register",
     "schema",
     "search",
+    "serve",
 ]
 
 

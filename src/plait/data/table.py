@@ -45,7 +45,10 @@ def frame_of(table: Any) -> pd.DataFrame | None:
     if issparse(table):  # some of them are dicts
         return None
     if isinstance(table, Mapping):
-        raise TableError("X is a dict; expected a DataFrame, a 2-d array, or a list of dicts; pass pandas.DataFrame(X)")
+        raise TableError(
+            "X is a dict; expected a DataFrame, a 2-d array, or a list of dicts; pass [X] for one row, pandas.DataFrame(X) for "
+            "columns"
+        )
     if hasattr(table, "collect") and hasattr(table, "lazy"):
         raise TableError(f"X is a lazy {type(table).__name__}; call .collect() and pass the DataFrame")
     if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):

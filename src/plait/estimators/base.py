@@ -44,6 +44,8 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
+from plait.exporting import export as exporting
+from plait.exporting.graph import Fitted, ModelGraph
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
@@ -390,6 +392,31 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """Write the model to a folder (no pickle); an existing model folder is replaced, anything else is refused."""
         check_is_fitted(self, "members_")
         return modelfile.save(self, folder)
+
+    @property
+    def _parts(self) -> Fitted:
+        check_is_fitted(self, "members_")
+        return Fitted(self.schema_, self.features_, self.enhancers_, self.scalers_, self.members_, self.pairs_)
+
+    def export(self, folder: str | Path, *, onnx: bool = True, encoders: bool = False, opset: int = 17) -> Path:
+        """Write a folder with ``model.onnx``, which answers without plait, and ``inputs.json``, which says what it takes.
+
+        Args:
+            folder: made whole, or not at all.
+            onnx: the format; there is no other yet.
+            encoders: also write the frozen encoders that onnxruntime can run (MiniLM, EfficientNet), each as its own file.
+            opset: of ONNX's operators, 17 to 20.
+
+        Raises:
+            ConfigError: something in the model cannot be exported; the message names it.
+        """
+        return exporting.export(self._parts, folder, onnx=onnx, encoders=encoders, opset=opset)
+
+    def export_inputs(self, X: Any) -> dict[str, np.ndarray]:
+        """What the exported file takes for these rows, by the names of its inputs; the model's own encoders make it."""
+        graph, frame = ModelGraph(self._parts), self._frame(X, reset=False)
+        frame = preparing.validated(self.settings(), frame, self.schema_)
+        return graph.feed(frame, preparing.encode(self.settings(), self.features_, frame, whole=False))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -131,3 +131,21 @@ def load(folder: str | Path) -> Any:
         ModelError: the folder is broken, or was written by a newer plait.
     """
     return load_targets(folder) if holds_targets(folder) else loaded(folder)
+
+
+def export(
+    model: FusionEstimator | str | Path,
+    folder: str | Path,
+    *,
+    onnx: bool = True,
+    encoders: bool = False,
+    opset: int = 17,
+) -> Path:
+    """Write a fitted model, or the one in a folder, as ONNX files that answer without plait (``FusionEstimator.export``).
+
+    Raises:
+        ConfigError: something in the model cannot be exported; the message names it.
+        ModelError: the folder of the model is broken, or holds a model of another kind.
+    """
+    fitted = FusionEstimator.load(model) if isinstance(model, str | Path) else model
+    return fitted.export(folder, onnx=onnx, encoders=encoders, opset=opset)
