@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from plait.data.media.blob import Blob
 
 import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError
 from plait.cli import main
+from plait.data.media import Blob
 from plait.estimators.targets import TargetModels
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
