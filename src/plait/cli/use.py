@@ -38,16 +38,17 @@ def models_of(
     folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
 ) -> Iterator[dict[str, FusionEstimator]]:
     """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
-    from plait.base.errors import ConfigError
     from plait.estimators.base import FusionEstimator
-    from plait.estimators.estimators import load
-    from plait.estimators.targets import TargetModels
+    from plait.estimators.targets import TargetModels, holds_targets, load_targets
+    from plait.store.hub import located
 
     step(f"load {folder.name}")
-    one = load(folder)
-    if not isinstance(one, TargetModels | FusionEstimator):
-        raise ConfigError(f"{folder}: holds a {type(one).__name__}, not a model that predicts")
-    models = one if isinstance(one, TargetModels) else TargetModels({str(one.schema_.target): one})
+    folder = located(folder, download=True)  # whoever names a model of the hub in a command asks for it
+    if holds_targets(folder):
+        models = load_targets(folder)
+    else:
+        model = FusionEstimator.load(folder)
+        models = TargetModels({str(model.schema_.target): model})
     for model in models.values():
         model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
         model.store = store if store is not None else model.store

@@ -121,7 +121,7 @@ def holds_targets(folder: str | Path) -> bool:
     return (Path(folder) / model_files.MANIFEST).is_file() and model_files.read_manifest(Path(folder))["kind"] == KIND
 
 
-def load_targets(folder: str | Path, kinds: Sequence[type[FusionEstimator]]) -> TargetModels:
+def load_targets(folder: str | Path) -> TargetModels:
     """The models of a folder with a sub-folder per target.
 
     Raises:
@@ -135,7 +135,7 @@ def load_targets(folder: str | Path, kinds: Sequence[type[FusionEstimator]]) -> 
         name = entry.get("folder") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
             raise ModelError(f"{folder}: its {model_files.MANIFEST} names a sub-folder {name!r}; copy the folder again")
-        model = loaded(Path(folder) / name, kinds)
+        model = loaded(Path(folder) / name)
         if not isinstance(model, FusionEstimator):
             raise ModelError(f"{Path(folder) / name}: holds a {type(model).__name__}, not the model of a target")
         models[str(entry.get("target"))] = model

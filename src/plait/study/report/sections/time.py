@@ -12,7 +12,7 @@ from plait.report.blocks import Section
 from plait.report.words import counted
 from plait.study.report import Material, ReportSection, frame_sheet
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.statistics.scores import StudyResults
+from plait.study.results import Results
 from plait.training.history.table import LOWER, epochs_to, table
 
 #: Share of the weakest variant's best score that counts as reached: all variants can be timed by it.
@@ -26,7 +26,7 @@ NOTE = (
 )
 
 
-def times(results: StudyResults) -> pd.DataFrame:
+def times(results: Results) -> pd.DataFrame:
     """One row per run that is done: seconds of ``pretraining``, ``training``, ``encoding`` and ``test``, and ``total``.
 
     ``per_answer`` is in milliseconds; ``stored_mb`` counts weights saved, ``kept_mb`` those of encoders kept for other models.
@@ -50,7 +50,7 @@ def times(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reached(results: StudyResults, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
+def reached(results: Results, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
     """Score of the test rows after the ``first`` epoch, the ``best``, and ``epochs_to`` a threshold; empty without a record.
 
     Example:
