@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
 from plait.data.cells import MEDIA
-from plait.data.labels import codes_of, label_array, label_text, object_array
+from plait.data.labels import codes_of, label_array, label_text
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
@@ -35,6 +36,7 @@ from plait.data.schema_yaml import modalities_from
 from plait.data.table import frame_of, table_like
 from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
+from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import diagram, fitting, modelfile, preparing, tracking
@@ -468,6 +470,7 @@ def loaded(folder: str | Path) -> Any:
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         if manifest["kind"] == ModalityAligner.__name__:
             return aligner_file.rebuild(ModalityAligner, manifest, arrays)
+        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
         return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
 
     return model_parts.read(folder, rebuild)

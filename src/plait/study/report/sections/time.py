@@ -14,7 +14,7 @@ from plait.report.words import counted
 from plait.study.folder import RUNS
 from plait.study.report import Material, ReportSection, frame_sheet
 from plait.study.report.evidence import Evidence, suffix
-from plait.study.statistics.scores import StudyResults
+from plait.study.results import Results
 from plait.training.history import epochs_to, read
 from plait.training.history.table import LOWER
 
@@ -29,7 +29,7 @@ NOTE = (
 )
 
 
-def times(results: StudyResults) -> pd.DataFrame:
+def times(results: Results) -> pd.DataFrame:
     """One row per run that is done: seconds of ``pretraining``, ``training``, ``encoding`` and ``test``, and ``total``.
 
     ``per_answer`` is in milliseconds; ``stored_mb`` counts weights saved, ``kept_mb`` those of encoders kept for other models.
@@ -53,7 +53,7 @@ def times(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reached(results: StudyResults, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
+def reached(results: Results, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
     """Score of the test rows after the ``first`` epoch, the ``best``, and ``epochs_to`` a threshold.
 
     Empty where no epochs were scored (``record_epochs``); trainings that never reach the threshold count in ``reached`` alone.
