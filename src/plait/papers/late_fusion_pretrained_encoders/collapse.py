@@ -22,7 +22,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.base.version import __version__
 from plait.data.modality import Schema
-from plait.data.split import split
+from plait.data.table import split
 from plait.data.targets import target_array, target_values
 from plait.estimators.estimators import FusionClassifier
 from plait.fusion.attention import Attention
