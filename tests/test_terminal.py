@@ -231,6 +231,7 @@ def registered() -> set[str]:
         advise,
         align,
         data,
+        doctor,
         explain,
         export,
         fit,
