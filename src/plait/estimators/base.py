@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -469,6 +470,7 @@ def loaded(folder: str | Path) -> Any:
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         if manifest["kind"] == ModalityAligner.__name__:
             return aligner_file.rebuild(ModalityAligner, manifest, arrays)
+        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
         return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
 
     return model_parts.read(folder, rebuild)
