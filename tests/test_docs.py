@@ -35,7 +35,7 @@ PAGES = sorted(str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob(
 STEPS = [
     page
     for page in PAGES
-    if page.startswith(("tutorials", "how-to")) or page in ("get-started.md", "export.md", "service.md", "hub.md")
+    if page.startswith(("tutorials", "how-to")) or page in ("get-started.md", "export.md", "hub.md")
 ]
 
 

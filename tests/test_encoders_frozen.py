@@ -22,7 +22,7 @@ from torch.nn import functional
 from plait.base import registry
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.encoders import defaults, efficientnet_lite0, packages, syntax
 from plait.encoders.defaults import default_encoder, is_installed
 from plait.testing.cells import check_encoder, tokens_of

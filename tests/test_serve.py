@@ -27,7 +27,7 @@ import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError
 from plait.cli import main
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.estimators.targets import TargetModels
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")

@@ -23,6 +23,7 @@ PAGES = {
         ["plait:read_table", "plait:infer_schema", "plait:schema", "plait:Schema", "plait:Modality"],
     ),
     "workflow": ("The main job in one call", ["plait:fit_table", "plait:pretrain", "plait:Store"]),
+    "production": ("Export, serve, push", ["plait:export", "plait:serve", "plait:push"]),
     "studies": ("Studies and search", ["plait:Study", "plait:Results", "plait:advise", "plait:search"]),
     "alignment": ("Alignment", ["plait:ModalityAligner"]),
     "families": (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from plait.evaluation.explain import explain
     from plait.serving.app import serve
     from plait.store import Store
+    from plait.store.hub import push
     from plait.study import Study
     from plait.study.advice import advise
     from plait.study.results import Results
@@ -63,6 +64,7 @@ _HOME = {
     "inspect": "workflow.inspection.inspecting",
     "load": "estimators.estimators",
     "pretrain": "workflow.pretrain",
+    "push": "store.hub",
     "read_table": "data.table",
     "register": "base.registry",
     "schema": "data.schema:",
@@ -96,6 +98,7 @@ __all__ = [
     "inspect",
     "load",
     "pretrain",
+    "push",
     "read_table",
     "register",
     "schema",

@@ -71,6 +71,7 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
             inspect,
             look,
             pretrain,
+            push,
             reproduce,
             sensitivity,
             serve,

@@ -27,10 +27,11 @@ def export(
 ) -> None:
     """Write model.onnx, checked against the model, and inputs.json, which says what it takes; needs neither plait nor torch."""
     from plait.estimators.estimators import export as write
+    from plait.store.hub import located
 
     folder = out or model.with_name(f"{model.resolve().name}-onnx")
     step(f"export {model.name}")
-    write(model, folder, onnx=onnx, encoders=encoders, opset=opset)
+    write(located(model, download=True), folder, onnx=onnx, encoders=encoders, opset=opset)
     for path in sorted(folder.iterdir()):
         if not path.name.startswith("."):
             typer.echo(f"{path} ({path.stat().st_size:,} bytes)")

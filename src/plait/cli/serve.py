@@ -31,9 +31,10 @@ def serve(
     from plait.serving.answers import Answers
     from plait.serving.app import serve as run
     from plait.serving.limits import Limits
+    from plait.store.hub import located
 
     limits = Limits(body_mb=body_mb, rows=rows, seconds=seconds, requests=requests, url_hosts=tuple(url_hosts or ()))
     step(f"load {model.name}")
-    loaded = Answers(model).models
+    loaded = Answers(located(model, download=True)).models
     said = f"answers for {', '.join(loaded)}; stop with Ctrl-C"
     run(loaded, host=host, port=port, limits=limits, started=lambda url: typer.echo(f"{url} {said}", err=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
 from plait.data.cells import MEDIA
-from plait.data.labels import codes_of, label_array, label_text, object_array
+from plait.data.labels import codes_of, label_array, label_text
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
@@ -35,6 +36,7 @@ from plait.data.schema_yaml import modalities_from
 from plait.data.table import frame_of, table_like
 from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
+from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import diagram, fitting, modelfile, preparing, tracking
@@ -261,13 +263,17 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             del self._keeping
 
     def _decoded(self, inputs: Inputs) -> np.ndarray:
-        members = self.members_
-        result: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        return self._read(self.members_.raw(inputs))
+
+    def _read(self, raw: torch.Tensor) -> np.ndarray:
+        """Raw outputs as probabilities or values."""
+        task = self.members_.task
+        result: np.ndarray = task.decode(raw).numpy().astype(np.float64)
         if not np.isfinite(result).all():
             raise ModelError(
                 "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
             )
-        return result / result.sum(1, keepdims=True) if members.task.name == "classification" else result
+        return result / result.sum(1, keepdims=True) if task.name == "classification" else result
 
     def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
@@ -309,14 +315,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         names = self.modality_names_
         if subsets is None:
             subsets = all_subsets(names)
-        result = {}
         for subset in subsets:
-            unknown = set(subset) - set(names)
-            if unknown:
+            if unknown := set(subset) - set(names):
                 raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")
-            ordered = tuple(name for name in names if name in subset)
-            result[ordered] = self._decoded(inputs.only(ordered) if len(ordered) < len(names) else inputs)
-        return result
+        ordered = list(dict.fromkeys(tuple(name for name in names if name in subset) for subset in subsets))
+        raw = self.members_.raw_under(inputs, ordered)
+        return {subset: self._read(out) for subset, out in zip(ordered, raw, strict=True)}
 
     def decoded(self, X: Any) -> np.ndarray:
         """Probabilities (n, C) or values (n,), whatever the task."""
@@ -468,6 +472,7 @@ def loaded(folder: str | Path) -> Any:
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         if manifest["kind"] == ModalityAligner.__name__:
             return aligner_file.rebuild(ModalityAligner, manifest, arrays)
+        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
         return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
 
     return model_parts.read(folder, rebuild)

@@ -31,7 +31,7 @@ from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
-from plait.training.hiding import hiding
+from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"

@@ -109,7 +109,7 @@ def recur(
         pushed = pushed + convolved(moving.to(dtype), _narrow(weight[:, :-units], dtype))
     h, c = state if state is not None else (None, None)
     hidden = []
-    for count, z in zip(counts, pushed.split(list(counts)), strict=True):
+    for count, z in zip(counts, torch.split(pushed, list(counts)), strict=True):
         h, c = _joined(h, count), _joined(c, count)
         if still is not None:
             z = z + still[:count].to(dtype)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from plait.base.errors import CellError, nearest
 from plait.data.cells import MEDIA
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.data.media.given import data_of_uri, is_data_uri
 from plait.data.modality import Schema
 from plait.serving.limits import Limits, Refused

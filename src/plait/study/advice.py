@@ -124,9 +124,10 @@ def advise(
     if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
         shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
     command = fit_command(chosen_options.table, schema, tried[chosen].settings)
-    result = _advice(schema, metric, raced, shown, Advised(dict(tried[chosen].settings), chosen, command, place))
-    found = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
-    result = dataclasses.replace(result, pareto=found)
+    about = {"settings": dict(tried[chosen].settings), "variant": chosen, "command": command, "folder": place}
+    result = _advice(schema, metric, raced, shown, **about)
+    front = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
+    result = dataclasses.replace(result, pareto=front)
     return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
 
 
@@ -155,12 +156,12 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
         >>> merged({"encoders": {"text": "minilm"}, "layers": 2}, {"encoders": {"image": "logmel"}})
         {'encoders': {'text': 'minilm', 'image': 'logmel'}, 'layers': 2}
     """
-    both = {k: {**settings[k], **v} for k, v in others.items() if _mappings(settings.get(k), v)}
+    both = {
+        k: {**settings[k], **v}
+        for k, v in others.items()
+        if isinstance(v, Mapping) and isinstance(settings.get(k), Mapping)
+    }
     return {**settings, **others, **both}
-
-
-def _mappings(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
 
 
 def _data(
@@ -231,17 +232,7 @@ def winner_of(results: Results, metric: str, racing: Racing) -> str:
     return best if pairs.mean() > error else DEFAULT
 
 
-@dataclasses.dataclass(frozen=True)
-class Advised:
-    """The design that won, with the line that fits it and the folder of its studies."""
-
-    settings: Mapping[str, Any]
-    variant: str
-    command: str
-    folder: Path
-
-
-def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, advised: Advised) -> Advice:
+def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, **advised: Any) -> Advice:
     """The tables beside the winner; its lines are still to be written."""
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
@@ -251,8 +242,7 @@ def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, 
         if len(schema.modalities) > 1:
             modalities = compare(shown, metric, against=everything, by="subset")
             present = compare(shown, metric, against=everything, by="present")
-    tables = (race, modalities, conditions, present)
-    return Advice(advised.settings, advised.variant, (), *tables, advised.command, advised.folder)
+    return Advice(**advised, lines=(), race=race, modalities=modalities, conditions=conditions, present=present)
 
 
 def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
