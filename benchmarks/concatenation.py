@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from plait import FusionClassifier
-from plait.data.split import split
+from plait.data.table import split
 from plait.datasets.pokemon import Pokemon
 
 PLAIN: dict[str, Any] = {

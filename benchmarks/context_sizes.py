@@ -40,6 +40,11 @@ LEARNED = ("plain_heads", "context", "context from cca", "convirt")
 #: A difference that matters: one point, named beforehand; both its sides within it is called level.
 MARGIN = 0.01
 
+INTRODUCTION = """Built by `python benchmarks/context_sizes.py` from `context_sizes.jsonl`; measured by the recipes `size_text`
+and `size_images` (`plait study run`). Every arm is given the same pairs, chooses (its penalty, its epoch) by how many held-out
+pairs are found, and takes all pairs at last; ConVIRT alone does not learn again. Things are photographs: four pairs of captions
+each, or five captions with the picture. Mean ± standard deviation (runs). A difference that matters is one point, named beforehand."""
+
 
 def taken(folder: Path) -> Iterator[dict[str, Any]]:
     """One record per value that a study has measured."""
@@ -121,11 +126,7 @@ def page(records: list[dict[str, Any]]) -> str:
     lines = [
         "# Context against closed forms, by the number of pairs",
         "",
-        "Built by `python benchmarks/context_sizes.py` from `context_sizes.jsonl`; measured by the recipes `size_text`",
-        "and `size_images` (`plait study run`). Every arm is given the same pairs, chooses (its penalty, its epoch) by how many held-out",
-        "pairs are found, and takes all pairs at last; ConVIRT alone does not learn again. Things are photographs: four pairs of",
-        "captions each, or five captions with the picture. Mean ± standard deviation (runs). A difference that matters is one point,",
-        "named beforehand.",
+        INTRODUCTION,
     ]
     for dataset, shown in SHOWN.items():
         for evaluation, part, metric, heading in shown:

@@ -28,7 +28,7 @@ from PIL import Image
 from plait.base import registry
 from plait.base.encoder import Encoder
 from plait.base.machine import fast_dtype
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.encoders.embed import embed
 
 BATCH = 32

@@ -40,10 +40,9 @@ from plait.base.tokens import Tokens
 from plait.networks.tasks import Classification
 from plait.training.crossfit import side_by_side
 from plait.training.design import Design, maker
-from plait.training.hiding import Hiding
 from plait.training.loop import train
 from plait.training.member import MemberLearner
-from plait.training.rows import Examples
+from plait.training.rows import Examples, Hiding
 from plait.training.settings import Training
 
 #: A way: members trained side by side; its seconds are of one epoch of one member.

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from plait.data.modality import Schema
-from plait.data.split import split
+from plait.data.table import split
 
 COMPONENTS = 30
 #: Encoders of both sides, whatever the default is at the time.

@@ -21,6 +21,7 @@ from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
 from plait.study.designs import DEFAULT, Racing, candidates, noises
+from plait.study.pareto import pareto
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 
@@ -102,17 +103,51 @@ def test_designs_fit_the_modalities() -> None:
 def test_regimes_are_tried_where_there_are_any() -> None:
     learning = Schema((Modality("sound", "audio", ("a",), encoder="spectrogram_cnn", train="scratch"),), target="y")
     found = {c.name: c.settings for c in candidates(learning) if c.question == "regime"}
-    assert found == {"sound pretrained first": {"train": {"sound": "pretrain"}}}
+    still = {"train": {"sound": "pretrain"}, "pretrain": {"sound": {"frozen": True}}}
+    assert found == {"sound pretrained first": {"train": {"sound": "pretrain"}}, "sound pretrained, then frozen": still}
     found = {
         c.name: c.settings for c in candidates(learning, {"train": {"audio": "pretrain"}}) if c.question == "regime"
     }
-    assert found == {"sound from scratch": {"train": {"sound": "scratch"}}}
+    assert found == {"sound from scratch": {"train": {"sound": "scratch"}}, "sound pretrained, then frozen": still}
     text = Schema((Modality("words", "text", ("a",), encoder="minilm"),), target="y")
     tuned = [c for c in candidates(text) if c.question == "regime"]
     assert [c.settings for c in tuned] == ([{"train": {"words": "tuned"}}] if find_spec("peft") else [])
     assert all(c.minutes > 10 for c in tuned)  # not in a race of the usual length
+    frozen = Schema((Modality("words", "text", ("a",)), Modality("table", "tabular", ("b",))), target="y")
+    learned = {c.name: c.settings for c in candidates(frozen) if c.question == "regime" and "tuned" not in c.name}
+    encoder = {"encoders": {"words": "cnn_text"}}
+    assert learned == {
+        "words from scratch": {**encoder, "train": {"words": "scratch"}},
+        "words pretrained first": {**encoder, "train": {"words": "pretrain"}},
+    }
+    poolings = {
+        c.settings["fusion"] for c in candidates(frozen) if c.name.startswith("late ") and "fusion" in c.settings
+    }
+    assert poolings == {"sum", "mean", "max", "gated", "attention"}
     settled = candidates(text, {"encoders": {"words": "hashed_ngrams"}})
     assert not [c for c in settled if c.question in ("regime", "encoder")]
+
+
+def test_no_other_design_beats_those_on_the_front() -> None:
+    def run(name: str, score: float, seconds: float, text: float, image: float) -> dict[str, Any]:
+        made = line(name, 0, score) | {"subset": ["text", "image"], "seconds": {"fit": seconds, "pretrain": 1.0}}
+        made["evaluations"] = [
+            {"condition": "clean", "present": list(kept), "metrics": {"accuracy": value}}
+            for kept, value in ((("text", "image"), score), (("text",), text), (("image",), image))
+        ]
+        return made
+
+    runs = [
+        run("best", 0.9, 9.0, 0.8, 0.3),
+        run("robust", 0.8, 9.0, 0.7, 0.5),
+        run("quick", 0.7, 1.0, 0.6, 0.4),
+        run("beaten", 0.7, 2.0, 0.6, 0.4),
+    ]
+    found = pareto(runs, "accuracy", Racing("accuracy", lower=False).scores(runs), 1.0)
+    assert found["label"].tolist() == ["best", "robust", "quick", "beaten"]
+    assert found["front"].tolist() == [True, True, True, False]
+    assert found["alone"].tolist() == [0.3, 0.5, 0.4, 0.4]
+    assert found["seconds"].tolist() == [10.0, 10.0, 2.0, 3.0]
 
 
 @pytest.fixture
@@ -135,6 +170,9 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     assert "clean" in set(given.conditions["condition"])
     assert len(given.conditions) == 3
     assert any("without it" in told for told in given.lines)
+    assert any("not beaten in score, time and single modalities" in told for told in given.lines)
+    assert given.pareto["front"].any()
+    assert given.pareto["alone"].notna().all()
     assert any("alone gives" in told for told in given.lines)
     again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
     assert again.lines == given.lines  # nothing was run twice, and nothing differs

@@ -26,11 +26,10 @@ from plait.conditions.cells import column_of
 from plait.conditions.chain import Chain
 from plait.conditions.noise import mix, power
 from plait.conditions.parse import parse
-from plait.data.media.blob import Blob
-from plait.data.media.images import image, pixels
-from plait.data.media.keys import Changed, cell_key
+from plait.data.media import Blob
+from plait.data.media.given import Changed, cell_key
+from plait.data.media.images import image, pixels, video
 from plait.data.media.sounds import audio, seconds
-from plait.data.media.videos import video
 from plait.data.modality import Modality, Schema
 from plait.encoders.batches import Encoding
 from plait.encoders.embed import embed

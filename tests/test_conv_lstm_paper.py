@@ -17,7 +17,7 @@ from plait.base import config
 from plait.base.errors import ConfigError
 from plait.base.inputs import Inputs, followed_by
 from plait.conditions.parse import parse
-from plait.data.media.keys import Changed
+from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.pixels import Pixels

@@ -32,7 +32,11 @@ def test_examples_in_docstrings(name: str) -> None:
 
 PAGES = sorted(str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md"))
 #: Pages that are followed from top to bottom: their blocks of Python and of ``plait`` commands run in one folder, in order.
-STEPS = [page for page in PAGES if page.startswith("tutorials") or page == "get-started.md"]
+STEPS = [
+    page
+    for page in PAGES
+    if page.startswith(("tutorials", "how-to")) or page in ("get-started.md", "export.md", "hub.md")
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.tokens import Tokens
-from plait.data.media.blob import Blob
-from plait.data.media.keys import cell_key
+from plait.data.media import Blob
+from plait.data.media.given import cell_key
 from plait.encoders import batches as embedding_batches
 from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
 from plait.store import Store

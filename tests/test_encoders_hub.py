@@ -23,7 +23,7 @@ from plait.base import config, machine, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.tokens import Tokens
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.data.modality import Modality
 from plait.encoders import hub_files, hub_models
 from plait.encoders.defaults import PRESETS

@@ -16,7 +16,7 @@ from plait.base import config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.tokens import Tokens
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.encoders.from_scratch import words
 from plait.encoders.sound_frames import frames_in, log_spectrogram
 from plait.encoders.spectrogram_cnn import FrameNorm

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +27,12 @@ def test_it_answers_as_it_did(folder: Path) -> None:
     assert result.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(result[name], values, atol=2e-4, err_msg=name)
+
+
+def test_a_fresh_process_knows_the_classes() -> None:
+    """As ``plait predict`` does: nothing else was imported before."""
+    folder = next(f for f in FOLDERS if (f / "model" / "model.json").is_file() or (f / "model.json").is_file())
+    place = folder / "model" if (folder / "model").is_dir() else folder
+    code = f"from plait.estimators.base import FusionEstimator; FusionEstimator.load({str(place)!r})"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plait.base.errors import ConfigError
-from plait.training.hiding import Hiding, for_modalities, hiding
+from plait.training.rows import Hiding, for_modalities, hiding
 
 NAMES = ["image", "tabular", "text"]
 

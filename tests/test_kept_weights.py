@@ -17,9 +17,9 @@ from safetensors import numpy as safetensors
 
 from plait.base.errors import PlaitWarning, StoreError
 from plait.store import Store
+from plait.training import checkpoint
 from plait.training import finetuning as tunings
-from plait.training import kept_weights
-from plait.training.kept_weights import Trained, found_or_made
+from plait.training.checkpoint import Trained, found_or_made
 from plait.training.settings import Tuning
 
 NAME, KEY = "tests", b"k" * 16
@@ -88,7 +88,7 @@ def test_a_record_whose_checksum_is_wrong_is_passed_over(tmp_path: Path, monkeyp
 def test_when_every_place_is_broken_it_is_made_and_not_kept(tmp_path: Path) -> None:
     make = Made()
     with Store(tmp_path) as store:
-        for number in range(kept_weights._PLACES):
+        for number in range(checkpoint._PLACES):
             place = blake2b(KEY + bytes([number]), digest_size=16).digest()
             store.put_many(NAME, {place: np.zeros((1, 30), np.uint8)}, "broken")
         assert [get(store, make) for _ in range(2)] == [(1.0, False), (2.0, False)]
@@ -115,7 +115,7 @@ def test_a_store_that_takes_nothing_costs_a_warning(tmp_path: Path, monkeypatch:
 SLOW = """
 import sys, time, numpy as np
 from pathlib import Path
-from plait.training.kept_weights import Trained, found_or_made
+from plait.training.checkpoint import Trained, found_or_made
 from plait.store import Store
 
 place = Path(sys.argv[1])

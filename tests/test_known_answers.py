@@ -30,11 +30,10 @@ from plait.networks.tasks import Classification, Multilabel, Regression, Task, t
 from plait.training.checkpoint import Checkpoint
 from plait.training.crossfit import Plan, crossfit, folds_of, prior
 from plait.training.design import Design, maker
-from plait.training.hiding import Hiding
 from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
 from plait.training.member import MemberLearner
 from plait.training.optimiser import LIMIT, AdamW
-from plait.training.rows import Examples, batch_edges
+from plait.training.rows import Examples, Hiding, batch_edges
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
 

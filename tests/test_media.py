@@ -16,11 +16,10 @@ import soundfile
 from PIL import Image
 
 from plait.base.errors import CellError
-from plait.data.media.blob import Blob
-from plait.data.media.images import MAX_PIXELS, image
-from plait.data.media.keys import Changed
+from plait.data.media import Blob
+from plait.data.media.given import Changed
+from plait.data.media.images import MAX_PIXELS, image, video
 from plait.data.media.sounds import audio, seconds
-from plait.data.media.videos import video
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)

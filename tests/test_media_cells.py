@@ -31,12 +31,11 @@ from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.registry import find
 from plait.base.tokens import Tokens
 from plait.data import schema, table
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.data.media.formats import kind_of_bytes, kind_of_name, known, readable
 from plait.data.media.given import given
-from plait.data.media.images import image
+from plait.data.media.images import image, video
 from plait.data.media.sounds import audio
-from plait.data.media.videos import video
 from plait.data.modality import Modality
 from plait.data.rows import column_keys
 from plait.encoders.featurize import Featurizer

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from plait.base import machine
-from plait.base.machine import give_back
-from plait.study.setting import resident_mb
+from plait.base.machine import give_back, resident_mb
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no freed pieces")

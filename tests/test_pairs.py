@@ -15,7 +15,7 @@ from plait.base.tokens import Tokens
 from plait.encoders.pairs import Pair, fit_pairs, linear_target, ridge_error
 from plait.encoders.scale import Scaler
 from plait.encoders.vector import Vector
-from plait.training.hiding import Hiding
+from plait.training.rows import Hiding
 
 TEXTS = Schema((Modality("a", "text", ("a",)), Modality("b", "text", ("b",))))
 SETTINGS = {

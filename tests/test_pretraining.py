@@ -21,10 +21,9 @@ from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
 from plait.training.crossfit import folds_of
-from plait.training.hiding import Hiding
+from plait.training.pretraining import encoded_once
 from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
-from plait.training.pretraining.stage import settled
-from plait.training.rows import Examples, Fold
+from plait.training.rows import Examples, Fold, Hiding
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 CLASSES = 4
@@ -155,7 +154,7 @@ def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.Monke
         seen.append(fold)
         return pretrain_encoder(encoder, examples, fold, *rest)
 
-    monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", spy)
+    monkeypatch.setattr("plait.training.pretraining.pretrain_encoder", spy)
     found = fitted(train={"a": "pretrain", "b": "scratch"}, pretrain={"epochs": 1}, members=2)
     expected = folds_of(found.members_.task.strata(_in_order(found)), 2, 0)
     assert len(seen) == 2
@@ -242,7 +241,7 @@ def _saved(found: FusionClassifier) -> Any:
 def test_tokens_of_a_settled_encoder_are_computed_ahead() -> None:
     found = fitted(**{**PRETRAIN, "pretrain": {"epochs": 1, "a": {"frozen": True}}})
     member, inputs = found.members_.members[0], found._inputs(FRAME)
-    ahead = settled(member, inputs)
+    ahead = encoded_once(member, inputs)
     assert set(ahead.prepared) == {"b"}
     member.eval()
     with torch.no_grad():
@@ -264,7 +263,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(name)
         return pretrain_encoder(encoder, examples, fold, settings, seed, name, *rest)
 
-    monkeypatch.setattr("plait.training.pretraining.stage.pretrain_encoder", count)
+    monkeypatch.setattr("plait.training.pretraining.pretrain_encoder", count)
     return found
 
 

@@ -20,7 +20,7 @@ from plait.estimators.record import frozen_weights
 from plait.report import curves
 from plait.study import Study
 from plait.training import history
-from plait.training.history.scorer import METRICS, scores
+from plait.training.callbacks import METRICS, scores
 from plait.training.history.table import BESIDE, COLUMNS, codes, pattern_codes
 
 ROWS, TEST = 90, 40

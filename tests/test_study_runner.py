@@ -26,8 +26,8 @@ from plait.study.engine import Event, Inline
 from plait.study.engine_local import Local
 from plait.study.folder import StudyFolder
 from plait.study.lines_file import DiskFullError, LinesFile
-from plait.study.setting import Setting
 from plait.study.subjects.model import Model
+from plait.study.tables import Setting
 from study_tiny import TOLD, study, values
 
 

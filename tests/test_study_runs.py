@@ -20,11 +20,10 @@ from plait.conditions.parse import parse
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.engine import Executor
-from plait.study.judging import assembled
+from plait.study.predicting import assembled
 from plait.study.runs import Run, Schedule
-from plait.study.setting import Setting
 from plait.study.spec import SplitSpec
-from plait.study.tables import StudyTable
+from plait.study.tables import Setting, StudyTable
 from study_tiny import study, values
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, PlaitWarning, TableError
-from plait.data import table
+from plait.data import table, values
 from plait.data.archive import Archive
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import merge_equal
-from plait.data.split import strata_of
+from plait.data.table import strata_of
 from plait.data.values import items_of, nulls, text_of, texts
 
 
@@ -232,12 +232,12 @@ def test_items_of_a_cell(cell: Any, parts: tuple[str, ...]) -> None:
 
 
 def test_labels_of_a_target() -> None:
-    assert table.parse_labels(pd.Series(["Drama|Comedy", "", "Drama"])).tolist() == [
+    assert values.items(pd.Series(["Drama|Comedy", "", "Drama"])).tolist() == [
         ("Drama", "Comedy"),
         None,
         ("Drama",),
     ]
-    assert table.parse_labels(pd.Series([["a"], ["b", "c"]])).tolist() == [("a",), ("b", "c")]
+    assert values.items(pd.Series([["a"], ["b", "c"]])).tolist() == [("a",), ("b", "c")]
 
 
 def test_numbers_and_what_is_none() -> None:

@@ -17,7 +17,7 @@ from plait.base import registry
 from plait.base.encoder import Cut
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
 from plait.base.tokens import Tokens
-from plait.data.media.keys import cell_key
+from plait.data.media.given import cell_key
 from plait.data.modality import Modality, Schema
 from plait.encoders import efficientnet_lite0, minilm_network
 from plait.encoders.embed import Column

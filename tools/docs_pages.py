@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import griffe
@@ -22,6 +23,7 @@ PAGES = {
         ["plait:read_table", "plait:infer_schema", "plait:schema", "plait:Schema", "plait:Modality"],
     ),
     "workflow": ("The main job in one call", ["plait:fit_table", "plait:pretrain", "plait:Store"]),
+    "production": ("Export, serve, push", ["plait:export", "plait:serve", "plait:push"]),
     "studies": ("Studies and search", ["plait:Study", "plait:Results", "plait:advise", "plait:search"]),
     "alignment": ("Alignment", ["plait:ModalityAligner"]),
     "families": (
@@ -60,7 +62,36 @@ def on_files(files: Files, config: Any) -> Files:
     for page, (title, names) in PAGES.items():
         text = f"# {title}\n\n" + "\n\n".join(_directive(name) for name in names if _there(name))
         files.append(File.generated(config, f"api/{page}.md", content=text))
+    files.append(File.generated(config, "gallery.md", content=_gallery(files, config)))
     return files
+
+
+#: Where the scripts lie, and where ``tools/gallery.py`` puts their pictures and notebooks.
+_SCRIPTS, _BUILT = Path(__file__).parents[1] / "examples" / "gallery", Path(__file__).parents[1] / "build" / "gallery"
+
+
+def _gallery(files: Files, config: Any) -> str:
+    """The gallery: thumbnails that lead to each script below; pictures and notebooks where they were built."""
+    cards, parts = list[str](), list[str]()
+    for script in sorted(_SCRIPTS.glob("plot_*.py")):
+        name, text = script.stem, script.read_text(encoding="utf-8")
+        title, _, rest = text.removeprefix('"""').partition("\n")
+        words, _, code = rest.partition('"""')
+        picture = links = ""
+        for ending in ("png", "ipynb"):
+            built = _BUILT / f"{name}.{ending}"
+            if built.is_file():
+                files.append(File.generated(config, f"gallery/{name}.{ending}", content=built.read_bytes()))
+                picture = f"![{title}](gallery/{name}.png)" if ending == "png" else picture
+                links = f"[notebook](gallery/{name}.ipynb)" if ending == "ipynb" else links
+        anchor = name.removeprefix("plot_").replace("_", "-")
+        cards.append(f"-   {picture or title}\n\n    [{title}](#{anchor})")
+        shown = re.sub(r"^# %%.*\n(# )?", "", code.strip(), flags=re.MULTILINE)
+        parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n```py\n{shown}\n```\n")
+    head = (
+        "# Gallery\n\nScripts of `examples/gallery` that run as they are; their data is generated or comes by pip.\n\n"
+    )
+    return f'{head}<div class="grid cards" markdown>\n\n' + "\n\n".join(cards) + "\n\n</div>\n\n" + "\n".join(parts)
 
 
 def _there(name: str) -> bool:

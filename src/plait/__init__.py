@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema
     from plait.data.schema import infer as infer_schema
     from plait.data.table import read_table
-    from plait.estimators.estimators import FusionClassifier, FusionRegressor, load
+    from plait.estimators.estimators import FusionClassifier, FusionRegressor, export, load
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
+    from plait.serving.app import serve
     from plait.store import Store
+    from plait.store.hub import push
     from plait.study import Study
     from plait.study.advice import advise
     from plait.study.results import Results
@@ -56,15 +58,18 @@ _HOME = {
     "advise": "study.advice",
     "evaluate": "evaluation.evaluate",
     "explain": "evaluation.explain",
+    "export": "estimators.estimators",
     "fit_table": "workflow.fit",
     "infer_schema": "data.schema:infer",
     "inspect": "workflow.inspection.inspecting",
     "load": "estimators.estimators",
     "pretrain": "workflow.pretrain",
+    "push": "store.hub",
     "read_table": "data.table",
     "register": "base.registry",
     "schema": "data.schema:",
     "search": "study.search:sensitivity",
+    "serve": "serving.app",
 }
 
 __all__ = [
@@ -87,15 +92,18 @@ __all__ = [
     "advise",
     "evaluate",
     "explain",
+    "export",
     "fit_table",
     "infer_schema",
     "inspect",
     "load",
     "pretrain",
+    "push",
     "read_table",
     "register",
     "schema",
     "search",
+    "serve",
 ]
 
 

@@ -164,7 +164,7 @@ def resolve(spec: str | Mapping[str, Any]) -> Branch:
     variant: type[Branch] = registry.find("branches", str(options.pop("name")))
     config.check_fields(options, config.fields_of(variant), f"branch '{variant.name()}'")
     if variant.package is not None:
-        need(variant.package, variant.extra or variant.package)
+        need(variant.package, variant.extra)
     return variant(**options)
 
 

@@ -159,12 +159,6 @@ def hints_of(owner: Any) -> dict[str, Any]:
 def whole(value: Any, what: str, low: int = 0, high: float = MOST) -> int:
     """A whole number within bounds, both included.
 
-    Args:
-        value: to check.
-        what: where and which, as in ``encoder cnn: size``.
-        low: least.
-        high: greatest.
-
     Raises:
         ConfigError: it is none (True and 3.0 are none either).
 

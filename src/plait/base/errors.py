@@ -56,8 +56,8 @@ def warn(message: str) -> None:
     warnings.warn(message, PlaitWarning, stacklevel=level)
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """Import an optional ``module``, or say which extra brings it.
+def need(module: str, extra: str | None) -> ModuleType:
+    """Import an optional ``module``, or say which extra brings it; None: it is to be installed by itself.
 
     Example:
         >>> need("json", "text").__name__
@@ -66,9 +66,10 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        package = module.partition(".")[0]
         raise MissingDependencyError(
-            f"the package '{module.partition('.')[0]}' is needed and could not be imported ({error}); "
-            f'run: pip install "plait[{extra}]"'
+            f"the package '{package}' is needed and could not be imported ({error}); "
+            f"run: pip install {package if extra is None else f'{chr(34)}plait[{extra}]{chr(34)}'}"
         ) from error
 
 

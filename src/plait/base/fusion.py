@@ -131,13 +131,7 @@ class Adviser(ABC):
 
     @abstractmethod
     def settings(self, estimator: Any, frame: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
-        """What to set; the estimator's own other settings hold for every design that is looked at.
-
-        Args:
-            estimator: not yet fitted.
-            frame: rows of training.
-            target: (n,) classes or values, or indicators (n, C).
-        """
+        """What to set; the estimator's own other settings hold for every design that is looked at; target (n,) or (n, C)."""
 
 
 def adviser(fusion: Any) -> Adviser | None:

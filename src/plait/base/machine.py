@@ -59,13 +59,27 @@ def _clear() -> None:
 
 
 def _now() -> float:
+    peak = _in_proc("self/status", "VmHWM")
+    return process_mb() if peak is None else peak
+
+
+def resident_mb(pid: int) -> float | None:
+    """Resident memory of a process in MB; None where the system does not tell."""
+    return _in_proc(f"{pid}/status", "VmRSS")
+
+
+def available_mb() -> float | None:
+    """Memory that new processes may take, in MB; None where the system does not tell."""
+    return _in_proc("meminfo", "MemAvailable")
+
+
+def _in_proc(file: str, field: str) -> float | None:
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) * 1024 / _MB, 1)
+        lines = Path("/proc", file).read_text().splitlines()
     except OSError:
-        pass
-    return process_mb()
+        return None
+    kilobytes = next((line.split()[1] for line in lines if line.startswith(f"{field}:")), None)
+    return None if kilobytes is None else round(int(kilobytes) * 1024 / _MB, 1)
 
 
 def process_mb() -> float:

@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from plait.base.errors import ModelError
 
@@ -24,6 +24,20 @@ except ImportError:  # Windows: nothing can be locked there, so nothing is swept
 
 #: Random letters and figures in the name of a part.
 DIGITS = 8
+
+
+class Closing:
+    """What is closed when its block ends."""
+
+    def close(self) -> None:
+        """Let go of all that is held."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 @contextlib.contextmanager

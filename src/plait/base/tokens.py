@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 
 
+def tracing() -> bool:
+    """Whether a graph is being recorded (``plait export``): then nothing may be decided by the rows at hand."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A batch of token sequences of one modality.
@@ -35,7 +40,7 @@ class Tokens:
     @classmethod
     def of_vectors(cls, x: Tensor, present: Tensor | None = None) -> Tokens:
         """Tokens of one vector per row: x (B, D), present (B,) bool."""
-        mask = torch.ones(len(x), dtype=torch.bool, device=x.device) if present is None else present
+        mask = torch.ones(x.shape[0], dtype=torch.bool, device=x.device) if present is None else present
         return cls(x[:, None, :], mask[:, None])
 
     def __len__(self) -> int:
@@ -59,7 +64,8 @@ class Tokens:
     @cached_property
     def _pooled(self) -> Tensor:
         if self.x.shape[1] == 1:  # the common case, kept free of copies
-            return self.x[:, 0] if bool(self.mask.all()) else self.x[:, 0].masked_fill(~self.mask, 0.0)
+            whole = not tracing() and bool(self.mask.all())
+            return self.x[:, 0] if whole else self.x[:, 0].masked_fill(~self.mask, 0.0)
         weight = self.mask.unsqueeze(-1).to(self.x.dtype)  # (B, T, 1)
         total = self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0).sum(1)  # (B, D)
         return total / weight.sum(1).clamp_min(1.0)
@@ -81,8 +87,7 @@ class Tokens:
 
     def with_zeros(self) -> Tokens:
         """A token of zeros for each absent row, as if it were present (Task-specific pre-trained encoders, section 6.1.3)."""
-        mask = self.mask.clone()
-        mask[:, 0] |= ~self.present
+        mask = torch.cat([self.mask[:, :1] | ~self.present[:, None], self.mask[:, 1:]], 1)
         return Tokens(self.x.masked_fill(~self.mask.unsqueeze(-1), 0.0), mask)
 
     def to(self, device: torch.device | str) -> Tokens:

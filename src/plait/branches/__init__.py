@@ -7,6 +7,7 @@ SHARED = (
     "features",
     "forest",
     "growth",
+    "in_context",
     "intervals",
     "leaderboard",
     "mixing",

@@ -26,6 +26,8 @@ DRAWN = 5.0
 MOST_OUTPUTS = 8
 #: Parts of the training rows whose encodings come from the other parts.
 PARTS = 5
+#: Share of the largest variance below which a direction holds nothing but rounding.
+NO_SPREAD = 1e-9
 #: Rows on which directions of most variance are sought.
 AXES_ROWS = 4096
 
@@ -133,7 +135,9 @@ def axes_of(tokens: Tokens, components: int) -> Array:
     """Directions of most variance (D, components) of features about their origin, as scaled ones are."""
     x = tokens.pooled()[tokens.present].double()
     x = x[:: max(1, len(x) // AXES_ROWS)]
-    _, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
+    spread, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
+    # A direction without spread holds rounding alone, which trees would split by, and which no other product repeats.
+    directions[:, spread < NO_SPREAD * spread[-1]] = 0.0
     result: Array = directions[:, -components:].float().contiguous().numpy()
     return result
 

@@ -166,7 +166,9 @@ def _show(study_results: Results, json: bool) -> None:
     if json:
         show_json({**value, "folder": str(study_results.folder), "means": rows.to_dict("records")})
         return
-    for title, part in study_results.subject.shown(rows):
+    from plait.study.subjects import subject_of
+
+    for title, part in subject_of(study_results.spec).shown(rows):
         typer.echo(f"\n{title}" if title else "", nl=bool(title))
         show_table(part)
     typer.echo(f"\n{value['done']} of {value['runs']} runs done, {value['failed']} failed, {value['waiting']} waiting")

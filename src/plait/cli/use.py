@@ -40,8 +40,10 @@ def models_of(
     """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
     from plait.estimators.base import FusionEstimator
     from plait.estimators.targets import TargetModels, holds_targets, load_targets
+    from plait.store.hub import located
 
     step(f"load {folder.name}")
+    folder = located(folder, download=True)  # whoever names a model of the hub in a command asks for it
     if holds_targets(folder):
         models = load_targets(folder)
     else:

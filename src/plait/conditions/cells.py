@@ -16,7 +16,7 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning
 from plait.conditions.base import Condition
 from plait.data.cells import MEDIA, _text_column, cells
-from plait.data.media.keys import Changed, cell_key
+from plait.data.media.given import Changed, cell_key
 from plait.data.values import texts
 
 if TYPE_CHECKING:

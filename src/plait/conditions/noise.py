@@ -16,7 +16,7 @@ from plait.base.checks import Within
 from plait.base.errors import CellError, TableError
 from plait.conditions.cells import SignalCondition
 from plait.data.archive import open_archive
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.data.media.formats import kind_of_name
 from plait.data.media.sounds import audio
 

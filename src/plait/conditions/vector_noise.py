@@ -13,7 +13,7 @@ from plait.base.errors import TableError
 from plait.conditions.base import Condition
 from plait.conditions.cells import column_of
 from plait.data.cells import cells
-from plait.data.media.keys import cell_key
+from plait.data.media.given import cell_key
 
 if TYPE_CHECKING:
     import pandas as pd

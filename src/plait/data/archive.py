@@ -18,7 +18,7 @@ from plait.base.errors import CellError, TableError
 from plait.data.remote import address_of
 
 if TYPE_CHECKING:
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
 
 _MEMBER = re.compile(r"(?:zip://)?(?P<archive>[^!]+\.zip)!(?P<member>.+)", re.IGNORECASE | re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -76,7 +76,7 @@ class Archive:
             raise CellError(f"{where}: a symbolic link; name the file that it leads to")
         if result.flag_bits & 0x1:
             raise CellError(f"{where}: under a password; unpack it and name the files")
-        from plait.data.media.blob import Blob  # late: its decoders are heavy
+        from plait.data.media import Blob  # late: its decoders are heavy
 
         return Blob.of_member(str(self.path), result.filename)
 
@@ -146,7 +146,7 @@ class Place:
             return None if archive is None else _archive_of_cell(archive).blob(value["member"])
         if self.archive is not None and not name.startswith("~") and not os.path.isabs(name):  # noqa: PTH117  # for every cell: a Path costs more
             return self.archive.blob(name)
-        from plait.data.media.blob import Blob
+        from plait.data.media import Blob
 
         result = self._beside(name, self.base if self.archive is None else self.folder)
         return None if result is None else Blob.of_file(result)
@@ -162,7 +162,7 @@ class Place:
             self._check_border(path, name)
             return None
         self._check_border(path, name)
-        from plait.data.media.blob import unusual
+        from plait.data.media import unusual
 
         problem = unusual(os.stat(path))  # noqa: PTH116
         if problem is not None:

@@ -96,7 +96,7 @@ def items_in(value: Any) -> list[Any] | None:
 def _is_item(value: Any) -> bool:
     if isinstance(value, str | os.PathLike | bytes | Mapping):
         return True
-    from plait.data.media.blob import Altered, Blob
+    from plait.data.media import Altered, Blob
     from plait.data.media.given import is_picture
 
     return isinstance(value, Blob | Altered) or is_picture(value)
@@ -135,7 +135,7 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
     that cannot be read.
     """
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
 
     result: list[Any] = []
     named = refused = 0
@@ -177,7 +177,7 @@ def shown_path(name: str) -> str:
 
 def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
     from plait.data.media.given import given
 
     try:
@@ -248,7 +248,7 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
 
 
 def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
 
     if isinstance(value, Blob) or (isinstance(value, str) and value.strip().lower().endswith(".npy")):
         blob = value if isinstance(value, Blob) else place.find(value)
@@ -277,7 +277,7 @@ def _gone(value: Any, place: Place) -> bool:
         return all(_gone(item, place) for item in items)
     if isinstance(value, Mapping):
         value = next((value[k] for k in ("bytes", "array", "waveform", "path") if value.get(k) is not None), None)
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
     from plait.data.media.given import is_data_uri
 
     if isinstance(value, Blob):

@@ -6,17 +6,17 @@ import codecs
 import contextlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from plait.base.documents import TABLE_ROWS
 from plait.base.errors import PlaitError, TableError, nearest, need
 from plait.data.remote import local_table
 from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
+from plait.data.values import object_array
 
 #: Ending -> what separates cells, None for JSON.
 TEXT = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
@@ -90,15 +90,8 @@ def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iter
     blocks = json_blocks(path, value, rows) if mark is None else csv_blocks(path, value, rows, mark)
     for names, block in _decoded(blocks, path, value):
         columns = zip(*block, strict=True) if block else ([] for _ in names)
-        yield pd.DataFrame({name: _objects(cells) for name, cells in zip(names, columns, strict=True)})
-
-
-def _objects(cells: Sequence[Any]) -> pd.Series:
-    """A column that keeps its cells as they are: pandas would turn an empty one into another type."""
-    column = np.empty(len(cells), dtype=object)
-    for i, cell in enumerate(cells):  # lists of one length would otherwise become a matrix
-        column[i] = cell
-    return pd.Series(column, dtype=object)
+        series = (pd.Series(object_array(cells), dtype=object) for cells in columns)  # cells stay as they are
+        yield pd.DataFrame(dict(zip(names, series, strict=True)))
 
 
 def _check_encoding(path: Path, encoding: str) -> None:

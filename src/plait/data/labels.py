@@ -15,27 +15,11 @@ import pandas as pd
 import torch
 
 from plait.base.errors import ModelError, PlaitWarning, TableError
-from plait.data.values import text_of
+from plait.data.parse import FALSE, TRUE
+from plait.data.values import object_array, text_of
 
-#: Words for yes and no; a target of two classes that says one of each is judged by any of them.
-_TRUE = frozenset(("true", "yes", "y", "t", "on", "1"))
-_FALSE = frozenset(("false", "no", "n", "f", "off", "0"))
 _KINDS = (str, bool, int, float, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, tuple)
 _NUMBERS = (bool, int, float, decimal.Decimal)
-
-
-def object_array(values: Iterable[Any]) -> np.ndarray:
-    """(n,) of the values as they are; numpy would make a matrix of equally long tuples.
-
-    Example:
-        >>> object_array([("a", 1), ("b", 2)]).shape
-        (2,)
-    """
-    values = list(values)
-    result = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        result[i] = value
-    return result
 
 
 def label_text(label: Any) -> str:
@@ -286,7 +270,7 @@ def _date(text: str) -> pd.Timestamp | None:
 
 def _truth(text: str) -> bool | None:
     word = text.lower()
-    return True if word in _TRUE else False if word in _FALSE else None
+    return True if word in TRUE else False if word in FALSE else None
 
 
 # -- saving --------------------------------------------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from scipy.stats import rankdata
 
 from plait.base import errors
 from plait.data.column import Column
-from plait.data.labels import object_array
 from plait.data.modality import Schema
 from plait.data.predictable import Keys, Target, halves, target_of
-from plait.data.values import items
+from plait.data.values import items, object_array
 
 _ROWS = 20_000  # looked at, spread over the table
 _READ = 4_000  # of which texts are read

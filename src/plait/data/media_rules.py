@@ -48,8 +48,10 @@ def media(column: Column) -> Verdict | None:
 
 def _vote(value: object) -> tuple[str, bool, str] | None:
     """Kind of one cell, whether it is decoded here, and the form that it comes in."""
-    from plait.data.media import formats  # late: decoders are heavy
-    from plait.data.media.blob import Blob
+    from plait.data.media import (
+        Blob,
+        formats,  # late: decoders are heavy
+    )
     from plait.data.media.given import data_of_uri, is_data_uri, is_picture
 
     if isinstance(value, Blob):
@@ -151,8 +153,7 @@ def _of_names(column: Column, kind: str) -> Verdict | None:
 def _unlike_pictures(column: Column, kind: str) -> str | None:
     """Why none of the first arrays can be pictures; None when one can."""
     from plait.data.media.given import given
-    from plait.data.media.images import image
-    from plait.data.media.videos import video
+    from plait.data.media.images import image, video
 
     problem = None
     for value in column.values[:_TRIED]:
@@ -231,7 +232,7 @@ def _same_files(column: Column, other: Column, place: Place) -> bool:
 
 
 def _digest(value: object, place: Place) -> bytes | None:
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
     from plait.data.media.given import given
 
     try:

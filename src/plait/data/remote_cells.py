@@ -93,7 +93,7 @@ def names_file(address: str) -> bool:
 
 
 def _blob(address: str, allowed: Allowed) -> Any:
-    from plait.data.media.blob import Blob
+    from plait.data.media import Blob
 
     try:
         return Blob(path=str(fetch(address, allowed)), address=address)

@@ -15,13 +15,12 @@ from sklearn.utils.multiclass import type_of_target
 from plait.base.errors import CellError, PlaitError, TableError
 from plait.data.cells import vector_of
 from plait.data.dates import ISO
-from plait.data.labels import codes_of, label_array, label_text, object_array
-from plait.data.media.blob import Blob
-from plait.data.media.given import as_array, content
-from plait.data.media.keys import Changed, cell_key
+from plait.data.labels import codes_of, label_array, label_text
+from plait.data.media import Blob
+from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
-from plait.data.values import items_of, text_of
+from plait.data.values import items_of, object_array, text_of
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
@@ -85,7 +84,7 @@ def _cell_digest(cell: Any) -> bytes:
     if isinstance(cell, bytes | bytearray | memoryview | np.ndarray | Blob | Changed):
         return cell_key(cell)
     try:
-        held = content(cell)
+        held = comparable(cell)
     except CellError as error:  # it counts as absent, for this reason
         held = f"broken {error}"
     if held is not cell:
@@ -105,12 +104,6 @@ def merge_equal(
 
     So a weight of two is the same as the row given twice, the order of a table does not matter, and a repeated row is never
     both trained on and held out.
-
-    Args:
-        frame: the rows.
-        y: targets (n,) or (n, C).
-        weight: (n,).
-        types: how columns are read, as ``column_keys`` takes them.
 
     Returns:
         Rows, targets, weights, and where each given row went (n,); -1: nowhere.

@@ -12,30 +12,13 @@ from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
 from plait.data.numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
-from plait.data.orders import known_order
-from plait.data.values import items, items_of, list_in
+from plait.data.values import items, items_of, known_order, list_in
 
 Rule = Callable[[Column], Verdict | None]
 
 _ID_NAMES = frozenset(("id", "ids", "uuid", "guid", "key", "index", "idx", "serial", "isbn", "sku", "pk", "rowid", "#"))
-_CODE_NAMES = frozenset(
-    (
-        "type",
-        "class",
-        "code",
-        "codes",
-        "category",
-        "cat",
-        "kind",
-        "group",
-        "label",
-        "cluster",
-        "id",
-        "ids",
-        "key",
-        "sku",
-    )
-)
+_CODE_NAMES = frozenset(("type", "class", "code", "codes", "category", "cat", "kind", "group", "label", "cluster"))
+_CODE_NAMES |= {"id", "ids", "key", "sku"}
 _POSTAL = frozenset(("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "fips"))
 _SPLIT = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev", "eval", "holdout"))
 _PAIRS = ({"true", "false", "yes", "no", "1", "0"}, {"y", "n", "1", "0"}, {"t", "f"}, {"on", "off"})
@@ -291,10 +274,8 @@ def text(column: Column) -> Verdict | None:
     names = column.levels >= 300 and column.distinct >= 20 and not again
     if letters < 0.7 or not (sentences or names):
         return None
-    return Verdict(
-        "text",
-        f"{column.distinct:,} distinct of {column.present:,}, {words:.0f} word{'s' if words >= 1.5 else ''} each",
-    )
+    said = f"{column.distinct:,} distinct of {column.present:,}, {words:.0f} word{'s' if words >= 1.5 else ''} each"
+    return Verdict("text", said)
 
 
 def category(column: Column) -> Verdict:

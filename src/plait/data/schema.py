@@ -211,17 +211,15 @@ def _unusable(series: pd.Series, modality: Modality, value: str | None) -> str |
     if not len(present):
         return None
     first = present.iloc[0]
-    if modality.kind in MEDIA and (series.dtype.kind in "biufcmM" or all(map(_is_number, present))):
+    if modality.kind in MEDIA and (
+        series.dtype.kind in "biufcmM" or all(isinstance(v, int | float | np.number) for v in present)
+    ):
         return f"{where}: expected {modality.kind} (paths, bytes or arrays), found the number {first!r}"
     if modality.kind in ("text", "code", "tabular") and is_media(first):
         return f"{where}: expected {modality.kind}, found {type(first).__name__}"
     if modality.kind == "vector" and vector_of(first) is None and not str(first).lower().strip().endswith(".npy"):
         return f"{where}: expected vectors (lists or arrays of numbers), found {first!r:.40}"
     return _untyped(present, where, value) if modality.kind == "tabular" and value else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number)
 
 
 def _untyped(present: pd.Series, where: str, text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Tables: read, written, split, taken from other libraries, and their cells handed to encoders."""
+"""Tables: read, split into parts, taken from other libraries, and their cells handed to encoders."""
 
 from __future__ import annotations
 
@@ -12,40 +12,17 @@ import pandas as pd
 from scipy.sparse import issparse
 
 from plait.base.documents import TABLE_ROWS
-from plait.base.errors import TableError, need
+from plait.base.errors import TableError, nearest, need
 from plait.base.progress import step
-from plait.data.cells import cells, is_media
+from plait.data.cells import cells as cells
+from plait.data.cells import is_media
 from plait.data.files import pieces
+from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
-from plait.data.row_numbers import numbered, row_numbers, whole_table
-from plait.data.split import PART, VALID, split, stacked
-from plait.data.typed import typed
-from plait.data.values import each_once, text_of
-from plait.data.values import items as parse_labels
-from plait.data.write import printable, table_writer, write_table
-
-__all__ = [
-    "PART",
-    "VALID",
-    "as_frame",
-    "cells",
-    "data_hash",
-    "frame_of",
-    "numbered",
-    "parse_labels",
-    "printable",
-    "read_chunks",
-    "read_table",
-    "row_numbers",
-    "split",
-    "stacked",
-    "table_like",
-    "table_writer",
-    "typed",
-    "whole_table",
-    "write_chunks",
-    "write_table",
-]
+from plait.data.row_numbers import numbered
+from plait.data.values import each_once, items, text_of, texts
+from plait.data.write import table_writer
+from plait.data.write import write_table as write_table
 
 
 def frame_of(table: Any) -> pd.DataFrame | None:
@@ -68,7 +45,10 @@ def frame_of(table: Any) -> pd.DataFrame | None:
     if issparse(table):  # some of them are dicts
         return None
     if isinstance(table, Mapping):
-        raise TableError("X is a dict; expected a DataFrame, a 2-d array, or a list of dicts; pass pandas.DataFrame(X)")
+        raise TableError(
+            "X is a dict; expected a DataFrame, a 2-d array, or a list of dicts; pass [X] for one row, pandas.DataFrame(X) for "
+            "columns"
+        )
     if hasattr(table, "collect") and hasattr(table, "lazy"):
         raise TableError(f"X is a lazy {type(table).__name__}; call .collect() and pass the DataFrame")
     if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
@@ -212,7 +192,7 @@ def _cell_bytes(cell: Any) -> bytes:
     if isinstance(cell, dict | set):
         return repr(_contents(cell)).encode()
     if is_media(cell):  # what they print as holds an address
-        from plait.data.media.keys import cell_key  # late: it needs this package
+        from plait.data.media.given import cell_key  # late: it needs this package
 
         return cell_key(cell)
     return b"" if pd.isna(cell) else text_of(cell).encode()
@@ -225,3 +205,143 @@ def _contents(cell: Any) -> Any:
     if isinstance(cell, set):
         return sorted(cell, key=str)
     return _cell_bytes(cell) if isinstance(cell, np.ndarray) or is_media(cell) else cell
+
+
+#: What a column of parts calls the rows that choose.
+VALID = ("valid", "validation", "val", "dev")
+#: The column of parts that is added where the parts are tables of their own.
+PART = "__part__"
+
+
+def stacked(train: pd.DataFrame, **parts: pd.DataFrame | None) -> pd.DataFrame:
+    """Training rows and those of other tables (``valid``, ``test``), with a column ``PART`` that says which is which.
+
+    Raises:
+        TableError: a part lacks columns that the training rows have.
+
+    Example:
+        >>> stacked(pd.DataFrame({"a": [1]}), test=pd.DataFrame({"a": [2]}))[PART].tolist()
+        ['train', 'test']
+    """
+    there = {"train": train, **{name: part for name, part in parts.items() if part is not None}}
+    for name, part in there.items():
+        if missing := [str(c) for c in train.columns if c not in part.columns]:
+            raise TableError(f"the {name} table lacks columns of the training table: {', '.join(missing[:8])}")
+    return pd.concat([p[list(train.columns)].assign(**{PART: n}) for n, p in there.items()], ignore_index=True)
+
+
+def split(
+    frame: pd.DataFrame,
+    fractions: Sequence[float],
+    seed: int,
+    stratify: str | Any | None = None,
+    group: str | Any | None = None,
+) -> list[np.ndarray]:
+    """Positions of the rows of each part, sorted; together they are all rows.
+
+    A class with one row goes to the largest part, so that no part is judged on what was never learned.
+
+    Args:
+        frame: the table.
+        fractions: share of each part, as 0.8, 0.05, 0.15; they sum to 1.
+        seed: the same seed gives the same parts.
+        stratify: column or values whose classes are spread alike; numbers with many values by fifths, several labels
+            by the rarest.
+        group: column or values whose equal rows stay in one part.
+
+    Example:
+        >>> frame = pd.DataFrame({"y": ["a"] * 8 + ["b"] * 2})
+        >>> [len(part) for part in split(frame, (0.8, 0.2), seed=0, stratify="y")]
+        [8, 2]
+    """
+    shares = np.asarray(fractions, dtype=np.float64)
+    if len(shares) < 1 or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+        raise TableError(f"fractions {tuple(fractions)}: expected positive shares that sum to 1")
+    if len(frame) < len(shares):
+        raise TableError(f"{len(frame)} rows cannot be split into {len(shares)} parts")
+    rng = np.random.default_rng(seed)
+    column = _column(frame, stratify, "stratify")
+    strata = np.zeros(len(frame), dtype=np.int64) if column is None else strata_of(column)
+    groups = _column(frame, group, "group")
+    part = _by_row(strata, shares, rng) if groups is None else _by_group(strata, groups, shares, rng)
+    parts = [np.flatnonzero(part == i) for i in range(len(shares))]
+    if not all(len(rows) for rows in parts):
+        raise TableError(f"{len(frame)} rows leave a part of {tuple(fractions)} empty; take larger shares or more rows")
+    return parts
+
+
+def _column(frame: pd.DataFrame, value: Any, what: str) -> pd.Series | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value not in frame.columns:
+            raise TableError(f"{what}: no column '{value}'; {nearest(value, map(str, frame.columns))}")
+        return frame[value]
+    array = value.to_numpy() if isinstance(value, pd.Series) else np.asarray(value)
+    # An object stays one: pandas' own type of text cannot hold half a surrogate pair.
+    values = pd.Series(array, dtype=object if array.dtype.kind in "OU" else None)
+    if len(values) != len(frame):
+        raise TableError(f"{what}: {len(values)} values for {len(frame)} rows")
+    return values
+
+
+def strata_of(series: pd.Series) -> np.ndarray:
+    """Code (n,) by which parts are kept alike: the class, the rarest label, or the fifth of a number."""
+    parsed = numbers(series)
+    if parsed.share == 1.0 and len(np.unique(parsed.values[~parsed.missing])) > 20 and not _whole(parsed.values):
+        edges = np.nanquantile(parsed.values, [0.2, 0.4, 0.6, 0.8])
+        return np.where(parsed.missing, 5, np.searchsorted(edges, parsed.values)).astype(np.int64)
+    rows = items(series)
+    if any(row is not None and len(row) > 1 for row in rows):
+        counts = pd.Series([item for row in rows for item in row or ()], dtype=object).value_counts().to_dict()
+        rarest = [min(row, key=lambda item: (counts[item], item)) if row else None for row in rows]
+        return np.asarray(pd.factorize(pd.Series(rarest, dtype=object))[0], dtype=np.int64)
+    return np.asarray(pd.factorize(pd.Series(texts(series), dtype=object))[0], dtype=np.int64)
+
+
+def _whole(values: np.ndarray) -> bool:
+    there = values[np.isfinite(values)]
+    return bool((there == np.round(there)).all())
+
+
+def _by_row(strata: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Class by class; what rounding leaves over is carried to the next class, so sizes and classes both fit."""
+    part = np.empty(len(strata), dtype=np.int64)
+    largest = int(np.argmax(shares))
+    carried = np.zeros(len(shares))
+    for code in rng.permutation(np.unique(strata)):
+        rows = rng.permutation(np.flatnonzero(strata == code))
+        wanted = shares * len(rows) + carried
+        counts = np.floor(np.clip(wanted, 0, None)).astype(np.int64)
+        counts[largest] = max(counts[largest], 1)
+        while counts.sum() > len(rows):
+            over = np.where(counts > (np.arange(len(shares)) == largest), counts - wanted, -np.inf)
+            counts[int(np.argmax(over))] -= 1
+        while counts.sum() < len(rows):
+            counts[int(np.argmax(wanted - counts))] += 1
+        carried = wanted - counts
+        part[rows] = np.repeat(np.arange(len(shares)), counts)
+    return part
+
+
+def _by_group(strata: np.ndarray, groups: pd.Series, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Group by group, the largest first, into the part that is furthest from its share of those classes."""
+    names = texts(groups)
+    alone = [f"\0{i}" if name is None else name for i, name in enumerate(names)]  # a row without a group is its own
+    codes, result = pd.factorize(pd.Series(alone, dtype=object))
+    if len(result) < len(shares):
+        raise TableError(f"group: {len(result)} groups cannot be split into {len(shares)} parts")
+    strata = np.unique(strata, return_inverse=True)[1]
+    held = np.zeros((len(result), int(strata.max()) + 1))  # (G, C) rows
+    np.add.at(held, (codes, strata), 1.0)
+    room = shares[:, None] * held.sum(0)  # (P, C) rows that each part still lacks
+    sizes = held.sum(1)
+    weight = 1.0 / held.sum(0)
+    order = rng.permutation(len(result))
+    placed = np.empty(len(result), dtype=np.int64)
+    for g in order[np.argsort(-sizes[order], kind="stable")]:
+        gain = (np.minimum(held[g], np.clip(room, 0, None)) * weight).sum(1) + 1e-9 * room.sum(1) / shares
+        best = int(np.argmax(gain))
+        placed[g] = best
+        room[best] -= held[g]
+    return placed[codes]

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import PlaitWarning, TableError, nearest
-from plait.data.labels import codes_of, label_array, label_text, object_array, written_labels
+from plait.data.labels import codes_of, label_array, label_text, written_labels
 from plait.data.parse import number_style, numbers
 from plait.data.row_numbers import numbered, row_numbers
-from plait.data.values import items, nulls, text_of
+from plait.data.values import items, nulls, object_array, text_of
 
 
 @dataclasses.dataclass(frozen=True)

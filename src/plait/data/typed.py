@@ -91,11 +91,7 @@ class Source:
     """The cells of a whole column, and what was read of its distinct values; selected rows point into it."""
 
     def __init__(self, cells: np.ndarray) -> None:
-        """Nothing is read yet.
-
-        Args:
-            cells: (N,) as ``plain`` gives them.
-        """
+        """Nothing is read yet."""
         self.cells = cells
         self._known: dict[Hashable, Any] = {}
 
@@ -165,12 +161,7 @@ class TypedArray(ExtensionArray):
     """Some rows of a column that is read once."""
 
     def __init__(self, source: Source, rows: np.ndarray) -> None:
-        """Rows of a source.
-
-        Args:
-            source: the whole column.
-            rows: (n,) places in it; -1 is an empty cell.
-        """
+        """Rows of a source."""
         self.source = source
         self.rows = rows
 

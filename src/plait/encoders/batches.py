@@ -14,8 +14,8 @@ import numpy as np
 
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitWarning
-from plait.data.media.blob import Blob
-from plait.data.media.keys import Changed, cell_key
+from plait.data.media import Blob
+from plait.data.media.given import Changed, cell_key
 from plait.store.claims import Claims
 from plait.store.record import halved
 

@@ -18,7 +18,7 @@ from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
 from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
-from plait.data.media.keys import cell_key
+from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
 from plait.encoders.batches import Encoding, Keep, Memory
 from plait.store import Store

@@ -23,7 +23,7 @@ from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data.cells import Cells, cells
-from plait.data.media.keys import Changed
+from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset

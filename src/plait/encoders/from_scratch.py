@@ -21,7 +21,7 @@ from plait.base import checks
 from plait.base.checks import Count, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, tracing
 from plait.data.media.images import image
 from plait.encoders.syntax import cut
 
@@ -67,6 +67,8 @@ def where_present(present: Tensor, compute: Callable[[Tensor], Tensor], dim: int
         present: (B,) bool.
         compute: rows (K,) -> (K, dim).
     """
+    if tracing():  # plait export: which rows are there is not known yet
+        return Tokens.of_vectors(compute(torch.arange(present.shape[0])), present)
     rows = present.nonzero()[:, 0]
     if len(rows) == len(present) and len(rows):
         return Tokens.of_vectors(compute(rows))
@@ -287,7 +289,7 @@ class _Words(nn.Module):
 
     def _features(self, ids: Tensor) -> Tensor:
         mask = ids != PADDING
-        longest = int(mask.sum(1).max())  # what is padding in every row costs nothing
+        longest = ids.shape[1] if tracing() else int(mask.sum(1).max())  # what is padding in every row costs nothing
         ids, mask = ids[:, :longest], mask[:, :longest]
         result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
         return result

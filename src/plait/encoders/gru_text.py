@@ -46,6 +46,6 @@ class _Recurrent(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         # Packed, or the backward direction would start in the padding.
-        packed = pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])  # (B, T, 2H)
         return torch.cat([Tokens(states, mask).pooled(), masked_max(states, mask)], 1)

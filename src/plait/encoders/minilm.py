@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -72,8 +73,7 @@ class MiniLM(Encoder):
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """``ids`` (n, T), filled up with zeros, and ``length`` (n, 1)."""
         if self._tokenizer is None:
-            path = package_file(_PACKAGE, "model/tokenizer.json", _TOKENIZER, _INSTALL)
-            self._tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(path))
+            self._tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(self.tokenizer_file()))
             self._tokenizer.enable_truncation(self.max_tokens)
             self._tokenizer.no_padding()
         result = self._tokenizer.encode_batch([cut(cell, _CHARACTERS * self.max_tokens) for cell in cells])
@@ -83,10 +83,17 @@ class MiniLM(Encoder):
             ids[row, : len(text.ids)] = text.ids
         return {"ids": ids, "length": length}
 
+    def tokenizer_file(self) -> Path:
+        """The WordPiece vocabulary and rules, as the package ``tokenizers`` reads them."""
+        return package_file(_PACKAGE, "model/tokenizer.json", _TOKENIZER, _INSTALL)
+
+    def network(self, *, fast: bool = True) -> minilm_network.MiniLM:
+        """The whole network; ``fast``: its linear maps in the processor's fastest number type."""
+        return minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), fast=fast)
+
     def module(self) -> nn.Module:
         """The network."""
-        network = minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL))
-        return network if self.pool == "mean" else minilm_network.Below(network, 0)
+        return self.network() if self.pool == "mean" else minilm_network.Below(self.network(), 0)
 
     def cut(self, layers: int) -> Cut:
         """The transformer's last layers and the pooling are above."""

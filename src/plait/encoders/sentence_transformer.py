@@ -20,7 +20,7 @@ from plait.base.encoder import Cut
 from plait.base.errors import ConfigError, need
 from plait.base.machine import autocast
 from plait.base.tokens import Tokens
-from plait.data.media.blob import Blob
+from plait.data.media import Blob
 from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Width
 from plait.base.errors import ConfigError
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, tracing
 from plait.encoders.from_scratch import where_present
 from plait.encoders.scratch_sound import ScratchSound
 
@@ -81,7 +81,10 @@ class _Network(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
         mask = batch["mask"]
-        longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
+        if tracing():
+            longest = mask.shape[1]
+        else:
+            longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
         x, mask = batch["spectrogram"][:, :longest], mask[:, :longest]
         return where_present(mask.any(1), lambda rows: self._features(x[rows], mask[rows]), self.dim)
 

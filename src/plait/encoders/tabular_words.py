@@ -14,9 +14,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.column import Column
-from plait.data.orders import known_order
 from plait.data.typed import typed_array
-from plait.data.values import answers, items_of, mapped, text_of
+from plait.data.values import answers, items_of, known_order, mapped, text_of
 from plait.encoders.tabular_numbers import Boolean, Date, Features, Figure, Limits, Number, View
 
 #: Levels of one column that have a code of their own in the plain view.

@@ -13,7 +13,7 @@ from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
-from plait.data.media.videos import video
+from plait.data.media.images import video
 from plait.encoders.defaults import default_encoder
 from plait.encoders.featurize import encoder_of
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
 from plait.data.cells import MEDIA
-from plait.data.labels import codes_of, label_array, label_text, object_array
+from plait.data.labels import codes_of, label_array, label_text
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
@@ -35,6 +36,7 @@ from plait.data.schema_yaml import modalities_from
 from plait.data.table import frame_of, table_like
 from plait.data.targets import indicator_of, target_array, target_numbers
 from plait.data.typed import typed
+from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import diagram, fitting, modelfile, preparing, tracking
@@ -43,6 +45,8 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import GivenRows, Share
 from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
+from plait.exporting import export as exporting
+from plait.exporting.graph import Fitted, ModelGraph
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
@@ -390,6 +394,31 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         check_is_fitted(self, "members_")
         return modelfile.save(self, folder)
 
+    @property
+    def _parts(self) -> Fitted:
+        check_is_fitted(self, "members_")
+        return Fitted(self.schema_, self.features_, self.enhancers_, self.scalers_, self.members_, self.pairs_)
+
+    def export(self, folder: str | Path, *, onnx: bool = True, encoders: bool = False, opset: int = 17) -> Path:
+        """Write a folder with ``model.onnx``, which answers without plait, and ``inputs.json``, which says what it takes.
+
+        Args:
+            folder: made whole, or not at all.
+            onnx: the format; there is no other yet.
+            encoders: also write the frozen encoders that onnxruntime can run (MiniLM, EfficientNet), each as its own file.
+            opset: of ONNX's operators, 17 to 20.
+
+        Raises:
+            ConfigError: something in the model cannot be exported; the message names it.
+        """
+        return exporting.export(self._parts, folder, onnx=onnx, encoders=encoders, opset=opset)
+
+    def export_inputs(self, X: Any) -> dict[str, np.ndarray]:
+        """What the exported file takes for these rows, by the names of its inputs; the model's own encoders make it."""
+        graph, frame = ModelGraph(self._parts), self._frame(X, reset=False)
+        frame = preparing.validated(self.settings(), frame, self.schema_)
+        return graph.feed(frame, preparing.encode(self.settings(), self.features_, frame, whole=False))
+
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """A model from its folder; sizes, digests and format are checked before anything is used."""
@@ -441,6 +470,7 @@ def loaded(folder: str | Path) -> Any:
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         if manifest["kind"] == ModalityAligner.__name__:
             return aligner_file.rebuild(ModalityAligner, manifest, arrays)
+        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
         return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
 
     return model_parts.read(folder, rebuild)

@@ -21,6 +21,7 @@ from plait.estimators.base import loaded
 from plait.estimators.targets import holds_targets, load_targets
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
+from plait.store import hub
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -124,10 +125,33 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         return float(super().score(X, target_numbers(y), sample_weight))
 
 
-def load(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved; of a folder with a model per target, a ``TargetModels``.
+def load(folder: str | Path, *, download: bool = False) -> Any:
+    """The estimator or aligner that was saved; of folders with a model per target, a ``TargetModels``.
+
+    Args:
+        folder: a path, or ``hf://owner/name`` (``hf://owner/name@revision``) on the hub (extra ``hub``).
+        download: a model of the hub is fetched where the cache does not have it; ``PLAIT_DOWNLOAD=1`` says the same.
 
     Raises:
-        ModelError: the folder is broken, or was written by a newer plait.
+        ModelError: the folder is broken, was written by a newer plait, or is on the hub and not in its cache.
     """
-    return load_targets(folder) if holds_targets(folder) else loaded(folder)
+    place = hub.located(folder, download=download)
+    return load_targets(place) if holds_targets(place) else loaded(place)
+
+
+def export(
+    model: FusionEstimator | str | Path,
+    folder: str | Path,
+    *,
+    onnx: bool = True,
+    encoders: bool = False,
+    opset: int = 17,
+) -> Path:
+    """Write a fitted model, or the one in a folder, as ONNX files that answer without plait (``FusionEstimator.export``).
+
+    Raises:
+        ConfigError: something in the model cannot be exported; the message names it.
+        ModelError: the folder of the model is broken, or holds a model of another kind.
+    """
+    fitted = FusionEstimator.load(model) if isinstance(model, str | Path) else model
+    return fitted.export(folder, onnx=onnx, encoders=encoders, opset=opset)

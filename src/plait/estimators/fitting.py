@@ -33,8 +33,7 @@ from plait.training import settings as training_settings
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members, Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
-from plait.training.hiding import hiding
-from plait.training.rows import Examples
+from plait.training.rows import Examples, hiding
 from plait.training.settings import Training
 
 

@@ -31,7 +31,7 @@ from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
-from plait.training.hiding import hiding
+from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
@@ -78,11 +78,17 @@ def scaled(
     pairs: Mapping[str, Comparison] | None = None,
 ) -> Inputs:
     """Rows as the networks take them: validated, encoded, aligned, scaled; with what compares modalities."""
-    frame = with_missing_columns(table_schema, frame) if settings.partial else frame
-    schema.validate(table_schema, frame, advice=PARTIAL)
+    frame = validated(settings, frame, table_schema)
     raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
+
+
+def validated(settings: FitSettings, frame: pd.DataFrame, table_schema: Schema) -> pd.DataFrame:
+    """The rows, which have every column of the schema; with ``partial`` those that are missing are added, empty."""
+    frame = with_missing_columns(table_schema, frame) if settings.partial else frame
+    schema.validate(table_schema, frame, advice=PARTIAL)
+    return frame
 
 
 def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:

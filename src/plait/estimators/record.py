@@ -16,15 +16,14 @@ from plait.branches.branches import Branches, trained_weights
 from plait.data.modality import Schema
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, Prepared
+from plait.training.callbacks import FitCallbacks, Scorer, truth_given
 from plait.training.crossfit import prior
 from plait.training.design import Design
-from plait.training.history.callbacks import FitCallbacks
-from plait.training.history.scorer import Scorer, truth_given
-from plait.training.pretraining.stage import EncoderListener
+from plait.training.pretraining import EncoderListener
 
 if TYPE_CHECKING:
     from plait.training.crossfit import Members
-    from plait.training.history.files import Events
+    from plait.training.history import Events
     from plait.training.settings import Training
 
 
@@ -63,7 +62,7 @@ def listeners(
         known = prior(prepared.task, target[learned], weight[learned])
         score = Scorer(prepared.task, prepared.inputs, target, names, known, judged)
     if settings.tensorboard is not None:
-        from plait.training.history.files import Events
+        from plait.training.history import Events
 
         events = Events(settings.tensorboard)
     return score, events

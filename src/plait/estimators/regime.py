@@ -12,9 +12,8 @@ from plait.base.errors import ConfigError
 from plait.estimators.fit_settings import FitSettings
 from plait.training import settings as training_settings
 from plait.training.encoders.pretrained import Pretrained
-from plait.training.hiding import Hiding
-from plait.training.pretraining.stage import EncoderListener, Stage
-from plait.training.rows import Examples
+from plait.training.pretraining import EncoderListener, Stage
+from plait.training.rows import Examples, Hiding
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError, ModelError, TableError, warn
-from plait.data.labels import codes_of, label_text, object_array
+from plait.data.labels import codes_of, label_text
 from plait.data.modality import Schema
 from plait.data.schema import absent
 from plait.data.targets import target_array
+from plait.data.values import object_array
 from plait.metrics.base import MAIN, inputs
 from plait.metrics.classification import true_probability
 

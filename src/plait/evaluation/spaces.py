@@ -181,7 +181,7 @@ def tuned(
     epochs: Sequence[int] = LOOKS,
     image: str = "image",
 ) -> list[Part]:
-    """Fine-tuning over epochs on a labelled table: what was aligned learns on with the classifier; nothing where it cannot learn."""
+    """Fine-tuning over epochs on a labelled table: what was aligned learns on; nothing where it cannot."""
     over = space_recipes.tuned(
         requested.aligner, _labelled(requested, dataset), train_rows, rows, looks=epochs, image=image
     )

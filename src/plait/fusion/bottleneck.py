@@ -62,7 +62,7 @@ class Bottleneck(Fusion):
         """(B, D)."""
         own = {name: filled(tokens[name]) for name in self.names}
         _, present = self.pooled(own)  # (B, M)
-        shared = self.shared.expand(len(present), -1, -1)  # (B, S, D)
+        shared = self.shared.expand(present.shape[0], -1, -1)  # (B, S, D)
         weight = present[:, :, None, None].to(shared.dtype)
         for layer in self.layers:
             own, heard = self._layer(cast("Mapping[str, Block]", layer), own, shared)

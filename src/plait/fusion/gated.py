@@ -47,7 +47,7 @@ class Gated(Fusion):
         """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         gates = shares(self.gates(x.flatten(1)).view_as(x), present)
-        out = x.new_zeros(len(x), self.width)
+        out = x.new_zeros(x.shape[0], self.width)
         for place, name in enumerate(self.names):
             out = out + gates[:, place] * self.own[name](x[:, place]).tanh()
         return out

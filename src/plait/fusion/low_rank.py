@@ -50,4 +50,4 @@ class LowRank(Fusion):
             factor = self.factors[name](tokens[name].pooled())  # (B, rank * D); its bias is the appended 1
             out = factor if out is None else out * factor
         assert out is not None
-        return out.view(len(out), self.rank, self.width).sum(1)
+        return out.view(out.shape[0], self.rank, self.width).sum(1)

@@ -65,7 +65,7 @@ class OuterProduct(Fusion):
             x = tokens[name].pooled()
             if name in self.own:
                 x = self.own[name](x).masked_fill(~tokens[name].present[:, None], 0.0)
-            x = torch.cat([x, x.new_ones(len(x), 1)], 1)  # (B, units + 1)
+            x = torch.cat([x, x.new_ones(x.shape[0], 1)], 1)  # (B, units + 1)
             out = x if out is None else (out[:, :, None] * x[:, None, :]).flatten(1)
         assert out is not None
         return out

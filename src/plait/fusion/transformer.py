@@ -54,7 +54,7 @@ class JointTransformer(Fusion):
         """(B, D)."""
         parts = [filled(tokens[name]) for name in self.names]
         values = [Tokens(part.x + kind, part.mask) for part, kind in zip(parts, self.kinds, strict=True)]
-        result = chained([Tokens.of_vectors(self.start.expand(len(values[0]), -1)), *values])
+        result = chained([Tokens.of_vectors(self.start.expand(values[0].x.shape[0], -1)), *values])
         for layer in self.layers:
             result = layer(result)
         return result.x[:, 0]

@@ -336,14 +336,6 @@ def measure(
 ) -> dict[str, Score]:
     """Every metric of the task that this output allows.
 
-    Args:
-        task: the task's name.
-        y: class indices (see ``codes``), indicators (n, C), or values (n,).
-        output: probabilities (n, C), or values (n,).
-        threshold: see ``inputs``.
-        intervals: see ``inputs``.
-        costs: see ``inputs``.
-
     Example:
         >>> measure("regression", np.array([1.0, 2.0]), np.array([1.0, 4.0]))["mae"].value
         1.0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import product
+from typing import Any
+
 import numpy as np
 from sklearn import metrics as sk
 
@@ -89,64 +93,31 @@ def log_loss(y: Array, p: Array) -> float:
     return float(_losses(y, p).mean())
 
 
-def _sk_average(part: str, average: str, y: Array, predicted: Array) -> float:
+_PARTS = {
+    "precision": "right among the predicted",
+    "recall": "found among the true",
+    "f1": "precision and recall in one",
+}
+_MEANS = {
+    "weighted": "mean over the classes weighted by their rows",
+    "macro": "plain mean over the classes that occur or are predicted",
+}
+
+
+def _register_average(part: str, average: str) -> None:
     # A class that is never predicted has precision 0 in averages (scikit-learn's default), NaN in the per-class table.
-    function = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}[part]
-    return float(function(y, predicted, average=average, labels=np.union1d(y, predicted), zero_division=0))
+    def point(y: Array, predicted: Array) -> float:
+        labels = np.union1d(y, predicted)
+        return float(getattr(sk, f"{part}_score")(y, predicted, average=average, labels=labels, zero_division=0))
+
+    point.__name__, point.__doc__ = f"{part}_{average}", f"{_PARTS[part].capitalize()}, {_MEANS[average]}."
+    label, weighted = f"{'F1' if part == 'f1' else part}, {average}", average == "weighted"
+    known: dict[str, Any] = {"input": "labels", "direction": "higher", "range": (0, 1), "biased": not weighted}
+    register(TASK, label, **known, resampled=partial(_averaged, part, weighted))(point)
 
 
-@register(
-    TASK, "precision, weighted", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("precision", True, y, o, c),
-)  # fmt: skip
-def precision_weighted(y: Array, predicted: Array) -> float:
-    """Right among the predicted, mean over classes weighted by their rows."""
-    return _sk_average("precision", "weighted", y, predicted)
-
-
-@register(
-    TASK, "recall, weighted", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("recall", True, y, o, c),
-)  # fmt: skip
-def recall_weighted(y: Array, predicted: Array) -> float:
-    """Found among the true, mean over classes weighted by their rows (equals accuracy)."""
-    return _sk_average("recall", "weighted", y, predicted)
-
-
-@register(
-    TASK, "F1, weighted", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("f1", True, y, o, c),
-)  # fmt: skip
-def f1_weighted(y: Array, predicted: Array) -> float:
-    """Harmonic mean of precision and recall, weighted by the classes' rows."""
-    return _sk_average("f1", "weighted", y, predicted)
-
-
-@register(
-    TASK, "precision, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("precision", False, y, o, c), biased=True,
-)  # fmt: skip
-def precision_macro(y: Array, predicted: Array) -> float:
-    """Right among the predicted, plain mean over the classes that occur or are predicted."""
-    return _sk_average("precision", "macro", y, predicted)
-
-
-@register(
-    TASK, "recall, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("recall", False, y, o, c), biased=True,
-)  # fmt: skip
-def recall_macro(y: Array, predicted: Array) -> float:
-    """Found among the true, plain mean over the classes that occur or are predicted."""
-    return _sk_average("recall", "macro", y, predicted)
-
-
-@register(
-    TASK, "F1, macro", input="labels", direction="higher", range=(0, 1),
-    resampled=lambda y, o, c: _averaged("f1", False, y, o, c), biased=True,
-)  # fmt: skip
-def f1_macro(y: Array, predicted: Array) -> float:
-    """Harmonic mean of precision and recall, plain mean over the classes that occur or are predicted."""
-    return _sk_average("f1", "macro", y, predicted)
+for _average, _part in product(_MEANS, _PARTS):
+    _register_average(_part, _average)
 
 
 def one_against_rest(true: Array, p: Array) -> Array:

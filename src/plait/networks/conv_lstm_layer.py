@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -104,136 +103,30 @@ def recur(
     Returns:
         h of all steps (N, H, W, K) and the last state, (B, H, W, K) each.
     """
-    h0, c0 = state if state is not None else (None, None)
-    given = (still, drive, moving, weight, h0, c0)
-    learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    everything: Any = _Recurrence.apply(*given, _Walk(tuple(counts), size, dtype, learns))  # type: ignore[no-untyped-call]
-    hidden, cell = everything
-    return hidden, (hidden[len(hidden) - counts[-1] :], cell)
+    units = len(weight) // GATES
+    pushed = drive.to(dtype)[:, None, None]  # (N, 1, 1, 4K)
+    if moving is not None:  # of all steps at once: it is there before the first
+        pushed = pushed + convolved(moving.to(dtype), _narrow(weight[:, :-units], dtype))
+    h, c = state if state is not None else (None, None)
+    hidden = []
+    for count, z in zip(counts, torch.split(pushed, list(counts)), strict=True):
+        h, c = _joined(h, count), _joined(c, count)
+        if still is not None:
+            z = z + still[:count].to(dtype)
+        # Narrowed at each step, so that the gradients of all steps are summed in float32.
+        z = z.expand(count, *size, -1) if h is None else z + convolved(h, _narrow(weight[:, -units:], dtype))
+        i, f, o = torch.sigmoid(z[..., : 3 * units]).chunk(3, -1)
+        new = i * torch.tanh(z[..., 3 * units :])
+        c = new.float() if c is None else f * c + new  # float32
+        h = o * torch.tanh(c.to(dtype))
+        hidden.append(h)
+    assert h is not None
+    assert c is not None
+    return torch.cat(hidden), (h, c)
 
 
-class _Walk(NamedTuple):
-    """How the recurrence runs: rows of each step, height and width, number type of the products, whether it learns."""
-
-    counts: tuple[int, ...]
-    size: tuple[int, int]
-    dtype: torch.dtype
-    learns: bool
-
-
-class _Recurrence(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        still: Tensor | None,
-        drive: Tensor,
-        moving: Tensor | None,
-        weight: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        walk: _Walk,
-    ) -> tuple[Tensor, Tensor]:
-        counts, size, dtype, learns = walk
-        units = len(weight) // GATES
-        fast = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-        constant = None if still is None else still.to(dtype)
-        pushed = drive.to(dtype)[:, None, None]  # (N, 1, 1, 4K)
-        hidden = drive.new_empty((len(drive), *size, units), dtype=dtype)
-        gates: list[Tensor] = []
-        cells: list[Tensor] = []
-        h, c = h0, (None if c0 is None else c0.float())
-        for count, rows in _spans(counts):
-            h, c = _joined(h, count), _joined(c, count)
-            z = _products(moving, h, fast, rows)
-            fixed = pushed[rows] if constant is None else constant[:count] + pushed[rows]
-            z = fixed.expand(count, *size, -1).clone() if z is None else z.add_(fixed)
-            z[..., : 3 * units].sigmoid_()
-            z[..., 3 * units :].tanh_()
-            i, f, o, g = z.chunk(GATES, -1)
-            c = (i * g).float() if c is None else (f * c).add_(i * g)
-            rounded = c.to(dtype)
-            if learns:
-                gates.append(z)
-                cells.append(rounded)
-            h = torch.mul(o, torch.tanh(rounded), out=hidden[rows])
-        assert c is not None
-        ctx.save_for_backward(moving, fast, h0, c0, hidden, *gates, *cells)
-        ctx.counts, ctx.still = counts, None if still is None else (len(still), still.dtype)
-        ctx.dtypes = drive.dtype, weight.dtype
-        return hidden, c
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, from_hidden: Tensor, from_cell: Tensor) -> tuple[Tensor | None, ...]:
-        moving, weight, h0, c0, hidden, *kept = ctx.saved_tensors
-        counts: tuple[int, ...] = ctx.counts
-        gates, cells = kept[: len(counts)], kept[len(counts) :]
-        drive_type, weight_type = ctx.dtypes
-        still_rows, still_type = ctx.still or (0, None)
-        total = _Total(weight, hidden, moving, still_rows, counts)
-        d_c, d_h = from_cell.float(), None  # of the rows of the step that is looked at
-        for step in range(len(counts) - 1, -1, -1):
-            rows = total.rows[step]
-            before = len(cells[step - 1]) if step else 0 if h0 is None else len(h0)
-            c_before = cells[step - 1] if step else c0
-            h_before = hidden[rows.start - before : rows.start] if step else h0
-            here = from_hidden[rows] if d_h is None else d_h.add_(from_hidden[rows])
-            z, d_c = _gates_backward(here, d_c, gates[step], cells[step], c_before)
-            total.add(z, rows, moving, h_before)
-            d_c = d_c[:before]
-            d_h = total.back(z, rows, before)
-        d_c0 = None if c0 is None else d_c.to(c0.dtype)
-        d_still = None if total.still is None else total.still.to(still_type)
-        d_weight = total.weight.permute(0, 3, 1, 2).to(weight_type)
-        return d_still, total.drive.to(drive_type), total.moving, d_weight, d_h, d_c0, None
-
-
-class _Total:
-    """Gradients of what all steps share, and of what each is given."""
-
-    def __init__(
-        self, weight: Tensor, hidden: Tensor, moving: Tensor | None, still: int, counts: tuple[int, ...]
-    ) -> None:
-        gates, inputs, self.kernel, _ = weight.shape
-        self.units = gates // GATES
-        self.rows = [rows for _, rows in _spans(counts)]
-        exact = weight.new_empty(0, dtype=torch.float32)
-        self.weight = exact.new_zeros(gates, self.kernel, self.kernel, inputs)
-        self.drive = exact.new_empty(len(hidden), gates)
-        self.still = exact.new_zeros(still, *hidden.shape[1:3], gates) if still else None
-        self.moving = None if moving is None else torch.empty_like(moving)
-        flipped = weight.flip(2, 3).transpose(0, 1)
-        self.flipped = flipped.contiguous(memory_format=torch.channels_last)
-
-    def add(self, z: Tensor, rows: slice, moving: Tensor | None, h: Tensor | None) -> None:
-        """Take in the gradient of one step's sums."""
-        if self.still is not None:
-            self.still[: len(z)] += z
-        self.drive[rows] = z.flatten(1, 2).sum(1, dtype=torch.float32)
-        if h is not None and len(h):
-            self._share(self.weight[..., -self.units :], z[: len(h)], h)
-        if moving is not None:
-            self._share(self.weight[..., : -self.units], z, moving[rows])
-
-    def _share(self, total: Tensor, z: Tensor, x: Tensor) -> None:
-        # As one matrix product: torch's own gradient of a bf16 convolution's weight loses on several cores (measured).
-        share = z.reshape(-1, z.shape[-1]).t() @ patches(x, self.kernel)
-        total += share.view(total.shape)
-
-    def back(self, z: Tensor, rows: slice, before: int) -> Tensor | None:
-        """Gradient of h of the step before, None where there is none; that of what moves is put in its place."""
-        if self.moving is None:
-            return convolved(z[:before], self.flipped) if before else None
-        inputs = convolved(z, self.flipped)
-        self.moving[rows] = inputs[..., : -self.units]
-        return inputs[:before, ..., -self.units :].contiguous() if before else None
-
-
-def _spans(counts: Sequence[int]) -> Iterator[tuple[int, slice]]:
-    start = 0
-    for count in counts:
-        yield count, slice(start, start + count)
-        start += count
+def _narrow(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    return weight.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _joined(state: Tensor | None, count: int) -> Tensor | None:
@@ -243,51 +136,9 @@ def _joined(state: Tensor | None, count: int) -> Tensor | None:
     return torch.cat([state, state.new_zeros((count - len(state), *state.shape[1:]))])
 
 
-def _products(moving: Tensor | None, h: Tensor | None, weight: Tensor, rows: slice) -> Tensor | None:
-    """W * [moving; h] (n, H, W, 4K); None at a start without anything that moves."""
-    if moving is None:
-        return None if h is None else convolved(h, weight)
-    if h is None:
-        return convolved(moving[rows], weight[:, : moving.shape[-1]])
-    return convolved(torch.cat([moving[rows], h], -1), weight)
-
-
-def _gates_backward(
-    d_h: Tensor, d_c: Tensor, gates: Tensor, cell: Tensor, before: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the gates' sums (n, H, W, 4K), and of the cell before."""
-    aten = torch.ops.aten
-    i, f, o, g = gates.chunk(GATES, -1)
-    z = torch.empty_like(gates)
-    z_i, z_f, z_o, z_g = z.chunk(GATES, -1)
-    tanh = torch.tanh(cell)
-    aten.sigmoid_backward.grad_input(d_h * tanh, o, grad_input=z_o)
-    d_c = aten.tanh_backward(d_h * o, tanh) + d_c
-    low = d_c.to(gates.dtype)
-    aten.sigmoid_backward.grad_input(low * g, i, grad_input=z_i)
-    aten.tanh_backward.grad_input(low * i, g, grad_input=z_g)
-    n = 0 if before is None else len(before)
-    z_f[n:] = 0.0
-    if before is not None:
-        aten.sigmoid_backward.grad_input(low[:n] * before.to(low.dtype), f[:n], grad_input=z_f[:n])
-    return z, d_c.mul_(f)
-
-
 def convolved(x: Tensor, weight: Tensor) -> Tensor:
     """A convolution that keeps the size: (n, H, W, C) to (n, H, W, O)."""
     kernel = weight.shape[-1]
     if kernel == 1:
         return functional.linear(x, weight[:, :, 0, 0])
     return functional.conv2d(x.permute(0, 3, 1, 2), weight, padding=kernel // 2).permute(0, 2, 3, 1)
-
-
-def patches(x: Tensor, kernel: int) -> Tensor:
-    """(n, H, W, C) to (n H W, k k C): what the kernel sees at each place, zeros beyond the edge."""
-    if kernel == 1:
-        return x.reshape(-1, x.shape[-1])
-    edge, (n, height, width, channels) = kernel // 2, x.shape
-    padded = functional.pad(x, (0, 0, edge, edge, edge, edge))
-    a, b, c, d = padded.stride()
-    # A row of the kernel lies together in memory: copied as one piece, four times as fast as shift by shift.
-    seen = padded.as_strided((n, height, width, kernel, kernel * channels), (a, b, c, b, d))
-    return seen.reshape(n * height * width, kernel * kernel * channels)

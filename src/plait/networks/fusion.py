@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plait.base.errors import ConfigError, nearest
 from plait.base.fusion import resolve
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, tracing
 from plait.fusion.concat import Concat
 from plait.networks.base import Network
 from plait.networks.layers import Block, Linear
@@ -123,6 +123,9 @@ class FusionNetwork(Network):
             return tokens
         if not self.fusion.sequences:
             tokens = Tokens.of_vectors(tokens.pooled(), tokens.present)
+        if tracing():  # plait export: which rows are there is not known yet, so all are computed
+            seen = layers(tokens.x.flatten(0, 1))
+            return Tokens(seen.reshape(-1, tokens.mask.shape[1], seen.shape[1]), tokens.mask)
         if bool(tokens.mask.all()):
             return Tokens(layers(tokens.x.flatten(0, 1)).unflatten(0, tokens.mask.shape), tokens.mask)
         seen = layers(tokens.x[tokens.mask])  # (N, width): zeros of the absent would shift the statistics of the norm

@@ -12,6 +12,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from plait.base.errors import TableError
+from plait.base.tokens import tracing
 
 Array = NDArray[Any]
 #: By name; ``auto`` chooses among them.
@@ -94,14 +95,19 @@ def _yeo_johnson_inverse(z: Tensor, power: float) -> Tensor:
     """On either side of 0 a power, or an exponential where the power is 0 (or 2, below)."""
     above, below = z.clamp_min(0), (-z).clamp_min(0)
     if abs(power) < 1e-6:
-        up = torch.expm1(above)
+        up = _expm1(above)
     else:
         up = (power * above + 1).clamp_min(1e-9) ** (1 / power) - 1
     if abs(power - 2) < 1e-6:
-        down = torch.expm1(below)
+        down = _expm1(below)
     else:
         down = ((2 - power) * below + 1).clamp_min(1e-9) ** (1 / (2 - power)) - 1
     return torch.where(z >= 0, up, -down)
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """ONNX (plait export) has no such operator."""
+    return torch.exp(x) - 1 if tracing() else torch.expm1(x)
 
 
 def _interpolated(z: Tensor, x: Array, y: Array) -> Tensor:

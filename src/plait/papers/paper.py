@@ -33,8 +33,8 @@ class Column:
         same: ours are the paper's own data, so that numbers can be held against each other.
         original: ``dataset/target`` of the paper's own data, taken in the place of ``ours`` where a reader has them.
         present: modalities that are there at test; empty: all.
-        evaluation: of a study of spaces, as its report calls it; a row's ``condition`` is then a part of it, its ``variant`` ``-``
-            for a frozen encoder alone. ``original_evaluation``: on the paper's own data, where it is another one.
+        evaluation: of a study of spaces, as its report calls it; a row's ``condition`` is then a part of it, and its ``variant``
+            is ``-`` for a frozen encoder alone. ``original_evaluation``: on the paper's own data, where it is another one.
     """
 
     name: str

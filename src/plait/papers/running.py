@@ -172,9 +172,12 @@ def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(spec)
     for key, value in over.items():
         inner = result.get(key)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        same = both and value.get("name", inner.get("name")) == inner.get("name")
-        result[key] = _merged(inner, value) if same else value
+        if isinstance(inner, Mapping) and isinstance(value, Mapping) and "name" in value:
+            result[key] = _merged(inner, value) if value["name"] == inner.get("name") else value
+        elif isinstance(inner, Mapping) and isinstance(value, Mapping):
+            result[key] = _merged(inner, value)
+        else:
+            result[key] = value
     return result
 
 

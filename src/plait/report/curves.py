@@ -12,7 +12,7 @@ from plait.base.errors import ConfigError, nearest, need
 from plait.base.parts import write_file
 from plait.report.canvas import COLOURS, LINES, distinct, settings, width_of
 from plait.report.charts import MARKERS, NAMED, Curve
-from plait.training.history.files import read
+from plait.training.history import read
 from plait.training.history.table import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, select
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plait.base.errors import StoreError
+from plait.base.parts import Closing
 from plait.store.claims import Claims
 from plait.store.environment import Environment, open_shared, release
 from plait.store.record import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Pruned", "Store", "parse_size", "show_size"]
 
 
-class Store:
+class Store(Closing):
     """Arrays (T, D) by encoder and content of the cell, in one LMDB file that threads and processes may share.
 
     Numbers are kept as float16 where they fit. What is there is never overwritten: two processes that computed the same
@@ -160,14 +160,6 @@ class Store:
         environment, self._environment = self._environment, None
         if environment is not None:
             release(environment)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self) -> Environment:
         if self._environment is None:

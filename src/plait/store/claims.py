@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Self
+from types import ModuleType
+
+from plait.base.parts import Closing
 
 fcntl: ModuleType | None
 try:
@@ -83,7 +84,7 @@ class Claimed:
         return True
 
 
-class Claims:
+class Claims(Closing):
     """What one call of ``embed`` has claimed; leaving the ``with`` block frees all of it."""
 
     def __init__(self, claimed: Claimed | None, fingerprint: str) -> None:
@@ -110,10 +111,6 @@ class Claims:
     def _place(self, key: bytes) -> int:
         return int.from_bytes(blake2b(self._fingerprint + key, digest_size=7).digest(), "little")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free what is still claimed."""
         self.give_back(list(self._held))

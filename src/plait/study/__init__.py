@@ -128,11 +128,7 @@ class Study:
         return self.subject.variants()
 
     def check(self, *, data: bool = True) -> list[Mistake]:
-        """Every mistake of the file; none means that it can be run.
-
-        Args:
-            data: also read the tables and look whether they have what the study names.
-        """
+        """Every mistake of the file; none means that it can be run."""
         from plait.study import subjects
 
         result = [*self._read.problems, *subjects.file_problems(self.subject)]

@@ -23,6 +23,7 @@ from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
 from plait.study import Study
 from plait.study.designs import DEFAULT, Advice, Racing, answer, candidates, differences, noises
+from plait.study.pareto import pareto
 from plait.study.statistics.compare import compare
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ ROWS = 20_000
 #: Share for the race of the time that is left once everything is encoded; the rest shows what the winner's modalities,
 #: absence and noise are worth.
 RACE = 0.6
+#: Share of the minutes that one fit of the race may train for; it then ends with what is best so far.
+LONGEST = 0.2
 #: Share of the minutes within which fits may end; the rest is for what comes before and after them.
 WITHIN = 0.95
 
@@ -100,6 +103,10 @@ def advise(
     progress.step(f"race {len(tried)} designs", view)
     race = _study("race", value, common, minutes * WITHIN, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
+    names = [m.name for m in schema.modalities]
+    race |= {"present": _alone(names)} if len(names) > 1 else {}
+    # How long a first fit of a design takes nobody knows: one that learns its encoders must not eat the others' time.
+    race["model"] = {"minutes": round(minutes * LONGEST, 3), **common}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", chosen_options, racing)
     if not _done(raced):
@@ -110,7 +117,6 @@ def advise(
     progress.step("measure what modalities, absence and noise are worth", view)
     left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
     evidence = _study("evidence", value, merged(common, tried[chosen].settings), left, metric, splits)
-    names = [m.name for m in schema.modalities]
     without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
     evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
     evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
@@ -118,7 +124,10 @@ def advise(
     if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
         shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
     command = fit_command(chosen_options.table, schema, tried[chosen].settings)
-    result = _advice(schema, metric, raced, shown, Advised(dict(tried[chosen].settings), chosen, command, place))
+    about = {"settings": dict(tried[chosen].settings), "variant": chosen, "command": command, "folder": place}
+    result = _advice(schema, metric, raced, shown, **about)
+    front = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
+    result = dataclasses.replace(result, pareto=front)
     return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
 
 
@@ -147,12 +156,12 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
         >>> merged({"encoders": {"text": "minilm"}, "layers": 2}, {"encoders": {"image": "logmel"}})
         {'encoders': {'text': 'minilm', 'image': 'logmel'}, 'layers': 2}
     """
-    both = {k: {**settings[k], **v} for k, v in others.items() if _mappings(settings.get(k), v)}
+    both = {
+        k: {**settings[k], **v}
+        for k, v in others.items()
+        if isinstance(v, Mapping) and isinstance(settings.get(k), Mapping)
+    }
     return {**settings, **others, **both}
-
-
-def _mappings(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
 
 
 def _data(
@@ -223,17 +232,7 @@ def winner_of(results: Results, metric: str, racing: Racing) -> str:
     return best if pairs.mean() > error else DEFAULT
 
 
-@dataclasses.dataclass(frozen=True)
-class Advised:
-    """The design that won, with the line that fits it and the folder of its studies."""
-
-    settings: Mapping[str, Any]
-    variant: str
-    command: str
-    folder: Path
-
-
-def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, advised: Advised) -> Advice:
+def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, **advised: Any) -> Advice:
     """The tables beside the winner; its lines are still to be written."""
     race = compare(raced, metric, against=DEFAULT)
     everything = "+".join(m.name for m in schema.modalities)
@@ -243,8 +242,7 @@ def _advice(schema: Schema, metric: str, raced: Results, shown: Results | None, 
         if len(schema.modalities) > 1:
             modalities = compare(shown, metric, against=everything, by="subset")
             present = compare(shown, metric, against=everything, by="present")
-    tables = (race, modalities, conditions, present)
-    return Advice(advised.settings, advised.variant, (), *tables, advised.command, advised.folder)
+    return Advice(**advised, lines=(), race=race, modalities=modalities, conditions=conditions, present=present)
 
 
 def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:

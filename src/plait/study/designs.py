@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait.base import notebook
+from plait.base import notebook, registry
 from plait.base.errors import ConfigError
 from plait.data.modality import Schema
-from plait.encoders.defaults import lighter_encoder
+from plait.encoders.defaults import lighter_encoder, trainable_encoder
 from plait.encoders.featurize import make_encoder
+from plait.study.pareto import on_the_front
 from plait.study.spec import CLEAN
 from plait.study.statistics.paired import family_variance, resampled_t
 from plait.training.settings import with_regimes
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 #: Minutes from which on tuned encoders are raced: tuning the text of 700 rows took 110 s of a core, the rest of the fit 6.
 TUNING = 30.0
+
+
+#: The poolings of Task-specific pre-trained encoders in late fusion (6.2.3), those most often worth it first.
+POOLINGS = ("gated", "attention", "sum", "mean", "max")
+#: Minutes from which on an encoder is raced that learns in the place of a frozen one.
+LEARNING = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
     if several:
         result += [
             Candidate("late concat", "fusion", {"depth": "late"}),
-            Candidate("late gated", "fusion", {"depth": "late", "fusion": "gated"}),
-            Candidate("late attention", "fusion", {"depth": "late", "fusion": "attention"}),
+            *(Candidate(f"late {name}", "fusion", {"depth": "late", "fusion": name}) for name in POOLINGS),
             Candidate("early low_rank", "fusion", {"depth": "early", "fusion": "low_rank"}),
             Candidate("decision mean", "fusion", {"depth": "decision", "fusion": "mean"}),
             Candidate("more dropout of modalities", "regularisation", {"modality_dropout": 0.5}),
@@ -104,12 +110,30 @@ def _regimes(schema: Schema) -> Iterator[Candidate]:
     """How else each encoder could come by its weights: what learns, with or without pretraining; what is frozen, tuned."""
     for modality in schema.modalities:
         name = modality.name
+        still = {"train": {name: "pretrain"}, "pretrain": {name: {"frozen": True}}}
         if modality.train == "pretrain":
             yield Candidate(f"{name} from scratch", "regime", {"train": {name: "scratch"}})
+            yield Candidate(f"{name} pretrained, then frozen", "regime", still)
         elif modality.learns:
             yield Candidate(f"{name} pretrained first", "regime", {"train": {name: "pretrain"}})
-        elif modality.train == "frozen" and make_encoder(modality).tunable and find_spec("peft"):
+            yield Candidate(f"{name} pretrained, then frozen", "regime", still)
+        elif modality.train == "frozen" and modality.encoder is None and learning_encoder(modality.kind) is not None:
+            encoder = {"encoders": {name: learning_encoder(modality.kind)}}
+            yield Candidate(f"{name} from scratch", "regime", {**encoder, "train": {name: "scratch"}}, LEARNING)
+            yield Candidate(f"{name} pretrained first", "regime", {**encoder, "train": {name: "pretrain"}}, LEARNING)
+        if modality.train == "frozen" and make_encoder(modality).tunable and find_spec("peft"):
             yield Candidate(f"{name} tuned", "regime", {"train": {name: "tuned"}}, TUNING)
+
+
+def learning_encoder(kind: str) -> str | None:
+    """The encoder of a kind that learns; None where there is none.
+
+    Example:
+        >>> learning_encoder("audio"), learning_encoder("tabular")
+        ('spectrogram_cnn', None)
+    """
+    name = trainable_encoder(kind)
+    return name if registry.find("encoders", name).trainable else None
 
 
 def noises(schema: Schema) -> dict[str, str]:
@@ -212,6 +236,8 @@ class Advice:
         conditions: noise at test against clean rows, for the advised design; this and the tables beside it are empty where
             the time was too short for a single run of it.
         present: only some modalities present at test against all.
+        pareto: every design by score, seconds of a fit and score with its worst single modality (``alone``); ``front``: no
+            other is as good in all three and better in one.
         command: the ``plait fit`` line to use.
     """
 
@@ -224,6 +250,7 @@ class Advice:
     present: pd.DataFrame
     command: str
     folder: Path
+    pareto: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __repr__(self) -> str:
         """The answer's lines, and the command."""
@@ -236,7 +263,7 @@ class Advice:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present")}
+        tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present", "pareto")}
         options = {
             name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
         }
@@ -273,6 +300,8 @@ def answer(
         values = [_against(advice.race, name) for name in names if (advice.race["label"] == name).any()]
         if values:
             lines.append(f"{label}: " + "; ".join(values))
+    if not advice.pareto.empty:
+        lines.append(on_the_front(advice.pareto))
     if not advice.present.empty:
         lines.append("at prediction, " + "; ".join(_present(advice.present, schema)))
     if advice.conditions.empty:

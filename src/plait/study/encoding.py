@@ -18,9 +18,8 @@ from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run
-from plait.study.setting import Setting, threads
 from plait.study.spec import CLEAN, Spec
-from plait.study.tables import StudyTable
+from plait.study.tables import Setting, StudyTable, threads
 from plait.training.settings import with_regimes
 
 #: Rows of a piece at least: an encoder's weights are loaded for each.
@@ -40,11 +39,8 @@ def encoder_of(run: Run, modality: str, kind: str) -> Any:
 
 def _learns(run: Run, modality: Modality) -> bool:
     """Whether a run trains the encoder of a modality, so that there is nothing to encode before."""
-    return with_regimes(Schema((modality,)), _about(run.model.get("train"), modality)).modalities[0].train != "frozen"
-
-
-def _about(spec: Mapping[str, str] | None, modality: Modality) -> dict[str, str]:
-    return {k: v for k, v in (spec or {}).items() if k in (modality.name, modality.kind)}
+    words = {k: v for k, v in (run.model.get("train") or {}).items() if k in (modality.name, modality.kind)}
+    return with_regimes(Schema((modality,)), words).modalities[0].train != "frozen"
 
 
 def jobs(
@@ -54,15 +50,7 @@ def jobs(
     pieces: int,
     weighed: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Every encoding that the runs need, in pieces for several workers.
-
-    Args:
-        spec: of the study.
-        runs: that are still to be done.
-        tables: of the study.
-        pieces: at most so many of one encoding.
-        weighed: encoders whose weights are counted already.
-    """
+    """Every encoding that the runs need, in at most so many ``pieces`` each; ``weighed`` encoders are counted already."""
     result: dict[str, dict[str, Any]] = {}
     for run in runs:
         table = tables[run.data, run.data_seed]

@@ -12,17 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from plait.base.errors import PlaitError, PlaitWarning
 from plait.base.machine import give_back, peak_mb, reset_peak
+from plait.base.parts import Closing
 from plait.study import conditions
 from plait.study.reading import read_spec
 from plait.study.runs import Run
-from plait.study.setting import Latest, Setting, threads
 from plait.study.subjects import Finished, subject_of
-from plait.study.tables import StudyTable, load_table
+from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
 
 
 class Executor:
@@ -127,7 +126,7 @@ class Event:
     died: str | None = None
 
 
-class Engine(ABC):
+class Engine(Closing, ABC):
     """A pool of workers, each with one job at a time."""
 
     #: How many jobs may be in flight.
@@ -152,18 +151,6 @@ class Engine(ABC):
     @abstractmethod
     def memory_mb(self, worker: int) -> float | None:
         """Resident memory of a worker, if it is known."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End all workers."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def setting_to_dict(setting: Setting) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from plait.base.errors import PlaitError
+from plait.base.machine import available_mb, resident_mb
 from plait.study.engine import Engine, Event, Job, setting_to_dict
-from plait.study.setting import Setting, available_mb, resident_mb
 from plait.study.subjects import Finished
+from plait.study.tables import Setting
 
 if TYPE_CHECKING:
     from plait.study.engine import Worker

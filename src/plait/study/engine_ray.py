@@ -18,14 +18,15 @@ import pandas as pd
 from plait.base import registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, need
+from plait.base.machine import resident_mb
 from plait.data.cells import cells
-from plait.data.media.keys import cell_key
+from plait.data.media.given import cell_key
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
-from plait.study.setting import Setting, resident_mb
 from plait.study.subjects import Finished
+from plait.study.tables import Setting
 
 #: Variables that say where things lie, handed to workers on other machines.
 PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")

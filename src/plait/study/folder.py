@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from plait.base import checks
 from plait.base.checks import Natural
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError
-from plait.base.parts import write_file
+from plait.base.parts import Closing, write_file
 from plait.store.claims import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
@@ -53,7 +52,7 @@ class About(Protocol):
     command: str | None
 
 
-class StudyFolder:
+class StudyFolder(Closing):
     """A folder of results. Only one runner per process may have it open: a process's claims do not hold against itself."""
 
     def __init__(self, path: Path) -> None:
@@ -209,14 +208,6 @@ class StudyFolder:
             self._claimed.close()
             self._claimed = None
             _opened.discard(self.path.absolute())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -20,9 +20,8 @@ from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
 from plait.study.runner import Known, Race, Runner
 from plait.study.runs import Run, Schedule
-from plait.study.setting import Setting
 from plait.study.state import State, left, shown
-from plait.study.tables import redrawn
+from plait.study.tables import Setting, redrawn
 
 if TYPE_CHECKING:
     from plait.study.subjects import StudyFile
@@ -171,14 +170,7 @@ class Plan:
 
 
 def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan:
-    """Count, try a few runs, estimate.
-
-    Args:
-        study: checked here.
-        path: of its folder, where what is tried is kept.
-        probes: runs to try, unless the folder has as many already.
-        workers: that will be used.
-    """
+    """Count, try a few runs, estimate."""
     study.require(data=True)
     lines = _lines(path)
     chosen = _spread(study.runs, probes) if probes and len(lines) < probes else []

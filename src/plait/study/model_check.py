@@ -16,7 +16,6 @@ from plait.metrics.base import METRICS
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.study import conditions
-from plait.study.judging import default_metrics
 from plait.study.reader import Place, Problem
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
@@ -167,6 +166,15 @@ def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
                 ("claims", i, "metric"),
                 f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})",
             )
+
+
+def default_metrics(task: str) -> tuple[str, ...]:
+    """What is measured where the study names no metric."""
+    return {
+        "classification": ("accuracy", "f1_macro", "balanced_accuracy", "log_loss", "ece"),
+        "multilabel": ("f1_samples", "f1_micro", "f1_macro", "map_macro", "log_loss"),
+        "regression": ("r2", "mae", "rmse", "spearman"),
+    }[task]
 
 
 # -- with the tables ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,65 @@ from plait.base.inputs import Inputs, together
 from plait.conditions.base import Condition
 from plait.conditions.cells import SignalCondition
 from plait.data import schema
+from plait.data.labels import codes_of
 from plait.data.row_numbers import numbered
 from plait.data.targets import Labels
 from plait.encoders.featurize import Featurizer
 from plait.estimators import preparing
 from plait.estimators.base import FusionEstimator
-from plait.estimators.fit_settings import NO_STORE
+from plait.estimators.fit_settings import NO_STORE, FitSettings
+from plait.estimators.prepared import Make, Prepared
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.plain_features import plain_schema, table_of
 from plait.store import Store
 from plait.study import conditions, splits
-from plait.study.judging import Fit, spread, truth_of
 from plait.study.runs import Run, teachers
-from plait.study.setting import Setting, SharedRows
-from plait.study.tables import StudyTable
+from plait.study.tables import Setting, StudyTable
 from plait.workflow.fit import make_model
+
+Pattern = tuple[str, ...]
+#: Gives outputs for patterns of what is present, under the conditions that change cells.
+Outputs = Callable[[Any, Sequence[Pattern]], Mapping[Pattern, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted model as ``judge`` needs it; ``peaks``: MB of each stage, where they are known.
+
+    ``threshold``: of several labels; a number, or a function of the same arguments as ``outputs``, which gives each row's.
+    """
+
+    outputs: Outputs
+    threshold: Any
+    seconds: dict[str, float]
+    weights: dict[str, int]
+    epochs: list[dict[str, Any]]
+    peaks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+class SharedRows:
+    """The prepared rows of one group of runs; each fit is given it (``share``)."""
+
+    def __init__(self) -> None:
+        """Nothing is prepared yet."""
+        self.prepared: Prepared | None = None
+        #: Test tables and what they became: see ``FusionEstimator.remembering``.
+        self.seen: list[tuple[Any, Any]] = []
+        #: Test rows of one modality under a condition: see ``plait.study.models``.
+        self.passes: dict[tuple[str, str], Any] = {}
+        #: Of baselines: encoders, scalers, training rows and test rows (by the identity of their table), scaled.
+        self.features: Any = None
+        self.scalers: Any = None
+        self.raw: Any = None
+        self.raw_test: dict[int, Any] = {}
+
+    def __call__(self, settings: FitSettings, make: Make) -> Prepared:
+        """The rows, made by the first run that asks."""
+        if settings.train or any(m.train != "frozen" for m in getattr(settings.modalities, "modalities", ())):
+            return make()  # an encoder that learns leaves its mark on itself
+        if self.prepared is None:
+            self.prepared = make()
+        return self.prepared
 
 
 class Group:
@@ -78,6 +122,24 @@ class Group:
         if label not in self._lost:
             self._lost[label] = conditions.lost(list(absences), self._test, self.table.schema, self.table.schema.root)
         return self._lost[label]
+
+
+def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
+    """Class indices (n,), indicators (n, C) or values (n,)."""
+    if isinstance(table.y, Labels):
+        return np.asarray(table.y.indicator[rows], np.int64)
+    if table.classes is not None:
+        return codes_of(table.y[rows], table.classes)
+    return np.asarray(table.y[rows], np.float64)
+
+
+def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | None) -> np.ndarray:
+    """Probabilities over the classes of the training part, at their places among all classes of the table."""
+    if classes is None or list(known) == list(classes):
+        return output
+    result = np.zeros((len(output), len(classes)))
+    result[:, codes_of(known, classes)] = output
+    return result
 
 
 def fit(group: Group, run: Run) -> Fit:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from plait.base.errors import nearest
+from plait.base.inputs import all_subsets
 from plait.base.machine import begin_stage, stage_mb
 from plait.data.labels import label_text
 from plait.estimators import settings
 from plait.estimators.fit_settings import FitSettings
 from plait.evaluation.baselines import ESTIMATORS
+from plait.metrics.base import inputs, metrics
 from plait.study import conditions, model_check, models
-from plait.study.judging import Judged, Requested, default_metrics, judge, truth_of
+from plait.study.model_check import default_metrics
+from plait.study.models import Fit, Pattern, truth_of
 from plait.study.reader import Problem
 from plait.study.runs import Run, subsets
-from plait.study.setting import Latest, Setting
 from plait.study.subjects import Finished, StudyFile, Subject
-from plait.study.tables import StudyTable
+from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
-
-if TYPE_CHECKING:
-    pass
 
 
 class Predicting(Subject):
@@ -112,3 +112,88 @@ def _arrays(table: StudyTable, group: models.Group, judged: Sequence[Judged]) ->
     if table.task == "multilabel":
         result |= {f"threshold_{i}": np.asarray(one.threshold, np.float32) for i, one in enumerate(judged)}
     return result | {f"output_{i}": one.output.astype(np.float32) for i, one in enumerate(judged)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One evaluation: what results.jsonl says of it, and the outputs."""
+
+    line: dict[str, Any]
+    output: np.ndarray
+    threshold: Any = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Requested:
+    """What a fitted model is judged under.
+
+    Attributes:
+        tests: conditions as the study tells them.
+        patterns: what is present; where a condition decides that, only everything at once is judged.
+        subset: what the model was trained on.
+        names: metrics.
+    """
+
+    tests: Sequence[Any]
+    patterns: Sequence[Pattern]
+    subset: Pattern
+    names: Sequence[str]
+
+
+def judge(
+    table: StudyTable,
+    test: np.ndarray,
+    fitted: Fit,
+    lost: Callable[[Any], Mapping[str, np.ndarray]],
+    requested: Requested,
+) -> list[Judged]:
+    """Every test condition with every pattern.
+
+    Where a condition takes modalities away, each row's output is that of the pattern which is left to it: one pass of the
+    model serves all rates.
+    """
+    result = []
+    truth, subset, threshold = truth_of(table, test), requested.subset, fitted.threshold
+    for value in requested.tests:
+        condition = conditions.parsed(value)
+        changing, absences = conditions.divided(condition)
+        if absences:
+            gone, every = lost(absences), all_subsets(subset)
+            given = {subset: assembled(fitted.outputs(changing, every), gone, subset)}
+            limits = {subset: assembled(threshold(changing, every), gone, subset)} if callable(threshold) else {}
+        else:
+            given = dict(fitted.outputs(changing, requested.patterns))
+            limits = threshold(changing, requested.patterns) if callable(threshold) else {}
+        for pattern, output in given.items():
+            line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
+            if condition is not None:
+                line["axes"] = conditions.axes(condition)
+            limit = limits.get(pattern, threshold)
+            line["metrics"] = scored(table.task, truth, output, requested.names, limit)
+            result.append(Judged(line, output, limit))
+    return result
+
+
+def assembled(outputs: Mapping[Pattern, np.ndarray], gone: Mapping[str, np.ndarray], subset: Pattern) -> np.ndarray:
+    """Each row from the output of what is present in it.
+
+    Example:
+        >>> outputs = {(): np.array([0.0, 0.0]), ("a",): np.array([1.0, 2.0])}
+        >>> assembled(outputs, {"a": np.array([True, False])}, ("a",)).tolist()
+        [0.0, 2.0]
+    """
+    result = outputs[subset].copy()
+    for pattern, output in outputs.items():
+        rows = np.logical_and.reduce([gone[name] != (name in pattern) for name in subset])
+        result[rows] = output[rows]
+    return result
+
+
+def scored(
+    task: str, truth: np.ndarray, output: np.ndarray, names: Sequence[str], threshold: Any
+) -> dict[str, float | None]:
+    """Metric -> value; None where it is undefined."""
+    given = inputs(task, output, threshold)
+    known = metrics(task)
+    result = {name: known[name].score(truth, given[known[name].input]).value for name in names if name in known}
+    return {name: None if math.isnan(value) else float(value) for name, value in result.items()}

@@ -23,11 +23,8 @@ def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
             ("data",), "data: which table? expected {dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
         )
         return ()
-    listed = isinstance(value, list)
-    result = []
-    for i, entry in enumerate(read.listed(value, ("data",), "data")):
-        result.append(_data_entry(read, entry, ("data", i) if listed else ("data",)))
-    return tuple(result)
+    entries = enumerate(read.listed(value, ("data",), "data"))
+    return tuple(_data_entry(read, e, ("data", i) if isinstance(value, list) else ("data",)) for i, e in entries)
 
 
 def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
@@ -133,15 +130,6 @@ def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
     return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in value.items()}
 
 
-def read_exclude(read: Reader, value: Any) -> tuple[dict[str, Any], ...]:
-    """Rules: fields and the values under which a variant is left out."""
-    if value is None:
-        return ()
-    return tuple(
-        read.mapping(entry, ("exclude", i)) for i, entry in enumerate(read.listed(value, ("exclude",), "exclude"))
-    )
-
-
 def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
     """How many, or which."""
     if not isinstance(value, list):
@@ -169,11 +157,6 @@ def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ..
         return "full"
     given = read.fields(value, ("modalities",), ("subsets",), "modalities")
     return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
-
-
-def read_present(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
-    """What is there at test."""
-    return "full" if value == "full" else _patterns(read, value, ("present",))
 
 
 def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
@@ -245,12 +228,7 @@ _MB = 1_000_000
 
 
 def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
-    """The spec as far as it can be read, and the reader that knows all that is wrong.
-
-    Args:
-        option: the mapping of the file.
-        fallback: name of the study when the file gives none.
-    """
+    """The spec as far as it can be read, and the reader that knows all that is wrong."""
     read = Reader()
     given = read.fields(option, (), ("format", *FIELDS), "study")
     if given.get("format", FORMAT) != FORMAT:
@@ -258,6 +236,8 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
             ("format",), f"format {given['format']!r} is of another plait; plait {__version__} reads format {FORMAT}"
         )
     conditions = read.fields(given.get("conditions", {}), ("conditions",), ("train", "test"), "conditions")
+    excluded = read.listed(given["exclude"], ("exclude",), "exclude") if "exclude" in given else []
+    present = given.get("present", "full")
     spec = Spec(
         name=_name(read, given.get("name", fallback)),
         about=read.text(given.get("about", ""), ("about",)),
@@ -268,13 +248,13 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
         model=read.mapping(given.get("model"), ("model",)),
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
-        exclude=read_exclude(read, given.get("exclude")),
+        exclude=tuple(read.mapping(entry, ("exclude", i)) for i, entry in enumerate(excluded)),
         seeds=read_seeds(read, given.get("seeds", 1 if "search" in given else 5)),
         split=read_split(read, given.get("split", "holdout"), ("split",)),
         modalities=read_modalities(read, given.get("modalities", "all")),
         train=read_conditions(read, conditions.get("train"), "train"),
         test=read_conditions(read, conditions.get("test"), "test"),
-        present=read_present(read, given.get("present", "full")),
+        present=present if present == "full" else _patterns(read, present, ("present",)),
         metrics=read.words(given.get("metrics"), ("metrics",)),
         budget=_budget(read, given.get("budget")),
         claims=_claims(read, given.get("claims")),

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from plait.base import checks, config, notebook
+from plait.base import checks, config, notebook, registry
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError, nearest
 from plait.study.folder import RUNS, STUDY, StudyFolder
@@ -20,7 +20,6 @@ from plait.study.lines_file import read_arrays
 from plait.study.reading import read_spec
 from plait.study.spec import Spec
 from plait.study.state import merged
-from plait.study.subjects import Subject, subject_of
 
 #: Columns that name a run.
 NAMES = ("run", "dataset", "task", "variant", "subset", "train_condition", "seed", "split", "train_rows", "test_rows")
@@ -112,14 +111,10 @@ class Results:
         total = max(int(self.about["runs"]), len(self.lines))
         return {"name": self.name, "runs": total, **count, "waiting": total - len(self.lines), "reasons": dict(reasons)}
 
-    @property
-    def subject(self) -> Subject:
-        """What its runs made and judged."""
-        return subject_of(self.spec)
-
     def summary(self) -> pd.DataFrame:
         """Means over seeds and splits, one row for everything that is compared: a variant, an evaluation of a space."""
-        return self.subject.summary(self)
+        result: pd.DataFrame = registry.find("subjects", self.spec.subject)(self.spec).summary(self)
+        return result
 
     def __repr__(self) -> str:
         """How far the study is, and its summary."""

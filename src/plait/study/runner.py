@@ -56,16 +56,7 @@ class Runner:
         known: Known,
         race: Race | None = None,
     ) -> None:
-        """Take what is needed.
-
-        Args:
-            folder: begun.
-            engine: with its workers.
-            schedule: hands out the runs.
-            state: counts, for the view.
-            known: limits, weights and kinds.
-            race: see ``Race``.
-        """
+        """Take what is needed."""
         self._folder, self._engine, self._state, self._budget = folder, engine, state, known.budget
         self._weights, self._kinds, self._race = known.weights, known.kinds, race
         self._schedule = schedule

@@ -15,7 +15,7 @@ from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant
-from plait.training.hiding import for_modalities
+from plait.training.rows import for_modalities
 from plait.training.settings import FINETUNING_OPTIONS as TUNE_OPTIONS
 from plait.training.settings import PRETRAINING_OPTIONS
 
@@ -93,15 +93,7 @@ def runs_of(
     count: Callable[[StudyTable, SplitSpec], int],
     defines: Mapping[str, Any],
 ) -> list[Run]:
-    """All runs, seed by seed, so that a study that is stopped early has all variants of its first seeds.
-
-    Args:
-        spec: of the study.
-        tables: by position in the study, and by seed where a data set is drawn anew.
-        variants: of the study.
-        count: splits of a table per seed.
-        defines: what else makes a run another one.
-    """
+    """All runs, seed by seed, so that a study that is stopped early has all variants of its first seeds."""
     result = []
     for seed, (number, value) in itertools.product(spec.seeds, enumerate(spec.data)):
         key = (number, seed) if (number, seed) in tables else (number, None)

@@ -13,11 +13,8 @@ import pandas as pd
 
 from plait.base import checks, config, progress, registry
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
-from plait.data import schema as schemas
 from plait.data.modality import Schema
-from plait.data.remote import beside
 from plait.data.schema import validate
-from plait.data.table import read_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
 from plait.study import Study
@@ -25,6 +22,8 @@ from plait.study.ranges import read_ranges, read_regimes, schema_for
 from plait.study.report import table_of, write_study_report
 from plait.study.results import Results
 from plait.study.sensitivity import Sensitivity, metric_of
+from plait.study.spec import DataSpec
+from plait.study.tables import load_table
 
 #: Rows below which there is nothing to split.
 LEAST = 10
@@ -137,11 +136,11 @@ def sensitivity(
     study.where = "search"
     progress.step(f"search {trials} trials", chosen.view)
     results = study.run(out, engine="inline", store=chosen.store, view=chosen.view, command=chosen.command)
-    found = Sensitivity.of(results)
-    _check(found, results.folder)
+    result = Sensitivity.of(results)
+    _check(result, results.folder)
     if chosen.report:
         write_sensitivity(results)
-    return found
+    return result
 
 
 def _variants(
@@ -165,19 +164,19 @@ def _variants(
     return result
 
 
-def _check(found: Sensitivity, folder: Path) -> None:
+def _check(result: Sensitivity, folder: Path) -> None:
     """Refuse when nothing succeeded; say what failed otherwise."""
-    failed = found.trials[found.trials["state"] == "failed"]
+    failed = result.trials[result.trials["state"] == "failed"]
     bad = {}
-    for name, mine in found.trials.groupby("regime", sort=False):
+    for name, mine in result.trials.groupby("regime", sort=False):
         if (mine["state"] == "failed").all():
             bad[name] = f"not one of {len(mine)} trials of '{name}' succeeded ({mine['reason'].iloc[0]})"
-    if bad and len(bad) == len(found.regimes):
+    if bad and len(bad) == len(result.regimes):
         raise ConfigError(f"{folder}: {'; '.join(bad.values())}")
     values = list(bad.values())
     others = int((~failed["regime"].isin(bad)).sum())
     if others:
-        values.append(f"{others} of {len(found.trials)} trials failed; tables/trials.csv says why")
+        values.append(f"{others} of {len(result.trials)} trials failed; tables/trials.csv says why")
     if values:
         warnings.warn("; ".join(values), PlaitWarning, stacklevel=3)
 
@@ -188,10 +187,10 @@ def write_sensitivity(results: Results) -> Path:
     Returns:
         The page, or the folder where there is none.
     """
-    folder, found = results.folder, Sensitivity.of(results)
-    write_text(folder / "summary.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False, default=str))
+    folder, result = results.folder, Sensitivity.of(results)
+    write_text(folder / "summary.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
-        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(found, name))))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(result, name))))
     try:
         return write_study_report(results, folder)
     except MissingDependencyError as error:
@@ -253,41 +252,14 @@ class Given:
     group: str | None = None
 
 
-def rows_of(data: dict[str, Any], base: Path, data_root: str | None = None) -> Given:
-    """What a file's ``data`` names. Of a data set with official parts only what is for training.
+def rows_of(data: Mapping[str, Any], base: Path, data_root: str | None = None) -> Given:
+    """What a file's ``data`` names, as a study does. Of a data set with official parts only what is for training.
 
     Raises:
         PlaitError: no such data set, table or target.
     """
-    if "dataset" in data:
-        given = _dataset(data, data_root)
-    else:
-        place = beside(base, str(data["table"]))
-        frame = read_table(place)
-        root = str(data["root"]) if data.get("root") else str(place.parent)
-        if data.get("schema"):
-            text = (base / str(data["schema"])).read_text(encoding="utf-8")
-            result = schemas.from_yaml(text, str(data["schema"]))
-        else:
-            result = schemas.infer(frame, target=data.get("target"), root=root, task=data.get("task"))
-        given = Given(frame, result)
-    if data.get("rows") is not None and len(given.frame) > int(data["rows"]):
-        fewer = given.frame.sample(int(data["rows"]), random_state=0).sort_index().reset_index(drop=True)
-        return dataclasses.replace(given, frame=fewer)
-    return given
-
-
-def _dataset(data: dict[str, Any], data_root: str | None) -> Given:
-    from plait.base import registry
-
-    loader: Any = registry.find("datasets", str(data["dataset"]))
-    loaded = loader(**dict(data.get("options") or {})).load(data_root)
-    target = data.get("target") or next(iter(loaded.schemas))
-    if target not in loaded.schemas:
-        raise ConfigError(
-            f"data set '{data['dataset']}' has no target '{target}': {nearest(str(target), loaded.schemas)}"
-        )
-    frame = loaded.frame
-    if loaded.split is not None:
-        frame = frame[frame[loaded.split].astype(str) == "train"].reset_index(drop=True)
-    return Given(frame, loaded.schemas[target], loaded.split is not None, loaded.groups)
+    table = load_table(DataSpec(**{"root": data_root, **data}), base)
+    if table.parts is None:
+        return Given(table.frame, table.schema, group=table.groups)
+    frame = table.frame[table.frame[table.parts].astype(str) == "train"].reset_index(drop=True)
+    return Given(frame, table.schema, True, table.groups)

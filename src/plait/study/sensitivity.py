@@ -15,9 +15,9 @@ import pandas as pd
 from plait.base.errors import ConfigError, nearest, need
 from plait.metrics.base import MAIN, METRICS, Metric, metrics
 from plait.store.model_files import plain_values
-from plait.study.ranges import Range
+from plait.study.ranges import Range, SearchSpec
+from plait.study.results import Results
 from plait.study.samplers import Trial, optuna_study, score_of
-from plait.study.statistics.scores import StudyResults
 from plait.study.subjects import subject_of
 from plait.study.variants import plain
 
@@ -53,20 +53,26 @@ class Sensitivity:
     command: str = ""
 
     @classmethod
-    def of(cls, results: StudyResults) -> Self:
+    def of(cls, results: Results) -> Self:
         """What the runs of a search found, finished or not."""
-        spec = results.spec
+        spec, search = results.spec, results.spec.search
+        assert search is not None
         about: Mapping[str, Any] = next(iter(results.about.get("tables", {}).values()), {})
         metric = metric_of(str(about.get("task", "classification")), next(iter(spec.metrics), None))
-        ranges, lower = spec.search.ranges, metric.direction == "lower"
-        trials = _trials(results, ranges, metric.name)
+        ranges, lower = search.ranges, metric.direction == "lower"
+        trials = _trials(results, search, metric.name)
         importance = _importance(trials, ranges, int(spec.seeds[0]), lower=lower)
         valid = [line["test_rows"] for line in results.lines if line.get("test_rows")]
-        told = {"data": next(iter(results.about["data"].values()), None), **spec.search.to_dict()}
-        told |= {"settings": dict(spec.model), "metric": metric.name, "group": spec.split.group, "seed": spec.seeds[0]}
-        told |= {"valid_rows": valid[0] * spec.search.splits if valid else None}
+        settings = {"data": next(iter(results.about["data"].values()), None), **search.to_dict()}
+        settings |= {
+            "settings": dict(spec.model),
+            "metric": metric.name,
+            "group": spec.split.group,
+            "seed": spec.seeds[0],
+        }
+        settings |= {"valid_rows": valid[0] * search.splits if valid else None}
         command = str(results.about.get("command") or "")
-        return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, told, command)
+        return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, settings, command)
 
     @property
     def regimes(self) -> list[str]:
@@ -90,18 +96,18 @@ class Sensitivity:
         return plain
 
 
-def _trials(results: StudyResults, ranges: Sequence[Range], metric: str) -> pd.DataFrame:
+def _trials(results: Results, search: SearchSpec, metric: str) -> pd.DataFrame:
     """One row per trial that ended, on all of its splits."""
     groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for line in results.lines:
         if "trial" in line:
             groups.setdefault((line["variant"], int(line["trial"])), []).append(line)
     order = [variant.label for variant in subject_of(results.spec).variants()]
-    whole = {key: lines for key, lines in groups.items() if len(lines) == results.spec.search.splits}
+    whole = {key: lines for key, lines in groups.items() if len(lines) == search.splits}
     sorted_keys = sorted(whole, key=lambda key: (order.index(key[0]), key[1]))
-    rows = [_row(*key, whole[key], ranges, metric) for key in sorted_keys]
+    rows = [_row(*key, whole[key], search.ranges, metric) for key in sorted_keys]
     usual = ["regime", "trial", "state", "score", "seconds", "cpu_seconds", "trained_weights"]
-    return pd.DataFrame(rows, columns=[*usual, *(r.field for r in ranges), "reason"])
+    return pd.DataFrame(rows, columns=[*usual, *(r.field for r in search.ranges), "reason"])
 
 
 def _row(

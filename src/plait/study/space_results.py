@@ -11,9 +11,10 @@ import pandas as pd
 
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
+from plait.study.results import Results
 from plait.study.spec import NONE, Spec, SplitSpec
 from plait.study.statistics.paired import Difference, crossed_t, holm, resampled_t
-from plait.study.statistics.scores import StudyResults, means
+from plait.study.statistics.scores import means
 
 #: Draws of the test rows.
 RESAMPLES = 1000
@@ -48,13 +49,13 @@ class SpaceEvidence:
     tests: Mapping[tuple[str, ...], Tested]
 
 
-def gather(results: StudyResults) -> list[SpaceEvidence]:
+def gather(results: Results) -> list[SpaceEvidence]:
     """One for the whole study; none where no run is done."""
     table = scores(results)
     return [SpaceEvidence(table, differences(results, table))] if len(table) else []
 
 
-def scores(results: StudyResults) -> pd.DataFrame:
+def scores(results: Results) -> pd.DataFrame:
     """Every value: dataset, evaluation, part, variant, seed, split, metric, value, run, place.
 
     ``place`` is the part's place among those of its run. What has no alignment in it is told once, of the first variant.
@@ -82,7 +83,7 @@ def scores(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*columns, "metric", "value"])
 
 
-def summary(results: StudyResults) -> pd.DataFrame:
+def summary(results: Results) -> pd.DataFrame:
     """Mean and spread of every metric: one row per data set, evaluation, part and variant."""
     rows = []
     keys = ["dataset", "evaluation", "part", "variant"]
@@ -106,7 +107,7 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 # -- what is proven ----------------------------------------------------------------------------------------------------
 
 
-def differences(results: StudyResults, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
+def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], Tested]:
     """Differences from the reference, by (dataset, evaluation, part, variant, metric).
 
     The reference is the study's reference on the same part (on its first part, where it has none of this name); of sentences,
@@ -128,13 +129,15 @@ def differences(results: StudyResults, table: pd.DataFrame) -> dict[tuple[str, .
                 test = _test(results, split, mine, known[other], str(metric), first=metric == _first(part, place))
                 if test is not None:
                     said[place] = (other, test)
-            for (place, (other, test)), p in zip(said.items(), _holm([t for _, t in said.values()]), strict=True):
+            for (place, (other, test)), p in zip(
+                said.items(), holm(np.array([t.p for _, t in said.values()])), strict=True
+            ):
                 name = other[0] if other[1] == FROZEN else other[1]
-                result[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, p)
+                result[str(dataset), str(evaluation), *place, str(metric)] = Tested(name, test, float(p))
     return result
 
 
-def _split(results: StudyResults, dataset: str) -> SplitSpec:
+def _split(results: Results, dataset: str) -> SplitSpec:
     """How the rows of a data set were split: that of the table with this label, as far as it can be told."""
     spec: Spec = results.spec
     for value in spec.data:
@@ -148,9 +151,7 @@ def _first(part: pd.DataFrame, place: tuple[str, str]) -> str:
     return str(own["metric"].iloc[0])
 
 
-def _reference(
-    results: StudyResults, evaluation: str, part: pd.DataFrame, place: tuple[str, str]
-) -> tuple[str, str] | None:
+def _reference(results: Results, evaluation: str, part: pd.DataFrame, place: tuple[str, str]) -> tuple[str, str] | None:
     """The better encoder alone, of sentences; else the study's reference on the same part, or on its first."""
     if evaluation.partition(" ")[0] in OF_SENTENCES:
         frozen = part[(part["variant"] == FROZEN) & part["part"].str.endswith(" alone")]
@@ -165,7 +166,7 @@ def _reference(
 
 
 def _test(
-    results: StudyResults, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
+    results: Results, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
 ) -> Difference | None:
     keys = ["seed", "split"]
     both = mine.merge(other, on=keys, suffixes=("", "_other"))
@@ -186,7 +187,7 @@ def _test(
 Kept = tuple[np.ndarray, np.ndarray | None]
 
 
-def _kept(results: StudyResults, row: Mapping[str, Any], side: str) -> Kept | None:
+def _kept(results: Results, row: Mapping[str, Any], side: str) -> Kept | None:
     """Rows and truth of one part of one run."""
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]
@@ -217,7 +218,3 @@ def _weighted(x: np.ndarray, y: np.ndarray | None, counts: np.ndarray) -> np.nda
     between = w @ (x * y) - mx * my
     result = between / np.sqrt(np.maximum((w @ x**2 - mx**2) * (w @ y**2 - my**2), 1e-24))
     return np.asarray(result)
-
-
-def _holm(values: Sequence[Difference]) -> list[float]:
-    return holm(np.array([test.p for test in values])).tolist() if values else []

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from plait.base.errors import TableError, nearest
 from plait.data.parse import numbers
-from plait.data.split import VALID, split, strata_of
+from plait.data.table import VALID, split, strata_of
 from plait.study.spec import AUTO, SplitSpec
 from plait.study.tables import StudyTable
 
@@ -26,12 +26,6 @@ def count(table: StudyTable, spec: SplitSpec) -> int:
 
 def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
     """Positions of training and test rows, sorted.
-
-    Args:
-        table: the rows.
-        spec: how they are split.
-        seed: the same seed gives the same parts.
-        index: which of the seed's splits, from 0.
 
     Raises:
         TableError: the table has no such column, parts or folds, or too few rows.

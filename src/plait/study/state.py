@@ -132,13 +132,7 @@ def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[Any,
 
 
 def shown(name: str, state: State, wanted: bool | None) -> AbstractContextManager[None]:
-    """Draw the state on standard error while the block runs.
-
-    Args:
-        name: of the study.
-        state: that changes.
-        wanted: None: where standard error is a terminal and nobody asks for silence.
-    """
+    """Draw the state on standard error while the block runs."""
     return progress.panel(lambda width: picture(name, state, width), wanted)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a study in memory: rows, schema, target, and what tells one state of the data from another."""
+"""The tables of a study in memory, what tells one state of the data from another, and what every run needs beside them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import dataclasses
 import inspect
 import json
 import warnings
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import torch
+from threadpoolctl import ThreadpoolController
 
 from plait.base import registry
 from plait.base.config import check_fields
@@ -23,12 +27,11 @@ from plait.data.cells import MEDIA, cells
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
 from plait.data.remote import beside
-from plait.data.split import PART, stacked
-from plait.data.table import read_table
+from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
 from plait.datasets.base import Loaded
-from plait.study.spec import DataSpec
+from plait.study.spec import DataSpec, Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
 
 
 def _key(cell: Any) -> bytes:
-    from plait.data.media.keys import cell_key
+    from plait.data.media.given import cell_key
 
     try:
         return b"-" if cell is None else b"+" + cell_key(cell)
@@ -232,3 +235,72 @@ def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     if len(result) < 10:
         raise TableError(f"{len(result)} rows have a '{target}'; a study needs at least 10")
     return result.reset_index(drop=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What every run of a study needs beside its own definition.
+
+    Attributes:
+        base: folder that the study's paths start from.
+        schemas: position of a table -> its schema as plain values, where it was inferred.
+        store: of embeddings; None is the user's.
+        frames: tables in memory, for runs in this process.
+        threads: of a worker.
+    """
+
+    spec: Spec
+    base: Path
+    schemas: Mapping[int, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    store: str | None = None
+    frames: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    threads: int = 1
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within the block torch and the libraries of numpy and scipy compute with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with _controller().limit(limits=count):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+T = TypeVar("T")
+
+
+class Latest:
+    """Keeps the last few things that were made.
+
+    Example:
+        >>> kept = Latest(1)
+        >>> kept.get("a", lambda: 1), kept.get("a", lambda: 2), kept.get("b", lambda: 3), kept.get("a", lambda: 4)
+        (1, 1, 3, 4)
+    """
+
+    def __init__(self, count: int) -> None:
+        """Keep so many."""
+        self._count = count
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is known under the key, or what ``make`` gives."""
+        if key not in self._kept:
+            while len(self._kept) >= self._count:  # first, so that both never lie in memory at once
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        result: T = self._kept[key]
+        return result
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()

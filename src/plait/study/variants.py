@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +31,12 @@ class Variant:
 
 
 def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
-    """All variants in the order of the file.
-
-    Args:
-        spec: of the study.
-        defaults: the estimator's own values, told where a variant leaves a field that differs as it is.
-    """
+    """All variants in the order of the file."""
     varied = list(dict.fromkeys([*itertools.chain(*(_flat(v) for v in spec.variants.values())), *spec.grid]))
     result = []
     for name, fields in (spec.variants or {"": {}}).items():
-        for point in _points(spec.grid):
+        for values in itertools.product(*spec.grid.values()):
+            point = dict(zip(spec.grid, values, strict=True))
             model = with_fields(with_fields(budgeted(spec), fields), point)
             model = config.with_protocol(model, "estimator" if spec.space is None else "aligner")
             settings = {key: value_at(model, key, defaults) for key in varied}
@@ -57,11 +53,6 @@ def budgeted(spec: Spec) -> dict[str, Any]:
     if spec.budget.trained_weights:
         model |= {"width": "match", "max_weights": spec.budget.trained_weights}
     return model
-
-
-def _points(grid: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def _matches(model: Mapping[str, Any], rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:

@@ -14,9 +14,8 @@ from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import CellError
 from plait.base.tokens import Tokens
 from plait.data.cells import cells
-from plait.data.media.images import image
+from plait.data.media.images import image, video
 from plait.data.media.sounds import audio
-from plait.data.media.videos import video
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,10 +26,10 @@ from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Regression, Task
-from plait.training.history.callbacks import FitCallbacks, warn_diverged
+from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
-from plait.training.pretraining.stage import settled
+from plait.training.pretraining import encoded_once
 from plait.training.rows import Examples, Fold
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
@@ -216,7 +216,7 @@ def _trained(
             models, rows = [members[i] for i in batch], [folds[i] for i in batch]
             learner = StackedLearner(models, examples, rows, settings, generator)
         else:
-            prepared = dataclasses.replace(examples, inputs=settled(members[first], examples.inputs))
+            prepared = dataclasses.replace(examples, inputs=encoded_once(members[first], examples.inputs))
             learner = MemberLearner(members[first], prepared, folds[first], settings, generator)
         callbacks = follow.callbacks(number, first, folds, stopped)
         records = train(learner, settings.epochs, settings.patience, callbacks).history

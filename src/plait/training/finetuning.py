@@ -28,8 +28,8 @@ from plait.networks.tasks import Task
 from plait.store import Store
 from plait.store.claims import Claims
 from plait.store.record import halved
-from plait.training import kept_weights
-from plait.training.kept_weights import Trained
+from plait.training import checkpoint
+from plait.training.checkpoint import Trained
 from plait.training.lora import CellExamples, Learned, Rows, States, embedded, learn, states
 from plait.training.settings import Tuning
 from plait.training.tuned import Tuned, Weights, packed, unpacked
@@ -275,7 +275,7 @@ def kept_or_tuned(
 ) -> tuple[list[Weights], dict[str, Any], bool]:
     """The updates of every encoder, the record of what they cost, and whether they were kept already.
 
-    What is not kept, or is broken there, is made; processes wait for each other (``kept_weights.found_or_made``).
+    What is not kept, or is broken there, is made; processes wait for each other (``checkpoint.found_or_made``).
     """
 
     def trained() -> Trained:
@@ -285,7 +285,7 @@ def kept_or_tuned(
     def fits(one: Trained) -> bool:
         return _fits(one.weights, tuning)
 
-    result, stored = kept_weights.found_or_made(keep, FINGERPRINT, key, trained, fits, "tuned weights")
+    result, stored = checkpoint.found_or_made(keep, FINGERPRINT, key, trained, fits, "tuned weights")
     return unpacked(result.weights), dict(result.about), stored
 
 

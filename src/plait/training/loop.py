@@ -242,8 +242,8 @@ class BestState:
     def offer(self, losses: Mapping[str, Tensor], epoch: int) -> None:
         """Keep the present state of each part and member whose losses (members,) are the best so far."""
         nothing = torch.zeros(self.loss.shape[1], dtype=torch.float64)
-        found = [[losses.get(name, nothing).double().reshape(-1) for name in part.losses] for part in self.parts]
-        loss = torch.stack([torch.stack(own).mean(0) for own in found])
+        values = [[losses.get(name, nothing).double().reshape(-1) for name in part.losses] for part in self.parts]
+        loss = torch.stack([torch.stack(own).mean(0) for own in values])
         arrays = [part.arrays() for part in self.parts]
         better = loss < self.loss - _BETTER if self.judged else loss.isfinite() & _whole(arrays)
         if not self.states:
@@ -301,5 +301,5 @@ def _copy(states: Sequence[Tensor], arrays: Sequence[Tensor], members: Tensor) -
 
 def _whole(parts: Sequence[Sequence[Tensor]]) -> Tensor:
     """Bool (parts, members): all numbers are finite."""
-    found = [torch.stack([a.reshape(len(a), -1).isfinite().all(1).cpu() for a in arrays]) for arrays in parts]
-    return torch.stack([part.all(0) for part in found])
+    finite = [torch.stack([a.reshape(len(a), -1).isfinite().all(1).cpu() for a in arrays]) for arrays in parts]
+    return torch.stack([part.all(0) for part in finite])

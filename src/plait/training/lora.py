@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class CellExamples:
     """
 
     task: Task
-    cells: Sequences
+    cells: States
     rows: Rows
     valid: Rows
 
@@ -196,17 +196,6 @@ class Lower(WrappedEncoder):
         return self.base.cut(self.layers).lower
 
 
-class Sequences(Protocol):
-    """Cells as the upper layers take them."""
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each cell (m,)."""
-
-    def batch(self, cells: np.ndarray) -> Tokens:
-        """The given cells (B,), padded to the longest of them."""
-
-
 @dataclass(frozen=True)
 class States:
     """What the lower layers made of the distinct cells: arrays (T, D) in half precision, each with a length of its own."""
@@ -267,7 +256,7 @@ def batches(lengths: np.ndarray, size: int, generator: torch.Generator | None = 
 
 
 @torch.inference_mode()
-def embedded(uppers: Sequence[nn.Module], cells: Sequences, chosen: np.ndarray, size: int = 64) -> np.ndarray:
+def embedded(uppers: Sequence[nn.Module], cells: States, chosen: np.ndarray, size: int = 64) -> np.ndarray:
     """The mean over the upper networks of what they make of the chosen cells: (m, T, D) float32."""
     lengths = cells.lengths[chosen]
     result: dict[int, np.ndarray] = {}

@@ -13,10 +13,9 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
 from plait.networks.layers import Dropout, Masks, drop_features
-from plait.training.hiding import Hiding
 from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW
-from plait.training.rows import Examples, Fold, TrainingRows, batch_edges
+from plait.training.rows import Examples, Fold, Hiding, TrainingRows, batch_edges
 from plait.training.settings import Thawing, Training
 
 

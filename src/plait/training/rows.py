@@ -1,13 +1,17 @@
-"""Encoded rows as training takes them: in batches, where the model's weights are."""
+"""Encoded rows as training takes them: in batches, where the model's weights are, with modalities hidden from them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
+from plait.base import config
+from plait.base.errors import ConfigError
 from plait.base.inputs import Inputs
 from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
@@ -105,3 +109,111 @@ def batch_edges(rows: int, size: int) -> list[int]:
     """
     starts = list(range(0, rows, size))
     return [*(starts[:-1] if len(starts) > 1 and rows - starts[-1] < 2 else starts), rows]
+
+
+#: The key of the estimator's ``modality_dropout`` under which patterns stand.
+PATTERNS = "patterns"
+_WHAT = "modality_dropout"
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What is hidden from a row in a step of training, drawn anew in each step.
+
+    Attributes:
+        rates: modality -> chance that it is hidden, each independently; those not named never are.
+        patterns: what is shown, joined by ``+`` -> share of the rows that are shown no more than that; the rest see all.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    patterns: Mapping[str, float] = field(default_factory=dict)
+
+    def hides(self, names: Sequence[str]) -> bool:
+        """Whether any of these modalities is ever hidden. One alone never is."""
+        return len(names) > 1 and (any(self.rates.get(name, 0.0) for name in names) or any(self.patterns.values()))
+
+    def shown(
+        self,
+        names: Sequence[str],
+        rows: Sequence[int],
+        generator: torch.Generator,
+        pairs: Mapping[str, tuple[str, str]] | None = None,
+    ) -> Tensor:
+        r"""Which modalities rows are shown: (\\*rows, M) booleans, M in the order of ``names``.
+
+        Names that are ``pairs`` of modalities are shown where both are.
+        """
+        if pairs:
+            single = [name for name in names if name not in pairs]
+            shown = dict(zip(single, self.shown(single, rows, generator).unbind(-1), strict=True))
+            return torch.stack(
+                [shown[n] if n in shown else shown[pairs[n][0]] & shown[pairs[n][1]] for n in names], dim=-1
+            )
+        if not self.patterns:
+            rates = torch.tensor([self.rates.get(name, 0.0) for name in names])
+            return torch.rand((*rows, len(names)), generator=generator) >= rates
+        shares = torch.tensor([*self.patterns.values()], dtype=torch.float64).cumsum(0)
+        table = torch.tensor([[name in pattern.split("+") for name in names] for pattern in self.patterns])
+        table = torch.cat([table, torch.ones(1, len(names), dtype=torch.bool)])
+        drawn = torch.rand(tuple(rows), generator=generator, dtype=torch.float64)
+        return table[torch.searchsorted(shares, drawn, right=True)]
+
+
+def _has_patterns(value: object, names: Sequence[str]) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping) and PATTERNS in value and PATTERNS not in names
+
+
+def hiding(spec: float | Mapping[str, object], names: Sequence[str]) -> Hiding:
+    """Read the estimator's ``modality_dropout``: one chance for all, some modalities' own, or patterns.
+
+    Raises:
+        ConfigError: an unknown modality, a number outside 0..1, shares of more than 1 together.
+
+    Example:
+        >>> hiding(0.2, ["text", "image"]).rates, hiding({"image": 0.5}, ["text", "image"]).rates
+        ({'text': 0.2, 'image': 0.2}, {'image': 0.5})
+        >>> hiding({"patterns": {"text": 0.2, "image": 0.3}}, ["text", "image"]).patterns
+        {'text': 0.2, 'image': 0.3}
+    """
+    if _has_patterns(spec, names):
+        return Hiding(patterns=_patterns(spec, names))
+    rates = dict(spec) if isinstance(spec, Mapping) else dict.fromkeys(names, spec)
+    config.check_fields(rates, names, _WHAT)
+    return Hiding({name: _share(f"{_WHAT} of '{name}'", rate) for name, rate in rates.items()})
+
+
+def _patterns(spec: Mapping[str, object], names: Sequence[str]) -> dict[str, float]:
+    if others := [str(key) for key in spec if key != PATTERNS]:
+        raise ConfigError(f"{_WHAT}: {PATTERNS} and rates ({', '.join(others)}) are given; keep one")
+    patterns = spec[PATTERNS]
+    if not isinstance(patterns, Mapping):
+        raise ConfigError(
+            f"{_WHAT}.{PATTERNS}: {patterns!r}; expected what is shown and a share, as in {{text+image: 0.5, text: 0.2}}"
+        )
+    for pattern in patterns:
+        config.check_fields(dict.fromkeys(str(pattern).split("+")), names, f"{_WHAT}.{PATTERNS} '{pattern}'")
+    result = {str(k): _share(f"{_WHAT}.{PATTERNS}: share of '{k}'", share) for k, share in patterns.items()}
+    if sum(result.values()) > 1 + 1e-9:
+        raise ConfigError(f"{_WHAT}.{PATTERNS}: shares of {sum(result.values()):g} together; expected at most 1")
+    return result
+
+
+def _share(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{where}: {value!r}; expected a chance from 0 to 1")
+    return float(value)
+
+
+def for_modalities(value: object, names: Sequence[str]) -> object:
+    """``modality_dropout`` for a model of some of the modalities: patterns that show none of these are left out."""
+    if not _has_patterns(value, names):
+        return {k: v for k, v in value.items() if k in names} if isinstance(value, Mapping) else value
+    patterns = value[PATTERNS]
+    if not isinstance(patterns, Mapping) or len(value) > 1:
+        return value  # the estimator says what is wrong with it
+    result: dict[str, float] = {}
+    for pattern, share in patterns.items():
+        left = "+".join(name for name in str(pattern).split("+") if name in names)
+        if left:
+            result[left] = result.get(left, 0.0) + share
+    return {PATTERNS: result} if result else {}

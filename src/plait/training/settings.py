@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from plait.base import checks, config
 from plait.base.checks import MOST, Count, Layers, Natural, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import ConfigError
-from plait.data.modality import Modality, Schema
-from plait.training.hiding import Hiding
+from plait.data.modality import Schema
 from plait.training.optimiser import LIMIT, StepRule
-
-if TYPE_CHECKING:
-    pass
+from plait.training.rows import Hiding
 
 
 @dataclass(frozen=True)
@@ -94,13 +91,7 @@ def check_warmup(value: object) -> float:
 
 
 def rates(value: object, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
-    """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate.
-
-    Args:
-        value: the estimator's ``encoder_learning_rate``.
-        learning: modalities whose encoders learn.
-        names: every modality and its kind.
-    """
+    """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate."""
     result = _each(value, learning, learning, names, "encoder_learning_rate")
     return {n: checks.number(rate, f"encoder_learning_rate of '{n}'", above=True) for n, rate in result.items()}
 
@@ -146,13 +137,6 @@ def per_modality(
     variant: type[T], spec: Mapping[str, Any] | None, schema: Schema, field: str, example: str
 ) -> dict[str, T]:
     """Modality -> its options: those told for all, with those of its kind, then those of its name over them.
-
-    Args:
-        variant: a dataclass of options.
-        spec: option -> value, and modality (or kind) -> option -> value.
-        schema: whose modalities there are.
-        field: the estimator's field, for errors.
-        example: of what may be told, for errors.
 
     Raises:
         ConfigError: an unknown modality or option, or a value that is none.
@@ -220,11 +204,8 @@ def with_regimes(schema: Schema, spec: Mapping[str, str] | None) -> Schema:
         raise ConfigError(f"train: expected modality: regime, as in {{audio: pretrain}}, found {spec!r}")
     known = [m.name for m in schema.modalities] + [m.kind for m in schema.modalities]
     config.check_fields(spec, dict.fromkeys(known), "train")
-    return dataclasses.replace(schema, modalities=tuple(_trained(m, spec) for m in schema.modalities))
-
-
-def _trained(modality: Modality, spec: Mapping[str, str]) -> Modality:
-    return dataclasses.replace(modality, train=spec.get(modality.name, spec.get(modality.kind, modality.train)))
+    trained = (dataclasses.replace(m, train=spec.get(m.name, spec.get(m.kind, m.train))) for m in schema.modalities)
+    return dataclasses.replace(schema, modalities=tuple(trained))
 
 
 def pretrained_first(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Pretraining]:

@@ -20,6 +20,7 @@ from plait.data.cells import MEDIA
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.targets import Labels, target_values, with_target
+from plait.data.typed import typed
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
@@ -123,7 +124,7 @@ def fit_table(
         media = [c for m in given if m.kind in (*MEDIA, "vector") for c in m.columns]
         root = settings.get("root") or (table_schema.root if table_schema is not None else None)
         frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
-    frame = table.typed(frame)  # each column is read once
+    frame = typed(frame)  # each column is read once
     one = target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
     models = {name: make_model(each, settings) for name, each in schemas.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from plait.base.errors import CellError
-from plait.data.media.blob import Altered, Blob
+from plait.data.media import Altered, Blob
 
 #: Rate of an array that comes without one, in Hz.
 ARRAY_RATE = 16_000

@@ -146,11 +146,12 @@ def activations(name: str, results: Results, folder: Path, variant: str, example
     longest = int(dict(model.network)["least_steps"]) if isinstance(model.network, Mapping) else 0
     test = table.frame[table.frame["split"] == "test"]
     frames = model.features_.encoders["audio"].prepare(list(test["audio"]))["mask"].sum(1)
-    row = test[frames < max(longest, int(frames.max()))].iloc[example : example + 1]
+    shorter = test[frames < longest]  # of these the picture is seen alone at first
+    row = (shorter if len(shorter) > example else test).iloc[example : example + 1]
     columns = list(table.schema.columns)
     levels = [dict(zip(MODALITIES, pair, strict=True)) for pair in SETTINGS]
     found = noise_grid.activations(model, row[columns], row[table.target].iloc[0], levels, ratio="amplitude_ratio")
-    caption = f"Digit {row[table.target].iloc[0]}: the network sees the picture alone until the sound sets in (dashed)."
+    caption = f"Digit {row[table.target].iloc[0]}: the network sees the picture alone until the sound sets in (shaded)."
     return [_one(picture(name, caption, figures.activation_lines(found)))]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 26.0, 50.0
-_BAR = 46.0
+_BAR, _LEAST = 46.0, 150.0
 
 
 def level_name(level: float) -> str:
@@ -186,7 +186,8 @@ def _check(grids: Sequence[Grid]) -> None:
 
 def _panels(grid: Grid, rows: int, columns: int, bar: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with so many maps of equal cells, and room for scales at its right."""
-    high, wide = grid.correct.shape[0] * _CELL, grid.correct.shape[1] * _CELL
+    cell = max(_CELL, _LEAST / grid.correct.shape[1])  # a map of few cells still has room for its title
+    high, wide = grid.correct.shape[0] * cell, grid.correct.shape[1] * cell
     width = _LEFT + columns * (wide + _RIGHT) + _BAR
     height = rows * (high + _TOP + _BOTTOM)
     figure = need("matplotlib.figure", "report").Figure(figsize=(width / 72, height / 72))

@@ -19,7 +19,7 @@ from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
 from plait.report.page import write_page
 from plait.report.words import counted
 from plait.study.report.evidence import records
-from plait.study.statistics.scores import StudyResults
+from plait.study.results import Results
 from plait.study.statistics.summary import RESAMPLES
 from plait.study.subjects import subject_of
 
@@ -35,7 +35,7 @@ class Material:
         resamples: of the bootstrap.
     """
 
-    results: StudyResults
+    results: Results
     evidence: Sequence[Any]
     metric: str | None
     resamples: int
@@ -100,15 +100,9 @@ NAMED = 30
 
 
 def write_study_report(
-    results: StudyResults, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
+    results: Results, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
 ) -> Path:
     """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
-
-    Args:
-        results: of a study, finished or not.
-        folder: is made where it is missing.
-        metric: to compare by; None: each data set's main one.
-        resamples: of the bootstrap.
 
     Returns:
         The path of the page.
@@ -141,13 +135,8 @@ def _sections(material: Material, subject: str) -> list[Section]:
     return [*ahead, left_out_section(material.results, missing), *last]
 
 
-def left_out_section(results: StudyResults, reasons: Mapping[str, str]) -> Section:
-    """Runs without a result, and parts of the report that there was nothing for.
-
-    Args:
-        results: of the study.
-        reasons: part of the report -> why it is not there.
-    """
+def left_out_section(results: Results, reasons: Mapping[str, str]) -> Section:
+    """Runs without a result, and parts of the report that there was nothing for."""
     runs = results.runs
     counts = Counter(runs["status"]) if len(runs) else Counter[str]()
     waiting = max(int(results.about.get("runs", len(runs))) - len(runs), 0)
@@ -166,7 +155,7 @@ def left_out_section(results: StudyResults, reasons: Mapping[str, str]) -> Secti
     return section
 
 
-def _failures(results: StudyResults) -> Sheet | None:
+def _failures(results: Results) -> Sheet | None:
     runs = results.runs
     gone = runs[runs["status"] != "done"] if len(runs) else runs
     if gone.empty:

@@ -12,9 +12,10 @@ from plait.metrics.base import Metric
 from plait.report.blocks import Table
 from plait.report.canvas import COLOURS, rows_axes, settings
 from plait.report.words import brief, number, slug
+from plait.study.results import Results
 from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
-from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores, whole
+from plait.study.statistics.scores import datasets, first, headline, metric_of, scores, whole
 from plait.study.statistics.summary import Resampler, Summary, summary
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Evidence:
     """One data set of a study, judged by one metric."""
 
-    results: StudyResults
+    results: Results
     dataset: str
     metric: Metric
     table: DataFrame
@@ -123,7 +124,7 @@ class Evidence:
         return f"{self.metric.label}\N{NO-BREAK SPACE}{'↑' if self.higher else '↓'}"
 
 
-def gather(results: StudyResults, metric: str | None, resamples: int) -> list[Evidence]:
+def gather(results: Results, metric: str | None, resamples: int) -> list[Evidence]:
     """The evidence of every data set with something to compare."""
     result = []
     for dataset in datasets(results, metric):

@@ -41,12 +41,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def draw(self, number: int, before: Sequence[Trial]) -> dict[str, Any]:
-        """Field -> value of a trial.
-
-        Args:
-            number: of the trial, from 0.
-            before: the trials that it ``needs``.
-        """
+        """Field -> value of a trial."""
 
 
 def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: bool, sampler: Any = None) -> Any:

@@ -27,5 +27,5 @@ class Tpe(Sampler):
         ranges, optuna = self.spec.ranges, need("optuna", "search")
         sampler = optuna.samplers.TPESampler(seed=self.seed + number, n_startup_trials=STARTUP)
         study = optuna_study(ranges, before, lower=self.lower, sampler=sampler)
-        asked = study.ask({r.field: distribution(r) for r in ranges})
-        return {r.field: r.value_of(asked.params[r.field]) for r in ranges}
+        trial = study.ask({r.field: distribution(r) for r in ranges})
+        return {r.field: r.value_of(trial.params[r.field]) for r in ranges}

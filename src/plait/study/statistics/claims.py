@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plait.metrics.base import Metric
+from plait.study.results import Results
 from plait.study.statistics.compare import best_of
 from plait.study.statistics.comparison import Comparison, compare_parts
 from plait.study.statistics.paired import holm
-from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, scores
+from plait.study.statistics.scores import datasets, first, headline, metric_of, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
 from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+#: Of the table of claims.
+COLUMNS = (
+    *("kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high"),
+    *("verdict", "reason"),
+)
 HELD, NOT_HELD, UNDECIDABLE = "held", "not held", "not decidable"
 
 
@@ -37,7 +43,7 @@ class _Ours:
     summary: Summary
 
 
-def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
+def check_claims(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
     """Hold every claim of the study file against what was measured.
 
     A *value* is held where our whole 95 % interval lies at or above it (but for the margin of ``default_margin``), not held
@@ -45,11 +51,6 @@ def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int
     then both numbers stand side by side, each with its data set, and nothing follows. An *order* of two claims of one paper
     (same metric, same data) can be held on other data too: where the paper has one above the other, ours is better; where
     the paper has them level, ours are equivalent. The orders' p-values are corrected by Holm.
-
-    Args:
-        results: of a study whose file has claims.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         One row per claim and data set, orders after values: kind, text, where, their_data, our_data, metric, theirs, ours,
@@ -65,12 +66,11 @@ def check_claims(results: StudyResults, *, resamples: int = RESAMPLES, seed: int
         result = [compare_parts(a.part, b.part, a.metric, resamplers[a.metric.name]) for a, b in pairs]
         adjusted = holm(np.array([value.test.p for value in result]))
         records += [_order(a, b, value, float(p)) for (a, b), value, p in zip(pairs, result, adjusted, strict=True)]
-    columns = ["kind", "text", "where", "their_data", "our_data", "metric", "theirs", "ours", "low", "high"]
-    frame = pd.DataFrame(records, columns=[*columns, "verdict", "reason"])
+    frame = pd.DataFrame(records, columns=list(COLUMNS))
     return frame.sort_values("kind", ascending=False, kind="stable", ignore_index=True)
 
 
-def _ours(results: StudyResults, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
+def _ours(results: Results, dataset: str, resamples: int, seed: int) -> tuple[list[_Ours], dict[str, Resampler]]:
     """Every claim that this data set can stand for, with its runs, and a resampler per metric."""
     result: list[_Ours] = []
     resamplers: dict[str, Resampler] = {}
@@ -131,25 +131,14 @@ def _value(value: _Ours) -> dict[str, Any]:
         verdict, reason = NOT_HELD, "our whole interval falls short of it"
     else:
         verdict, reason = UNDECIDABLE, "our interval spans it"
-    numbers = {
-        "theirs": value.claim.value,
-        "ours": value.summary.mean,
-        "low": value.summary.low,
-        "high": value.summary.high,
-    }
-    return _base(value, "value", _text(value)) | numbers | {"verdict": verdict, "reason": reason}
+    ours = (value.summary.mean, value.summary.low, value.summary.high)
+    return _record(value, ("value", _text(value)), (value.claim.value, *ours), (verdict, reason))
 
 
-def _base(value: _Ours, kind: str, text: str) -> dict[str, Any]:
-    data = value.claim.data or value.dataset
-    return {
-        "kind": kind,
-        "text": text,
-        "where": value.claim.where,
-        "their_data": data,
-        "our_data": value.dataset,
-        "metric": value.metric.name,
-    }
+def _record(of: _Ours, what: tuple[str, str], numbers: tuple[float, ...], said: tuple[str, str]) -> dict[str, Any]:
+    claim = of.claim
+    values = (*what, claim.where, claim.data or of.dataset, of.dataset, of.metric.name, *numbers, *said)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _ordered(ours: list[_Ours]) -> Iterator[tuple[_Ours, _Ours]]:
@@ -177,10 +166,5 @@ def _order(a: _Ours, b: _Ours, comparison: Comparison, p: float) -> dict[str, An
     else:
         verdict = {BETTER: HELD, WORSE: NOT_HELD}.get(result, NOT_HELD)
     text = f"{_text(a)} {'level with' if level else 'better than'} {_text(b)}"
-    numbers = {
-        "theirs": theirs,
-        "ours": comparison.test.value,
-        "low": comparison.test.low,
-        "high": comparison.test.high,
-    }
-    return _base(a, "order", text) | numbers | {"verdict": verdict, "reason": f"ours is {comparison.words(p)}"}
+    test, reason = comparison.test, f"ours is {comparison.words(p)}"
+    return _record(a, ("order", text), (theirs, test.value, test.low, test.high), (verdict, reason))

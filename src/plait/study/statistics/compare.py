@@ -13,9 +13,10 @@ from scipy import stats
 
 from plait.base.errors import ConfigError, nearest
 from plait.metrics.base import Metric
+from plait.study.results import Results
 from plait.study.statistics.comparison import Comparison, better_than_constant, compare_pairs, paired
 from plait.study.statistics.paired import family_variance, holm
-from plait.study.statistics.scores import StudyResults, datasets, first, headline, metric_of, plain, scores
+from plait.study.statistics.scores import datasets, first, headline, metric_of, plain, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler
 from plait.study.statistics.verdicts import default_margin
 
@@ -29,7 +30,7 @@ COMPARABLE = ("label", "subset", "condition", "present")
 
 
 def compare(
-    results: StudyResults,
+    results: Results,
     metric: str | None = None,
     *,
     against: str = BEST,
@@ -173,22 +174,15 @@ def _itself(against: str) -> dict[str, Any]:
 
 
 def _record(comparison: Comparison, p: float) -> dict[str, Any]:
+    test, names = comparison.test, ("d", "delta", "wilcoxon", "permutation", "least_p", "mcnemar")
     return {
-        "difference": comparison.test.value,
-        "low": comparison.test.low,
-        "high": comparison.test.high,
-        "p": comparison.test.p,
+        "difference": test.value,
+        "low": test.low,
+        "high": test.high,
+        "p": test.p,
         "p_holm": p,
-        "d": comparison.d,
-        "delta": comparison.delta,
-        "wilcoxon": comparison.wilcoxon,
-        "permutation": comparison.permutation,
-        "least_p": comparison.least,
-        "mcnemar": comparison.mcnemar,
-        "equivalence": comparison.equivalence,
-        "margin": comparison.margin,
-        "needed": comparison.needed,
-        "pairs": comparison.test.pairs,
+        **{name: getattr(comparison, name) for name in (*names, "equivalence", "margin", "needed")},
+        "pairs": test.pairs,
         "design": comparison.design,
         "above": comparison.above[0],
         "verdict": comparison.verdict(p),
@@ -196,12 +190,8 @@ def _record(comparison: Comparison, p: float) -> dict[str, Any]:
     }
 
 
-def rank_variants(results: StudyResults, metric: str | None = None) -> Ranks | None:
+def rank_variants(results: Results, metric: str | None = None) -> Ranks | None:
     """Rank the variants that have runs on every data set, by their means over the seeds.
-
-    Args:
-        results: of a study.
-        metric: name; None: each data set's main one.
 
     Returns:
         None with fewer than three data sets or two such variants: there is nothing that ranks could prove.

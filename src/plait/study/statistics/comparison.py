@@ -52,7 +52,7 @@ class Comparison:
         delta: Cliff's delta.
         wilcoxon: p of the signed-rank test over seeds.
         permutation: p of the paired permutation test over seeds.
-        least: the smallest p that those two can reach here.
+        least_p: the smallest p that those two can reach here.
         mcnemar: median over seeds of McNemar's p; NaN where it does not apply.
         needed: seeds that this difference would need; None: no number.
         identical: every pair gave the same value.
@@ -73,7 +73,7 @@ class Comparison:
     delta: float
     wilcoxon: float
     permutation: float
-    least: float
+    least_p: float
     mcnemar: float
     needed: int | None
     identical: bool
@@ -139,15 +139,7 @@ def compare_parts(
     resampler: Resampler | None = None,
     margin: float | None = None,
 ) -> Comparison:
-    """Compare rows of ``scores`` with others of the same data set.
-
-    Args:
-        one: rows that differ by seed and split only.
-        other: the reference.
-        metric: theirs.
-        resampler: of the data set, with the rows of all its runs.
-        margin: of equivalence; None: see ``default_margin``.
-    """
+    """Compare rows of ``scores`` that differ by seed and split only with others of their data set."""
     margin = margin or default_margin(metric, float(other["value"].mean()))
     return compare_pairs(paired(one, other), metric, resampler, margin)
 
@@ -174,7 +166,7 @@ def compare_pairs(
         delta=cliffs_delta(values, others),
         wilcoxon=wilcoxon(by_seed.to_numpy()),
         permutation=permutation(by_seed.to_numpy()),
-        least=least_p(len(by_seed)),
+        least_p=least_p(len(by_seed)),
         mcnemar=_mcnemar(pairs, resampler),
         needed=_needed(test, pairs),
         identical=len(pairs) > 1 and bool(np.all(np.abs(differences) <= TIED * np.maximum(np.abs(values), 1e-300))),

@@ -2,87 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest
 from plait.metrics.base import MAIN, Metric, metrics
+from plait.study.spec import CLEAN
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Label of the condition that changes nothing.
-CLEAN = "clean"
+    from plait.study.results import Results
+
 #: What tells one number of a run from another.
 PLACE = ("dataset", "label", "variant", "subset", "train_condition", "condition", "present")
 
 
-class Predictions(Protocol):
-    """One evaluation of one run: ``rows`` (n,) places in the table, ``target`` and ``output`` as ``plait.metrics`` has them."""
-
-    @property
-    def rows(self) -> Any:
-        """Places of the test rows in the data set's table (n,)."""
-
-    @property
-    def target(self) -> Any:
-        """Class indices (n,), indicators (n, C) or values (n,)."""
-
-    @property
-    def output(self) -> Any:
-        """Probabilities (n, C) or values (n,)."""
-
-    @property
-    def threshold(self) -> Any:
-        """Multi-label probabilities from here on are a label (C,); None: one half."""
-
-
-class StudyResults(Protocol):
-    """What the statistics and the report read: ``plait.study.results.Results``, or anything that answers the same."""
-
-    @property
-    def name(self) -> str:
-        """The study's."""
-
-    @property
-    def folder(self) -> Path:
-        """The study's folder."""
-
-    @property
-    def lines(self) -> Sequence[Mapping[str, Any]]:
-        """The line that counts of every run."""
-
-    @property
-    def about(self) -> Any:
-        """The content of study.json."""
-
-    @property
-    def spec(self) -> Any:
-        """The study file, read."""
-
-    @property
-    def runs(self) -> DataFrame:
-        """One row per run."""
-
-    @property
-    def frame(self) -> DataFrame:
-        """One row per run, evaluation and metric of the runs that are done."""
-
-    def predictions(self, run: str, evaluation: int) -> Predictions:
-        """What a run answered in one of its evaluations."""
-
-    def epochs(self, run: str) -> DataFrame:
-        """A run's history, or nothing."""
-
-
-def metric_of(results: StudyResults, dataset: str, metric: str | None = None) -> Metric:
-    """The metric by which a data set's variants are compared.
-
-    Args:
-        results: of a study.
-        dataset: label.
-        metric: name; None: the task's main metric, or the first one measured.
+def metric_of(results: Results, dataset: str, metric: str | None = None) -> Metric:
+    """The metric by which a data set's variants are compared; None: the task's main one, or the first one measured.
 
     Raises:
         ConfigError: it was not measured there, or has no better direction.
@@ -102,7 +38,7 @@ def metric_of(results: StudyResults, dataset: str, metric: str | None = None) ->
     return known
 
 
-def datasets(results: StudyResults, metric: str | None = None) -> list[str]:
+def datasets(results: Results, metric: str | None = None) -> list[str]:
     """Labels of the data sets where the metric was measured, in the order of the results.
 
     Raises:
@@ -118,7 +54,7 @@ def datasets(results: StudyResults, metric: str | None = None) -> list[str]:
     return result
 
 
-def scores(results: StudyResults, dataset: str, metric: str) -> DataFrame:
+def scores(results: Results, dataset: str, metric: str) -> DataFrame:
     """Every value of a metric on a data set, one row per run and evaluation.
 
     Returns:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from plait.base.errors import PlaitError
 from plait.metrics.base import Metric, inputs
 from plait.metrics.bootstrap import affordable, interval
-from plait.study.statistics.scores import PLACE, StudyResults, datasets, headline, metric_of
+from plait.study.results import Results
+from plait.study.statistics.scores import PLACE, datasets, headline, metric_of
 from plait.study.statistics.scores import scores as scores_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Resampler:
     """
 
     def __init__(
-        self, results: StudyResults, table: DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+        self, results: Results, table: DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
     ) -> None:
         self.metric, self.seed = metric, seed
         self._results = results
@@ -210,11 +211,6 @@ def summary(part: DataFrame, metric: Metric, resampler: Resampler | None = None)
     """Summarise rows of ``scores`` that differ by seed and split only.
 
     The interval is a two-level bootstrap: seeds are drawn, test rows are drawn, the mean is taken.
-
-    Args:
-        part: rows of ``scores``, at least one.
-        metric: theirs.
-        resampler: of their data set; None: over seeds only.
     """
     column = unit(part)
     means = part.groupby(column, sort=True)["value"].mean()
@@ -251,7 +247,7 @@ def drawn_by(part: DataFrame, column: str, resampler: Resampler | None) -> dict[
 
 
 def summarise(
-    results: StudyResults, metric: str | None = None, *, everything: bool = False, resamples: int = 1_000, seed: int = 0
+    results: Results, metric: str | None = None, *, everything: bool = False, resamples: int = 1_000, seed: int = 0
 ) -> DataFrame:
     """Mean, spread and interval of every variant.
 

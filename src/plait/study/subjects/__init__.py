@@ -16,13 +16,12 @@ import numpy as np
 from plait.base import registry
 from plait.base.errors import PlaitError, PlaitWarning, nearest
 from plait.study.reader import Lines, Place, Problem
+from plait.study.results import Results
 from plait.study.runs import Run, Schedule, runs_of
-from plait.study.setting import Latest, Setting
 from plait.study.spec import Spec, SplitSpec
 from plait.study.splits import Rows
 from plait.study.state import State
-from plait.study.statistics.scores import StudyResults
-from plait.study.tables import StudyTable, load_table, redrawn
+from plait.study.tables import Latest, Setting, StudyTable, load_table, redrawn
 from plait.study.variants import Variant, told_fields, variants
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class Subject(ABC):
     # -- results -------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def summary(self, results: StudyResults) -> pd.DataFrame:
+    def summary(self, results: Results) -> pd.DataFrame:
         """One row for everything that is compared: means over seeds and splits."""
 
     def shown(self, rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -183,10 +182,10 @@ class Subject(ABC):
         yield "", [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
     @abstractmethod
-    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+    def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         """What the sections of the report read; empty where no run is done."""
 
-    def counts(self, results: StudyResults, evidence: Sequence[Any]) -> list[tuple[str, str]]:
+    def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
         """The line of figures under the headline of the report: what, how many."""
         done = results.runs[results.runs["status"] == "done"]
         return [("runs done", f"{len(done):,}"), (f"{self.thing}s", str(done["variant"].nunique()))]

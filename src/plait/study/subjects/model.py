@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from plait.study import model_check, splits
 from plait.study.predicting import Predicting
 from plait.study.reader import Problem
+from plait.study.results import Results
 from plait.study.spec import CLEAN, SplitSpec
-from plait.study.statistics.scores import StudyResults, means
+from plait.study.statistics.scores import means
 from plait.study.tables import StudyTable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Model(Predicting):
         """Positions of training and test rows, sorted."""
         return splits.rows_of(table, split, seed, index)
 
-    def summary(self, results: StudyResults) -> pd.DataFrame:
+    def summary(self, results: Results) -> pd.DataFrame:
         """Means on clean rows with everything present: one row per variant, and per subset and condition where these differ."""
         import pandas as pd
 
@@ -43,13 +44,13 @@ class Model(Predicting):
         groups = frame.groupby(keys, sort=False)
         return pd.DataFrame([{**dict(zip(keys, place, strict=True)), **means(part)} for place, part in groups])
 
-    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+    def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         """Scores, resamples and comparisons of every data set."""
         from plait.study.report.evidence import gather
 
         return gather(results, metric, resamples)
 
-    def counts(self, results: StudyResults, evidence: Sequence[Any]) -> list[tuple[str, str]]:
+    def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
         """Runs, variants, seeds, data sets, modalities, and test rows of a run."""
         runs = results.runs
         done = runs[runs["status"] == "done"] if len(runs) else runs

@@ -12,12 +12,12 @@ from plait.study import model_check, splits
 from plait.study.predicting import Predicting
 from plait.study.ranges import SearchSpec
 from plait.study.reader import Problem
+from plait.study.results import Results
 from plait.study.runs import Place, Run, run_of
 from plait.study.samplers import PATIENCE, Regime, Sampler, Trials
 from plait.study.sensitivity import Sensitivity
 from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.state import State
-from plait.study.statistics.scores import StudyResults
 from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
@@ -48,7 +48,7 @@ class Search(Predicting):
                 yield where, f"{name}: a search compares settings alone; leave it out"
         for name, several in (("seeds", spec.seeds), ("data", spec.data), ("metrics", spec.metrics)):
             if len(several) > 1 or (name == "seeds" and not several):
-                yield (name,), f"{name}: a search has one; found {len(several)}"
+                yield (name,), f"{name}: a search has one; result {len(several)}"
         searched = {r.field for r in self._search.ranges}
         for place, name, _ in told_fields(spec):
             if name in searched and place[0] != "model":
@@ -133,17 +133,17 @@ class Search(Predicting):
 
     # -- results -------------------------------------------------------------------------------------------------------
 
-    def summary(self, results: StudyResults) -> pd.DataFrame:
+    def summary(self, results: Results) -> pd.DataFrame:
         """One row per variant: its best score, and the budget that it needed."""
         return Sensitivity.of(results).budgets
 
-    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+    def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         """The trials as tables; nothing where none is done."""
-        found = Sensitivity.of(results)
-        return [found] if (found.trials["state"] == "done").any() else []
+        result = Sensitivity.of(results)
+        return [result] if (result.trials["state"] == "done").any() else []
 
-    def counts(self, results: StudyResults, evidence: Sequence[Any]) -> list[tuple[str, str]]:
+    def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
         """Variants, trials and fields."""
-        found = evidence[0] if evidence else Sensitivity.of(results)
-        numbers = {"regimes": len(found.regimes), "trials": len(found.trials), "fields": len(found.ranges)}
+        result = evidence[0] if evidence else Sensitivity.of(results)
+        numbers = {"regimes": len(result.regimes), "trials": len(result.trials), "fields": len(result.ranges)}
         return [(name, f"{number:,}") for name, number in numbers.items()]

@@ -20,12 +20,11 @@ from plait.encoders.featurize import Featurizer
 from plait.evaluation.spaces import Asked, Part, judged, title_of
 from plait.study import space_results, splits
 from plait.study.reader import Place, Problem
+from plait.study.results import Results
 from plait.study.runs import Run
-from plait.study.setting import Latest, Setting
 from plait.study.spec import CLEAN, NONE, SpaceSpec, SplitSpec
-from plait.study.statistics.scores import StudyResults
 from plait.study.subjects import Finished, StudyFile, Subject
-from plait.study.tables import StudyTable
+from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
 
 #: Ways of splitting pairs.
@@ -168,12 +167,6 @@ class Space(Subject):
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
         """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side.
 
-        Args:
-            table: the pairs.
-            split: how they are split.
-            seed: of the order in which things are drawn.
-            index: which of the seed's splits, from 0.
-
         Raises:
             TableError: fewer things than parts.
         """
@@ -239,7 +232,7 @@ class Space(Subject):
 
     # -- results -------------------------------------------------------------------------------------------------------
 
-    def summary(self, results: StudyResults) -> pd.DataFrame:
+    def summary(self, results: Results) -> pd.DataFrame:
         """One row per data set, evaluation, part and variant."""
         return space_results.summary(results)
 
@@ -247,7 +240,7 @@ class Space(Subject):
         """A table for every data set and evaluation."""
         return space_results.shown(rows)
 
-    def evidence(self, results: StudyResults, metric: str | None, resamples: int) -> Sequence[Any]:
+    def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         """Scores of every evaluation with their differences from the reference."""
         return space_results.gather(results)
 

@@ -19,7 +19,7 @@ from plait.store import model_files
 from plait.store.model_files import under
 from plait.training import history
 from plait.training.model_parts import inner_encoder, inner_state, split_state
-from plait.training.pretraining.stage import load, shapes
+from plait.training.pretraining import load, shapes
 
 #: Cells of which at least one must be readable.
 _TRIED = 32

@@ -29,9 +29,6 @@ def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per training, epoch (from 1), part, pattern and metric; ``pattern`` is empty for losses and times.
 
     A training is one of a member (``stage`` train), or of an encoder alone for it (``stage`` pretrain, with its ``modality``).
-
-    Args:
-        history: a fitted model's ``history_``, its ``pretrain_history_``, or both.
     """
     import pandas as pd
 

@@ -22,7 +22,7 @@ from plait.base.machine import seeded
 from plait.branches.branches import Branches, trained_weights
 from plait.networks.linear import LinearNetwork
 from plait.store import Store
-from plait.training import kept_weights
+from plait.training import checkpoint
 from plait.training.loop import Callbacks, Diverged, train
 from plait.training.member import MemberLearner
 from plait.training.rows import Examples, Fold
@@ -69,15 +69,6 @@ def pretrain_encoder(
 
     The head is one linear map of the pooled tokens, so that what the task needs is learned by the encoder; it is dropped. The
     generator of torch is left as it was found.
-
-    Args:
-        encoder: fitted.
-        examples: rows with what it prepared of them, as the modality ``ONLY``.
-        fold: rows to learn from, and rows that choose the best state; only these are looked at.
-        settings: of training.
-        seed: of weights and of the order of rows.
-        name: of the modality, for messages.
-        callbacks: follow it without changing it.
 
     Raises:
         TableError: fewer than two rows have the modality.
@@ -158,7 +149,7 @@ def _add(digest: blake2b, array: Tensor, name: str) -> None:
 
 
 def kept_or_trained(store: Store | None, encoder: Encoder, key: bytes, make: Find, fits: Fits) -> PretrainedWeights:
-    """What the store has under the key, or what ``make`` gives, which is then kept there (``kept_weights.found_or_made``).
+    """What the store has under the key, or what ``make`` gives, which is then kept there (``checkpoint.found_or_made``).
 
     An entry whose weights are not those of such an encoder (``fits``) is made anew.
     """
@@ -166,10 +157,10 @@ def kept_or_trained(store: Store | None, encoder: Encoder, key: bytes, make: Fin
         return make()
     name = encoder.name()
     values = (f"{name} pretrained", key, lambda: _packed(make()), lambda result: fits(result.weights))
-    result, stored = kept_weights.found_or_made(store, *values, f"{name}, pretrained")
+    result, stored = checkpoint.found_or_made(store, *values, f"{name}, pretrained")
     return PretrainedWeights(result.weights, **result.about, stored=stored)
 
 
-def _packed(made: PretrainedWeights) -> kept_weights.Trained:
+def _packed(made: PretrainedWeights) -> checkpoint.Trained:
     about = {k: v for k, v in dataclasses.asdict(made).items() if k not in ("weights", "stored")}
-    return kept_weights.Trained(made.weights, about)
+    return checkpoint.Trained(made.weights, about)

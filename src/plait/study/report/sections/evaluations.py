@@ -17,8 +17,8 @@ from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import signed_number
+from plait.study.results import Results
 from plait.study.space_results import FROZEN, Tested
-from plait.study.statistics.scores import StudyResults
 from plait.study.statistics.verdicts import p_text
 
 #: Level of a proof.
@@ -53,7 +53,7 @@ class Evaluations(ReportSection):
             yield from _claims(material)
 
 
-def _section(results: StudyResults, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
+def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
     section = Section(slug(evaluation), TITLES.get(evaluation, evaluation), "")
     said = []
     for dataset, part in table.groupby("dataset", sort=False):
@@ -224,7 +224,7 @@ LOOKS = {
 JOINED = "joined"
 
 
-def add_curves(section: Section, results: StudyResults, evaluation: str, dataset: str, at: str) -> None:
+def add_curves(section: Section, results: Results, evaluation: str, dataset: str, at: str) -> None:
     """All figures of one evaluation of a data set; nothing where runs kept no curves."""
     if evaluation == "sentence_similarity":
         shares = _tolerances(results, dataset)
@@ -238,9 +238,7 @@ def add_curves(section: Section, results: StudyResults, evaluation: str, dataset
         section.add_row(picture(value, f"{part}: {text}" if part else text, drawn))
 
 
-def _curves(
-    results: StudyResults, evaluation: str, dataset: str
-) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
+def _curves(results: Results, evaluation: str, dataset: str) -> dict[tuple[str, str], dict[str, Mapping[float, float]]]:
     """(curve, part) -> variant -> place -> mean."""
     result: dict[tuple[str, str], dict[str, list[Mapping[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for line in results.lines:
@@ -261,7 +259,7 @@ def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
     return {x: float(np.mean([c[x] for c in curves])) for x in sorted(shared)}
 
 
-def _tolerances(results: StudyResults, dataset: str) -> dict[str, np.ndarray]:
+def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
     """Way -> (classes, tolerances), the mean over runs: what has no alignment, and the joined vectors of every space."""
     result: dict[str, list[np.ndarray]] = defaultdict(list)
     for line in results.lines:
@@ -284,12 +282,7 @@ DASHES = ("-", "--", ":")
 
 
 def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -> Any:
-    """One panel per similarity class, one line per way to compare sentences (Faye et al., figure 3); None without lines.
-
-    Args:
-        curves: name -> (classes, tolerances) shares within the tolerance.
-        tolerances: (tolerances,).
-    """
+    """One panel per similarity class, one line per way to compare sentences (Faye et al., figure 3); None without lines."""
     if not curves:
         return None
     from matplotlib.figure import Figure
@@ -308,14 +301,7 @@ def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -
 
 
 def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: str, *, log: bool = False) -> Any:
-    """One line per space; None where none has two points.
-
-    Args:
-        curves: name -> place -> value.
-        across: label of the x axis.
-        up: label of the y axis.
-        log: logarithmic x axis.
-    """
+    """One line per space; None where none has two points."""
     options = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not options:
         return None

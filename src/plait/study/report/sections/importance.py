@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from plait.report.blocks import Section, picture
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
 from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.report.evidence import records
 
 
 class Importance(ReportSection):
@@ -34,7 +33,7 @@ class Importance(ReportSection):
             )
             section = Section("importance", "Which field matters", words)
             names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
-            section.add_row(picture("importance", words, importance_figure(_records(sensitivity.importance), names)))
+            section.add_row(picture("importance", words, importance_figure(records(sensitivity.importance), names)))
             section.add(frame_sheet("importance", sensitivity.importance, sensitivity.importance, "", folded=True))
             yield section
 
@@ -58,7 +57,3 @@ def importance_figure(records: Sequence[Mapping[str, Any]], regimes: Sequence[st
         ax.set_xlabel("share of the score's variance")
         figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.2)
     return figure
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]

@@ -78,7 +78,9 @@ class Modalities(ReportSection):
             at = f"{by}{suffix(e, evidence)}"
             section.add_row(
                 picture(
-                    f"modalities-{at}", f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals", _figure(e, rows)
+                    f"modalities-{at}",
+                    f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals",
+                    scores_figure(rows, e.label()),
                 ),
                 picture(f"modalities-map-{at}", f"{title}: mean {e.metric.label} of every variant", _map(e, part, by)),
             )
@@ -140,10 +142,6 @@ def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> lis
         record = {"name": names[row[by]], "mean": summary.mean, "low": summary.low, "high": summary.high, "runs": runs}
         result.append(record | {"verdict": row["verdict"], "summary": summary, "row": row})
     return result
-
-
-def _figure(evidence: Evidence, rows: Sequence[Mapping[str, Any]]) -> Any:
-    return scores_figure(rows, evidence.label())
 
 
 def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:

@@ -64,12 +64,7 @@ class Ranked(ReportSection):
 
 
 def ranks_figure(ranks: Ranks, names: list[str]) -> Any:
-    """The diagram of Demsar (2006, section 3.2.4): rank 1, the best, on the left.
-
-    Args:
-        ranks: ranks, best first.
-        names: of the variants, in the same order.
-    """
+    """The diagram of Demsar (2006, section 3.2.4): rank 1, the best, on the left."""
     shown = distinct(names, 30)
     half = (len(shown) + 1) // 2
     sides = (shown[:half], shown[half:])

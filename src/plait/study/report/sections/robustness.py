@@ -86,15 +86,10 @@ def _curves(evidence: Evidence, part: DataFrame, at: str) -> list[Picture | None
     for (kind, modality), group in single.groupby(["axis.kind", "axis.modality"], sort=False):
         if group["axis.strength"].nunique() > 1 or (group["axis.strength"] != 0).any():
             figure = _curve(evidence, part, group, str(kind))
-            caption = f"{evidence.metric.label} on {evidence.dataset} under {spoken(kind)} ({modality})" + _bands(
-                evidence
-            )
+            caption = f"{evidence.metric.label} on {evidence.dataset} under {spoken(kind)} ({modality})"
+            caption += "; bands: 95\N{NO-BREAK SPACE}% intervals" if len(evidence.ranked) <= BANDS else ""
             pictures.append(picture(f"curve-{slug(f'{kind} {modality}')}{at}", caption, figure))
     return pictures
-
-
-def _bands(evidence: Evidence) -> str:
-    return "; bands: 95\N{NO-BREAK SPACE}% intervals" if len(evidence.ranked) <= BANDS else ""
 
 
 def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> Any:

@@ -56,8 +56,9 @@ class Scores(ReportSection):
 def _add_figures(section: Section, evidence: Evidence, at: str) -> None:
     rows = _rows(evidence)
     label = evidence.metric.label
+    caption = f"{label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
     section.add_row(
-        picture(f"scores{at}", _caption(evidence), scores_figure(rows, evidence.label())),
+        picture(f"scores{at}", caption, scores_figure(rows, evidence.label())),
         picture(
             f"differences{at}",
             f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
@@ -147,10 +148,6 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
         return f"On none of the {n} {'are' if len(everywhere) > 1 else 'is'} {value} proven worse than the best."
     label, count = level.most_common(1)[0]
     return f"No variant holds with the best on all {n}; “{names.get(label, label)}” does on {count}."
-
-
-def _caption(evidence: Evidence) -> str:
-    return f"{evidence.metric.label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
 
 
 def _margin_value(evidence: Evidence) -> float:
