@@ -43,7 +43,7 @@ MARGIN = 0.01
 INTRODUCTION = """Built by `python benchmarks/context_sizes.py` from `context_sizes.jsonl`; measured by the recipes `size_text`
 and `size_images` (`plait study run`). Every arm is given the same pairs, chooses (its penalty, its epoch) by how many held-out
 pairs are found, and takes all pairs at last; ConVIRT alone does not learn again. Things are photographs: four pairs of captions
-each, or five captions with the picture. Mean ± standard deviation (runs). A difference that matters is one point, named beforehand."""
+each, or five captions with the picture. Mean ± standard deviation (runs). What matters, one point, was named beforehand."""
 
 
 def taken(folder: Path) -> Iterator[dict[str, Any]]:
