@@ -141,7 +141,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
             "y": np.exp(SIZE),
             "target_transform": name,
         }
-        for name in ("log", "quantile", "yeo-johnson")
+        for name in ("quantile", "yeo-johnson")
     },
 }
 

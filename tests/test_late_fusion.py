@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 import plait
-from plait import FusionClassifier
+from plait import FusionClassifier, papers
 from plait.base import registry
 from plait.base.tokens import Tokens
 from plait.fusion.attention import Attention
 from plait.fusion.gated import Gated
 from plait.networks.late_pooling import LatePooling
+from plait.papers import costs, running
+from plait.study.report.sections import time as time_section
 
 PROTOCOL = "late-fusion-pretrained-encoders"
 POOLINGS = ["concat", "sum", "mean", "max", "gated", "attention"]
@@ -309,3 +311,47 @@ def test_an_own_loss_of_an_operator_is_learned_from() -> None:
         model.fit(frame[:60], y[:60], valid=(frame[60:75], y[60:75]))
         maps.append(model.members_.members[0].networks["joint"].fusion.decode["text"].weight)
     assert not torch.allclose(*maps)
+
+
+# -- the thesis reproduced ------------------------------------------------------------------------------------------------
+
+
+def test_the_thesis_is_reproduced_at_its_smallest(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAIT_DATA", str(data_root))
+    for name, value in (("ROWS", 90), ("SEEDS", 1), ("EPOCHS", 2)):
+        monkeypatch.setattr(running, name, value)
+    done = papers.reproduce(
+        PROTOCOL, "figure7.21", quick=True, out=tmp_path, store=str(tmp_path / "store"), engine="inline"
+    )
+    found = {line.cell: line for line in done.lines if not line.order}
+    assert found["baseline, text"].ours is not None
+    assert found["baseline, text"].paper == 0.78
+    frame = done.results["mosi_regimes"]["mosi/three"].frame
+    mine = frame[(frame["variant"] == "A_Scratch") & (frame["metric"] == "accuracy")].set_index("present")["value"]
+    assert found["A_Scratch, sound"].ours == pytest.approx(mine["audio"])  # judged with the text absent
+    assert found["A_Scratch, text"].ours == pytest.approx(mine["text"])
+    assert any("mosi_regimes_video" in text and "not there" in text for text in done.not_run)
+    results = done.results["mosi_regimes"]["mosi/three"]
+    times = costs.measured(results, "seconds", running.read(PROTOCOL).chosen("figure7.11")[0].row("pretrained"))
+    assert (times > 0).all()
+    shown = time_section.times(results).set_index("variant")
+    assert (shown["pretraining"] > 0).to_dict() == {
+        "baseline": False,
+        "pretrained": True,
+        "T_Scratch": True,
+        "A_Scratch": True,
+    }
+    assert shown.loc["pretrained", "kept_mb"] > 0
+    assert shown.loc["baseline", "kept_mb"] == 0
+    first = time_section.reached(results, str(shown.loc["baseline", "run"]), "accuracy", 0.0)
+    assert first["epochs_to"] == 1
+    assert 0 <= first["first"] <= first["best"] <= 1
+
+
+def test_what_is_put_beside_the_paper_is_known_by_its_name() -> None:
+    assert costs.is_cost("epochs_to_0.99:accuracy")
+    assert not costs.is_cost("f1_micro")
+    assert costs.is_time("per_1000_s:accuracy")
+    assert not costs.is_time("epochs_to_0.99:accuracy")

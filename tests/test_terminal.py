@@ -46,6 +46,8 @@ COMMANDS = {
     "predict": "{model} {table} --out {new}/p.csv --store none",
     "evaluate": "{model} {table} --store none --condition absent:text=0.5",
     "explain": "{model} {table} --store none",
+    "export": "{model} --out {new}/onnx",
+    "push": "{model} {new}/hub",
     "align": "{table} --stage cca --out {new}/a --schema {pairs} --store none --encoder text=hashed_ngrams "
     "--set stage.components=4",
     "search": "{aligner} {table} --modality tabular --query text=red --store none",
@@ -209,15 +211,40 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return {**found, **{name: folder / place for name, place in made.items()}}
 
 
+#: Command -> packages that it draws, searches or writes with.
+NEEDED = {
+    "sensitivity": ("optuna",),
+    "curves": ("matplotlib",),
+    "export": ("onnx", "onnxruntime"),
+    "study report": ("jinja2",),
+}
+
+
 def _needs(command: str) -> None:
-    """What a command draws or searches with."""
-    for module in {"sensitivity": ("optuna",), "curves": ("matplotlib",), "study report": ("jinja2",)}.get(command, ()):
+    for module in NEEDED.get(command, ()):
         pytest.importorskip(module)
 
 
 def registered() -> set[str]:
     """Every command that there is."""
-    from plait.cli import advise, align, data, explain, fit, inspect, look, pretrain, reproduce, sensitivity, study, use  # noqa: F401
+    from plait.cli import (  # noqa: F401  # noqa: F401
+        advise,
+        align,
+        data,
+        doctor,
+        explain,
+        export,
+        fit,
+        inspect,
+        look,
+        pretrain,
+        push,
+        reproduce,
+        sensitivity,
+        serve,
+        study,
+        use,
+    )
 
     top = typer.main.get_command(app)
     found = set()
@@ -228,7 +255,7 @@ def registered() -> set[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert set(COMMANDS) == registered()
+    assert {*COMMANDS, "serve"} == registered()  # serve does not end by itself: tests/test_serve.py
 
 
 @pytest.mark.usefixtures("environment")

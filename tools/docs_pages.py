@@ -23,6 +23,7 @@ PAGES = {
         ["plait:read_table", "plait:infer_schema", "plait:schema", "plait:Schema", "plait:Modality"],
     ),
     "workflow": ("The main job in one call", ["plait:fit_table", "plait:pretrain", "plait:Store"]),
+    "production": ("Export, serve, push", ["plait:export", "plait:serve", "plait:push"]),
     "studies": ("Studies and search", ["plait:Study", "plait:Results", "plait:advise", "plait:search"]),
     "alignment": ("Alignment", ["plait:ModalityAligner"]),
     "families": (
@@ -84,7 +85,7 @@ def _gallery(files: Files, config: Any) -> str:
                 picture = f"![{title}](gallery/{name}.png)" if ending == "png" else picture
                 links = f"[notebook](gallery/{name}.ipynb)" if ending == "ipynb" else links
         anchor = name.removeprefix("plot_").replace("_", "-")
-        cards.append(f"-   {picture or title}\n\n    [{title}](#{anchor})")
+        cards.append("-   " + (f"{picture}\n\n    " if picture else "") + f"[{title}](#{anchor})")
         shown = re.sub(r"^# %%.*\n(# )?", "", code.strip(), flags=re.MULTILINE)
         parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n```py\n{shown}\n```\n")
     head = (

@@ -45,8 +45,11 @@ class Attention(Fusion):
         """The common width."""
         return self.width
 
+    def weights(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Share of each modality, in the order of ``names`` (B, M): together 1, or 0 where nothing is there."""
+        x, present = self.pooled(tokens)  # (B, M, D)
+        return shares(self.scores(x.flatten(1)), present)
+
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""
-        x, present = self.pooled(tokens)  # (B, M, D)
-        weights = shares(self.scores(x.flatten(1)), present)  # (B, M)
-        return (weights[:, :, None] * x).sum(1)
+        return (self.weights(tokens)[:, :, None] * self.pooled(tokens)[0]).sum(1)

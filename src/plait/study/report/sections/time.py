@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +11,12 @@ import pandas as pd
 
 from plait.report.blocks import Section
 from plait.report.words import counted
+from plait.study.folder import RUNS
 from plait.study.report import Material, ReportSection, frame_sheet
 from plait.study.report.evidence import Evidence, suffix
 from plait.study.results import Results
-from plait.training.history.table import LOWER, epochs_to, table
+from plait.training.history import epochs_to, read
+from plait.training.history.table import LOWER
 
 #: Share of the weakest variant's best score that counts as reached: all variants can be timed by it.
 REACH = 0.99
@@ -51,19 +54,14 @@ def times(results: Results) -> pd.DataFrame:
 
 
 def reached(results: Results, run: str, metric: str, threshold: float | None = None) -> dict[str, float]:
-    """Score of the test rows after the ``first`` epoch, the ``best``, and ``epochs_to`` a threshold; empty without a record.
+    """Score of the test rows after the ``first`` epoch, the ``best``, and ``epochs_to`` a threshold.
 
-    Example:
-        >>> from types import SimpleNamespace
-        >>> scores = [{"epoch": i, "metrics": {"test": {"A": {"accuracy": v}}}} for i, v in enumerate((0.5, 0.9))]
-        >>> study = SimpleNamespace(epochs=lambda run: pd.DataFrame(scores))
-        >>> reached(study, "run", "accuracy", 0.8)["epochs_to"]
-        2.0
+    Empty where no epochs were scored (``record_epochs``); trainings that never reach the threshold count in ``reached`` alone.
     """
-    epochs = results.epochs(run)
-    if epochs.empty or "metrics" not in epochs:
+    place = Path(results.folder) / RUNS / run
+    if not (place / "epoch_metrics.csv").is_file():
         return {}
-    frame = table([{str(k): v for k, v in record.items()} for record in epochs.to_dict("records")])
+    frame = read(place)
     if not ((frame["part"] == "test") & (frame["metric"] == metric)).any():
         return {}
     found = epochs_to(frame, np.nan if threshold is None else threshold, metric, "test")
