@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from plait.base import mapped
+
 
 def tracing() -> bool:
     """Whether a graph is being recorded (``plait export``): then nothing may be decided by the rows at hand."""
@@ -73,7 +75,13 @@ class Tokens:
     @cached_property
     def narrowed(self) -> Tokens:
         """The same tokens in bf16; rounded once, however many trainings want them."""
-        return Tokens(self.x.bfloat16(), self.mask)
+        if not mapped.is_mapped(self.x):
+            return Tokens(self.x.bfloat16(), self.mask)
+        result = mapped.zeros(self.x.shape, torch.bfloat16)
+        for rows in mapped.blocks(self.x):
+            result[rows] = self.x[rows].bfloat16()
+            mapped.release(result)
+        return Tokens(result, self.mask)
 
     def take(self, rows: Tensor) -> Tokens:
         """The given rows (indices or a bool mask)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from safetensors import numpy as safetensors
 from torch import nn
 
-from plait.base import deadline
+from plait.base import deadline, mapped
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
@@ -20,7 +20,7 @@ from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import Encoding, Keep, Memory
+from plait.encoders.batches import RESTED, Encoding, Keep, Memory
 from plait.store import Store
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Cells that are read from the store at a time.
 CHUNK = 2048
+#: Rows of a table whose features are computed at a time.
+ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,40 @@ def embed(
 
 def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
-    prepared, columns = encoder.prepare_with_columns(frame)  # type: ignore[arg-type]  # rows, not a sequence of cells
-    if len(frame) == 0:
-        return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), columns
-    rows = Forward(encoder)(prepared)
-    x, mask = _empty(len(rows), max(map(len, rows)), rows[0].shape[1])
-    for i, row in enumerate(rows):
-        x[i, : len(row)], mask[i, : len(row)] = row, True
+    forward = Forward(encoder)
+    views: list[Columns | None] = []
+    for start in range(0, max(1, len(frame)), ROWS):
+        part = frame.iloc[start : start + ROWS]
+        prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
+        views.append(view)
+        if len(frame) == 0:
+            return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), view
+        rows = forward(prepared)
+        longest = max(map(len, rows))
+        if not start:
+            x, mask = _empty(len(frame), longest, rows[0].shape[1])
+        elif longest > x.shape[1]:
+            more = ((0, 0), (0, longest - x.shape[1]))
+            x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
+        for i, row in enumerate(rows, start):
+            x[i, : len(row)], mask[i, : len(row)] = row, True
+        mapped.release(torch.from_numpy(x))
+    columns = _one_after_another(views)
     bad = _blank(x, mask)
     if len(bad):
         raise PlaitError(
             f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
         )
     return Embedded(x, mask), columns
+
+
+def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
+    """The plain views of rows that follow each other."""
+    known = [view for view in views if view is not None]
+    if len(known) < 2:
+        return views[0]
+    both = {name: torch.cat([getattr(view, name) for view in known]) for name in ("numbers", "codes")}
+    return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
 class Forward:
@@ -134,6 +157,9 @@ def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, i
                 raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
+        mapped.release(torch.from_numpy(x))
+        if start % RESTED == 0:
+            keep.rest()
     for row in _blank(x, mask):
         column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
     return Embedded(x, mask, sorted(column.unreadable.items()))
@@ -141,15 +167,16 @@ def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, i
 
 def _empty(n: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     shape = (n, max(1, tokens))
-    return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
+    return mapped.zeros((*shape, width)).numpy(), np.zeros(shape, bool)
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Make rows with a number that is not finite absent; which they were."""
     step = max(1, (1 << 24) // max(1, x[:1].size))  # rows: the test needs a byte per number
-    bad = [
-        start + np.flatnonzero(~np.isfinite(x[start : start + step]).all((1, 2))) for start in range(0, len(x), step)
-    ]
+    bad = []
+    for start in range(0, len(x), step):
+        bad.append(start + np.flatnonzero(~np.isfinite(x[start : start + step]).all((1, 2))))
+        mapped.release(torch.from_numpy(x))
     rows = np.concatenate(bad) if bad else np.zeros(0, np.int64)
     x[rows], mask[rows] = 0.0, False
     return rows

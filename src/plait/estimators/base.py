@@ -26,6 +26,7 @@ from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.fusion import adviser
 from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
+from plait.base.mapped import beyond
 from plait.base.progress import session
 from plait.data.cells import MEDIA
 from plait.data.labels import codes_of, label_array, label_text
@@ -49,6 +50,7 @@ from plait.exporting import export as exporting
 from plait.exporting.graph import Fitted, ModelGraph
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
+from plait.store.record import parse_size
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members
@@ -130,7 +132,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if chosen is not None:
             given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
-        with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
+        limit = beyond(parse_size(self.feature_memory))
+        with session("fit", self.progress), seeded(0), limit, until(own := Deadline(self.minutes)) as end:
             fitted = fitting.fit(of_quality(advised.settings()), given, judged)
         end.note(fitted.record)
         if end is own:  # of a longer work whoever began it tells
@@ -155,7 +158,9 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
         if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
-            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
+            same = len(fitted.inputs) == len(frame) and bool((np.diff(fitted.row_index) == 1).all())
+            rows = fitted.inputs if same else fitted.inputs.take(torch.from_numpy(fitted.row_index))
+            self._remembered.append((X, rows))
         return self
 
     def _judged(self, rows: Any, what: str) -> tuple[pd.DataFrame, Any]:
@@ -232,7 +237,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
                 return inputs
         frame = self._frame(X, reset=False)
         parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
-        result = preparing.scaled(self.settings(), frame, *parts)
+        with beyond(parse_size(self.feature_memory)):
+            result = preparing.scaled(self.settings(), frame, *parts)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
