@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,13 @@ from plait.store import Store
 from plait.training import crossfit
 from plait.workflow.fit import fit_table
 
-QUICK = {"store": "none", "members": 2, "epochs": 3, "progress": False, "encoders": {"text": "hashed_ngrams"}}
+QUICK: dict[str, Any] = {
+    "store": "none",
+    "members": 2,
+    "epochs": 3,
+    "progress": False,
+    "encoders": {"text": "hashed_ngrams"},
+}
 QUICK |= {"branches": ("joint", "linear")}
 
 
@@ -52,8 +59,7 @@ def table(rows: int = 240, seed: int = 0) -> pd.DataFrame:
 
 
 def test_a_large_array_lies_in_a_file_and_keeps_what_it_holds_when_it_is_released() -> None:
-    with mapped.beyond(1000):
-        x, small = mapped.zeros((100, 30)), mapped.zeros((2, 3))
+    x, small = mapped.zeros((100, 30), limit=1000), mapped.zeros((2, 3), limit=1000)
     assert mapped.is_mapped(x)
     assert not mapped.is_mapped(small)
     x += torch.arange(30)
@@ -66,8 +72,8 @@ def test_a_disk_without_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with mapped.beyond(10), pytest.raises(PlaitError, match=r"no room for .* features .*feature_memory"):
-        mapped.zeros((10, 10))
+    with pytest.raises(PlaitError, match=r"no room for .* features .*feature_memory"):
+        mapped.zeros((10, 10), limit=10)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -77,11 +83,10 @@ def test_a_scaler_learns_the_same_block_by_block(components: int, standardise: b
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6000, 1, 20, generator=generator) * torch.arange(1, 21)
     mask, weight = torch.rand(6000, 1, generator=generator) > 0.1, torch.rand(6000, generator=generator)
-    with mapped.beyond(1000):
-        large = mapped.zeros(x.shape)
-        large.copy_(x)
-        there = Scaler(components, standardise=standardise).fit(Tokens(large, mask), weight)
-        scaled = there(Tokens(large, mask))
+    large = mapped.zeros(x.shape, limit=1000)
+    large.copy_(x)
+    there = Scaler(components, standardise=standardise).fit(Tokens(large, mask), weight)
+    scaled = there(Tokens(large, mask))
     here = Scaler(components, standardise=standardise).fit(Tokens(x, mask), weight)
     assert mapped.is_mapped(scaled.x)
     assert len(list(mapped.blocks(large))) > 5
@@ -109,7 +114,7 @@ def test_a_size_that_is_none_is_refused_before_any_work() -> None:
 
 def test_rows_of_a_table_become_the_same_features_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = table().drop(columns=["y", "text"])
-    encoder = Tabular().fit(rows)
+    encoder = Tabular().fit(rows)  # type: ignore[arg-type]  # rows, not a sequence of cells
     whole, view = embed.embed_rows(encoder, rows)
     monkeypatch.setattr(embed, "ROWS", 50)
     parts, seen = embed.embed_rows(encoder, rows)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -19,41 +17,24 @@ from plait.base.errors import PlaitError
 USUAL = 256_000_000
 #: Bytes of a block in which a larger array is worked through.
 BLOCK = 64_000_000
-_limit: ContextVar[int] = ContextVar("feature_memory", default=USUAL)
 #: Where a mapped array begins -> what it lies in, as long as it is there.
 _files: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
 
 
-@contextlib.contextmanager
-def beyond(limit: int) -> Iterator[None]:
-    """Within the block arrays of more than so many bytes lie in files."""
-    token = _limit.set(limit)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
-
-
-def is_large(size: int) -> bool:
-    """Whether an array of so many bytes lies in a file."""
-    return size > _limit.get()
-
-
-def zeros(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """An array of zeros; a large one lies in a file of the system's temporary folder (``$TMPDIR``), which goes with it.
+def zeros(shape: Sequence[int], dtype: torch.dtype = torch.float32, limit: int = USUAL) -> Tensor:
+    """An array of zeros; one of more than ``limit`` bytes lies in a file of the temporary folder (``$TMPDIR``), gone with it.
 
     Raises:
         PlaitError: the disk has no room for it.
 
     Example:
-        >>> with beyond(100):
-        ...     x = zeros((10, 20))
+        >>> x = zeros((10, 20), limit=100)
         >>> x[:, 1] = 2
         >>> float(x.sum()), is_mapped(x), is_mapped(zeros((10, 20)))
         (20.0, True, False)
     """
     size = torch.Size(shape).numel() * dtype.itemsize
-    if not size or not is_large(size):
+    if size <= limit:
         return torch.zeros(*shape, dtype=dtype)
     folder = tempfile.gettempdir()
     with tempfile.TemporaryFile(dir=folder, prefix="plait-features-") as file:

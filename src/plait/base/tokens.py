@@ -77,7 +77,7 @@ class Tokens:
         """The same tokens in bf16; rounded once, however many trainings want them."""
         if not mapped.is_mapped(self.x):
             return Tokens(self.x.bfloat16(), self.mask)
-        result = mapped.zeros(self.x.shape, torch.bfloat16)
+        result = mapped.zeros(self.x.shape, torch.bfloat16, limit=0)
         for rows in mapped.blocks(self.x):
             result[rows] = self.x[rows].bfloat16()
             mapped.release(result)

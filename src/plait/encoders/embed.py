@@ -63,8 +63,11 @@ def embed(
     strict: bool = False,
     progress: bool | None = None,
     rows: np.ndarray | None = None,
+    memory: int = mapped.USUAL,
 ) -> Embedded:
     """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
+
+    Of more than ``memory`` bytes the result lies in a file (``plait.base.mapped``).
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -77,12 +80,12 @@ def embed(
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
     fingerprint = encoder.store_key()
     lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
-    embedded = _gather(column, keep, fingerprint, lengths, encoder)
+    embedded = _gather(column, keep, fingerprint, lengths, encoder, memory)
     column.warn()
     return embedded
 
 
-def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> tuple[Embedded, Columns | None]:
+def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
     forward = Forward(encoder)
     views: list[Columns | None] = []
@@ -95,7 +98,7 @@ def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> tuple[Embedded, Columns
         rows = forward(prepared)
         longest = max(map(len, rows))
         if not start:
-            x, mask = _empty(len(frame), longest, rows[0].shape[1])
+            x, mask = _empty(len(frame), longest, rows[0].shape[1], memory)
         elif longest > x.shape[1]:
             more = ((0, 0), (0, longest - x.shape[1]))
             x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
@@ -142,12 +145,14 @@ class Forward:
         return [row[there] for row, there in zip(x, mask, strict=True)]
 
 
-def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder) -> Embedded:
+def _gather(
+    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, memory: int
+) -> Embedded:
     """Read everything into one array, a chunk at a time."""
     keys = list(column.rows)
     first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
     width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width)
+    x, mask = _empty(column.n, max(lengths.values(), default=1), width, memory)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
         for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
@@ -165,9 +170,9 @@ def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, i
     return Embedded(x, mask, sorted(column.unreadable.items()))
 
 
-def _empty(n: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _empty(n: int, tokens: int, width: int, memory: int) -> tuple[np.ndarray, np.ndarray]:
     shape = (n, max(1, tokens))
-    return mapped.zeros((*shape, width)).numpy(), np.zeros(shape, bool)
+    return mapped.zeros((*shape, width), limit=memory).numpy(), np.zeros(shape, bool)
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:

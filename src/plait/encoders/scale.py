@@ -100,7 +100,7 @@ class Scaler:
         """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
         if not mapped.is_mapped(tokens.x):
             return Tokens(self._scaled(tokens.x), tokens.mask)
-        result = mapped.zeros((*tokens.x.shape[:2], self.dim))
+        result = mapped.zeros((*tokens.x.shape[:2], self.dim), limit=0)
         for rows in mapped.blocks(tokens.x):
             result[rows] = self._scaled(tokens.x[rows])
             mapped.release(result)

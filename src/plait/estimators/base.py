@@ -26,7 +26,6 @@ from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.fusion import adviser
 from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
-from plait.base.mapped import beyond
 from plait.base.progress import session
 from plait.data.cells import MEDIA
 from plait.data.labels import codes_of, label_array, label_text
@@ -50,7 +49,6 @@ from plait.exporting import export as exporting
 from plait.exporting.graph import Fitted, ModelGraph
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
-from plait.store.record import parse_size
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Members
@@ -132,8 +130,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if chosen is not None:
             given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
-        limit = beyond(parse_size(self.feature_memory))
-        with session("fit", self.progress), seeded(0), limit, until(own := Deadline(self.minutes)) as end:
+        with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
             fitted = fitting.fit(of_quality(advised.settings()), given, judged)
         end.note(fitted.record)
         if end is own:  # of a longer work whoever began it tells
@@ -237,8 +234,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
                 return inputs
         frame = self._frame(X, reset=False)
         parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
-        with beyond(parse_size(self.feature_memory)):
-            result = preparing.scaled(self.settings(), frame, *parts)
+        result = preparing.scaled(self.settings(), frame, *parts)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
