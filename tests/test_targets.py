@@ -136,6 +136,13 @@ def test_bad_lists_of_targets_are_one_clear_line(target: list[str], message: str
         fit_table(goods(), None, LIGHT, target=target)
 
 
+def test_classes_and_numbers_in_one_target_of_an_estimator_are_one_line() -> None:
+    frame = goods()
+    with pytest.raises(PlaitError, match="2 columns that are no flags.*several targets at once: plait fit") as raised:
+        plait.FusionClassifier(store="none").fit(frame[["weight"]], frame[["label", "price"]])
+    assert "\n" not in str(raised.value)
+
+
 def test_targets_that_leave_no_column_are_refused() -> None:
     with pytest.raises(PlaitError, match="no column is left to learn from"):
         fit_table(goods()[["label", "price"]], None, LIGHT, target=["label", "price"])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from plait import FusionClassifier
 
-ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "900"))
+ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "600"))
 rng = np.random.default_rng(0)
 age, visits = rng.integers(18, 90, ROWS), rng.poisson(4, ROWS)
 mood = rng.choice(["thank you, very good", "never again, awful", "it was fine"], ROWS)

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from plait import fit_table
 from plait.datasets.hearthstone_cards import HearthstoneCards
 
-ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "1500"))
+ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "1000"))
 cards = HearthstoneCards().load()
 table = cards.frame.sample(ROWS, random_state=0)
 
@@ -33,5 +33,5 @@ figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 axes.barh(list(scores.index), scores["value"], xerr=error, color="#2a9d8f", capsize=3)
 axes.axvline(outcome.baselines["majority"]["accuracy"], color="#555", linestyle=":", label="most frequent class")
 axes.set(xlabel="accuracy on held-out cards", title="What the model sees of a card")
-axes.legend(frameon=False)
+axes.legend(loc="lower right")
 figure.savefig("plot_cards.png", dpi=110)

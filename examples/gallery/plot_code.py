@@ -14,7 +14,7 @@ import pandas as pd
 
 from plait import FusionClassifier, evaluate
 
-ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "800"))
+ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "500"))
 home = Path(os.__file__).parent
 rows = []
 for package in ("asyncio", "email", "unittest", "xml"):

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from plait import FusionClassifier, Modality, Schema
 from plait.conditions.parse import parse
 
-ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "900"))
+ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "600"))
 digits = load_digits()
 order = np.random.default_rng(0).permutation(len(digits.target))[:ROWS]
 pictures = [(image * 15).astype(np.uint8) for image in digits.images[order]]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from plait import FusionRegressor
 
-ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "900"))
+ROWS = int(os.environ.get("PLAIT_EXAMPLE_ROWS", "600"))
 rng = np.random.default_rng(0)
 size = rng.uniform(20, 200, ROWS)
 state = rng.choice(["to be renovated", "as it was built", "like new, with a garden"], ROWS, p=[0.3, 0.4, 0.3])

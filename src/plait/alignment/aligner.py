@@ -219,6 +219,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
             result[part] = unit(self.network_(name, {k: t[part] for k, t in batch.items()})).float()
         return result.numpy()
 
+    def inputs(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, Batch]:
+        """What the network takes of each modality: ``{"x": features}``, tokens with their ``mask``, or what was prepared."""
+        check_is_fitted(self, "network_")
+        return {name: batch for name, (batch, _) in self._batches(by_modality(self.schema_, cells)).items()}
+
     def features(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, np.ndarray]:
         """What the frozen encoders give, before any alignment: (n, D) each, zeros where a cell is absent."""
         check_is_fitted(self, "network_")

@@ -63,6 +63,8 @@ class Encoder(ABC):
     later: ClassVar[tuple[str, ...]] = ()
     #: Cells that are prepared and encoded at a time.
     batch_size: ClassVar[int] = 64
+    #: Sum of ``lengths`` in one batch at most, so that a batch of long cells takes no more than a second or two.
+    batch_length: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         """Refuse options that are not what their annotations say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,25 +101,43 @@ class Branches(nn.Module):
         return (*self.sources[name], *pairs_among(self.sources[name], self.pairs))
 
     @torch.inference_mode()
-    def outputs(self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True) -> dict[str, Tensor]:
+    def outputs(
+        self, inputs: Inputs, rows: int = ROWS, *, exact: bool = True, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
         """Raw outputs of every branch for all rows, in evaluation mode; not ``exact``: products in bf16, as in training.
 
-        The rows are moved to the weights' device batch by batch; what comes out lies where the rows do.
+        The rows are moved to the weights' device batch by batch; what comes out lies where the rows do. ``names``: only these.
         """
         self.eval()
+        networks = [name for name in self.networks if names is None or name in names]
+        fitted = [name for name in self.fitted if names is None or name in names]
         if not exact:
             for part in self.modules():
                 if isinstance(part, Linear):
                     part.train()
-        parts: dict[str, list[Tensor]] = {name: [] for name in (*self.networks, *self.fitted)}
+        parts: dict[str, list[Tensor]] = {name: [] for name in (*networks, *fitted)}
         for start in range(0, max(1, len(inputs)), rows):  # no rows are a batch, too: it has the shape of an answer
             batch = inputs.take(torch.arange(start, min(start + rows, len(inputs))))
-            tokens = self.encode(moved(batch, self.device)) if self.networks else {}
-            for name in self.networks:
+            tokens = self.encode(moved(batch, self.device)) if networks else {}
+            for name in networks:
                 parts[name].append(self.branch(name, tokens).to(batch.device))
-            for name, branch in self.fitted.items():
-                parts[name].append(branch.outputs(batch))
+            for name in fitted:
+                parts[name].append(self.fitted[name].outputs(batch))
         return {name: torch.cat(result) for name, result in parts.items()}
+
+    def outputs_under(self, inputs: Inputs, patterns: Sequence[Sequence[str]]) -> Iterator[dict[str, Tensor]]:
+        """Raw outputs with only the modalities of each pattern present, one pattern after the other.
+
+        A branch answers again only where a modality that it sees comes or goes.
+        """
+        known: dict[tuple[str, frozenset[str]], Tensor] = {}
+        for pattern in patterns:
+            keys = {name: (name, frozenset(sees) & frozenset(pattern)) for name, sees in self.sources.items()}
+            asked = [name for name, key in keys.items() if key not in known]
+            if asked:
+                given = inputs if len(pattern) == len(inputs.present) else inputs.only(pattern)
+                known |= {keys[name]: out for name, out in self.outputs(given, names=asked).items()}
+            yield {name: known[key] for name, key in keys.items()}
 
     def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:
         """(B,) bool: rows that a branch can say something about."""

@@ -52,19 +52,15 @@ class HeldOut:
     outputs: dict[Pattern, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
     holders: int = 1
 
-    def collect(self, model: Branches, valid: Tensor) -> None:
-        """Write a member's outputs for its held-out rows, under every pattern, into their places."""
-        if not len(valid):
-            return
-        held = self.inputs.take(valid)
-        several = any(len(sources) > 1 for sources in model.sources.values())
-        own: dict[str, Tensor] = {}
-        for pattern in patterns(self.names):
-            full = len(pattern) == len(self.names)
-            outputs = model.outputs(held if full else held.only(pattern)) if full or several else own
-            own = outputs if full else own
+    def answers(self, model: Branches, valid: Tensor) -> list[dict[str, Tensor]]:
+        """A member's outputs for its held-out rows, under every pattern."""
+        return list(model.outputs_under(self.inputs.take(valid), patterns(self.names))) if len(valid) else []
+
+    def collect(self, valid: Tensor, answers: Sequence[Mapping[str, Tensor]]) -> None:
+        """Write what ``answers`` gave into the places of these rows."""
+        for pattern, outputs in zip(patterns(self.names), answers, strict=False):  # no rows, no answers
+            place = self.outputs.setdefault(pattern, {})
             for name, out in outputs.items():
-                place = self.outputs.setdefault(pattern, {})
                 if name not in place:
                     place[name] = torch.zeros(len(self.inputs), self.task.out_dim)
                 place[name][valid] += out / self.holders
@@ -239,6 +235,16 @@ def mixed(mixture: Mixture, held_out: HeldOut, rows: Tensor, pattern: Sequence[s
     outputs = held_out.outputs[tuple(pattern) or tuple(held_out.names)]
     present = {name: there[rows] & (not hidden or name in pattern) for name, there in held_out.inputs.present.items()}
     return mixture.combine({name: out[rows] for name, out in outputs.items()}, present, held_out.task)
+
+
+def alone(mixture: Mixture, held_out: HeldOut) -> dict[str, float]:
+    """Modality -> loss on all held-out rows when nothing else is present; nothing where there is one, or no such row."""
+    if len(held_out.names) < 2 or not len(held_out.rows):
+        return {}
+    target, weight = held_out.target[held_out.rows], held_out.weight[held_out.rows]
+    answers = {name: mixed(mixture, held_out, held_out.rows, (name,)) for name in held_out.names}
+    losses = {name: held_out.task.answer_loss(out, target) * weight for name, out in answers.items()}
+    return {name: float(loss.sum() / weight.sum().clamp_min(1e-12)) for name, loss in losses.items()}
 
 
 def _best_threshold(

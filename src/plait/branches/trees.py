@@ -30,8 +30,11 @@ FEWEST = 80
 MOST_TREES = 400
 #: Columns of which a split may look at all; of more at a quarter, at least at so many: as good, and twice as fast.
 MOST_SEEN = 16
-#: Classes from which the rate is 0.2 instead of 0.1, as there are fewer rounds, and columns have 63 bins instead of 255.
-MANY_CLASSES = 8
+#: Classes from which a round has so many trees that there are few rounds, at a rate of 0.25 instead of 0.1, columns have 63
+#: bins instead of 255, and embeddings 16 components instead of 30 (held-out loss of the mixture as good, a third sooner).
+MANY_CLASSES, FEW_COMPONENTS = 8, 16
+#: Rounds that there are at least.
+FEWEST_ROUNDS = 24
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
 MANY_ROWS = 3000
 #: Classes times rows from which a pilot says whether growing is worth its time.
@@ -48,7 +51,7 @@ ENGINES: dict[str, Callable[[Seedbed, Pace], tuple[Forest, int]]] = {
 
 @dataclasses.dataclass(eq=False)
 class Trees(FittedBranch):
-    """Boosted trees over the table's columns as they are and 30 components of each embedding.
+    """Boosted trees over the table's columns as they are and 16 or 30 components of each embedding.
 
     Histogram gradient boosting: numbers as numbers, categories as categories, nulls as nulls; a category of many levels also,
     and one of more than 255 only, by a cross-fitted target encoding and its frequency. It stops when held-out rows gain no more.
@@ -65,10 +68,10 @@ class Trees(FittedBranch):
 
     Options: ``engine``: what grows them, ``scikit-learn``, or with the extra ``boost`` ``lightgbm`` or ``catboost``
     (symmetric trees; categories of more than 20 levels by their encodings only); ``rounds`` at most; ``learning_rate`` (none:
-    0.1, of 8 classes and more 0.2); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15); ``min_rows`` of a leaf;
+    0.1, of 8 classes and more 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15); ``min_rows`` of a leaf;
     ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 at least); ``bins`` of a
-    number (none: 255, of 8 classes and more 63); ``components`` of an embedding; ``most`` trees of an ensemble, which are
-    rounds times classes.
+    number (none: 255, of 8 classes and more 63); ``components`` of an embedding (none: 30, of 8 classes and more 16);
+    ``most`` trees of an ensemble, which are rounds times classes.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -83,13 +86,13 @@ class Trees(FittedBranch):
     penalty: NonNegative = 1.0
     share: Annotated[float, Within(0, 1, above=True)] | None = None
     bins: Annotated[int, Within(2, 255)] | None = None
-    components: Count = COMPONENTS
+    components: Count | None = None
     most: Count = MOST_TREES
 
     def __post_init__(self) -> None:
         """Nothing is learned yet."""
         super().__post_init__()
-        self._features = PlainFeatures(self.components)
+        self._features = PlainFeatures(self.components or COMPONENTS)
         self._forests: list[Forest] = []
         self._facts: dict[str, Any] = {}
 
@@ -116,6 +119,7 @@ class Trees(FittedBranch):
 
     def fit(self, rows: FoldRows) -> None:
         """Grow trees until the rows ``valid`` gain no more."""
+        self._features.components = self.components or (COMPONENTS if rows.out_dim < MANY_CLASSES else FEW_COMPONENTS)
         x, held = self._features.fit(rows), self._features(rows.inputs.take(rows.valid))
         y, seen = rows.target.numpy(), np.arange(rows.out_dim)
         if rows.task == "classification":
@@ -135,8 +139,8 @@ class Trees(FittedBranch):
             return Forest.constant(value), 0
         few = rows.out_dim < MANY_CLASSES
         pace = Pace(
-            rounds=min(self.rounds, max(30, self.most // rows.out_dim)),
-            rate=self.learning_rate or (0.1 if few else 0.2),
+            rounds=min(self.rounds, max(FEWEST_ROUNDS, self.most // rows.out_dim)),
+            rate=self.learning_rate or (0.1 if few else 0.25),
             leaves=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
             min_rows=self.min_rows,
             penalty=self.penalty,

@@ -156,6 +156,10 @@ def checked_number(y: Any) -> np.ndarray:
     return values
 
 
+#: Flags of several labels, as text.
+_FLAGS = {"0", "1", "0.0", "1.0", "True", "False"}
+
+
 def checked_classes(y: Any) -> np.ndarray:
     """A target of classes: labels (n,) without holes, or a matrix (n, C)."""
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
@@ -167,6 +171,12 @@ def checked_classes(y: Any) -> np.ndarray:
         y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
+    words = y.ndim == 2 and y.shape[1] > 1 and np.asarray(y).dtype.kind not in "biuf"
+    if words and not {str(v) for v in np.ravel(y).tolist()} <= _FLAGS | {"nan", "None", "<NA>"}:
+        raise TableError(
+            f"the target has {y.shape[1]} columns that are no flags; expected one column, or flags of 0 and 1; several targets "
+            "at once: plait fit --target A --target B, or a model for each"
+        )
     holes = np.asarray(pd.isna(y))
     if holes.any():
         raise TableError(f"the target y contains NaN or nothing in {_where(holes)}; leave those rows out")

@@ -102,6 +102,7 @@ class Encoding:
     on_broken: Callable[[dict[bytes, str]], None]
     advance: Callable[[int, float], None]
     _shares: dict[bytes, float] = field(init=False)
+    _lengths: dict[bytes, int] = field(init=False)
     _claims: Claims = field(init=False)
 
     def run(self) -> None:
@@ -149,7 +150,7 @@ class Encoding:
 
     def _claimed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Iterator[list[bytes]]:
         """Batches of cells that are ours to encode; what is somebody else's goes to ``elsewhere``."""
-        for batch in _growing(keys, max(1, self.encoder.batch_size)):
+        for batch in self._batches(keys):
             ours = set(self._claims.take(batch))
             # Only now: whoever had claimed a cell before may have stored it meanwhile.
             missing = {k for k, t in zip(batch, self.keep.lengths(self.fingerprint, batch), strict=True) if t is None}
@@ -159,6 +160,18 @@ class Encoding:
             todo = [key for key in batch if key in missing & ours]
             if todo:
                 yield todo
+
+    def _batches(self, keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """Batches, the first ones smaller, so that there is something to show, and to keep, soon; long cells fewer at a time."""
+        start, most, longest = 0, max(1, self.encoder.batch_size), self.encoder.batch_length
+        size = min(FIRST, most)
+        while start < len(keys):
+            batch = keys[start : start + size]
+            if longest is not None:
+                summed = np.cumsum([self._lengths[key] for key in batch])
+                batch = batch[: max(1, int(np.searchsorted(summed, longest, side="right")))]
+            yield batch
+            start, size = start + len(batch), min(2 * size, most)
 
     def _advance(self, keys: Sequence[bytes]) -> None:
         self.advance(len(keys), sum(self._shares[key] for key in keys))
@@ -195,15 +208,8 @@ class Encoding:
         # The shortest cell costs something, too; without lengths all cost the same.
         costs = np.maximum(lengths, max(1.0, lengths.mean() / 10))
         self._shares = dict(zip(keys, (costs / costs.sum()).tolist(), strict=True))
+        self._lengths = dict(zip(keys, lengths.tolist(), strict=True))
         return [keys[i] for i in np.argsort(-lengths, kind="stable")]
-
-
-def _growing(keys: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
-    """Batches, the first ones smaller, so that there is something to show, and to keep, soon."""
-    start, size = 0, min(FIRST, most)
-    while start < len(keys):
-        yield keys[start : start + size]
-        start, size = start + size, min(2 * size, most)
 
 
 def _lengths(encoder: Encoder, cells: list[Any]) -> np.ndarray:

@@ -57,6 +57,7 @@ class HubEncoder(Encoder):
 
     extra: ClassVar[str | None] = "hub"
     batch_size: ClassVar[int] = 32
+    batch_length: ClassVar[int | None] = 10_000
     #: Files that the model must have, beside ``config.json``.
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS)
 

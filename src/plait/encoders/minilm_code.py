@@ -43,6 +43,7 @@ class MiniLMCode(Encoder):
     licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0 (their package MIT)"
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
+    batch_length: ClassVar[int | None] = 40_000
     arithmetic: ClassVar[int] = 2
     tunable: ClassVar[int] = 6  # of the text encoder
 

@@ -263,13 +263,17 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             del self._keeping
 
     def _decoded(self, inputs: Inputs) -> np.ndarray:
-        members = self.members_
-        result: np.ndarray = members.task.decode(members.raw(inputs)).numpy().astype(np.float64)
+        return self._read(self.members_.raw(inputs))
+
+    def _read(self, raw: torch.Tensor) -> np.ndarray:
+        """Raw outputs as probabilities or values."""
+        task = self.members_.task
+        result: np.ndarray = task.decode(raw).numpy().astype(np.float64)
         if not np.isfinite(result).all():
             raise ModelError(
                 "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
             )
-        return result / result.sum(1, keepdims=True) if members.task.name == "classification" else result
+        return result / result.sum(1, keepdims=True) if task.name == "classification" else result
 
     def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
@@ -311,14 +315,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         names = self.modality_names_
         if subsets is None:
             subsets = all_subsets(names)
-        result = {}
         for subset in subsets:
-            unknown = set(subset) - set(names)
-            if unknown:
+            if unknown := set(subset) - set(names):
                 raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")
-            ordered = tuple(name for name in names if name in subset)
-            result[ordered] = self._decoded(inputs.only(ordered) if len(ordered) < len(names) else inputs)
-        return result
+        ordered = list(dict.fromkeys(tuple(name for name in names if name in subset) for subset in subsets))
+        raw = self.members_.raw_under(inputs, ordered)
+        return {subset: self._read(out) for subset, out in zip(ordered, raw, strict=True)}
 
     def decoded(self, X: Any) -> np.ndarray:
         """Probabilities (n, C) or values (n,), whatever the task."""

@@ -118,6 +118,7 @@ def record_of(
         "dropout": design.dropout,
         "input_dropout": training.input_dropout,
         "branches": result.leaderboard,
+        "alone": dict(result.alone),
         "built": list(design.branches),  # what a later version's ``quality`` stands for may differ
         "trained_weights": sum(record.get("weights", 0) for record in result.leaderboard if record["kept"])
         + sum(trained_weights(m.encoders) for m in result.members)

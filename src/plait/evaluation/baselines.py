@@ -6,7 +6,7 @@ baseline that can be beaten by mending it is no baseline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -36,8 +36,8 @@ LEAST = 8
 
 #: Baseline -> what it is, for tables and the report; of the constant answer by task.
 ABOUT = {
-    "trees": "histogram gradient boosting on the table's columns and 30 components of each embedding; the number of rounds "
-    "is chosen on training rows",
+    "trees": "histogram gradient boosting on the table's columns and a few components of each embedding; the number of rounds "
+    "is chosen on held-out training rows",
     "linear": "logistic or ridge regression on the same features, standardised; its L2 penalty, and all features or 30 "
     "components of each embedding, are chosen on training rows",
     "single": "the best model of one modality alone, linear or trees, chosen on training rows",
@@ -173,6 +173,21 @@ class Baselines(Mapping[str, Mapping[str, float]]):
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A baseline that was learned from the training rows already, as a part of the model.
+
+    Attributes:
+        output: probabilities (n, C) or values (n,) of the test rows.
+        about: what it is.
+        threshold: from where on a multi-label probability is answered.
+    """
+
+    output: Array
+    about: str
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
 class Lead:
     """What baselines are judged by, and which are wanted.
 
@@ -180,13 +195,13 @@ class Lead:
         metric: that leads.
         costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
         names: of the baselines wanted.
-        grown: answers (n, C) or (n,) of boosted trees that were grown from the same rows already, in place of others.
+        ready: those among them that need not be learned any more.
     """
 
     metric: str
     costs: Array | None = None
     names: Sequence[str] = NAMES
-    grown: Callable[[Inputs], Array] | None = None
+    ready: Mapping[str, Ready] = field(default_factory=dict)
 
 
 def learnable(y: Array) -> bool:
@@ -246,22 +261,22 @@ def baselines(
     for name in lead.names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
-        model = Baseline(name, task, seed, table)
-        if name == "trees" and lead.grown is not None:
-            output = lead.grown(x_test)
-        else:
-            output = model.fit(x, y).outputs(x_test, [every])[every]
-        scores[name] = {
-            k: s.value for k, s in measure(task, y_test, output, threshold=model.threshold, costs=lead.costs).items()
-        }
-        about[name] = (
-            CONSTANT[task] if name == "majority" else ABOUT[name] + (f" ({model.chosen})" if model.chosen else "")
-        )
+        known = lead.ready.get(name) or _learned(Baseline(name, task, seed, table), (x, y), x_test)
+        output, about[name], threshold = known.output, known.about, known.threshold
+        judged = measure(task, y_test, output, threshold=threshold, costs=lead.costs)
+        scores[name] = {k: s.value for k, s in judged.items()}
         if ours is not None:
-            theirs = inputs_of(task, output, model.threshold, costs=lead.costs)
+            theirs = inputs_of(task, output, threshold, costs=lead.costs)
             both = [metrics(task)[metric] for metric in dict.fromkeys((lead.metric, SECOND[task]))]
             against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
     return Baselines(scores, about, against)
+
+
+def _learned(model: Baseline, train: tuple[Inputs, Array], test: Inputs) -> Ready:
+    every = tuple(test.tokens)
+    output = model.fit(*train).outputs(test, [every])[every]
+    about = CONSTANT[model.task] if model.name == "majority" else ABOUT[model.name]
+    return Ready(output, about + (f" ({model.chosen})" if model.chosen else ""), model.threshold)
 
 
 def _against(

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from plait.base.inputs import Inputs
+from plait.data.labels import classes_of, label_array
 from plait.data.targets import Labels
-from plait.evaluation.baselines import NAMES, Baselines, Lead, baselines
+from plait.evaluation.baselines import NAMES, Baselines, Lead, Ready, baselines
 from plait.evaluation.plain_features import seen_by_baselines, table_of
 from plait.evaluation.predictions import gather
 
 if TYPE_CHECKING:
     from plait.estimators.base import FusionEstimator
+
+
+#: What the baselines are that a model has learned on its way.
+OWN = {
+    "trees": "histogram gradient boosting on the table's columns and a few components of each embedding: the model's own trees, "
+    "those of its first member; the number of rounds is chosen on training rows held out from them",
+    "single": "what the model answers from its best modality alone ({}), which has a network of its own; chosen on held-out "
+    "training rows",
+}
 
 
 def baselines_beside(
@@ -24,10 +34,10 @@ def baselines_beside(
     test: tuple[pd.DataFrame, Any],
     outputs: Mapping[Any, Any] | None = None,
     names: Sequence[str] = NAMES,
-    *,
-    own_trees: bool = False,
 ) -> Baselines:
     """What a model must be better than, learned from training rows and judged on the same test rows.
+
+    What the model has learned on its way is not learned again: its trees, and its answers from one modality alone.
 
     Args:
         model: fitted; its features are used where they are frozen.
@@ -35,27 +45,50 @@ def baselines_beside(
         test: the same of the rows that the model is judged on.
         outputs: what ``model.predict_subsets`` gave for the test rows already.
         names: of the baselines.
-        own_trees: the training rows are those of the model, whose first member's trees are the baseline of that name.
     """
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
-    modalities = tuple(m.name for m in model.schema_.modalities)
-    ours = gather(model, test[0], [modalities], y=y[1], outputs=outputs)
-    lead, rows = (
-        Lead(ours.main, ours.costs, names, grown(model) if own_trees else None),
-        ((seen[0], y[0]), (seen[1], y[1])),
-    )
+    every = tuple(m.name for m in model.schema_.modalities)
+    best = alone(model)
+    subsets = [every] if best is None else [every, (best,)]
+    known = outputs if outputs is not None and all(subset in outputs for subset in subsets) else None
+    ours = gather(model, test[0], subsets, y=y[1], outputs=known)
+    ready: dict[str, Ready] = {}
+    if _same_classes(model, y[0]):
+        if best is not None:
+            limit = ours.thresholds.get((best,), ours.threshold)
+            ready["single"] = Ready(ours.outputs[best,], OWN["single"].format(best), float(np.mean(limit)))
+        if "trees" in names and (output := grown(model, seen[1])) is not None:
+            ready["trees"] = Ready(output, OWN["trees"])
+    lead = Lead(ours.main, ours.costs, names, ready)
+    rows = ((seen[0], y[0]), (seen[1], y[1]))
     return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
 
 
-def grown(model: FusionEstimator) -> Callable[[Inputs], np.ndarray] | None:
+def _same_classes(model: FusionEstimator, y: Any) -> bool:
+    """Whether the training rows hold the classes that the model tells apart, so that its outputs mean the same."""
+    if model.task_ != "classification":
+        return True
+    return list(classes_of(label_array(y))[0]) == list(model.classes_)
+
+
+def alone(model: FusionEstimator) -> str | None:
+    """The modality from which the model answers best by itself, where each has a network of its own."""
+    losses: Mapping[str, float] = model.record_.get("alone") or {}
+    return min(losses, key=lambda name: losses[name]) if losses else None
+
+
+def light(model: FusionEstimator) -> bool:
+    """Whether nothing but a linear model is still to be learned, which leaves the process as it is: on a thread of its own."""
+    frozen = not any(m.learns for m in model.schema_.modalities)
+    one = len(model.schema_.modalities) < 2
+    return frozen and "trees" in model.members_.members[0].fitted and (one or alone(model) is not None)
+
+
+def grown(model: FusionEstimator, inputs: Inputs) -> np.ndarray | None:
     """What the first member's trees answer by themselves, where they see what the baseline of that name would see."""
     trees, task = model.members_.members[0].fitted.get("trees"), model.members_.task
     if trees is None or task.name == "multilabel" or any(m.learns for m in model.schema_.modalities):
         return None
-
-    def answers(inputs: Inputs) -> np.ndarray:
-        result = task.decode(trees.outputs(inputs)).numpy().astype(np.float64)
-        return result[:, 0] if result.ndim == 2 and task.name == "regression" else result
-
-    return answers
+    result: np.ndarray = task.decode(trees.outputs(inputs)).numpy().astype(np.float64)
+    return result[:, 0] if result.ndim == 2 and task.name == "regression" else result

@@ -34,7 +34,7 @@ def importance(
     frame: pd.DataFrame,
     *,
     y: Any = None,
-    repeats: int = 3,
+    repeats: int = 2,
     bootstrap: int = 1000,
     seed: int = 0,
     explanation: Explanation | None = None,

@@ -7,7 +7,6 @@ chooses its strength on held-out training rows, and is bounded, so that a fit of
 from __future__ import annotations
 
 import itertools
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
-from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches import trees
+from plait.evaluation.linear import LinearModel, fit_linear
 from plait.metrics.base import metrics
 
 Array = NDArray[Any]
@@ -89,16 +87,14 @@ class Learner(ABC):
         }
         self._held = np.concatenate([part for _, part in folds])
         self._y = y
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore", UserWarning)  # stopping early is meant, many classes are fine
+        with threadpool_limits(1):
             self._try(inputs, folds)
         return self
 
     def fit(self, inputs: Inputs) -> Learner:
         """Learn from all training rows with what was chosen."""
         # One thread: products this narrow gain nothing from more, and on a busy machine lose ten times.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore", UserWarning)
+        with threadpool_limits(1):
             self._learn(inputs)
         return self
 
@@ -133,9 +129,7 @@ class Linear(Learner):
         views: list[dict[str, Array]] = [self._narrow, {}] if self._narrow else [{}]
         x = [self._matrix(inputs, axes, self.names) for axes in views]
         for view, strength in itertools.product(range(len(views)), STRENGTHS):
-            parts = [
-                self._answers(self._model(x[view][a], self._y[a], strength, STEPS[0]), x[view][b]) for a, b in folds
-            ]
+            parts = [self._model(x[view][a], self._y[a], strength, STEPS[0])(x[view][b]) for a, b in folds]
             if self._judged(np.concatenate(parts)):
                 self._axes, self._strength = views[view], strength
 
@@ -146,7 +140,7 @@ class Linear(Learner):
 
     def outputs(self, inputs: Inputs, present: Sequence[str]) -> Array:
         """Probabilities (n, C) or values (n,); an absent modality stands at its mean."""
-        return self._answers(self._fitted, self._matrix(inputs, self._axes, present))
+        return self._fitted(self._matrix(inputs, self._axes, present))
 
     def _matrix(self, inputs: Inputs, axes: Mapping[str, Array], present: Sequence[str]) -> Array:
         """(n, D): all features beside each other; an absent modality stands at its mean, which is zero."""
@@ -157,28 +151,8 @@ class Linear(Learner):
             parts.append((x @ axes[name] if name in axes else x).astype(np.float32))
         return np.hstack(parts)
 
-    def _model(self, x: Array, y: Array, strength: float, steps: int) -> Any:
-        """A fitted model of scikit-learn, or the one class that there is."""
-        if self.task == "regression":
-            return Ridge(alpha=1.0 / strength, solver="lsqr", max_iter=3 * steps).fit(x, y)
-        one = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # scikit-learn takes one label for one class of two
-        if one.ndim == 1:
-            return LogisticRegression(C=strength, max_iter=steps).fit(x, one) if (one != one[0]).any() else int(one[0])
-        # Without hidden layers this is one logistic regression per label, all solved together (35 times faster).
-        return MLPClassifier((), alpha=1.0 / strength, solver="lbfgs", max_iter=steps, random_state=0).fit(x, y)
-
-    def _answers(self, model: Any, x: Array) -> Array:
-        if self.task == "regression":
-            return np.asarray(model.predict(x), dtype=np.float64)
-        if self.task == "multilabel" and self.outputs_ > 1:
-            return np.asarray(model.predict_proba(x), dtype=np.float64).reshape(len(x), -1)
-        one_label = self.task == "multilabel"
-        result = np.zeros((len(x), 2 if one_label else self.outputs_))
-        if isinstance(model, int):
-            result[:, model] = 1.0
-        else:
-            result[:, model.classes_] = model.predict_proba(x)
-        return result[:, 1:] if one_label else result
+    def _model(self, x: Array, y: Array, strength: float, steps: int) -> LinearModel:
+        return fit_linear(x, y, self.task, self.outputs_, strength=strength, steps=steps)
 
 
 class Trees(Learner):

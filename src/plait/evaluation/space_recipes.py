@@ -1,10 +1,10 @@
-"""What aligned spaces are judged on: data sets of sentences and pictures, zero-shot classes, probes and fine-tuning."""
+"""What aligned spaces are judged by: sentence pairs, retrieval, and zero-shot classes, probes, fine-tuning on labelled tables."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,9 @@ from plait.alignment.pairs import Cells, exploded
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
 from plait.base.machine import seeded
+from plait.data import schema as schemas
+from plait.data.modality import Schema
+from plait.data.table import read_table
 from plait.datasets.flickr8k import Flickr8k
 from plait.evaluation.similarity import Retrieval, both_ways, top_k
 from plait.training.optimiser import AdamW
@@ -48,8 +51,8 @@ def linear_probe(
     Source: Faye et al., Context-Based Multimodal Fusion, table V.
     """
     mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
-    x, held = (torch.from_numpy(((part - mean) / scale).astype(np.float32)) for part in (train, test))
-    return _trained(nn.Identity(), (x, train_classes), (held, test_classes), looks, learning_rate, batch_size, seed)
+    x, held = ({"x": torch.from_numpy(((part - mean) / scale).astype(np.float32))} for part in (train, test))
+    return _trained(_Given(), (x, train_classes), (held, test_classes), looks, learning_rate, batch_size, seed)
 
 
 def fine_tuning(
@@ -68,18 +71,21 @@ def fine_tuning(
     Source: Faye et al., Context-Based Multimodal Fusion, table VI.
 
     Args:
-        network: of an aligner, over frozen features.
+        network: of an aligner; one that trains its encoders trains them here, too.
         name: the modality.
-        train: its batch, as ``{"x": features (n, D)}``, and classes (n,).
+        train: its batch, as ``ModalityAligner.inputs`` gives it, and classes (n,).
         test: the batch that is judged, and classes (m,).
         looks: numbers of epochs.
         learning_rate: peak of the schedule.
         batch_size: rows per step.
         seed: of everything random.
     """
-    body = _Tower(copy.deepcopy(network), name)
-    parts = [(batch["x"], classes) for batch, classes in (train, test)]
-    return _trained(body, parts[0], parts[1], looks, learning_rate, batch_size, seed)
+    return _trained(_Tower(copy.deepcopy(network), name), train, test, looks, learning_rate, batch_size, seed)
+
+
+class _Given(nn.Module):
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return batch["x"]
 
 
 class _Tower(nn.Module):
@@ -87,16 +93,20 @@ class _Tower(nn.Module):
         super().__init__()
         self.network, self.name = network, name
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Vectors whose length is the root of their width: a classifier over length one learns slowly."""
-        result: Tensor = unit(self.network(self.name, {"x": x})) * self.network.out_dim**0.5
+        result: Tensor = unit(self.network(self.name, batch)) * self.network.out_dim**0.5
         return result
+
+
+def _taken(batch: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
+    return {key: array[rows] for key, array in batch.items()}
 
 
 def _trained(
     body: nn.Module,
-    train: tuple[Tensor, np.ndarray],
-    test: tuple[Tensor, np.ndarray],
+    train: tuple[Mapping[str, Tensor], np.ndarray],
+    test: tuple[Mapping[str, Tensor], np.ndarray],
     looks: Sequence[int],
     learning_rate: float,
     batch_size: int,
@@ -106,30 +116,31 @@ def _trained(
     known, target = np.unique(classes, return_inverse=True)
     y = torch.from_numpy(target)
     with seeded(seed), torch.no_grad():
-        model = nn.Sequential(body, nn.Linear(body.eval()(x[:1]).shape[1], len(known)))
+        model = nn.Sequential(body, nn.Linear(body.eval()(_taken(x, slice(1))).shape[1], len(known)))
     generator = torch.Generator().manual_seed(seed)
-    starts = range(0, len(x), batch_size)
+    starts = range(0, len(classes), batch_size)
     optimiser = AdamW(model.parameters(), learning_rate, 1e-2, len(starts) * max(looks))
     result = {}
     for epoch in range(1, max(looks) + 1):
         if isinstance(body, _Tower):
             body.network.draw_from(seed + epoch)
         model.train()
-        order = torch.randperm(len(x), generator=generator)
+        order = torch.randperm(len(classes), generator=generator)
         for start in starts:
             rows = order[start : start + batch_size]
             optimiser.clear()
-            functional.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(model(_taken(x, rows)), y[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if epoch in looks:
             model.eval()
             with torch.no_grad():
-                answer = torch.cat([model(part).argmax(1) for part in torch.split(held, 4096)]).numpy()
+                parts = [_taken(held, slice(i, i + 1024)) for i in range(0, len(held_classes), 1024)]
+                answer = torch.cat([model(part).argmax(1) for part in parts]).numpy()
             result[epoch] = float((known[answer] == held_classes).mean())
     return result
 
 
-#: The classes of CIFAR-10 in the order of their numbers.
+#: The classes of CIFAR-10 in the order of their numbers, which stand in for them in some copies.
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 #: How their names are read.
 TEMPLATES = ("{}", "a photo of a {}.")
@@ -173,17 +184,20 @@ def is_frozen(way: str) -> bool:
     return way.endswith(" alone") or way == "concatenated"
 
 
-def part_of_stsb(root: str | Path | None = None, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of STS-B's test part (None: all 1,379)."""
-    return _sample(_part(_frame("stsb", root), "test"), rows)
+def sentence_pairs(known: Labelled, part: str, rows: int | None) -> tuple[list[str], list[str], pd.Series]:
+    """Both sentences and the target of so many rows of a part; the two text modalities of a data set.
 
-
-def parts_of_mrpc(
-    root: str | Path | None = None, train_rows: int | None = None, rows: int | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """So many training rows of MRPC, for the threshold, and so many of its test part (None: all)."""
-    frame = _frame("mrpc", root)
-    return _sample(_part(frame, "train"), train_rows), _sample(_part(frame, "test"), rows)
+    Raises:
+        ConfigError: it has others.
+    """
+    told = known.schema.modalities
+    if [m.kind for m in told] != ["text", "text"]:
+        raise ConfigError(
+            f"{known.name}: expected two text modalities, found {', '.join(f'{m.name} ({m.kind})' for m in told)}"
+        )
+    frame = known.part(part, rows)
+    a, b = (list(frame[m.columns[0]]) for m in told)
+    return a, b, frame[str(known.schema.target)]
 
 
 # -- retrieval ---------------------------------------------------------------------------------------------------------
@@ -234,35 +248,113 @@ def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -
     return kept
 
 
-# -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
+# -- labelled tables ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A table with a target, and which of its rows are learned from (``train``) and judged by (``test``)."""
+
+    name: str
+    frame: pd.DataFrame
+    schema: Schema
+    parts: pd.Series
+
+    def part(self, part: str, rows: int | None = None) -> pd.DataFrame:
+        """So many rows of a part, drawn with a fixed seed; None: all."""
+        return _sample(self.frame[(self.parts == part).to_numpy()].reset_index(drop=True), rows)
+
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of their labels."""
+        return sorted({str(label) for label in self.frame[str(self.schema.target)]})
+
+    def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> tuple[dict[str, Any], np.ndarray]:
+        """Cells of the aligner's modality ``name`` and class names (n,).
+
+        Raises:
+            ConfigError: neither has a modality of this kind.
+        """
+        kinds = {m.name: m.kind for m in aligner.schema_.modalities}
+        columns = [m.columns for m in self.schema.modalities if m.kind == kinds.get(name)]
+        if not columns:
+            theirs = sorted({m.kind for m in self.schema.modalities})
+            fitting = [n for n, kind in kinds.items() if kind in theirs]
+            raise ConfigError(
+                f"{self.name} needs an {' or '.join(theirs)} modality; '{name}' is none ({nearest(name, fitting)})"
+            )
+        return {name: list(frame[columns[0][0]])}, frame[str(self.schema.target)].astype(str).to_numpy()
+
+
+@lru_cache(maxsize=4)
+def labelled(dataset: str, root: str | None = None, place: str | None = None) -> Labelled:
+    """A data set by name (``cifar100``, ``cifar100/fine``), or a table of one's own (``photographs.csv/label``).
+
+    Rows without an official part are judged by where a draw of a fifth, the same each time, puts them. Read once for all fits of
+    a process; ``place`` is where the environment says that data sets lie.
+
+    Raises:
+        PlaitError: it cannot be read, or has no such target.
+    """
+    name, _, target = dataset.rpartition("/") if dataset.count("/") and "." in dataset else dataset.partition("/")
+    if name in registry.names("datasets"):
+        found = registry.find("datasets", name)().load(root)
+        frame, schema = found.of(target or next(iter(found.schemas)))
+        split = found.split
+    elif Path(name).is_file() and target:
+        frame = read_table(Path(name))
+        schema = schemas.infer(frame.drop(columns="split", errors="ignore"), target, root=str(Path(name).parent))
+        split = "split" if "split" in frame.columns else None
+        frame = frame.assign(**{c: _beside(frame[c], Path(name).absolute().parent) for c in _media(schema)})
+    else:
+        known = nearest(name, registry.names("datasets"))
+        raise ConfigError(f"no data set '{name}' ({known}), nor a table of that name; a table is named FILE/TARGET")
+    if schema.target is None:
+        raise ConfigError(f"{dataset}: it has no target to judge by")
+    if pd.api.types.is_numeric_dtype(frame[schema.target]) and name == "cifar10":
+        frame = frame.assign(**{schema.target: [CIFAR10[int(i)] for i in frame[schema.target]]})
+    if split is not None:
+        return Labelled(dataset, frame, schema, frame[split])
+    test = np.random.default_rng(0).permutation(len(frame)) < len(frame) // 5
+    return Labelled(dataset, frame, schema, pd.Series(np.where(test, "test", "train"), index=frame.index))
+
+
+def _media(schema: Schema) -> list[str]:
+    return [column for m in schema.modalities if m.kind in ("image", "audio", "video") for column in m.columns]
+
+
+def _beside(cells: pd.Series, folder: Path) -> pd.Series:
+    """Paths that are relative to the folder of their table, whole."""
+    return cells.map(lambda cell: str(folder / cell) if isinstance(cell, str) and (folder / cell).is_file() else cell)
 
 
 def zero_shot(
     aligner: ModalityAligner,
-    root: str | Path | None = None,
+    known: Labelled,
     rows: int | None = None,
     *,
     templates: Sequence[str] = TEMPLATES,
     image: str = "image",
 ) -> tuple[dict[int, float], np.ndarray]:
-    """Top-k accuracy on CIFAR-10's test part by the names of its classes, and which rows are right at once (n,)."""
-    x, y = _cifar10(aligner, root, "test", rows, image)
-    probabilities = aligner.classify(x, CIFAR10, templates)
-    right = (np.nan_to_num(probabilities).argmax(1) == y) & ~np.isnan(probabilities).any(1)
-    return top_k(probabilities, y), right.astype(np.float64)
+    """Top-k accuracy on the test part by the names of its classes, and which rows are right at once (n,)."""
+    x, y = known.cells(aligner, image, known.part("test", rows))
+    names = known.classes()
+    truth = np.searchsorted(names, y)
+    probabilities = aligner.classify(x, [name.replace("_", " ") for name in names], templates)
+    right = (np.nan_to_num(probabilities).argmax(1) == truth) & ~np.isnan(probabilities).any(1)
+    return top_k(probabilities, truth), right.astype(np.float64)
 
 
 def probes(
     aligner: ModalityAligner,
-    root: str | Path | None = None,
+    known: Labelled,
     train_rows: int | None = None,
     rows: int | None = None,
     *,
     looks: Sequence[int] = LOOKS,
     image: str = "image",
 ) -> dict[str, dict[int, float]]:
-    """Linear probes on CIFAR-10 over epochs: of the space, and of what the encoder gives before it."""
-    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
+    """Linear probes over epochs: of the space, and of what the encoder gives before it."""
+    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
     given = {SPACE: [aligner.transform(x)[image] for x in (a, b)]}
     given[ENCODER] = [aligner.features(x)[image] for x in (a, b)]
     return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
@@ -270,62 +362,35 @@ def probes(
 
 def tuned(
     aligner: ModalityAligner,
-    root: str | Path | None = None,
+    known: Labelled,
     train_rows: int | None = None,
     rows: int | None = None,
     *,
     looks: Sequence[int] = LOOKS,
     image: str = "image",
 ) -> dict[int, float]:
-    """Fine-tuning on CIFAR-10 over epochs: the aligned network learns with a classifier; the encoder stays as it is.
+    """Fine-tuning over epochs: the aligned network learns with a classifier; its encoder too, if it was trained with it.
 
-    Empty for a stage in closed form, which has no weights that learn, and for one that trains its encoders.
+    Empty for a stage in closed form, which has no weights that learn.
     """
-    if not aligner.stage_.frozen or not any(p.requires_grad for p in aligner.network_.parameters()):
+    if not any(p.requires_grad for p in aligner.network_.parameters()):
         return {}
-    (a, classes), (b, truth) = _both_of_cifar10(aligner, root, train_rows, rows, image)
-    batches = [{"x": torch.from_numpy(aligner.features(x)[image])} for x in (a, b)]
-    return fine_tuning(aligner.network_, image, (batches[0], classes), (batches[1], truth), looks=looks)
+    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
+    one, two = (aligner.inputs(x)[image] for x in (a, b))
+    rate, size = (1e-3, 256) if aligner.stage_.frozen else (1e-4, 32)
+    network = aligner.network_
+    return fine_tuning(network, image, (one, classes), (two, truth), looks=looks, learning_rate=rate, batch_size=size)
 
 
-def _both_of_cifar10(
-    aligner: ModalityAligner, root: str | Path | None, train_rows: int | None, rows: int | None, image: str
+def _both(
+    aligner: ModalityAligner, known: Labelled, train_rows: int | None, rows: int | None, image: str
 ) -> tuple[tuple[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]]:
     """Cells and classes of so many rows of the training and of the test part."""
-    return _cifar10(aligner, root, "train", train_rows, image), _cifar10(aligner, root, "test", rows, image)
-
-
-def _cifar10(
-    aligner: ModalityAligner, root: str | Path | None, part: str, rows: int | None, image: str
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Cells and classes of so many rows of a part."""
-    kinds = {m.name: m.kind for m in aligner.schema_.modalities}
-    if kinds.get(image) != "image":
-        pictures = [name for name, kind in kinds.items() if kind == "image"]
-        raise ConfigError(f"CIFAR-10 needs an image modality; '{image}' is none ({nearest(image, pictures)})")
-    frame = _sample(_part(_frame("cifar10", root), part), rows)
-    labels = frame["label"]
-    if not pd.api.types.is_numeric_dtype(labels):
-        labels = labels.map({name: place for place, name in enumerate(CIFAR10)})
-    return {image: list(frame["image"])}, labels.to_numpy().astype(np.int64)
+    train, test = known.part("train", train_rows), known.part("test", rows)
+    return known.cells(aligner, image, train), known.cells(aligner, image, test)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
-
-
-def _frame(name: str, root: str | Path | None) -> pd.DataFrame:
-    return _read(name, None if root is None else str(root), os.environ.get("PLAIT_DATA"))
-
-
-@lru_cache(maxsize=3)
-def _read(name: str, root: str | None, place: str | None) -> pd.DataFrame:
-    """A data set, read once for all fits of a process; ``place`` is where the environment says it lies."""
-    result: pd.DataFrame = registry.find("datasets", name)().load(root).frame
-    return result
-
-
-def _part(frame: pd.DataFrame, part: str) -> pd.DataFrame:
-    return frame[frame["split"] == part].reset_index(drop=True)
 
 
 def _sample(frame: pd.DataFrame, rows: int | None) -> pd.DataFrame:

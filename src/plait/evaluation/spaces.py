@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -86,24 +87,32 @@ def retrieved(requested: Asked, *, distractors: int = 0) -> list[Part]:
     ]
 
 
-def sentences(requested: Asked, *, rows: int | None = None) -> list[Part]:
-    """Sentence similarity on the test part of STS-B, one part per way to compare two sentences."""
-    frame = space_recipes.part_of_stsb(requested.root, rows)
-    truth = frame["score"].to_numpy(np.float64)
+def sentences(requested: Asked, *, dataset: str = "stsb", rows: int | None = None) -> list[Part]:
+    """Sentence similarity on the test part of STS-B or its like, one part per way to compare two sentences."""
+    a, b, scores = space_recipes.sentence_pairs(_labelled(requested, dataset), "test", rows)
+    truth = scores.to_numpy(np.float64)
     parts = []
-    for way, cosines in space_recipes.sentence_cosines(requested.aligner, frame["a"], frame["b"]).items():
+    for way, cosines in space_recipes.sentence_cosines(requested.aligner, a, b).items():
         one = sentence_similarity(cosines, truth)
         result = {"pearson": one.pearson, "spearman": one.spearman, "within 0.1": float(one.overall[0])}
         result |= {f"within 0.1, {i} to {i + 1}": share for i, share in zip(range(TOP), one.at(0.1), strict=True)}
-        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=cosines, truth=truth))
+        curves = {"accuracy, all": dict(zip(one.tolerances, one.overall, strict=True))}
+        for place, line in enumerate(one.accuracy):
+            if not np.isnan(line).any():
+                curves[f"accuracy, {place} to {place + 1}"] = dict(zip(one.tolerances, line, strict=True))
+        result |= {f"within {t}": float(one.overall[np.abs(one.tolerances - t).argmin()]) for t in (0.2, 0.5)}
+        parts.append(Part(way, result, space_recipes.is_frozen(way), curves, cosines, truth))
     return parts
 
 
-def paraphrases(requested: Asked, *, rows: int | None = None, train_rows: int | None = None) -> list[Part]:
-    """Paraphrase on the test part of MRPC, one part per way; ``train_rows`` of the training part choose the threshold."""
-    train, test = space_recipes.parts_of_mrpc(requested.root, train_rows, rows)
-    moved = [space_recipes.sentence_cosines(requested.aligner, p["a"], p["b"]) for p in (train, test)]
-    same = [(p["paraphrase"] == "yes").to_numpy() for p in (train, test)]
+def paraphrases(
+    requested: Asked, *, dataset: str = "mrpc", rows: int | None = None, train_rows: int | None = None
+) -> list[Part]:
+    """Paraphrase on the test part of MRPC, QQP or their like, one part per way; ``train_rows`` choose the threshold."""
+    known = _labelled(requested, dataset)
+    pairs = [space_recipes.sentence_pairs(known, *part) for part in (("train", train_rows), ("test", rows))]
+    moved = [space_recipes.sentence_cosines(requested.aligner, a, b) for a, b, _ in pairs]
+    same = [target.isin(["yes", 1, True]).to_numpy() for _, _, target in pairs]
     parts = []
     for way in moved[0]:
         one = paraphrase(moved[0][way], same[0], moved[1][way], same[1])
@@ -115,6 +124,15 @@ def paraphrases(requested: Asked, *, rows: int | None = None, train_rows: int | 
     return parts
 
 
+def _labelled(requested: Asked, dataset: str) -> space_recipes.Labelled:
+    return space_recipes.labelled(dataset, requested.root, os.environ.get("PLAIT_DATA"))
+
+
+def title_of(spec: Mapping[str, Any]) -> str:
+    """What an evaluation is called among its study's: its name, and the data set where one is named."""
+    return " ".join(str(spec[key]) for key in ("name", "dataset") if key in spec)
+
+
 def _of(name: str, of_class: OfClass) -> dict[str, float]:
     return {f"{name}, {key}": value for key, value in vars(of_class).items()}
 
@@ -122,25 +140,31 @@ def _of(name: str, of_class: OfClass) -> dict[str, float]:
 def named(
     requested: Asked,
     *,
+    dataset: str = "cifar10",
     rows: int | None = None,
     templates: Sequence[str] = space_recipes.TEMPLATES,
     image: str = "image",
 ) -> list[Part]:
-    """Zero-shot classes of the test part of CIFAR-10, top-1 to top-5."""
-    shares, right = space_recipes.zero_shot(requested.aligner, requested.root, rows, templates=templates, image=image)
+    """Zero-shot classes of the test part of a labelled table, top-1 to top-5."""
+    shares, right = space_recipes.zero_shot(
+        requested.aligner, _labelled(requested, dataset), rows, templates=templates, image=image
+    )
     return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right)]
 
 
 def probed(
     requested: Asked,
     *,
+    dataset: str = "cifar10",
     rows: int | None = None,
     train_rows: int | None = None,
     epochs: Sequence[int] = LOOKS,
     image: str = "image",
 ) -> list[Part]:
-    """Linear probes over epochs on CIFAR-10: of the aligned vectors, and of what the encoder gives without alignment."""
-    result = space_recipes.probes(requested.aligner, requested.root, train_rows, rows, looks=epochs, image=image)
+    """Linear probes over epochs on a labelled table: of the aligned vectors, and of what the encoder gives without alignment."""
+    result = space_recipes.probes(
+        requested.aligner, _labelled(requested, dataset), train_rows, rows, looks=epochs, image=image
+    )
     still = requested.aligner.stage_.frozen
     return [
         Part(name, _last_first(over), frozen=still and name == space_recipes.ENCODER, curves={"accuracy": over})
@@ -151,13 +175,16 @@ def probed(
 def tuned(
     requested: Asked,
     *,
+    dataset: str = "cifar10",
     rows: int | None = None,
     train_rows: int | None = None,
     epochs: Sequence[int] = LOOKS,
     image: str = "image",
 ) -> list[Part]:
-    """Fine-tuning over epochs on CIFAR-10: what was aligned learns on with the classifier; nothing where it cannot learn."""
-    over = space_recipes.tuned(requested.aligner, requested.root, train_rows, rows, looks=epochs, image=image)
+    """Fine-tuning over epochs on a labelled table: what was aligned learns on; nothing where it cannot."""
+    over = space_recipes.tuned(
+        requested.aligner, _labelled(requested, dataset), train_rows, rows, looks=epochs, image=image
+    )
     return [Part("fine-tuned", _last_first(over), curves={"accuracy": over})] if over else []
 
 
@@ -188,7 +215,7 @@ def check_evaluation(spec: Mapping[str, Any]) -> None:
     if name not in EVALUATIONS:
         raise ConfigError(f"unknown evaluation '{name}': {nearest(name, EVALUATIONS)}")
     options = {k: v for k, v in spec.items() if k != "name"}
-    known = [key for key in inspect.signature(EVALUATIONS[name]).parameters if key != "asked"]
+    known = [key for key in inspect.signature(EVALUATIONS[name]).parameters if key != "requested"]
     check_fields(options, known, f"evaluation '{name}'")
     for key, value in options.items():
         _check_option(f"evaluation '{name}': {key}", key, value)
@@ -208,6 +235,9 @@ def _check_option(where: str, key: str, value: Any) -> None:
     elif key == "templates":
         if not isinstance(value, list | tuple) or not value or not all("{}" in str(t) for t in value):
             raise ConfigError(f"{where}: expected a list of texts with {{}} where the name goes, found {value!r}")
+    elif key == "dataset":
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: expected a data set, NAME/TARGET or a table, FILE/TARGET, found {value!r}")
     elif not isinstance(value, str):
         raise ConfigError(f"{where}: expected the name of a modality, found {value!r}")
 

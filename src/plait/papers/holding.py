@@ -15,6 +15,7 @@ import torch
 from plait.base import config, registry
 from plait.metrics.base import Metric
 from plait.networks.fusion import FusionNetwork
+from plait.papers import space_lines
 from plait.papers.costs import is_cost, is_time, measured
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
@@ -155,19 +156,22 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
     found: list[Line] = []
     for row in element.rows:
         for column, value in zip(element.columns, row.values, strict=True):
-            if is_cost(column.metric):
+            if column.evaluation:
+                found.append(_of_space(element, row, column, value, results))
+            elif is_cost(column.metric):
                 found.append(_cost(element, row, column, value, results))
             else:
                 found.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
     if element.widths:
         found += _at_their_widths(element)
-    return found + list(_orders(element, ours))
+    return found + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
 
 
 def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:
     """The column on the paper's own data, where they were measured."""
     there = column.original is not None and any(column.original in results.get(name, {}) for name in element.recipes)
-    return dataclasses.replace(column, ours=column.original, same=True) if there else column
+    evaluation = column.original_evaluation or column.evaluation
+    return dataclasses.replace(column, ours=column.original, same=True, evaluation=evaluation) if there else column
 
 
 def _started(element: Element, row: Row, column: Column, value: float) -> Line:
@@ -222,7 +226,8 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
     pairs = []
     for above, below in element.orders:
         for place, column in enumerate(element.columns):
-            known = ours(column) if column.ours is not None and not is_cost(column.metric) else None
+            plain = column.ours is not None and not column.evaluation and not is_cost(column.metric)
+            known = ours(column) if plain else None
             one, other = element.row(above), element.row(below)
             if known is not None and len(known.part(one, column.present)) and len(known.part(other, column.present)):
                 parts = known.part(one, column.present), known.part(other, column.present)
@@ -251,6 +256,58 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
             comparison.test.high,
             (HELD if result in wanted else NOT_HELD) if decided else OPEN,
             f"ours is {comparison.words(float(p))}",
+            order=True,
+        )
+
+
+def _of_space(
+    element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
+) -> Line:
+    """A number of an evaluation of aligned vectors."""
+    line = _started(element, row, column, value)
+    if row.cited:
+        return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
+    if row.variant is None or column.ours is None:
+        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
+    values = None if there is None else space_lines.values_of(there, row, column)
+    if values is None or values.empty:
+        return dataclasses.replace(line, reason="nothing was measured")
+    ours = space_lines.measured(values)
+    line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
+    if not column.same:
+        return dataclasses.replace(line, verdict=OTHER, reason="other data")
+    if len(values) < 2 or math.isnan(ours.low):
+        return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
+    least = value - 0.01
+    held, short = ours.low >= least, ours.high < least
+    reason = (
+        "our whole interval reaches it"
+        if held
+        else "our whole interval falls short of it"
+        if short
+        else "our interval spans it"
+    )
+    return dataclasses.replace(line, verdict=HELD if held else NOT_HELD if short else OPEN, reason=reason)
+
+
+def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
+    for order in space_lines.orders(element, element.columns, results):
+        column, ours = order.column, order.ours
+        word = "level with" if order.level else "above" if order.theirs > 0 else "below"
+        yield Line(
+            element.name,
+            f"{order.above.name} {word} {order.below.name}, {column.name}",
+            column.metric,
+            order.theirs,
+            column.data,
+            ours.value,
+            label(column.ours),
+            ours.pairs,
+            ours.low,
+            ours.high,
+            OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD,
+            f"ours {ours.value:+.3f}, p {order.p:.2g}",
             order=True,
         )
 

@@ -33,6 +33,8 @@ class Column:
         same: ours are the paper's own data, so that numbers can be held against each other.
         original: ``dataset/target`` of the paper's own data, taken in the place of ``ours`` where a reader has them.
         present: modalities that are there at test; empty: all.
+        evaluation: of a study of spaces, as its report calls it; a row's ``condition`` is then a part of it, and its ``variant``
+            is ``-`` for a frozen encoder alone. ``original_evaluation``: on the paper's own data, where it is another one.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Column:
     same: bool = False
     original: str | None = None
     present: tuple[str, ...] = ()
+    evaluation: str = ""
+    original_evaluation: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +112,9 @@ class Element:
         result = []
         for row in self.rows if recipe in self.recipes else ():
             for column, value in zip(self.columns, row.values, strict=True):
+                if column.evaluation:
+                    result += _space_claims(self.name, row, column, value, dataset)
+                    continue
                 scores = re.fullmatch(r"[a-z_0-9]+", column.metric) and column.metric not in COSTS
                 plain = not column.present and row.condition is None and ", trained" not in str(row.variant)
                 if row.variant is not None and column.ours == dataset and scores and plain:
@@ -115,6 +122,18 @@ class Element:
                     claim |= {"data": dataset if column.same else column.data}
                     result.append(claim | ({"subset": list(row.subset)} if row.subset else {}))
         return result
+
+
+def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, Any]]:
+    """A cell as the claim of a study of spaces on one of our data sets; none where nothing of ours stands for it."""
+    if row.variant is None or row.cited or dataset not in (column.ours, column.original):
+        return []
+    own = dataset == column.original
+    claim: dict[str, Any] = {"metric": column.metric, "value": value, "where": where}
+    claim["data"] = dataset if column.same or own else column.data
+    evaluation = (own and column.original_evaluation) or column.evaluation
+    claim |= {} if row.variant == "-" else {"variant": row.variant}
+    return [claim | ({"condition": f"{evaluation}: {row.condition}"} if row.condition else {})]
 
 
 #: A column of trained weights, which is no metric of predictions; and others that are none (``papers.costs``).

@@ -153,7 +153,7 @@ def _first(part: pd.DataFrame, place: tuple[str, str]) -> str:
 
 def _reference(results: Results, evaluation: str, part: pd.DataFrame, place: tuple[str, str]) -> tuple[str, str] | None:
     """The better encoder alone, of sentences; else the study's reference on the same part, or on its first."""
-    if evaluation in OF_SENTENCES:
+    if evaluation.partition(" ")[0] in OF_SENTENCES:
         frozen = part[(part["variant"] == FROZEN) & part["part"].str.endswith(" alone")]
         learned = FACTS[-1]  # what chose the threshold may choose the reference too
         by = learned if learned in set(frozen["metric"]) else str(frozen["metric"].iloc[0])

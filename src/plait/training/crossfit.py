@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, gains, mix
+from plait.branches.mixing import HeldOut, alone, gains, mix
 from plait.branches.mixture import Mixture
 from plait.networks.tasks import Multilabel, Regression, Task
 from plait.training.callbacks import FitCallbacks, warn_diverged
@@ -33,6 +33,8 @@ from plait.training.pretraining import encoded_once
 from plait.training.rows import Examples, Fold
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Members:
     Attributes:
         leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
         intervals: of a number, how far held-out answers were off; None where no row was held out.
+        alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
     """
 
     task: Task
@@ -77,17 +80,26 @@ class Members:
     history: list[dict[str, Any]]
     leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     intervals: Intervals | None = None
+    alone: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
+        return next(self.raw_under(inputs, [tuple(inputs.present)]))
+
+    def raw_under(self, inputs: Inputs, patterns: Sequence[Sequence[str]]) -> Iterator[Tensor]:
+        """The same with only the modalities of each pattern present, one pattern after the other."""
         if not len(inputs):
-            return torch.zeros(0, self.task.out_dim)
-        total: dict[str, Tensor] = {}
-        for member in self.members:
-            for name, out in member.outputs(inputs).items():
-                total[name] = total[name] + out if name in total else out
-        mean = {name: out / len(self.members) for name, out in total.items()}
-        return self.mixture.combine(mean, inputs.present, self.task)
+            yield from [torch.zeros(0, self.task.out_dim)] * len(patterns)
+            return
+        answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
+        for pattern in patterns:
+            total: dict[str, Tensor] = {}
+            for member in answers if pattern else ():  # of nothing the prior says all
+                for name, out in next(member).items():
+                    total[name] = total[name] + out if name in total else out
+            mean = {name: out / len(self.members) for name, out in total.items()}
+            present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
+            yield self.mixture.combine(mean, present, self.task)
 
     def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
         """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
@@ -163,16 +175,22 @@ def crossfit(
     learned = slice(None) if plan.folds is None else folds[0][0]
     rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
     held_out = HeldOut(plan.names, task, inputs, target, weight, rows, holders=1 if plan.folds is None else len(folds))
-    for model, (_, valid) in zip(members, folds, strict=True):
-        held_out.collect(model, valid)
+    learning = bool(members[0].encoders)
+    answers = side_by_side(
+        lambda i: held_out.answers(members[i], folds[i][1]), len(members), threading.Event(), learning=learning
+    )
+    for (_, valid), answer in zip(folds, answers, strict=True):
+        held_out.collect(valid, answer)
     known = prior(task, target[learned], weight[learned])
     mixture, task = mix(held_out, members[0].sources, known, plan.seed, equal=plan.mix == "equal")
     held_out = dataclasses.replace(held_out, task=task)  # with what its answers are read by
     standings = leaderboard(held_out, mixture, members, costs)
+    singles = {sees for sees in members[0].sources.values() if len(sees) == 1}
+    losses = alone(mixture, held_out) if len(singles) == len(plan.names) else {}
     for model in members:
         model.cpu().keep(mixture.sources)
     intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
-    return Members(task, members, mixture, history, standings, intervals)
+    return Members(task, members, mixture, history, standings, intervals, losses)
 
 
 def _trained(
@@ -327,9 +345,7 @@ def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]]
     return [range(number, number + 1) for number in range(len(folds))]
 
 
-def side_by_side(
-    run: Callable[[int], list[dict[str, Any]]], count: int, halt: threading.Event, *, learning: bool
-) -> list[list[dict[str, Any]]]:
+def side_by_side(run: Callable[[int], Result], count: int, halt: threading.Event, *, learning: bool) -> list[Result]:
     """Batches of members on a thread each, one core per batch: matrices this small gain nothing from more (twice as fast).
 
     Where encoders learn too, the matrices are large: then one member after another, on all cores.

@@ -6,11 +6,15 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
@@ -26,7 +30,7 @@ from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings
 from plait.evaluation.baselines import NAMES
-from plait.evaluation.beside import baselines_beside
+from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
@@ -222,12 +226,17 @@ def _fit_one(
             outputs = model.predict_subsets(held_out)
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
-        explained = explain(model, held_out, y=y, outputs=outputs)
-        columns = pd.DataFrame()
-        if end.room("the worth of columns", IMPORTANCE_BEFORE):
-            columns = importance(model, held_out, y=y, explanation=explained)
         names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
-        simple = baselines_beside(model, (seen, y_train), (held_out, truth), outputs, names, own_trees=True)
+        compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
+        context = copy_context()
+        # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(lambda: context.run(compare)) if light(model) else None
+            explained = explain(model, held_out, y=y, outputs=outputs)
+            columns = pd.DataFrame()
+            if end.room("the worth of columns", IMPORTANCE_BEFORE):
+                columns = importance(model, held_out, y=y, explanation=explained)
+            simple = compare() if waiting is None else waiting.result()
         end.note(model.record_)
         end.tell()
     model.record_["test_rows"] = len(test)

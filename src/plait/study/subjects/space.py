@@ -17,7 +17,7 @@ from plait.alignment.base import make_stage
 from plait.alignment.pairs import schema_of
 from plait.base.errors import PlaitError, TableError, nearest
 from plait.encoders.featurize import Featurizer
-from plait.evaluation.spaces import Asked, Part, judged
+from plait.evaluation.spaces import Asked, Part, judged, title_of
 from plait.study import space_results, splits
 from plait.study.reader import Place, Problem
 from plait.study.results import Results
@@ -107,9 +107,10 @@ class Space(Subject):
             except PlaitError as error:
                 yield place, str(error)
                 continue
-            if name in seen:
-                yield place, f"evaluations: '{name}' is named twice; keep one"
-            seen.add(name)
+            title = title_of(value)
+            if title in seen:
+                yield place, f"evaluations: '{title}' is named twice; keep one"
+            seen.add(title)
             if name == "retrieval" and any(self.split_of(i).kind == NONE for i in range(len(self.spec.data))):
                 yield place, "retrieval searches rows that are held out; take split: kfold or holdout"
 
@@ -210,7 +211,7 @@ class Space(Subject):
         held = table.frame.iloc[test].reset_index(drop=True) if len(test) else None
         root = None if data.root is None or data.dataset is None else str(setting.base / data.root)
         requested = Asked(aligner, held, group, root)
-        parts = [(str(value["name"]), part) for value in self._space.evaluations for part in judged(value, requested)]
+        parts = [(title_of(value), part) for value in self._space.evaluations for part in judged(value, requested)]
         record = aligner.record_
         seconds = record["seconds"]
         line = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.evaluation.linear import fit_linear
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.bootstrap import interval, resample_outputs
 from plait.workflow.inspection.embeddings import ALL, Embedding
@@ -233,6 +233,8 @@ def _squared_distances(x: np.ndarray) -> np.ndarray:
 
 #: Inverse strengths of the penalty, one of which a fifth of the training rows chooses.
 STRENGTHS = (0.003, 0.03, 0.3, 3.0)
+#: Steps of the solver at most.
+STEPS = 300
 #: Rows a probe learns from at most, drawn with the seed.
 ROWS = 4000
 
@@ -313,23 +315,11 @@ def _score(x: np.ndarray, y: np.ndarray, held: np.ndarray, y_held: np.ndarray, t
 
 def _output(x: np.ndarray, y: np.ndarray, held: np.ndarray, task: str, strength: float) -> np.ndarray:
     """Labels (m,), indicators (m, C) or values (m,): what the main metric of the task takes."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-
-    if task == "regression":
-        result: np.ndarray = Ridge(alpha=1 / strength).fit(x, y).predict(held)
-        return result
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*lbfgs failed to converge.*")  # a probe stops after 300 steps
-        if task == "classification":
-            answer: np.ndarray = LogisticRegression(C=strength, max_iter=300).fit(x, y).predict(held)
-            return answer
-        columns = [
-            LogisticRegression(C=strength, max_iter=300).fit(x, label).predict(held)
-            if _varies(label)
-            else np.full(len(held), label[0])
-            for label in y.T
-        ]
-    return np.stack(columns, axis=1)
+    outputs = y.shape[1] if y.ndim == 2 else int(y.max()) + 1 if task == "classification" else 1
+    result = fit_linear(x, y, task, outputs, strength=strength, steps=STEPS)(held)
+    if task == "classification":
+        return np.asarray(result.argmax(1))
+    return result if task == "regression" else (result >= 0.5).astype(np.int64)
 
 
 def _blind(y: np.ndarray, rows: int, task: str) -> np.ndarray:
