@@ -85,7 +85,7 @@ def _gallery(files: Files, config: Any) -> str:
                 picture = f"![{title}](gallery/{name}.png)" if ending == "png" else picture
                 links = f"[notebook](gallery/{name}.ipynb)" if ending == "ipynb" else links
         anchor = name.removeprefix("plot_").replace("_", "-")
-        cards.append(f"-   {picture or title}\n\n    [{title}](#{anchor})")
+        cards.append("-   " + (f"{picture}\n\n    " if picture else "") + f"[{title}](#{anchor})")
         shown = re.sub(r"^# %%.*\n(# )?", "", code.strip(), flags=re.MULTILINE)
         parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n```py\n{shown}\n```\n")
     head = (

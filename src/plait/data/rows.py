@@ -171,11 +171,8 @@ def checked_classes(y: Any) -> np.ndarray:
         y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    if (
-        y.ndim == 2
-        and y.shape[1] > 1
-        and not {str(v) for v in np.ravel(y).tolist()} <= _FLAGS | {"nan", "None", "<NA>"}
-    ):
+    words = y.ndim == 2 and y.shape[1] > 1 and np.asarray(y).dtype.kind not in "biuf"
+    if words and not {str(v) for v in np.ravel(y).tolist()} <= _FLAGS | {"nan", "None", "<NA>"}:
         raise TableError(
             f"the target has {y.shape[1]} columns that are no flags; expected one column, or flags of 0 and 1; several targets "
             "at once: plait fit --target A --target B, or a model for each"

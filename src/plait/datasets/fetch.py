@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from plait.base import progress, registry
 from plait.base.errors import ConfigError, TableError, need
@@ -70,7 +70,7 @@ def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> Stat
     missing = tuple(path for path, here in there.items() if not here)
     fetchable = bool(variant.files) and all(file.url for file in variant.files if not there[file.path])
     if variant.files and not missing:
-        same = not check or all(_is_right(base / file.path, file) for file in variant.files)  # type: ignore[operator]
+        same = not check or all(_is_right(base / file.path, file) for file in variant.files)
         state = "here" if same else "other files"
     elif any(there.values()) and not fetchable:
         state = "incomplete"
@@ -228,8 +228,8 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(archive) as whole, whole.open(member) as inside:
             yield inside
         return
-    with tarfile.open(archive) as whole:
-        found: Any = whole.extractfile(member)
+    with tarfile.open(archive) as packed:
+        found = packed.extractfile(member)
         if found is None:
             raise KeyError(f"{member} is no file")
         yield found
