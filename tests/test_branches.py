@@ -148,6 +148,18 @@ SPLIT = {
 }
 
 
+@pytest.mark.parametrize("levels", [6, 60])  # as categories alone, and by what their rows answer, too
+def test_loaded_trees_take_tables_in_the_order_of_the_fit(levels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    z, a = rng.integers(0, levels, 300), rng.integers(0, levels, 300)
+    table = pd.DataFrame({"z": [f"z{i}" for i in z], "a": [f"a{i}" for i in a], "size": rng.normal(size=300)})
+    of = {"later": {"kind": "tabular", "columns": ["z"]}, "earlier": {"kind": "tabular", "columns": ["a", "size"]}}
+    model = plait.FusionClassifier(modalities=of, branches=["trees"], members=1, store="none")
+    model.fit(table, np.where((2 * z < levels) ^ (2 * a < levels), "u", "v"))
+    again = plait.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict_proba(table), model.predict_proba(table))
+
+
 @pytest.mark.parametrize("branches", [("trees",), ("joint", FEW, "own")])
 def test_a_model_with_trees_is_saved_and_answers_every_pattern(branches: Any, tmp_path: Path) -> None:
     frame, y = codes_table()

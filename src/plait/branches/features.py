@@ -125,7 +125,10 @@ class PlainFeatures:
                 self.categories[name, int(place)] = array
             elif kind == "encoding":
                 self.encodings[name, int(place)] = array
-        self.categories, self.encodings = dict(sorted(self.categories.items())), dict(sorted(self.encodings.items()))
+        # The matrix has its columns in the order of the fit, which is that of the modalities, not of their names.
+        order = {name: place for place, name in enumerate(names)}
+        self.categories = dict(sorted(self.categories.items(), key=lambda item: (order[item[0][0]], item[0][1])))
+        self.encodings = dict(sorted(self.encodings.items(), key=lambda item: (order[item[0][0]], item[0][1])))
 
 
 def _embedded(inputs: Inputs) -> Iterator[tuple[str, Tokens]]:
