@@ -97,6 +97,19 @@ def test_a_scaler_learns_the_same_block_by_block(components: int, standardise: b
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_rows_of_a_file_are_taken_into_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "USUAL", 1000)
+    x, rows = torch.rand(500, 1, 40), torch.randperm(500)[:400]
+    large = mapped.zeros(x.shape, limit=1000)
+    large.copy_(x)
+    mask = torch.rand(500, 1) > 0.5
+    taken = Tokens(large, mask).take(rows)
+    assert mapped.is_mapped(taken.x)
+    assert torch.equal(taken.x, x[rows])
+    assert torch.equal(taken.mask, mask[rows])
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_a_model_learns_and_answers_the_same_wherever_its_features_lie() -> None:
     frame = table()
     x, y, new = frame.drop(columns="y"), frame["y"], table(60, seed=1).drop(columns="y")

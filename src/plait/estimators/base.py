@@ -155,9 +155,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
         if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
-            same = len(fitted.inputs) == len(frame) and bool((np.diff(fitted.row_index) == 1).all())
-            rows = fitted.inputs if same else fitted.inputs.take(torch.from_numpy(fitted.row_index))
-            self._remembered.append((X, rows))
+            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
     def _judged(self, rows: Any, what: str) -> tuple[pd.DataFrame, Any]:
