@@ -56,22 +56,23 @@ def write(rows: int, path: Path) -> None:
     part.rename(path)
 
 
-def arguments(command: str, table: Path, folder: Path, encoder: str) -> list[str]:
+def arguments(command: str, table: Path, folder: Path, options: argparse.Namespace) -> list[str]:
     """What is run; the store of a size is its own, so that nothing is found that an earlier size has encoded."""
     store, model = ["--store", str(folder / "store")], str(folder / "model")
-    text = ["--encoder", f"text={encoder}"]
+    text = ["--encoder", f"text={options.encoder}"]
     if command == "encode":
         return ["encode", str(table), "--target", "target", *text, *store]
     if command == "fit":
-        return ["fit", str(table), "--target", "target", "--out", model, "--seed", "0", *text, *store]
+        budget = [] if options.minutes is None else ["--minutes", str(options.minutes)]
+        return ["fit", str(table), "--target", "target", "--out", model, "--seed", "0", *budget, *text, *store]
     if command == "predict":
         return ["predict", model, str(table), "--out", str(folder / "answers.parquet"), *store]
     return ["evaluate", model, str(table), "--json", *store]
 
 
-def run(command: str, table: Path, folder: Path, encoder: str) -> dict[str, object]:
+def run(command: str, table: Path, folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """One command in a process of its own: seconds by the clock and of the processor, greatest memory, bytes on disk."""
-    call = [sys.executable, "-m", "plait", *arguments(command, table, folder, encoder)]
+    call = [sys.executable, "-m", "plait", *arguments(command, table, folder, options)]
     clock = time.perf_counter()
     with (folder / f"{command}.out").open("wb") as out, (folder / f"{command}.err").open("wb") as err:
         process = subprocess.Popen(call, stdout=out, stderr=err)
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=COMMANDS)
     parser.add_argument("--encoder", default="hashed_ngrams", help="of the text")
+    parser.add_argument("--minutes", type=float, help="budget of fit")
     parser.add_argument("--label", default="now", help="which version is measured")
     parser.add_argument("--work", type=Path, default=Path("scale"), help="where tables, stores and models lie")
     parser.add_argument("--out", type=Path, default=Path("scale.jsonl"))
@@ -112,7 +114,7 @@ def main() -> None:
         for command in options.commands:
             if (options.label, rows, command) in done:
                 continue
-            line = {"label": options.label, "rows": rows, **run(command, table, folder, options.encoder)}
+            line = {"label": options.label, "rows": rows, **run(command, table, folder, options)}
             print(json.dumps(line), flush=True)
             with options.out.open("a") as out:
                 out.write(json.dumps(line) + "\n")
