@@ -137,7 +137,9 @@ def read_table(
     frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     del frames
-    if (arrow := sys.modules.get("pyarrow")) is not None:  # which keeps what it no longer needs: 340 MB of a million rows
+    if (
+        arrow := sys.modules.get("pyarrow")
+    ) is not None:  # which keeps what it no longer needs: 340 MB of a million rows
         arrow.default_memory_pool().release_unused()
     return fetch_cells(frame, remote, root or str(Path(path).parent))
 
