@@ -100,12 +100,11 @@ def run(command: str, table: Path, folder: Path, options: argparse.Namespace) ->
 _INTRODUCTION = """# A million rows
 
 Built by `python benchmarks/scale.py --page docs/evidence/scale.md` from `scale.jsonl`, which
-`python benchmarks/scale.py --rows 10000 100000` writes. The table is made up: twenty numbers, four categories (4 to 300 levels), a text of six words from a vocabulary of
-50,625
-(nearly every text is another one), two classes. Texts are encoded by `hashed_ngrams` (1,024 features, the widest of plait's own).
-Each command ran once, in a process of its own, on two cores that other work shared (the column *load*): the clock says
-little, the processor's seconds more, memory and disk do not hang on it. *before*: the version of a day earlier. *disk*: the
-store of embeddings. `feature_memory` is at its usual 256 MB.
+`python benchmarks/scale.py --rows 10000 100000` writes. The table is made up: twenty numbers, four categories (4 to 300
+levels), a text of six words from a vocabulary of 50,625 (nearly every text is another one), two classes. Texts are encoded by
+`hashed_ngrams` (1,024 features, the widest of plait's own). Each command ran once, in a process of its own, on two cores that
+other work shared (the column *load*): the clock says little, the processor's seconds more, memory and disk do not hang on it.
+*before*: the version of a day earlier. *disk*: the store of embeddings. `feature_memory` is at its usual 256 MB.
 """
 
 
