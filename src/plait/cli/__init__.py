@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:
         _run(arguments, received)
