@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -298,6 +299,33 @@ def test_a_cell_of_brackets_is_text(tmp_path: Path) -> None:
     assert schema.infer(read_table(tmp_path / "t.csv")) is not None
 
 
+def test_a_mixture_without_weights_is_refused_and_one_without_a_pattern_gives_the_prior(
+    model: Path, tmp_path: Path
+) -> None:
+    """Found by the campaign: mutations 507."""
+    manifest, arrays = model_files.read_model(model)
+    mixtures = [value for path in places(manifest) if (value := _at(manifest, path)) and path[-1:] == ("mixture",)]
+    assert mixtures
+    frame, _ = table(8)
+    for mixture in mixtures:
+        mixture["weights"] = [entry for entry in mixture["weights"] if entry["pattern"] != ["text"]]
+    again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+    again.progress = False
+    answers = again.predict_proba(frame.assign(size=np.nan, shape=None))
+    assert (answers == answers[0]).all()
+    assert np.isfinite(answers).all()
+    for mixture in mixtures:
+        mixture["weights"][0]["weights"] = {}
+    with pytest.raises(PlaitError, match="mixture: no weights for"):
+        plait.load(rewritten(model, tmp_path / "m", manifest, arrays)).predict(frame)
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"], ids=["UTF-8", "the C locale"])
 def test_half_a_surrogate_pair_is_printed(errors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by the campaign: mutations 154."""
@@ -309,3 +337,22 @@ def test_half_a_surrogate_pair_is_printed(errors: str, tmp_path: Path, monkeypat
     sys.stdout.flush()
     assert stop.value.code == 2
     assert rb"\ud83d" in out.getvalue()
+
+
+def test_a_signal_that_the_parser_meets_is_said_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by the campaign: kills 8; the parser makes 130 of any signal, and says nothing."""
+
+    def app(args: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 5)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+    monkeypatch.setattr("plait.cli.app", app)
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "stopped: by a signal\n"

@@ -22,10 +22,10 @@ from typing import Any
 for name, value in (("OMP_NUM_THREADS", "1"), ("HF_HUB_OFFLINE", "1"), ("MPLBACKEND", "Agg"), ("PLAIT_QUIET", "1")):
     os.environ.setdefault(name, value)
 
-import place
-from faults import PARTS
-from kills import Kills
-from mutations import Mutations
+import place  # noqa: E402 - its numpy reads the environment
+from faults import PARTS  # noqa: E402
+from kills import Kills  # noqa: E402
+from mutations import Mutations  # noqa: E402
 
 ALL = ("kills", *PARTS, "mutations")
 
@@ -49,6 +49,8 @@ def main() -> None:
     wanted = [(part, seed) for part in told.part or ALL for seed in range(first, last)]
     done = {(line["part"], line["seed"]): line for line in _lines(told.out)}
     end = time.monotonic() + told.seconds
+    if all(each in done for each in wanted) or told.seconds <= 0:
+        sys.exit(_counted([done[each] for each in wanted if each in done]))
     _warm()
     with tempfile.TemporaryDirectory(prefix="plait-campaign-") as made:
         work = Path(made) / "work"

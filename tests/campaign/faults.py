@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from kills import JOBS, _OUT, _names
+from kills import _OUT, JOBS, _names
 from process import Bounds, Process, run
 
 _NOBODY = 65534

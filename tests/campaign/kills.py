@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from process import Ended, run
 
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
@@ -104,10 +103,12 @@ class Kills:
             return [f"{type(error).__name__}: {error}"]
         more = sorted(set(_names(folder)) - set(names))
         less = sorted(set(names) - set(_names(folder)))
+        odd = [name for name in names if unportable(name)]
         return (
             ([] if same else ["other numbers than undisturbed"])
             + ([f"left behind: {more[:5]}"] if more else [])
             + ([f"missing: {less[:5]}"] if less else [])
+            + ([f"no names for Windows: {odd[:5]}"] if odd else [])
         )
 
     def _undisturbed(self, job: str) -> tuple[Any, list[str], float]:
@@ -135,6 +136,15 @@ class Kills:
         for file in self._work.glob(f"{name}.*"):
             file.unlink()
         return folder
+
+
+def unportable(name: str) -> bool:
+    """Whether Windows cannot have a file of this name."""
+    parts = name.split("/")
+    reserved = ("con", "prn", "aux", "nul")
+    return any(
+        set(p) & set('<>:"|?*\\') or p.endswith((" ", ".")) or p.lower().partition(".")[0] in reserved for p in parts
+    )
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Inputs that were changed at random, or that failed once (the corpus): a result or one clear line, in bounded memory and time."""
+"""Inputs that were changed at random, or that failed once: a result or one clear line, in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from process import run
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -218,7 +217,7 @@ def _results(folder: Path, draw: random.Random) -> list[list[str]]:
 def _corpus(folder: Path, draw: random.Random, number: int) -> list[list[str]]:
     """An input that failed once, by the number of its file."""
     path = sorted(CORPUS.iterdir())[number]
-    kind, _, name = path.name.partition("--")
+    kind = path.name.partition("--")[0]
     if kind == "table":
         place = folder / f"corpus{''.join(path.suffixes[-1:])}"
         shutil.copyfile(path, place)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-
 from process import run
 
 ROWS = 60
@@ -51,7 +50,8 @@ def make(folder: Path) -> Path:
         "metrics": ["accuracy", "log_loss"],
     }
     dump("study.yaml", study)
-    _paper(folder / "on_insects", {**study, "name": "made", "seeds": 2})
+    recipe = {key: value for key, value in study.items() if key != "grid"}
+    _paper(folder / "on_insects", {**recipe, "name": "made", "seeds": 2})
     for arguments in (
         ["fit", "t.csv", "--schema", "s.yaml", "--out", "m", "--no-report", *SMALL],
         ["fit", "t.csv", "--schema", "media.yaml", "--out", "media_model", "--no-report", *SMALL],
@@ -108,9 +108,7 @@ def _paper(folder: Path, recipe: dict[str, Any]) -> None:
         shutil.copyfile(folder.parent / name, folder / "recipes" / name)
     data = [{"table": "t.csv", "schema": "s.yaml", "name": "insects/y"}]
     (folder / "recipes" / "made.yaml").write_text(
-        yaml.safe_dump(
-            {**recipe, "format": 1, "data": data, "grid": {}, "variants": {"paper": {}, "late": {"depth": "late"}}}
-        )
+        yaml.safe_dump({**recipe, "format": 1, "data": data, "variants": {"paper": {}, "late": {"depth": "late"}}})
     )
     column = {"name": "insects", "data": "Insects", "ours": "insects/y", "same": True}
     row = {"name": "network", "variant": "paper", "values": [0.2]}

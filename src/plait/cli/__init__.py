@@ -85,6 +85,11 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
     except (Interrupted, KeyboardInterrupt) as stop:
         _say("stopped", str(stop) or "nothing was written")
         sys.exit(128 + received[0] if received else 130)
+    except SystemExit as end:
+        if received and end.code == 130:  # the parser met it, before the command began or after it ended
+            _say("stopped", "by a signal")
+            sys.exit(128 + received[0])
+        raise
     except BrokenPipeError:
         sys.exit(141)
     except OSError as error:
