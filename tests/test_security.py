@@ -60,7 +60,19 @@ def test_every_bundled_weight_is_checked_before_it_is_used(
 
 
 @pytest.mark.parametrize(
-    "saved", ["/", "~", str(Path.home()), str(Path.home().parent), "\\\\server\\share", "//server/share", None]
+    "saved",
+    [
+        "/",
+        "~",
+        str(Path.home()),
+        str(Path.home().parent),
+        "\\\\server\\share",
+        "//server/share",
+        None,
+        3,
+        "",
+        "~nobody",
+    ],
 )
 def test_a_strangers_model_opens_no_folder_of_the_readers(saved: Any, tmp_path: Path) -> None:
     """Nor asks another computer whether it is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -10,8 +11,6 @@ from typing import Any
 
 from kills import _OUT, JOBS, _names
 from process import Bounds, Process, run
-
-_NOBODY = 65534
 
 
 def full_disk(seed: int, inputs: Path, work: Path) -> dict[str, Any]:
@@ -31,7 +30,9 @@ def full_disk(seed: int, inputs: Path, work: Path) -> dict[str, Any]:
         if small:
             subprocess.run(["umount", "-l", str(disk)], check=True)
     again = run(_arguments(job, "roomy_"), folder).judge()
-    faults += [f"again, with room: {f}" for f in again.faults] + ["again, with room: failed"] * (again.code != 0)
+    faults += [f"again, with room: {f}" for f in again.faults] + [f"again, with room: {again.err[-300:]}"] * (
+        again.code != 0
+    )
     return {
         "part": "full_disk",
         "seed": seed,
@@ -44,24 +45,25 @@ def full_disk(seed: int, inputs: Path, work: Path) -> dict[str, Any]:
 
 
 def read_only(seed: int, inputs: Path, work: Path) -> dict[str, Any]:
-    """A command of a user who may write neither its place, nor the store."""
+    """A command that may write neither its place, nor the store; of root, by a mount that takes nothing."""
     folder, job = _fresh(inputs, work, "locked"), list(JOBS)[seed % len(JOBS)]
     (folder / "disk").mkdir()
-    for path in (work, folder, *folder.rglob("*")):
+    facts = {"part": "read_only", "seed": seed, "job": job}
+    root = os.geteuid() == 0
+    if root and not _bound(folder):
+        return {**facts, "left_out": "root, and nothing may be mounted here", "faults": []}
+    for path in () if root else (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    work.chmod(0o777)
-    ended = run(_arguments(job, "disk/"), folder, Bounds(user=_NOBODY)).judge()
-    faults = ended.faults + ([f"exit {ended.code}, expected 2"] if ended.code != 2 else [])
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return {
-        "part": "read_only",
-        "seed": seed,
-        "job": job,
-        "code": ended.code,
-        "said": ended.err[-200:],
-        "faults": faults,
-    }
+    try:
+        ended = run(_arguments(job, "disk/"), folder).judge()
+    finally:
+        if root:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+        for path in () if root else (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    said = "Read-only" in ended.err or "Permission" in ended.err
+    faults = ended.faults + ([] if ended.code == 2 and said else [f"exit {ended.code}: {ended.err[-200:]}"])
+    return {**facts, "code": ended.code, "faults": faults}
 
 
 def writers(seed: int, inputs: Path, work: Path) -> dict[str, Any]:
@@ -91,6 +93,11 @@ def _mounted(disk: Path, size: int) -> bool:
     size = max(4096, size)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True)
     return done.returncode == 0
+
+
+def _bound(folder: Path) -> bool:
+    ways = (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)])
+    return all(subprocess.run(["mount", *way], capture_output=True).returncode == 0 for way in ways)
 
 
 def _fresh(inputs: Path, work: Path, name: str) -> Path:

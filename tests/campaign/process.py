@@ -33,13 +33,11 @@ class Bounds:
         seconds: of the clock.
         memory: bytes of address space beyond those of this process.
         file_bytes: of each file that it writes.
-        user: number of another user, who may write only where all may.
     """
 
     seconds: float = SECONDS
     memory: int = MEMORY
     file_bytes: int | None = None
-    user: int | None = None
 
 
 @dataclass
@@ -174,8 +172,6 @@ def _child(
         resource.setrlimit(resource.RLIMIT_AS, (space, space))
         if bounds.file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (bounds.file_bytes, bounds.file_bytes))
-        if bounds.user is not None and os.geteuid() == 0:
-            os.setuid(bounds.user)
         work()
         code = 0
     except SystemExit as stop:

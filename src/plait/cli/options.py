@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
@@ -159,12 +160,12 @@ def read_schema(
     return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
 
 
-def media_root(given: str | None, saved: str | None, table: Path) -> str:
+def media_root(given: str | None, saved: Any, table: Path) -> str:
     """Where names of media start: as given, else where those of the model's fit lay, else beside the table.
 
     A model's file may be a stranger's: it never opens the whole disk, the whole home folder, or another computer.
     """
-    if given is None and saved and not _is_everything(saved) and Path(saved).exists():
+    if given is None and isinstance(saved, str) and not _is_everything(saved) and saved and Path(saved).exists():
         return saved
     return given or str(table.parent)
 
@@ -173,7 +174,7 @@ def _is_everything(root: str | None) -> bool:
     """Whether a root is the whole disk, holds the home folder, or lies on another computer."""
     if not root:
         return False
-    place, home = Path(root).expanduser().absolute(), Path.home()
+    place, home = Path(os.path.expanduser(root)).absolute(), Path.home()  # noqa: PTH111 - a Path raises for ~nobody
     return root.replace("\\", "/").startswith("//") or place in (Path(place.anchor), home, *home.parents)
 
 
