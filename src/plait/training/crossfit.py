@@ -31,11 +31,14 @@ from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
 from plait.training.pretraining import encoded_once
-from plait.training.rows import Examples, Fold
+from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
 Result = TypeVar("Result")
+#: Rows that a member is judged by at most, evenly spread over those held out from it, and rows from which the branches that fit
+#: themselves (trees) learn at most, spread over its training rows.
+HELD_ROWS, GROWN_ROWS = 50_000, 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Members:
         leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
         intervals: of a number, how far held-out answers were off; None where no row was held out.
         alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
+        samples: what was done with some rows only -> how many, and of how many, of one member.
     """
 
     task: Task
@@ -82,6 +86,7 @@ class Members:
     leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     intervals: Intervals | None = None
     alone: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    samples: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -159,7 +164,8 @@ def crossfit(
     Of epochs, members and branches only those are trained that the deadline (``plait.base.deadline``) leaves time for.
     """
     deadline.current().check_training()
-    folds = list(plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups))
+    whole = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    folds = [(fold, spread(valid, HELD_ROWS)) for fold, valid in whole]
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -191,7 +197,15 @@ def crossfit(
     for model in members:
         model.cpu().keep(mixture.sources)
     intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
-    return Members(task, members, mixture, history, standings, intervals, losses)
+    samples = _samples(whole[0], grown=bool(members[0].fitted))
+    return Members(task, members, mixture, history, standings, intervals, losses, samples)
+
+
+def _samples(fold: Fold, *, grown: bool) -> dict[str, tuple[int, int]]:
+    """What is done with some of a member's rows only."""
+    limits = {"choosing epochs and mixing branches": (HELD_ROWS, len(fold[1]))}
+    limits |= {"growing trees": (GROWN_ROWS, len(fold[0]))} if grown else {}
+    return {what: (most, rows) for what, (most, rows) in limits.items() if rows > most}
 
 
 def _trained(
@@ -325,8 +339,9 @@ def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) 
 
 
 def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
-    task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
+    task, seen = examples.task, spread(fold[0], GROWN_ROWS)
     loss = task.loss if isinstance(task, Regression) else "smooth"
+    rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
     return FoldRows(*rows, task.name, task.out_dim, seed, loss=loss)
 
 
