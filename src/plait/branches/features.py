@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,7 +60,8 @@ class PlainFeatures:
 
     def fit(self, rows: FoldRows) -> Array:
         """Learn from the training rows; their matrix (fold, D), in which no row's encoding knows its own target."""
-        inputs = rows.inputs.take(rows.fold)
+        seen = dataclasses.replace(rows.inputs, tokens=dict(_embedded(rows.inputs)))  # no copy of what trees do not see
+        inputs = seen.take(rows.fold)
         self.names = list(inputs.present)
         for name, tokens in _embedded(inputs):
             if tokens.dim > self.components:
@@ -123,7 +125,10 @@ class PlainFeatures:
                 self.categories[name, int(place)] = array
             elif kind == "encoding":
                 self.encodings[name, int(place)] = array
-        self.categories, self.encodings = dict(sorted(self.categories.items())), dict(sorted(self.encodings.items()))
+        # The matrix has its columns in the order of the fit, which is that of the modalities, not of their names.
+        order = {name: place for place, name in enumerate(names)}
+        self.categories = dict(sorted(self.categories.items(), key=lambda item: (order[item[0][0]], item[0][1])))
+        self.encodings = dict(sorted(self.encodings.items(), key=lambda item: (order[item[0][0]], item[0][1])))
 
 
 def _embedded(inputs: Inputs) -> Iterator[tuple[str, Tokens]]:

@@ -259,6 +259,8 @@ def show_outcome(outcome: Outcome, table: str) -> None:
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
         + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items() if s >= 0.05)
     )
+    for what, (used, rows) in record.get("samples", {}).items():
+        typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
     typer.echo(f"model   {outcome.folder}")
     if outcome.report:
         typer.echo(f"report  {outcome.report}   (opens in any browser)")

@@ -62,7 +62,7 @@ def _runs(results: Results, row: Row) -> pd.DataFrame:
     variant, _, train = str(row.variant).partition(", trained: ")
     runs = runs[(runs["variant"] == variant) & (runs["train_condition"] == (train or "clean"))]
     wanted = set(row.subset)
-    return runs[[set(s.split("+")) == wanted or not wanted for s in runs["subset"]]]
+    return runs.loc[np.array([not wanted or set(s.split("+")) == wanted for s in runs["subset"]], bool)]
 
 
 def _per_second(results: Results, runs: pd.DataFrame, metric: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -132,9 +133,9 @@ class Ours:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
         table = self.table[self.table["label"] == row.variant]
         wanted = set(row.subset) or set("+".join(table["subset"]).split("+"))
-        table = table[[set(subset.split("+")) == wanted for subset in table["subset"]]]
+        table = table.loc[np.array([set(subset.split("+")) == wanted for subset in table["subset"]], bool)]
         shown = [set(one.split("+")) == (set(present) or wanted) for one in table["present"]]
-        table = table[shown]
+        table = table.loc[np.array(shown, bool)]
         if row.condition is not None:
             return table[table["condition"] == row.condition]
         return table[table["condition"] == first(table["condition"])] if len(table) else table

@@ -69,10 +69,9 @@ def fit(
         progress=False,
         **settings,
     )
-    target = str(schema.target)
-    rows, chosen = frame.iloc[train], frame.iloc[valid]
-    told = [target_values(part[target], "multilabel") for part in (rows, chosen)]
-    return model.fit(rows, told[0], valid=(chosen, told[1])), frame.iloc[test]
+    labels = target_values(frame[str(schema.target)], "multilabel")
+    valid_rows = frame.iloc[valid], labels.take(valid)
+    return model.fit(frame.iloc[train], labels.take(train), valid=valid_rows), frame.iloc[test]
 
 
 def judged(model: FusionClassifier, test: pd.DataFrame, target: str, absence: str) -> Iterator[dict[str, Any]]:
