@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base import deadline
-from plait.base.branch import FittedBranch, FoldRows
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
 from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.machine import seeded
@@ -278,26 +279,32 @@ def _fit_branches(
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
     over, alone = deadline.current().within(1.0), not members[0].networks
-    rows = [_rows_of(examples, fold, plan.seed + number, over) for number, fold in enumerate(folds)]
-    costs = {branch.name(): _first_look(branch, members[0], rows[0], examples, plan) for branch in members[0].waiting}
-    left_out = [
-        f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
-    ]
-    if not members[0].networks and len(left_out) == len(costs):
-        raise ConfigError("; ".join(left_out))
-    if left_out and plan.told:
-        warn("; ".join(left_out))
+    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
+    declined = {branch.name(): branch.declines(rows[0]) for branch in members[0].waiting}
+    costs: dict[str, dict[str, Any]] = {
+        n: {"left_out": why} if why else {"seconds": 0.0} for n, why in declined.items()
+    }
+    if alone and all(declined.values()):
+        raise ConfigError("; ".join(_left_out(costs)))
     halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()
         for branch in model.waiting:
+            cost = costs[branch.name()]
             first = alone and not number and not model.fitted  # something must be there to answer
-            if halt.is_set() or "left_out" in costs[branch.name()] or (over() and not first):
+            if halt.is_set() or "left_out" in cost or (over() and not first):
                 continue
+            ask = partial(_promising, branch, model, rows[0], examples.task, plan.names)
+            asks = not (alone or number) and len(rows[0].valid) > 0  # the first member alone tells
+            stop = partial(lambda cost: over() or "left_out" in cost, cost)
             clock = time.perf_counter()
-            with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
-                branch.fit(rows[number])
+            try:
+                with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
+                    branch.fit(dataclasses.replace(rows[number], stop=stop, promising=ask if asks else None))
+            except NotWorthwhile:
+                cost["left_out"] = "its first rounds brought the mixture nothing"
+                continue
             model.add(branch, plan.names)
             seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
         model.waiting = []
@@ -305,10 +312,17 @@ def _fit_branches(
 
     if members[0].waiting:
         for each in side_by_side(run, len(members), halt, learning=False):
-            for cost in each:
-                costs[cost["name"]]["seconds"] += cost["seconds"]
+            for spent in each:
+                if "left_out" not in (cost := costs[spent["name"]]):
+                    cost["seconds"] += spent["seconds"]
+    if plan.told and (left_out := _left_out(costs)):
+        warn("; ".join(left_out))
     _drop_unfinished(members, costs)
     return costs
+
+
+def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost]
 
 
 def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) -> None:
@@ -320,36 +334,27 @@ def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) 
         if "left_out" not in cost and not all(name in model.fitted for model in members):
             cost["left_out"] = "no time was left"
             deadline.current().left_out.append(f"branch {name}")
-            for model in members:
-                model.keep([source for source in model.sources if source != name])
+        for model in (model for model in members if "left_out" in cost and name in model.fitted):
+            model.keep([source for source in model.sources if source != name])
 
 
-def _rows_of(examples: Examples, fold: Fold, seed: int, stop: Callable[[], bool]) -> FoldRows:
+def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
     task, seen = examples.task, spread(fold[0], GROWN_ROWS)
     loss = task.loss if isinstance(task, Regression) else "smooth"
     rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
-    return FoldRows(*rows, task.name, task.out_dim, seed, stop, loss)
+    return FoldRows(*rows, task.name, task.out_dim, seed, loss=loss)
 
 
-def _first_look(
-    branch: FittedBranch, member: Branches, rows: FoldRows, examples: Examples, plan: Plan
-) -> dict[str, Any]:
-    """``left_out``: why a branch is not worth fitting, by its own word or by its pilot; else ``seconds`` so far."""
-    clock = time.perf_counter()
-    if (reason := branch.declines(rows)) is not None:
-        return {"left_out": reason}
-    if not member.networks or not len(rows.valid) or (pilot := branch.pilot(rows)) is None:
-        return {"seconds": 0.0}
-    with threadpool_limits(1, user_api="openmp"):
-        pilot.fit(rows)
-    held = rows.inputs.take(rows.valid)
-    outputs = {**member.outputs(held), pilot.name(): pilot.outputs(held)}
+def _promising(
+    branch: FittedBranch, member: Branches, rows: FoldRows, task: Task, names: Sequence[str], out: Tensor
+) -> bool:
+    """Whether the member's networks gain by what a branch answers (valid, out_dim) after a part of its fit."""
+    held, pattern = rows.inputs.take(rows.valid), tuple(names)
+    outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
     target, weight = rows.target[rows.valid], rows.weight[rows.valid]
-    pattern = tuple(plan.names)
-    held_out = HeldOut(pattern, examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
-    if not gains(held_out, {**member.sources, **pilot.sources(pattern)}, pilot.name()):
-        return {"left_out": "a pilot brought the mixture nothing"}
-    return {"seconds": time.perf_counter() - clock}
+    held_out = HeldOut(pattern, task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    sources = {name: member.sources[name] for name in member.networks}
+    return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:
