@@ -19,6 +19,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.archive import Place
 from plait.data.table import read_table
+from plait.estimators.targets import folders_of
 from plait.store import Store
 from study_tiny import SCHEMA, TOLD, table
 
@@ -111,6 +112,15 @@ def test_the_slashes_of_windows_are_slashes(name: str, root: Path) -> None:
 def test_the_slashes_of_windows_lead_out_no_more_than_others(name: str, root: Path) -> None:
     with pytest.raises(CellError, match="leads out of the root"):
         Place(str(root)).find(name)
+
+
+def test_names_that_windows_keeps_for_itself_are_no_folders() -> None:
+    assert folders_of(["aux", "Con", "com1", "price"]) == {
+        "aux": "aux_2",
+        "Con": "Con_2",
+        "com1": "com1_2",
+        "price": "price",
+    }
 
 
 def test_a_drive_is_no_folder_here_and_no_address(root: Path) -> None:
