@@ -23,7 +23,7 @@ from plait.estimators.targets import folders_of
 from plait.store import Store
 from study_tiny import SCHEMA, TOLD, table
 
-#: What Windows lacks; read by Python at its start, in the workers of a study, too.
+#: What Windows lacks; read by Python at its start.
 LESS = """
 import os, signal, sys
 sys.modules["fcntl"] = sys.modules["resource"] = None
@@ -39,7 +39,7 @@ for arguments in (
     ["fit", "tiny.csv", "--schema", "tiny.yaml", "--out", "m", "--no-report", *small],
     ["fit", "tiny.csv", "--schema", "tiny.yaml", "--out", "m", "--no-report", *small],
     ["predict", "m", "tiny.csv", "--out", "p.csv"],
-    ["study", "run", "study.yaml", "--out", "s", "--workers", "1", "--store", "store"],
+    ["study", "run", "study.yaml", "--out", "s", "--engine", "inline", "--store", "store"],
 ):
     try:
         main(arguments)
