@@ -27,6 +27,7 @@ from plait.encoders.tabular import Tabular
 from plait.evaluation import baselines
 from plait.store import Store
 from plait.training import crossfit
+from plait.training.checkpoint import digest_of
 from plait.workflow.fit import fit_table
 
 QUICK: dict[str, Any] = {
@@ -107,6 +108,8 @@ def test_rows_of_a_file_are_taken_into_another(monkeypatch: pytest.MonkeyPatch) 
     assert mapped.is_mapped(taken.x)
     assert torch.equal(taken.x, x[rows])
     assert torch.equal(taken.mask, mask[rows])
+    assert digest_of({}, [large]) == digest_of({}, [x])
+    assert torch.equal(mapped.select(large, rows[:9]), x[rows[:9]])
 
 
 @pytest.mark.usefixtures("small_blocks")

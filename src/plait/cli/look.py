@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plait.store import Store
 
 #: Rows that plait encode has in memory at a time, beside the table itself.
-PIECE = 50_000
+PIECE = 16_384
 
 
 @app.command()
@@ -143,6 +143,7 @@ def _in_pieces(
             part = _transformed(features, frame.iloc[start : start + PIECE], root, store, strict, whole=False)
             shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
             parts.append(Inputs(shapes, {}, part.present))
+            del part  # before the next one is made
     return parts
 
 
