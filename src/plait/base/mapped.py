@@ -17,6 +17,8 @@ from plait.base.errors import PlaitError
 USUAL = 256_000_000
 #: Bytes of a block in which a larger array is worked through.
 BLOCK = 64_000_000
+#: Bytes that Linux may map around each that is read: a few hundred rows in random order bring in the whole file.
+AROUND = 1 << 20
 #: Where a mapped array begins -> what it lies in, as long as it is there.
 _files: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
 #: The same -> bytes that were read of it row by row since it was released.
@@ -74,12 +76,12 @@ def release(x: Tensor) -> None:
 
 
 def select(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
-    """Some rows of an array; a mapped one is released whenever a block's worth was read of it."""
+    """Some rows of an array; a mapped one is released whenever some blocks' worth was read of it."""
     result = torch.index_select(x, 0, rows, out=out)
     if is_mapped(x):
         place = x.data_ptr()
-        _read[place] = _read.get(place, 0) + result.nbytes
-        if _read[place] > BLOCK:
+        _read[place] = _read.get(place, 0) + len(rows) * max(AROUND, x[:1].nbytes)
+        if _read[place] > 16 * BLOCK:
             _read[place] = 0
             release(x)
     return result
