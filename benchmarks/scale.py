@@ -104,8 +104,7 @@ Built by `python benchmarks/scale.py --page docs/evidence/scale.md` from `scale.
 levels), a text of six words from a vocabulary of 50,625 (nearly every text is another one), two classes. Texts are encoded by
 `hashed_ngrams` (1,024 features, the widest of plait's own). Each command ran once, in a process of its own, on two cores that
 other work shared (the column *load*): the clock says little, the processor's seconds more, memory and disk do not hang on it.
-*before*: the version of a day earlier. *disk*: the store of embeddings. `feature_memory` is at its usual 256 MB. The lines *now* of fit and encode were measured before a scaler kept
-one copy less and `plait encode` took smaller pieces.
+*before*: the version of a day earlier. *disk*: the store of embeddings. `feature_memory` is at its usual 256 MB. The lines of encode were measured before it took smaller pieces.
 
 A million rows are not measured to the end. A fit of 1,000,000 rows (50,000 different texts, one member, one epoch, branches
 `joint` and `linear`) stood at 2.2 GB while reading and encoding, 2.0 GB while scaling and 3.4 GB at the beginning of training;
