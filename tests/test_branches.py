@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base import registry
-from plait.base.branch import FittedBranch, FoldRows, resolve_all
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile, resolve_all
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
@@ -296,15 +296,33 @@ def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> No
     assert "| trees |" in (tmp_path / "m" / "README.md").read_text()
 
 
-def test_a_pilot_that_brings_nothing_leaves_trees_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_rounds_that_bring_nothing_leave_trees_out(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, y = codes_table()
-    noise = np.random.default_rng(0).permutation(y)
+    noise = np.random.default_rng(1).permutation(y)
     monkeypatch.setattr("plait.branches.trees.PILOT", 0)
-    with pytest.warns(PlaitWarning, match="'trees' is left out: a pilot brought the mixture nothing"):
+    with pytest.warns(PlaitWarning, match="'trees' is left out: its first rounds brought the mixture nothing"):
         model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, noise)
-    assert "pilot" in model.leaderboard_.set_index("branch").loc["trees", "left_out"]
+    assert "first rounds" in model.leaderboard_.set_index("branch").loc["trees", "left_out"]
+    assert all(not member.fitted for member in model.members_.members)
     model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, y)
     assert "trees" in model.members_.mixture.sources
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_trees_ask_once_whether_they_are_promising_and_grow_on_as_if_nobody_had(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.branches.trees.PILOT", 0)
+    rows, asked = example_rows(task=task), list[torch.Tensor]()
+    alone, watched, stopped = (Trees(rounds=12, learning_rate=0.4) for _ in range(3))
+    alone.fit(rows)
+    watched.fit(dataclasses.replace(rows, promising=lambda out: asked.append(out) or True))
+    assert [tuple(out.shape) for out in asked] == [(len(rows.valid), rows.out_dim)]
+    assert asked[0].isfinite().all()
+    assert float(asked[0].std()) > 0
+    torch.testing.assert_close(watched.outputs(rows.inputs), alone.outputs(rows.inputs), rtol=0, atol=0)
+    with pytest.raises(NotWorthwhile):
+        stopped.fit(dataclasses.replace(rows, promising=lambda out: False))
 
 
 #: Every branch that sees all modalities alone, one that does not beside one, and the default, which is all.

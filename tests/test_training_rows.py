@@ -65,7 +65,7 @@ def test_a_batch_is_what_take_gives_whatever_was_gathered_before() -> None:
     target, weight = torch.arange(50), torch.rand(50)
     rows = TrainingRows(Examples(Classification((0, 1)), given, target, weight), torch.arange(4), model)
     for chosen in (torch.tensor([3, 1, 4, 1, 5]), torch.tensor([9]), torch.arange(40)):
-        batch, y, w = rows.take(chosen)
+        batch, y, w = rows.take(chosen, torch.Generator())
         for name, tokens in given.take(chosen).tokens.items():
             assert torch.equal(batch.tokens[name].x, tokens.x)
             assert torch.equal(batch.tokens[name].mask, tokens.mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -82,22 +82,22 @@ class ContextFusion(Shared):
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
         """Projections, contexts and the encoder that they share."""
         self.pairs_of(list(dims))
-        return _Contexts(dims, self, ())
+        return _Contexts(dims, self, dict.fromkeys(dims, "vectors"))
 
     def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
-        """The same over the tokens of those encoders that have some."""
+        """The same over the tokens of those encoders that have some; it reads the modalities whose encoders are given."""
         self.pairs_of(list(dims))
-        return _Contexts(dims, self, [name for name in dims if self.takes(encoders[name]) == "tokens"])
+        return _Contexts(dims, self, {name: self.takes(encoder) for name, encoder in encoders.items()})
 
 
 class _Contexts(FrozenNetwork):
-    def __init__(self, dims: Mapping[str, int], stage: ContextFusion, sequences: Collection[str]) -> None:
+    def __init__(self, dims: Mapping[str, int], stage: ContextFusion, takes: Mapping[str, str]) -> None:
         width, attends = stage.width, stage.operation in ATTENDING
         slots = stage.slots or (_ATTENDING_SLOTS if attends else _SLOTS)
         super().__init__(dims, stage.width, **stage.inputs_as())
         self.temperature = Temperature(stage.temperature, learned=True)
-        self.slots = {name: 1 if name in sequences else slots for name in dims}
-        made = {self.key[n]: head(d, width, self.slots[n] * width) for n, d in dims.items()}
+        self.slots = {name: 1 if taken == "tokens" else slots for name, taken in takes.items()}
+        made = {self.key[n]: head(d, width, self.slots[n] * width) for n, d in dims.items() if n in takes}
         self.projections = nn.ModuleDict(made)
         queries = (stage.queries or slots) if attends else 1
         self.contexts = Context(len(dims), width, queries)

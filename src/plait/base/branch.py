@@ -36,6 +36,8 @@ class FoldRows:
         seed: of everything random.
         stop: asked now and then; true: no time is left, and what is best so far is kept.
         loss: of a number: ``smooth`` L1, ``absolute`` or ``squared``.
+        promising: asked once, early, by a branch that takes long, with raw outputs (valid, out_dim) of what it has so far: false
+            where the networks of the member gain nothing by them. None: no one can tell.
     """
 
     inputs: Inputs
@@ -48,6 +50,11 @@ class FoldRows:
     seed: int = 0
     stop: Callable[[], bool] = lambda: False
     loss: str = "smooth"
+    promising: Callable[[Tensor], bool] | None = None
+
+
+class NotWorthwhile(Exception):  # noqa: N818 - what happened
+    """Ends the fit of a branch by which the others gain nothing; it is left out of all members."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -120,16 +127,13 @@ class FittedBranch(Branch, ABC):
         """Why these rows are nothing for it (too many classes, nothing to see), in one line; None: it takes them."""
         return None
 
-    def pilot(self, rows: FoldRows) -> FittedBranch | None:
-        """A cheap version of itself that shows, beside the networks of one member, whether it is worth its time.
-
-        None (it is cheap anyway): no one asks.
-        """
-        return None
-
     @abstractmethod
     def fit(self, rows: FoldRows) -> None:
-        """Learn from the rows ``fold``; the rows ``valid`` may only decide when to stop."""
+        """Learn from the rows ``fold``; the rows ``valid`` may only decide when to stop.
+
+        Raises:
+            NotWorthwhile: what it had after a while was not ``rows.promising``.
+        """
 
     @abstractmethod
     def outputs(self, inputs: Inputs) -> Tensor:

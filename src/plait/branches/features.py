@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,7 +60,8 @@ class PlainFeatures:
 
     def fit(self, rows: FoldRows) -> Array:
         """Learn from the training rows; their matrix (fold, D), in which no row's encoding knows its own target."""
-        inputs = rows.inputs.take(rows.fold)
+        seen = dataclasses.replace(rows.inputs, tokens=dict(_embedded(rows.inputs)))  # no copy of what trees do not see
+        inputs = seen.take(rows.fold)
         self.names = list(inputs.present)
         for name, tokens in _embedded(inputs):
             if tokens.dim > self.components:

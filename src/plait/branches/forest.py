@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,8 @@ class Forest:
             for start in range(0, len(x), ROWS):
                 part = x[start : start + ROWS]
                 tables = None if len(x) < TABLES_FROM else self._tables
-                leaves = self._leaves(part) if tables is None else tables.leaves(part)
-                values = self.number[leaves].reshape(len(part), *self.roots.shape)
-                out[start : start + ROWS] += values.sum(1, dtype=np.float64)
+                values = self.number[self._leaves(part)].T if tables is None else tables.values(part)
+                out[start : start + ROWS] += values.reshape(*self.roots.shape, len(part)).sum(0, dtype=np.float64).T
         return out
 
     @cached_property
@@ -111,11 +110,11 @@ class Tables:
         columns: (column, thresholds (k,) in order or None where levels are parted, the trees that look at it, bits (those
             trees, k + 2 or LEVELS + 1) of the leaves that stay for a value above so many thresholds, or for a level; the last
             one for an unknown value).
-        places: (trees, bits) node of each leaf.
+        numbers: (trees, bits) value of each leaf.
     """
 
     columns: Sequence[tuple[int, Array | None, Array, Array]]
-    places: Array
+    numbers: Array
 
     @classmethod
     def of(cls, forest: Forest) -> Tables | None:
@@ -137,14 +136,14 @@ class Tables:
             here = kinds == value
             table = _table(forest, splits[here], tree[splits[here]], stay[here], parted=bool(value >= width))
             columns.append((int(value % width), *table))
-        places = np.zeros((len(starts), 8 * kind.itemsize), np.intp)
-        places[tree[leaf], place[leaf]] = np.flatnonzero(leaf)
-        return cls(columns, places)
+        numbers = np.zeros((len(starts), 8 * kind.itemsize), np.float32)
+        numbers[tree[leaf], place[leaf]] = forest.number[leaf]
+        return cls(columns, numbers)
 
-    def leaves(self, x: Array) -> Array:
-        """The leaf (n, trees) in which each row ends."""
-        kind = np.dtype(f"u{self.places.shape[1] // 8}")
-        state = np.full((len(self.places), len(x)), np.iinfo(kind).max, kind)
+    def values(self, x: Array) -> Array:
+        """The value (trees, n) of the leaf in which each row ends."""
+        kind = np.dtype(f"u{self.numbers.shape[1] // 8}")
+        state = np.full((len(self.numbers), len(x)), np.iinfo(kind).max, kind)
         for column, thresholds, trees, stay in self.columns:
             value = x[:, column].astype(np.float32)
             unknown = np.isnan(value)
@@ -153,8 +152,20 @@ class Tables:
             else:
                 place = np.searchsorted(thresholds, value)
             state[trees] &= stay.take(np.where(unknown, stay.shape[1] - 1, place), axis=1)
-        first = np.frexp((state & (~state + kind.type(1))).astype(np.float64))[1] - 1
-        return np.take_along_axis(self.places, first.astype(np.intp), axis=1).T
+        if kind.itemsize == 2:
+            first = _lowest_bits().take(state)
+        else:
+            first = np.frexp((state & (~state + kind.type(1))).astype(np.float64))[1] - 1
+        first = first + np.arange(0, self.numbers.size, self.numbers.shape[1], dtype=np.int32)[:, None]
+        result: Array = self.numbers.take(first)
+        return result
+
+
+@cache
+def _lowest_bits() -> Array:
+    """The place of the lowest bit that is set in each word of 16 bits."""
+    words = np.arange(1, 1 << 16)
+    return np.concatenate([[0], np.frexp((words & -words).astype(np.float64))[1] - 1]).astype(np.int32)
 
 
 def _table(

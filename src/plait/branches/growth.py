@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.base.branch import NotWorthwhile
 from plait.base.errors import ModelError
 from plait.branches.forest import ENDLESS, Forest, single
 
@@ -32,6 +34,7 @@ class Seedbed:
         loss: ``log``, or of a value ``smooth``, ``absolute`` or ``squared``.
         seed: of everything random.
         stop: asked after every round; true: no time is left.
+        look: raw outputs of the held-out rows after ``Pace.look`` rounds -> whether it is worth growing on; None: it is.
     """
 
     x: Array
@@ -43,6 +46,7 @@ class Seedbed:
     loss: str
     seed: int
     stop: Callable[[], bool]
+    look: Callable[[Array], bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Pace:
     share: float
     bins: int
 
+    @property
+    def look(self) -> int:
+        """Rounds after which an ensemble shows what it will be worth: as much as eight at a rate of 0.4."""
+        return min(self.rounds, math.ceil(3.2 / self.rate))
+
 
 def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
     """One ensemble by scikit-learn's histogram gradient boosting, and its rounds."""
@@ -64,7 +73,7 @@ def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
 
     edges = [_edges(column, pace.bins) for column in bed.x[:, bed.first :].T]
     kind = HistGradientBoostingClassifier if bed.loss == "log" else HistGradientBoostingRegressor
-    judge = _Judge(bed, _binned(bed.held[0], edges))
+    judge = _Judge(bed, _binned(bed.held[0], edges), pace.look)
     model = kind(
         **({"loss": "absolute_error"} if bed.loss == "absolute" else {}),
         learning_rate=pace.rate,
@@ -93,9 +102,9 @@ class _NoTime(Exception):  # noqa: N818 - what happened
 class _Judge:
     """Judges a growing ensemble by held-out rows, each round's trees once; scikit-learn asks it when to stop."""
 
-    def __init__(self, bed: Seedbed, x: Array) -> None:
+    def __init__(self, bed: Seedbed, x: Array, look_at: int) -> None:
         _, self.y, self.weight = bed.held
-        self.stop, self.loss = bed.stop, bed.loss
+        self.stop, self.loss, self.look, self.look_at = bed.stop, bed.loss, bed.look, look_at
         self.x = np.ascontiguousarray(x, np.float64)
         self.raw: Array | None = None
         self.best, self.at, self.rounds = np.inf, 0, 0
@@ -111,6 +120,8 @@ class _Judge:
         loss = self._loss(self.raw)
         if self.rounds and loss < self.best - 1e-6:
             self.best, self.at = loss, self.rounds
+        if self.rounds == self.look_at and self.look is not None and not self.look(self.raw):
+            raise NotWorthwhile
         if self.rounds and self.stop():
             raise _NoTime
         return -loss

@@ -21,8 +21,8 @@ MIXTURE_ROWS = 3000
 #: A branch goes if no pattern loses more without it than this many standard errors of the rows' differences, and this share
 #: of the loss.
 NOISE, SHARE = 0.25, 0.001
-#: Standard errors that a pilot must gain: its rounds are chosen by the rows that judge it.
-PILOT_NOISE = 1.0
+#: Standard errors that a branch must gain after a part of its fit: the rows that judge it weigh it, too.
+GAIN_NOISE = 1.0
 #: Powers of a class's share by which its weight in the answer is tried.
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Held-out rows that a pattern needs for weights, and for a threshold, of its own.
@@ -168,7 +168,7 @@ def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) 
         mixture = Mixture(pattern, kept)
         mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
         losses.append(pool.losses(mixture.weights[pattern], held_out.task))
-    return _worse(losses[1], losses[0], PILOT_NOISE)
+    return _worse(losses[1], losses[0], GAIN_NOISE)
 
 
 def _worse(losses: Tensor, full: Tensor, errors: float = NOISE) -> bool:

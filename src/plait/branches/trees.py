@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from plait.base.branch import FittedBranch, FoldRows
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
 from plait.base.checks import Count, NonNegative, Positive, Within
 from plait.base.errors import need
 from plait.base.inputs import Inputs
@@ -37,7 +37,7 @@ MANY_CLASSES, FEW_COMPONENTS = 8, 16
 FEWEST_ROUNDS = 24
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
 MANY_ROWS = 3000
-#: Classes times rows from which a pilot says whether growing is worth its time.
+#: Classes times rows from which the first rounds must show that growing is worth its time.
 PILOT = 8000
 #: Log-probability of a class that no training row has.
 UNSEEN = -15.0
@@ -111,14 +111,16 @@ class Trees(FittedBranch):
             return f"{rows.out_dim} labels; one ensemble for each is grown up to {MOST_LABELS}"
         return None
 
-    def pilot(self, rows: FoldRows) -> Trees | None:
-        """A few fast rounds, where there are many classes or rows."""
-        if rows.out_dim * len(rows.fold) < PILOT:
-            return None
-        return dataclasses.replace(self, rounds=8, learning_rate=0.4)
-
     def fit(self, rows: FoldRows) -> None:
-        """Grow trees until the rows ``valid`` gain no more."""
+        """Grow trees until the rows ``valid`` gain no more; of many classes or rows only if they are promising."""
+        if rows.out_dim * len(rows.fold) < PILOT:
+            rows = dataclasses.replace(rows, promising=None)
+        if rows.promising is not None and (rows.task == "multilabel" or self.engine != "scikit-learn"):
+            pilot = dataclasses.replace(self, rounds=8, learning_rate=0.4)  # no ensemble by itself can be looked at
+            pilot.fit(dataclasses.replace(rows, promising=None))
+            if not rows.promising(pilot.outputs(rows.inputs.take(rows.valid))):
+                raise NotWorthwhile
+            rows = dataclasses.replace(rows, promising=None)
         self._features.components = self.components or (COMPONENTS if rows.out_dim < MANY_CLASSES else FEW_COMPONENTS)
         x, held = self._features.fit(rows), self._features(rows.inputs.take(rows.valid))
         y, seen = rows.target.numpy(), np.arange(rows.out_dim)
@@ -126,9 +128,9 @@ class Trees(FittedBranch):
             seen = np.unique(y[rows.fold])
             y = np.searchsorted(seen, y)  # of a held-out row of another class: the next one
         parts = y[:, None] if y.ndim == 1 else y
+        self._facts = {"task": rows.task, "out_dim": rows.out_dim, "seen": seen.tolist(), "names": self._features.names}
         grown = [self._grown(rows, x, held, column) for column in parts.T]
         self._forests = [forest for forest, _ in grown]
-        self._facts = {"task": rows.task, "out_dim": rows.out_dim, "seen": seen.tolist(), "names": self._features.names}
         self._facts["rounds"] = [rounds for _, rounds in grown]
 
     def _grown(self, rows: FoldRows, x: Array, held: Array, y: Array) -> tuple[Forest, int]:
@@ -149,6 +151,7 @@ class Trees(FittedBranch):
         )
         loss = rows.loss if rows.task == "regression" else "log"
         classes = len(np.unique(known)) if rows.task == "classification" else 2
+        promising = rows.promising
         bed = Seedbed(
             x=x,
             y=known,
@@ -159,13 +162,18 @@ class Trees(FittedBranch):
             loss=loss,
             seed=rows.seed,
             stop=rows.stop,
+            look=None if promising is None else lambda raw: promising(self._whole(raw)),
         )
         return ENGINES[self.engine](bed, pace)
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Raw outputs (n, out_dim): log-odds, or standardised values."""
         x = self._features(inputs)
-        out = torch.from_numpy(np.hstack([forest(x) for forest in self._forests])).float()
+        return self._whole(np.hstack([forest(x) for forest in self._forests]))
+
+    def _whole(self, raw: Array) -> Tensor:
+        """Raw outputs (n, out_dim) from what the ensembles say."""
+        out = torch.from_numpy(np.ascontiguousarray(raw)).float()
         if self._facts["task"] != "classification":
             return out
         if out.shape[1] == 1:  # log-odds of the second of two classes

@@ -35,7 +35,10 @@ def fit(
     train: o.Train = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="A paper's model and training; plait reproduce --list names them.", show_default=False),
+        typer.Option(
+            help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list.",
+            show_default=False,
+        ),
     ] = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
     depth: Annotated[
@@ -259,6 +262,8 @@ def show_outcome(outcome: Outcome, table: str) -> None:
         f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
         + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items() if s >= 0.05)
     )
+    for what, (used, rows) in record.get("samples", {}).items():
+        typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
     typer.echo(f"model   {outcome.folder}")
     if outcome.report:
         typer.echo(f"report  {outcome.report}   (opens in any browser)")

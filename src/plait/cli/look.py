@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,16 @@ from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.options import show_json, show_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plait.base.inputs import Inputs
+    from plait.encoders.featurize import Featurizer
+    from plait.store import Store
+
+#: Rows that plait encode has in memory at a time, beside the table itself.
+PIECE = 50_000
 
 
 @app.command()
@@ -64,6 +74,7 @@ def encode(
     import dataclasses
 
     from plait.base.errors import ConfigError, nearest
+    from plait.data.row_numbers import numbered
     from plait.data.table import read_table
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
@@ -87,24 +98,49 @@ def encode(
             from plait.study.engine_ray import encode_ray
 
             encode_ray(features, frame, result.root, opened, workers)
-        inputs = features.transform(frame, result.root, opened, strict=strict, progress=None)
+        whole = len(frame) <= PIECE or out is not None or opened is None
+        given = features, numbered(frame), result.root, opened, strict
+        parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given)
     finally:
         if opened is not None:
             opened.close()
     if out is not None:
-        _write_npz(out, inputs)
+        _write_npz(out, parts[0])
     records = [
         {
             "modality": m.name,
             "encoder": features.encoders[m.name].name(),
             "rows": len(frame),
-            "absent": int((~inputs.present[m.name]).sum()),
-            "tokens": inputs.tokens[m.name].x.shape[1],
-            "width": inputs.tokens[m.name].dim,
+            "absent": sum(int((~part.present[m.name]).sum()) for part in parts),
+            "tokens": max(part.tokens[m.name].x.shape[1] for part in parts),
+            "width": parts[0].tokens[m.name].dim,
         }
         for m in frozen
     ]
     show_json(records) if json else show_table(records)
+
+
+def _transformed(
+    features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store | None, strict: bool, *, whole: bool
+) -> Inputs:
+    return features.transform(frame, root, store, strict=strict, progress=None, whole=whole)
+
+
+def _in_pieces(
+    features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store | None, strict: bool
+) -> list[Inputs]:
+    """The rows encoded into the store piece by piece; of each piece only its shape is kept, not its numbers."""
+    from plait.base.inputs import Inputs
+    from plait.base.tokens import Tokens
+    from plait.data.row_numbers import whole_table
+
+    parts = []
+    with whole_table():
+        for start in range(0, len(frame), PIECE):
+            part = _transformed(features, frame.iloc[start : start + PIECE], root, store, strict, whole=False)
+            shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
+            parts.append(Inputs(shapes, {}, part.present))
+    return parts
 
 
 def _write_npz(out: Path, inputs: Any) -> None:

@@ -45,6 +45,8 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
     return np.asarray(cells.source.once(("digest", word), digests)[cells.codes])
 
 
+#: Rows whose keys are made one at a time.
+_PIECE = 100_000
 _NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
 
 
@@ -118,7 +120,9 @@ def merge_equal(
     targets = y[:, None] if y.ndim == 1 else y
     kind = object if targets.dtype.kind in "OU" else None  # pandas' own type of text cannot hold half a surrogate pair
     keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
-    digests = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(keys))), index=False).to_numpy()
+    pieces = [slice(start, start + _PIECE) for start in range(0, len(y), _PIECE)]
+    tables = (pd.DataFrame({i: key[rows] for i, key in enumerate(keys)}) for rows in pieces)
+    digests = np.concatenate([pd.util.hash_pandas_object(table, index=False).to_numpy() for table in tables])
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     row_index = np.full(len(kept), -1)
     row_index[kept] = group

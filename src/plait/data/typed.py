@@ -40,6 +40,11 @@ def plain(series: pd.Series) -> np.ndarray:
         return np.asarray(series.to_numpy())
     if dtype.kind in "biu" and not series.isna().any():
         return np.asarray(series.to_numpy(dtype=np.bool_ if dtype.kind == "b" else None))
+    if isinstance(
+        dtype, pd.StringDtype
+    ):  # equal cells as one object: a category would be a text of its own in every row
+        codes, known = pd.factorize(series)
+        return np.append(np.asarray(known.to_numpy(dtype=object)), [None])[codes]
     cells = np.array(series.astype(object).to_numpy() if dtype.name == "category" else series.to_numpy(dtype=object))
     cells[np.asarray(series.isna(), dtype=bool)] = None
     return cells

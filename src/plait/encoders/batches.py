@@ -24,6 +24,8 @@ R = TypeVar("R")
 
 #: Cells of the first batch at most.
 FIRST = 16
+#: Cells after which the store lets go of the memory through which it was read: a large one would fill it all.
+RESTED = 16_384
 #: Batches that are prepared while one is computed.
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
@@ -46,6 +48,9 @@ class Keep(Protocol):
 
     def claims(self, fingerprint: str) -> Claims:
         """Who encodes what."""
+
+    def rest(self) -> None:
+        """Let go of memory that only serves to be faster."""
 
 
 class Memory:
@@ -73,6 +78,9 @@ class Memory:
     def claims(self, fingerprint: str) -> Claims:
         """Everything is ours."""
         return Claims(None, fingerprint)
+
+    def rest(self) -> None:
+        """It is all that there is."""
 
 
 class Prepared(NamedTuple):
@@ -133,6 +141,7 @@ class Encoding:
     def _encode(self, keys: Sequence[bytes]) -> list[bytes]:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
+        done = 0
         with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
             try:
                 for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
@@ -142,6 +151,10 @@ class Encoding:
                         self.keep.put_many(self.fingerprint, kept, self.label)
                     self._claims.give_back([*prepared.keys, *prepared.broken])
                     self._advance([*prepared.keys, *prepared.broken])
+                    done += len(prepared.keys)
+                    if done > RESTED:
+                        self.keep.rest()
+                        done = 0
                     if prepared.broken:
                         self.on_broken(prepared.broken)
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from safetensors import numpy as safetensors
 from torch import nn
 
-from plait.base import deadline
+from plait.base import deadline, mapped
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
@@ -20,7 +20,7 @@ from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import Encoding, Keep, Memory
+from plait.encoders.batches import RESTED, Encoding, Keep, Memory
 from plait.store import Store
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Cells that are read from the store at a time.
 CHUNK = 2048
+#: Rows of a table whose features are computed at a time.
+ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,11 @@ def embed(
     strict: bool = False,
     progress: bool | None = None,
     rows: np.ndarray | None = None,
+    memory: int = mapped.USUAL,
 ) -> Embedded:
     """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
+
+    Of more than ``memory`` bytes the result lies in a file (``plait.base.mapped``).
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -75,26 +80,47 @@ def embed(
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
     fingerprint = encoder.store_key()
     lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
-    embedded = _gather(column, keep, fingerprint, lengths, encoder)
+    embedded = _gather(column, keep, fingerprint, lengths, encoder, memory)
     column.warn()
     return embedded
 
 
-def embed_rows(encoder: Encoder, frame: pd.DataFrame) -> tuple[Embedded, Columns | None]:
+def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
-    prepared, columns = encoder.prepare_with_columns(frame)  # type: ignore[arg-type]  # rows, not a sequence of cells
-    if len(frame) == 0:
-        return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), columns
-    rows = Forward(encoder)(prepared)
-    x, mask = _empty(len(rows), max(map(len, rows)), rows[0].shape[1])
-    for i, row in enumerate(rows):
-        x[i, : len(row)], mask[i, : len(row)] = row, True
+    forward = Forward(encoder)
+    views: list[Columns | None] = []
+    for start in range(0, max(1, len(frame)), ROWS):
+        part = frame.iloc[start : start + ROWS]
+        prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
+        views.append(view)
+        if len(frame) == 0:
+            return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), view
+        rows = forward(prepared)
+        longest = max(map(len, rows))
+        if not start:
+            x, mask = _empty(len(frame), longest, rows[0].shape[1], memory)
+        elif longest > x.shape[1]:
+            more = ((0, 0), (0, longest - x.shape[1]))
+            x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
+        for i, row in enumerate(rows, start):
+            x[i, : len(row)], mask[i, : len(row)] = row, True
+        mapped.release(torch.from_numpy(x))
+    columns = _one_after_another(views)
     bad = _blank(x, mask)
     if len(bad):
         raise PlaitError(
             f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
         )
     return Embedded(x, mask), columns
+
+
+def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
+    """The plain views of rows that follow each other."""
+    known = [view for view in views if view is not None]
+    if len(known) < 2:
+        return views[0]
+    both = {name: torch.cat([getattr(view, name) for view in known]) for name in ("numbers", "codes")}
+    return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
 class Forward:
@@ -119,12 +145,14 @@ class Forward:
         return [row[there] for row, there in zip(x, mask, strict=True)]
 
 
-def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder) -> Embedded:
+def _gather(
+    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, memory: int
+) -> Embedded:
     """Read everything into one array, a chunk at a time."""
     keys = list(column.rows)
     first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
     width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width)
+    x, mask = _empty(column.n, max(lengths.values(), default=1), width, memory)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
         for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
@@ -134,22 +162,26 @@ def _gather(column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, i
                 raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
+        mapped.release(torch.from_numpy(x))
+        if start % RESTED == 0:
+            keep.rest()
     for row in _blank(x, mask):
         column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
     return Embedded(x, mask, sorted(column.unreadable.items()))
 
 
-def _empty(n: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _empty(n: int, tokens: int, width: int, memory: int) -> tuple[np.ndarray, np.ndarray]:
     shape = (n, max(1, tokens))
-    return np.zeros((*shape, width), np.float32), np.zeros(shape, bool)
+    return mapped.zeros((*shape, width), limit=memory).numpy(), np.zeros(shape, bool)
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Make rows with a number that is not finite absent; which they were."""
     step = max(1, (1 << 24) // max(1, x[:1].size))  # rows: the test needs a byte per number
-    bad = [
-        start + np.flatnonzero(~np.isfinite(x[start : start + step]).all((1, 2))) for start in range(0, len(x), step)
-    ]
+    bad = []
+    for start in range(0, len(x), step):
+        bad.append(start + np.flatnonzero(~np.isfinite(x[start : start + step]).all((1, 2))))
+        mapped.release(torch.from_numpy(x))
     rows = np.concatenate(bad) if bad else np.zeros(0, np.int64)
     x[rows], mask[rows] = 0.0, False
     return rows

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.base import config, registry
+from plait.base import config, mapped, registry
 from plait.base.documents import read_json
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitError
@@ -177,17 +177,19 @@ class Featurizer:
         progress: bool | None,
         ready: Mapping[str, Tokens] | None = None,
         whole: bool = True,
+        memory: int = mapped.USUAL,
     ) -> Inputs:
         """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``.
 
         What is ``ready`` (modality -> tokens of these rows) is taken as it is. ``whole``: as ``cells`` has it.
+        Features of a modality that take more than ``memory`` bytes lie in a file.
         """
         tokens, columns = dict[str, Tokens](), dict[str, Columns]()
         prepared, present = dict[str, SharedCells](), dict[str, Tensor]()
         for modality in self.schema.modalities:
             name, encoder = modality.name, self.encoders[modality.name]
             if modality.kind == "tabular":
-                embedded, view = embed_rows(encoder, frame[list(modality.columns)])
+                embedded, view = embed_rows(encoder, frame[list(modality.columns)], memory)
                 tokens[name] = embedded.tokens()
                 columns |= {} if view is None else {name: view}
             else:
@@ -200,7 +202,7 @@ class Featurizer:
                     if modality.learns:
                         prepared[name] = _prepared(encoder, groups, store, modality.train, **how)
                     else:
-                        tokens[name] = _embedded(encoder, groups, store, progress, **how)
+                        tokens[name] = _embedded(encoder, groups, store, progress, memory=memory, **how)
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
@@ -226,11 +228,14 @@ def _embedded(
     name: str,
     strict: bool,
     rows: np.ndarray,
+    memory: int,
 ) -> Tokens:
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
     flat, many = [cell for group in groups for cell in group], len(groups)
     numbers = np.tile(rows, many)
-    tokens = embed(encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers).tokens()
+    tokens = embed(
+        encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers, memory=memory
+    ).tokens()
     if many == 1:
         return tokens
     n, length = len(rows), many * tokens.x.shape[1]

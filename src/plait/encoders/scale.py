@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
+from plait.base import mapped
 from plait.base.errors import ModelError
 from plait.base.tokens import Tokens
 
@@ -55,20 +56,25 @@ class Scaler:
 
     def fit(self, tokens: Tokens, weight: Tensor) -> Scaler:
         """Learn from the present tokens of the training rows, weighted (B,)."""
-        x = tokens.x[tokens.mask].double() if len(tokens) * tokens.dim < 1_000_000 else tokens.x[tokens.mask]
-        w = weight[:, None].expand(tokens.mask.shape)[tokens.mask].to(x.dtype)[:, None]  # (N, 1)
-        total = w.sum().clamp_min(1e-12)
-        self.mean = (x * w).sum(0) / total if len(x) else torch.zeros(tokens.dim, dtype=x.dtype)
-        centred = x - self.mean
-        variance = (centred.square() * w).sum(0) / total
+        total, summed = torch.zeros(()), torch.zeros(())
+        for x, w in _present(tokens, weight):
+            total, summed = total + w.sum(), summed + (x * w).sum(0)
+        total = total.clamp_min(1e-12)
+        self.mean = summed / total
+        count = int(tokens.mask.sum())
+        step, seen, squared, sample = -(-count // _AXES_ROWS) or 1, 0, torch.zeros(()), []
+        for x, w in _present(tokens, weight):
+            centred = x - self.mean
+            squared = squared + (centred.square() * w).sum(0)
+            sample.append((centred[-seen % step :: step], w[-seen % step :: step]))
+            seen += len(x)
+        variance = squared / total
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
-            step = -(-len(x) // _AXES_ROWS) or 1
-            self.axes = _principal(centred[::step] * self.scale, w[::step], self.components)
+            few, w = sample[0] if len(sample) == 1 else (torch.cat(parts) for parts in zip(*sample, strict=True))
+            self.axes = _principal(few * self.scale if self.standardise else few, w, self.components)
         if not self.standardise:
-            if self.axes is not None:
-                self.axes = _principal(centred[::step], w[::step], self.components)
             self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
         self.mean, self.scale = self.mean.float(), self.scale.float()
         return self
@@ -92,8 +98,17 @@ class Scaler:
 
     def __call__(self, tokens: Tokens) -> Tokens:
         """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
-        x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else tokens.x
-        return Tokens(x if self.axes is None else x @ self.axes, tokens.mask)
+        if not mapped.is_mapped(tokens.x):
+            return Tokens(self._scaled(tokens.x), tokens.mask)
+        result = mapped.zeros((*tokens.x.shape[:2], self.dim), limit=0)
+        for rows in mapped.blocks(tokens.x):
+            result[rows] = self._scaled(tokens.x[rows])
+            mapped.release(result)
+        return Tokens(result, tokens.mask)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        x = ((x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else x
+        return x if self.axes is None else x @ self.axes
 
     def state(self) -> dict[str, Tensor]:
         """Arrays to save."""
@@ -110,6 +125,15 @@ class Scaler:
         scaler = cls(len(state["mean"]) if axes is None else axes.shape[1], standardise="plain" not in state)
         scaler.mean, scaler.scale, scaler.axes = state["mean"], state["scale"], axes
         return scaler
+
+
+def _present(tokens: Tokens, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Present tokens (N, D) and their weights (N, 1): all at once, or of features that lie in a file block by block."""
+    for rows in mapped.blocks(tokens.x):
+        mask = tokens.mask[rows]
+        x = tokens.x[rows][mask]
+        x = x.double() if len(tokens) * tokens.dim < 1_000_000 else x
+        yield x, weight[rows, None].expand(mask.shape)[mask].to(x.dtype)[:, None]
 
 
 def _principal(x: Tensor, weight: Tensor, count: int) -> Tensor:

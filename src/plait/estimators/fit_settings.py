@@ -98,6 +98,8 @@ class FitSettings:
             numbers; emptied when the fit is done. None: nothing is kept.
         device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
+        feature_memory: features of a modality beyond this size (``1GB``) lie in a file of the system's temporary folder
+            (``$TMPDIR``) and are worked through in pieces.
         minutes: budget of wall time: training stops when it is used up, with what is best so far; what was left out is said,
             and stands in the record. None: none.
         progress: show progress; None: only on a terminal.
@@ -156,6 +158,7 @@ class FitSettings:
     checkpoint: str | None = None
     device: str = "auto"
     store: str | None = None
+    feature_memory: str = "256MB"
     minutes: Positive | None = None
     progress: bool | None = None
     random_state: Seed | np.random.RandomState | None = 0

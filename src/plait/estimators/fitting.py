@@ -128,6 +128,8 @@ def fit(
     record["pretrain"] = alone.record()
     record["pairs"] = list(inputs.pairs)
     record["tuned"] = prepared.tuned
+    if result.samples:
+        record["samples"] = {what: list(rows) for what, rows in result.samples.items()}
     record["target_transform"] = getattr(task, "transform", "none")
     follow.close()
     kept = follow.checkpoints

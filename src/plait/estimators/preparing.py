@@ -31,6 +31,7 @@ from plait.estimators.tuning import FinetuningRows, tune
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
+from plait.store.record import parse_size
 from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
@@ -117,9 +118,9 @@ def encode(
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
     store = settings.opened_store() if stored else None
     try:
-        return features.transform(
-            frame, settings.root, store, strict=settings.strict, progress=settings.progress, ready=prepared, whole=whole
-        )
+        how: dict[str, Any] = {"strict": settings.strict, "progress": settings.progress}
+        how["memory"] = parse_size(settings.feature_memory)
+        return features.transform(frame, settings.root, store, ready=prepared, whole=whole, **how)
     finally:
         if store is not None:
             store.close()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BESIDE = (
     "progress",
     "store",
+    "feature_memory",
     "tensorboard",
     "checkpoint",
     "minutes",

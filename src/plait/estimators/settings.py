@@ -16,6 +16,7 @@ from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
 from plait.data.modality import Schema
 from plait.encoders.featurize import encoder_class, encoder_of_folder, is_folder
+from plait.store.record import parse_size
 
 
 def check_settings(estimator: Any) -> None:
@@ -196,6 +197,14 @@ def _costs(rest: str, value: Any) -> str | None:
     return f"costs: expected {{true class: {{answer: a number from 0}}}}, found {(wrong or [value])[0]!r:.60}"
 
 
+def _feature_memory(rest: str, value: Any) -> str | None:
+    try:
+        parse_size(value)
+    except PlaitError as error:
+        return f"feature_memory: {error}"
+    return None
+
+
 _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
     "protocol": _protocol,
     "encoders": _encoder,
@@ -210,4 +219,5 @@ _FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
     "depth": _depth,
     "branches": _branches,
     "align": _align,
+    "feature_memory": _feature_memory,
 }

@@ -23,6 +23,7 @@ from plait.evaluation.learners import TREES, Learner, Linear, Trees, best_thresh
 from plait.metrics.base import MAIN, SECOND, Metric, measure, metrics
 from plait.metrics.base import inputs as inputs_of
 from plait.metrics.bootstrap import interval, resample_outputs
+from plait.training.rows import spread
 
 Array = NDArray[Any]
 #: What a study may fit; ``fusion`` is the estimator itself.
@@ -33,6 +34,8 @@ NAMES = ESTIMATORS[1:]
 TABLE_FEATURES = 1024
 #: Rows below which nothing but the constant answer is learned.
 LEAST = 8
+#: Training rows from which all but the constant answer is learned at most, evenly spread.
+MOST_ROWS = 100_000
 
 #: Baseline -> what it is, for tables and the report; of the constant answer by task.
 ABOUT = {
@@ -256,13 +259,17 @@ def baselines(
         table = ("table",)
         x, scalers = scaled(_inputs(x), table)
         x_test, _ = scaled(_inputs(x_test), table, scalers)
-    every = tuple(x.tokens)
+    every, few = tuple(x.tokens), spread(torch.arange(len(y)), MOST_ROWS)
+    sample = (x, y) if len(few) == len(y) else (x.take(few), np.asarray(y)[few.numpy()])
     scores, about, against = {}, {}, []
     for name in lead.names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
-        known = lead.ready.get(name) or _learned(Baseline(name, task, seed, table), (x, y), x_test)
+        seen = (x, y) if name == "majority" else sample
+        known = lead.ready.get(name) or _learned(Baseline(name, task, seed, table), seen, x_test)
         output, about[name], threshold = known.output, known.about, known.threshold
+        if name not in lead.ready and len(seen[1]) < len(y):
+            about[name] += f"; learned from {len(few):,} of {len(y):,} training rows, evenly spread"
         judged = measure(task, y_test, output, threshold=threshold, costs=lead.costs)
         scores[name] = {k: s.value for k, s in judged.items()}
         if ours is not None:

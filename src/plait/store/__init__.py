@@ -155,6 +155,10 @@ class Store(Closing):
 
         return prune(self._open(), limit_bytes)
 
+    def rest(self) -> None:
+        """Let the system take back the memory through which the file was read; the next call reads it again."""
+        self._open().close()
+
     def close(self) -> None:
         """Close it; other open stores of the same folder stay usable."""
         environment, self._environment = self._environment, None

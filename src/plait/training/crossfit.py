@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base import deadline
-from plait.base.branch import FittedBranch, FoldRows
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
 from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.machine import seeded
@@ -30,11 +31,14 @@ from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
 from plait.training.pretraining import encoded_once
-from plait.training.rows import Examples, Fold
+from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 
 Result = TypeVar("Result")
+#: Rows that a member is judged by at most, evenly spread over those held out from it, and rows from which the branches that fit
+#: themselves (trees) learn at most, spread over its training rows.
+HELD_ROWS, GROWN_ROWS = 50_000, 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Members:
         leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
         intervals: of a number, how far held-out answers were off; None where no row was held out.
         alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
+        samples: what was done with some rows only -> how many, and of how many, of one member.
     """
 
     task: Task
@@ -81,6 +86,7 @@ class Members:
     leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     intervals: Intervals | None = None
     alone: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    samples: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def raw(self, inputs: Inputs) -> Tensor:
         """Mixed raw outputs (n, out_dim), the mean over the members."""
@@ -158,7 +164,8 @@ def crossfit(
     Of epochs, members and branches only those are trained that the deadline (``plait.base.deadline``) leaves time for.
     """
     deadline.current().check_training()
-    folds = list(plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups))
+    whole = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
+    folds = [(fold, spread(valid, HELD_ROWS)) for fold, valid in whole]
     members = []
     for number in range(len(folds)):
         with seeded(plan.seed + number):
@@ -190,7 +197,15 @@ def crossfit(
     for model in members:
         model.cpu().keep(mixture.sources)
     intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
-    return Members(task, members, mixture, history, standings, intervals, losses)
+    samples = _samples(whole[0], grown=bool(members[0].fitted))
+    return Members(task, members, mixture, history, standings, intervals, losses, samples)
+
+
+def _samples(fold: Fold, *, grown: bool) -> dict[str, tuple[int, int]]:
+    """What is done with some of a member's rows only."""
+    limits = {"choosing epochs and mixing branches": (HELD_ROWS, len(fold[1]))}
+    limits |= {"growing trees": (GROWN_ROWS, len(fold[0]))} if grown else {}
+    return {what: (most, rows) for what, (most, rows) in limits.items() if rows > most}
 
 
 def _trained(
@@ -264,26 +279,32 @@ def _fit_branches(
 ) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
     over, alone = deadline.current().within(1.0), not members[0].networks
-    rows = [_rows_of(examples, fold, plan.seed + number, over) for number, fold in enumerate(folds)]
-    costs = {branch.name(): _first_look(branch, members[0], rows[0], examples, plan) for branch in members[0].waiting}
-    left_out = [
-        f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost
-    ]
-    if not members[0].networks and len(left_out) == len(costs):
-        raise ConfigError("; ".join(left_out))
-    if left_out and plan.told:
-        warn("; ".join(left_out))
+    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
+    declined = {branch.name(): branch.declines(rows[0]) for branch in members[0].waiting}
+    costs: dict[str, dict[str, Any]] = {
+        n: {"left_out": why} if why else {"seconds": 0.0} for n, why in declined.items()
+    }
+    if alone and all(declined.values()):
+        raise ConfigError("; ".join(_left_out(costs)))
     halt = threading.Event()
 
     def run(number: int) -> list[dict[str, Any]]:
         model, seconds = members[number], list[dict[str, Any]]()
         for branch in model.waiting:
+            cost = costs[branch.name()]
             first = alone and not number and not model.fitted  # something must be there to answer
-            if halt.is_set() or "left_out" in costs[branch.name()] or (over() and not first):
+            if halt.is_set() or "left_out" in cost or (over() and not first):
                 continue
+            ask = partial(_promising, branch, model, rows[0], examples.task, plan.names)
+            asks = not (alone or number) and len(rows[0].valid) > 0  # the first member alone tells
+            stop = partial(lambda cost: over() or "left_out" in cost, cost)
             clock = time.perf_counter()
-            with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
-                branch.fit(rows[number])
+            try:
+                with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
+                    branch.fit(dataclasses.replace(rows[number], stop=stop, promising=ask if asks else None))
+            except NotWorthwhile:
+                cost["left_out"] = "its first rounds brought the mixture nothing"
+                continue
             model.add(branch, plan.names)
             seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
         model.waiting = []
@@ -291,10 +312,17 @@ def _fit_branches(
 
     if members[0].waiting:
         for each in side_by_side(run, len(members), halt, learning=False):
-            for cost in each:
-                costs[cost["name"]]["seconds"] += cost["seconds"]
+            for spent in each:
+                if "left_out" not in (cost := costs[spent["name"]]):
+                    cost["seconds"] += spent["seconds"]
+    if plan.told and (left_out := _left_out(costs)):
+        warn("; ".join(left_out))
     _drop_unfinished(members, costs)
     return costs
+
+
+def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost]
 
 
 def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) -> None:
@@ -306,35 +334,27 @@ def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) 
         if "left_out" not in cost and not all(name in model.fitted for model in members):
             cost["left_out"] = "no time was left"
             deadline.current().left_out.append(f"branch {name}")
-            for model in members:
-                model.keep([source for source in model.sources if source != name])
+        for model in (model for model in members if "left_out" in cost and name in model.fitted):
+            model.keep([source for source in model.sources if source != name])
 
 
-def _rows_of(examples: Examples, fold: Fold, seed: int, stop: Callable[[], bool]) -> FoldRows:
-    task, rows = examples.task, (examples.inputs, examples.target, examples.weight, *fold)
+def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
+    task, seen = examples.task, spread(fold[0], GROWN_ROWS)
     loss = task.loss if isinstance(task, Regression) else "smooth"
-    return FoldRows(*rows, task.name, task.out_dim, seed, stop, loss)
+    rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
+    return FoldRows(*rows, task.name, task.out_dim, seed, loss=loss)
 
 
-def _first_look(
-    branch: FittedBranch, member: Branches, rows: FoldRows, examples: Examples, plan: Plan
-) -> dict[str, Any]:
-    """``left_out``: why a branch is not worth fitting, by its own word or by its pilot; else ``seconds`` so far."""
-    clock = time.perf_counter()
-    if (reason := branch.declines(rows)) is not None:
-        return {"left_out": reason}
-    if not member.networks or not len(rows.valid) or (pilot := branch.pilot(rows)) is None:
-        return {"seconds": 0.0}
-    with threadpool_limits(1, user_api="openmp"):
-        pilot.fit(rows)
-    held = rows.inputs.take(rows.valid)
-    outputs = {**member.outputs(held), pilot.name(): pilot.outputs(held)}
+def _promising(
+    branch: FittedBranch, member: Branches, rows: FoldRows, task: Task, names: Sequence[str], out: Tensor
+) -> bool:
+    """Whether the member's networks gain by what a branch answers (valid, out_dim) after a part of its fit."""
+    held, pattern = rows.inputs.take(rows.valid), tuple(names)
+    outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
     target, weight = rows.target[rows.valid], rows.weight[rows.valid]
-    pattern = tuple(plan.names)
-    held_out = HeldOut(pattern, examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
-    if not gains(held_out, {**member.sources, **pilot.sources(pattern)}, pilot.name()):
-        return {"left_out": "a pilot brought the mixture nothing"}
-    return {"seconds": time.perf_counter() - clock}
+    held_out = HeldOut(pattern, task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    sources = {name: member.sources[name] for name in member.networks}
+    return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:

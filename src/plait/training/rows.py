@@ -41,6 +41,18 @@ class Examples:
     weight: Tensor
 
 
+def spread(rows: Tensor, most: int) -> Tensor:
+    """All of the rows (n,), or so many of them, evenly spread.
+
+    Example:
+        >>> spread(torch.arange(10), 4).tolist(), spread(torch.arange(3), 4).tolist()
+        ([0, 3, 6, 9], [0, 1, 2])
+    """
+    if len(rows) <= most:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).long()]
+
+
 class TrainingRows:
     """Rows where the model's weights are: features at once, cells of encoders that learn batch by batch.
 

@@ -30,6 +30,8 @@ def _origin(record: Mapping[str, Any]) -> dict[str, str]:
     names = {"seed": "seed", "seeds": "seeds", "data_hash": "data hash", "rows": "training rows"}
     names |= {"distinct_rows": "distinct rows"}
     result = {label: str(record[key]) for key, label in names.items() if record.get(key) is not None}
+    samples: Mapping[str, tuple[int, int]] = record.get("samples") or {}
+    result |= {f"sample, {what}": f"{used:,} of {rows:,} rows" for what, (used, rows) in samples.items()}
     return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
 
 

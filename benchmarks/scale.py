@@ -1,0 +1,122 @@
+"""Seconds, memory and disk of encode, fit, predict and evaluate as a table grows: one line of JSON for each, resumable.
+
+    python benchmarks/scale.py --rows 10000 100000 --out scale.jsonl
+    python benchmarks/scale.py --rows 1000000 --out scale.jsonl  # only what is not there yet
+
+The table is made up: twenty numbers, four categories, a short text of words from a large vocabulary, and a target of two
+classes that hangs on all three. It is written in pieces; each command runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PIECE = 50_000
+_SYLLABLES = ("ka", "lo", "mi", "ne", "ru", "sa", "te", "vo", "fi", "ga", "do", "pe", "li", "bu", "ro")
+WORDS = [a + b + c + d for a in _SYLLABLES for b in _SYLLABLES for c in _SYLLABLES for d in _SYLLABLES]  # 50,625
+COMMANDS = ("encode", "fit", "predict", "evaluate")
+
+
+def piece(rows: int, seed: int) -> pa.Table:
+    """Some rows of the table; words of half the vocabulary speak for one class."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(rows, 20))
+    categories = rng.integers(0, [4, 12, 60, 300], (rows, 4))
+    words = (len(WORDS) * rng.random((rows, 6)) ** 3).astype(np.int64)  # some words are common
+    score = numbers[:, :3].sum(1) + (categories[:, 1] - 5.5) / 3 + 2 * (words % 2 - 0.5).sum(1) + rng.normal(size=rows)
+    columns: dict[str, object] = {f"number{i}": numbers[:, i].round(4) for i in range(20)}
+    columns |= {f"category{i}": [f"c{i} {code}" for code in categories[:, i]] for i in range(4)}
+    columns["text"] = [" ".join(WORDS[word] for word in row) for row in words.tolist()]
+    columns["target"] = np.where(score > 0, "up", "down")
+    return pa.table(columns)
+
+
+def write(rows: int, path: Path) -> None:
+    """The table of so many rows, whole or not at all."""
+    if path.exists():
+        return
+    part = path.with_suffix(".part")
+    writer = None
+    for number, start in enumerate(range(0, rows, PIECE)):
+        table = piece(min(PIECE, rows - start), number)
+        writer = writer or pq.ParquetWriter(part, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+    part.rename(path)
+
+
+def arguments(command: str, table: Path, folder: Path, encoder: str) -> list[str]:
+    """What is run; the store of a size is its own, so that nothing is found that an earlier size has encoded."""
+    store, model = ["--store", str(folder / "store")], str(folder / "model")
+    text = ["--encoder", f"text={encoder}"]
+    if command == "encode":
+        return ["encode", str(table), "--target", "target", *text, *store]
+    if command == "fit":
+        return ["fit", str(table), "--target", "target", "--out", model, "--seed", "0", *text, *store]
+    if command == "predict":
+        return ["predict", model, str(table), "--out", str(folder / "answers.parquet"), *store]
+    return ["evaluate", model, str(table), "--json", *store]
+
+
+def run(command: str, table: Path, folder: Path, encoder: str) -> dict[str, object]:
+    """One command in a process of its own: seconds by the clock and of the processor, greatest memory, bytes on disk."""
+    call = [sys.executable, "-m", "plait", *arguments(command, table, folder, encoder)]
+    clock = time.perf_counter()
+    with (folder / f"{command}.out").open("wb") as out, (folder / f"{command}.err").open("wb") as err:
+        process = subprocess.Popen(call, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    disk = sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file())
+    return {
+        "command": command,
+        "exit": process.returncode,
+        "seconds": round(time.perf_counter() - clock, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1000),
+        "table_mb": round(table.stat().st_size / 1e6, 1),
+        "store_mb": round(disk / 1e6, 1),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def main() -> None:
+    """Measure what the file of results does not hold yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=COMMANDS)
+    parser.add_argument("--encoder", default="hashed_ngrams", help="of the text")
+    parser.add_argument("--label", default="now", help="which version is measured")
+    parser.add_argument("--work", type=Path, default=Path("scale"), help="where tables, stores and models lie")
+    parser.add_argument("--out", type=Path, default=Path("scale.jsonl"))
+    options = parser.parse_args()
+    done = set()
+    if options.out.exists():
+        lines = [json.loads(line) for line in options.out.read_text().splitlines()]
+        done = {(line["label"], line["rows"], line["command"]) for line in lines if line["exit"] == 0}
+    for rows in options.rows:
+        folder = options.work / f"{options.label}-{rows}"
+        folder.mkdir(parents=True, exist_ok=True)
+        table = options.work / f"rows-{rows}.parquet"
+        write(rows, table)
+        for command in options.commands:
+            if (options.label, rows, command) in done:
+                continue
+            line = {"label": options.label, "rows": rows, **run(command, table, folder, options.encoder)}
+            print(json.dumps(line), flush=True)
+            with options.out.open("a") as out:
+                out.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Arrays of many rows: in memory, or beyond a limit in a file without a name that is mapped into it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from plait.base.errors import PlaitError
+
+#: Bytes up to which the features of a modality lie in memory, where nothing else is said.
+USUAL = 256_000_000
+#: Bytes of a block in which a larger array is worked through.
+BLOCK = 64_000_000
+#: Where a mapped array begins -> what it lies in, as long as it is there.
+_files: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
+
+
+def zeros(shape: Sequence[int], dtype: torch.dtype = torch.float32, limit: int = USUAL) -> Tensor:
+    """An array of zeros; one of more than ``limit`` bytes lies in a file of the temporary folder (``$TMPDIR``), gone with it.
+
+    Raises:
+        PlaitError: the disk has no room for it.
+
+    Example:
+        >>> x = zeros((10, 20), limit=100)
+        >>> x[:, 1] = 2
+        >>> float(x.sum()), is_mapped(x), is_mapped(zeros((10, 20)))
+        (20.0, True, False)
+    """
+    size = torch.Size(shape).numel() * dtype.itemsize
+    if size <= limit:
+        return torch.zeros(*shape, dtype=dtype)
+    folder = tempfile.gettempdir()
+    with tempfile.TemporaryFile(dir=folder, prefix="plait-features-") as file:
+        try:
+            _claim(file.fileno(), size)
+        except OSError as error:
+            raise PlaitError(
+                f"{folder}: no room for {size / 1e9:.1f} GB of features ({error.strerror}); free some, let $TMPDIR name another "
+                "folder, or raise feature_memory"
+            ) from None
+        area = mmap.mmap(file.fileno(), size)
+    result = torch.frombuffer(area, dtype=dtype).view(*shape)
+    _files[result.data_ptr()] = area
+    return result
+
+
+def _claim(file: int, size: int) -> None:
+    """Claim the room at once: a disk that is full later kills whoever writes."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
+
+
+def is_mapped(x: Tensor) -> bool:
+    """Whether an array begins where a file does."""
+    return x.data_ptr() in _files
+
+
+def release(x: Tensor) -> None:
+    """Let the system take back the memory through which a mapped array was read or written; what it holds stays."""
+    area = _files.get(x.data_ptr())
+    if area is not None and hasattr(mmap, "MADV_DONTNEED"):
+        area.madvise(mmap.MADV_DONTNEED)
+
+
+def blocks(x: Tensor) -> Iterator[slice]:
+    """Rows of an array: all at once, or of a mapped one block by block, each released when it was worked through."""
+    rows = max(1, BLOCK // max(1, x[:1].nbytes)) if is_mapped(x) else max(1, len(x))
+    for start in range(0, max(1, len(x)), rows):
+        yield slice(start, min(start + rows, len(x)))
+        release(x)
