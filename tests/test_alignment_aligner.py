@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 
 import plait
-from plait import FusionClassifier, ModalityAligner
+from plait import FusionClassifier, Modality, ModalityAligner, Schema
+from plait.alignment.encoders.aligned import Aligned
 from plait.alignment.index import Index
 from plait.alignment.pairs import prompts
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
+from plait.encoders.featurize import Featurizer
 from plait.encoders.hashed_ngrams import HashedNgrams
 
 WORDS = ["iron", "wood", "glass", "paper", "stone", "wool"]
@@ -717,7 +719,9 @@ def test_a_protocol_is_the_papers_stage_and_what_is_given_beside_it_wins() -> No
     assert ModalityAligner(protocol="context-based-fusion", stage="cca").stage == "cca"
     with pytest.raises(ConfigError, match="unknown protocol 'context': known: context-based-fusion"):
         ModalityAligner(protocol="context").fit(cells())
-    with pytest.raises(ConfigError, match="unknown protocol 'context-based-fusion'"):
+    with pytest.raises(
+        ConfigError, match="unknown protocol 'context-based-fusion': it is one of an aligner; use plait align"
+    ):
         plait.FusionClassifier(protocol="context-based-fusion").fit(cells(), ["x"])
 
 
@@ -767,3 +771,11 @@ def test_words_of_an_encoder_enter_and_are_kept(tmp_path: Path) -> None:
     texts = {"a": ["a red ant", "", "the blue cow drinks water"]}
     np.testing.assert_allclose(loaded.transform(texts)["a"], fitted.transform(texts)["a"], atol=1e-6)
     assert fitted.features(texts)["a"].shape == (3, 384)
+    from_folder = Aligned(folder=str(tmp_path / "m"), modality="a")
+    restored = Aligned(modality="a")
+    restored.load_state(from_folder.state())  # without the encoder of the other modality
+    for encoder in (from_folder, restored):  # as an encoder it reads words too, not their mean
+        single = Featurizer(Schema((Modality("a", "text", ("a",)),)), {"a": encoder})
+        result = single.transform(pd.DataFrame(texts), None, None, strict=False, progress=False).tokens["a"]
+        there = result.present.numpy()
+        np.testing.assert_allclose(result.pooled().numpy()[there], fitted.transform(texts)["a"][there], atol=2e-3)

@@ -401,7 +401,7 @@ def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None
 
 
 def test_one_picture_and_one_sequence() -> None:
-    with pytest.raises(ConfigError, match="one sequence.*found 2: audio, text"):
+    with pytest.raises(ConfigError, match="one sequence.*found 2: audio, text; keep one of them"):
         ConvLSTM({"audio": 3, "text": 4, "image": 1}, 2, pictures={"image": (4, 4)})
     with pytest.raises(ConfigError, match="one picture.*found 2: a, b"):
         ConvLSTM({"a": 1, "b": 1}, 2, pictures={"a": (4, 4), "b": (4, 4)})

@@ -147,6 +147,7 @@ def test_an_unknown_class_counts_as_wrong_and_is_told_once():
     assert found.confusion["labels"][-1] == UNKNOWN
     assert sum(found.confusion["counts"][-1]) == 5
     assert found.distribution[-1] == {"label": UNKNOWN, "rows": 5}
+    assert {w["true"] for w in found.worst if w["cells"] and w["row"] in frame.index[:5]} == {UNKNOWN}
 
 
 @pytest.mark.parametrize("value", [None, np.nan])

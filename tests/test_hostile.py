@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import collections
 import copy
+import io
 import json
+import os
 import random
 import shutil
+import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +24,11 @@ import plait
 from plait import FusionClassifier
 from plait.base import registry
 from plait.base.errors import PlaitError
+from plait.cli import main
 from plait.data import schema
 from plait.data.table import read_table
 from plait.store import model_files
+from refusing import refused
 
 ODD: tuple[Any, ...] = (
     None,
@@ -168,6 +174,36 @@ def test_a_manifest_that_is_none(text: str, model: Path, tmp_path: Path) -> None
         plait.load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_file_of_a_model_that_never_ends_is_not_read(name: str, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    for replace in (lambda path: path.symlink_to("/dev/zero"), lambda path: os.mkfifo(path), lambda path: path.mkdir()):
+        path = tmp_path / "m" / name
+        path.unlink()
+        replace(path)
+        with pytest.raises(PlaitError, match=rf"{name}: it is a .*copy the folder again"):
+            plait.load(tmp_path / "m")
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.touch()
+
+
+def test_a_model_that_is_larger_than_it_says_is_not_read(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    size = (model / "model.json").stat().st_size
+    monkeypatch.setenv("PLAIT_MAX_MANIFEST_BYTES", str(size - 1))
+    with pytest.raises(
+        PlaitError, match=f"model.json: .*at most {size - 1:,} bytes of a model.json are read; set PLAIT_"
+    ):
+        plait.load(tmp_path / "m")
+    monkeypatch.setenv("PLAIT_MAX_MANIFEST_BYTES", str(size))
+    plait.load(tmp_path / "m")
+    os.truncate(tmp_path / "m" / "weights.safetensors", 1 << 42)  # a hole, of which nothing is on the disk
+    with pytest.raises(PlaitError, match="4398046511104 bytes, expected"):
+        plait.load(tmp_path / "m")
+
+
 @pytest.mark.parametrize("key", ["store", "checkpoint", "tensorboard"])
 def test_nothing_is_written_where_a_strangers_model_says(
     key: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -262,3 +298,75 @@ def test_a_table_that_is_damaged(name: str, text: str, said: str, tmp_path: Path
 def test_a_cell_of_brackets_is_text(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{'[' * 3000}{']' * 3000},{i}\n" for i in range(20)))
     assert schema.infer(read_table(tmp_path / "t.csv")) is not None
+
+
+def test_a_mixture_without_weights_is_refused_and_one_without_a_pattern_gives_the_prior(
+    model: Path, tmp_path: Path
+) -> None:
+    """Found by the campaign: mutations 507."""
+    manifest, arrays = model_files.read_model(model)
+    mixtures = [value for path in places(manifest) if (value := _at(manifest, path)) and path[-1:] == ("mixture",)]
+    assert mixtures
+    frame, _ = table(8)
+    for mixture in mixtures:
+        mixture["weights"] = [entry for entry in mixture["weights"] if entry["pattern"] != ["text"]]
+    again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+    again.progress = False
+    answers = again.predict_proba(frame.assign(size=np.nan, shape=None))
+    assert (answers == answers[0]).all()
+    assert np.isfinite(answers).all()
+    for mixture in mixtures:
+        mixture["weights"][0]["weights"] = {}
+    with pytest.raises(PlaitError, match="mixture: no weights for"):
+        plait.load(rewritten(model, tmp_path / "m", manifest, arrays)).predict(frame)
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"], ids=["UTF-8", "the C locale"])
+def test_half_a_surrogate_pair_is_printed(errors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the campaign: mutations 154."""
+    (tmp_path / "s.yaml").write_text('"\\ud83d": 1\n')
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "utf-8", errors))
+    with pytest.raises(SystemExit) as stop:
+        main(["study", "check", str(tmp_path / "s.yaml")])
+    sys.stdout.flush()
+    assert stop.value.code == 2
+    assert rb"\ud83d" in out.getvalue()
+
+
+def test_a_signal_that_the_parser_meets_is_said_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by the campaign: kills 8; the parser makes 130 of any signal, and says nothing."""
+
+    def app(args: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 5)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+    monkeypatch.setattr("plait.cli.app", app)
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "stopped: by a signal\n"
+
+
+@pytest.mark.parametrize("kind", ["tabular", "text"])
+def test_a_column_that_the_table_does_not_have_is_named_by_encode(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by the campaign: mutations 1030. What is to be predicted need not be there."""
+    (tmp_path / "t.csv").write_text("size\n" + "".join(f"{i}\n" for i in range(20)))
+    text = f"target: label\nmodalities: {{a: {{kind: {kind}, columns: [sise], encoder: ENCODER}}}}\n"
+    encoder = "tabular" if kind == "tabular" else "hashed_ngrams"
+    (tmp_path / "s.yaml").write_text(text.replace("ENCODER", encoder))
+    command = ["encode", tmp_path / "t.csv", "--schema", tmp_path / "s.yaml", "--store", "none"]
+    refused(capsys, "column 'sise' of modality 'a' is missing; did you mean 'size'?", *command)

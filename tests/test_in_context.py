@@ -17,41 +17,19 @@ import torch
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import plait
+import tiny_tabicl
 from plait import FusionClassifier, FusionRegressor
 from plait.base import registry
 from plait.base.branch import resolve, resolve_all
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
 from plait.testing.models import check_branch, example_rows
 
-TINY: dict[str, Any] = {
-    "embed_dim": 8,
-    "col_num_blocks": 1,
-    "col_nhead": 2,
-    "col_num_inds": 4,
-    "row_num_blocks": 1,
-    "row_nhead": 2,
-    "row_num_cls": 2,
-    "icl_num_blocks": 1,
-    "icl_nhead": 2,
-}
 SETTINGS: dict[str, Any] = {"store": "none", "members": 2, "epochs": 2, "width": 8, "progress": False}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints as the hub has them, of a network of a few thousand random weights."""
-    from tabicl._model.tabicl import TabICL  # there is no public name for the network
-
-    folder = tmp_path_factory.mktemp("tabicl")
-    for kind, config in (("classifier", {"max_classes": 4}), ("regressor", {"max_classes": 0, "num_quantiles": 9})):
-        torch.manual_seed(0)
-        network = TabICL(**TINY, **config)
-        with torch.no_grad():
-            for p in network.parameters():
-                p.add_(0.2 * torch.randn_like(p))  # some layers start at zero: nothing would be said
-        held = {"config": {**TINY, **config}, "state_dict": network.state_dict()}
-        torch.save(held, folder / f"tabicl-{kind}-v2-20260212.ckpt")
-    return folder
+    return tiny_tabicl.write(tmp_path_factory.mktemp("tabicl"))
 
 
 def table(rows: int = 150, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:

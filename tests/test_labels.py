@@ -19,6 +19,7 @@ from plait import FusionClassifier, FusionRegressor, load
 from plait.base.errors import PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.data.labels import codes_of, from_plain, label_array, to_plain, written_labels
+from plait.data.targets import indicator_of
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 
@@ -434,3 +435,8 @@ def test_labels_are_the_same_before_and_after_saving(labels: Any, classes: list[
 def test_dates_as_classes_are_found_however_a_file_writes_them(classes: list[Any]) -> None:
     values = ["2021-01-01T00:00:00.000", "2020-01-01 00:00:00", pd.Timestamp("2021-01-01"), "2022-01-01", "no date"]
     assert codes_of(values, classes).tolist() == [1, 0, 1, -1, -1]
+
+
+def test_labels_that_the_model_does_not_know_are_named() -> None:
+    with pytest.warns(PlaitWarning, match=r"2 of the target's labels are not among the 2 classes.*left out \(c\)"):
+        assert indicator_of(["a|c", "c|b", "a"], ["a", "b"]).indicator.tolist() == [[1, 0], [0, 1], [1, 0]]

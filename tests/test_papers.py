@@ -313,6 +313,12 @@ def test_a_paper_is_reproduced_and_resumed(tmp_path: Path) -> None:
         ({"figure__why": ""}, "figure1: status not_there, and no why:"),
         ({"figure__status": "gone"}, "figure1: status 'gone'"),
         ({"table__orders": [["network", "birds"]]}, "table1: orders: no row 'birds'"),
+        ({"table__orders": 1e300}, "table1: orders: expected a list, found float"),  # the campaign: mutations 262
+        ({"table__orders": [["network"]]}, "table1: orders: expected pairs of rows, found ['network']"),
+        ({"table__columns": None}, "table1: columns: expected a list, found NoneType"),
+        ({"table__recipes": [3]}, "table1: recipes must be a list of text, found (3,)"),
+        ({"figure__status": {}}, "figure1: status must be text, found {}"),
+        ({"paper__quick": {"made": 3}}, "on_insects/paper.yaml: quick of 'made' must be a mapping, found 3"),
         ({"recipe__variants": {"paper": {"protocol": "early"}}}, "unknown protocol 'early'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -388,7 +388,18 @@ def test_mistakes_in_yaml_are_named_with_their_line(change: tuple[str, str], sai
     assert str(caught.value).startswith("edited.yaml")
 
 
-@pytest.mark.parametrize("text", ["", "modalities: 3", "modalities: {a: 3}", "- a", "modalities: {a: {kind: text}}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "modalities: 3",
+        "modalities: {a: 3}",
+        "- a",
+        "modalities: {a: {kind: text}}",
+        "modalities: {a: {kind: text, columns: ~}}",
+        "modalities: {a: {kind: , columns: [b]}}",
+    ],
+)
 def test_yaml_that_is_no_schema(text: str) -> None:
     with pytest.raises(ConfigError):
         schema.from_yaml(text)

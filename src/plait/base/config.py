@@ -137,6 +137,11 @@ def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
 #: One folder per paper: what it says (``paper.yaml``), its model and training (``protocol.yaml``), its recipes.
 PAPERS = Path(__file__).parent.parent / "papers"
 _FILE = "protocol.yaml"
+#: What to do with a protocol that was given to the other kind of model.
+_OF = {
+    "aligner": "it is one of an aligner; use plait align --protocol (in Python: ModalityAligner)",
+    "estimator": "it is one of a classifier or regressor; use plait fit --protocol (in Python: FusionClassifier)",
+}
 
 
 def protocol_names(of: str = "estimator") -> list[str]:
@@ -170,7 +175,11 @@ def protocol_settings(name: str, of: str = "estimator") -> Mapping[str, Any]:
         'given'
     """
     if not _is_protocol(name, of):
-        raise ConfigError(f"unknown protocol {name!r}: {nearest(str(name), protocol_names(of))}")
+        other = "aligner" if of == "estimator" else "estimator"
+        raise ConfigError(
+            f"unknown protocol {name!r}: "
+            + (_OF[other] if _is_protocol(name, other) else nearest(str(name), protocol_names(of)))
+        )
     fields = _read_protocol(PAPERS / name.replace("-", "_") / _FILE)
     return MappingProxyType({key: value for key, value in fields.items() if key != "of"})
 

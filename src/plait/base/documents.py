@@ -283,6 +283,8 @@ UNPACKED_BYTES = Limit("PLAIT_MAX_UNPACKED_BYTES", 1 << 32, "bytes of a packed t
 TABLE_ROWS = Limit("PLAIT_MAX_ROWS", 10_000_000, "rows of a table")
 #: One member of a zip archive.
 MEMBER_BYTES = Limit("PLAIT_MAX_MEMBER_BYTES", 1 << 30, "bytes of a member")
+#: The manifest of a model folder: settings, words, numbers; arrays lie beside it.
+MANIFEST_BYTES = Limit("PLAIT_MAX_MANIFEST_BYTES", 1 << 28, "bytes of a model.json")
 #: One file that is fetched, and the time for it, other tries included.
 REMOTE_BYTES = Limit("PLAIT_MAX_REMOTE_BYTES", 1 << 30, "bytes of a fetched file")
 REMOTE_SECONDS = Limit("PLAIT_MAX_REMOTE_SECONDS", 120, "seconds of a fetched file")

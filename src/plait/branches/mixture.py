@@ -122,6 +122,8 @@ class Mixture:
                 continue
             rows = (there == pattern_mask).all(1)
             weights = self.weights_for(pattern)
+            if not weights:  # of a file that knows no part of this pattern: the prior, as for nothing
+                continue
             mixed[rows] = torch.stack([w * prepared[name][rows] for name, w in weights.items()]).sum(0)
         return mixed
 
@@ -149,6 +151,8 @@ class Mixture:
         checks.refuse(checks.problems(Saved, state), "mixture")
         for entry in state["weights"]:
             checks.refuse(checks.problems(SavedWeights, entry), "mixture")
+            if not entry["weights"]:
+                raise ConfigError(f"mixture: no weights for {', '.join(entry['pattern']) or 'a pattern of nothing'}")
             if unknown := set(entry["weights"]) - set(state["sources"]):
                 raise ConfigError(f"mixture: weights of branches that there are not: {', '.join(sorted(unknown))}")
         mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})

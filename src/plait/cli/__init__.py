@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = lambda message, category, *rest: (
         _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
     )
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:
         _run(arguments, received)
@@ -85,6 +85,11 @@ def _run(arguments: list[str] | None, received: list[int]) -> None:
     except (Interrupted, KeyboardInterrupt) as stop:
         _say("stopped", str(stop) or "nothing was written")
         sys.exit(128 + received[0] if received else 130)
+    except SystemExit as end:
+        if received and end.code == 130:  # the parser met it, before the command began or after it ended
+            _say("stopped", "by a signal")
+            sys.exit(128 + received[0])
+        raise
     except BrokenPipeError:
         sys.exit(141)
     except OSError as error:

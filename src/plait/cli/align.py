@@ -37,7 +37,7 @@ def _opened(
     from plait.data.table import read_table
 
     model = ModalityAligner.load(aligner)
-    model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
+    model.root = o.media_root(root, model.root, table)
     model.store = store if store is not None else model.store
     model.strict = strict or model.strict
     return model, read_table(table, encoding, remote, root)

@@ -35,7 +35,10 @@ def fit(
     train: o.Train = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="A paper's model and training; plait reproduce --list names them.", show_default=False),
+        typer.Option(
+            help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list.",
+            show_default=False,
+        ),
     ] = None,
     fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
     depth: Annotated[

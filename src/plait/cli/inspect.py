@@ -68,7 +68,7 @@ def inspect(
         raise TableError(f"{model}: the table of its fit is not known or not there any more; name it with --table")
     for each in models:
         if hasattr(each, "root"):
-            each.root = root or (each.root if each.root and Path(each.root).exists() else str(place.parent))
+            each.root = o.media_root(root, each.root, place)
             each.store = store if store is not None else each.store
     folder = out or model.with_name(f"{model.resolve().name}-inspection")
     usual = [f.resolve().name for f in (model, other) if f is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
@@ -148,11 +149,33 @@ def read_schema(
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
     result = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
+    if root is None and _is_everything(result.root):
+        raise ConfigError(
+            f"{schema_file}: root {result.root!r}: a file may not open the whole disk; pass --root yourself"
+        )
     target, root = target or result.target, root or result.root or str(table.parent)
     task = task or (result.task if result.target else None)
     if task is None and target is not None:
         task = schema.infer(frame, target=target, root=root).task
     return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
+
+
+def media_root(given: str | None, saved: Any, table: Path) -> str:
+    """Where names of media start: as given, else where those of the model's fit lay, else beside the table.
+
+    A model's file may be a stranger's: it never opens the whole disk, the whole home folder, or another computer.
+    """
+    if given is None and isinstance(saved, str) and not _is_everything(saved) and saved and Path(saved).exists():
+        return saved
+    return given or str(table.parent)
+
+
+def _is_everything(root: str | None) -> bool:
+    """Whether a root is the whole disk, holds the home folder, or lies on another computer."""
+    if not root:
+        return False
+    place, home = Path(os.path.expanduser(root)).absolute(), Path.home()  # noqa: PTH111 - a Path raises for ~nobody
+    return root.replace("\\", "/").startswith("//") or place in (Path(place.anchor), home, *home.parents)
 
 
 def targets_given(

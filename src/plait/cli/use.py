@@ -50,7 +50,7 @@ def models_of(
         model = FusionEstimator.load(folder)
         models = TargetModels({str(model.schema_.target): model})
     for model in models.values():
-        model.root = root or (model.root if model.root and Path(model.root).exists() else str(table.parent))
+        model.root = o.media_root(root, model.root, table)
         model.store = store if store is not None else model.store
         model.strict, model.partial = strict or model.strict, partial or model.partial
     with models.sharing() as sharing:

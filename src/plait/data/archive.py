@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MEMBER = re.compile(r"(?:zip://)?(?P<archive>[^!]+\.zip)!(?P<member>.+)", re.IGNORECASE | re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_SERVER = re.compile(r"[/\\]{2}(?![/\\])")
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -156,6 +157,8 @@ class Place:
         names = [name]
         names += [os.path.expanduser(name)] if name.startswith(("~/", "~\\")) else []  # noqa: PTH111
         names += [name.replace("\\", "/")] if "\\" in name else []
+        if _SERVER.match(name) and self._borders and not _within(os.path.abspath(name), self._borders):  # noqa: PTH100
+            raise self._refusal(name)  # not even looked for: Windows would ask that server, and tell it who asks
         path = next((path for each in names if (path := _existing(start, each)) is not None), None)
         if path is None:  # refused whether or not it is there: nothing is said of what lies outside
             path = os.path.join(start, names[-1])  # noqa: PTH118
@@ -179,14 +182,19 @@ class Place:
                 return
         except (OSError, ValueError):  # it holds a null: there is no such file
             return
-        raise CellError(
+        raise self._refusal(name)
+
+    def _refusal(self, name: str) -> CellError:
+        return CellError(
             f"{name:.200}: leads out of the root {self._borders[0]}; pass the folder that holds it as the root, "
             "or --root / (root='/') if absolute names may lead anywhere"
         )
 
 
 def _within(path: str, borders: list[str]) -> bool:
-    return any(path == border or path.startswith(border.rstrip(os.sep) + os.sep) for border in borders)
+    """Whether a path is one of the borders or below it; Windows takes no notice of capital letters."""
+    path, folders = os.path.normcase(path), (os.path.normcase(border) for border in borders)
+    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def _archive_of_cell(path: str) -> Archive:

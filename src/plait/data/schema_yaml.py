@@ -158,7 +158,7 @@ def _modality_problems(name: Any, value: Any) -> Iterator[Problem]:
                 f"modality '{name}': unknown field '{key}' ({nearest(str(key), (*_MODALITY, 'types'))})",
             )
     for key in ("kind", "columns"):
-        if key not in value:
+        if value.get(key) is None:
             yield path, f"modality '{name}': '{key}' is missing"
     yield from _value_problems(name, value, path)
 

@@ -64,15 +64,19 @@ def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> L
     label_array(list(names))  # refuses what no file can hold
     place = {text_of(name): i for i, name in enumerate(names)}
     indicator = np.zeros((len(rows), len(names)), dtype=np.int64)
-    unknown = 0
+    unknown: list[str] = []
     for i, row in enumerate(rows):
         for item in row:
             if item in place:
                 indicator[i, place[item]] = 1
             else:
-                unknown += 1
+                unknown.append(label_text(item))
     if unknown:
-        message = f"{unknown} labels of the target are not among the {len(names)} classes of the model and are left out"
+        found = sorted(set(unknown))
+        message = (
+            f"{len(unknown)} of the target's labels are not among the {len(names)} classes of the model and are left out "
+            f"({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
+        )
         warnings.warn(message, PlaitWarning, stacklevel=2)
     return Labels(indicator, names)
 

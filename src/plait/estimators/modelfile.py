@@ -139,6 +139,8 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
     mixture = Mixture.restore(manifest["mixture"])
     if len(mixture.prior) != task.out_dim:
         raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
+    if unknown := set(mixture.names) - {m.name for m in model.schema_.modalities} - set(model.pairs_):
+        raise ModelError(f"mixture: modalities that there are not: {', '.join(sorted(unknown))}")
     model.advised_ = {}
     members = _members(model, task, mixture, arrays, manifest.get("fitted", {}))
     state = manifest.get("intervals")  # of models before there were any: none

@@ -249,6 +249,7 @@ def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:
 def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:
     metric = metrics(predictions.task)[SECOND[predictions.task]]
     said = [as_read(predictions, y) for y in (predictions.truth, given["labels" if "labels" in given else "values"])]
+    said = [[breakdown.UNKNOWN if s is None else s for s in values] for values in said]
     kept = frame[[c for c in used if c in frame.columns]]
     return breakdown.worst_rows(metric, predictions.truth, given[metric.input], kept, said)
 

@@ -145,7 +145,10 @@ class ConvLSTM(Network):
 
 def _only(names: list[str], what: str) -> str | None:
     if len(names) > 1:
-        raise ConfigError(f"network conv_lstm: it takes one {what}, found {len(names)}: {', '.join(names)}")
+        raise ConfigError(
+            f"network conv_lstm: it takes one {what}, found {len(names)}: {', '.join(names)}; keep one of them, by the "
+            "modalities of the schema (plait schema TABLE > schema.yaml, edit, --schema schema.yaml)"
+        )
     return names[0] if names else None
 
 

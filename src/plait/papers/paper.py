@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plait.base import config
+from plait.base import checks, config
 from plait.base.config import PAPERS
 from plait.base.errors import ConfigError, nearest
 from plait.base.version import __version__
@@ -229,17 +229,20 @@ def _built(kind: type[T], given: Any, where: str) -> T:
     needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
     if missing := [name for name in needed if name not in given]:
         raise ConfigError(f"{where}: {', '.join(missing)} missing; expected {', '.join(needed)}")
-    return config.build(kind, given, where)
+    result = config.build(kind, given, where)
+    checks.check(result, where)
+    return result
 
 
 def _element(given: Any, where: str) -> Element:
     place = f"{where}: {given.get('name', '?') if isinstance(given, Mapping) else '?'}"
     values = dict(given) if isinstance(given, Mapping) else given
     if isinstance(values, dict):
-        values["columns"] = tuple(_column(one, place) for one in values.get("columns", ()))
-        values["rows"] = tuple(_row(one, values["columns"], place) for one in values.get("rows", ()))
-        values["recipes"] = tuple(values.get("recipes", ()))
-        values["orders"] = tuple((str(above), str(below)) for above, below in values.get("orders", ()))
+        values["columns"] = tuple(_column(one, place) for one in _listed(values.get("columns", []), place, "columns"))
+        rows = _listed(values.get("rows", []), place, "rows")
+        values["rows"] = tuple(_row(one, values["columns"], place) for one in rows)
+        values["recipes"] = tuple(_listed(values.get("recipes", []), place, "recipes"))
+        values["orders"] = tuple(_pair(one, place) for one in _listed(values.get("orders", []), place, "orders"))
     result = _built(Element, values, place)
     if result.status not in STATUS:
         raise ConfigError(f"{place}: status {result.status!r}: {nearest(result.status, STATUS)}")
@@ -252,8 +255,14 @@ def _element(given: Any, where: str) -> Element:
     return result
 
 
+def _pair(given: Any, where: str) -> tuple[str, str]:
+    if not isinstance(given, list) or len(given) != 2:
+        raise ConfigError(f"{where}: orders: expected pairs of rows, found {checks.shown(given)}")
+    return str(given[0]), str(given[1])
+
+
 def _column(given: Any, where: str) -> Column:
-    present = tuple(given.get("present", ())) if isinstance(given, Mapping) else ()
+    present = tuple(_listed(given.get("present", []), where, "present")) if isinstance(given, Mapping) else ()
     return _built(Column, {**given, "present": present} if present else given, where)
 
 
@@ -261,7 +270,8 @@ def _row(given: Any, columns: Sequence[Column], where: str) -> Row:
     values = dict(given) if isinstance(given, Mapping) else {}
     place = f"{where}, row '{values.get('name', '?')}'"
     numbers = _numbers(values.get("values"), columns, place)
-    return _built(Row, values | {"values": numbers, "subset": tuple(values.get("subset", ()))}, place)
+    subset = tuple(_listed(values.get("subset", []), place, "subset"))
+    return _built(Row, values | {"values": numbers, "subset": subset}, place)
 
 
 def _numbers(values: Any, columns: Iterable[Column], where: str) -> tuple[float, ...]:

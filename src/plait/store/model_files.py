@@ -17,10 +17,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from plait.base.documents import checksum, is_manifest, read_json
+from plait.base.documents import MANIFEST_BYTES, checksum, is_manifest, read_json
 from plait.base.errors import ModelError
 from plait.base.folders import check_folder, whole_folder
 from plait.base.parts import write_file
+from plait.data.media import unusual
 
 T = TypeVar("T")
 
@@ -70,19 +71,18 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     if manifest.get("kind") == TARGETS:
         names = ", ".join(str(entry.get("folder")) for entry in manifest.get("targets", ()) if isinstance(entry, dict))
         raise ModelError(f"{folder}: holds a model per target; name one of its sub-folders ({names})")
+    expected = manifest.get("weights")
+    if not isinstance(expected, dict) or not {"bytes", "digest"} <= set(expected):
+        raise ModelError(f"{place / MANIFEST}: does not say which weights are its own; copy the folder again")
     try:
-        weights = (place / WEIGHTS).read_bytes()
+        size = _size_of(place / WEIGHTS)
+        weights = (place / WEIGHTS).read_bytes() if size == expected["bytes"] else b""
     except OSError as error:
         raise ModelError(
             f"{place / WEIGHTS}: cannot be read ({error.strerror}); the model folder is incomplete"
         ) from None
-    expected = manifest.get("weights")
-    if not isinstance(expected, dict) or not {"bytes", "digest"} <= set(expected):
-        raise ModelError(f"{place / MANIFEST}: does not say which weights are its own; copy the folder again")
-    if len(weights) != expected["bytes"]:
-        raise ModelError(
-            f"{place / WEIGHTS}: {len(weights)} bytes, expected {expected['bytes']}; copy the folder again"
-        )
+    if size != expected["bytes"]:
+        raise ModelError(f"{place / WEIGHTS}: {size} bytes, expected {expected['bytes']}; copy the folder again")
     if _digest(weights) != expected["digest"]:
         raise ModelError(f"{place / WEIGHTS}: its content was altered (digest differs); copy the folder again")
     try:
@@ -90,6 +90,20 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{place / WEIGHTS}: not a safetensors file ({error})") from None
     return manifest, arrays
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, asked before it is read: a pipe or a device in a stranger's folder may never end.
+
+    Links are followed: the hub's cache is made of them.
+
+    Raises:
+        ModelError: it is no regular file.
+    """
+    facts = path.stat()
+    if problem := unusual(facts):
+        raise ModelError(f"{path}: {problem}; copy the folder again")
+    return facts.st_size
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
@@ -100,6 +114,8 @@ def read_manifest(place: Path) -> dict[str, Any]:
     """
     path = place / MANIFEST
     try:
+        if _size_of(path) > MANIFEST_BYTES.value:
+            raise ModelError(f"{path}: {path.stat().st_size:,} bytes; {MANIFEST_BYTES.said}")
         manifest = read_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{place}: has no {MANIFEST}; it is not a model folder") from None

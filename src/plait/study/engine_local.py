@@ -162,6 +162,7 @@ class Local(Engine):
             _close(worker.process)
             if worker.log.exists() and not worker.log.stat().st_size:
                 worker.log.unlink()
+        _sweep(self._logs)
         if self._logs.exists() and not any(self._logs.iterdir()):
             self._logs.rmdir()
 
@@ -176,8 +177,31 @@ def _close(process: subprocess.Popen[bytes]) -> None:
         cast(BinaryIO, process.stdin).close()
 
 
+def _sweep(logs: Path) -> None:
+    """Remove logs without a word of runners that were killed."""
+    for log in logs.glob("worker-*.log"):
+        runner = log.name.split("-")[1]
+        if runner.isdecimal() and not _alive(int(runner)):
+            with contextlib.suppress(OSError):
+                if not log.stat().st_size:
+                    log.unlink()
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; where asking would end it (Windows), it is taken to."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # it is somebody else's
+    return True
+
+
 def _ended(code: int, log: Path | None = None) -> str:
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):  # Windows has no such signal
         return "the worker was killed by the system or a user (signal 9: most often out of memory)"
     said = f": {_last(log)}" if log is not None and _last(log) else ""
     if code < 0:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from plait.alignment.network import AlignmentNetwork
 
 
+#: Parts of a stage's network that each modality has of its own; a network over one encoder has that one's.
+_PER_MODALITY = ("encoders.", "projections.")
+
+
 @dataclass(eq=False)
 class Aligned(WrappedEncoder):
     """One modality of a ``ModalityAligner``, frozen; a model that uses it carries all it needs, without the folder.
@@ -69,8 +73,12 @@ class Aligned(WrappedEncoder):
     def module(self) -> nn.Module:
         """The encoder inside and the network behind it."""
         parts = self.parts
-        inner = parts.encoder.module() if parts.stage.frozen else None
-        return _Both(inner, parts.network, parts.name)
+        taken = parts.stage.takes(parts.encoder)
+        if taken == "prepared":
+            return _Both(None, parts.network, parts.name)
+        words = taken == "tokens"
+        inner = parts.encoder.cut(0).lower if words else parts.encoder.module()
+        return _Both(inner, parts.network, parts.name, words)
 
     @property
     def dim(self) -> int:
@@ -126,9 +134,9 @@ class _Parts:
 
     def state(self) -> dict[str, Any]:
         """JSON values and arrays."""
-        own = f"encoders.{self.network.key[self.name]}."  # of encoders that were trained, the others are left behind
+        own = tuple(f"{part}{self.network.key[self.name]}." for part in _PER_MODALITY)  # the others' are left behind
         weights = self.network.state_dict()
-        kept = {k: v for k, v in weights.items() if not k.startswith("encoders.") or k.startswith(own)}
+        kept = {k: v for k, v in weights.items() if not k.startswith(_PER_MODALITY) or k.startswith(own)}
         arrays = {f"network.{k}": v.numpy() for k, v in kept.items()}
         stage = {"name": self.stage.name(), **self.stage.options()}
         value = {"modality": self.name, "stage": stage, "dims": self.network.dims}
@@ -141,14 +149,15 @@ class _Parts:
 
         encoder, stage = inner_encoder(state, "encoder aligned"), make_stage(state["stage"])
         network = stage.network_over({state["modality"]: encoder}, state["dims"])
-        network.load_state_dict({k: torch.tensor(v) for k, v in under(state, "network.").items()})
+        known = network.state_dict()  # earlier versions kept the other modalities' projections too
+        network.load_state_dict({k: torch.tensor(v) for k, v in under(state, "network.").items() if k in known})
         return cls(state["modality"], encoder, stage, network)
 
 
 class _Both(nn.Module):
-    def __init__(self, inner: nn.Module | None, network: AlignmentNetwork, name: str) -> None:
+    def __init__(self, inner: nn.Module | None, network: AlignmentNetwork, name: str, words: bool = False) -> None:
         super().__init__()
-        self.inner, self.network, self.name = inner, network, name
+        self.inner, self.network, self.name, self.words = inner, network, name, words
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
@@ -157,4 +166,5 @@ class _Both(nn.Module):
         if self.inner is None:
             return Tokens.of_vectors(unit(self.network(self.name, batch)))
         tokens: Tokens = self.inner(batch)
-        return Tokens.of_vectors(unit(self.network(self.name, {"x": tokens.pooled().float()})), tokens.present)
+        given = {"x": tokens.x.float(), "mask": tokens.mask} if self.words else {"x": tokens.pooled().float()}
+        return Tokens.of_vectors(unit(self.network(self.name, given)), tokens.present)

@@ -115,7 +115,7 @@ def measure(out: Path, seeds: int, store: str | None, root: str | None = None) -
     frame, schema = registry.find("datasets", "movies")(commonest=COMMONEST).load(root).of("genres")
     out.mkdir(parents=True, exist_ok=True)
     path = out / "collapse.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
     done = {(line["seed"], line["regime"], line["fusion"]) for line in lines}
     for seed in range(seeds):
         for regime in REGIMES:
