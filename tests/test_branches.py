@@ -415,3 +415,16 @@ def test_trees_of_many_classes_see_fewer_components(classes: int, components: in
     few = Trees(rounds=2, components=5)
     few.fit(rows)
     assert few.state()[0]["features.axes.text"].shape == (40, 5)
+
+
+@pytest.mark.parametrize("engine", ["scikit-learn", "lightgbm"])
+def test_trees_learn_where_a_column_is_empty_in_all_rows_that_they_learn_from(engine: str) -> None:
+    if engine == "lightgbm":
+        pytest.importorskip("lightgbm")
+    size = np.random.default_rng(0).normal(size=200)
+    table = pd.DataFrame({"size": size, "durability": [1.5, *[None] * 199], "kind": ["a", *[None] * 199]})
+    of = {"t": {"kind": "tabular", "columns": ["size", "durability", "kind"]}}
+    branches = [{"name": "trees", "engine": engine}]
+    model = plait.FusionClassifier(modalities=of, branches=branches, members=2, store="none")
+    right = model.fit(table, np.where(size > 0, "u", "v")).predict(table) == np.where(size > 0, "u", "v")
+    assert right.mean() > 0.9

@@ -74,7 +74,8 @@ class Scaler:
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
-            few, w = (torch.cat(parts) for parts in zip(*sample, strict=True))
+            # One block's weights stay a view: summed as another array they differ in the last bit.
+            few, w = sample[0] if len(sample) == 1 else (torch.cat(parts) for parts in zip(*sample, strict=True))
             self.axes = _principal(few * self.scale if self.standardise else few, w, self.components)
         if not self.standardise:
             self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
