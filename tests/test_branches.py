@@ -356,7 +356,7 @@ def test_an_xor_is_learned_where_a_branch_sees_both_and_nothing_is_claimed_elsew
     """One modality alone says nothing of it and knows that; nothing present is the prior."""
     frame, (a, b), _ = two_flags(500, 0, 0.0)
     y = np.where(a ^ b, "yes", "no")
-    settings = {**QUICK, "epochs": 30, "width": 16, "learning_rate": 0.02}
+    settings = {**QUICK, "epochs": 14, "width": 16, "learning_rate": 0.04}
     model = FusionClassifier(**settings, modalities=PARTS, branches=quick(branches)).fit(frame[:400], y[:400])
     if SEEING_BOTH & set(branches):
         assert model.score(frame[400:], y[400:]) > 0.9
