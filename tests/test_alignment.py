@@ -263,6 +263,20 @@ def test_context_joins_in_every_way_and_matters(operation: str) -> None:
     assert not torch.allclose(network("a", {"x": x}), network("b", {"x": x}), atol=1e-4)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_rows_begin_as_unlike_as_in_plain_heads(operation: str) -> None:
+    """Rows that begin alike stay alike under soft targets: whatever the epochs, they are found by chance."""
+    pairs = example_pairs({"a": 60, "b": 50}, rows=200)
+
+    def unlike(name: str, **told: object) -> float:
+        torch.manual_seed(0)
+        network = stage(name, width=64, **told).network(pairs.dims).eval()
+        network.learn_inputs(pairs)
+        return min(float(1 - unit(network(n, batch).detach()).mean(0).square().sum()) for n, batch in pairs.x.items())
+
+    assert unlike("context", operation=operation) > unlike("plain_heads") - 0.1
+
+
 def test_the_contract_sees_a_block_whose_attention_can_learn_nothing() -> None:
     dead = stage("context", slots=1, queries=1)  # as before there were slots: one token, whose softmax is 1
     with pytest.raises(AssertionError, match=r"hardly any gradient reaches \['encoder.block.qkv.weight"):

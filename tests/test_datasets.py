@@ -19,7 +19,7 @@ from plait.datasets.base import Dataset, Loaded, in_archive, make_schema
 from plait.datasets.hearthstone_cards import read_cards
 from plait.datasets.hearthstone_tables import named, plain
 from plait.datasets.issues import cut_code
-from plait.datasets.movies import common_genres
+from plait.datasets.movies import common_genres, without_commonest
 from plait.datasets.payments import COLUMNS as PAYMENTS
 from plait.datasets.pokemon import male_percent
 from plait.metrics.base import metrics
@@ -205,6 +205,15 @@ def test_rare_genres_and_what_is_no_genre_are_dropped() -> None:
     found = common_genres(genres)
     assert found.tolist()[:21] == ["A|B"] * 20 + ["A"]
     assert found.isna().tolist() == [False] * 21 + [True] * 3
+
+
+def test_no_genre_is_common_among_the_films_that_are_left() -> None:
+    genres = pd.Series(["A"] * 6 + ["B"] * 3 + ["C|B", "C", *"DEFGH"])  # without A, B is on 4 of 10
+    kept = without_commonest(genres, 0.3)
+    shares = kept.str.get_dummies().mean() / kept.notna().mean()
+    assert shares.max() <= 0.3
+    assert set(shares.index) == set("CDEFGH")
+    assert without_commonest(pd.Series(["A", "A"]), 0.3).isna().all()
 
 
 def test_gender_becomes_a_share() -> None:

@@ -28,6 +28,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.table import read_table
 from plait.store import model_files
+from refusing import refused
 
 ODD: tuple[Any, ...] = (
     None,
@@ -356,3 +357,16 @@ def test_a_signal_that_the_parser_meets_is_said_with_its_own_code(
         main(["--help"])
     assert stop.value.code == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "stopped: by a signal\n"
+
+
+@pytest.mark.parametrize("kind", ["tabular", "text"])
+def test_a_column_that_the_table_does_not_have_is_named_by_encode(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by the campaign: mutations 1030. What is to be predicted need not be there."""
+    (tmp_path / "t.csv").write_text("size\n" + "".join(f"{i}\n" for i in range(20)))
+    text = f"target: label\nmodalities: {{a: {{kind: {kind}, columns: [sise], encoder: ENCODER}}}}\n"
+    encoder = "tabular" if kind == "tabular" else "hashed_ngrams"
+    (tmp_path / "s.yaml").write_text(text.replace("ENCODER", encoder))
+    command = ["encode", tmp_path / "t.csv", "--schema", tmp_path / "s.yaml", "--store", "none"]
+    refused(capsys, "column 'sise' of modality 'a' is missing; did you mean 'size'?", *command)

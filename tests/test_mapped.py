@@ -27,6 +27,7 @@ from plait.encoders.tabular import Tabular
 from plait.evaluation import baselines
 from plait.store import Store
 from plait.training import crossfit
+from plait.training.checkpoint import digest_of
 from plait.workflow.fit import fit_table
 
 QUICK: dict[str, Any] = {
@@ -96,6 +97,19 @@ def test_a_scaler_learns_the_same_block_by_block(components: int, standardise: b
     assert torch.equal(scaled.narrowed.x, scaled.x.bfloat16())
 
 
+def test_below_the_limit_statistics_are_those_of_the_plain_formula_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, weight = torch.randn(9000, 1, 120, generator=generator) + 2, torch.rand(9000, generator=generator)
+    mask = torch.rand(9000, 1, generator=generator) > 0.1
+    there, w = x[mask], weight[mask[:, 0], None]
+    mean = (there * w).sum(0) / w.sum()
+    scale = (((there - mean).square() * w).sum(0) / w.sum()).rsqrt()
+    scaler = Scaler(200).fit(Tokens(x, mask), weight)
+    assert torch.equal(scaler.mean, mean)
+    assert torch.equal(scaler.scale, scale)
+    assert torch.equal(scaler(Tokens(x, mask)).x, ((x - mean) * scale).clamp(-10, 10))
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_rows_of_a_file_are_taken_into_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "USUAL", 1000)
@@ -107,6 +121,8 @@ def test_rows_of_a_file_are_taken_into_another(monkeypatch: pytest.MonkeyPatch) 
     assert mapped.is_mapped(taken.x)
     assert torch.equal(taken.x, x[rows])
     assert torch.equal(taken.mask, mask[rows])
+    assert digest_of({}, [large]) == digest_of({}, [x])
+    assert torch.equal(mapped.select(large, rows[:9]), x[rows[:9]])
 
 
 @pytest.mark.usefixtures("small_blocks")

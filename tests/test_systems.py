@@ -19,10 +19,11 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.archive import Place
 from plait.data.table import read_table
+from plait.estimators.targets import folders_of
 from plait.store import Store
 from study_tiny import SCHEMA, TOLD, table
 
-#: What Windows lacks; read by Python at its start, in the workers of a study, too.
+#: What Windows lacks; read by Python at its start.
 LESS = """
 import os, signal, sys
 sys.modules["fcntl"] = sys.modules["resource"] = None
@@ -38,7 +39,7 @@ for arguments in (
     ["fit", "tiny.csv", "--schema", "tiny.yaml", "--out", "m", "--no-report", *small],
     ["fit", "tiny.csv", "--schema", "tiny.yaml", "--out", "m", "--no-report", *small],
     ["predict", "m", "tiny.csv", "--out", "p.csv"],
-    ["study", "run", "study.yaml", "--out", "s", "--workers", "1", "--store", "store"],
+    ["study", "run", "study.yaml", "--out", "s", "--engine", "inline", "--store", "store"],
 ):
     try:
         main(arguments)
@@ -111,6 +112,15 @@ def test_the_slashes_of_windows_are_slashes(name: str, root: Path) -> None:
 def test_the_slashes_of_windows_lead_out_no_more_than_others(name: str, root: Path) -> None:
     with pytest.raises(CellError, match="leads out of the root"):
         Place(str(root)).find(name)
+
+
+def test_names_that_windows_keeps_for_itself_are_no_folders() -> None:
+    assert folders_of(["aux", "Con", "com1", "price"]) == {
+        "aux": "aux_2",
+        "Con": "Con_2",
+        "com1": "com1_2",
+        "price": "price",
+    }
 
 
 def test_a_drive_is_no_folder_here_and_no_address(root: Path) -> None:

@@ -21,6 +21,9 @@ from plait.networks.layers import Dropout
 
 #: Slots where none are given: two keep the block's attention alive at twice the cost of one.
 _SLOTS, _ATTENDING_SLOTS = 2, 4
+#: How much smaller a context begins that is added to every row: as large as the rows, it makes them alike, and soft targets,
+#: whose least loss between rows that are alike is that of a guess, then keep them so for twenty epochs (docs/alignment.md).
+_SMALL = 0.1
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -100,7 +103,7 @@ class _Contexts(FrozenNetwork):
         made = {self.key[n]: head(d, width, self.slots[n] * width) for n, d in dims.items() if n in takes}
         self.projections = nn.ModuleDict(made)
         queries = (stage.queries or slots) if attends else 1
-        self.contexts = Context(len(dims), width, queries)
+        self.contexts = Context(len(dims), width, queries, _SMALL if stage.operation in ADDED else 1.0)
         self.encoder = DeepFusionEncoder(stage.operation, width, stage.dropout)
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
@@ -121,11 +124,14 @@ HEADS = 4
 class Context(nn.Module):
     """Identifier -> learnable vector -> small network: g(c) of equation 1."""
 
-    def __init__(self, count: int, width: int, queries: int = 1) -> None:
-        """One context per encoder, of so many vectors."""
+    def __init__(self, count: int, width: int, queries: int = 1, size: float = 1.0) -> None:
+        """One context per encoder, of so many vectors; ``size``: by what they are multiplied to begin with."""
         super().__init__()
         self.vectors = nn.Embedding(count, width)
         self.inner = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, queries * width))
+        with torch.no_grad():
+            for parameter in self.inner[2].parameters():
+                parameter.mul_(size)
 
     def forward(self, identifier: int) -> Tensor:
         """(queries, width)."""
@@ -140,8 +146,11 @@ class Elementwise(nn.Module):
         """For vectors of this width; only ``concat`` has something to learn."""
         super().__init__()
         self.operation = operation
-        if operation == "concat":
+        if operation == "concat":  # begins as ``add``: drawn, it makes rows so alike that soft targets keep them so
             self.linear = nn.Linear(2 * width, width)
+            with torch.no_grad():
+                self.linear.weight.copy_(torch.eye(width).repeat(1, 2))
+                self.linear.bias.zero_()
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, D) and (1, D) -> (B, T, D)."""
@@ -191,7 +200,9 @@ OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
     **{name: partial(Elementwise, name) for name in ("add", "multiply", "concat")},
     **{name: partial(Attention, name) for name in ("dot", "general", "additive")},
 }
-#: Of these, the ones that attend: with one vector there is one score, its softmax is 1, and the context would not matter.
+#: Of these, the ones that add the context to every row.
+ADDED = ("add", "concat")
+#: And those that attend: with one vector there is one score, its softmax is 1, and the context would not matter.
 ATTENDING = ("dot", "general", "additive")
 
 

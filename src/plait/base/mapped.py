@@ -19,6 +19,8 @@ USUAL = 256_000_000
 BLOCK = 64_000_000
 #: Where a mapped array begins -> what it lies in, as long as it is there.
 _files: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
+#: The same -> bytes that were read of it row by row since it was released.
+_read: dict[int, int] = {}
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype = torch.float32, limit: int = USUAL) -> Tensor:
@@ -69,6 +71,18 @@ def release(x: Tensor) -> None:
     area = _files.get(x.data_ptr())
     if area is not None and hasattr(mmap, "MADV_DONTNEED"):
         area.madvise(mmap.MADV_DONTNEED)
+
+
+def select(x: Tensor, rows: Tensor, out: Tensor | None = None) -> Tensor:
+    """Some rows of an array; a mapped one is released whenever a block's worth was read of it."""
+    result = torch.index_select(x, 0, rows, out=out)
+    if is_mapped(x):
+        place = x.data_ptr()
+        _read[place] = _read.get(place, 0) + result.nbytes
+        if _read[place] > BLOCK:
+            _read[place] = 0
+            release(x)
+    return result
 
 
 def blocks(x: Tensor) -> Iterator[slice]:

@@ -89,13 +89,12 @@ class Tokens:
             return Tokens(self.x[rows], self.mask[rows])
         if mapped.is_mapped(self.x) and len(rows) * self.x[:1].nbytes > mapped.USUAL:
             return self._taken_to_file(rows)
-        return Tokens(self.x.index_select(0, rows), self.mask.index_select(0, rows))  # four times faster than x[rows]
+        return Tokens(mapped.select(self.x, rows), self.mask.index_select(0, rows))  # four times faster than x[rows]
 
     def _taken_to_file(self, rows: Tensor) -> Tokens:
         result = mapped.zeros((len(rows), *self.x.shape[1:]), self.x.dtype, limit=0)
         for block in mapped.blocks(result):
-            result[block] = self.x.index_select(0, rows[block])
-            mapped.release(self.x)
+            result[block] = mapped.select(self.x, rows[block])
         return Tokens(result, self.mask.index_select(0, rows))
 
     def absent_where(self, absent: Tensor) -> Tokens:

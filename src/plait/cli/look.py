@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plait.store import Store
 
 #: Rows that plait encode has in memory at a time, beside the table itself.
-PIECE = 50_000
+PIECE = 16_384
 
 
 @app.command()
@@ -74,6 +74,7 @@ def encode(
     import dataclasses
 
     from plait.base.errors import ConfigError, nearest
+    from plait.data import schema as schemas
     from plait.data.row_numbers import numbered
     from plait.data.table import read_table
     from plait.encoders.featurize import Featurizer
@@ -89,7 +90,9 @@ def encode(
     frame = read_table(table, encoding, remote, root)
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
-    features = Featurizer(dataclasses.replace(result, modalities=frozen), o.assignments(encoder))
+    frozen_alone = dataclasses.replace(result, modalities=frozen, target=None)
+    schemas.validate(frozen_alone, frame)
+    features = Featurizer(frozen_alone, o.assignments(encoder))
     progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
     features.fit(frame, result.root)
     opened = None if store == NO_STORE else Store(store)
@@ -140,6 +143,7 @@ def _in_pieces(
             part = _transformed(features, frame.iloc[start : start + PIECE], root, store, strict, whole=False)
             shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
             parts.append(Inputs(shapes, {}, part.present))
+            del part  # before the next one is made
     return parts
 
 

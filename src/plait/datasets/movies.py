@@ -26,15 +26,18 @@ def common_genres(genres: pd.Series[str]) -> pd.Series[str]:
 
 
 def without_commonest(genres: pd.Series[str], share: float) -> pd.Series[str]:
-    """Bar-joined genres without those on more than a share of the films that have any; None where none is left.
+    """Bar-joined genres of which none stands on more than a share of the films that have any; None where none is left.
+
+    Films that are left without a genre go, and those that remain are fewer: the share is taken again until all are within it.
 
     Example:
-        >>> without_commonest(pd.Series(["A|B", "A", "C", None]), 0.5).tolist()
-        ['B', None, 'C', None]
+        >>> without_commonest(pd.Series(["A|B", "A", "C", "D", None]), 0.4).tolist()
+        ['B', None, 'C', 'D', None]
     """
     each = genres.str.split("|").explode().dropna()
-    rare = each[each.map(each.value_counts()) <= share * genres.notna().sum()]
-    kept = rare.groupby(level=0).agg("|".join).reindex(genres.index)
+    while (common := each.value_counts() > share * each.index.nunique()).any():
+        each = each[~each.map(common)]
+    kept = each.groupby(level=0).agg("|".join).reindex(genres.index)
     return kept.astype(object).where(kept.notna(), None)
 
 

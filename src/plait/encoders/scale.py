@@ -65,13 +65,16 @@ class Scaler:
         step, seen, squared, sample = -(-count // _AXES_ROWS) or 1, 0, torch.zeros(()), []
         for x, w in _present(tokens, weight):
             centred = x - self.mean
-            squared = squared + (centred.square() * w).sum(0)
-            sample.append((centred[-seen % step :: step], w[-seen % step :: step]))
+            sample.append(
+                (centred[-seen % step :: step].clone(), w[-seen % step :: step])
+            )  # a view would hold all rows
             seen += len(x)
+            squared = squared + centred.square_().mul_(w).sum(0)
         variance = squared / total
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
+            # One block's weights stay a view: summed as another array they differ in the last bit.
             few, w = sample[0] if len(sample) == 1 else (torch.cat(parts) for parts in zip(*sample, strict=True))
             self.axes = _principal(few * self.scale if self.standardise else few, w, self.components)
         if not self.standardise:
@@ -107,7 +110,7 @@ class Scaler:
         return Tokens(result, tokens.mask)
 
     def _scaled(self, x: Tensor) -> Tensor:
-        x = ((x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else x
+        x = (x - self.mean).mul_(self.scale).clamp_(-10, 10) if self.standardise else x
         return x if self.axes is None else x @ self.axes
 
     def state(self) -> dict[str, Tensor]:
@@ -131,7 +134,7 @@ def _present(tokens: Tokens, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Present tokens (N, D) and their weights (N, 1): all at once, or of features that lie in a file block by block."""
     for rows in mapped.blocks(tokens.x):
         mask = tokens.mask[rows]
-        x = tokens.x[rows][mask]
+        x = tokens.x[rows].flatten(0, 1) if bool(mask.all()) else tokens.x[rows][mask]
         x = x.double() if len(tokens) * tokens.dim < 1_000_000 else x
         yield x, weight[rows, None].expand(mask.shape)[mask].to(x.dtype)[:, None]
 

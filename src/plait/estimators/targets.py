@@ -21,8 +21,16 @@ from plait.estimators.fit_settings import NO_STORE
 from plait.store import model_files
 
 KIND = model_files.TARGETS
-#: Folders of a front page, which no target's folder may be called.
-_TAKEN = ("figures", "tables")
+#: Folders of a front page, and names that Windows keeps for itself, which no target's folder may be called.
+_TAKEN = (
+    "figures",
+    "tables",
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)),
+)
 
 
 class TargetModels(Mapping[str, FusionEstimator]):

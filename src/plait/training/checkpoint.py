@@ -26,6 +26,7 @@ from safetensors import numpy as safetensors
 from safetensors.numpy import save
 from torch import Tensor
 
+from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitWarning, StoreError
 from plait.base.parts import write_file
 from plait.encoders.batches import Keep
@@ -199,7 +200,11 @@ def digest_of(value: Any, tensors: Sequence[Tensor]) -> str:
     for tensor in tensors:
         array = np.asarray(tensor.detach().cpu().numpy(), order="C")
         digest.update(str((array.dtype, array.shape)).encode())
-        digest.update(array.data if array.size else b"")
+        if mapped.is_mapped(tensor):
+            for rows in mapped.blocks(tensor):
+                digest.update(array[rows].data)
+        else:
+            digest.update(array.data if array.size else b"")
     return digest.hexdigest()
 
 

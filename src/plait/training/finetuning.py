@@ -256,6 +256,9 @@ class Memories:
         """Everything is ours."""
         return self._of[fingerprint].claims(fingerprint)
 
+    def rest(self) -> None:
+        """It is all that there is."""
+
 
 def content_key(
     base: Encoder, cells: Sequence[bytes], rows: Rows, units: np.ndarray, task: Task, tuning: Tuning, seed: int

@@ -10,7 +10,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from plait.base import config
+from plait.base import config, mapped
 from plait.base.errors import ConfigError
 from plait.base.inputs import Inputs
 from plait.base.machine import fast_dtype
@@ -93,7 +93,7 @@ class TrainingRows:
         array = self._arrays.get(name)
         if array is None or len(array) < len(rows):
             array = self._arrays[name] = x.new_empty(len(rows), *x.shape[1:])
-        return torch.index_select(x, 0, rows, out=array[: len(rows)])
+        return mapped.select(x, rows, array[: len(rows)])
 
 
 def narrowed(inputs: Inputs, model: Branches) -> Inputs:
