@@ -153,7 +153,10 @@ def _binned(x: Array, edges: Sequence[Array]) -> Array:
     result, first = x.astype(np.float64), x.shape[1] - len(edges)
     for place, edge in enumerate(edges):
         column = result[:, first + place]
-        column[:] = np.where(np.isnan(column), np.nan, np.searchsorted(edge, column, side="left"))
+        null = np.isnan(column)
+        column[:] = np.where(
+            null & ~null.all(), np.nan, np.searchsorted(edge, column, side="left")
+        )  # it refuses all nulls
     return result
 
 
