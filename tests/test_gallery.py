@@ -36,3 +36,11 @@ def test_a_script_makes_its_picture_and_its_notebook(tmp_path: Path, monkeypatch
     nbformat.validate(made)
     assert made.cells[0].source.startswith("# One space: pictures found by words")
     assert [cell.cell_type for cell in made.cells].count("code") >= 3
+
+
+def test_prose_between_cells_is_no_code_on_the_site() -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("griffe")
+    cells = runpy.run_path(str(ROOT / "tools" / "docs_pages.py"))["_cells"]
+    script = "\n# %%\na = 1\n# a remark\n\n# %% [markdown]\n# Two lines\n# of prose.\n\n# %%\nb = 2\n"
+    assert cells(script) == "```py\na = 1\n# a remark\n```\n\nTwo lines\nof prose.\n\n```py\nb = 2\n```"

@@ -86,12 +86,22 @@ def _gallery(files: Files, config: Any) -> str:
                 links = f"[notebook](gallery/{name}.ipynb)" if ending == "ipynb" else links
         anchor = name.removeprefix("plot_").replace("_", "-")
         cards.append("-   " + (f"{picture}\n\n    " if picture else "") + f"[{title}](#{anchor})")
-        shown = re.sub(r"^# %%.*\n(# )?", "", code.strip(), flags=re.MULTILINE)
-        parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n```py\n{shown}\n```\n")
+        parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n{_cells(code)}\n")
     head = (
         "# Gallery\n\nScripts of `examples/gallery` that run as they are; their data is generated or comes by pip.\n\n"
     )
     return f'{head}<div class="grid cards" markdown>\n\n' + "\n\n".join(cards) + "\n\n</div>\n\n" + "\n".join(parts)
+
+
+def _cells(code: str) -> str:
+    """The cells of a script: code between fences, prose (``# %% [markdown]``) as prose."""
+    shown = list[str]()
+    for cell in re.split(r"^# %%", code, flags=re.MULTILINE):
+        kind, _, body = cell.partition("\n")
+        if body.strip():
+            prose = re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE)
+            shown.append(prose if "[markdown]" in kind else f"```py\n{body.strip()}\n```")
+    return "\n\n".join(shown)
 
 
 def _there(name: str) -> bool:
