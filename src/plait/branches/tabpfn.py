@@ -12,7 +12,7 @@ from plait.branches.in_context import InContext, read_plain
 
 @dataclasses.dataclass(eq=False)
 class TabPFN(InContext):
-    """A pretrained transformer that is shown the training rows and answers the others in one pass; nothing is trained.
+    """A transformer pretrained on made-up tables that is shown the training rows and answers the others; nothing is trained.
 
     Formula: p(y | x) = transformer((x_1, y_1), ..., (x_n, y_n), x).
 

@@ -19,7 +19,7 @@ _PARTS = {"train": "train", "dev": "valid", "test": "test"}
 
 
 class Flickr8kFull(Dataset):
-    """Flickr8k: pairs of a photograph and a caption, for alignment and retrieval; no target.
+    """Flickr8k, whole, in its published layout: pairs of a photograph and a caption; no target.
 
     ``split`` is the official one (6,000 / 1,000 / 1,000 photographs); photographs of none of them are left out. ``groups`` is the
     photograph. ``photographs`` draws so many, always the same. ``flickr8k`` is a thousand of them.

@@ -37,7 +37,7 @@ def targets(score: pd.Series[float]) -> dict[str, pd.Series[Any]]:
     """
     rounded = pd.Series(np.sign(score) * np.floor(score.abs() + 0.5), index=score.index)
     return {
-        "binary": score.map(polarity).astype(object),
+        "binary": pd.Series([polarity(one) for one in score], index=score.index, dtype=object),
         "three": score.map(lambda one: polarity(one) or "neutral"),
         "seven": rounded.astype(int).map("{:+d}".format),
     }

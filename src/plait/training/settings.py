@@ -194,6 +194,7 @@ def with_regimes(schema: Schema, spec: Mapping[str, str] | None) -> Schema:
     """The schema with every modality trained as ``spec`` (modality or kind -> word) says.
 
     Example:
+        >>> from plait.data.modality import Modality, Schema
         >>> schema = Schema((Modality("sound", "audio", ("wav",)), Modality("text", "text", ("words",))))
         >>> [m.train for m in with_regimes(schema, {"audio": "pretrain"}).modalities]
         ['pretrain', 'frozen']
@@ -275,7 +276,7 @@ def tunings(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Tuning]
         ConfigError: an unknown modality or option, or a value that is none.
 
     Example:
-        >>> from plait.data.schema import Modality
+        >>> from plait.data.modality import Modality, Schema
         >>> schema = Schema((Modality("story", "text", ("words",), train="tuned"),))
         >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
         2
