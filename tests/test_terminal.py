@@ -344,7 +344,12 @@ def test_rows_on_the_terminal_do_not_mix_with_the_bar(
 def spawned(command: str, **options: Any) -> Any:
     kept = {k: v for k, v in os.environ.items() if k not in ("PLAIT_QUIET", "COLUMNS", "NO_COLOR")}
     told = ["-m", "plait", *command.split()]
-    return pexpect.spawn(sys.executable, told, env={**kept, "TERM": "xterm"}, timeout=120, encoding="utf-8", **options)
+
+    def heard() -> None:  # tests that a shell runs in its background would hand on that Ctrl-C is to be ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    options |= {"env": {**kept, "TERM": "xterm"}, "timeout": 120, "encoding": "utf-8", "preexec_fn": heard}
+    return pexpect.spawn(sys.executable, told, **options)
 
 
 @pytest.mark.parametrize("columns", [40, 200])
