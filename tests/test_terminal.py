@@ -227,7 +227,7 @@ def _needs(command: str) -> None:
 
 def registered() -> set[str]:
     """Every command that there is."""
-    from plait.cli import (  # noqa: F401  # noqa: F401
+    from plait.cli import (  # noqa: F401
         advise,
         align,
         data,

@@ -180,12 +180,17 @@ def _started(element: Element, row: Row, column: Column, value: float) -> Line:
     return Line(element.name, cell, column.metric, value, column.data)
 
 
-def _value(element: Element, row: Row, column: Column, value: float, ours: Ours | None) -> Line:
-    line = _started(element, row, column, value)
+def _alone(line: Line, row: Row) -> Line:
+    """A number that nothing of ours stands beside: quoted from the paper, or not there."""
     if row.cited:
         return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
-    if row.variant is None or column.ours is None:
-        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+
+
+def _value(element: Element, row: Row, column: Column, value: float, ours: Ours | None) -> Line:
+    line = _started(element, row, column, value)
+    if row.cited or row.variant is None or column.ours is None:
+        return _alone(line, row)
     part = None if ours is None else ours.part(row, column.present)
     if ours is None or part is None or part.empty:
         return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
@@ -266,10 +271,8 @@ def _of_space(
 ) -> Line:
     """A number of an evaluation of aligned vectors."""
     line = _started(element, row, column, value)
-    if row.cited:
-        return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
-    if row.variant is None or column.ours is None:
-        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    if row.cited or row.variant is None or column.ours is None:
+        return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)
     if values is None or values.empty:
@@ -318,10 +321,8 @@ def _cost(
 ) -> Line:
     """A time, a count of weights or epochs: the mean over our runs, which holds nothing against the paper's."""
     line = _started(element, row, column, value)
-    if row.cited:
-        return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
-    if row.variant is None or column.ours is None:
-        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    if row.cited or row.variant is None or column.ours is None:
+        return _alone(line, row)
     for there in [results[n][column.ours] for n in element.recipes if column.ours in results.get(n, {})]:
         values = measured(there, column.metric, row)
         if len(values):
