@@ -53,7 +53,7 @@ _REGISTERED: dict[tuple[str, str], type[Any]] = {}
 def register(family: str, variant: V, name: str | None = None) -> V: ...
 @overload
 def register(family: str, variant: None = None, name: str | None = None) -> Callable[[V], V]: ...
-def register(family: str, variant: Any = None, name: str | None = None) -> Any:
+def register(family: str, variant: object = None, name: str | None = None) -> Any:
     """Give a class of one's own a name in a family; also as a decorator, ``@register("encoders")``.
 
     Args:

@@ -72,7 +72,7 @@ class Condition(ABC):
         return {"kinds": ", ".join(cls.kinds), "strength": cls.measure}
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
+    def from_options(cls, options: Mapping[str, object], where: str) -> Self:
         """Build a condition from a mapping of options; unknown names are refused."""
         return config.build(cls, options, where)
 
@@ -216,7 +216,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\.?inf", re.IG
 _OPEN, _CLOSE = "{[", "}]"
 
 
-def text_form(name: str, modality: str | None, options: Mapping[str, Any]) -> str:
+def text_form(name: str, modality: str | None, options: Mapping[str, object]) -> str:
     """The line that ``from_text`` takes back.
 
     Example:
@@ -282,7 +282,7 @@ def _read(value: str, text: str) -> Any:
         raise ConfigError(f"{error}; quote it") from None
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)

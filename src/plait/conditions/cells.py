@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema
 
 
-def column_of(cells: Iterable[Any]) -> np.ndarray:
+def column_of(cells: Iterable[object]) -> np.ndarray:
     """Cells of any type as one object array (n,)."""
     listed = list(cells)
     column = np.empty(len(listed), dtype=object)
@@ -51,7 +51,7 @@ def _contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list
     return [list(texts(frame[column])) for column in modality.columns]
 
 
-def _key(cell: Any) -> bytes:
+def _key(cell: object) -> bytes:
     cell = cell.source if isinstance(cell, Changed) else cell
     try:
         return cell_key(cell)

@@ -180,7 +180,7 @@ def _known(note: Path) -> dict[str, Any] | None:
         return None
 
 
-def _content(known: Mapping[str, Any]) -> Path:
+def _content(known: Mapping[str, object]) -> Path:
     return cache_folder() / "content" / Path(str(known["file"])).name
 
 
@@ -321,7 +321,7 @@ def _said(error: BaseException, end: float) -> str:
 
 
 def _of_store(
-    address: str, allowed: Allowed, known: Mapping[str, Any] | None, end: float
+    address: str, allowed: Allowed, known: Mapping[str, object] | None, end: float
 ) -> tuple[Iterator[bytes], dict[str, Any]] | None:
     """Bytes and facts of a file in an object store; None: it has not changed. Credentials come from the environment."""
     scheme = address.partition(":")[0]

@@ -255,7 +255,7 @@ def paired(
     return pd.concat([first, second], axis=1)
 
 
-def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
+def _rows_by_label(labels: Sequence[object] | np.ndarray) -> dict[Any, np.ndarray]:
     """Label -> its rows, in order."""
     result = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
     return {label: np.sort(np.asarray(rows)) for label, rows in result.items()}

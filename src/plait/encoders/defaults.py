@@ -177,7 +177,7 @@ def ready_preset(kind: str) -> str | None:
     return name if is_installed(package) and is_local(options["model"]) else None
 
 
-def without_preset(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_preset(options: Mapping[str, object]) -> dict[str, Any]:
     """An encoder's name and options with a preset's name written out; given options win, as a folder in place of the hub.
 
     Example:

@@ -47,7 +47,7 @@ class HubText(HubEncoder):
         self._tokenizer: Any = None
         self._limit = 0
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """Token ids and their mask (n, L), padded to the longest of the batch."""
         words = texts(cells)
         if self._tokenizer is None:
@@ -238,7 +238,7 @@ class HubAudio(HubEncoder):
         """Milliseconds, from the headers; sounds that are cut are told of."""
         return milliseconds(self, cells, self.max_seconds)
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
         if self._extractor is None:
             self._extractor = self.load("AutoFeatureExtractor")

@@ -167,7 +167,7 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
     return study
 
 
-def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(spec: Mapping[str, object], over: Mapping[str, object]) -> dict[str, Any]:
     """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
     result = dict(spec)
     for key, value in over.items():

@@ -26,7 +26,7 @@ from plait.training.settings import with_regimes
 PIECE = 256
 
 
-def encoder_key(data: int, modality: str, value: Any) -> str:
+def encoder_key(data: int, modality: str, value: object) -> str:
     """What the weights of an encoder are known by."""
     return f"{data} {modality} {json.dumps(value, sort_keys=True)}"
 

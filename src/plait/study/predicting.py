@@ -51,7 +51,7 @@ class Predicting(Subject):
         """The estimator's own values."""
         return self._defaults
 
-    def field_problem(self, name: str, value: Any) -> str | None:
+    def field_problem(self, name: str, value: object) -> str | None:
         """The estimator's own check, and the baselines' names."""
         if name.partition(".")[0] != "estimator":
             return settings.check_value(name, value)

@@ -187,7 +187,7 @@ def _test(
 Kept = tuple[np.ndarray, np.ndarray | None]
 
 
-def _kept(results: Results, row: Mapping[str, Any], side: str) -> Kept | None:
+def _kept(results: Results, row: Mapping[str, object], side: str) -> Kept | None:
     """Rows and truth of one part of one run."""
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]

@@ -207,7 +207,7 @@ def truth_of(task: Task, target: Tensor) -> np.ndarray:
     return target.numpy() if task.name != "regression" else task.decode(target).numpy().astype(np.float64)
 
 
-def truth_given(task: Task, y: Any) -> np.ndarray:
+def truth_given(task: Task, y: object) -> np.ndarray:
     """Targets of test rows as the estimator is given them; a class never seen is -1."""
     if task.name == "classification":
         return codes_of(y, task.classes)  # type: ignore[attr-defined]

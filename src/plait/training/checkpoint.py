@@ -188,7 +188,7 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def digest_of(value: Any, tensors: Sequence[Tensor]) -> str:
+def digest_of(value: object, tensors: Sequence[Tensor]) -> str:
     """Hex digest of JSON values and of tensors: the name of a fit.
 
     Example:

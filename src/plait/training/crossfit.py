@@ -321,7 +321,7 @@ def _fit_branches(
     return costs
 
 
-def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _left_out(costs: Mapping[str, Mapping[str, object]]) -> list[str]:
     return [f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost]
 
 

@@ -269,7 +269,7 @@ class Tuning:
 FINETUNING_OPTIONS = tuple(config.fields_of(Tuning))
 
 
-def tunings(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:
+def tunings(schema: Schema, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
     """How each modality with ``train: tuned`` is tuned: options for all, and modality (or kind) -> options.
 
     Raises:

@@ -58,7 +58,7 @@ class Space(Subject):
         """The aligner's own values."""
         return self._defaults
 
-    def field_problem(self, name: str, value: Any) -> str | None:
+    def field_problem(self, name: str, value: object) -> str | None:
         """Encoders are named by modality; stages are tried when variants are made."""
         if name == "encoders" and not isinstance(value, Mapping):
             return f"encoders: expected modality: encoder, found {value!r:.60}"
