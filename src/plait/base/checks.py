@@ -267,7 +267,7 @@ def _fits_item(item: tuple[object, object], inner: tuple[object, ...]) -> bool:
     return _fits(item[0], inner[0]) and _fits(item[1], inner[1])
 
 
-def _parts(hint: object) -> tuple[Any, ...]:
+def _parts(hint: object) -> tuple[object, ...]:
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return tuple(p for part in typing.get_args(hint) for p in _parts(part)) if union else (hint,)
 

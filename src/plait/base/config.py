@@ -156,7 +156,7 @@ def protocol_names(of: str = "estimator") -> list[str]:
 
 
 @cache
-def _read_protocol(path: Path) -> Mapping[str, Any]:
+def _read_protocol(path: Path) -> Mapping[str, object]:
     return MappingProxyType(read_yaml(path))
 
 

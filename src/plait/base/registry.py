@@ -157,7 +157,7 @@ def _known(family: str) -> None:
         raise ConfigError(f"unknown family '{family}': {nearest(family, FAMILIES)}")
 
 
-def _base(family: str) -> type[Any]:
+def _base(family: str) -> type[object]:
     module, name = FAMILIES[family]
     result: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
     return result
@@ -184,7 +184,7 @@ def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
     }
 
 
-def _loaded(family: str, name: str) -> type[Any]:
+def _loaded(family: str, name: str) -> type[object]:
     value = _entry_points(family)[name]
     try:
         variant = value.load()

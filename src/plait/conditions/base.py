@@ -197,7 +197,7 @@ class Condition(ABC):
         return ConfigError(f"condition {self.name()}: {option} must be {expected}, found {getattr(self, option)!r}")
 
     @classmethod
-    def _default(cls, option: str) -> Any:
+    def _default(cls, option: str) -> object:
         field = next(f for f in dataclasses.fields(cls) if f.name == option)
         return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
@@ -273,7 +273,7 @@ def split(text: str, sign: str) -> list[str]:
     return [part for part in [*parts, text[start:]] if part.strip()]
 
 
-def _read(value: str, text: str) -> Any:
+def _read(value: str, text: str) -> object:
     if value.lower().lstrip("+-") == "inf":  # YAML writes .inf
         return float(value)
     try:

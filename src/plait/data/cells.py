@@ -129,7 +129,7 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     return result
 
 
-def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[object]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -175,7 +175,7 @@ def shown_path(name: str) -> str:
     return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 
-def _media_cell(value: object, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+def _media_cell(value: object, place: Place, kind: str, column: str) -> tuple[object, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
     from plait.data.media import Blob
     from plait.data.media.given import given

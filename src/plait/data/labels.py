@@ -296,7 +296,7 @@ def to_plain(labels: Iterable[object]) -> list[Any]:
     return [_to_plain(label) for label in labels]
 
 
-def _to_plain(label: object) -> Any:
+def _to_plain(label: object) -> object:
     if isinstance(label, tuple):
         return {"tuple": to_plain(label)}
     label = _plain(label)
@@ -317,7 +317,7 @@ def from_plain(values: Iterable[object]) -> list[Any]:
     return [_from_plain(value) for value in values]
 
 
-def _from_plain(value: object) -> Any:
+def _from_plain(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     ((name, setting),) = value.items()

@@ -92,7 +92,7 @@ def names_file(address: str) -> bool:
     return name.lower().endswith(".npy") or kind_of_name(name.rpartition("/")[2]) is not None
 
 
-def _blob(address: str, allowed: Allowed) -> Any:
+def _blob(address: str, allowed: Allowed) -> object:
     from plait.data.media import Blob
 
     try:

@@ -32,7 +32,7 @@ def to_dict(schema: Schema) -> dict[str, Any]:
     return {k: v for k, v in options.items() if v or k == "modalities"}
 
 
-def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
+def _modality_dict(modality: Modality, schema: Schema) -> dict[str, object]:
     encoder = modality.encoder
     if isinstance(encoder, Encoder):
         encoder = {"name": encoder.name(), **encoder.options()}

@@ -220,7 +220,7 @@ def _cell_bytes(cell: Any) -> bytes:
     return b"" if pd.isna(cell) else text_of(cell).encode()
 
 
-def _contents(cell: object) -> Any:
+def _contents(cell: object) -> object:
     """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
     if isinstance(cell, dict):
         return {key: _contents(value) for key, value in cell.items()}

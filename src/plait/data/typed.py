@@ -106,7 +106,7 @@ class Source:
         return self.cells.dtype == object and pd.api.types.infer_dtype(self.cells, skipna=True) in ("string", "empty")
 
     @functools.cached_property
-    def _distinct(self) -> tuple[np.ndarray, list[Any]]:
+    def _distinct(self) -> tuple[np.ndarray, list[object]]:
         if self.cells.dtype != object or self.is_text:
             codes, result = pd.factorize(self.cells)
             values = list(result.tolist())

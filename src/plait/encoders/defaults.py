@@ -108,11 +108,11 @@ class Preset:
     weights: int
 
 
-def _sentences(model: str, prompt: str = "") -> dict[str, Any]:
+def _sentences(model: str, prompt: str = "") -> dict[str, object]:
     return {"name": "sentence_transformer", "model": model, **({"prompt": prompt} if prompt else {})}
 
 
-def _images(model: str) -> dict[str, Any]:
+def _images(model: str) -> dict[str, object]:
     return {"name": "transformers_image", "model": model}
 
 

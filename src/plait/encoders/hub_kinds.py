@@ -55,7 +55,7 @@ class HubText(HubEncoder):
         result = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
         return {key: np.asarray(value, dtype=np.int64) for key, value in result.items()}
 
-    def _load_tokenizer(self) -> Any:
+    def _load_tokenizer(self) -> object:
         tokenizer = self.load("AutoTokenizer")
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:  # generating models have none

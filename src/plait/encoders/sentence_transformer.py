@@ -118,7 +118,7 @@ class SentenceTransformerText(HubEncoder):
         model = self._model()
         return int((getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension)())
 
-    def _modules(self) -> list[dict[str, Any]]:
+    def _modules(self) -> list[dict[str, object]]:
         path = self.folder() / "modules.json"
         result = json.loads(path.read_text(encoding="utf-8"))
         check_modules(result, self.model)

@@ -158,7 +158,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
-    def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, Any]:
+    def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, object]:
         """Rows and targets that are scored while training, or that choose."""
         if not isinstance(rows, tuple | list) or len(rows) != 2:
             raise TableError(f"{what} must be a pair of rows and targets, found {type(rows).__name__}")
@@ -429,7 +429,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
         return model
 
-    def _sk_visual_block_(self) -> Any:
+    def _sk_visual_block_(self) -> object:
         """scikit-learn's diagram: modalities with their encoders beside each other, then branches, then the mixture."""
         return diagram.of_estimator(self)
 

@@ -149,7 +149,7 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
     return model
 
 
-def _named(encoders: object) -> Any:
+def _named(encoders: object) -> object:
     """Encoders that were given as they are, by their names and options."""
     if not isinstance(encoders, Mapping):
         return encoders

@@ -56,7 +56,7 @@ def check_value(name: str, value: object) -> str | None:
 
 
 @cache
-def _hints() -> dict[str, Any]:
+def _hints() -> dict[str, object]:
     from plait.estimators.fit_settings import FitSettings
 
     return checks.hints_of(FitSettings)
@@ -92,7 +92,7 @@ def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) 
     return None
 
 
-def _encoder_class(name: str, modality: str, kind: str) -> type[Any]:
+def _encoder_class(name: str, modality: str, kind: str) -> type[object]:
     if kind in KINDS:  # of an unknown name those of the kind are told
         return encoder_class(name, kind, f"encoder of modality '{modality}'")
     return registry.find("encoders", name)

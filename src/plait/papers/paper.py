@@ -124,7 +124,7 @@ class Element:
         return result
 
 
-def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, Any]]:
+def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, object]]:
     """A cell as the claim of a study of spaces on one of our data sets; none where nothing of ours stands for it."""
     if row.variant is None or row.cited or dataset not in (column.ours, column.original):
         return []
@@ -216,7 +216,7 @@ def read(paper: str | Path) -> Paper:
     return result
 
 
-def _listed(value: object, where: str, what: str) -> Sequence[Any]:
+def _listed(value: object, where: str, what: str) -> Sequence[object]:
     if not isinstance(value, list):
         raise ConfigError(f"{where}: {what}: expected a list, found {type(value).__name__}")
     return value

@@ -114,7 +114,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return
 
 
-def _numbers(value: object) -> list[Any] | None:
+def _numbers(value: object) -> list[object] | None:
     """A list of numbers, or of such lists; also as text with commas, as a form sends it."""
     if isinstance(value, str):
         try:

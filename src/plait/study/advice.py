@@ -166,7 +166,7 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
 
 def _data(
     data: pd.DataFrame | Mapping[str, object], schema: Schema, group: str | None
-) -> tuple[dict[str, Any], dict[str, tuple[pd.DataFrame, Schema]]]:
+) -> tuple[dict[str, object], dict[str, tuple[pd.DataFrame, Schema]]]:
     split = {"kind": "holdout", "fractions": [0.8, 0.2], **({"group": group} if group else {})}
     if isinstance(data, pd.DataFrame):
         return {"frame": "table", "rows": ROWS, "split": split}, {"table": (data, schema)}
@@ -175,7 +175,7 @@ def _data(
 
 def _study(
     name: str, data: Mapping[str, object], model: Mapping[str, object], minutes: float, metric: str, splits: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "name": name,
         "data": dict(data),

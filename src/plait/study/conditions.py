@@ -38,7 +38,7 @@ def expanded(value: object) -> list[Any]:
     return [dict(zip(value, values, strict=True)) for values in itertools.product(*map(_choices, value.values()))]
 
 
-def _choices(value: object) -> list[Any]:
+def _choices(value: object) -> list[object]:
     if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
         return value
     if isinstance(value, Mapping):

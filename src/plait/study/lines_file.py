@@ -148,7 +148,7 @@ def _whole(file: int) -> int:
     return start
 
 
-def _parsed(raw: bytes) -> dict[str, Any] | None:
+def _parsed(raw: bytes) -> dict[str, object] | None:
     try:
         line = read_json(raw)
     except ValueError:

@@ -218,7 +218,7 @@ def _kept_weights(record: Mapping[str, Any]) -> dict[str, int]:
     return {"pretrained": sum(int(one["trained_weights"]) for one in value.values())} if value else {}
 
 
-def _test(group: Group) -> tuple[Any, Any]:
+def _test(group: Group) -> tuple[object, object]:
     """The test rows as they are, and their targets, to be scored after every epoch."""
     y = group.table.y
     return group.frame(()), y.take(group.test) if isinstance(y, Labels) else y[group.test]

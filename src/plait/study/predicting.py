@@ -44,7 +44,7 @@ class Predicting(Subject):
     }
 
     @cached_property
-    def _defaults(self) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, object]:
         return {f.name: f.default for f in dataclasses.fields(FitSettings)} | {"estimator": ESTIMATORS[0]}
 
     def defaults(self) -> Mapping[str, Any]:

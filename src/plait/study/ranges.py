@@ -168,7 +168,7 @@ def _number(value: object, where: str) -> float:
     return float(value)
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str) -> object:
     """``1e-4..1e-1,log`` or ``[a, b]`` as plain values."""
     low, sign, rest = text.partition("..")
     if not sign:

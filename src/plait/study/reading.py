@@ -296,7 +296,7 @@ def _name(read: Reader, value: object) -> str:
     return name
 
 
-def _source(read: Reader, value: object) -> dict[str, Any]:
+def _source(read: Reader, value: object) -> dict[str, object]:
     if value is None or isinstance(value, str):
         return {"title": value} if value else {}
     return read.fields(value, ("source",), ("title", "url", "table", "year", "authors"), "source")

@@ -179,7 +179,7 @@ def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTa
     return {k: v for k, v in result.items() if k not in (*known, "align", "modality_dropout") or v != {}}
 
 
-def _anchored(value: object, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:
+def _anchored(value: object, subset: tuple[str, ...], names: tuple[str, ...]) -> object:
     """An alignment towards the anchors that the subset has; None where it has none. With ``drop: true`` the others teach, too."""
     anchors = value.get("anchors") if isinstance(value, Mapping) else value
     if not isinstance(anchors, list | tuple):

@@ -100,7 +100,7 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         yield f"{evaluation} ({dataset})", _records(value)
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
     return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
 

@@ -97,7 +97,7 @@ class StudyTable:
         return digest.hexdigest()
 
 
-def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
+def _contents(table: StudyTable, modality: schema.Modality) -> list[list[object]]:
     if modality.kind in (*MEDIA, "vector"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files

@@ -162,7 +162,7 @@ def _identical(before: list[list[Any]], frame: pd.DataFrame) -> bool:
     return all(a is b or (isinstance(a, str | int | float | np.generic) and repr(a) == repr(b)) for a, b in pairs)
 
 
-def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[Any]:
+def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[object]:
     """What an encoder would get of each row, comparable; None where it is absent, a message where it cannot be read."""
     if modality.kind == "tabular":
         columns: list[list[Any]] = [[repr(v) for v in frame[c]] for c in modality.columns]
@@ -173,7 +173,7 @@ def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[
     return [row[0] if len(row) == 1 else None if not any(row) else row for row in rows]
 
 
-def _signal(cell: object, kind: str) -> Any:
+def _signal(cell: object, kind: str) -> object:
     decode: dict[str, Callable[[Any], Any]] = {
         "image": image,
         "audio": lambda c: audio(c, 16_000, 60.0),

@@ -138,7 +138,9 @@ class Scorer:
             result["test"] = self._part(model, *self.test, with_loss=True)
         return result
 
-    def _part(self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False) -> dict[str, Any]:
+    def _part(
+        self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False
+    ) -> dict[str, object]:
         mixture = Mixture(self.names, model.sources)
         mixture.prior = self.prior
         mixture.set_equal()

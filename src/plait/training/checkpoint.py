@@ -169,7 +169,7 @@ class Progress:
             return
         self.checkpoint.write(*self._state(ended=ended))
 
-    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, object]]:
         drawn = self.masks.state()
         arrays = {"generator": self.generator.get_state(), "generator.torch": torch.get_rng_state()}
         arrays |= {f"arrays.{name}": array for name, array in self.arrays.state().items()}

@@ -117,7 +117,7 @@ def _begun(result: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Tha
 
 def _each(
     value: object, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Modality -> value; one value without a name is for the modalities ``usual``."""
     if value is None:
         return {}

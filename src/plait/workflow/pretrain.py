@@ -121,7 +121,7 @@ def _trained(
     groups: np.ndarray | None,
     one: Schema,
     held_out: tuple[pd.DataFrame, object] | None,
-) -> tuple[Saved, list[dict[str, Any]]]:
+) -> tuple[Saved, list[dict[str, object]]]:
     """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
     table = model._frame(frame, target, reset=True)
     settings, codes = model.settings(), model._target(target)

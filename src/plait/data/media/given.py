@@ -130,7 +130,7 @@ def comparable(value: object) -> Any:
     return as_array(value) if hasattr(value, "detach") else value
 
 
-def _of_mapping(value: Mapping[str, object], kind: str) -> Any:
+def _of_mapping(value: Mapping[str, object], kind: str) -> object:
     if value.get("bytes") is not None:
         return given(value["bytes"], kind)
     rate = next((value[k] for k in ("sampling_rate", "sample_rate") if value.get(k) is not None), None)

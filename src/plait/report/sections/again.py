@@ -41,7 +41,7 @@ def _yaml(settings: Mapping[str, object]) -> str:
     return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
 
 
-def _yaml_value(value: object) -> Any:
+def _yaml_value(value: object) -> object:
     plain = plain_values(value)
     if isinstance(plain, dict):
         return {k: _yaml_value(v) for k, v in plain.items()}

@@ -51,7 +51,7 @@ class Space(Subject):
         return self.spec.space
 
     @cached_property
-    def _defaults(self) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, object]:
         return {f.name: f.default for f in dataclasses.fields(ModalityAligner)}
 
     def defaults(self) -> Mapping[str, Any]:
@@ -245,7 +245,7 @@ class Space(Subject):
         return space_results.gather(results)
 
 
-def _line(run: Run, evaluation: str, part: Part) -> dict[str, Any]:
+def _line(run: Run, evaluation: str, part: Part) -> dict[str, object]:
     result = {
         "condition": f"{evaluation}: {part.name}",
         "present": list(run.subset),

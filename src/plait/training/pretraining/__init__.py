@@ -199,7 +199,7 @@ class EncoderListener:
                 self.events(record)
         return records
 
-    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, object]) -> dict[str, Any]:
+    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, object]) -> dict[str, object]:
         result = {**of_encoder(name, number, stored), **record}
         scored = result.pop("metrics", None)
         if scored is not None and self.score is not None:

@@ -104,7 +104,7 @@ def _runs(given: Sequence[object], names: Sequence[str] | None) -> dict[str, Any
     return {n: _loaded(m) for n, m in zip(names or usual, given, strict=True)}
 
 
-def _loaded(value: object) -> Any:
+def _loaded(value: object) -> object:
     from plait.estimators import estimators
 
     model = estimators.load(value) if isinstance(value, str | Path) else value
