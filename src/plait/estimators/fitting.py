@@ -119,8 +119,8 @@ def fit(
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
         groups = None if given.groups is None or folds else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)
-        told = settings.branches != FitSettings.branches
-        plan = Plan(names, training, members, seed, task.strata(target), groups, told, folds, settings.mix)
+        chosen = settings.branches != FitSettings.branches
+        plan = Plan(names, training, members, seed, task.strata(target), groups, chosen, folds, settings.mix)
         result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)

@@ -52,7 +52,7 @@ class Plan:
         seed: of the first member; the others count up from it.
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
-        told: a branch that is left out is told of.
+        warns: say which branch is left out.
         folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
         mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
     """
@@ -63,7 +63,7 @@ class Plan:
     seed: int
     strata: np.ndarray
     groups: np.ndarray | None = None
-    told: bool = True
+    warns: bool = True
     folds: Sequence[Fold] | None = None
     mix: str = "learned"
 
@@ -315,7 +315,7 @@ def _fit_branches(
             for spent in each:
                 if "left_out" not in (cost := costs[spent["name"]]):
                     cost["seconds"] += spent["seconds"]
-    if plan.told and (left_out := _left_out(costs)):
+    if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
     _drop_unfinished(members, costs)
     return costs
