@@ -1,10 +1,10 @@
-"""What CMU-MOSI and CMU-MOSEI share: utterances cut out of computational sequences, and their scores as classes."""
+"""What MOSI and MOSEI share: their targets, and utterances cut out of computational sequences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from plait.base.documents import read_json
 from plait.base.errors import TableError
 from plait.data.modality import Modality, Schema
-from plait.datasets.base import make_schema
+from plait.datasets.base import Dataset, Loaded, make_schema
 from plait.datasets.computational_sequences import labels, numbers, sequences, within, words
 
 #: Text, sound and face.
@@ -75,3 +75,31 @@ def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
         raise TableError(f"{files['labels']}: no video of {folds} has a label; are they of one data set?")
     frame = pd.DataFrame(rows)
     return frame.assign(**targets(frame["score"]))
+
+
+class Opinions(Dataset):
+    """How positive an utterance is: ``binary``, ``three`` or ``seven`` classes, or the ``score`` from -3 to 3."""
+
+    licence: ClassVar[str] = "research use"
+    tasks: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("binary", "three", "seven"), "classification"),
+        "score": "regression",
+    }
+    metrics: ClassVar[Mapping[str, str]] = {**dict.fromkeys(("binary", "three", "seven"), "accuracy"), "score": "mae"}
+
+
+class Sequenced(Opinions):
+    """The same as the CMU Multimodal SDK publishes it: four files of sequences, and the folds.
+
+    Attributes:
+        sequences: what a file holds (``labels``, ``words``, ``audio``, ``video``) -> its name.
+    """
+
+    sequences: ClassVar[Mapping[str, str]]
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read the four files and the folds."""
+        folder = self.name()
+        files = {what: self.file(root, folder, file) for what, file in self.sequences.items()}
+        frame = read(files, self.file(root, folder, "folds.json"))
+        return Loaded(frame, schemas(frame, self.tasks, FACES), split="split", groups="video_id")
