@@ -91,14 +91,14 @@ def on_cluster(
             count = min(count, len(jobs))
         kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES)(_Worker)
         handed = ray.put(tuple(given))
-        idle = [kind.remote(make, handed, surroundings()) for _ in range(count)]
+        idle = [kind.remote(make, surroundings()) for _ in range(count)]
         actors, flying, answers = list(idle), dict[Any, tuple[Any, int]](), dict[int, Any]()
         try:
             waiting, sent, given_out = iter(jobs), 0, 0
             while True:
                 while idle and sent < given_out + AHEAD * count and (job := next(waiting, None)) is not None:
                     actor = idle.pop()
-                    flying[actor.do.remote(*job)] = (actor, sent)
+                    flying[actor.do.remote([handed], *job)] = (actor, sent)
                     sent += 1
                 if not flying:
                     return
@@ -135,20 +135,24 @@ def _answer(ray: Any, reference: Any) -> Any:
 class _Worker:
     """An actor that makes what does the work once, and then does one job after the other."""
 
-    def __init__(
-        self, make: Callable[..., Callable[..., Any]], given: Sequence[Any], places: Mapping[str, str]
-    ) -> None:
+    def __init__(self, make: Callable[..., Callable[..., Any]], places: Mapping[str, str]) -> None:
+        """Nothing is made yet."""
         import torch
 
         os.environ.update(places)
         os.environ["PLAIT_QUIET"] = "1"
         torch.set_num_threads(1)
-        self._do = make(*given)
+        self._make = make
+        self._do: Callable[..., Any] | None = None
 
-    def do(self, *job: Any) -> tuple[Any, list[str]]:
-        """The job's answer, and what was warned of."""
+    def do(self, given: Sequence[Any], *job: Any) -> tuple[Any, list[str]]:
+        """The job's answer, and what was warned of; ``given`` holds a reference to what ``make`` is called with."""
+        import ray
+
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PlaitWarning)
+            if self._do is None:
+                self._do = self._make(*ray.get(given[0]))
             result = self._do(*job)
         said = [str(one.message) for one in caught if issubclass(one.category, PlaitWarning)]
         return result, list(dict.fromkeys(said))

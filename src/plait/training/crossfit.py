@@ -7,36 +7,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base import deadline
 from plait.base.cluster import on_cluster
-from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
 from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, alone, gains, mix
+from plait.branches.mixing import HeldOut, alone, mix
 from plait.branches.mixture import Mixture
-from plait.networks.tasks import Multilabel, Regression, Task
+from plait.networks.tasks import Multilabel, Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
-from plait.training.loop import Learner, train
-from plait.training.member import MemberLearner
-from plait.training.pretraining import encoded_once
 from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
+from plait.training.stacked import stackable
 from plait.training.units import Elsewhere, Piece, fit_branches, rows_of, train_members
-from plait.training.stacked import StackedLearner, stackable
 
 Result = TypeVar("Result")
 #: Rows that a member is judged by at most, evenly spread over those held out from it.
@@ -270,9 +264,10 @@ def _trained_elsewhere(
         members[batch.start : batch.stop] = models
         history += records
         advance(len(batch) * plan.training.epochs)
-    for record in history if piece.follow.events is not None else ():
-        if "diverged" not in record:
-            piece.follow.events(record)
+    events = piece.follow.events
+    for record in history:
+        if events is not None and "diverged" not in record:
+            events(record)
     warn_diverged(history, plan.training)
     return history
 

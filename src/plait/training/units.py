@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
-from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.mixing import HeldOut, gains
@@ -127,9 +126,7 @@ def _promising(piece: Piece, branch: FittedBranch, member: Branches, rows: FoldR
     held, pattern = rows.inputs.take(rows.valid), tuple(piece.names)
     outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
     target, weight = rows.target[rows.valid], rows.weight[rows.valid]
-    held_out = HeldOut(
-        pattern, piece.examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs}
-    )
+    held_out = HeldOut(pattern, piece.examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
     sources = {name: member.sources[name] for name in member.networks}
     return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
 
