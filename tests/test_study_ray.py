@@ -123,28 +123,23 @@ def _code(*words: Any) -> Any:
     return stopped.value.code
 
 
-def _killed_once(place: str) -> Callable[[int], int]:
-    """Work that is killed at the third job, the first time."""
-
-    def work(job: int) -> int:
-        mark = Path(place, "killed")
-        if job == 2 and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return job * job
-
-    return work
-
-
-def _refusing(place: str) -> Callable[[int], int]:
-    def work(job: int) -> int:
-        raise ConfigError(f"no: {job}")
-
-    return work
-
-
 def test_a_worker_that_is_killed_is_started_anew_and_an_error_is_told_as_it_is(tmp_path: Path) -> None:
-    found = on_cluster(_killed_once, (str(tmp_path),), ((n,) for n in range(9)), 2)
+    def killed_once(place: Path) -> Callable[[int], int]:
+        def work(job: int) -> int:
+            if job == 2 and not place.exists():
+                place.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return job * job
+
+        return work
+
+    def refusing() -> Callable[[int], int]:
+        def work(job: int) -> int:
+            raise ConfigError(f"no: {job}")
+
+        return work
+
+    found = on_cluster(killed_once, (tmp_path / "killed",), ((n,) for n in range(9)), 2)
     assert list(found) == [n * n for n in range(9)]
     with pytest.raises(ConfigError, match="^no: 0$"):
-        list(on_cluster(_refusing, ("",), [(0,)], 1))
+        list(on_cluster(refusing, (), [(0,)], 1))
