@@ -130,7 +130,7 @@ class AvDigits(Dataset):
     @staticmethod
     def _pair(
         images: np.ndarray, digits: np.ndarray, spoken: Mapping[str, np.ndarray], i: int, r: int, part: str
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         sound = spoken["wave"][spoken["offset"][r] : spoken["offset"][r + 1]]
         return {
             "image": images[i],
@@ -255,7 +255,7 @@ def paired(
     return pd.concat([first, second], axis=1)
 
 
-def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
+def _rows_by_label(labels: Sequence[object] | np.ndarray) -> dict[object, np.ndarray]:
     """Label -> its rows, in order."""
     result = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
     return {label: np.sort(np.asarray(rows)) for label, rows in result.items()}
