@@ -124,7 +124,7 @@ def fit(
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
         groups = None if given.groups is None or folds else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)
-        told = settings.branches != FitSettings.branches
+        chosen = settings.branches != FitSettings.branches
         plan = Plan(
             names,
             training,
@@ -132,7 +132,7 @@ def fit(
             seed,
             task.strata(target),
             groups,
-            told,
+            chosen,
             folds,
             settings.mix,
             settings.engine,

@@ -48,7 +48,7 @@ class Plan:
         seed: of the first member; the others count up from it.
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
-        told: a branch that is left out is told of.
+        warns: say which branch is left out.
         folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
         mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
         engine: ``local``, or ``ray``: members are trained side by side on a cluster.
@@ -61,7 +61,7 @@ class Plan:
     seed: int
     strata: np.ndarray
     groups: np.ndarray | None = None
-    told: bool = True
+    warns: bool = True
     folds: Sequence[Fold] | None = None
     mix: str = "learned"
     engine: str = "local"
@@ -311,7 +311,7 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str
                 _add_cost(costs, cost)
     elif members[0].waiting:
         side_by_side(run, len(members), halt, learning=False)
-    if plan.told and (left_out := _left_out(costs)):
+    if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
     _drop_unfinished(members, costs)
     return costs
