@@ -197,7 +197,7 @@ Cells = pd.DataFrame | Sequence[Any] | str
 
 
 def schema_of(
-    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
+    schema_given: Mapping[str, object] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
 ) -> Schema:
     """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
 

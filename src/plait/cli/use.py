@@ -298,7 +298,7 @@ def _show_evaluation(judged: Evaluation, changed: Sequence[Mapping[str, Any]]) -
         show_table(changed, ["condition", "value", "low", "high", "difference"])
 
 
-def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
+def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, object]:
     """The main metric under a condition, and what it differs by."""
     from plait.evaluation.evaluate import evaluate as judge
 

@@ -155,7 +155,7 @@ class AvDigits(Dataset):
         return chosen, np.array([rng.choice(recordings[int(seen[i])]) for i in chosen], np.int64)
 
     @staticmethod
-    def _pair(seen: Written, heard: Spoken, i: int, r: int, part: str) -> dict[str, Any]:
+    def _pair(seen: Written, heard: Spoken, i: int, r: int, part: str) -> dict[str, object]:
         return {
             "image": seen.images[i],
             "audio": (heard.sound(r), RATE),
@@ -279,7 +279,7 @@ def paired(
     return pd.concat([first, second], axis=1)
 
 
-def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
+def _rows_by_label(labels: Sequence[object] | np.ndarray) -> dict[object, np.ndarray]:
     """Label -> its rows, in order."""
     result = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
     return {label: np.sort(np.asarray(rows)) for label, rows in result.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -68,7 +68,7 @@ class MMIMDb(Dataset):
         return Loaded(frame, {"genres": make_schema(frame, modalities, "genres", "multilabel", reasons)}, split="split")
 
 
-def _film(folder: Path, number: str, part: str) -> dict[str, Any]:
+def _film(folder: Path, number: str, part: str) -> dict[str, object]:
     path = folder / f"{number}.json"
     try:
         film = read_json(path.read_bytes())

@@ -36,7 +36,7 @@ def of_quality(settings: FitSettings) -> FitSettings:
     return dataclasses.replace(settings, **told) if told else settings
 
 
-def better_encoders(kinds: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, str]:
+def better_encoders(kinds: Mapping[str, str], named: Mapping[str, object]) -> dict[str, str]:
     """For ``best``: modality -> the larger preset of its kind, where that lies on this machine and no encoder is named.
 
     Args:

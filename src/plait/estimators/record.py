@@ -44,7 +44,7 @@ _BESIDE = (
 
 
 def listeners(
-    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, object] | None
 ) -> tuple[Scorer | None, Events | None]:
     """What the fields ``record_epochs`` and ``tensorboard`` ask for.
 

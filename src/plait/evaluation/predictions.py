@@ -93,7 +93,7 @@ class Predictions:
         return self.metric or MAIN[self.task]
 
 
-def check_one(model: Any) -> None:
+def check_one(model: object) -> None:
     """Refuse the models of several targets, where one is judged.
 
     Raises:
@@ -177,7 +177,7 @@ def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**dict.fromkeys(missing))
 
 
-def _threshold(model: Any) -> float | Array:
+def _threshold(model: object) -> float | Array:
     """What ``predict`` reads multi-label probabilities by: 0.5, unless the model has thresholds of its own."""
     value = getattr(model, "thresholds_", None)
     if value is None:

@@ -88,7 +88,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 
-def put_metadata(path: Path, facts: Mapping[str, Any]) -> None:
+def put_metadata(path: Path, facts: Mapping[str, object]) -> None:
     """Keep what is known of a file in the file itself, as JSON under ``plait``."""
     onnx = need("onnx", "onnx")
     model = onnx.load(str(path))

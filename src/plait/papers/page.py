@@ -147,7 +147,7 @@ def _fields() -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(Line))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return float("nan") if value is None else value
 
 

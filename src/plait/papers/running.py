@@ -113,7 +113,7 @@ def _page(result: Reproduction) -> Path | None:
 # -- studies -----------------------------------------------------------------------------------------------------------
 
 
-def _entries(paper: Paper, recipe: str) -> list[Any]:
+def _entries(paper: Paper, recipe: str) -> list[object]:
     data = config.read_yaml(paper.recipe(recipe)).get("data")
     return data if isinstance(data, list) else [data]
 
@@ -167,7 +167,7 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
     return study
 
 
-def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(spec: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
     result = dict(spec)
     for key, value in over.items():

@@ -125,7 +125,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         return service.described()
 
 
-def _body(kind: str, example: Any) -> dict[str, Any]:
+def _body(kind: str, example: object) -> dict[str, object]:
     """What OpenAPI says of a request that is read by hand, so that every error is one line."""
     content = {kind: {"schema": {"type": "object"}, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
@@ -186,7 +186,7 @@ async def _form(request: Any) -> dict[str, Any]:
     return result
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
@@ -200,7 +200,7 @@ def _add_errors(app: FastAPI) -> None:
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
 
-    async def told(request: Any, error: Exception) -> JSONResponse:
+    async def told(request: object, error: Exception) -> JSONResponse:
         if isinstance(error, Refused):
             return JSONResponse({"error": error.message}, error.status)
         if isinstance(error, RequestValidationError):

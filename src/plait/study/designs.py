@@ -54,7 +54,7 @@ class Candidate:
     minutes: float = 0.0
 
 
-def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> list[Candidate]:
+def candidates(schema: Schema, settings: Mapping[str, object] | None = None) -> list[Candidate]:
     """The designs for a table of these modalities, the default first; those most often worth it come early.
 
     ``settings`` hold for all designs: an encoder that they name is not tried against a lighter one.

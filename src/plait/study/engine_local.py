@@ -167,7 +167,7 @@ class Local(Engine):
             self._logs.rmdir()
 
 
-def _tell(process: subprocess.Popen[bytes], value: Any) -> None:
+def _tell(process: subprocess.Popen[bytes], value: object) -> None:
     with contextlib.suppress(BrokenPipeError):  # it is dead; whoever reads its output hears of it
         send(cast(BinaryIO, process.stdin), value)
 
@@ -221,7 +221,7 @@ def _last(log: Path) -> str:
 _HEAD = struct.Struct("<QQ")
 
 
-def send(stream: BinaryIO, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def send(stream: BinaryIO, value: object, arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """One message.
 
     Example:

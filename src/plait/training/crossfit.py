@@ -215,7 +215,7 @@ def _trained(
     plan: Plan,
     advance: Callable[[int], None],
     follow: FitCallbacks,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Train the members' networks where ``follow`` says; the records of all their epochs. Members without time go."""
     if not members[0].networks:
         return []
@@ -276,7 +276,7 @@ def _without_time(members: list[Branches], begun: int) -> None:
 
 def _fit_branches(
     members: list[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
     over, alone = deadline.current().within(1.0), not members[0].networks
     rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
@@ -321,7 +321,7 @@ def _fit_branches(
     return costs
 
 
-def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _left_out(costs: Mapping[str, Mapping[str, object]]) -> list[str]:
     return [f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost]
 
 

@@ -52,7 +52,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _extras() -> Iterator[dict[str, Any]]:
+def _extras() -> Iterator[dict[str, object]]:
     """Each extra of this plait: what it brings, and what of that is missing here."""
     try:
         about = importlib.metadata.metadata("plait")
@@ -71,7 +71,7 @@ def _extras() -> Iterator[dict[str, Any]]:
         yield {"extra": name, "ready": not missing, "here": here, "missing": missing}
 
 
-def _encoders() -> Iterator[dict[str, Any]]:
+def _encoders() -> Iterator[dict[str, object]]:
     """What encodes each kind where nothing is named, and which others are ready."""
     ready: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in registry.names("encoders"):
@@ -88,7 +88,7 @@ def _has(extra: str) -> bool:
     return bool(known.get(extra, True))
 
 
-def _processor() -> dict[str, Any]:
+def _processor() -> dict[str, object]:
     fast = machine.fast_dtype()
     return {
         "cores": os.cpu_count(),
@@ -113,7 +113,7 @@ def _places() -> list[dict[str, Any]]:
     return [_place(what, Path(path).expanduser()) for what, path in places.items() if path is not None]
 
 
-def _place(what: str, path: Path) -> dict[str, Any]:
+def _place(what: str, path: Path) -> dict[str, object]:
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     sized = what not in ("data sets", "temporary files") and path.is_dir()
     return {

@@ -41,7 +41,7 @@ EQUATIONS = (
 _CONDITIONS = "the ratios of training are framed, a dot marks differences that are sure after correction for all cells"
 
 
-def draw(name: str, told: Mapping[str, Any], measured: Sequence[Results], folder: Path) -> list[Block]:
+def draw(name: str, told: Mapping[str, object], measured: Sequence[Results], folder: Path) -> list[Block]:
     """The pictures and tables of one element.
 
     Args:

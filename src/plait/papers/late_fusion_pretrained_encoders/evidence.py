@@ -122,7 +122,7 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(row) for row in rows)]) + "\n"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.3f}"
     return str(value)

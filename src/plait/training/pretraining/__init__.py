@@ -89,7 +89,7 @@ class Stage:
             made = pretrain_encoder(encoder, examples, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=self.listener.test_rows(name))
 
-        def fits(weights: Mapping[str, Any]) -> bool:
+        def fits(weights: Mapping[str, object]) -> bool:
             return shapes(weights) == shapes(module.state_dict())
 
         machine.begin_stage()
@@ -199,7 +199,7 @@ class EncoderListener:
                 self.events(record)
         return records
 
-    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, object]) -> dict[str, object]:
         result = {**of_encoder(name, number, stored), **record}
         scored = result.pop("metrics", None)
         if scored is not None and self.score is not None:
