@@ -26,7 +26,7 @@ from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
 from plait.evaluation import baselines
 from plait.store import Store
-from plait.training import crossfit
+from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
 from plait.workflow.fit import fit_table
 
@@ -186,7 +186,7 @@ def test_a_store_that_rests_answers_as_before(tmp_path: Path) -> None:
 
 def test_what_is_done_with_a_sample_of_the_rows_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossfit, "HELD_ROWS", 20)
-    monkeypatch.setattr(crossfit, "GROWN_ROWS", 100)
+    monkeypatch.setattr(units, "GROWN_ROWS", 100)
     monkeypatch.setattr(baselines, "MOST_ROWS", 90)
     settings = {**QUICK, "branches": ("joint", "trees")}
     outcome = fit_table(table(400), None, settings, target="y", out=tmp_path / "model")

@@ -311,8 +311,8 @@ class JointProjector(OwnLoss):
         )
         spec, contrast = stage.pairs_of(names), stage.contrast()
         vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, spec)}
-        found = couples_of(self.network, contrast, spec, pairs, vectors, heat(self.network))
-        terms = [term for couples, _ in found for term in contrast.blocks(couples, len(pairs))]
+        result = couples_of(self.network, contrast, spec, pairs, vectors, heat(self.network))
+        terms = [term for couples, _ in result for term in contrast.blocks(couples, len(pairs))]
         return None if not terms or self.spec.joint is None else torch.stack(terms).sum() * self.spec.joint
 
 

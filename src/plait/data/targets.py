@@ -72,10 +72,10 @@ def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> L
             else:
                 unknown.append(label_text(item))
     if unknown:
-        found = sorted(set(unknown))
+        result = sorted(set(unknown))
         message = (
             f"{len(unknown)} of the target's labels are not among the {len(names)} classes of the model and are left out "
-            f"({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
+            f"({', '.join(result[:5])}{', ...' if len(result) > 5 else ''})"
         )
         warnings.warn(message, PlaitWarning, stacklevel=2)
     return Labels(indicator, names)

@@ -150,11 +150,11 @@ def _bring(name: str, file: File, base: Path) -> None:
         if file.member:
             _unpack(name, got, file.member, staged)
         if not _is_right(staged, file):
-            found = _sha256(staged)
+            result = _sha256(staged)
             staged.unlink()
             got.unlink(missing_ok=True)
             raise TableError(
-                f"data set '{name}': {url}: the checksum of {file.path} is {found[:12]}..., expected "
+                f"data set '{name}': {url}: the checksum of {file.path} is {result[:12]}..., expected "
                 f"{file.sha256[0][:12]}...: it was changed at its source or on the way; nothing was kept"
             )
         staged.replace(place)
@@ -230,10 +230,10 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
             yield inside
         return
     with tarfile.open(archive) as packed:
-        found = packed.extractfile(member)
-        if found is None:
+        result = packed.extractfile(member)
+        if result is None:
             raise KeyError(f"{member} is no file")
-        yield found
+        yield result
 
 
 def _is_right(place: Path, file: File) -> bool:

@@ -30,10 +30,10 @@ def of_quality(settings: FitSettings) -> FitSettings:
         3
     """
     given = {name: getattr(settings, name) for name in FIELDS[settings.quality]}
-    told = {n: v for n, v in FIELDS[settings.quality].items() if given[n] == getattr(FitSettings, n)}
-    if settings.train and "members" in told:
-        told["members"] = min(told["members"], LEARNING_MEMBERS)
-    return dataclasses.replace(settings, **told) if told else settings
+    options = {n: v for n, v in FIELDS[settings.quality].items() if given[n] == getattr(FitSettings, n)}
+    if settings.train and "members" in options:
+        options["members"] = min(options["members"], LEARNING_MEMBERS)
+    return dataclasses.replace(settings, **options) if options else settings
 
 
 def better_encoders(kinds: Mapping[str, str], named: Mapping[str, object]) -> dict[str, str]:

@@ -137,7 +137,7 @@ def _bytes(folder: Path) -> Iterator[int]:
             yield getattr(facts, "st_blocks", facts.st_size // 512) * 512
 
 
-def advice(found: dict[str, Any]) -> list[str]:
+def advice(result: dict[str, Any]) -> list[str]:
     """What could be better, one line each.
 
     Example:
@@ -145,13 +145,13 @@ def advice(found: dict[str, Any]) -> list[str]:
         ["text is encoded by hashed_ngrams: pip install 'plait[text]' brings a better one"]
     """
     said = []
-    for each in found["encoders"]:
+    for each in result["encoders"]:
         better = {"text": "hashed_ngrams", "image": "pixel_statistics", "audio": "logmel"}.get(each["kind"])
         if each["default"] == better:
             said.append(
                 f"{each['kind']} is encoded by {better}: pip install 'plait[{each['kind']}]' brings a better one"
             )
-    for place in found["places"]:
+    for place in result["places"]:
         if place["free"] < 2 << 30:
             said.append(f"{place['what']}: {place['free'] / 1e9:.1f} GB free on the disk of {place['path']}")
         if not place["writable"] and place["what"] != "data sets":

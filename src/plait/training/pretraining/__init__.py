@@ -71,7 +71,7 @@ class Stage:
             load(member.encoders[name], result.weights, f"the pretrained encoder of '{name}'")
             if how.frozen:
                 member.encoders[name].requires_grad_(False)
-                member.settled.add(name)
+                member.resolved.add(name)
                 member.resting.append(member.encoders[name])
         self.seconds += time.perf_counter() - start
 
@@ -143,10 +143,10 @@ def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
 @torch.no_grad()
 def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
     """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
-    if not member.settled:
+    if not member.resolved:
         return inputs
     tokens = dict(inputs.tokens)
-    for name in sorted(member.settled):
+    for name in sorted(member.resolved):
         encoder = member.encoders[name].eval()
         only = Inputs({}, {name: inputs.prepared[name]}, {name: inputs.present[name]})
         parts = []
@@ -154,7 +154,7 @@ def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
             batch = moved(only.take(torch.arange(start, min(start + rows, len(inputs)))), member.device)
             parts.append(encoder(batch.prepared[name]).absent_where(~batch.present[name]).to("cpu"))
         tokens[name] = concatenate(parts)
-    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.settled}
+    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.resolved}
     return dataclasses.replace(inputs, tokens=tokens, prepared=left)
 
 
