@@ -21,6 +21,7 @@ class Cifar10(Cifar):
     """
 
     title: ClassVar[str] = "CIFAR-10 (JPEG)"
+    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
     files: ClassVar[tuple[File, ...]] = (
         File(
             "cifar10/cifar10_full.parquet",

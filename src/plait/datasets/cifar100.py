@@ -19,6 +19,7 @@ class Cifar100(Cifar):
     """
 
     title: ClassVar[str] = "CIFAR-100"
+    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
     tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (

@@ -18,6 +18,7 @@ class Cifar10Binary(Cifar):
     """
 
     title: ClassVar[str] = "CIFAR-10"
+    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
     files: ClassVar[tuple[File, ...]] = (
         File("cifar-10/cifar-10-binary.tar.gz", url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"),
     )

@@ -32,6 +32,7 @@ class CocoCaptions(Dataset):
     title: ClassVar[str] = "COCO Captions"
     url: ClassVar[str] = "https://cocodataset.org/#download"
     licence: ClassVar[str] = "CC BY 4.0 (captions), Flickr terms (photographs)"
+    licence_from: ClassVar[str] = "https://cocodataset.org/#termsofuse"
     citation: ClassVar[str] = (
         "Lin et al. 2014, Microsoft COCO; Chen et al. 2015, Microsoft COCO Captions, arXiv:1504.00325"
     )

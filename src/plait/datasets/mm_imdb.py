@@ -37,6 +37,7 @@ class MMIMDb(Dataset):
     title: ClassVar[str] = "MM-IMDb"
     url: ClassVar[str] = "https://archive.org/download/mmimdb/mmimdb.tar.gz"
     licence: ClassVar[str] = "not stated; texts and posters of IMDb, research use"
+    licence_from: ClassVar[str] = "https://github.com/johnarevalo/gmu-mmimdb (MIT for the code, nothing of the data)"
     citation: ClassVar[str] = (
         "Arevalo, Solorio, Montes-y-Gomez and Gonzalez 2017, Gated Multimodal Units for Information Fusion, arXiv:1702.01992"
     )

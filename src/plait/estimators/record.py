@@ -40,6 +40,8 @@ _BESIDE = (
     "device",
     "remote",
     "track",
+    "engine",
+    "workers",
 )
 
 

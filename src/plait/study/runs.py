@@ -26,7 +26,7 @@ AFTER_PREPARING = frozenset(
     (
         *("fusion", "depth", "layers", "width", "branches", "members", "dropout", "input_dropout", "modality_dropout"),
         *("smoothing", "epochs", "batch_size", "learning_rate", "weight_decay", "patience", "max_weights", "progress"),
-        *("record_epochs", "tensorboard", "checkpoint", "device", "minutes", "feature_memory"),
+        *("record_epochs", "tensorboard", "checkpoint", "device", "minutes", "feature_memory", "engine", "workers"),
         *("store", "random_state", "estimator", "pretrain", "encoder_learning_rate", "warmup", "thaw"),
         *("protocol", "validation", "mix", "optimiser", "schedule", "clip"),
     )
