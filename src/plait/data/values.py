@@ -67,6 +67,8 @@ def text_of(value: Any) -> str:
         return _decimal_text(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
+    if isinstance(value, pd.Period) and value.freqstr[0] in "QW":  # 2020Q1, or 2020-01-06/2020-01-12
+        value = value.start_time
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
