@@ -396,6 +396,15 @@ def test_no_spelling_is_dropped_without_a_word(cells: list[Any], kind: str, told
         encoder.prepare(frame)
 
 
+def test_durations_below_zero() -> None:
+    seconds = [-1.5, 2.0, -90000.25, 302400.0]
+    spans = pd.Series(pd.to_timedelta(seconds, unit="s"))
+    plainly = [datetime.timedelta(seconds=s) for s in seconds]
+    for cells in (spans, spans.astype(str), pd.Series(plainly, dtype=object), pd.Series(list(map(str, plainly)))):
+        assert numbers(cells, number_style(cells)).values.tolist() == seconds
+    assert numbers(pd.Series(["-01:30", "-1 days 02:00:00"]), "duration").values.tolist() == [-5400.0, -93600.0]
+
+
 class Thing:
     """Prints as its own address."""
 

@@ -17,6 +17,7 @@ from plait.data.archive import Place
 from plait.data.cells import MEDIA, items_in, shown_path, vector_of
 from plait.data.column import Column, Verdict
 from plait.data.remote import address_of
+from plait.data.values import is_tensor
 
 #: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
 _NAMED, _HELD = 0.95, 0.9
@@ -246,7 +247,7 @@ def _digest(value: object, place: Place) -> bytes | None:
 def vector(column: Column) -> Verdict | None:
     """Arrays or lists of numbers, all of one width."""
     if not all(
-        isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[")
+        isinstance(v, np.ndarray | list | tuple) or is_tensor(v) or str(v).strip().startswith("[")
         for v in column.values
     ):
         return None

@@ -43,6 +43,11 @@ def object_array(values: Iterable[Any]) -> np.ndarray:
     return result
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor, whether or not torch is imported; buffers can be detached as well."""
+    return hasattr(value, "detach") and hasattr(value, "ndim")
+
+
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
     if isinstance(series.array, TypedArray):
