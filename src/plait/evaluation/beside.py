@@ -161,5 +161,5 @@ def grown(model: FusionEstimator, inputs: Inputs) -> np.ndarray | None:
     trees, task = model.members_.members[0].fitted.get("trees"), model.members_.task
     if trees is None or task.name == "multilabel" or any(m.learns for m in model.schema_.modalities):
         return None
-    result: np.ndarray = task.decode(trees.outputs(inputs)).numpy().astype(np.float64)
+    result: np.ndarray = task.decode(trees.outputs(inputs).double()).numpy()
     return result[:, 0] if result.ndim == 2 and task.name == "regression" else result
