@@ -13,7 +13,7 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
-from plait.data.values import list_in, nulls, texts
+from plait.data.values import is_tensor, list_in, nulls, texts
 
 if TYPE_CHECKING:
     from plait.data.modality import Modality
@@ -76,7 +76,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
 _MOST = 16
 
 
-def items_in(value: Any) -> list[Any] | None:
+def items_in(value: object) -> list[Any] | None:
     """The files, bytes or pictures that a cell lists (also written as a JSON list); None: it is no such list.
 
     Example:
@@ -93,7 +93,7 @@ def items_in(value: Any) -> list[Any] | None:
     return items if all(_is_item(v) for v in items) else None
 
 
-def _is_item(value: Any) -> bool:
+def _is_item(value: object) -> bool:
     if isinstance(value, str | os.PathLike | bytes | Mapping):
         return True
     from plait.data.media import Altered, Blob
@@ -129,7 +129,7 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     return result
 
 
-def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[object]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -175,7 +175,7 @@ def shown_path(name: str) -> str:
     return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 
-def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+def _media_cell(value: object, place: Place, kind: str, column: str) -> tuple[object, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
     from plait.data.media import Blob
     from plait.data.media.given import given
@@ -192,16 +192,16 @@ def is_media(value: Any) -> bool:
     if isinstance(value, str | int | float):
         return False
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
-    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    many_axes = (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim >= 2
     decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
     return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
 
-def vector_of(value: Any) -> np.ndarray | None:
+def vector_of(value: object) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
-    if hasattr(value, "detach"):  # a tensor
+    if is_tensor(value):  # a tensor
         from plait.data.media.given import as_array
 
         value = as_array(value)
@@ -247,7 +247,7 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
     return [None if row in broken else v for row, v in enumerate(read)]
 
 
-def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
+def _vector_cell(value: object, place: Place) -> np.ndarray | None:
     from plait.data.media import Blob
 
     if isinstance(value, Blob) or (isinstance(value, str) and value.strip().lower().endswith(".npy")):
@@ -271,7 +271,7 @@ def missing_files(series: pd.Series, place: Place) -> np.ndarray:
     return np.asarray([empty or _gone(v, place) for v, empty in zip(series, gone, strict=True)], dtype=bool)
 
 
-def _gone(value: Any, place: Place) -> bool:
+def _gone(value: object, place: Place) -> bool:
     items = items_in(value)
     if items is not None:
         return all(_gone(item, place) for item in items)

@@ -39,7 +39,7 @@ def write_encoders(schema: Schema, encoders: Mapping[str, Encoder], folder: Path
     return result
 
 
-def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, Any]:
+def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, object]:
     name = f"{encoder.name()}.onnx"
     ids = torch.randint(1000, 2000, (_ROWS, 7), dtype=torch.int64)
     mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
@@ -88,7 +88,7 @@ def _attended(qkv: Tensor, mask: Tensor) -> Tensor:
     return attended
 
 
-def _efficientnet(folder: Path, opset: int) -> dict[str, Any]:
+def _efficientnet(folder: Path, opset: int) -> dict[str, object]:
     name = "efficientnet_lite0.onnx"
     pixels = torch.randint(0, 255, (_ROWS, SIDE, SIDE, 3), dtype=torch.uint8)
     axes = {"pixels": {0: "rows"}, "vectors": {0: "rows"}}
