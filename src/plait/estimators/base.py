@@ -233,6 +233,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         frame = self._frame(X, reset=False)
         parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
         result = preparing.scaled(self.settings(), frame, *parts)
+        if not hasattr(self, "_remembered"):  # in a longer work the rows are split by plait
+            preparing.tell_unseen(self.features_, frame)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
