@@ -461,7 +461,9 @@ def test_categories_that_only_a_prediction_has_are_counted_and_count_as_unknown(
     size, kind = RNG.normal(size=120), np.array(["a", "b", "c"] * 40, dtype=object)
     kind[:2] = ["once", "twice"] if rare else kind[:2]
     frame = pd.DataFrame({"size": size, "kind": kind, "zone": ["north", "south"] * 60})
-    model = FusionClassifier(branches=["linear", {"name": "trees", "rounds": 5}], epochs=3, store="none", progress=False)
+    model = FusionClassifier(
+        branches=["linear", {"name": "trees", "rounds": 5}], epochs=3, store="none", progress=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(frame, size + RNG.normal(size=120) > 0).predict(frame)

@@ -103,7 +103,9 @@ class Tabular(Encoder):
             new = feature.unseen(column := Column(frame[feature.name]))
             most = USUAL_NEW * column.present if feature.other else 0  # where many are rare, some are always new
             if new is not None and new.sum() > most:
-                said.append(f"{int(new.sum()):,} in '{feature.name}' (e.g. {text_of(column.series[new].iloc[0])[:30]!r})")
+                said.append(
+                    f"{int(new.sum()):,} in '{feature.name}' (e.g. {text_of(column.series[new].iloc[0])[:30]!r})"
+                )
         return said
 
     def _read(self, cells: Cells) -> _Reading:
