@@ -23,7 +23,6 @@ from plait.data.values import text_of
 from plait.encoders.tabular_numbers import Features, Limits, Number, View
 from plait.encoders.tabular_words import Category, features_of, restore
 
-
 #: Share of new categories up to which nothing is said of a column with rare ones.
 USUAL_NEW = 0.05
 
@@ -93,9 +92,9 @@ class Tabular(Encoder):
         reading = self._read(cells)
         return self._arrays(reading), self._plain(reading)
 
-    def unseen(self, cells: Cells) -> list[str]:
+    def unseen(self, frame: pd.DataFrame) -> list[str]:
         """Of each column of categories with some that the fit had not seen: how many cells hold one, and which, for example."""
-        frame, numbers = _frame(cells), {f.name for f in self._features if isinstance(f, Number)}
+        numbers = {f.name for f in self._features if isinstance(f, Number)}
         said = []
         for feature in self._features:  # of codes, which are numbers as well, most may be new
             if not isinstance(feature, Category) or feature.name in numbers or feature.name not in frame.columns:
