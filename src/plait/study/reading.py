@@ -10,7 +10,7 @@ from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
 from plait.study import conditions
-from plait.study.ranges import SearchSpec, read_ranges
+from plait.study.ranges import SearchSpec, read_ranges, storage_problem
 from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
@@ -286,6 +286,10 @@ def _search(read: Reader, value: Any) -> SearchSpec | None:
         if values["sampler"] not in known:
             wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
             read.wrong(("search", "sampler"), wrong)
+    if given.get("storage") is not None:
+        values["storage"] = read.text(given["storage"], ("search", "storage"))
+        if wrong := storage_problem(values["storage"]):
+            read.wrong(("search", "storage"), wrong)
     return SearchSpec(**values)
 
 
