@@ -73,6 +73,7 @@ def sensitivity(
     schema: o.SchemaFile = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     set_: o.Set = None,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
@@ -96,7 +97,7 @@ def sensitivity(
         options.setdefault("group", given.group)
         from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
-        frame, official = read_table(table, encoding), False
+        frame, official = read_table(table, encoding, remote, root), False
         result, from_file = o.read_schema(frame, schema, target, task, root, table)
     flags = {
         "ranges": range_ or None,

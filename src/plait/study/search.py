@@ -42,7 +42,7 @@ FILE_FIELDS = (
     "seed",
     "storage",
 )
-_DATA = ("table", "dataset", "target", "schema", "options", "root", "task", "rows")
+_DATA = ("table", "dataset", "target", "schema", "options", "root", "remote", "task", "rows")
 
 
 @dataclasses.dataclass(frozen=True)
