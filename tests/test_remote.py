@@ -374,7 +374,7 @@ def test_cells_of_a_study_are_fetched_where_its_file_allows_it(server: Server, t
     (tmp_path / "s.yaml").write_text(json.dumps(spec))
     results = Study.load(tmp_path / "s.yaml").run(tmp_path / "out", **usual)
     assert results.status()["done"] == 1
-    assert list(results.runs["modalities"].iloc[0]) == ["image"]
+    assert results.lines[0]["modalities"] == ["image"]
     assert len(server.asked) == N
     assert Study.load(tmp_path / "s.yaml").spec.to_dict()["data"][0]["remote"] == [server.url]
     spec["data"]["remote"] = "ftp://x"

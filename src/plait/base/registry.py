@@ -53,7 +53,7 @@ _REGISTERED: dict[tuple[str, str], type[Any]] = {}
 def register(family: str, variant: V, name: str | None = None) -> V: ...
 @overload
 def register(family: str, variant: None = None, name: str | None = None) -> Callable[[V], V]: ...
-def register(family: str, variant: Any = None, name: str | None = None) -> Any:
+def register(family: str, variant: object = None, name: str | None = None) -> Any:
     """Give a class of one's own a name in a family; also as a decorator, ``@register("encoders")``.
 
     Args:
@@ -157,7 +157,7 @@ def _known(family: str) -> None:
         raise ConfigError(f"unknown family '{family}': {nearest(family, FAMILIES)}")
 
 
-def _base(family: str) -> type[Any]:
+def _base(family: str) -> type[object]:
     module, name = FAMILIES[family]
     result: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
     return result
@@ -184,7 +184,7 @@ def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
     }
 
 
-def _loaded(family: str, name: str) -> type[Any]:
+def _loaded(family: str, name: str) -> type[object]:
     value = _entry_points(family)[name]
     try:
         variant = value.load()

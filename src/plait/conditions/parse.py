@@ -59,7 +59,7 @@ def _from_line(text: str, where: str) -> Condition:
     return _made(name, options, where)
 
 
-def _made(name: str, options: Any, where: str) -> Condition:
+def _made(name: str, options: object, where: str) -> Condition:
     if "=" in name:
         raise ConfigError(f"{where}: '{name}' has no ':' behind the condition's name; {FORM}")
     variant = cast(type[Condition], registry.find("conditions", name))

@@ -82,7 +82,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
 _MOST = 16
 
 
-def items_in(value: Any) -> list[Any] | None:
+def items_in(value: object) -> list[Any] | None:
     """The files, bytes or pictures that a cell lists (also written as a JSON list); None: it is no such list.
 
     Example:
@@ -99,7 +99,7 @@ def items_in(value: Any) -> list[Any] | None:
     return items if all(_is_item(v) for v in items) else None
 
 
-def _is_item(value: Any) -> bool:
+def _is_item(value: object) -> bool:
     if isinstance(value, str | os.PathLike | bytes | Mapping):
         return True
     from plait.data.media import Altered, Blob
@@ -135,7 +135,7 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     return result
 
 
-def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[object]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -181,7 +181,7 @@ def shown_path(name: str) -> str:
     return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 
-def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+def _media_cell(value: object, place: Place, kind: str, column: str) -> tuple[object, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
     from plait.data.media import Blob
     from plait.data.media.given import given
@@ -203,7 +203,7 @@ def is_media(value: Any) -> bool:
     return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
 
-def vector_of(value: Any) -> np.ndarray | None:
+def vector_of(value: object) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
@@ -253,7 +253,7 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
     return [None if row in broken else v for row, v in enumerate(read)]
 
 
-def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
+def _vector_cell(value: object, place: Place) -> np.ndarray | None:
     from plait.data.media import Blob
 
     if isinstance(value, Blob) or (isinstance(value, str) and value.strip().lower().endswith(".npy")):
@@ -277,7 +277,7 @@ def missing_files(series: pd.Series, place: Place) -> np.ndarray:
     return np.asarray([empty or _gone(v, place) for v, empty in zip(series, gone, strict=True)], dtype=bool)
 
 
-def _gone(value: Any, place: Place) -> bool:
+def _gone(value: object, place: Place) -> bool:
     items = items_in(value)
     if items is not None:
         return all(_gone(item, place) for item in items)

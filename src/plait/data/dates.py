@@ -6,7 +6,6 @@ import contextlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -178,7 +177,7 @@ def naive_form(form: str) -> str:
     return re.sub(r" ?%[zZ]", "", form)
 
 
-def is_aware(value: Any) -> bool:
+def is_aware(value: object) -> bool:
     """Whether a cell, text or time, names its zone."""
     if isinstance(value, str):
         return clean(value)[1]

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -129,7 +128,7 @@ def _verdict(column: Column, kind: str, read: bool, forms: Counter[str]) -> Verd
     return Verdict(kind, " and ".join(words.get(form, arrays) for form, _ in forms.most_common()))
 
 
-def _items(column: Column, cells: int | None = None) -> list[Any]:
+def _items(column: Column, cells: int | None = None) -> list[object]:
     """What the first cells hold, that of lists one by one."""
     listed = ([v] if (items := items_in(v)) is None else items for v in column.values[:cells])
     return [v for items in listed for v in items]

@@ -41,15 +41,22 @@ def row_numbers(rows: pd.DataFrame | pd.Series) -> np.ndarray:
 
 
 @dataclass
-class _Files:
+class NamedFiles:
     """Files that the pieces of a table name, by column and first row of the piece: (named, not there, example)."""
 
     pieces: dict[str, dict[int, tuple[int, int, str]]] = field(default_factory=dict)
 
+    def take(self, other: NamedFiles) -> None:
+        """What other pieces named."""
+        for column, pieces in other.pieces.items():
+            self.pieces.setdefault(column, {}).update(pieces)
+
     def add(self, column: str, first: int, named: int, missing: int, example: str) -> None:
+        """So many files of a piece, and how many of them are not there."""
         self.pieces.setdefault(column, {})[first] = (named, missing, example)
 
     def tell(self) -> None:
+        """Warn of each column's missing files, or refuse the table."""
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())
@@ -58,22 +65,29 @@ class _Files:
                 tell_missing(column, named, missing, example, refuse=True)
 
 
-_FILES: ContextVar[_Files | None] = ContextVar("_FILES", default=None)
+_FILES: ContextVar[NamedFiles | None] = ContextVar("_FILES", default=None)
 
 
 @contextmanager
-def whole_table() -> Iterator[None]:
-    """Within the block pieces of one table are read: missing files are counted, and told of or refused once, at its end.
+def gathered() -> Iterator[NamedFiles]:
+    """Within the block pieces of one table are read; missing files are counted, and nothing is said of them."""
+    files = NamedFiles()
+    before = _FILES.set(files)
+    try:
+        yield files
+    finally:
+        _FILES.reset(before)
+
+
+@contextmanager
+def whole_table() -> Iterator[NamedFiles]:
+    """The same, and missing files are told of or refused once, at its end.
 
     Raises:
         TableError: at the end, when not one of a column's files was there.
     """
-    files = _Files()
-    before = _FILES.set(files)
-    try:
-        yield
-    finally:
-        _FILES.reset(before)
+    with gathered() as files:
+        yield files
     files.tell()
 
 

@@ -66,7 +66,7 @@ def _number_keys(values: np.ndarray) -> np.ndarray:
     return np.asarray(pd.util.hash_array(values))
 
 
-def _cell_digest(cell: Any) -> bytes:
+def _cell_digest(cell: object) -> bytes:
     """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
     if isinstance(cell, Mapping):
         cell = ["mapping", *(part for key in sorted(cell, key=str) for part in (str(key), cell[key]))]
@@ -143,7 +143,7 @@ def infer_task(y: np.ndarray, regressor: bool) -> str:
     raise TableError(f"Unknown label type: {kind}; expected one class per row, or an indicator matrix of classes")
 
 
-def checked_number(y: Any) -> np.ndarray:
+def checked_number(y: object) -> np.ndarray:
     """A target of numbers (n,) as float, finite."""
     try:
         values = np.asarray(y, dtype=np.float64)
@@ -203,7 +203,7 @@ def _is_matrix(cells: Sequence[Any]) -> bool:
 
 
 def class_weights(
-    codes: np.ndarray, spec: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
+    codes: np.ndarray, spec: str | Mapping[Any, float] | None, task: str, classes: Sequence[object] = ()
 ) -> np.ndarray:
     """Weight of each row (n,) from its class, a place among ``classes``."""
     if spec is None:

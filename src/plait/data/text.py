@@ -212,14 +212,14 @@ def json_blocks(path: Path, encoding: str, rows: int) -> Blocks:
         yield columns, [[record.get(name) for name in names] for record in block]
 
 
-def _json_records(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
+def _json_records(path: Path, encoding: str) -> Iterator[dict[str, object]]:
     with _open(path, encoding) as file:
         for line, text in enumerate(file, start=1):
             if text.strip():
                 yield _json_record(text, f"{path}, line {line}")
 
 
-def _json_record(text: str, where: str) -> dict[str, Any]:
+def _json_record(text: str, where: str) -> dict[str, object]:
     try:
         record = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, where))
     except (json.JSONDecodeError, RecursionError) as error:

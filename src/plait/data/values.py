@@ -29,7 +29,7 @@ _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 
-def object_array(values: Iterable[Any]) -> np.ndarray:
+def object_array(values: Iterable[object]) -> np.ndarray:
     """(n,) of the values as they are; numpy would make a matrix of equally long tuples.
 
     Example:
@@ -50,7 +50,7 @@ def nulls(series: pd.Series) -> np.ndarray:
     return np.asarray(series.isna(), dtype=bool) if series.dtype.kind in "biumM" else Source(plain(series)).null
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """One cell as text; whole numbers lose their ``.0``, however they were stored.
 
     Example:
@@ -122,7 +122,7 @@ def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
 def answers(column: TypedArray, function: Callable[[Any], Any]) -> np.ndarray:
     """Object array (k + 1,) of ``function`` of each distinct value of the source; the last one, None, is that of code -1."""
 
-    def make(values: Sequence[Any]) -> np.ndarray:
+    def make(values: Sequence[object]) -> np.ndarray:
         result = np.empty(len(values) + 1, dtype=object)
         for i, value in enumerate(values):
             result[i] = function(value)

@@ -24,6 +24,7 @@ class Cifar10(Dataset):
     title: ClassVar[str] = "CIFAR-10 (JPEG)"
     url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
     licence: ClassVar[str] = "not stated"
+    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
     citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}

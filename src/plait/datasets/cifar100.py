@@ -22,6 +22,7 @@ class Cifar100(Dataset):
     title: ClassVar[str] = "CIFAR-100"
     url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
     licence: ClassVar[str] = "not stated"
+    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
     citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}

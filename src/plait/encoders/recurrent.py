@@ -100,13 +100,13 @@ class Recurrent(ScratchEncoder):
         self._mean, self._std = steps.mean(0).astype(np.float32), floored(steps.std(0), 1e-6)
         return self
 
-    def _sequences(self, cells: Sequence[Any]) -> list[np.ndarray]:
+    def _sequences(self, cells: Sequence[object]) -> list[np.ndarray]:
         """Each cell as float32 (T, D), cut to the longest of training."""
         if self._inner is None or self._forward is None:
             return [_sequence(cell)[: self._tokens] for cell in cells]
         return [row[: self._tokens] for row in self._forward(self._inner.prepare(cells))] if cells else []
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``steps`` (n, T, D), float16 where a frozen encoder gave them, and ``mask`` bool (n, T)."""
         if not len(self._mean):
             raise self.unfitted()

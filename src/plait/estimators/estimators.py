@@ -38,7 +38,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         (40, 2)
     """
 
-    def _target(self, y: Any) -> np.ndarray:
+    def _target(self, y: object) -> np.ndarray:
         """Places among ``classes_`` (n,), which are learned here, or indicators (n, C)."""
         if self.task not in (None, "classification", "multilabel"):
             raise ConfigError(f"task '{self.task}': a FusionClassifier takes classification or multilabel")
@@ -73,7 +73,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         right = (result == truth).reshape(len(truth), -1).all(1)
         return float(np.average(right, weights=sample_weight))
 
-    def predict_proba(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
+    def predict_proba(self, X: object, *, partial: bool | None = None) -> np.ndarray:
         """Calibrated probabilities (n, C); for several labels each column stands alone. ``partial`` as in ``predict``."""
         return self._decoded(self._inputs(X, partial))
 
@@ -84,12 +84,12 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
 
     _regressor: ClassVar[bool] = True
 
-    def _target(self, y: Any) -> np.ndarray:
+    def _target(self, y: object) -> np.ndarray:
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
         return rows.checked_number(y)
 
-    def predict_interval(self, X: Any, coverage: float = COVERAGE, *, partial: bool | None = None) -> np.ndarray:
+    def predict_interval(self, X: object, coverage: float = COVERAGE, *, partial: bool | None = None) -> np.ndarray:
         """Lower and upper bound (n, 2) that hold a new row's value with probability ``coverage``, whatever is present in it.
 
         Conformal: by how far the mixture was off on rows that its members had not learned from, among rows that show the
@@ -102,7 +102,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         inputs = self._inputs(X, partial)
         return self.interval_around(self._decoded(inputs), self._present(inputs), coverage)
 
-    def interval_around(self, values: Any, present: Any, coverage: float = COVERAGE) -> np.ndarray:
+    def interval_around(self, values: object, present: object, coverage: float = COVERAGE) -> np.ndarray:
         """The same (n, 2) around values (n,) that were predicted already, with what is present in each row (n, M)."""
         check_is_fitted(self, "members_")
         known = self.members_.intervals

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FIELDS = ("train", "pretrain", "encoder_learning_rate", "thaw")
 
 
-def names_in(field: str, value: Any) -> list[str]:
+def names_in(field: str, value: object) -> list[str]:
     """The modalities and kinds that a field about regimes, dotted or not, speaks of.
 
     Example:

@@ -65,7 +65,7 @@ def baselines_beside(
     return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
 
 
-def _same_classes(model: FusionEstimator, y: Any) -> bool:
+def _same_classes(model: FusionEstimator, y: object) -> bool:
     """Whether the training rows hold the classes that the model tells apart, so that its outputs mean the same."""
     if model.task_ != "classification":
         return True

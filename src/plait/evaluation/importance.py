@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ def importance(
     model: FusionEstimator,
     frame: pd.DataFrame,
     *,
-    y: Any = None,
+    y: object = None,
     repeats: int = 2,
     bootstrap: int = 1000,
     seed: int = 0,

@@ -68,8 +68,8 @@ def fit_linear(x: Array, y: Array, task: str, outputs: int, *, strength: float, 
     x = np.ascontiguousarray(x, np.float32)
     if task == "regression":
         centre, mean = x.mean(0), float(np.mean(y))
-        found = lsqr(x - centre, y - mean, damp=strength**-0.5, atol=1e-4, btol=1e-4, iter_lim=3 * steps)[0]
-        return LinearModel(task, found[:, None].astype(np.float32), np.full(1, mean - centre @ found), None, 1)
+        result = lsqr(x - centre, y - mean, damp=strength**-0.5, atol=1e-4, btol=1e-4, iter_lim=3 * steps)[0]
+        return LinearModel(task, result[:, None].astype(np.float32), np.full(1, mean - centre @ result), None, 1)
     seen = np.unique(y) if task == "classification" else None
     if seen is not None and len(seen) == 1:
         return LinearModel(task, np.zeros((x.shape[1], 1), np.float32), np.full(1, np.inf), seen[[0, 0]], outputs)
@@ -98,8 +98,8 @@ def _logistic(x: Array, goal: Array, strength: float, steps: int, *, together: b
         return (loss + 0.5 * float((both[:-1] ** 2).sum()) / strength) / rows, gradient.ravel() / rows
 
     options = {"maxiter": steps, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
-    found = minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options=options).x
-    both = found.reshape(shape).astype(np.float32)
+    result = minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options=options).x
+    both = result.reshape(shape).astype(np.float32)
     return both[:-1], both[-1]
 
 

@@ -41,7 +41,7 @@ def plain_schema(
     return dataclasses.replace(schema, modalities=tuple(plain))
 
 
-def _only_learns(encoder: Any) -> bool:
+def _only_learns(encoder: object) -> bool:
     """Whether an encoder, as it is named, has no features before it is trained."""
     if isinstance(encoder, Encoder):
         return not encoder.frozen

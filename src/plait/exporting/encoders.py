@@ -39,7 +39,7 @@ def write_encoders(schema: Schema, encoders: Mapping[str, Encoder], folder: Path
     return result
 
 
-def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, Any]:
+def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, object]:
     name = f"{encoder.name()}.onnx"
     examples = [_texts(7), _texts(11)]
     axes = {"ids": {0: "rows", 1: "tokens"}, "mask": {0: "rows", 1: "tokens"}, "vectors": {0: "rows"}}
@@ -96,7 +96,7 @@ def _attended(qkv: Tensor, mask: Tensor) -> Tensor:
     return attended
 
 
-def _efficientnet(folder: Path, opset: int) -> dict[str, Any]:
+def _efficientnet(folder: Path, opset: int) -> dict[str, object]:
     name = "efficientnet_lite0.onnx"
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 255, (_ROWS, SIDE, SIDE, 3), dtype=torch.uint8, generator=generator)

@@ -99,16 +99,16 @@ def run(opened: Any, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return result
 
 
-def difference(expected: np.ndarray, found: np.ndarray) -> float:
+def difference(expected: np.ndarray, result: np.ndarray) -> float:
     """The largest difference, relative to the larger of 1 and the number; infinite where shapes differ."""
-    if expected.shape != found.shape:
+    if expected.shape != result.shape:
         return float("inf")
     with np.errstate(invalid="ignore"):
-        apart = np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
+        apart = np.abs(expected - result) / np.maximum(1.0, np.abs(expected))
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 
-def put_metadata(path: Path, facts: Mapping[str, Any]) -> None:
+def put_metadata(path: Path, facts: Mapping[str, object]) -> None:
     """Keep what is known of a file in the file itself, as JSON under ``plait``."""
     onnx = need("onnx", "onnx")
     model = onnx.load(str(path))

@@ -75,8 +75,8 @@ def write_report(folder: str | Path, report: FitReport) -> Path:
 
 def fit_sections(report: FitReport) -> list[Section]:
     """All that there is something for, by their places on the page."""
-    found = [_module(info.name) for info in pkgutil.iter_modules(sections.__path__)]
-    made = [module.section(report) for module in sorted(found, key=lambda module: int(module.PLACE))]
+    result = [_module(info.name) for info in pkgutil.iter_modules(sections.__path__)]
+    made = [module.section(report) for module in sorted(result, key=lambda module: int(module.PLACE))]
     return [section for section in made if section is not None]
 
 

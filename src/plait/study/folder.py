@@ -63,7 +63,7 @@ class StudyFolder(Closing):
 
     # -- beginning -------------------------------------------------------------------------------------------------
 
-    def begin(self, spec: Spec, about: Mapping[str, Any]) -> None:
+    def begin(self, spec: Spec, about: Mapping[str, object]) -> None:
         """Make the folder, or make sure that it is this study's; cut a line that was torn when a process was killed.
 
         Raises:
@@ -127,7 +127,7 @@ class StudyFolder(Closing):
             key for key in dict.fromkeys([*before, *now]) if key not in _grows(spec) and before.get(key) != now.get(key)
         )
 
-    def about(self, missing: Any = ConfigError) -> Any:
+    def about(self, missing: object = ConfigError) -> Any:
         """What study.json says; ``missing`` where there is none."""
         path = self.path / ABOUT
         try:
@@ -156,7 +156,7 @@ class StudyFolder(Closing):
 
     # -- lines -----------------------------------------------------------------------------------------------------
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, object]) -> None:
         """Add a line, on the disk when this returns, or not at all.
 
         Raises:

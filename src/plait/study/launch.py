@@ -93,7 +93,7 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
     return Results.open(path)
 
 
-def _about(study: StudyFile, command: str) -> dict[str, Any]:
+def _about(study: StudyFile, command: str) -> dict[str, object]:
     seeds = study.spec.seeds
     digests = {t.label: t.digest for (_, seed), t in study.tables.items() if seed in (None, seeds[0])}
     tables = {
@@ -196,7 +196,7 @@ def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[dict[str, object]]:
     from plait.study.folder import StudyFolder
 
     return StudyFolder(path).lines()

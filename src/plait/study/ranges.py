@@ -58,7 +58,7 @@ class Range:
         """The value behind what Optuna keeps of it."""
         return self.choices[kept] if self.choices else kept
 
-    def kept(self, value: Any) -> Any:
+    def kept(self, value: object) -> Any:
         """What Optuna keeps of a value."""
         return self.choices.index(value) if self.choices else value
 
@@ -103,7 +103,7 @@ def storage_problem(address: str) -> str | None:
     return None
 
 
-def read_ranges(spec: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
+def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:
     """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
 
     Raises:
@@ -145,7 +145,7 @@ def _kind(field: str) -> str:
     return "float" if "[float" in text else "int" if "[int" in text else ""
 
 
-def _range(field: str, value: Any, kind: str) -> Range:
+def _range(field: str, value: object, kind: str) -> Range:
     where = f"range of '{field}'"
     if isinstance(value, str):
         value = _parsed(value, where)
@@ -172,7 +172,7 @@ def _range(field: str, value: Any, kind: str) -> Range:
     return Range(field, low, high, log, whole)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: object, where: str) -> float:
     if isinstance(value, str):  # an end of low..high
         try:
             value = float(value)
@@ -183,7 +183,7 @@ def _number(value: Any, where: str) -> float:
     return float(value)
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str) -> object:
     """``1e-4..1e-1,log`` or ``[a, b]`` as plain values."""
     low, sign, rest = text.partition("..")
     if not sign:
@@ -218,7 +218,7 @@ class Regime:
         return {"train": train, **self.settings}
 
 
-def read_regimes(spec: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime, ...]:
+def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
 
     Raises:
@@ -239,7 +239,7 @@ def read_regimes(spec: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime
     return result
 
 
-def _regime(name: str, value: Any) -> Regime:
+def _regime(name: str, value: object) -> Regime:
     from plait.estimators.estimators import FusionClassifier
 
     value = {} if value is None else value

@@ -16,7 +16,7 @@ from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
 
-def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
+def read_data(read: Reader, given: Mapping[str, object]) -> tuple[DataSpec, ...]:
     """All tables."""
     value = given.get("data")
     if value is None:
@@ -28,7 +28,7 @@ def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
     return tuple(_data_entry(read, e, ("data", i) if isinstance(value, list) else ("data",)) for i, e in entries)
 
 
-def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
+def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     value = read.fields(
         {"dataset": entry} if isinstance(entry, str) else entry, place, config.fields_of(DataSpec), "data"
     )
@@ -63,7 +63,7 @@ def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
     return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
 
 
-def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
+def read_split(read: Reader, value: object, place: Place) -> SplitSpec:
     """A word, or a mapping with ``kind``."""
     value = {"kind": value} if isinstance(value, str) else value
     given = read.fields(value, place, config.fields_of(SplitSpec), "split")
@@ -88,7 +88,7 @@ def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
     return SplitSpec(**values)
 
 
-def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
+def _fractions(read: Reader, value: object, place: Place) -> tuple[float, ...]:
     shares = value if isinstance(value, list) else []
     right = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s < 1 for s in shares)
     if len(shares) not in (2, 3) or not right or abs(sum(shares) - 1) > 1e-6:
@@ -103,7 +103,7 @@ def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
 MOST_SEEDS = 10_000
 
 
-def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
+def read_grid(read: Reader, setting: object) -> dict[str, list[Any]]:
     """Dotted fields with their values."""
     if setting is None:
         return {}
@@ -123,7 +123,7 @@ def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
     return result
 
 
-def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
+def read_variants(read: Reader, value: object) -> dict[str, dict[str, Any]]:
     """Names with their fields."""
     if value is None:
         return {}
@@ -133,7 +133,7 @@ def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
     return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in value.items()}
 
 
-def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
+def read_seeds(read: Reader, value: object) -> tuple[int, ...]:
     """How many, or which."""
     if not isinstance(value, list):
         count = read.number(value, ("seeds",), 1, MOST_SEEDS, whole=True)
@@ -149,7 +149,7 @@ def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
     return tuple(s for s in result if s is not None)
 
 
-def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
+def read_modalities(read: Reader, value: object) -> str | tuple[tuple[str, ...], ...]:
     """What models are trained on."""
     if value == "all":
         return "full"
@@ -162,7 +162,7 @@ def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ..
     return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
 
 
-def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
+def _patterns(read: Reader, value: object, place: Place) -> str | tuple[tuple[str, ...], ...]:
     words = {"all": "every", "every": "every", "singles": "singles", "pairs": "pairs"}
     if isinstance(value, str) and value in words:
         return words[value]
@@ -182,7 +182,7 @@ def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, 
     return tuple(result)
 
 
-def read_space(read: Reader, value: Any) -> SpaceSpec | None:
+def read_space(read: Reader, value: object) -> SpaceSpec | None:
     """What ``space:`` says; None for a study of predictions."""
     if value is None:
         return None
@@ -201,7 +201,7 @@ def read_space(read: Reader, value: Any) -> SpaceSpec | None:
     return SpaceSpec(tuple(result), None if reference is None else read.text(reference, ("space", "reference")))
 
 
-def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
+def read_conditions(read: Reader, value: object, part: str) -> tuple[Any, ...]:
     """Conditions one by one; ``read.origins`` says which item of the file each comes from."""
     if value is None:
         return (CLEAN,)
@@ -230,7 +230,7 @@ _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
 
 
-def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
+def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader]:
     """The spec as far as it can be read, and the reader that knows all that is wrong."""
     read = Reader()
     given = read.fields(option, (), ("format", *FIELDS), "study")
@@ -275,7 +275,7 @@ def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, 
         return ()
 
 
-def _search(read: Reader, value: Any) -> SearchSpec | None:
+def _search(read: Reader, value: object) -> SearchSpec | None:
     if value is None:
         return None
     given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
@@ -306,20 +306,20 @@ def _search(read: Reader, value: Any) -> SearchSpec | None:
     return SearchSpec(**values)
 
 
-def _name(read: Reader, value: Any) -> str:
+def _name(read: Reader, value: object) -> str:
     name = read.text(value, ("name",))
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         read.wrong(("name",), f"name: {name!r} is no name of a folder; take letters, digits and _ . + -")
     return name
 
 
-def _source(read: Reader, value: Any) -> dict[str, Any]:
+def _source(read: Reader, value: object) -> dict[str, object]:
     if value is None or isinstance(value, str):
         return {"title": value} if value else {}
     return read.fields(value, ("source",), ("title", "url", "table", "year", "authors"), "source")
 
 
-def _budget(read: Reader, value: Any) -> Budget:
+def _budget(read: Reader, value: object) -> Budget:
     if value is None:
         return Budget()
     given = read.fields(value, ("budget",), _BUDGET, "budget")
@@ -334,7 +334,7 @@ def _budget(read: Reader, value: Any) -> Budget:
     return Budget(**values)
 
 
-def _memory(read: Reader, value: Any) -> float | None:
+def _memory(read: Reader, value: object) -> float | None:
     from plait.store.record import parse_size
 
     try:
@@ -344,7 +344,7 @@ def _memory(read: Reader, value: Any) -> float | None:
         return None
 
 
-def _claims(read: Reader, value: Any) -> tuple[Claim, ...]:
+def _claims(read: Reader, value: object) -> tuple[Claim, ...]:
     if value is None:
         return ()
     result = []

@@ -88,9 +88,9 @@ def sensitivity(
     schema: Schema,
     *,
     out: str | Path,
-    ranges: Mapping[str, Any] | Sequence[str] | None = None,
-    regimes: Mapping[str, Any] | Sequence[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, object] | Sequence[str] | None = None,
+    regimes: Mapping[str, object] | Sequence[str] | None = None,
+    settings: Mapping[str, object] | None = None,
     trials: Annotated[int, checks.Within(1, 100_000)] = 20,
     **options: Any,
 ) -> Sensitivity:
@@ -147,7 +147,7 @@ def sensitivity(
 
 
 def _variants(
-    regimes: Mapping[str, Any] | Sequence[str] | None, schema: Schema, common: dict[str, Any]
+    regimes: Mapping[str, object] | Sequence[str] | None, schema: Schema, common: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Regimes as variants: one word for all modalities becomes what it means for each of them.
 

@@ -98,7 +98,7 @@ class StudyTable:
         return digest.hexdigest()
 
 
-def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
+def _contents(table: StudyTable, modality: schema.Modality) -> list[list[object]]:
     if modality.kind in (*MEDIA, "vector"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
@@ -106,7 +106,7 @@ def _contents(table: StudyTable, modality: schema.Modality) -> list[list[Any]]:
     return [list(texts(table.frame[column])) for column in modality.columns]
 
 
-def _key(cell: Any) -> bytes:
+def _key(cell: object) -> bytes:
     from plait.data.media.given import cell_key
 
     try:
@@ -128,7 +128,7 @@ def load_table(
     base: Path,
     seed: int | None = None,
     frames: Mapping[str, tuple[pd.DataFrame, Schema]] | None = None,
-    schema_told: Mapping[str, Any] | None = None,
+    schema_told: Mapping[str, object] | None = None,
     *,
     pairs: bool = False,
 ) -> StudyTable:
@@ -199,7 +199,7 @@ def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pa
     return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), result)
 
 
-def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, Any] | None, pairs: bool) -> StudyTable:
+def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None, pairs: bool) -> StudyTable:
     path = beside(base, str(spec.table))
     root = str(beside(base, spec.root)) if spec.root else None
     frame = read_table(path, None, spec.remote, root)

@@ -117,11 +117,11 @@ def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
 def _trained(
     model: FusionEstimator,
     frame: pd.DataFrame,
-    target: Any,
+    target: object,
     groups: np.ndarray | None,
     one: Schema,
-    held_out: tuple[pd.DataFrame, Any] | None,
-) -> tuple[Saved, list[dict[str, Any]]]:
+    held_out: tuple[pd.DataFrame, object] | None,
+) -> tuple[Saved, list[dict[str, object]]]:
     """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
     table = model._frame(frame, target, reset=True)
     settings, codes = model.settings(), model._target(target)

@@ -89,7 +89,7 @@ def data_of_uri(text: str, most: int | None = None) -> bytes:
         raise CellError(f"a data URI that is not base64 ({error})") from None
 
 
-def is_picture(value: Any) -> bool:
+def is_picture(value: object) -> bool:
     """Whether a value is a Pillow image, whether or not Pillow is imported."""
     return hasattr(value, "convert") and hasattr(value, "getbands")
 
@@ -119,7 +119,7 @@ def as_array(value: Any) -> np.ndarray | None:
     return None
 
 
-def comparable(value: Any) -> Any:
+def comparable(value: object) -> Any:
     """What a cell is to be compared by: media by what it holds, never by where an object lies; all else as it is.
 
     Raises:
@@ -130,7 +130,7 @@ def comparable(value: Any) -> Any:
     return as_array(value) if hasattr(value, "detach") else value
 
 
-def _of_mapping(value: Mapping[str, Any], kind: str) -> Any:
+def _of_mapping(value: Mapping[str, object], kind: str) -> object:
     if value.get("bytes") is not None:
         return given(value["bytes"], kind)
     rate = next((value[k] for k in ("sampling_rate", "sample_rate") if value.get(k) is not None), None)
@@ -157,7 +157,7 @@ def _of_picture(picture: Any) -> Any:
     return decoded(picture)
 
 
-def _samples(value: Any) -> bool:
+def _samples(value: object) -> bool:
     return hasattr(value, "data") and hasattr(value, "sample_rate")
 
 
@@ -199,7 +199,7 @@ def _arranged(array: np.ndarray, kind: str, *, tensor: bool) -> np.ndarray:
     return channels_last(array, axis) if kind != "audio" else array
 
 
-def cell_key(cell: Any) -> bytes:
+def cell_key(cell: object) -> bytes:
     """The content key of a cell: text, bytes, a ``Blob``, an array, (array, rate), a PIL image, a number.
 
     Cells of different types never share a key, nor do arrays of different shape or dtype.

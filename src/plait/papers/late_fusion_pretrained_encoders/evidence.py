@@ -67,13 +67,13 @@ def verdicts(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
         for arm in ARMS:
             if BASE not in table or arm not in table:
                 continue
-            found = (table[arm] - table[BASE]).dropna().groupby("seed").mean().to_numpy()
-            if len(found) < 2:
-                rows.append({"data": dataset, "arm": arm, "seeds": len(found), "p": np.nan})
+            matches = (table[arm] - table[BASE]).dropna().groupby("seed").mean().to_numpy()
+            if len(matches) < 2:
+                rows.append({"data": dataset, "arm": arm, "seeds": len(matches), "p": np.nan})
                 continue
-            test = resampled_t(found, ratio)
+            test = resampled_t(matches, ratio)
             values = {"difference": test.value, "low": test.low, "high": test.high, "p": test.p}
-            rows.append({"data": dataset, "arm": arm, "seeds": len(found)} | values)
+            rows.append({"data": dataset, "arm": arm, "seeds": len(matches)} | values)
     columns = ["data", "arm", "seeds", "difference", "low", "high", "p"]
     result = pd.DataFrame(rows).reindex(columns=columns)
     result["p"] = holm(result["p"].to_numpy(float))
@@ -104,9 +104,9 @@ def collapsed(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def page(regime_lines: list[dict[str, Any]], collapse_lines: list[dict[str, Any]]) -> str:
     """The page in Markdown."""
-    told, fallen = verdicts(regime_lines), collapsed(collapse_lines)
+    given, fallen = verdicts(regime_lines), collapsed(collapse_lines)
     parts = [HEAD.format(smallest=SMALLEST, version=__version__)]
-    parts += ["## Arms against scratch\n", _table(told) if len(told) else "Nothing was measured yet.\n"]
+    parts += ["## Arms against scratch\n", _table(given) if len(given) else "Nothing was measured yet.\n"]
     parts += [
         "## With one modality alone\n",
         "Movies (rebuilt) without genres on more than 30 %, threshold 0.5, nothing hidden.\n",
@@ -122,7 +122,7 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(row) for row in rows)]) + "\n"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.3f}"
     return str(value)

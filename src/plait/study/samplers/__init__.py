@@ -44,7 +44,7 @@ class Sampler(ABC):
         """Field -> value of a trial."""
 
 
-def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: bool, sampler: Any = None) -> Any:
+def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: bool, sampler: object = None) -> Any:
     """A study of Optuna in memory that has seen these trials (extra ``search``)."""
     optuna = need("optuna", "search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

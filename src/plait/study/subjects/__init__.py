@@ -110,7 +110,7 @@ class Subject(ABC):
         """Every field that the study may set, with its own value."""
 
     @abstractmethod
-    def field_problem(self, name: str, value: Any) -> str | None:
+    def field_problem(self, name: str, value: object) -> str | None:
         """What is wrong with the value of a dotted field; None if nothing is."""
 
     @abstractmethod

@@ -96,7 +96,7 @@ class Search(Predicting):
         """What trials are judged by."""
         return metrics(task)[self.spec.metrics[0] if self.spec.metrics else MAIN[task]]
 
-    def trial(self, table: StudyTable, variant: Variant, drawn: Mapping[str, Any], number: int) -> list[Run]:
+    def trial(self, table: StudyTable, variant: Variant, drawn: Mapping[str, object], number: int) -> list[Run]:
         """The runs of one trial, one per split."""
         (data,), (seed,) = self.spec.data, self.spec.seeds
         model = with_fields(variant.model, drawn)
