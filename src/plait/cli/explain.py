@@ -85,7 +85,7 @@ def explain(
 
 def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
     """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
-    from plait.report.parts import shades
+    from plait.report.fit import shades
 
     typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
     if one.picture is not None:

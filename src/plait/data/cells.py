@@ -13,7 +13,7 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
-from plait.data.values import list_in, nulls, texts
+from plait.data.values import is_tensor, list_in, nulls, texts
 
 if TYPE_CHECKING:
     from plait.data.modality import Modality
@@ -198,7 +198,7 @@ def is_media(value: Any) -> bool:
     if isinstance(value, str | int | float):
         return False
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
-    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    many_axes = (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim >= 2
     decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
     return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
@@ -207,7 +207,7 @@ def vector_of(value: object) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
-    if hasattr(value, "detach"):  # a tensor
+    if is_tensor(value):  # a tensor
         from plait.data.media.given import as_array
 
         value = as_array(value)

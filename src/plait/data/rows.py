@@ -144,12 +144,20 @@ def infer_task(y: np.ndarray, regressor: bool) -> str:
 
 
 def checked_number(y: object) -> np.ndarray:
-    """A target of numbers (n,) as float, finite."""
+    """A target of numbers (n,) as float, finite; durations in seconds, as columns of them are read."""
+    given = np.asarray(y)
+    if given.dtype.kind in "Mc":
+        what = "dates; turn them into numbers, as days since a date" if given.dtype.kind == "M" else "complex numbers"
+        raise TableError(f"the target of a regression must be numbers; found {what}")
+    if given.dtype.kind == "m":
+        y = np.where(np.isnat(given), np.nan, given / np.timedelta64(1, "s"))
     try:
         values = np.asarray(y, dtype=np.float64)
         values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
     except (TypeError, ValueError):
-        raise TableError("the target of a regression must be numbers; found text") from None
+        odd = next((v for v in given.ravel().tolist() if not isinstance(v, int | float)), "")
+        what = "text" if isinstance(odd, str) else type(odd).__name__
+        raise TableError(f"the target of a regression must be numbers; found {what}") from None
     except OverflowError:
         raise TableError("the target of a regression holds a number beyond what a float can be (1.8e308)") from None
     if values.ndim != 1:

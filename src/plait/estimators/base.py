@@ -268,7 +268,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     def _read(self, raw: torch.Tensor) -> np.ndarray:
         """Raw outputs as probabilities or values."""
         task = self.members_.task
-        result: np.ndarray = task.decode(raw).numpy().astype(np.float64)
+        # Doubles: a large target that varies little, such as a time in seconds, is one number in floats.
+        result: np.ndarray = task.decode(raw.double() if task.name == "regression" else raw).numpy().astype(np.float64)
         if not np.isfinite(result).all():
             raise ModelError(
                 "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
