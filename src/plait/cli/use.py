@@ -119,7 +119,7 @@ def predict(
                     jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
                     answers = on_cluster(PredictPieces, given, jobs, workers)
                 else:
-                    answers = ((prediction_tables(models, c, proba, keep or [], interval), None) for c in chunks)
+                    answers = ((prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks)
                 for piece, named in answers:
                     if named is not None:
                         files.take(named)
@@ -152,10 +152,10 @@ class PredictPieces:
         self, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None
     ) -> tuple[pd.DataFrame, NamedFiles]:
         """The piece's predictions, and what files it names."""
-        from plait.data.row_numbers import gathered
+        from plait.data.row_numbers import NamedFiles
 
-        with gathered() as files:
-            return prediction_tables(self._models, chunk, proba, keep, interval), files
+        files = NamedFiles()
+        return prediction_tables(self._models, files.of(chunk), proba, keep, interval), files
 
 
 def formulas(piece: pd.DataFrame, quote: bool) -> int:
@@ -288,8 +288,8 @@ def evaluate(
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)
             step("judge")
-            with whole_table():
-                judged = judge(fitted, frame, subsets=subsets, baselines=seen)
+            with whole_table() as files:
+                judged = judge(fitted, files.of(frame), subsets=subsets, baselines=seen)
             changed = [_under(each, fitted, frame, judged) for each in requested]
             values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
             if not json:
