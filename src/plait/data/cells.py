@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality
 
 MEDIA = ("image", "audio", "video")
+
+
+def media_columns(modalities: Iterable[Modality]) -> list[str]:
+    """Columns whose cells are or name files: those of media and of vectors."""
+    return [column for m in modalities if m.kind in (*MEDIA, "vector") for column in m.columns]
+
 
 Cells = list[list[Any]]
 

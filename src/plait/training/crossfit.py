@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -99,13 +99,13 @@ class Members:
             return
         answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
         for pattern in patterns:
-            total: dict[str, Tensor] = {}
-            for member in answers if pattern else ():  # of nothing the prior says all
-                for name, out in next(member).items():
-                    total[name] = total[name] + out if name in total else out
-            mean = {name: out / len(self.members) for name, out in total.items()}
+            mean = _mean([next(answer) for answer in answers]) if pattern else {}  # of nothing the prior says all
             present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
             yield self.mixture.combine(mean, present, self.task)
+
+    def outputs(self, inputs: Inputs, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Raw outputs (n, out_dim) of every branch, or of those named: the mean over the members."""
+        return _mean([member.outputs(inputs, names=names) for member in self.members])
 
     def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
         """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
@@ -118,6 +118,15 @@ class Members:
         usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
         usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))
+
+
+def _mean(answers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of what members give, by branch."""
+    total: dict[str, Tensor] = {}
+    for answer in answers:
+        for name, out in answer.items():
+            total[name] = total[name] + out if name in total else out
+    return {name: out / len(answers) for name, out in total.items()}
 
 
 def folds_of(
