@@ -119,7 +119,9 @@ def predict(
                     jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
                     answers = on_cluster(PredictPieces, given, jobs, workers)
                 else:
-                    answers = ((prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks)
+                    answers = (
+                        (prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks
+                    )
                 for piece, named in answers:
                     if named is not None:
                         files.take(named)
