@@ -13,6 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.options import show_json, show_table, show_text
+from plait.data.write import formulas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,32 +159,6 @@ class PredictPieces:
 
         files = NamedFiles()
         return prediction_tables(self._models, files.of(chunk), proba, keep, interval), files
-
-
-def formulas(piece: pd.DataFrame, quote: bool) -> int:
-    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
-    import pandas as pd
-
-    count = 0
-    for name in piece.columns:
-        if pd.api.types.is_numeric_dtype(piece[name]):
-            continue
-        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
-        count += int(hits.sum())
-        if quote and hits.any():
-            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
-    return count
-
-
-def _formula(cell: str) -> bool:
-    """``=...``, ``@...``, a tab, or a sign before what is no number."""
-    if cell[:1] in ("+", "-"):
-        try:
-            float(cell)
-        except ValueError:
-            return True
-        return False
-    return cell[:1] in ("=", "@", "\t", "\r")
 
 
 def prediction_tables(
