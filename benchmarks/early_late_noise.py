@@ -36,8 +36,7 @@ from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
 from plait.papers.early_fusion_conv_lstm.figures import level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import grids
-from plait.report.canvas import svg
-from plait.report.charts import Curve, curves_figure
+from plait.report.charts import Curve
 from plait.study import Study
 from plait.study.statistics.paired import resampled_t
 
@@ -148,7 +147,9 @@ def linear(told: argparse.Namespace) -> None:
     told.lines.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
 
-def _linear_of(parts: Mapping[str, Any], schema: Any, sample: dict[str, Any], size: int, about: dict[str, Any]) -> list[str]:
+def _linear_of(
+    parts: Mapping[str, Any], schema: Any, sample: dict[str, Any], size: int, about: dict[str, Any]
+) -> list[str]:
     """Both modalities, and each alone, over the whole grid."""
     trained = [float(v) for v in sample["trained"]]
     levels = [[math.inf if v == "orig" else float(v) for v in axis] for axis in sample["levels"]]
@@ -190,7 +191,11 @@ def _features(encoder: Any, cells: Any) -> np.ndarray:
     for frames, mask in zip(found["spectrogram"], found["mask"], strict=True):
         heard = frames[mask].astype(np.float32)
         ends = np.linspace(0, len(heard), STEPS + 1)
-        rows.append(np.concatenate([heard[int(a) : max(int(np.ceil(b)), int(a) + 1)].mean(0) for a, b in zip(ends, ends[1:], strict=False)]))
+        rows.append(
+            np.concatenate(
+                [heard[int(a) : max(int(np.ceil(b)), int(a) + 1)].mean(0) for a, b in zip(ends, ends[1:], strict=False)]
+            )
+        )
     return np.stack(rows)
 
 
@@ -245,8 +250,15 @@ def build(path: Path) -> list[list[str]]:
     text = [_head(about, both[0], path), "## The verdict\n", *_told(primary, secondary)]
     text += ["## Scores\n", _scores({FIRST: first, **arms}, rates, lines), *_pictures({FIRST: first, **arms}, path)]
     head = ("where", "early less", *ev.TEST_HEAD)
-    text += ["## Primary: mean over the grid\n", ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other")]
-    text += [ev.table(head, ev.test_rows(primary)), "## Secondary, a family of its own\n", ev.table(head, ev.test_rows(secondary))]
+    text += [
+        "## Primary: mean over the grid\n",
+        ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other"),
+    ]
+    text += [
+        ev.table(head, ev.test_rows(primary)),
+        "## Secondary, a family of its own\n",
+        ev.table(head, ev.test_rows(secondary)),
+    ]
     text += ["## Learning curves\n", *_curves(both, rates, path), END]
     path.with_suffix(".md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
     seeds = len(first)
@@ -298,15 +310,41 @@ def _scores(arms: Mapping[str, dict[int, Any]], rates: Mapping[str, str], lines:
         cost = f"{np.mean([line['seconds'] for line in own.values()]):,.0f}"
         values = [ev.mean([cells(line, part) for line in own.values()]) for part in PARTS]
         rows.append([name, rates[name], str(len(own)), *values, f"{one['weights']:,.0f}", f"{epochs:.0f}", cost])
-    for subset, title in (("image+audio", "linear, tuned, both"), ("image", "linear, image alone"), ("audio", "linear, sound alone")):
+    for subset, title in (
+        ("image+audio", "linear, tuned, both"),
+        ("image", "linear, image alone"),
+        ("audio", "linear, sound alone"),
+    ):
         own = [line for line in lines if line["variant"] == LINEAR and line["subset"] == subset]
         if own:
-            rows.append([title, "–", str(len(own)), *(ev.mean([cells(line, part) for line in own]) for part in PARTS), "–", "–", "–"])
+            rows.append(
+                [
+                    title,
+                    "–",
+                    str(len(own)),
+                    *(ev.mean([cells(line, part) for line in own]) for part in PARTS),
+                    "–",
+                    "–",
+                    "–",
+                ]
+            )
     for subset in MODALITIES:
         own = [line for line in lines if line["variant"] != LINEAR and line["subset"] == subset]
         if own:
             trained = ev.mean([float(np.array(line["accuracy"])[_at(line)].mean()) for line in own])
-            rows.append([f"{subset} alone, {ALONE}", "–", str(len(own)), "–", trained, "–", f"{own[0]['weights']:,.0f}", "–", "–"])
+            rows.append(
+                [
+                    f"{subset} alone, {ALONE}",
+                    "–",
+                    str(len(own)),
+                    "–",
+                    trained,
+                    "–",
+                    f"{own[0]['weights']:,.0f}",
+                    "–",
+                    "–",
+                ]
+            )
     rows.append(["majority", "–", "–", "about 0.1", "about 0.1", "about 0.1", "–", "–", "–"])
     note = "Seconds are of the clock on a machine shared by eight: upper bounds, no comparison.\n"
     return ev.table(("fusion", "rate", "seeds", *PARTS.values(), "weights", "epochs", "seconds"), rows) + "\n" + note
@@ -319,14 +357,15 @@ def _pictures(arms: Mapping[str, dict[int, Any]], path: Path) -> list[str]:
     curves = []
     for name, own in arms.items():
         values = np.array([np.array(line["accuracy"])[at] for line in own.values()])
-        curves.append(Curve(name, range(values.shape[1]), values.mean(0)[::-1], values.min(0)[::-1], values.max(0)[::-1]))
-    steps = ", ".join(reversed(one["levels"][1]))
-    figure = curves_figure(curves, f"sound, from noisy to clear: {steps}", "accuracy", whole=True)
-    if figure is None:
-        return []
-    name = path.with_name(f"{path.stem}_sound.svg")
-    name.write_text(svg(figure), encoding="utf-8")
-    return [f"Accuracy with the picture at its training ratio; the band is from the lowest to the highest seed.\n\n![Accuracy by the sound's ratio]({name.name})\n"]
+        curves.append(
+            Curve(name, range(values.shape[1]), values.mean(0)[::-1], values.min(0)[::-1], values.max(0)[::-1])
+        )
+    steps = list(reversed(one["levels"][1]))
+    picture = ev.draw_curves(path.with_name(f"{path.stem}_sound.svg"), curves, "ratio of the sound", "accuracy", steps)
+    return [
+        "Accuracy with the picture at its training ratio; the band is from the lowest to the highest seed.\n",
+        picture,
+    ]
 
 
 def _at(line: dict[str, Any]) -> Any:
@@ -342,19 +381,17 @@ def _curves(lines: Sequence[dict[str, Any]], rates: dict[str, str], path: Path) 
     """Validation loss by epoch of the first seed, at both rates."""
     first = min(line["seed"] for line in lines)
     shown = [line for line in lines if line["seed"] == first]
-    figure = curves_figure(
-        [Curve(ln["variant"], range(1, len(ln["valid_loss"]) + 1), ln["valid_loss"]) for ln in shown],
-        "epoch", "validation loss", markers=False, whole=True,
-    )  # fmt: skip
-    name = path.with_name(f"{path.stem}_curves.svg")
-    name.write_text(svg(figure), encoding="utf-8")
+    curves = [Curve(ln["variant"], range(1, len(ln["valid_loss"]) + 1), ln["valid_loss"]) for ln in shown]
+    picture = ev.draw_curves(
+        path.with_name(f"{path.stem}_curves.svg"), curves, "epoch", "validation loss", markers=False
+    )
     rows = []
     for line in shown:
         loss, low = line["valid_loss"], int(np.argmin(line["valid_loss"]))
         mark = "taken" if rates[arm(line["variant"])[0]] == arm(line["variant"])[1] else ""
         rows.append([line["variant"], mark, f"{loss[low]:.3f}", f"{low + 1} of {len(loss)}"])
     table = ev.table(("fusion, rate", "", "lowest validation loss", "epoch"), rows)
-    return [f"Loss on the validation pairs, seed {first}.\n", f"![Validation loss by epoch]({name.name})\n", table]
+    return [f"Loss on the validation pairs, seed {first}.\n", picture, table]
 
 
 END = """## What this changes, and what is still open

@@ -15,6 +15,7 @@ from plait.base.version import versions
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.base import inputs as inputs_of
 from plait.report.canvas import COLOURS, signed_bars, svg
+from plait.report.charts import Curve, curves_figure
 from plait.study.results import Results
 from plait.study.statistics.paired import Difference, crossed_t, family_variance, holm, resampled_t
 from plait.study.statistics.verdicts import ALPHA, chance, seeds_needed, tost
@@ -187,7 +188,9 @@ def sign(metric: str) -> float:
     return -1.0 if known.direction == "lower" else 1.0
 
 
-def _tested(one: Mapping[Any, Line], other: Mapping[Any, Line], gap: np.ndarray, ratio: float, least: float) -> Difference:
+def _tested(
+    one: Mapping[Any, Line], other: Mapping[Any, Line], gap: np.ndarray, ratio: float, least: float
+) -> Difference:
     both = sorted(one.keys() & other.keys())
     if not all("right" in side[k] for side in (one, other) for k in both):
         return resampled_t(gap, ratio, least)
@@ -261,8 +264,16 @@ def interval(d: Difference) -> str:
 
 def draw(path: Path, tests: Sequence[Test], label: str) -> str:
     """Every difference with its interval; what does not matter is shaded. Returns the Markdown that shows it."""
+    targets: dict[str, set[str]] = {}
+    for t in tests:
+        targets.setdefault(t.name[0].partition("/")[0], set()).add(t.name[0])
+
+    def short(name: tuple[str, ...]) -> str:
+        table = name[0].partition("/")[0]
+        return ": ".join((table if len(targets[table]) == 1 else name[0], *name[1:]))
+
     records = [
-        {"name": ": ".join(t.name), "value": t.difference.value, "low": t.difference.low, "high": t.difference.high}
+        {"name": short(t.name), "value": t.difference.value, "low": t.difference.low, "high": t.difference.high}
         for t in tests
     ]
     figure = signed_bars(records, label)
@@ -270,6 +281,19 @@ def draw(path: Path, tests: Sequence[Test], label: str) -> str:
         figure.axes[0].axvspan(-at, at, color=COLOURS["rule"], alpha=0.5, lw=0, zorder=0)
     path.write_text(svg(figure), encoding="utf-8")
     return f"![{label}; the shade is what does not matter]({path.name})\n"
+
+
+def draw_curves(
+    path: Path, curves: Sequence[Curve], across: str, up: str, ticks: Sequence[str] = (), *, markers: bool = True
+) -> str:
+    """Lines, at places that are named or at whole numbers. Returns the Markdown that shows them; nothing to draw: empty."""
+    figure = curves_figure(curves, across, up, markers=markers, whole=True)
+    if figure is None:
+        return ""
+    if ticks:
+        figure.axes[0].set_xticks(range(len(ticks)), ticks)
+    path.write_text(svg(figure), encoding="utf-8")
+    return f"![{up}; across: {across}]({path.name})\n"
 
 
 def counted(tests: Sequence[Test]) -> str:

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 import evidence_lines as ev
-from plait.report.canvas import svg
-from plait.report.charts import Curve, curves_figure
+from plait.report.charts import Curve
 from plait.study.results import Results
 
 LINES = ev.HERE / "pretraining.jsonl"
@@ -72,7 +71,10 @@ def _curves(results: Results) -> list[ev.Line]:
 def build() -> list[list[str]]:
     """Write the page; what it found, for the front page."""
     head, lines = ev.read(LINES)
-    of = {name: [line for line in lines if line["study"] == name] for name in ("regimes", "baselines", "curves", "collapse")}
+    of = {
+        name: [line for line in lines if line["study"] == name]
+        for name in ("regimes", "baselines", "curves", "collapse")
+    }
     poolings = sorted({line["pooling"] for line in of["regimes"]}, key=lambda name: name != "mean")
     # Arms are told apart under the pooling that all seeds have; the others are a table of their own.
     main = [line for line in of["regimes"] if line["pooling"] == poolings[0]]
@@ -84,7 +86,10 @@ def build() -> list[list[str]]:
     )
     parts = [_head(head, main, poolings[0]), "## The verdicts\n", *_told(tests, matched, of["collapse"])]
     parts += ["## Scores\n", _scores(main, of["baselines"], datasets)]
-    parts += ["## Each arm less training from scratch\n", ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch")]
+    parts += [
+        "## Each arm less training from scratch\n",
+        ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch"),
+    ]
     parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(tests))]
     parts += ["Pretraining against as much more training (twice the epochs), a family of its own:\n"]
     parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(matched))]
@@ -140,7 +145,9 @@ def _scores(main: Sequence[ev.Line], baselines: Sequence[ev.Line], datasets: Seq
     rows = []
     for data in datasets:
         for name in (*BASELINES, BASE, *ARMS):
-            own = [x for x in (*baselines, *main) if (x["data"], x["arm"]) == (data, name) and x["present"] == x["subset"]]
+            own = [
+                x for x in (*baselines, *main) if (x["data"], x["arm"]) == (data, name) and x["present"] == x["subset"]
+            ]
             if own:
                 weights = f"{own[0]['weights']:,.0f}" if own[0]["weights"] else "–"
                 score = ev.mean([x["value"] for x in own])
@@ -157,11 +164,8 @@ def _drawn(curves: Sequence[ev.Line]) -> list[str]:
     for data in dict.fromkeys(line["data"] for line in curves):
         lines = [c for c in curves if c["data"] == data]
         drawn = [Curve(c["arm"], range(1, len(c["valid_loss"]) + 1), c["valid_loss"]) for c in lines]
-        figure = curves_figure(drawn, "epoch", "validation loss", whole=True)
-        if figure is not None:
-            path = LINES.with_name(f"pretraining-{data.replace('/', '-')}.svg")
-            path.write_text(svg(figure), encoding="utf-8")
-            parts.append(f"{data}:\n\n![Validation loss by epoch on {data}]({path.name})\n")
+        path = LINES.with_name(f"pretraining-{data.replace('/', '-')}.svg")
+        parts.append(f"{data}:\n\n" + ev.draw_curves(path, drawn, "epoch", "validation loss"))
     return parts
 
 
@@ -169,8 +173,12 @@ def _collapse(lines: Sequence[ev.Line], baselines: Sequence[ev.Line]) -> list[st
     if not lines:
         return ["Not measured yet.\n"]
     seeds, constant = len({x["seed"] for x in lines}), np.mean([x["constant"] for x in lines])
-    linear = [x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "linear") and x["present"] == x["subset"]]
-    single = [x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "single") and x["present"] == x["subset"]]
+    linear = [
+        x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "linear") and x["present"] == x["subset"]
+    ]
+    single = [
+        x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "single") and x["present"] == x["subset"]
+    ]
     text = f"""Films (rebuilt) without the genres that stand on more than 30 %, answered from 0.5, nothing hidden in training, {seeds} seeds.
 The best constant answer to the test rows scores {constant:.3f} (it answers always; a model at 0.5 may stay silent). With both
 modalities a tuned linear model, whose threshold is chosen, has {ev.mean(linear)}, the best single modality {ev.mean(single)}.
@@ -181,7 +189,16 @@ modalities a tuned linear model, whose threshold is chosen, has {ev.mean(linear)
         for fusion in dict.fromkeys(x["fusion"] for x in lines):
             for absence in ("masked", "zeros"):
                 rows.append([regime, fusion, absence, *_cells(lines, regime, fusion, absence)])
-    head = ("regime", "joined by", "absent", "both", "text alone", "image alone", "empty: both, text, image", "attention on the absent: text alone, image alone")
+    head = (
+        "regime",
+        "joined by",
+        "absent",
+        "both",
+        "text alone",
+        "image alone",
+        "empty: both, text, image",
+        "attention on the absent: text alone, image alone",
+    )
     fallen = _fallen(lines)
     tests = ev.table(("present", "joined by", *ev.TEST_HEAD), ev.test_rows(fallen))
     return [
@@ -196,7 +213,9 @@ def _cells(lines: Sequence[ev.Line], regime: str, fusion: str, absence: str) -> 
 
     patterns = ("text+image", "text", "image")
     empty = ", ".join(f"{np.mean(of(p, 'empty')):.2f}" for p in patterns if of(p, "empty"))
-    attention = ", ".join(f"{np.mean(of(p, 'attention_on_absent')):.2f}" for p in patterns[1:] if of(p, "attention_on_absent"))
+    attention = ", ".join(
+        f"{np.mean(of(p, 'attention_on_absent')):.2f}" for p in patterns[1:] if of(p, "attention_on_absent")
+    )
     return [*(ev.mean(of(p, "f1_samples")) for p in patterns), empty, attention or "–"]
 
 
