@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,19 +50,19 @@ GUESSING = {
     "100 epochs": "0.10",
 }
 
-INTRODUCTION = """Built by `python benchmarks/context_sizes.py` from `context_sizes.jsonl`; measured by parts of the recipes `size_text` and
-`size_images`: `{command}`
+INTRODUCTION = """Built by `python benchmarks/context_sizes.py` from `context_sizes.jsonl`; measured by parts of the
+recipes `size_text` and `size_images`: `{command}`
 (plait {plait}, torch {torch}, one thread).
 
 Every arm is given the same pairs, chooses (its penalty, its epoch) by how many held-out pairs are found, and takes all pairs at
-last; ConVIRT alone does not learn again. Things are photographs: four pairs of captions each (MiniLM with hashed n-grams), or five
-captions with the picture (MiniLM with EfficientNet-Lite0). Mean ± standard deviation (runs). `ridge` is the tuned linear model of
-this task; the encoders alone, without alignment, are the best single modality.
+last; ConVIRT alone does not learn again. Things are photographs: four pairs of captions each (MiniLM with hashed
+n-grams), or five captions with the picture (MiniLM with EfficientNet-Lite0). Mean ± standard deviation (runs). `ridge` is
+the tuned linear model of this task; the encoders alone, without alignment, are the best single modality.
 
-**Named beforehand.** Least difference that matters, and margin of equivalence: {margin:g}. Reference: `{reference}`, which the recipes
-name. Corrected resampled t over seeds or folds, 5 %, two-sided, by Holm within a measure. *Power*: the chance that so many runs of
-this spread find a true difference of {margin:g}. Compute is not matched: closed forms solve, learned arms take up to 30 epochs;
-processor seconds stand in the last table.
+**Named beforehand.** Least difference that matters, and margin of equivalence: {margin:g}. Reference: `{reference}`,
+which the recipes name. Corrected resampled t over seeds or folds, 5 %, two-sided, by Holm within a measure. *Power*: the
+chance that so many runs of this spread find a true difference of {margin:g}. Compute is not matched: closed forms solve,
+learned arms take up to 30 epochs; processor seconds stand in the last table.
 """
 
 
@@ -171,11 +170,7 @@ def build() -> list[list[str]]:
             text += [f"## {heading}\n", *table(sized), ""]
             alone = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
             told = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
-            text += [
-                f"Without alignment: {told}guessing {GUESSING[metric]}.\n"
-                if told
-                else f"Guessing: {GUESSING[metric]}.\n"
-            ]
+            text += [f"Without alignment: {told}guessing {GUESSING[metric]}.\n"]
             text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), f"{metric}"), ""]
             text += [ev.table((f"arm, photographs; less {REFERENCE}", *ev.TEST_HEAD), ev.test_rows(tests))]
             verdicts.append(f"- *{heading}: a learned arm is better than `{REFERENCE}`*: {ev.counted(tests)}.")
@@ -184,14 +179,8 @@ def build() -> list[list[str]]:
             runs = sizes_of(frame[(frame["dataset"] == dataset) & (frame["variant"] != "-")])
             n = runs.groupby("things")[["seed", "split"]].apply(lambda part: len(part.drop_duplicates())).min()
             what = "captions with captions" if dataset == "flickr8k_captions" else "text with image"
-            summary.append(
-                [
-                    f"Context and learned heads against closed forms, {what}: does learning pay?",
-                    ev.counted(family),
-                    f"{n} runs, {MARGIN:g}",
-                    PAGE.name,
-                ]
-            )
+            question = f"Context and learned heads against closed forms, {what}: does learning pay?"
+            summary.append(ev.front_row(question, family, int(n), PAGE))
     every = sizes_of(frame[frame["variant"] != "-"])
     parts = [
         "# Context against closed forms, by the number of pairs\n",
@@ -208,10 +197,10 @@ def build() -> list[list[str]]:
 
 END = """## What this changes, and what is open
 
-The page of before held one seed in which `context` from a random start was at chance by a fault that is mended (a context began as
-large as what it is added to); its row, and the sentence that `context` finds nothing, are withdrawn. Larger sizes (2,500 and 6,400
-photographs of captions), five folds of all sizes and ConVIRT are the recipes as they are, `plait study run size_text` and
-`size_images`: about four hours of one core.
+The page of before held one seed in which `context` from a random start was at chance by a fault that is mended (a context
+began as large as what it is added to); its row, and the sentence that `context` finds nothing, are withdrawn. Larger
+sizes (2,500 and 6,400 photographs of captions), five folds of all sizes and ConVIRT are the recipes as they are, `plait
+study run size_text` and `size_images`: about four hours of one core.
 """
 
 

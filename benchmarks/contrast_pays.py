@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -92,17 +91,11 @@ def build() -> list[list[str]]:
     parts += [END]
     LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     seeds = len({line["seed"] for line in of["protocol"]})
-    rows = [["Contrast before early fusion, in the paper's network: does it pay?", ev.counted(paper), f"{seeds} seeds, {MARGIN:g}", "contrast.md"]]  # fmt: skip
+    page = LINES.with_suffix(".md")
+    rows = [ev.front_row("Contrast before early fusion, in the paper's network: does it pay?", paper, seeds, page)]
     if ours:
         seeds = min(t.difference.pairs for t in ours)
-        rows.append(
-            [
-                "Contrast before plait's default: does it pay?",
-                ev.counted(ours),
-                f"{seeds} seeds, {MARGIN:g}",
-                "contrast.md",
-            ]
-        )
+        rows.append(ev.front_row("Contrast before plait's default: does it pay?", ours, seeds, page))
     return rows
 
 
@@ -199,15 +192,15 @@ def _drawn(curves: Sequence[ev.Line]) -> list[str]:
 
 END = """## What this changes
 
-The tables of `docs/alignment.md` ("Enhancement") and of `docs/early_fusion.md` were of version 0.1.0, without baselines in them and
-of another network; they are replaced by this page. Their one proven gain (Pokemon `type_2`, image and table, +0.167) was not
-measured again: *not decided*.
+The tables of `docs/alignment.md` ("Enhancement") and of `docs/early_fusion.md` were of version 0.1.0, without baselines
+in them and of another network; they are replaced by this page. Their one proven gain (Pokemon `type_2`, image and table,
++0.167) was not measured again: *not decided*.
 
 ## Full size, and what is open
 
-`plait study run early_fusion_mug`, `early_fusion_muldic`, `early_fusion_sentiment` (tables 4 to 6, every subset and target; 5 seeds,
-about two hours of one core) and `contrast_protocol` with ten seeds. CLIP's encoders need the extra `hub` and a network; whether
-contrast still helps with newer encoders is *not decided*.
+`plait study run early_fusion_mug`, `early_fusion_muldic`, `early_fusion_sentiment` (tables 4 to 6, every subset and
+target; 5 seeds, about two hours of one core) and `contrast_protocol` with ten seeds. CLIP's encoders need the extra `hub`
+and a network; whether contrast still helps with newer encoders is *not decided*.
 """
 
 

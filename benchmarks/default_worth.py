@@ -44,19 +44,10 @@ def build() -> list[list[str]]:
     parts += [ev.table(("data", "plait", *ev.TEST_HEAD), ev.test_rows(tests)), END]
     LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     rest = [t for t in tests if t not in best]
+    page = LINES.with_suffix(".md")
     return [
-        [
-            "The default: is it better than the best single modality?",
-            ev.counted(best),
-            f"{seeds} seeds, {MARGIN:g}",
-            "default.md",
-        ],
-        [
-            "The default: is it better than a tuned linear model and trees?",
-            ev.counted(rest),
-            f"{seeds} seeds, {MARGIN:g}",
-            "default.md",
-        ],
+        ev.front_row("The default: is it better than the best single modality?", best, seeds, page),
+        ev.front_row("The default: is it better than a tuned linear model and trees?", rest, seeds, page),
     ]
 
 
@@ -64,7 +55,8 @@ def _head(head: ev.Line, seeds: int) -> str:
     return f"""# What the default is worth
 
 Written by `python benchmarks/default_worth.py` from `default.jsonl`; measured by `{head["command"]}`
-(plait {head["versions"].get("plait", "?")}, torch {head["versions"].get("torch", "?")}, one thread), {seeds} seeds, at most 1,500 rows of a table.
+(plait {head["versions"].get("plait", "?")}, torch {head["versions"].get("torch", "?")}, one thread),
+{seeds} seeds, at most 1,500 rows of a table.
 
 *linear*: logistic or ridge regression on the same features, reduced or not, its penalty chosen on training rows. *trees*:
 histogram gradient boosting on columns and components. *single*: the best model of one modality, chosen on training rows. Higher

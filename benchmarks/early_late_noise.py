@@ -6,13 +6,14 @@
 
 ``run`` goes on where it was stopped. Of the first seed every place of fusion is trained at both rates; the rate that is better on
 the validation pairs is taken for all seeds, which follow one by one; one modality alone comes last. After every run the lines
-are written anew to ``docs/evidence/RECIPE.jsonl``; ``linear`` adds what a tuned linear model gets on the same pairs; ``page`` needs
-nothing but that file and writes the page and its pictures beside it.
+are written anew to ``docs/evidence/RECIPE.jsonl``; ``linear`` adds what a tuned linear model gets on the same pairs;
+``page`` needs nothing but that file and writes the page and its pictures beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import platform
@@ -193,7 +194,7 @@ def _features(encoder: Any, cells: Any) -> np.ndarray:
         ends = np.linspace(0, len(heard), STEPS + 1)
         rows.append(
             np.concatenate(
-                [heard[int(a) : max(int(np.ceil(b)), int(a) + 1)].mean(0) for a, b in zip(ends, ends[1:], strict=False)]
+                [heard[int(a) : max(int(np.ceil(b)), int(a) + 1)].mean(0) for a, b in itertools.pairwise(ends)]
             )
         )
     return np.stack(rows)
@@ -261,8 +262,8 @@ def build(path: Path) -> list[list[str]]:
     ]
     text += ["## Learning curves\n", *_curves(both, rates, path), END]
     path.with_suffix(".md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
-    seeds = len(first)
-    return [["Convolutional LSTM: is early fusion better under noise?", ev.counted([*primary, *secondary]), f"{seeds} seeds, {MINIMAL:g}", path.with_suffix(".md").name]]  # fmt: skip
+    question = "Convolutional LSTM: is early fusion better under noise?"
+    return [ev.front_row(question, [*primary, *secondary], len(first), path.with_suffix(".md"))]
 
 
 def _head(about: dict[str, Any], sample: dict[str, Any], lines: Path) -> str:
@@ -288,7 +289,11 @@ loss of the first seed, for every arm alike. Each model trains until five epochs
 
 def _told(primary: Sequence[ev.Test], secondary: Sequence[ev.Test]) -> list[str]:
     """A sentence per comparison."""
-    return [f"- *Early is better than {t.name[1]}, {t.name[0]}*: **{t.verdict}** ({ev.interval(t.difference)})." for t in (*primary, *secondary)] + [""]  # fmt: skip
+    every = [*primary, *secondary]
+    return [
+        f"- *Early is better than {t.name[1]}, {t.name[0]}*: **{t.verdict}** ({ev.interval(t.difference)})."
+        for t in every
+    ] + [""]
 
 
 def _tests(first: dict[int, Any], arms: Mapping[str, dict[int, Any]], parts: Sequence[str]) -> list[ev.Test]:

@@ -30,17 +30,17 @@ PAGES = (
 )
 FRONT = """# Evidence: what has been measured, and what has not
 
-Built by `python benchmarks/evidence.py` from the JSONL files beside the pages, which hold every run with its command, versions and
+Built by `python benchmarks/evidence.py` from the JSONL files beside the pages; they hold every run with its command, versions and
 seeds. Each question names the least difference that matters before it is measured.
 
 | question | verdicts | runs, least difference | page |
 | --- | --- | --- | --- |
 {rows}
 
-**The words.** *Held*: better, after Holm within its family, at 5 %. *Not held*: worse, or proven equal within the least difference.
-*Not testable here*: both sides are no better than the majority, or no number of seeds would do because the test rows are too few.
-*Not decided*: more seeds would decide; the page says how many. Nothing is concluded from models at chance, nor from an interval
-wider than the effect it is asked about.
+**The words.** *Held*: better, after Holm within its family, at 5 %. *Not held*: worse, or proven equal within the least
+difference. *Not testable here*: both sides are no better than the majority, or no number of seeds would do because the
+test rows are too few. *Not decided*: more seeds would decide; the page says how many. Nothing is concluded from models at
+chance, nor from an interval wider than the effect it is asked about.
 
 **Reduced.** These were run on two shared cores and are smaller than their recipes; each page says by how much, and names the
 recipe of full size with its cost. Most verdicts are therefore *not decided* or *not testable here*. That is the answer.
@@ -60,19 +60,41 @@ recipe of full size with its cost. Most verdicts are therefore *not decided* or 
 ## Not measured
 
 Advice's hit rate with the candidates of today; tuned encoders at 2,000 rows and more; missing data in training; AV digits to a
-target accuracy; figure 2's grid of the convolutional LSTM with speakers held out; contrast with newer encoders. Their recipes stand
-ready: `plait list recipes`.
+target accuracy; figure 2's grid of the convolutional LSTM with speakers held out; contrast with newer encoders. Their
+recipes stand ready: `plait list recipes`.
 """
+#: Before, now.
 CHANGED = (
-    ("Early fusion is worse under noise (networks of 1,000 steps)", "withdrawn; see [early against late](early_late_noise_reduced.md)"),
-    ("Pretraining helps MOSI in two classes by 0.085", "withdrawn: both networks were at the majority; see [pretraining](pretraining.md)"),
-    ("One modality alone does not collapse (films)", "withdrawn: the data could not show it; see [pretraining](pretraining.md)"),
-    ("Pretraining costs Pokemon 0.076 (p 0.048)", "not testable here: too few rows; see [pretraining](pretraining.md)"),
-    ("Twenty verdicts of docs/late_fusion.md, uncorrected", "removed; what was measured again stands in [pretraining](pretraining.md), the rest is *not decided*"),
+    (
+        "Early fusion is worse under noise (networks of two epochs)",
+        "withdrawn; see [early against late](early_late_noise_reduced.md)",
+    ),
+    (
+        "Pretraining helps MOSI in two classes by 0.085",
+        "withdrawn: both networks were at the majority; see [pretraining](pretraining.md)",
+    ),
+    (
+        "One modality alone does not collapse (films)",
+        "withdrawn: the data could not show it; see [pretraining](pretraining.md)",
+    ),
+    (
+        "Pretraining costs Pokemon 0.076 (p 0.048, uncorrected)",
+        "not testable here: too few rows; see [pretraining](pretraining.md)",
+    ),
+    (
+        "Twenty verdicts of `docs/late_fusion.md`, most uncorrected",
+        "removed; what was measured again stands in [pretraining](pretraining.md), the rest is *not decided*",
+    ),
     ("A pulled table gains 6 to 17 points beside others (Pokemon)", "measured again: [contrast](contrast.md)"),
-    ("`context` from a random start is at chance", "withdrawn: a fault, mended; see [sizes](context_sizes.md)"),
-    ("The default beats the linear model everywhere but on MOSI", "measured again with today's baselines: [default](default.md)"),
-)  # fmt: skip
+    (
+        "`context` from a random start is at chance",
+        "withdrawn: a fault, mended; see [sizes](context_sizes.md)",
+    ),
+    (
+        "The default beats the linear model everywhere but on MOSI",
+        "measured again with the baselines of today: [default](default.md)",
+    ),
+)
 
 
 def main() -> None:

@@ -296,6 +296,12 @@ def draw_curves(
     return f"![{up}; across: {across}]({path.name})\n"
 
 
+def front_row(question: str, tests: Sequence[Test], runs: int, page: Path) -> list[str]:
+    """A row of the front page."""
+    margin = f", {tests[0].margin:g}" if tests else ""
+    return [question, counted(tests) or "nothing measured", f"{runs}{margin}", page.name]
+
+
 def counted(tests: Sequence[Test]) -> str:
     """``2 held, 1 not held, 9 not decided``."""
     kinds = {"held": HELD, "not held": "not held", CHANCE: CHANCE, OPEN: OPEN}

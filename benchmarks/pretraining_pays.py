@@ -28,7 +28,10 @@ LINES = ev.HERE / "pretraining.jsonl"
 MARGIN = 0.02
 BASE, ARMS = "scratch", ("scratch x2", "pretrain", "pretrain frozen", "pretrain slow")
 BASELINES = ("majority", "linear", "trees", "single")
-COMMAND = "plait study run pretraining_regimes_reduced; plait study run pretraining_baselines; python -m plait.papers.late_fusion_pretrained_encoders.collapse"
+COMMAND = (
+    "plait study run pretraining_regimes_reduced; plait study run pretraining_baselines; "
+    "python -m plait.papers.late_fusion_pretrained_encoders.collapse"
+)
 RARE = "rare"
 
 
@@ -100,10 +103,12 @@ def build() -> list[list[str]]:
     LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     fallen = _fallen(of["collapse"])
     seeds = len({line["seed"] for line in main})
+    plain, page = [t for t in tests if t.name[1] == "pretrain"], LINES.with_suffix(".md")
+    alone = len({line["seed"] for line in of["collapse"]})
     return [
-        ["Late fusion: does task-specific pretraining pay?", ev.counted([t for t in tests if t.name[1] == "pretrain"]), f"{seeds} seeds, {MARGIN:g}", "pretraining.md"],
-        ["Late fusion: does attention collapse on one modality after pretraining?", ev.counted(fallen) or "nothing measured", f"{len({line['seed'] for line in of['collapse']})} seeds, {MARGIN:g}", "pretraining.md"],
-    ]  # fmt: skip
+        ev.front_row("Late fusion: does task-specific pretraining pay?", plain, seeds, page),
+        ev.front_row("Late fusion: does pretraining make one modality alone worse (collapse)?", fallen, alone, page),
+    ]
 
 
 def _keys(data: str, arm: str, other: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -125,8 +130,8 @@ rows. `pretrain` costs twelve epochs of each encoder alone; `scratch x2` is give
 **Named beforehand.** Least difference that matters, and margin of equivalence: {MARGIN:g} of the main metric (accuracy; of films
 F1 by sample, answered from 0.5). Paired t-tests over seeds, corrected for splits that share rows; on MOSI, whose test part is
 always the same, over seeds and rows. 5 %, two-sided, by Holm within a table. *Power*: the chance that so many seeds of this
-spread find a true difference of {MARGIN:g}. Reduced: the full recipe `pretraining_regimes` has six targets and six ways of joining
-(900 runs, about 80 minutes of one core).
+spread find a true difference of {MARGIN:g}. Reduced: the full recipe `pretraining_regimes` has six targets and six ways
+of joining (900 runs, about 80 minutes of one core).
 """
 
 
@@ -137,7 +142,7 @@ def _told(tests: Sequence[ev.Test], matched: Sequence[ev.Test], collapse: Sequen
         f"- *Pretraining is better than training from scratch*: {ev.counted(plain)} (of {len(plain)} targets).",
         f"- *It is better than as many more epochs from scratch*: {ev.counted(matched)}.",
         f"- *All arms against scratch*: {ev.counted(tests)}.",
-        f"- *Pretraining makes one modality alone answer worse* (the thesis's collapse): {ev.counted(fallen) or 'not measured'}.\n",
+        f"- *Pretraining makes one modality alone worse* (the thesis's collapse): {ev.counted(fallen) or 'not measured'}.\n",
     ]
 
 
@@ -179,8 +184,9 @@ def _collapse(lines: Sequence[ev.Line], baselines: Sequence[ev.Line]) -> list[st
     single = [
         x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "single") and x["present"] == x["subset"]
     ]
-    text = f"""Films (rebuilt) without the genres that stand on more than 30 %, answered from 0.5, nothing hidden in training, {seeds} seeds.
-The best constant answer to the test rows scores {constant:.3f} (it answers always; a model at 0.5 may stay silent). With both
+    text = f"""Films (rebuilt) without the genres that stand on more than 30 %, answered from 0.5, nothing hidden in training,
+{seeds} seeds. The best constant answer to the test rows scores {constant:.3f}; it answers always, a model at 0.5 may stay
+silent. With both
 modalities a tuned linear model, whose threshold is chosen, has {ev.mean(linear)}, the best single modality {ev.mean(single)}.
 *Empty*: share of films that get no genre at all. *Attention*: what goes to the modality that is not there.
 """
@@ -209,7 +215,8 @@ modalities a tuned linear model, whose threshold is chosen, has {ev.mean(linear)
 
 def _cells(lines: Sequence[ev.Line], regime: str, fusion: str, absence: str) -> list[str]:
     def of(present: str, key: str) -> list[float]:
-        return [x[key] for x in lines if (x["regime"], x["fusion"], x["absence"], x["present"]) == (regime, fusion, absence, present) and key in x]  # fmt: skip
+        keys = {"regime": regime, "fusion": fusion, "absence": absence, "present": present}
+        return [x[key] for x in lines if key in x and all(x[k] == v for k, v in keys.items())]
 
     patterns = ("text+image", "text", "image")
     empty = ", ".join(f"{np.mean(of(p, 'empty')):.2f}" for p in patterns if of(p, "empty"))
@@ -245,9 +252,9 @@ are no longer held up: *not decided*.
 
 ## Full size
 
-`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an hour). Missing
-in training at 20, 50 and 90 % (`mosi_missing`), AV digits to a target accuracy (`av_digits_regimes`) and CMU-MOSI with video are
-recipes that were not run here.
+`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an
+hour). Missing in training at 20, 50 and 90 % (`mosi_missing`), AV digits to a target accuracy (`av_digits_regimes`) and
+CMU-MOSI with video are recipes that were not run here.
 """
 
 
