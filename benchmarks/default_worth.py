@@ -31,6 +31,7 @@ def build() -> list[list[str]]:
         (f"less {other}", {"data": data, "arm": OURS}, {"data": data, "arm": other})
         for data in datasets
         for other in OTHERS[1:]
+        if other != "single" or any("+" in line["subset"] for line in lines if line["data"] == data)
     ]
     tests = ev.compared(lines, pairs, MARGIN)
     seeds = len({line["seed"] for line in lines})

@@ -134,7 +134,12 @@ class Test:
         if d.pairs > 2 and tost(d, self.margin) < ALPHA:
             return f"{EQUAL} {self.margin:g}"
         n = self.needed
-        return f"{OPEN} ({max(n, d.pairs + 1)} seeds needed)" if n else f"{CHANCE}: too few rows to see {self.margin:g}"
+        if n:
+            return f"{OPEN} ({max(n, d.pairs + 1)} seeds needed)"
+        seen = seeds_needed(d.value, d.spread, floor=d.floor) if abs(d.value) >= self.margin else None
+        if seen:
+            return f"{OPEN} ({max(seen, d.pairs + 1)} seeds would decide one as large as this; none {self.margin:g})"
+        return f"{CHANCE}: too few rows to see {self.margin:g}"
 
 
 def compared(

@@ -48,6 +48,7 @@ def judged(ev: Any, gains: list[float], constant: float | None = None) -> Any:
         ([0.0, 0.0, 0.0], "not held: identical in 3 seeds"),
         ([0.012, -0.01, 0.01, -0.008], "not decided (14 seeds needed)"),
         ([0.10, -0.09, 0.11, -0.10], "not testable here: too few rows to see 0.02"),
+        ([0.10, 0.03, 0.12, 0.02, 0.09], "not decided (20 seeds would decide one as large as this; none 0.02)"),
         ([0.5], "not decided (one seed)"),
     ],
 )
