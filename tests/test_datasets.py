@@ -318,7 +318,7 @@ PUBLISHED = {"cifar10_binary", "cifar100", "coco_captions", "flickr8k_full", "qq
 
 
 def test_the_real_ones_are_all_listed() -> None:
-    published = {"mm_imdb", "av_mnist", "cmu_mosi", "cmu_mosei", "mug", "muldic"} | PUBLISHED
+    published = {"mm_imdb", "av_mnist", "esc50", "cmu_mosi", "cmu_mosei", "mug", "muldic"} | PUBLISHED
     assert set(FACTS) | {"hearthstone_cards", "multabench"} | published == set(NAMES)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import json
 import tarfile
+import wave
 import zipfile
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 
 from plait.base import registry
 from plait.base.errors import TableError
+from plait.datasets.fetch import listed
 
 RNG = np.random.default_rng(0)
 
@@ -114,7 +118,43 @@ def stsb(root: Path) -> None:
         (root / "stsbenchmark" / f"sts-{part}.csv").write_text(line + line.replace("2.500", "5.0"))
 
 
+def av_digits(root: Path) -> None:
+    """MNIST's four files, packed by gzip or not, and a folder of recordings."""
+    (root / "mnist").mkdir()
+    for part, rows in (("train", 20), ("t10k", 10)):
+        images = np.arange(rows * 784, dtype=np.uint32).astype(np.uint8).tobytes()
+        labels = (np.arange(rows) % 10).astype(np.uint8).tobytes()
+        head = np.array([2051, rows, 28, 28], ">i4").tobytes()
+        (root / "mnist" / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images))
+        (root / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(np.array([2049, rows], ">i4").tobytes() + labels)
+    (root / "fsdd" / "recordings").mkdir(parents=True)
+    for name, sound in recordings().items():
+        (root / "fsdd" / "recordings" / name).write_bytes(sound)
+
+
+def recordings() -> dict[str, bytes]:
+    sounds = {}
+    for speaker, digit, number in itertools.product(("george", "lucas"), range(10), (0, 7)):
+        place = io.BytesIO()
+        with wave.open(place, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(np.full(4 + digit, 100 * digit + number, "<i2").tobytes())
+        sounds[f"{digit}_{speaker}_{number}.wav"] = place.getvalue()
+    return sounds
+
+
+def esc50(root: Path) -> None:
+    meta = "filename,fold,target,category,esc10,src_file,take\n1-032-A-0.wav,1,0,dog,True,032,A\n2-7-B-3.wav,2,3,cow,False,7,B\n"
+    top = "ESC-50-master"
+    members = {f"{top}/meta/esc50.csv": meta, f"{top}/audio/1-032-A-0.wav": b"x", f"{top}/audio/2-7-B-3.wav": b"x"}
+    zipped(root / "esc50" / f"{top}.zip", members)
+
+
 MADE = {
+    "av_digits": av_digits,
+    "esc50": esc50,
     "cifar10_binary": cifar10,
     "cifar100": cifar100,
     "tiny_imagenet": tiny_imagenet,
@@ -134,9 +174,11 @@ def test_every_column_has_its_place_and_every_file_is_told(name: str, tmp_path: 
         rows, schema = loaded.of(target)
         used = [column for modality in schema.modalities for column in modality.columns]
         assert sorted([*used, *schema.ignored, *([schema.target] if schema.target else [])]) == sorted(rows.columns)
-    assert set(loaded.frame[loaded.split]) >= {"train", "test"}
+    assert loaded.split is None or set(loaded.frame[loaded.split]) >= {"train", "test"}
     if name != "stsb":
-        assert all((tmp_path / file.path).is_file() for file in cls.files)
+        assert all(file.found(tmp_path) for file in cls.files)
+        [state] = [state for state in listed(tmp_path) if state.name == name]
+        assert (state.state, state.missing) == ("here", ())
 
 
 def test_pictures_of_cifar_are_those_of_the_records(tmp_path: Path) -> None:
@@ -205,9 +247,43 @@ def test_sentences_of_the_published_benchmark_keep_their_quotes(tmp_path: Path) 
     assert frame.iloc[0].tolist() == ['A "plane', "A bird", 2.5, "train"]
 
 
+def test_digits_are_those_of_the_published_files(tmp_path: Path) -> None:
+    av_digits(tmp_path)
+    frame = registry.find("datasets", "av_digits")(pairs=30, test_pairs=10).load(tmp_path).frame
+    for digit, image, (sound, rate), part, recording in zip(
+        frame["digit"], frame["image"], frame["audio"], frame["split"], frame["recording"], strict=True
+    ):
+        row = int(np.flatnonzero([int(image[0, 0]) == (784 * i) % 256 for i in range(20)])[0])
+        assert row % 10 == int(digit) or part == "train"
+        number = 0 if part == "test" else 7
+        assert (rate, sound.tolist()) == (8000, [100 * int(digit) + number] * (4 + int(digit)))
+        assert recording.endswith(f"_{number}")
+    packed = tmp_path / "packed"
+    av_digits_of = {f"free-spoken-digit-dataset-1.0.10/recordings/{name}": data for name, data in recordings().items()}
+    zipped(packed / "fsdd" / "free-spoken-digit-dataset-1.0.10.zip", av_digits_of)
+    (packed / "mnist").symlink_to(tmp_path / "mnist")
+    again = registry.find("datasets", "av_digits")(pairs=30, test_pairs=10).load(packed).frame
+    assert again["recording"].tolist() == frame["recording"].tolist()
+
+
+def test_sounds_of_esc50_keep_their_folds(tmp_path: Path) -> None:
+    esc50(tmp_path)
+    found = registry.find("datasets", "esc50")().load(tmp_path)
+    assert found.frame[["label", "fold", "recording"]].to_numpy().tolist() == [["dog", 1, "032"], ["cow", 2, "7"]]
+    assert found.frame["audio"][1].endswith("ESC-50-master.zip!ESC-50-master/audio/2-7-B-3.wav")
+    assert (found.folds, found.groups) == ("fold", "recording")
+
+
 @pytest.mark.parametrize(
     ("name", "path", "data", "match"),
     [
+        ("av_digits", "mnist/t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x0bxx", "2 bytes for 11; half a download"),
+        ("av_digits", "mnist/t10k-labels-idx1-ubyte", b"\0\0\x08\x03\0\0\0\x01", "begins with 2051, expected 2049"),
+        ("av_digits", "mnist/train-images-idx3-ubyte.gz", b"half", "cannot be unpacked"),
+        ("av_digits", "fsdd/recordings/0_george_0.wav", b"RIFF", "0_george_0.wav: no wav file"),
+        ("av_digits", "fsdd/recordings/nought.wav", b"", "expected DIGIT_SPEAKER_NUMBER.wav"),
+        ("av_digits", "fsdd/fsdd.npz", b"half", "fsdd.npz: cannot be read .* expected wave, offset"),
+        ("esc50", "esc50/ESC-50-master.zip", b"half", "not ESC-50's repository .*fetch it again"),
         ("cifar100", "cifar-100/cifar-100-binary.tar.gz", b"half", "no whole archive .*fetch it again"),
         ("qqp", "qqp/QQP-clean.zip", b"half", "not GLUE's QQP-clean.zip"),
         ("tiny_imagenet", "tiny-imagenet/tiny-imagenet-200.zip", b"half", "not the published tiny-imagenet-200.zip"),

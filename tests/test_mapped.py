@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from plait import FusionClassifier
+from plait import FusionClassifier, evaluate
 from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitError
 from plait.base.tokens import Tokens
@@ -24,9 +24,9 @@ from plait.data.table import data_hash
 from plait.encoders import embed
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
-from plait.evaluation import baselines
+from plait.evaluation import baselines, predictions
 from plait.store import Store
-from plait.training import crossfit
+from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
 from plait.workflow.fit import fit_table
 
@@ -136,6 +136,20 @@ def test_a_model_learns_and_answers_the_same_wherever_its_features_lie() -> None
     assert file.record_["data_hash"] == memory.record_["data_hash"]
 
 
+def test_a_long_table_is_judged_in_pieces_as_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(200)
+    model = FusionClassifier(**QUICK).fit(rows.drop(columns="y"), rows["y"])
+    whole = evaluate(model, rows, bootstrap=20).to_dict()
+    monkeypatch.setattr(predictions, "PIECE", 64)
+    most: list[int] = []
+    asked = FusionClassifier.predict_subsets
+    monkeypatch.setattr(
+        FusionClassifier, "predict_subsets", lambda self, X, *rest: [most.append(len(X)), asked(self, X, *rest)][1]
+    )
+    assert json.dumps(evaluate(model, rows, bootstrap=20).to_dict()) == json.dumps(whole)
+    assert most == [64, 64, 64, 8]
+
+
 def test_a_size_that_is_none_is_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match="feature_memory.*expected a number and a unit"):
         FusionClassifier(**QUICK, feature_memory="much").fit(table().drop(columns="y"), table()["y"])
@@ -186,7 +200,7 @@ def test_a_store_that_rests_answers_as_before(tmp_path: Path) -> None:
 
 def test_what_is_done_with_a_sample_of_the_rows_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossfit, "HELD_ROWS", 20)
-    monkeypatch.setattr(crossfit, "GROWN_ROWS", 100)
+    monkeypatch.setattr(units, "GROWN_ROWS", 100)
     monkeypatch.setattr(baselines, "MOST_ROWS", 90)
     settings = {**QUICK, "branches": ("joint", "trees")}
     outcome = fit_table(table(400), None, settings, target="y", out=tmp_path / "model")

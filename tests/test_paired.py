@@ -14,6 +14,7 @@ import pytest
 from plait.base.errors import ConfigError, TableError
 from plait.data.table import split
 from plait.datasets.av_digits import AvDigits, Pairs, paired
+from plait.datasets.digits import spoken, written
 
 LEFT = ["b", "a", "b", "x", "a", None]
 RIGHT = ["a", "b", "y", "b", "b", float("nan")]
@@ -119,7 +120,7 @@ def small_digits(folder: Path) -> Path:
     )
     speaker, digit, index = (g.ravel() for g in np.meshgrid(np.arange(6), np.arange(10), np.arange(8), indexing="ij"))
     wave = np.repeat(np.arange(480, dtype=np.int16), 3)
-    names = np.array(["ann", "ben", "cid", "dot", "eve", "flo"])[speaker]
+    names = np.array(["ann", "ben", "cid", "dot", "eve", "lucas"])[speaker]
     np.savez(
         folder / "fsdd" / "fsdd.npz",
         wave=wave, offset=np.arange(0, 3 * 481, 3, dtype=np.int32), digit=digit.astype(np.uint8), speaker=names,
@@ -160,11 +161,18 @@ def test_digits_of_a_part_are_in_no_other(parts: str, tmp_path: Path) -> None:
 def test_pooled_digits_are_split_eight_to_one_to_one(tmp_path: Path) -> None:
     root = small_digits(tmp_path)
     data = AvDigits(1, 1, 0, valid_pairs=1, parts="pooled")
-    with np.load(root / "fsdd" / "fsdd.npz") as archive:
-        spoken = {name: archive[name] for name in archive.files}
-    seen, heard = data._parts(np.zeros(300, bool), spoken)
+    seen, heard = data.split(written(root / "mnist"), spoken(root / "fsdd"))
     assert [int((seen == part).sum()) for part in ("train", "valid", "test")] == [240, 30, 30]
     assert [int((heard == part).sum()) for part in ("train", "valid", "test")] == [384, 48, 48]
+
+
+def test_the_release_of_the_paper_leaves_one_speaker_out(tmp_path: Path) -> None:
+    root = small_digits(tmp_path)
+    for parts in ("official", "pooled", "speaker"):
+        frame = AvDigits(200, 80, 1, parts=parts, release="1.0.9").load(root).frame
+        assert "lucas" not in set(frame["speaker"])
+    counts = {r: sum(AvDigits(1, parts="pooled", release=r).there(root).values()) for r in ("1.0.9", "1.0.10")}
+    assert counts["1.0.9"] < counts["1.0.10"]
 
 
 def test_validation_pairs_change_no_other(tmp_path: Path) -> None:

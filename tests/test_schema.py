@@ -223,6 +223,8 @@ def test_targets_that_cannot_be_predicted() -> None:
     frame = pd.DataFrame({"race": ["a", "b"], "empty": [None, None], "jpg": [b"a", b"b"]})
     with pytest.raises(TableError, match="no column 'rase' to predict; did you mean 'race'"):
         schema.infer(frame, target="rase")
+    with pytest.raises(TableError, match="no column ' RACE' to predict; did you mean 'race'"):
+        schema.infer(frame, target=" RACE")
     with pytest.raises(TableError, match="every cell is empty"):
         schema.infer(frame, target="empty")
     with pytest.raises(TableError, match="holds media"):

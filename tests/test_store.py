@@ -512,6 +512,17 @@ def test_prune_takes_the_encoder_that_was_not_used_for_longest(tmp_path: Path, c
         assert [r["entries"] for r in store.sizes()] == [200, count(store, "new")]
 
 
+def test_a_clock_that_was_years_ahead_and_is_set_back_hinders_nothing(tmp_path: Path, clock: SimpleNamespace) -> None:
+    right, clock.now = clock.now, clock.now + 1e9
+    with Store(tmp_path) as store:
+        store.put_many(FP, {key(1): np.ones((2, 8), dtype=np.float32)}, "toy")
+        clock.now = right
+        (array,) = store.get_many(FP, [key(1)])
+        assert array is not None
+        assert array.shape == (2, 8)
+        assert store.sizes()[0]["last_used"] == "1970-01-12T13:46:40+00:00"
+
+
 def test_reading_moves_the_time_of_use_and_no_count(tmp_path: Path, clock: SimpleNamespace) -> None:
     with Store(tmp_path) as store:
         store.put_many(FP, {key(i): np.ones((2, 8), dtype=np.float32) for i in range(5)}, "toy")

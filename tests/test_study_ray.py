@@ -1,14 +1,22 @@
-"""Ray: the same results as one process, on a local cluster of two workers."""
+"""Ray: the same results as one process, on a local cluster of two workers: studies, encodings, fits, predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from plait import FusionClassifier
+from plait.base.cluster import on_cluster
+from plait.base.errors import ConfigError
+from plait.cli import main
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from study_tiny import study, values
@@ -69,3 +77,69 @@ def test_a_search_on_a_cluster_is_the_search_of_one_process(tmp_path: Path) -> N
     there = study(tmp_path, **told).run(tmp_path / "there", engine="ray", workers=2)
     assert there.status()["done"] == 3
     pd.testing.assert_frame_equal(values(there), values(here))
+
+
+def test_members_trained_on_a_cluster_are_those_trained_here() -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"size": rng.normal(size=120), "kind": rng.choice(list("abc"), 120)})
+    label = np.where(rows["size"] > 0, "large", "small")
+    settings: dict[str, Any] = {"epochs": 2, "members": 3, "store": "none", "branches": ["joint", "trees"]}
+    here = FusionClassifier(**settings).fit(rows, label)
+    there = FusionClassifier(**settings, engine="ray", workers=2).fit(rows, label)
+    assert (here.predict_proba(rows) == there.predict_proba(rows)).all()
+    assert [r["valid_loss"] for r in here.history_] == [r["valid_loss"] for r in there.history_]
+    with pytest.raises(ConfigError, match="engine 'ray' with minutes"):
+        FusionClassifier(engine="ray", minutes=1.0).fit(rows, label)
+
+
+def test_a_table_predicted_on_a_cluster_is_predicted_as_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.DataFrame({"size": np.arange(90.0), "photo": ["no.png"] * 90, "big": ["no", "yes"] * 45})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    schema = {"photo": {"kind": "image", "columns": ["photo"]}, "size": {"kind": "tabular", "columns": ["size"]}}
+    model = FusionClassifier(modalities=schema, root=str(tmp_path), epochs=2, members=1, store="none")
+    Image.new("RGB", (8, 8)).save(tmp_path / "no.png")
+    model.fit(rows[["size", "photo"]], rows["big"]).save(tmp_path / "model")
+    (tmp_path / "no.png").unlink()
+    rows.drop(columns="photo").to_csv(tmp_path / "plain.csv", index=False)
+    refused = []
+    for engine in ("local", "ray"):
+        order = ["--rows", "20", "--store", "none", "--engine", engine, "--workers", "2", "--out"]
+        (out := tmp_path / f"{engine}.csv").touch()
+        assert _code("predict", tmp_path / "model", tmp_path / "rows.csv", *order, out) == 2
+        refused.append(capsys.readouterr().err.splitlines()[-1])
+        assert out.read_text() == ""
+        assert not _code("predict", tmp_path / "model", tmp_path / "plain.csv", "--partial", *order, out)
+    assert refused[0] == refused[1]
+    assert "none of its 90 files is there" in " ".join(refused[0].split())
+    assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
+    assert len((tmp_path / "ray.csv").read_text().splitlines()) == 91
+
+
+def _code(*words: Any) -> Any:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    return stopped.value.code
+
+
+def test_a_worker_that_is_killed_is_started_anew_and_an_error_is_told_as_it_is(tmp_path: Path) -> None:
+    def killed_once(place: Path) -> Callable[[int], int]:
+        def work(job: int) -> int:
+            if job == 2 and not place.exists():
+                place.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return job * job
+
+        return work
+
+    def refusing() -> Callable[[int], int]:
+        def work(job: int) -> int:
+            raise ConfigError(f"no: {job}")
+
+        return work
+
+    found = on_cluster(killed_once, (tmp_path / "killed",), ((n,) for n in range(9)), 2)
+    assert list(found) == [n * n for n in range(9)]
+    with pytest.raises(ConfigError, match="^no: 0$"):
+        list(on_cluster(refusing, (), [(0,)], 1))

@@ -243,7 +243,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         return result
 
     def index(
-        self, cells: Mapping[str, Cells] | pd.DataFrame, labels: Sequence[Any] | None = None, *, how: str = "exact"
+        self, cells: Mapping[str, Cells] | pd.DataFrame, labels: Sequence[object] | None = None, *, how: str = "exact"
     ) -> Index:
         """Make rows searchable; the index is kept as ``index_`` and saved with the aligner.
 

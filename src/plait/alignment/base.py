@@ -51,7 +51,7 @@ class Alignment(ABC):
         return dataclasses.asdict(self)
 
     @classmethod
-    def restored(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+    def restored(cls, options: Mapping[str, object]) -> dict[str, Any]:
         """The options of a saved folder, with what an earlier version meant by leaving one out."""
         return dict(options)
 
@@ -88,7 +88,7 @@ class Alignment(ABC):
         """
 
 
-def make_stage(spec: str | Mapping[str, Any]) -> Alignment:
+def make_stage(spec: str | Mapping[str, object]) -> Alignment:
     """The stage that a name, or ``{name: ..., option: ...}``, asks for.
 
     Raises:

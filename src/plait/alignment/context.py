@@ -71,7 +71,7 @@ class ContextFusion(Shared):
             )
 
     @classmethod
-    def restored(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+    def restored(cls, options: Mapping[str, object]) -> dict[str, Any]:
         """Options of a folder; before there were queries the block saw one token, of which it could learn nothing."""
         if "queries" in options:
             return dict(options)

@@ -53,7 +53,7 @@ class Enhancer:
         return Tokens.of_vectors(torch.cat([x, out], 1) if self.spec.keep else out, tokens.present)
 
 
-def parse(align: Mapping[str, Any] | None, schema: Schema) -> list[Enhancement]:
+def parse(align: Mapping[str, object] | None, schema: Schema) -> list[Enhancement]:
     """What ``align`` says, checked against the modalities before anything is encoded.
 
     Raises:
@@ -105,7 +105,7 @@ def _enhancement(modality: str, value: Any, names: Sequence[str], learning: set[
     return Enhancement(modality, stage, keep, None if joint is None else float(joint), tuple(drop))
 
 
-def check_options(modality: str, value: Any) -> HardestNegatives:
+def check_options(modality: str, value: object) -> HardestNegatives:
     """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked.
 
     Raises:
@@ -265,7 +265,7 @@ class JointEncoder(Encoder):
     spec: Enhancement
     statistics: FrozenNetwork
 
-    def prepare(self, cells: Any) -> dict[str, np.ndarray]:
+    def prepare(self, cells: object) -> dict[str, np.ndarray]:
         """Never asked: ``to_prepared`` gives what the module takes."""
         raise NotImplementedError("the features of a joint enhancement come from the frozen encoder")
 
@@ -311,8 +311,8 @@ class JointProjector(OwnLoss):
         )
         spec, contrast = stage.pairs_of(names), stage.contrast()
         vectors = {side: embed(self.network, side, pairs) for side in sides_of(self.network, spec)}
-        found = couples_of(self.network, contrast, spec, pairs, vectors, heat(self.network))
-        terms = [term for couples, _ in found for term in contrast.blocks(couples, len(pairs))]
+        result = couples_of(self.network, contrast, spec, pairs, vectors, heat(self.network))
+        terms = [term for couples, _ in result for term in contrast.blocks(couples, len(pairs))]
         return None if not terms or self.spec.joint is None else torch.stack(terms).sum() * self.spec.joint
 
 

@@ -104,7 +104,7 @@ def load(cls: type[A], folder: str | Path) -> A:
         ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
     """
 
-    def checked(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:
+    def checked(manifest: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> A:
         if manifest["kind"] != KIND:
             raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
         return rebuild(cls, manifest, arrays)

@@ -145,15 +145,15 @@ def mined(vectors: Tensor, above: float) -> tuple[Tensor, Tensor]:
     Source: Faye et al., Context-Based Multimodal Fusion, section IV.B (above 0.7).
     """
     x = torch.nn.functional.normalize(vectors)
-    found = set()
+    result = set()
     for start in range(0, len(x), _ROWS):
         similar = x[start : start + _ROWS] @ x.T
         similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))] = -1.0
         near, places = similar.topk(min(_PARTNERS, len(x) - 1))
         for row, place in (near > above).nonzero().tolist():
             one, two = start + row, int(places[row, place])
-            found.add((min(one, two), max(one, two)))
-    pairs = torch.tensor(sorted(found), dtype=torch.int64).view(-1, 2)
+            result.add((min(one, two), max(one, two)))
+    pairs = torch.tensor(sorted(result), dtype=torch.int64).view(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -197,7 +197,7 @@ Cells = pd.DataFrame | Sequence[Any] | str
 
 
 def schema_of(
-    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
+    schema_given: Mapping[str, object] | Schema | None, frame: pd.DataFrame, root: str | None, group: str | None
 ) -> Schema:
     """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
 

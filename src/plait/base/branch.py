@@ -152,7 +152,7 @@ class FittedBranch(Branch, ABC):
         return sum(array.size for array in self.state()[0].values())
 
 
-def resolve(spec: str | Mapping[str, Any]) -> Branch:
+def resolve(spec: str | Mapping[str, object]) -> Branch:
     """The branch of a name, or of ``{name: ..., option: ...}``.
 
     Raises:
@@ -172,7 +172,7 @@ def resolve(spec: str | Mapping[str, Any]) -> Branch:
     return variant(**options)
 
 
-def resolve_all(specs: Sequence[str | Mapping[str, Any]]) -> list[Branch]:
+def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:
     """The branches of a model.
 
     Raises:

@@ -85,7 +85,7 @@ def check(instance: Any, where: str = "") -> None:
     refuse(problems(type(instance), values), where)
 
 
-def check_call(function: Callable[..., Any], options: Mapping[str, Any], where: str = "") -> None:
+def check_call(function: Callable[..., Any], options: Mapping[str, object], where: str = "") -> None:
     """Refuse keyword arguments that are not what the function's annotations say.
 
     Raises:
@@ -94,7 +94,7 @@ def check_call(function: Callable[..., Any], options: Mapping[str, Any], where: 
     refuse(problems(function, options), where)
 
 
-def problems(owner: Any, values: Mapping[str, Any]) -> list[str]:
+def problems(owner: object, values: Mapping[str, object]) -> list[str]:
     """What is wrong with values of a dataclass's fields or a function's arguments; unknown names are left to others."""
     hints = hints_of(owner)
     said = ((name, problem(value, hints[name])) for name, value in values.items() if name in hints)
@@ -111,7 +111,7 @@ def refuse(result: Iterable[str], where: str = "") -> None:
         raise ConfigError(f"{where}: {text}" if where else text)
 
 
-def problem(value: Any, hint: Any) -> str | None:
+def problem(value: object, hint: object) -> str | None:
     """What is wrong with a value; None if nothing is.
 
     Example:
@@ -136,7 +136,7 @@ def problem(value: Any, hint: Any) -> str | None:
     return f"must be {describe(hint)}, found {shown(value)}{guess}{advice}"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as it is written, not longer than fits into a line."""
     try:
         return f"{value!r:.60}"
@@ -203,7 +203,7 @@ def _one(value: Any, hint: Any, what: str) -> None:
 # -- types -------------------------------------------------------------------------------------------------------------
 
 
-def describe(hint: Any) -> str:
+def describe(hint: object) -> str:
     """A type in words; that there may be nothing goes unsaid.
 
     Example:
@@ -216,7 +216,7 @@ def describe(hint: Any) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _described(hint: Any) -> str:
+def _described(hint: object) -> str:
     kind, bounds = _bare(hint), _bounds(hint)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -231,13 +231,13 @@ def _described(hint: Any) -> str:
     return f"{word} {bounds}".strip() if bounds else word
 
 
-def describe_choices(choices: Sequence[Any]) -> str:
+def describe_choices(choices: Sequence[object]) -> str:
     """Join choices as in ``a, b or c``."""
     words = [str(c) for c in choices]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
     return any(_fits_one(value, part) for part in _parts(hint))
 
 
@@ -263,36 +263,36 @@ def _fits_one(value: Any, hint: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def _fits_item(item: tuple[Any, Any], inner: tuple[Any, ...]) -> bool:
+def _fits_item(item: tuple[object, object], inner: tuple[object, ...]) -> bool:
     return _fits(item[0], inner[0]) and _fits(item[1], inner[1])
 
 
-def _parts(hint: Any) -> tuple[Any, ...]:
+def _parts(hint: object) -> tuple[object, ...]:
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return tuple(p for part in typing.get_args(hint) for p in _parts(part)) if union else (hint,)
 
 
-def _bare(hint: Any) -> Any:
+def _bare(hint: object) -> Any:
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
     return type(None) if bare is None else bare
 
 
-def _bounds(hint: Any) -> Within | None:
+def _bounds(hint: object) -> Within | None:
     given = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
     return next((g for g in given if isinstance(g, Within)), None)
 
 
-def _is_mapping(kind: Any) -> bool:
+def _is_mapping(kind: object) -> bool:
     origin = typing.get_origin(kind) or kind
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def _is_sequence(kind: Any) -> bool:
+def _is_sequence(kind: object) -> bool:
     origin = typing.get_origin(kind) or kind
     return isinstance(origin, type) and issubclass(origin, Sequence) and origin not in (str, bytes)
 
 
-def _is_other(kind: Any) -> bool:
+def _is_other(kind: object) -> bool:
     """A class of a library, which only Python can give."""
     return (
         isinstance(kind, type)
@@ -302,7 +302,7 @@ def _is_other(kind: Any) -> bool:
     )
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n")
 
 

@@ -28,7 +28,7 @@ def parse_yaml(text: str, where: str = "YAML") -> dict[str, Any]:
     return mapping_of(documents.read_yaml_value(text, where), where)
 
 
-def mapping_of(result: Any, where: str) -> dict[str, Any]:
+def mapping_of(result: object, where: str) -> dict[str, Any]:
     """What a YAML text holds, which must be a mapping; nothing is an empty one."""
     if result is None:
         return {}
@@ -46,7 +46,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return parse_yaml(text, str(path))
 
 
-def to_yaml(mapping: Mapping[str, Any]) -> str:
+def to_yaml(mapping: Mapping[str, object]) -> str:
     """YAML text of plain values, in the order given."""
     return documents.write_yaml(dict(mapping), width=110)
 
@@ -56,7 +56,7 @@ def fields_of(cls: type[Any]) -> list[str]:
     return [f.name for f in dataclasses.fields(cls) if f.init]
 
 
-def check_fields(mapping: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def check_fields(mapping: Mapping[str, object], known: Iterable[str], where: str) -> None:
     """Refuse unknown keys, all of them at once, each with the nearest known one."""
     known = list(known)
     wrong = [f"unknown field '{key}' ({nearest(str(key), known)})" for key in mapping if key not in known]
@@ -64,7 +64,7 @@ def check_fields(mapping: Mapping[str, Any], known: Iterable[str], where: str) -
         raise ConfigError(f"{where}: {'; '.join(wrong)}")
 
 
-def build(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
+def build(cls: type[T], mapping: Mapping[str, object], where: str) -> T:
     """Make a dataclass from a mapping; unknown fields are refused."""
     check_fields(mapping, fields_of(cls), where)
     return cls(**mapping)
@@ -95,7 +95,7 @@ class CheckedFields:
         return self
 
 
-def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+def override(mapping: Mapping[str, object], assignments: Iterable[str]) -> dict[str, Any]:
     """A copy of ``mapping`` with dotted assignments applied, values read as YAML.
 
     Example:
@@ -130,7 +130,7 @@ def _assigned(value: str, assignment: str) -> Any:
         raise ConfigError(f"{error}; quote it") from None
 
 
-def _copy(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def _copy(mapping: Mapping[str, object]) -> dict[str, Any]:
     return {k: _copy(cast(Mapping[str, Any], v)) if isinstance(v, Mapping) else v for k, v in mapping.items()}
 
 
@@ -156,7 +156,7 @@ def protocol_names(of: str = "estimator") -> list[str]:
 
 
 @cache
-def _read_protocol(path: Path) -> Mapping[str, Any]:
+def _read_protocol(path: Path) -> Mapping[str, object]:
     return MappingProxyType(read_yaml(path))
 
 
@@ -184,7 +184,7 @@ def protocol_settings(name: str, of: str = "estimator") -> Mapping[str, Any]:
     return MappingProxyType({key: value for key, value in fields.items() if key != "of"})
 
 
-def with_protocol(fields: Mapping[str, Any], of: str = "estimator") -> dict[str, Any]:
+def with_protocol(fields: Mapping[str, object], of: str = "estimator") -> dict[str, Any]:
     """Fields with those of their protocol beneath them: what is given beside a protocol wins; an unknown one sets nothing.
 
     Of an aligner's ``stage`` the options that are not given are the protocol's, as long as it is the same stage.

@@ -65,7 +65,7 @@ for _name, _pattern, _first in _RESOLVERS:
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list(_first))
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -147,7 +147,7 @@ def value_of(node: yaml.Node | None, where: str) -> Any:
         loader.dispose()
 
 
-def write_yaml(value: Any, **options: Any) -> str:
+def write_yaml(value: object, **options: Any) -> str:
     """YAML text of plain values, in the order given, that any version of YAML reads back as it was."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
     return text
@@ -199,7 +199,7 @@ def _refusal(error: yaml.YAMLError, where: str) -> ConfigError:
     return ConfigError(f"{where}{place}: not valid YAML: {problem}")
 
 
-def checksum(manifest: Mapping[str, Any]) -> str:
+def checksum(manifest: Mapping[str, object]) -> str:
     """Hex digest of a manifest, its own checksum aside."""
     options = {k: v for k, v in manifest.items() if k != "checksum"}
     text = json.dumps(options, sort_keys=True, ensure_ascii=True, allow_nan=False)

@@ -104,7 +104,7 @@ def shares(scores: Tensor, present: Tensor) -> Tensor:
     return scores.masked_fill(absent, torch.finfo(scores.dtype).min).softmax(1).masked_fill(absent, 0.0)
 
 
-def resolve(spec: str | Mapping[str, Any]) -> tuple[type[Fusion], dict[str, Any], str]:
+def resolve(spec: str | Mapping[str, object]) -> tuple[type[Fusion], dict[str, Any], str]:
     """The operator, its options and the treatment of absence, from a name or ``{name: ..., absence: ..., option: ...}``.
 
     Example:
@@ -134,7 +134,7 @@ class Adviser(ABC):
         """What to set; the estimator's own other settings hold for every design that is looked at; target (n,) or (n, C)."""
 
 
-def adviser(fusion: Any) -> Adviser | None:
+def adviser(fusion: object) -> Adviser | None:
     """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named.
 
     Raises:

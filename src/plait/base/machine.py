@@ -1,9 +1,10 @@
-"""Greatest memory of this process, whole and by stage, from /proc where there is one."""
+"""This machine: greatest memory of the process, whole and by stage (from /proc where there is one), its cores and devices."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -61,6 +62,11 @@ def _clear() -> None:
 def _now() -> float:
     peak = _in_proc("self/status", "VmHWM")
     return process_mb() if peak is None else peak
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resident_mb(pid: int) -> float | None:

@@ -38,7 +38,7 @@ def paragraphs(lines: Sequence[str]) -> str:
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
-def table(rows: Sequence[Mapping[str, Any]], most: int = 30) -> str:
+def table(rows: Sequence[Mapping[str, object]], most: int = 30) -> str:
     """Records as a table: numbers to the right with three digits, text to the left; of many the first.
 
     Example:
@@ -69,7 +69,7 @@ def records_of(frame: Any) -> list[dict[str, Any]]:
     return records
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None or value != value:
         return "-"
     if isinstance(value, bool):
@@ -100,7 +100,7 @@ class NotebookConsole:
         """Nothing was printed yet."""
         self.lines: list[str] = []
 
-    def print(self, text: Any, **options: Any) -> None:
+    def print(self, text: object, **options: Any) -> None:
         """Keep a line."""
         self.lines.append(str(getattr(text, "plain", text)))
 

@@ -35,14 +35,16 @@ FAMILIES = {
     "sections": ("study.report", "ReportSection"),
     "subjects": ("study.subjects", "Subject"),
 }
-#: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
+#: Packages in which the variants of a family stand, where it is not the one of its name.
 HOMES = {
-    "encoders": ("encoders", "training.encoders", "alignment.encoders"),
-    "advisers": ("study.advisers",),
+    "advisers": (),
     "samplers": ("study.samplers",),
     "sections": ("study.report.sections",),
     "subjects": ("study.subjects",),
 }
+
+#: Variants that stand elsewhere, as they need what is built upon their family.
+ELSEWHERE = {"encoders": ("training.pretrained", "alignment.aligned"), "advisers": ("study.auto",)}
 
 V = TypeVar("V", bound=type[Any])
 #: (family, name) -> class, of those that were registered.
@@ -53,7 +55,7 @@ _REGISTERED: dict[tuple[str, str], type[Any]] = {}
 def register(family: str, variant: V, name: str | None = None) -> V: ...
 @overload
 def register(family: str, variant: None = None, name: str | None = None) -> Callable[[V], V]: ...
-def register(family: str, variant: Any = None, name: str | None = None) -> Any:
+def register(family: str, variant: object = None, name: str | None = None) -> Any:
     """Give a class of one's own a name in a family; also as a decorator, ``@register("encoders")``.
 
     Args:
@@ -157,7 +159,7 @@ def _known(family: str) -> None:
         raise ConfigError(f"unknown family '{family}': {nearest(family, FAMILIES)}")
 
 
-def _base(family: str) -> type[Any]:
+def _base(family: str) -> type[object]:
     module, name = FAMILIES[family]
     result: type[Any] = getattr(importlib.import_module(f"plait.{module}"), name)
     return result
@@ -166,7 +168,7 @@ def _base(family: str) -> type[Any]:
 @cache
 def _own(family: str) -> dict[str, str]:
     """Names of plait's own variants, each with its module."""
-    result = {}
+    result = {module.rpartition(".")[2]: f"plait.{module}" for module in ELSEWHERE.get(family, ())}
     for home in HOMES.get(family, (family,)):
         package = importlib.import_module(f"plait.{home}")
         shared = getattr(package, "SHARED", ())
@@ -184,7 +186,7 @@ def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
     }
 
 
-def _loaded(family: str, name: str) -> type[Any]:
+def _loaded(family: str, name: str) -> type[object]:
     value = _entry_points(family)[name]
     try:
         variant = value.load()

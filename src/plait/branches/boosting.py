@@ -147,7 +147,7 @@ class _Halt:
     def __init__(self, bed: Seedbed) -> None:
         self.bed = bed
 
-    def after_iteration(self, info: Any) -> bool:
+    def after_iteration(self, info: object) -> bool:
         """Whether it goes on."""
         return not self.bed.stop()
 

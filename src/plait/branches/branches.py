@@ -44,7 +44,7 @@ class Branches(nn.Module):
         self.waiting = list(waiting)
         self.fitted: dict[str, FittedBranch] = {}
         #: Encoders that learn no more.
-        self.settled: set[str] = set()
+        self.resolved: set[str] = set()
         #: Encoders, or layers of them, that do not learn now: they stay in evaluation mode.
         self.resting: list[nn.Module] = []
 
@@ -133,10 +133,10 @@ class Branches(nn.Module):
         known: dict[tuple[str, frozenset[str]], Tensor] = {}
         for pattern in patterns:
             keys = {name: (name, frozenset(sees) & frozenset(pattern)) for name, sees in self.sources.items()}
-            asked = [name for name, key in keys.items() if key not in known]
-            if asked:
+            requested = [name for name, key in keys.items() if key not in known]
+            if requested:
                 given = inputs if len(pattern) == len(inputs.present) else inputs.only(pattern)
-                known |= {keys[name]: out for name, out in self.outputs(given, names=asked).items()}
+                known |= {keys[name]: out for name, out in self.outputs(given, names=requested).items()}
             yield {name: known[key] for name, key in keys.items()}
 
     def sees(self, name: str, present: Mapping[str, Tensor]) -> Tensor:

@@ -165,8 +165,8 @@ class InContext(FittedBranch):
         model = self._model(place)
         if task == "regression":
             return np.asarray(self.values(model, x), np.float64).reshape(len(x), 1)
-        told = np.log(np.clip(np.asarray(model.predict_proba(x), np.float64).reshape(len(x), -1), FLOOR, 1.0))
-        return told[:, 1:] - told[:, :1] if task == "multilabel" else _at(seen, told, width)
+        logs = np.log(np.clip(np.asarray(model.predict_proba(x), np.float64).reshape(len(x), -1), FLOOR, 1.0))
+        return logs[:, 1:] - logs[:, :1] if task == "multilabel" else _at(seen, logs, width)
 
     def _checkpoint(self, *, regression: bool) -> Path:
         """Where the weights lie.
@@ -189,10 +189,10 @@ class InContext(FittedBranch):
         self._features.load_state(own, self._facts["names"])
 
 
-def _at(seen: Array, told: Array, width: int) -> Array:
+def _at(seen: Array, logs: Array, width: int) -> Array:
     """Log-probabilities of the classes that were seen among all."""
-    result = np.full((len(told), width), UNSEEN)
-    result[:, seen] = told
+    result = np.full((len(logs), width), UNSEEN)
+    result[:, seen] = logs
     return result
 
 
@@ -208,9 +208,9 @@ def checkpoint(branch: str, place: str, name: str) -> Path:
     if path.is_dir():
         family = re.match(r"[a-z]+(-[a-z]+|-v\d+-[a-z]+)?", name)[0]  # type: ignore[index]  # names begin with a word
         chosen = [path / name, *sorted(path.glob(f"{family}*"), reverse=True)]
-        if (found := next((one for one in chosen if one.is_file()), None)) is None:
+        if (result := next((one for one in chosen if one.is_file()), None)) is None:
             raise ConfigError(f"branch {branch}: {place} has no checkpoint; expected {name} or another {family}*")
-        return found
+        return result
     if place.startswith((".", "~", "/")) or place.count("/") != 1:
         raise ConfigError(f"branch {branch}: weights_from: no such folder or file as {place}")
     hub = need("huggingface_hub", "hub")

@@ -107,8 +107,8 @@ class Intervals:
         """Of the pattern itself, else of the largest known within it, else the usual ones."""
         within = sorted((p for p in self.patterns if p and set(p) <= set(pattern)), key=len, reverse=True)
         for errors in (*(self.patterns[p] for p in within or [()] if p in self.patterns), self.usual):
-            if (found := errors.quantiles(coverage)) is not None:
-                return found
+            if (result := errors.quantiles(coverage)) is not None:
+                return result
         most = 1 - 2 / (self.usual.rows + 1)
         raise ModelError(
             f"coverage {coverage}: the model had {self.usual.rows} held-out rows, enough for {max(most, 0.0):.3f} at most; "

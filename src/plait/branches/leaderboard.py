@@ -19,7 +19,7 @@ WEIGHT_BYTES = 4
 
 
 def leaderboard(
-    held_out: HeldOut, mixture: Mixture, members: Sequence[Branches], costs: Mapping[str, Mapping[str, Any]]
+    held_out: HeldOut, mixture: Mixture, members: Sequence[Branches], costs: Mapping[str, Mapping[str, object]]
 ) -> list[dict[str, Any]]:
     """One record for the mixture and each branch, best first; to be called before members leave out what was dropped.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,16 @@ def list_command(
     if json:
         show_json(states)
         return
-    show_table([{**state, "missing": ", ".join(state["missing"])} for state in states])
+    show_table([_shown(state) for state in states])
+
+
+def _shown(state: dict[str, Any]) -> dict[str, Any]:
+    licence, read = state["licence"], state.pop("licence_from")
+    return {
+        **state,
+        "licence": licence if read else f"{licence} (not verified)",
+        "missing": ", ".join(state["missing"]),
+    }
 
 
 @data_app.command()
@@ -50,7 +59,7 @@ def fetch(
 
     variant = registry.find("datasets", name)
     if not accept_licence and sys.stdin.isatty() and variant.files:
-        typer.echo(f"{variant.label()}\nlicence  {variant.licence}\nsource   {variant.url}", err=True)
+        typer.echo(f"{variant.label()}\nlicence  {variant.licence_text()}\nsource   {variant.url}", err=True)
         accept_licence = typer.confirm("Do you accept this licence?", err=True)
     files = fetching.fetch(name, root, accept_licence=accept_licence)
     show_json([str(file) for file in files]) if json else typer.echo("\n".join(map(str, files)))

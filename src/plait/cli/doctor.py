@@ -15,12 +15,12 @@ def doctor(json: o.Json = False) -> None:
     from plait.workflow.doctor import advice
     from plait.workflow.doctor import doctor as look
 
-    found = look()
+    result = look()
     if json:
-        show_json(found | {"advice": advice(found)})
+        show_json(result | {"advice": advice(result)})
         return
-    about, chip = found["plait"], found["processor"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    about, chip = result["plait"], result["processor"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
     show_text(f"plait {about['version']}, Python {about['python']}, {about['system']}; {versions}")
     show_text(
         f"processor: {chip['cores']} cores, {chip['threads']} threads, {chip['features']}; encoders run in "
@@ -35,11 +35,11 @@ def doctor(json: o.Json = False) -> None:
                 [f"{k} {v}" for k, v in each["here"].items()] + [f"{p} (missing)" for p in each["missing"]]
             ),
         }
-        for each in found["extras"]
+        for each in result["extras"]
     ]
     show_table(rows)
     typer.echo("\nencoders: the usual one of each kind, and what else is ready")
-    show_table([{"kind": e["kind"], "usual": e["default"], "ready": ", ".join(e["ready"])} for e in found["encoders"]])
+    show_table([{"kind": e["kind"], "usual": e["default"], "ready": ", ".join(e["ready"])} for e in result["encoders"]])
     typer.echo("\nplaces")
     show_table(
         [
@@ -49,13 +49,13 @@ def doctor(json: o.Json = False) -> None:
                 "free": _size(place["free"]),
                 "folder": place["path"] + ("" if place["there"] else "  (not there yet)"),
             }
-            for place in found["places"]
+            for place in result["places"]
         ]
     )
-    if found["environment"]:
+    if result["environment"]:
         typer.echo("\nenvironment")
-        show_table([{"variable": k, "value": v} for k, v in found["environment"].items()])
-    for line in advice(found):
+        show_table([{"variable": k, "value": v} for k, v in result["environment"].items()])
+    for line in advice(result):
         show_text(f"note: {line}")
 
 

@@ -69,6 +69,8 @@ def fit(
     tensorboard: o.TensorBoard = None,
     track: o.Track = None,
     checkpoint: o.CheckpointFolder = None,
+    engine: o.Engine = None,
+    workers: o.Workers = None,
     device: o.Device = None,
     store: o.Store = None,
     strict: o.Strict = False,
@@ -119,6 +121,8 @@ def fit(
         tensorboard=tensorboard,
         track=track,
         checkpoint=checkpoint,
+        engine=engine,
+        workers=workers,
         device=device,
     )
     if train:

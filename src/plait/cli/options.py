@@ -100,6 +100,8 @@ CheckpointFolder = Annotated[
     typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.", show_default=False),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
+Engine = Annotated[str | None, typer.Option(help="local, or ray: on a cluster (extra ray).", show_default="local")]
+Workers = Annotated[int | None, typer.Option(help="Of the cluster; default: one per core.", show_default=False)]
 
 
 def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:

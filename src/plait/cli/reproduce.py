@@ -72,13 +72,13 @@ def _show_measured(result: Any, element: Any) -> None:
             show_table(records)
 
 
-def _papers() -> list[dict[str, Any]]:
+def _papers() -> list[dict[str, object]]:
     from plait.papers.running import overview
 
     return overview()
 
 
-def _elements(paper: str) -> list[dict[str, Any]]:
+def _elements(paper: str) -> list[dict[str, object]]:
     from plait.papers.paper import read
 
     return [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from plait.conditions.base import Condition
+    from plait.data.row_numbers import NamedFiles
     from plait.estimators.base import FusionEstimator
     from plait.evaluation.evaluate import Evaluation
 
@@ -73,6 +74,8 @@ def predict(
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
+    engine: o.Engine = None,
+    workers: o.Workers = None,
     quote_formulas: Annotated[
         bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
     ] = False,
@@ -84,11 +87,13 @@ def predict(
     encoding: o.Encoding = None,
 ) -> None:
     """Predict a table of any length, in pieces; any modality of a row may be absent."""
+    from plait.base.cluster import check_engine, on_cluster
     from plait.base.progress import track
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_chunks, write_chunks
     from plait.data.write import printable
 
+    check_engine(engine or "local")
     label = f"predict {table.name}"
     with (
         models_of(model, table, root, store, strict, partial) as models,
@@ -100,12 +105,29 @@ def predict(
 
         def pieces() -> Any:
             nonlocal result
-            with whole_table():  # which refuses before the file is there
-                for chunk in read_chunks(table, rows, encoding, remote, root):
-                    piece = prediction_tables(models, chunk, proba, keep or [], interval)
+            chunks = read_chunks(table, rows, encoding, remote, root)
+            with whole_table() as files:  # which refuses before the file is there
+                if engine == "ray":
+                    given = (
+                        model.absolute() if model.exists() else model,
+                        table.absolute(),
+                        root,
+                        store,
+                        strict,
+                        partial,
+                    )
+                    jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
+                    answers = on_cluster(PredictPieces, given, jobs, workers)
+                else:
+                    answers = (
+                        (prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks
+                    )
+                for piece, named in answers:
+                    if named is not None:
+                        files.take(named)
                     result += formulas(piece, quote_formulas)
                     yield piece
-                    bar.advance(len(chunk))
+                    bar.advance(len(piece))
 
         if out is not None:
             count = write_chunks(pieces(), out)
@@ -116,6 +138,26 @@ def predict(
             return
         for number, piece in enumerate(pieces()):
             typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
+
+
+class PredictPieces:
+    """A worker on a cluster that answers pieces of a table; model, table and store must lie at the same place there."""
+
+    def __init__(
+        self, folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
+    ) -> None:
+        """Load the model, or the several."""
+        self._open = contextlib.ExitStack()  # until the worker ends
+        self._models = self._open.enter_context(models_of(folder, table, root, store, strict, partial))
+
+    def __call__(
+        self, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None
+    ) -> tuple[pd.DataFrame, NamedFiles]:
+        """The piece's predictions, and what files it names."""
+        from plait.data.row_numbers import NamedFiles
+
+        files = NamedFiles()
+        return prediction_tables(self._models, files.of(chunk), proba, keep, interval), files
 
 
 def formulas(piece: pd.DataFrame, quote: bool) -> int:
@@ -248,8 +290,8 @@ def evaluate(
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)
             step("judge")
-            with whole_table():
-                judged = judge(fitted, frame, subsets=subsets, baselines=seen)
+            with whole_table() as files:
+                judged = judge(fitted, files.of(frame), subsets=subsets, baselines=seen)
             changed = [_under(each, fitted, frame, judged) for each in requested]
             values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
             if not json:
@@ -298,7 +340,7 @@ def _show_evaluation(judged: Evaluation, changed: Sequence[Mapping[str, Any]]) -
         show_table(changed, ["condition", "value", "low", "high", "difference"])
 
 
-def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, Any]:
+def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, plain: Evaluation) -> dict[str, object]:
     """The main metric under a condition, and what it differs by."""
     from plait.evaluation.evaluate import evaluate as judge
 

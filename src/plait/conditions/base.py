@@ -72,7 +72,7 @@ class Condition(ABC):
         return {"kinds": ", ".join(cls.kinds), "strength": cls.measure}
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> Self:
+    def from_options(cls, options: Mapping[str, object], where: str) -> Self:
         """Build a condition from a mapping of options; unknown names are refused."""
         return config.build(cls, options, where)
 
@@ -197,7 +197,7 @@ class Condition(ABC):
         return ConfigError(f"condition {self.name()}: {option} must be {expected}, found {getattr(self, option)!r}")
 
     @classmethod
-    def _default(cls, option: str) -> Any:
+    def _default(cls, option: str) -> object:
         field = next(f for f in dataclasses.fields(cls) if f.name == option)
         return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
@@ -216,7 +216,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\.?inf", re.IG
 _OPEN, _CLOSE = "{[", "}]"
 
 
-def text_form(name: str, modality: str | None, options: Mapping[str, Any]) -> str:
+def text_form(name: str, modality: str | None, options: Mapping[str, object]) -> str:
     """The line that ``from_text`` takes back.
 
     Example:
@@ -273,7 +273,7 @@ def split(text: str, sign: str) -> list[str]:
     return [part for part in [*parts, text[start:]] if part.strip()]
 
 
-def _read(value: str, text: str) -> Any:
+def _read(value: str, text: str) -> object:
     if value.lower().lstrip("+-") == "inf":  # YAML writes .inf
         return float(value)
     try:
@@ -282,7 +282,7 @@ def _read(value: str, text: str) -> Any:
         raise ConfigError(f"{error}; quote it") from None
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality, Schema
 
 
-def column_of(cells: Iterable[Any]) -> np.ndarray:
+def column_of(cells: Iterable[object]) -> np.ndarray:
     """Cells of any type as one object array (n,)."""
     listed = list(cells)
     column = np.empty(len(listed), dtype=object)
@@ -45,13 +45,13 @@ def row_keys(frame: pd.DataFrame, schema: Schema, root: str | None) -> list[byte
     return [digest.digest() for digest in digests]
 
 
-def _contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[list[Any]]:
+def _contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[list[object]]:
     if modality.kind in (*MEDIA, "vector"):
         return cells(frame, modality, root)
     return [list(texts(frame[column])) for column in modality.columns]
 
 
-def _key(cell: Any) -> bytes:
+def _key(cell: object) -> bytes:
     cell = cell.source if isinstance(cell, Changed) else cell
     try:
         return cell_key(cell)
@@ -133,13 +133,13 @@ class RowCondition(Condition):
                     result[column] = self._changed(frame[column], learned[column], values)
         return result
 
-    def _learn(self, frame: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+    def _learn(self, frame: pd.DataFrame, schema: Schema) -> dict[str, object]:
         columns = [(m, c) for m in self.targets(schema) for c in m.columns if c in frame.columns]
         learned = {c: self._learn_column(frame[c], schema.types_of(m).get(c)) for m, c in columns}
         return {c: value for c, value in learned.items() if value is not None}
 
     @abstractmethod
-    def _learn_column(self, series: pd.Series, value: str | None) -> Any:
+    def _learn_column(self, series: pd.Series, value: str | None) -> object:
         """What is learned from one training column; None leaves the column as it is."""
 
     @abstractmethod

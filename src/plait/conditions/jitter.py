@@ -64,6 +64,6 @@ class Jitter(RowCondition):
         return column_of(_written(new, learned.style) if np.isfinite(x) else cell for cell, x, new in pairs)
 
 
-def _written(value: float, style: str) -> Any:
+def _written(value: float, style: str) -> object:
     """As the column's other numbers are written."""
     return repr(float(value)).replace(".", ",") if style.startswith("comma") else float(value)

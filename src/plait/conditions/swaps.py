@@ -36,7 +36,7 @@ class Swaps(RowCondition):
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.3
 
-    def _learn_column(self, series: pd.Series, value: str | None) -> list[Any] | None:
+    def _learn_column(self, series: pd.Series, value: str | None) -> list[object] | None:
         present = series[~nulls(series)]
         order = sorted(zip(texts(present), range(len(present)), strict=True))  # by content: no row has a place
         return [present.iloc[i] for _, i in order] or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,18 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
-from plait.data.values import list_in, nulls, texts
+from plait.data.values import is_tensor, list_in, nulls, texts
 
 if TYPE_CHECKING:
     from plait.data.modality import Modality
 
 MEDIA = ("image", "audio", "video")
+
+
+def media_columns(modalities: Iterable[Modality]) -> list[str]:
+    """Columns whose cells are or name files: those of media and of vectors."""
+    return [column for m in modalities if m.kind in (*MEDIA, "vector") for column in m.columns]
+
 
 Cells = list[list[Any]]
 
@@ -76,7 +82,7 @@ def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
 _MOST = 16
 
 
-def items_in(value: Any) -> list[Any] | None:
+def items_in(value: object) -> list[Any] | None:
     """The files, bytes or pictures that a cell lists (also written as a JSON list); None: it is no such list.
 
     Example:
@@ -93,7 +99,7 @@ def items_in(value: Any) -> list[Any] | None:
     return items if all(_is_item(v) for v in items) else None
 
 
-def _is_item(value: Any) -> bool:
+def _is_item(value: object) -> bool:
     if isinstance(value, str | os.PathLike | bytes | Mapping):
         return True
     from plait.data.media import Altered, Blob
@@ -119,9 +125,9 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     counts = [max(1, min(len(items), _MOST)) for items in rows]
     flat = np.empty(sum(counts), dtype=object)
     flat[:] = [item for items in rows for item in (items[:_MOST] or [None])]
-    read = iter(
-        _media(pd.Series(flat, series.index.repeat(counts), name=series.name), place, kind, whole=whole, strict=strict)
-    )
+    parts = pd.Series(flat, series.index.repeat(counts), name=series.name)
+    parts.attrs = series.attrs
+    read = iter(_media(parts, place, kind, whole=whole, strict=strict))
     result: Cells = [[None] * len(rows) for _ in range(max(counts))]
     for row, count in enumerate(counts):
         for at in range(count):
@@ -129,7 +135,7 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     return result
 
 
-def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[Any]:
+def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: bool) -> list[object]:
     """Blobs and decoded arrays of one column.
 
     Files that are not there are absent and counted here; cells that are refused are broken Blobs, counted with all others
@@ -175,7 +181,7 @@ def shown_path(name: str) -> str:
     return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 
-def _media_cell(value: Any, place: Place, kind: str, column: str) -> tuple[Any, str | None]:
+def _media_cell(value: object, place: Place, kind: str, column: str) -> tuple[object, str | None]:
     """The cell, and the name of the file if it names one; a refused one is a Blob that says why to whoever opens it."""
     from plait.data.media import Blob
     from plait.data.media.given import given
@@ -192,16 +198,16 @@ def is_media(value: Any) -> bool:
     if isinstance(value, str | int | float):
         return False
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
-    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    many_axes = (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim >= 2
     decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
     return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
 
-def vector_of(value: Any) -> np.ndarray | None:
+def vector_of(value: object) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
-    if hasattr(value, "detach"):  # a tensor
+    if is_tensor(value):  # a tensor
         from plait.data.media.given import as_array
 
         value = as_array(value)
@@ -247,7 +253,7 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
     return [None if row in broken else v for row, v in enumerate(read)]
 
 
-def _vector_cell(value: Any, place: Place) -> np.ndarray | None:
+def _vector_cell(value: object, place: Place) -> np.ndarray | None:
     from plait.data.media import Blob
 
     if isinstance(value, Blob) or (isinstance(value, str) and value.strip().lower().endswith(".npy")):
@@ -271,7 +277,7 @@ def missing_files(series: pd.Series, place: Place) -> np.ndarray:
     return np.asarray([empty or _gone(v, place) for v, empty in zip(series, gone, strict=True)], dtype=bool)
 
 
-def _gone(value: Any, place: Place) -> bool:
+def _gone(value: object, place: Place) -> bool:
     items = items_in(value)
     if items is not None:
         return all(_gone(item, place) for item in items)

@@ -22,7 +22,7 @@ _KINDS = (str, bool, int, float, decimal.Decimal, datetime.date, datetime.time, 
 _NUMBERS = (bool, int, float, decimal.Decimal)
 
 
-def label_text(label: Any) -> str:
+def label_text(label: object) -> str:
     """How a label is written: in tables, reports and the names of probabilities.
 
     Example:
@@ -71,7 +71,7 @@ def label_array(values: Any) -> np.ndarray:
     return object_array(_one_kind(cells) if str in kinds else cells)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
     if isinstance(value, pd.Timedelta) and not value.nanoseconds:
@@ -159,7 +159,7 @@ def classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return object_array(ordered), np.fromiter((place[v] for v in labels), np.int64, len(labels))
 
 
-def warn_alike(classes: Sequence[Any] | np.ndarray) -> None:
+def warn_alike(classes: Sequence[object] | np.ndarray) -> None:
     """Warn of classes that differ in nothing but how they are written, as ``a`` and ``a `` do."""
     alike: dict[str, list[str]] = {}
     for label in classes:
@@ -226,7 +226,7 @@ class _Finder:
         except TypeError:  # no hash
             return self._number(value)
 
-    def _number(self, value: Any) -> int:
+    def _number(self, value: object) -> int:
         text = label_text(value)
         if text in self.written:
             return self.written[text]
@@ -286,7 +286,7 @@ _SAVED: Mapping[str, tuple[type, Any]] = {
 }
 
 
-def to_plain(labels: Iterable[Any]) -> list[Any]:
+def to_plain(labels: Iterable[object]) -> list[Any]:
     """Labels as JSON values.
 
     Example:
@@ -296,7 +296,7 @@ def to_plain(labels: Iterable[Any]) -> list[Any]:
     return [_to_plain(label) for label in labels]
 
 
-def _to_plain(label: Any) -> Any:
+def _to_plain(label: object) -> object:
     if isinstance(label, tuple):
         return {"tuple": to_plain(label)}
     label = _plain(label)
@@ -308,7 +308,7 @@ def _to_plain(label: Any) -> Any:
     raise TableError(f"a label of type {type(label).__name__} cannot be saved; turn the labels into text")
 
 
-def from_plain(values: Iterable[Any]) -> list[Any]:
+def from_plain(values: Iterable[object]) -> list[Any]:
     """Labels from their JSON values.
 
     Raises:
@@ -317,7 +317,7 @@ def from_plain(values: Iterable[Any]) -> list[Any]:
     return [_from_plain(value) for value in values]
 
 
-def _from_plain(value: Any) -> Any:
+def _from_plain(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     ((name, setting),) = value.items()

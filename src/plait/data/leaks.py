@@ -66,7 +66,7 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
     return sorted([*result, *summed], key=lambda leak: (-leak["score"], leak["column"]))
 
 
-def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[Any] | np.ndarray, task: str) -> list[Leak]:
+def of_target(frame: pd.DataFrame, schema: Schema, target: Sequence[object] | np.ndarray, task: str) -> list[Leak]:
     """Find leaks of a target that is not a column of the table."""
     name = next(n for n in ("y", "target", "\0y") if n not in frame.columns)
     column = pd.Series(

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ _NUMBER = re.compile(
 _RANGE = re.compile(rf"(?P<low>{_BODY})\s*(?:-|\.\.|to|bis)\s*(?P<high>{_BODY})\s*(?P<unit>{_UNIT})?")
 _FRACTION = re.compile(r"(?P<sign>-?)(?:(?P<whole>\d+) )?(?P<over>\d+)\s*/\s*(?P<under>\d+)")
 _CLOCK = re.compile(
-    r"(?P<sign>-?)(?:(?P<days>\d+) days?,? \+?)?(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?"
+    r"(?P<sign>-?)(?:(?P<days>\d+) days?(?P<on>,? \+?))?(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?"
 )
 _SPANS = re.compile(r"(?:(\d+(?:[.,]\d+)?)\s*([a-z]+)\.?)(?:,?\s+|,|(?=\d)|$)", re.IGNORECASE)
 _SCALES = {
@@ -181,6 +180,8 @@ def _duration(word: str) -> float | None:
     if result is not None:
         parts = (86400, result["days"]), (3600, result["hours"]), (60, result["minutes"]), (1, result["seconds"])
         total = sum(size * float((text or "0").replace(",", ".")) for size, text in parts)
+        if result["sign"] and result["on"] not in (None, " "):  # -1 day, 23:00:00 and -1 days +23:00:00: an hour before
+            return total - 2 * 86400 * float(result["days"])
         return -total if result["sign"] else total
     pairs = _SPANS.findall(word)
     if (
@@ -234,7 +235,7 @@ def _both(body: str, digits: str) -> tuple[float, str]:
     return float(body.replace(group, "").replace(",", ".")), "comma" if decimal == "," else "thousands"
 
 
-def read(value: Any, style: Style) -> tuple[float, bool]:
+def read(value: object, style: Style) -> tuple[float, bool]:
     """A cell as a number (NaN: it is none), and whether it is written in another way than the style."""
     if not isinstance(value, str) and isinstance(value, Real | np.bool_ | Decimal):
         return float(str(value) if isinstance(value, np.float16 | np.float32) else value), False
@@ -270,7 +271,7 @@ def _valued(parts: Written, style: Style) -> tuple[float, bool]:
     return value * factor, odd and not np.isnan(value)
 
 
-def style_of(values: Sequence[Any]) -> Style:
+def style_of(values: Sequence[object]) -> Style:
     """How the distinct cells of a column write their numbers, from the cells that show it."""
     odd = [w for v in values if needs_style(v) and (w := _written_cell(v)) is not None]
     if not odd:
@@ -296,13 +297,13 @@ def style_of(values: Sequence[Any]) -> Style:
     return Style(mark, unit, forms, unclear and not any(map(_decimals, plain)))
 
 
-def needs_style(value: Any) -> bool:
+def needs_style(value: object) -> bool:
     """Whether a cell, if it is a number, is one that is written in a way of its own: with a unit, separators, a clock."""
     word = _written_cell(value)
     return word is not None and not _PLAIN.fullmatch(word) and word.lower() not in MISSING_WORDS
 
 
-def _written_cell(value: Any) -> str | None:
+def _written_cell(value: object) -> str | None:
     """The text of a cell that holds text or a duration."""
     if isinstance(value, str):
         return value.strip()

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +67,7 @@ class Parsed:
 def words_of(column: TypedArray) -> np.ndarray:
     """The texts of the source's distinct values (k + 1,), None where missing and for a cell that holds nothing."""
 
-    def read_words(values: Sequence[Any]) -> np.ndarray:
+    def read_words(values: Sequence[object]) -> np.ndarray:
         result = answers(column, text_of).copy()
         result[[i for i, text in enumerate(result) if not text or text.lower() in MISSING_WORDS]] = None
         return result
@@ -98,7 +97,7 @@ def numbers(series: pd.Series, style: str | Style = "plain") -> Parsed:
     style = Style.parse(style) if isinstance(style, str) else style
     words = words_of(column)
 
-    def read_numbers(cells: Sequence[Any]) -> Parsed:
+    def read_numbers(cells: Sequence[object]) -> Parsed:
         values, odd = np.full(len(words), np.nan), np.zeros(len(words), dtype=bool)
         for i, (cell, word) in enumerate(zip(cells, words, strict=False)):
             if word is not None:
@@ -113,7 +112,7 @@ def booleans(series: pd.Series) -> Parsed:
     column = typed_array(series)
     words = words_of(column)
 
-    def read_booleans(cells: Sequence[Any]) -> Parsed:
+    def read_booleans(cells: Sequence[object]) -> Parsed:
         low = [None if w is None else w.lower() for w in words]
         values = np.array([1.0 if w in TRUE else 0.0 if w in FALSE else np.nan for w in low], dtype=np.float64)
         return _parsed(values, _missing(words))
@@ -175,7 +174,7 @@ def style_in(series: pd.Series) -> Style:
     return style_of(distinct(series)[1])
 
 
-def _odd_words(values: Sequence[Any]) -> np.ndarray:
+def _odd_words(values: Sequence[object]) -> np.ndarray:
     return np.array([*map(needs_style, values), False])
 
 
@@ -193,7 +192,7 @@ def zones(series: pd.Series) -> str:
     return "both" if {0, 1} <= set(shown) else "aware" if 1 in shown else "naive" if 0 in shown else ""
 
 
-def _zones(values: Sequence[Any]) -> np.ndarray:
+def _zones(values: Sequence[object]) -> np.ndarray:
     """1 for a time with its zone, 0 for one without, -1 for what is no time."""
     return np.array([*(int(is_aware(v)) if _FIGURE.search(text_of(v)) else -1 for v in values), -1])
 

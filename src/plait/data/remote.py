@@ -102,6 +102,11 @@ class Allowed:
             return True
         return any(address == p or address.startswith(p if p.endswith("/") else f"{p}/") for p in self.prefixes)
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The setting that says it."""
+        return (ALL,) if self.prefixes is None else self.prefixes
+
     def __bool__(self) -> bool:
         """Whether any address may be fetched."""
         return self.prefixes is None or bool(self.prefixes)
@@ -170,7 +175,7 @@ def _shown(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//...@", address)[:200]
 
 
-def _known(note: Path) -> dict[str, Any] | None:
+def _known(note: Path) -> dict[str, object] | None:
     """What was noted of an address when it was fetched, if its content is still there."""
     try:
         value = json.loads(note.read_text(encoding="utf-8"))
@@ -180,7 +185,7 @@ def _known(note: Path) -> dict[str, Any] | None:
         return None
 
 
-def _content(known: Mapping[str, Any]) -> Path:
+def _content(known: Mapping[str, object]) -> Path:
     return cache_folder() / "content" / Path(str(known["file"])).name
 
 
@@ -321,8 +326,8 @@ def _said(error: BaseException, end: float) -> str:
 
 
 def _of_store(
-    address: str, allowed: Allowed, known: Mapping[str, Any] | None, end: float
-) -> tuple[Iterator[bytes], dict[str, Any]] | None:
+    address: str, allowed: Allowed, known: Mapping[str, object] | None, end: float
+) -> tuple[Iterator[bytes], dict[str, object]] | None:
     """Bytes and facts of a file in an object store; None: it has not changed. Credentials come from the environment."""
     scheme = address.partition(":")[0]
     need(str(SCHEMES[scheme]), "remote")

@@ -61,7 +61,7 @@ def fetch_cells(
     return frame.assign(**{name: _replaced(*value, blobs, frame.index) for name, value in held.items()})
 
 
-def _addresses(cell: Any, base: str | None, allowed: Allowed, *, any_name: bool) -> list[str | None]:
+def _addresses(cell: object, base: str | None, allowed: Allowed, *, any_name: bool) -> list[str | None]:
     """The address of each file that a cell names, None of one that is not fetched; empty where there is none at all."""
     items = [cell] if isinstance(cell, str) and not cell.lstrip().startswith("[") else items_in(cell) or []
     result = [_address(item, base, any_name=any_name) for item in items]
@@ -69,7 +69,7 @@ def _addresses(cell: Any, base: str | None, allowed: Allowed, *, any_name: bool)
     return kept if any(kept) else []
 
 
-def _address(item: Any, base: str | None, *, any_name: bool) -> str | None:
+def _address(item: object, base: str | None, *, any_name: bool) -> str | None:
     if not isinstance(item, str):
         return None
     address = address_of(item)
@@ -92,7 +92,7 @@ def names_file(address: str) -> bool:
     return name.lower().endswith(".npy") or kind_of_name(name.rpartition("/")[2]) is not None
 
 
-def _blob(address: str, allowed: Allowed) -> Any:
+def _blob(address: str, allowed: Allowed) -> object:
     from plait.data.media import Blob
 
     try:

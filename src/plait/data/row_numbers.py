@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,15 +40,33 @@ def row_numbers(rows: pd.DataFrame | pd.Series) -> np.ndarray:
 
 
 @dataclass
-class _Files:
+class NamedFiles:
     """Files that the pieces of a table name, by column and first row of the piece: (named, not there, example)."""
 
     pieces: dict[str, dict[int, tuple[int, int, str]]] = field(default_factory=dict)
 
-    def add(self, column: str, first: int, named: int, missing: int, example: str) -> None:
-        self.pieces.setdefault(column, {})[first] = (named, missing, example)
+    def take(self, other: NamedFiles) -> None:
+        """What other pieces named."""
+        for column, pieces in other.pieces.items():
+            self.pieces.setdefault(column, {}).update(pieces)
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same rows; their missing files are counted here, and nothing is said of them: it travels with the rows."""
+        frame = frame.copy(deep=False)
+        frame.attrs[_NAME] = self
+        return frame
+
+    def __deepcopy__(self, known: object) -> NamedFiles:
+        """The same one: pandas copies what travels with rows that are selected."""
+        return self
+
+    def add(self, piece: pd.Series, named: int, missing: int, example: str) -> None:
+        """So many files of a piece, and how many of them are not there; rows that are read again count once."""
+        numbers = row_numbers(piece)
+        self.pieces.setdefault(str(piece.name), {})[int(numbers[0]) if len(numbers) else 0] = (named, missing, example)
 
     def tell(self) -> None:
+        """Warn of each column's missing files, or refuse the table."""
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())
@@ -58,31 +75,23 @@ class _Files:
                 tell_missing(column, named, missing, example, refuse=True)
 
 
-_FILES: ContextVar[_Files | None] = ContextVar("_FILES", default=None)
-
-
 @contextmanager
-def whole_table() -> Iterator[None]:
-    """Within the block pieces of one table are read: missing files are counted, and told of or refused once, at its end.
+def whole_table() -> Iterator[NamedFiles]:
+    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end.
 
     Raises:
         TableError: at the end, when not one of a column's files was there.
     """
-    files = _Files()
-    before = _FILES.set(files)
-    try:
-        yield
-    finally:
-        _FILES.reset(before)
+    files = NamedFiles()
+    yield files
     files.tell()
 
 
 def missing_files_of(series: pd.Series, named: int, missing: int, example: str, *, refuse: bool) -> None:
     """Say that files of a column are not there; ``refuse``: the column is the whole table's, so all missing is an error."""
-    files = _FILES.get()
-    if files is not None:
-        numbers = row_numbers(series)
-        files.add(str(series.name), int(numbers[0]) if len(numbers) else 0, named, missing, example)
+    files = series.attrs.get(_NAME)
+    if isinstance(files, NamedFiles):
+        files.add(series, named, missing, example)
     elif missing:
         tell_missing(str(series.name), named, missing, example, refuse=refuse)
 

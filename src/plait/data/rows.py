@@ -66,7 +66,7 @@ def _number_keys(values: np.ndarray) -> np.ndarray:
     return np.asarray(pd.util.hash_array(values))
 
 
-def _cell_digest(cell: Any) -> bytes:
+def _cell_digest(cell: object) -> bytes:
     """A cell by what it holds: never by where an object lies in memory, nor by the order of a set."""
     if isinstance(cell, Mapping):
         cell = ["mapping", *(part for key in sorted(cell, key=str) for part in (str(key), cell[key]))]
@@ -143,13 +143,21 @@ def infer_task(y: np.ndarray, regressor: bool) -> str:
     raise TableError(f"Unknown label type: {kind}; expected one class per row, or an indicator matrix of classes")
 
 
-def checked_number(y: Any) -> np.ndarray:
-    """A target of numbers (n,) as float, finite."""
+def checked_number(y: object) -> np.ndarray:
+    """A target of numbers (n,) as float, finite; durations in seconds, as columns of them are read."""
+    given = np.asarray(y)
+    if given.dtype.kind in "Mc":
+        what = "dates; turn them into numbers, as days since a date" if given.dtype.kind == "M" else "complex numbers"
+        raise TableError(f"the target of a regression must be numbers; found {what}")
+    if given.dtype.kind == "m":
+        y = np.where(np.isnat(given), np.nan, given / np.timedelta64(1, "s"))
     try:
         values = np.asarray(y, dtype=np.float64)
         values = column_or_1d(values, warn=True) if values.ndim == 2 and values.shape[1] == 1 else values
     except (TypeError, ValueError):
-        raise TableError("the target of a regression must be numbers; found text") from None
+        odd = next((v for v in given.ravel().tolist() if not isinstance(v, int | float)), "")
+        what = "text" if isinstance(odd, str) else type(odd).__name__
+        raise TableError(f"the target of a regression must be numbers; found {what}") from None
     except OverflowError:
         raise TableError("the target of a regression holds a number beyond what a float can be (1.8e308)") from None
     if values.ndim != 1:
@@ -203,7 +211,7 @@ def _is_matrix(cells: Sequence[Any]) -> bool:
 
 
 def class_weights(
-    codes: np.ndarray, spec: str | Mapping[Any, float] | None, task: str, classes: Sequence[Any] = ()
+    codes: np.ndarray, spec: str | Mapping[Any, float] | None, task: str, classes: Sequence[object] = ()
 ) -> np.ndarray:
     """Weight of each row (n,) from its class, a place among ``classes``."""
     if spec is None:

@@ -32,7 +32,7 @@ def to_dict(schema: Schema) -> dict[str, Any]:
     return {k: v for k, v in options.items() if v or k == "modalities"}
 
 
-def _modality_dict(modality: Modality, schema: Schema) -> dict[str, Any]:
+def _modality_dict(modality: Modality, schema: Schema) -> dict[str, object]:
     encoder = modality.encoder
     if isinstance(encoder, Encoder):
         encoder = {"name": encoder.name(), **encoder.options()}
@@ -56,7 +56,7 @@ def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
     return _built(spec, where, {})
 
 
-def modalities_from(spec: Mapping[str, Any], where: str = "modalities") -> tuple[Modality, ...]:
+def modalities_from(spec: Mapping[str, object], where: str = "modalities") -> tuple[Modality, ...]:
     """Modalities from ``name -> {kind, columns, ...}``."""
     return from_dict({"modalities": spec}, where).modalities
 
@@ -123,7 +123,7 @@ def _modality(name: str, spec: Mapping[str, Any]) -> Modality:
     return Modality(name, columns=(columns,) if isinstance(columns, str) else tuple(columns), **given)
 
 
-def _problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+def _problems(spec: Mapping[str, object]) -> Iterator[Problem]:
     for key in spec:
         if key not in _FIELDS:
             yield (str(key),), f"unknown field '{key}' ({nearest(str(key), _FIELDS)})"
@@ -144,7 +144,7 @@ def _problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _modality_problems(name, modality)
 
 
-def _modality_problems(name: Any, value: Any) -> Iterator[Problem]:
+def _modality_problems(name: object, value: object) -> Iterator[Problem]:
     path = ("modalities", str(name))
     if said := name_problem(name, value.get("kind", "") if isinstance(value, Mapping) else ""):
         yield path, f"modality {name!r}: {said}"
@@ -163,7 +163,7 @@ def _modality_problems(name: Any, value: Any) -> Iterator[Problem]:
     yield from _value_problems(name, value, path)
 
 
-def _value_problems(name: Any, spec: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Problem]:
+def _value_problems(name: object, spec: Mapping[str, object], path: tuple[str, ...]) -> Iterator[Problem]:
     columns = spec.get("columns")
     columns = [columns] if isinstance(columns, str) else columns
     if columns is not None and not (isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)):
@@ -237,7 +237,7 @@ def _comment(schema: Schema, column: str | None) -> str:
     return f"  # {text}" if text else ""
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: object) -> str:
     """One value on one line; a list of one shows what needs quotes inside brackets."""
     style = '"' if isinstance(value, str) and "\n" in value else None
     dumped = write_yaml([value], default_flow_style=True, default_style=style, width=10**9)

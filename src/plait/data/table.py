@@ -27,7 +27,7 @@ from plait.data.write import table_writer
 from plait.data.write import write_table as write_table
 
 
-def frame_of(table: Any) -> pd.DataFrame | None:
+def frame_of(table: object) -> pd.DataFrame | None:
     """A table as a DataFrame, or None where it is no table with names (an array, a list of lists).
 
     Taken are pandas, whatever speaks Arrow's stream protocol (polars, pyarrow, DuckDB results) or the DataFrame interchange
@@ -61,13 +61,13 @@ def frame_of(table: Any) -> pd.DataFrame | None:
     return None
 
 
-def as_frame(table: Any) -> Any:
+def as_frame(table: object) -> Any:
     """A table as a DataFrame where it is one of another kind (polars, Arrow, DuckDB); all else as it is, for who checks it."""
     result = frame_of(table)
     return table if result is None else result
 
 
-def table_like(table: Any, columns: Mapping[str, np.ndarray]) -> Any:
+def table_like(table: object, columns: Mapping[str, np.ndarray]) -> Any:
     """Columns as a table of the kind of another one: pandas with its index, polars, else pyarrow; of an array pandas.
 
     Example:
@@ -84,7 +84,7 @@ def table_like(table: Any, columns: Mapping[str, np.ndarray]) -> Any:
     return pd.DataFrame(dict(columns))
 
 
-def _of_dicts(rows: Sequence[Any]) -> pd.DataFrame:
+def _of_dicts(rows: Sequence[object]) -> pd.DataFrame:
     odd = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
     if odd is not None:
         raise TableError(
@@ -94,7 +94,7 @@ def _of_dicts(rows: Sequence[Any]) -> pd.DataFrame:
     return pd.DataFrame(list(rows))
 
 
-def _of_arrow(table: Any) -> pd.DataFrame:
+def _of_arrow(table: object) -> pd.DataFrame:
     arrow = need("pyarrow", "parquet")
     try:
         read = arrow.table(table)
@@ -220,7 +220,7 @@ def _cell_bytes(cell: Any) -> bytes:
     return b"" if pd.isna(cell) else text_of(cell).encode()
 
 
-def _contents(cell: Any) -> Any:
+def _contents(cell: object) -> object:
     """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
     if isinstance(cell, dict):
         return {key: _contents(value) for key, value in cell.items()}
@@ -292,7 +292,7 @@ def split(
     return parts
 
 
-def _column(frame: pd.DataFrame, value: Any, what: str) -> pd.Series | None:
+def _column(frame: pd.DataFrame, value: object, what: str) -> pd.Series | None:
     if value is None:
         return None
     if isinstance(value, str):

@@ -33,7 +33,7 @@ class Labels:
         return Labels(self.indicator[rows], self.classes)
 
 
-def holds_lists(y: Any) -> bool:
+def holds_lists(y: object) -> bool:
     """Whether the cells of a target are lists or sets of labels, and not rows of a matrix of numbers."""
     if isinstance(y, pd.DataFrame) or (isinstance(y, np.ndarray) and (y.ndim != 1 or y.dtype != object)):
         return False
@@ -72,10 +72,10 @@ def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> L
             else:
                 unknown.append(label_text(item))
     if unknown:
-        found = sorted(set(unknown))
+        result = sorted(set(unknown))
         message = (
             f"{len(unknown)} of the target's labels are not among the {len(names)} classes of the model and are left out "
-            f"({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
+            f"({', '.join(result[:5])}{', ...' if len(result) > 5 else ''})"
         )
         warnings.warn(message, PlaitWarning, stacklevel=2)
     return Labels(indicator, names)
@@ -151,7 +151,7 @@ def target_array(y: Any, task: str, classes: Sequence[Any]) -> np.ndarray:
     return object_array(known[c] if c >= 0 else label_text(unknown[i]) for i, c in enumerate(codes))
 
 
-def target_numbers(y: Any) -> np.ndarray:
+def target_numbers(y: object) -> np.ndarray:
     """A target of numbers (n,), however they are written.
 
     Raises:

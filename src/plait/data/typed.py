@@ -50,7 +50,7 @@ def plain(series: pd.Series) -> np.ndarray:
     return cells
 
 
-def _is_decimal(dtype: Any) -> bool:
+def _is_decimal(dtype: object) -> bool:
     return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("decimal")
 
 
@@ -65,14 +65,14 @@ def _floats(series: pd.Series) -> np.ndarray:
     return np.asarray(shortest[codes])
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: object) -> bool:
     """Whether a cell holds nothing: null, NaN, or only white space."""
     if isinstance(value, str):
         return not value or value.isspace()
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, _REAL) and value != value)
 
 
-def _key(value: Any) -> Hashable:
+def _key(value: object) -> Hashable:
     """What equal cells share and others do not."""
     if isinstance(value, bool | np.bool_):
         return ("bool", bool(value))
@@ -106,7 +106,7 @@ class Source:
         return self.cells.dtype == object and pd.api.types.infer_dtype(self.cells, skipna=True) in ("string", "empty")
 
     @functools.cached_property
-    def _distinct(self) -> tuple[np.ndarray, list[Any]]:
+    def _distinct(self) -> tuple[np.ndarray, list[object]]:
         if self.cells.dtype != object or self.is_text:
             codes, result = pd.factorize(self.cells)
             values = list(result.tolist())
@@ -175,7 +175,7 @@ class TypedArray(ExtensionArray):
         """All rows of a new column."""
         return cls(Source(cells), np.arange(len(cells)))
 
-    def picked(self, values: np.ndarray, nothing: Any) -> np.ndarray:
+    def picked(self, values: np.ndarray, nothing: object) -> np.ndarray:
         """Of something that stands beside each row of the source (N,), what stands beside these rows (n,)."""
         empty = self.rows < 0
         if not empty.any():
@@ -292,6 +292,6 @@ def typed_series(series: pd.Series) -> pd.Series:
     return pd.Series(typed_array(series), index=series.index, name=series.name)
 
 
-def _needs_reading(dtype: Any) -> bool:
+def _needs_reading(dtype: object) -> bool:
     texts = isinstance(dtype, pd.ArrowDtype) and dtype.kind == "O"
     return dtype == np.dtype(object) or isinstance(dtype, pd.StringDtype) or texts

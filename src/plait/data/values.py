@@ -29,7 +29,7 @@ _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
 
 
-def object_array(values: Iterable[Any]) -> np.ndarray:
+def object_array(values: Iterable[object]) -> np.ndarray:
     """(n,) of the values as they are; numpy would make a matrix of equally long tuples.
 
     Example:
@@ -43,6 +43,11 @@ def object_array(values: Iterable[Any]) -> np.ndarray:
     return result
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor, whether or not torch is imported; buffers can be detached as well."""
+    return hasattr(value, "detach") and hasattr(value, "ndim")
+
+
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
     if isinstance(series.array, TypedArray):
@@ -50,7 +55,7 @@ def nulls(series: pd.Series) -> np.ndarray:
     return np.asarray(series.isna(), dtype=bool) if series.dtype.kind in "biumM" else Source(plain(series)).null
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """One cell as text; whole numbers lose their ``.0``, however they were stored.
 
     Example:
@@ -67,6 +72,8 @@ def text_of(value: Any) -> str:
         return _decimal_text(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
+    if isinstance(value, pd.Period) and value.freqstr[0] in "QW":  # 2020Q1, or 2020-01-06/2020-01-12
+        value = value.start_time
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
@@ -122,7 +129,7 @@ def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:
 def answers(column: TypedArray, function: Callable[[Any], Any]) -> np.ndarray:
     """Object array (k + 1,) of ``function`` of each distinct value of the source; the last one, None, is that of code -1."""
 
-    def make(values: Sequence[Any]) -> np.ndarray:
+    def make(values: Sequence[object]) -> np.ndarray:
         result = np.empty(len(values) + 1, dtype=object)
         for i, value in enumerate(values):
             result[i] = function(value)

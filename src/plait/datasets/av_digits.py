@@ -13,15 +13,15 @@ from plait.base.checks import Count, Natural, Seed
 from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Modality
 from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.digits import RATE, Spoken, Written, spoken, written
 
-#: Hz, of the spoken digits.
-RATE = 8000
 _OFFICIAL_TEST = 5  # recordings 0 to 4 of each speaker and digit are the spoken digits' official test part
 PARTS = ("train", "valid", "test")
 WAYS = ("official", "pooled", "speaker")
 #: Shares of training, validation and test where a source is split here (the paper's, section A.3).
 _SHARES = (0.8, 0.1, 0.1)
 
+_RELEASE, _NEW = "1.0.10", "lucas"  # whose recordings came with it
 _KERAS = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # the same digits, packed otherwise
 
 
@@ -36,6 +36,12 @@ class AvDigits(Dataset):
     all recordings and splits each 8:1:1 (the paper, which thereby tests on speakers and writers it trained on); ``speaker``
     is ``official`` for the images and keeps one of the six speakers for testing and one for validation.
 
+    ``release`` 1.0.9 of the spoken digits leaves out the speaker who came with 1.0.10: 2,500 recordings of five, which is what
+    the paper's numbers of pairs come from.
+
+    Published layout: MNIST's four idx files below ``mnist/`` or ``mnist.npz``; below ``fsdd/`` the folder ``recordings``, a
+    release as GitHub packs it, or ``fsdd.npz``.
+
     Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` and ``recording`` are left out; pairs of one
     recording are one group, so that what is held out in training has not been heard.
 
@@ -44,7 +50,10 @@ class AvDigits(Dataset):
 
     title: ClassVar[str] = "MNIST + FSDD"
     url: ClassVar[str] = "http://yann.lecun.com/exdb/mnist/ and https://github.com/Jakobovski/free-spoken-digit-dataset"
-    licence: ClassVar[str] = "MNIST: MIT copy; FSDD: CC BY-SA 4.0"
+    licence: ClassVar[str] = "MNIST: of its authors, copies under MIT; FSDD: CC BY-SA 4.0"
+    licence_from: ClassVar[str] = (
+        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); MNIST's was not verified"
+    )
     citation: ClassVar[str] = (
         "LeCun et al. 2010, MNIST; Jackson et al. 2018, Free Spoken Digit Dataset; "
         "Barnum et al. 2020, On the Benefits of Early Fusion in Multimodal Representation Learning, arXiv:2011.07191"
@@ -56,8 +65,18 @@ class AvDigits(Dataset):
             "mnist/mnist.npz",
             ("c3b4aadaefe08c5229d60a6d5e39187df38c4f0952536322357dcf401a6a3008", _KERAS),
             url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+            instead=(File("mnist/train-images-idx3-ubyte"), File("mnist/train-images-idx3-ubyte.gz")),
         ),
-        File("fsdd/fsdd.npz", ("ffd61a50c758319b0f75752a0abe0ea8b44bc32816a4196dcd138c96e50a9947",), 15_429_026),
+        File(
+            f"fsdd/free-spoken-digit-dataset-{_RELEASE}.zip",
+            url=f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{_RELEASE}.zip",
+            instead=(
+                File(
+                    "fsdd/fsdd.npz", ("ffd61a50c758319b0f75752a0abe0ea8b44bc32816a4196dcd138c96e50a9947",), 15_429_026
+                ),
+                File("fsdd/recordings"),
+            ),
+        ),
     )
     resplit: ClassVar[bool] = False
 
@@ -69,49 +88,57 @@ class AvDigits(Dataset):
         *,
         valid_pairs: Natural = 0,
         parts: Literal["official", "pooled", "speaker"] = "official",
+        release: Literal["1.0.9", "1.0.10"] = "1.0.10",
     ) -> None:
         """Decide how many pairs to draw for training, testing and validation, and from which parts."""
         self.counts = {"train": pairs, "valid": valid_pairs, "test": test_pairs}
-        self.seed, self.parts = seed, parts
+        self.seed, self.parts, self.release = seed, parts, release
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``mnist/mnist.npz`` and ``fsdd/fsdd.npz``, and draw the pairs."""
-        images, digits, official = self._images(root)
-        with np.load(self.file(root, "fsdd", "fsdd.npz"), allow_pickle=False) as archive:
-            spoken = {name: archive[name] for name in archive.files}  # once: each access decompresses again
+        """Read both sources and draw the pairs."""
+        seen, heard = written(self.folder(root, "mnist")), spoken(self.folder(root, "fsdd"))
         rng = np.random.default_rng(self.seed)
-        seen, heard = self._parts(official, spoken)
+        parts = self.split(seen, heard)
         rows: list[dict[str, Any]] = []
         for part in ("train", "test", "valid"):  # validation last: what it draws must not change the other two
-            i, r = np.flatnonzero(seen == part), np.flatnonzero(heard == part)
-            drawn = self._drawn(digits[i], spoken["digit"][r], self.counts[part], rng)
-            rows += [self._pair(images, digits, spoken, i[a], r[b], part) for a, b in zip(*drawn, strict=True)]
+            i, r = (np.flatnonzero(of == part) for of in parts)
+            if not self.counts[part]:
+                continue
+            drawn = self._drawn(seen.digits[i], heard.digit[r], self.counts[part], rng)
+            rows += [self._pair(seen, heard, i[a], r[b], part) for a, b in zip(*drawn, strict=True)]
         frame = pd.DataFrame(rows)
         modalities = (Modality("image", "image", ("image",)), Modality("audio", "audio", ("audio",)))
         reasons = {"speaker": "who spoke", "recording": "which recording: it names the digit", "split": "part"}
         schema = make_schema(frame, modalities, "digit", "classification", reasons)
         return Loaded(frame, {"digit": schema}, split="split", groups="recording")
 
-    def _images(self, root: str | Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All images, their digits, and whether they are of the official test part."""
-        with np.load(self.file(root, "mnist", "mnist.npz"), allow_pickle=False) as archive:
-            x = [archive["x_train"], archive["x_test"]]
-            y = [archive["y_train"], archive["y_test"]]
-        return np.concatenate(x), np.concatenate(y), np.repeat([False, True], [len(y[0]), len(y[1])])
+    def there(self, root: str | Path | None = None) -> dict[str, int]:
+        """How many pairs of equal digits each part has, of which the rows are drawn."""
+        seen, heard = written(self.folder(root, "mnist")), spoken(self.folder(root, "fsdd"))
+        parts = self.split(seen, heard)
+        known = [p for p in PARTS if all((of == p).any() for of in parts)]
+        return {p: len(Pairs(seen.digits[parts[0] == p], heard.digit[parts[1] == p])) for p in known}
 
-    def _parts(self, official: np.ndarray, spoken: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The part of every image and of every recording."""
+    def split(self, seen: Written, heard: Spoken) -> tuple[np.ndarray, np.ndarray]:
+        """The part of every image and of every recording; none of those that the release does not have."""
+        here = (heard.speaker != _NEW) | (self.release == _RELEASE)
+        images, sounds = self._of(seen.official, heard, here)
+        return images, np.where(here, sounds, "")
+
+    def _of(self, official: np.ndarray, heard: Spoken, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, WAYS.index(self.parts)])  # apart from what draws the pairs
+        sounds = np.full(len(here), "", "<U5")
         if self.parts == "pooled":
-            return _shuffled(np.zeros(len(official), bool), rng), _shuffled(np.zeros(len(spoken["digit"]), bool), rng)
-        test = spoken["index"] < _OFFICIAL_TEST
-        if self.parts == "speaker":
-            names = rng.permutation(np.unique(spoken["speaker"]))
-            heard = np.select(
-                [spoken["speaker"] == names[0], spoken["speaker"] == names[1]], ["test", "valid"], "train"
-            )
-            return self._trimmed(official, rng), heard
-        return self._trimmed(official, rng), self._trimmed(test, rng)
+            images = _shuffled(np.zeros(len(official), bool), rng)
+            sounds[here] = _shuffled(np.zeros(int(here.sum()), bool), rng)
+        elif self.parts == "speaker":
+            names = rng.permutation(np.unique(heard.speaker[here]))
+            sounds = np.select([heard.speaker == names[0], heard.speaker == names[1]], ["test", "valid"], "train")
+            images = self._trimmed(official, rng)
+        else:
+            images = self._trimmed(official, rng)
+            sounds[here] = self._trimmed(heard.index[here] < _OFFICIAL_TEST, rng)
+        return images, sounds
 
     def _trimmed(self, test: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The official parts; where validation pairs are asked for, a ninth of the training part is for them."""
@@ -128,16 +155,13 @@ class AvDigits(Dataset):
         return chosen, np.array([rng.choice(recordings[int(seen[i])]) for i in chosen], np.int64)
 
     @staticmethod
-    def _pair(
-        images: np.ndarray, digits: np.ndarray, spoken: Mapping[str, np.ndarray], i: int, r: int, part: str
-    ) -> dict[str, Any]:
-        sound = spoken["wave"][spoken["offset"][r] : spoken["offset"][r + 1]]
+    def _pair(seen: Written, heard: Spoken, i: int, r: int, part: str) -> dict[str, object]:
         return {
-            "image": images[i],
-            "audio": (sound, RATE),
-            "speaker": spoken["speaker"][r],
-            "recording": f"{spoken['digit'][r]}_{spoken['speaker'][r]}_{spoken['index'][r]}",
-            "digit": str(digits[i]),
+            "image": seen.images[i],
+            "audio": (heard.sound(r), RATE),
+            "speaker": heard.speaker[r],
+            "recording": f"{heard.digit[r]}_{heard.speaker[r]}_{heard.index[r]}",
+            "digit": str(seen.digits[i]),
             "split": part,
         }
 
@@ -255,7 +279,7 @@ def paired(
     return pd.concat([first, second], axis=1)
 
 
-def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> dict[Any, np.ndarray]:
+def _rows_by_label(labels: Sequence[object] | np.ndarray) -> dict[object, np.ndarray]:
     """Label -> its rows, in order."""
     result = pd.Series(np.asarray(labels)).groupby(np.asarray(labels), sort=False).indices
     return {label: np.sort(np.asarray(rows)) for label, rows in result.items()}

@@ -34,6 +34,9 @@ class AVMNIST(Dataset):
     title: ClassVar[str] = "AV-MNIST"
     url: ClassVar[str] = "https://github.com/pliang279/MultiBench"
     licence: ClassVar[str] = "MNIST: not stated; spoken digits: CC BY-SA 4.0"
+    licence_from: ClassVar[str] = (
+        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); MNIST's was not verified"
+    )
     citation: ClassVar[str] = (
         "Vielzeuf et al. 2018, CentralNet: a Multilayer Approach for Multimodal Fusion, arXiv:1808.07275; "
         "Liang et al. 2021, MultiBench, arXiv:2107.07502"

@@ -27,6 +27,7 @@ class File:
         size: in bytes, if it is known.
         url: where a program can download it, or the archive that holds it; None: it must be brought by hand.
         member: the name of the file within that archive (zip or tar).
+        instead: files or folders that serve in its place: another published layout.
     """
 
     path: str
@@ -34,6 +35,11 @@ class File:
     size: int | None = None
     url: str | None = None
     member: str | None = None
+    instead: tuple[File, ...] = ()
+
+    def found(self, base: Path) -> File | None:
+        """It, or what serves in its place, whichever lies below ``base``; None: neither."""
+        return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Dataset(ABC):
     url: ClassVar[str]
     #: Licence of the data, as stated by the source.
     licence: ClassVar[str]
+    #: Where that was read; empty: it was not verified at its source.
+    licence_from: ClassVar[str] = ""
     #: Whom to cite.
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
@@ -122,31 +130,57 @@ class Dataset(ABC):
         return f"{cls.title} (rebuilt)" if cls.rebuilt else cls.title
 
     @classmethod
+    def licence_text(cls) -> str:
+        """The licence, and whether it was verified at its source.
+
+        Example:
+            >>> from plait.base import registry
+            >>> registry.find("datasets", "games").licence_text()
+            'not stated (not verified)'
+        """
+        return cls.licence if cls.licence_from else f"{cls.licence} (not verified)"
+
+    @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list datasets`` shows beside name and summary."""
         targets = [f"{target} ({task}, {cls.metrics[target]})" for target, task in cls.tasks.items()]
         return {
             "label": cls.label(),
             "targets": ", ".join(targets) or "none (pairs)",
-            "licence": cls.licence,
+            "licence": cls.licence_text(),
             "source": cls.url,
         }
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:
         """Absolute path of one file of the data set."""
+        path = cls._below(root, *parts)
+        if not path.is_file():
+            raise TableError(f"data set '{cls.name()}': {path} is not there ({cls._source()})")
+        return path
+
+    @classmethod
+    def folder(cls, root: str | Path | None, *parts: str) -> Path:
+        """Absolute path of one folder of the data set."""
+        path = cls._below(root, *parts)
+        if not path.is_dir():
+            raise TableError(f"data set '{cls.name()}': {path} is not there ({cls._source()})")
+        return path
+
+    @classmethod
+    def _below(cls, root: str | Path | None, *parts: str) -> Path:
         base = root if root is not None else os.environ.get("PLAIT_DATA")
-        brought = f"; plait data fetch {cls.name()} brings what can be had" if any(f.url for f in cls.files) else ""
-        source = f"{cls.label()} comes from {cls.url}{brought}"
         if not base:
             raise TableError(
                 f"data set '{cls.name()}': no folder given; set PLAIT_DATA to the folder that holds "
-                f"{'/'.join(parts)}, or pass root ({source})"
+                f"{'/'.join(parts)}, or pass root ({cls._source()})"
             )
-        path = Path(base).expanduser().absolute().joinpath(*parts)
-        if not path.is_file():
-            raise TableError(f"data set '{cls.name()}': {path} is not there ({source})")
-        return path
+        return Path(base).expanduser().absolute().joinpath(*parts)
+
+    @classmethod
+    def _source(cls) -> str:
+        brought = f"; plait data fetch {cls.name()} brings what can be had" if any(f.url for f in cls.files) else ""
+        return f"{cls.label()} comes from {cls.url}{brought}"
 
 
 def in_archive(archive: Path, members: Iterable[str]) -> list[str]:

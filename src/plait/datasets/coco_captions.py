@@ -32,6 +32,7 @@ class CocoCaptions(Dataset):
     title: ClassVar[str] = "COCO Captions"
     url: ClassVar[str] = "https://cocodataset.org/#download"
     licence: ClassVar[str] = "CC BY 4.0 (captions), Flickr terms (photographs)"
+    licence_from: ClassVar[str] = "https://cocodataset.org/#termsofuse"
     citation: ClassVar[str] = (
         "Lin et al. 2014, Microsoft COCO; Chen et al. 2015, Microsoft COCO Captions, arXiv:1504.00325"
     )
@@ -72,9 +73,9 @@ class CocoCaptions(Dataset):
 def _captions(path: Path, part: str) -> pd.DataFrame:
     try:
         with zipfile.ZipFile(path) as archive:
-            told = json.loads(archive.read(f"annotations/captions_{part}2017.json"))
-        names = {image["id"]: image["file_name"] for image in told["images"]}
-        rows = [(names[one["image_id"]], one["caption"].strip()) for one in told["annotations"]]
+            listing = json.loads(archive.read(f"annotations/captions_{part}2017.json"))
+        names = {image["id"]: image["file_name"] for image in listing["images"]}
+        rows = [(names[one["image_id"]], one["caption"].strip()) for one in listing["annotations"]]
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
         raise TableError(f"{path}: not COCO's annotations of 2017 ({error!r}); fetch it again") from error
     frame = pd.DataFrame(rows, columns=["photograph", "caption"])

@@ -25,6 +25,7 @@ class Esc10(Dataset):
     title: ClassVar[str] = "ESC-10"
     url: ClassVar[str] = "https://github.com/karolpiczak/ESC-10"
     licence: ClassVar[str] = "CC BY 3.0"
+    licence_from: ClassVar[str] = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
     citation: ClassVar[str] = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}

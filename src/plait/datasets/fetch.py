@@ -36,6 +36,7 @@ class State:
             (a checksum differs).
         megabytes: of its files, as far as they are known.
         licence: as the source states it.
+        licence_from: where that was read; empty: it was not verified.
         source: where it comes from.
         missing: files that are not there.
     """
@@ -45,6 +46,7 @@ class State:
     state: Literal["here", "could be fetched", "by hand", "by pip", "incomplete", "other files"]
     megabytes: float | None
     licence: str
+    licence_from: str
     source: str
     missing: tuple[str, ...]
 
@@ -61,24 +63,23 @@ def listed(root: str | Path | None = None, check: bool = False) -> list[State]:
 
 def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> State:
     base = _root(root, needed=False)
+    told = (variant.licence, variant.licence_from, variant.url)
     if variant.package:
         here = importlib.util.find_spec(variant.package.replace("-", "_")) is not None
-        return State(
-            variant.name(), variant.label(), "here" if here else "by pip", None, variant.licence, variant.url, ()
-        )
-    there = {file.path: base is not None and (base / file.path).is_file() for file in variant.files}
-    missing = tuple(path for path, here in there.items() if not here)
-    fetchable = bool(variant.files) and all(file.url for file in variant.files if not there[file.path])
+        return State(variant.name(), variant.label(), "here" if here else "by pip", None, *told, ())
+    there = {file: None if base is None else file.found(base) for file in variant.files}
+    missing = tuple(file.path for file, here in there.items() if here is None)
+    fetchable = bool(variant.files) and all(file.url for file, here in there.items() if here is None)
     if variant.files and not missing:
-        same = not check or all(_is_right(base / file.path, file) for file in variant.files)
+        same = not check or all(_is_right(base / here.path, here) for here in there.values() if here and base)
         state = "here" if same else "other files"
     elif any(there.values()) and not fetchable:
         state = "incomplete"
     else:
         state = "could be fetched" if fetchable else "by hand"
-    sizes = [file.size for file in variant.files if file.size]
+    sizes = [one.size for file, here in there.items() if (one := here or file).size]
     size = round(sum(sizes) / 1e6, 1) if sizes else None
-    return State(variant.name(), variant.label(), state, size, variant.licence, variant.url, missing)  # type: ignore[arg-type]
+    return State(variant.name(), variant.label(), state, size, *told, missing)  # type: ignore[arg-type]
 
 
 def fetch(name: str, root: str | Path | None = None, *, accept_licence: bool = False) -> list[Path]:
@@ -108,7 +109,7 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
         need(variant.package.replace("-", "_"), "demo")
         return []
     base = _root(root)
-    missing = [file for file in variant.files if not (base / file.path).is_file()]
+    missing = [file for file in variant.files if file.found(base) is None]
     by_hand = [file.path for file in missing if not file.url] or ([] if variant.files else ["its files"])
     if by_hand:
         raise TableError(
@@ -117,7 +118,7 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
         )
     if missing and not accept_licence:
         raise ConfigError(
-            f"data set '{name}': its licence is not accepted ({variant.licence}; {variant.url}); read it, then "
+            f"data set '{name}': its licence is not accepted ({variant.licence_text()}; {variant.url}); read it, then "
             "--accept-licence (accept_licence=True)"
         )
     for file in missing:
@@ -126,7 +127,7 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
         (base / DOWNLOADS / archive).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (base / DOWNLOADS).rmdir()  # only when nothing is left in it
-    return [base / file.path for file in variant.files]
+    return [base / (file.found(base) or file).path for file in variant.files]
 
 
 def _root(root: str | Path | None, needed: bool = True) -> Path:
@@ -149,11 +150,11 @@ def _bring(name: str, file: File, base: Path) -> None:
         if file.member:
             _unpack(name, got, file.member, staged)
         if not _is_right(staged, file):
-            found = _sha256(staged)
+            result = _sha256(staged)
             staged.unlink()
             got.unlink(missing_ok=True)
             raise TableError(
-                f"data set '{name}': {url}: the checksum of {file.path} is {found[:12]}..., expected "
+                f"data set '{name}': {url}: the checksum of {file.path} is {result[:12]}..., expected "
                 f"{file.sha256[0][:12]}...: it was changed at its source or on the way; nothing was kept"
             )
         staged.replace(place)
@@ -229,10 +230,10 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
             yield inside
         return
     with tarfile.open(archive) as packed:
-        found = packed.extractfile(member)
-        if found is None:
+        result = packed.extractfile(member)
+        if result is None:
             raise KeyError(f"{member} is no file")
-        yield found
+        yield result
 
 
 def _is_right(place: Path, file: File) -> bool:

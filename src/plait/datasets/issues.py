@@ -49,6 +49,7 @@ class Issues(Dataset):
     title: ClassVar[str] = "GitHub issues"
     url: ClassVar[str] = "https://github.com/nlbse2024/issue-report-classification"
     licence: ClassVar[str] = "not stated"
+    licence_from: ClassVar[str] = "https://github.com/nlbse2024/issue-report-classification (no licence file)"
     citation: ClassVar[str] = (
         "Kallis et al. 2024, The NLBSE'24 Tool Competition; Kwak et al. 2023, A Multimodal Deep Learning Model Using "
         "Text, Image, and Code Data for Improving Issue Classification Tasks, Applied Sciences 13(16):9456"

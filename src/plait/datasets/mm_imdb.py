@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -37,6 +37,7 @@ class MMIMDb(Dataset):
     title: ClassVar[str] = "MM-IMDb"
     url: ClassVar[str] = "https://archive.org/download/mmimdb/mmimdb.tar.gz"
     licence: ClassVar[str] = "not stated; texts and posters of IMDb, research use"
+    licence_from: ClassVar[str] = "https://github.com/johnarevalo/gmu-mmimdb (MIT for the code, nothing of the data)"
     citation: ClassVar[str] = (
         "Arevalo, Solorio, Montes-y-Gomez and Gonzalez 2017, Gated Multimodal Units for Information Fusion, arXiv:1702.01992"
     )
@@ -67,7 +68,7 @@ class MMIMDb(Dataset):
         return Loaded(frame, {"genres": make_schema(frame, modalities, "genres", "multilabel", reasons)}, split="split")
 
 
-def _film(folder: Path, number: str, part: str) -> dict[str, Any]:
+def _film(folder: Path, number: str, part: str) -> dict[str, object]:
     path = folder / f"{number}.json"
     try:
         film = read_json(path.read_bytes())

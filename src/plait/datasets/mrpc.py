@@ -29,6 +29,7 @@ class Mrpc(Dataset):
     title: ClassVar[str] = "MRPC"
     url: ClassVar[str] = "https://www.microsoft.com/en-us/download/details.aspx?id=52398"
     licence: ClassVar[str] = "Microsoft Research terms"
+    licence_from: ClassVar[str] = "LICENSE.txt of STSbenchmark, of its source MSRpar"
     citation: ClassVar[str] = (
         "Dolan and Brockett 2005, Automatically Constructing a Corpus of Sentential Paraphrases, IWP"
     )

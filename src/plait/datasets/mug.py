@@ -44,12 +44,13 @@ class Mug(Dataset):
     Args:
         table: pkm_t1, pkm_t2, hs_ac, hs_as, hs_mr, hs_ss, lol_sc or csgo_sq.
 
-    Licence: as stated on figshare; texts and pictures of the games' owners.
+    Licence: CC BY-NC 4.0 (the benchmark's repository); texts and pictures of the games' owners.
     """
 
     title: ClassVar[str] = "MuG"
     url: ClassVar[str] = "https://doi.org/10.6084/m9.figshare.21454413"
-    licence: ClassVar[str] = "as stated on figshare; pictures of the games' owners"
+    licence: ClassVar[str] = "CC BY-NC 4.0; texts and pictures of the games' owners"
+    licence_from: ClassVar[str] = "https://github.com/lujiaying/MUG-Bench (LICENSE; figshare's own line was not read)"
     citation: ClassVar[str] = (
         "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
     )

@@ -36,6 +36,7 @@ class MulDIC(Dataset):
     title: ClassVar[str] = "MulDIC"
     url: ClassVar[str] = "https://github.com/chang26/MulDIC"
     licence: ClassVar[str] = "not stated"
+    licence_from: ClassVar[str] = "https://github.com/chang26/MulDIC (no licence file, none in README)"
     citation: ClassVar[str] = (
         "Kwak and Lee 2023, MulDIC: A Multimodal Deep Learning Model Using Text, Image, and Code Data for Improving Issue "
         "Classification Tasks, Applied Sciences 13(16)"

@@ -27,6 +27,7 @@ class Stsb(Dataset):
     title: ClassVar[str] = "STS-B"
     url: ClassVar[str] = "https://ixa2.si.ehu.eus/stswiki/index.php/STSbenchmark"
     licence: ClassVar[str] = "CC BY-SA 4.0 (scores)"
+    licence_from: ClassVar[str] = "LICENSE.txt of STSbenchmark (scores; each source of sentences has its own)"
     citation: ClassVar[str] = "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055"
     tasks: ClassVar[Mapping[str, str]] = {"score": "regression"}
     metrics: ClassVar[Mapping[str, str]] = {"score": "mae"}

@@ -63,8 +63,8 @@ class TinyImagenet(Dataset):
 
 def _first_names(words: str, wanted: set[str]) -> dict[str, str]:
     """Number -> first name; where two have the same one, their first two."""
-    told = [line.split("\t") for line in words.splitlines()]
-    named = {line[0]: line[1].split(", ") for line in told if len(line) > 1 and line[0] in wanted}
+    pairs = [line.split("\t") for line in words.splitlines()]
+    named = {line[0]: line[1].split(", ") for line in pairs if len(line) > 1 and line[0] in wanted}
     first = [names[0] for names in named.values()]
     names = {n: v[0] if first.count(v[0]) == 1 else f"{v[0]} ({', '.join(v[1:2]) or n})" for n, v in named.items()}
     return names | {n: n for n in wanted - set(names)}

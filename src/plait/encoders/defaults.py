@@ -108,11 +108,11 @@ class Preset:
     weights: int
 
 
-def _sentences(model: str, prompt: str = "") -> dict[str, Any]:
+def _sentences(model: str, prompt: str = "") -> dict[str, object]:
     return {"name": "sentence_transformer", "model": model, **({"prompt": prompt} if prompt else {})}
 
 
-def _images(model: str) -> dict[str, Any]:
+def _images(model: str) -> dict[str, object]:
     return {"name": "transformers_image", "model": model}
 
 
@@ -177,7 +177,7 @@ def ready_preset(kind: str) -> str | None:
     return name if is_installed(package) and is_local(options["model"]) else None
 
 
-def without_preset(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_preset(options: Mapping[str, object]) -> dict[str, Any]:
     """An encoder's name and options with a preset's name written out; given options win, as a folder in place of the hub.
 
     Example:

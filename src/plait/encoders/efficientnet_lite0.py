@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -303,7 +303,7 @@ class EfficientNet(Encoder):
     frozen_weights: ClassVar[int | None] = 3_362_000
     tunable: ClassVar[int] = UNITS - 1
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, 224, 224, 3)."""
         return {"pixels": squeezed(cells, SIDE)}
 

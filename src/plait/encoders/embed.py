@@ -56,7 +56,7 @@ class Embedded:
 
 def embed(
     encoder: Encoder,
-    cells: Sequence[Any],
+    cells: Sequence[object],
     store: Store | None,
     *,
     name: str,
@@ -288,7 +288,7 @@ PREPARED_CHUNK = 512
 
 def prepare_distinct(
     encoder: Encoder,
-    cells: Sequence[Any],
+    cells: Sequence[object],
     store: Store | None,
     *,
     name: str,

@@ -32,7 +32,7 @@ from plait.store import Store
 
 
 def make_encoder(
-    modality: Modality, override: str | Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+    modality: Modality, override: str | Mapping[str, object] | None = None, types: Mapping[str, str] | None = None
 ) -> Encoder:
     """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
     value = override if override is not None else modality.encoder
@@ -265,7 +265,7 @@ def _prepared(
 def _redrawing(encoder: Encoder) -> Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]]:
     """Prepares cells whose changes draw from a generator."""
 
-    def draw(cells: Sequence[Any], generator: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def draw(cells: Sequence[object], generator: np.random.Generator) -> Mapping[str, np.ndarray]:
         return encoder.prepare([c.redrawn(generator) if isinstance(c, Changed) else c for c in cells])
 
     return draw
@@ -307,7 +307,7 @@ def encoder_of_folder(folder: str) -> dict[str, Any]:
     return {"name": FOLDERS[kind], "folder": folder}
 
 
-def encoder_of(spec: str | Mapping[str, Any], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
+def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
     """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
 
     Returns:

@@ -43,7 +43,7 @@ class ScratchEncoder(Encoder):
         return ConfigError(f"encoder {self.name()}: it is not fitted; call fit with the training cells first")
 
 
-def readable(cells: Sequence[Any], read: Callable[[Any], T], limit: int = SAMPLE) -> list[T]:
+def readable(cells: Sequence[object], read: Callable[[Any], T], limit: int = SAMPLE) -> list[T]:
     """What ``read`` makes of evenly spaced cells, ``limit`` at most.
 
     Unreadable cells are left out here: preparing them is what counts and reports them.
@@ -126,7 +126,7 @@ class ScratchImage(ScratchEncoder):
         self._fitted = True
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, size, size, channels)."""
         pixels = np.zeros((len(cells), self.size, self.size, self.channels), np.uint8)
         for row, cell in enumerate(cells):
@@ -190,7 +190,7 @@ _UNSPACED = "\\u0e00-\\u0e7f\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 
 
-def words(cell: Any, limit: int) -> list[str]:
+def words(cell: object, limit: int) -> list[str]:
     """The first lower-case words and signs of a text.
 
     Raises:
@@ -239,7 +239,7 @@ class ScratchText(ScratchEncoder):
         self._take([word for word, count in ranked if count >= self.min_count][: self.vocabulary])
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``words`` int32 (n, max_tokens), zero where the cell has ended."""
         ids = self._vocabulary()
         result = np.full((len(cells), self.max_tokens), PADDING, np.int32)

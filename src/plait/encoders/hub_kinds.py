@@ -47,7 +47,7 @@ class HubText(HubEncoder):
         self._tokenizer: Any = None
         self._limit = 0
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """Token ids and their mask (n, L), padded to the longest of the batch."""
         words = texts(cells)
         if self._tokenizer is None:
@@ -55,7 +55,7 @@ class HubText(HubEncoder):
         result = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
         return {key: np.asarray(value, dtype=np.int64) for key, value in result.items()}
 
-    def _load_tokenizer(self) -> Any:
+    def _load_tokenizer(self) -> object:
         tokenizer = self.load("AutoTokenizer")
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:  # generating models have none
@@ -238,7 +238,7 @@ class HubAudio(HubEncoder):
         """Milliseconds, from the headers; sounds that are cut are told of."""
         return milliseconds(self, cells, self.max_seconds)
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
         if self._extractor is None:
             self._extractor = self.load("AutoFeatureExtractor")

@@ -199,7 +199,7 @@ def quiet(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def width_of(config: Any, part: str | None = None) -> int:
+def width_of(config: object, part: str | None = None) -> int:
     """Width of a model's features: of the space that several kinds are projected into, else of its last layer."""
     inner = getattr(config, f"{part}_config", None) if part else None
     names = ("hidden_size", "d_model", "dim", "n_embd", "embed_dim")
@@ -239,7 +239,7 @@ def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tenso
     return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
 
 
-def texts(cells: Sequence[Any]) -> list[str]:
+def texts(cells: Sequence[object]) -> list[str]:
     """Cells that must be text, whole.
 
     Raises:

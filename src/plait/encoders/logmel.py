@@ -42,7 +42,7 @@ class LogMel(Encoder):
         """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` (n, 160)."""
         result = (cepstrum(cell, self.max_seconds) for cell in cells)
         return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in result])}

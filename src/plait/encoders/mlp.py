@@ -59,7 +59,7 @@ class MLP(ScratchEncoder):
         self._mean, self._std = steps.mean(0).astype(np.float32), floored(steps.std(0), 1e-6)
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``steps`` float32 (n, T, D) and ``mask`` bool (n, T)."""
         if not self._tokens:
             raise self.unfitted()

@@ -146,11 +146,11 @@ def ridge_error(x: Array, y: Array) -> float:
     values, directions = np.linalg.eigh(x.T @ x)
     kept = values > 1e-9 * max(float(values[-1]), 1e-300)
     values, scores = values[kept], x @ directions[:, kept]
-    told, squares = scores.T @ y, scores**2 / values
+    explained, squares = scores.T @ y, scores**2 / values
     errors = []
     for penalty in PENALTIES:
         shrunk = values + penalty * len(x)
-        residual = y - scores @ (told / shrunk[:, None])
+        residual = y - scores @ (explained / shrunk[:, None])
         seen = 1 / len(x) + squares @ (values / shrunk)
         errors.append(float(((residual / np.maximum(1 - seen, 1e-3)[:, None]) ** 2).mean()))
     return min(errors)

@@ -113,7 +113,7 @@ def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
         raise CellError(f"the model's image processor refuses the picture ({reason})") from error
 
 
-def _sizes(value: Any) -> dict[str, int]:
+def _sizes(value: object) -> dict[str, int]:
     """Sides that are told: a mapping in transformers 4, an object in 5."""
     result = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
     return {name: result[name] for name in ("height", "width", "shortest_edge") if result.get(name)}
@@ -124,7 +124,7 @@ def _probes() -> list[np.ndarray]:
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((53, 91, 3), (97, 60, 3))]
 
 
-def _agree(ours: Pixels, processor: Any, picture: np.ndarray) -> bool:
+def _agree(ours: Pixels, processor: object, picture: np.ndarray) -> bool:
     theirs = by_processor(processor, [picture])[0]
     mine = ours.normalised(torch.from_numpy(ours.resized(picture)[None]))[0].numpy()
     if theirs.shape != mine.shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
@@ -38,7 +38,7 @@ class PixelStatistics(Encoder):
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     batch_size: ClassVar[int] = 256
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` (n, 774)."""
         pixels = squeezed(cells, _SIDE)
         scaled = pixels.astype(np.float32) / 255  # (n, H, W, 3)

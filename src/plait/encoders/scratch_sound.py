@@ -42,7 +42,7 @@ class ScratchSound(ScratchEncoder):
         self._mean, self._std = frames.mean(0), floored(frames.std(0), 0.1)
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``spectrogram`` float16 (n, F, bins) and ``mask`` bool (n, F)."""
         if not self._frames:
             raise self.unfitted()
@@ -53,7 +53,7 @@ class ScratchSound(ScratchEncoder):
             result[row, : len(frames)], mask[row, : len(frames)] = frames, True
         return {"spectrogram": result, "mask": mask}
 
-    def _spectrogram(self, cell: Any) -> np.ndarray:
+    def _spectrogram(self, cell: object) -> np.ndarray:
         return log_spectrogram(cell, self.bins, self.max_seconds)
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:

@@ -60,7 +60,7 @@ class SentenceTransformerText(HubEncoder):
         self._loaded: Any = None
         self._loading = Lock()  # prepare runs beside module
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """The model's own tokens or pixels, padded to the longest of the batch."""
         model = self._model()
         if len(cells) and isinstance(cells[0], Blob | np.ndarray | tuple):
@@ -118,7 +118,7 @@ class SentenceTransformerText(HubEncoder):
         model = self._model()
         return int((getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension)())
 
-    def _modules(self) -> list[dict[str, Any]]:
+    def _modules(self) -> list[dict[str, object]]:
         path = self.folder() / "modules.json"
         result = json.loads(path.read_text(encoding="utf-8"))
         check_modules(result, self.model)
@@ -199,12 +199,12 @@ def told_width(modules: list[tuple[str, dict[str, Any]]]) -> int | None:
     return None
 
 
-def module_folder(folder: Path, module: Mapping[str, Any]) -> Path:
+def module_folder(folder: Path, module: Mapping[str, object]) -> Path:
     """The folder that holds a module's settings."""
     return folder / str(module.get("path", ""))
 
 
-def as_arrays(features: Mapping[str, Any], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
+def as_arrays(features: Mapping[str, object], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
     """A tokenised batch as arrays (n, ...); bags of tokens laid end to end are padded, cut to ``limit`` and counted."""
     result = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
     if "offsets" not in result:

@@ -102,7 +102,7 @@ COEFFICIENTS = 20
 _PARTS = 4
 
 
-def cepstrum(cell: Any, max_seconds: float) -> np.ndarray:
+def cepstrum(cell: object, max_seconds: float) -> np.ndarray:
     """Coefficients over time (frames, 20)."""
     frames = log_spectrogram(cell, _BINS, max_seconds).astype(np.float32)
     return np.asarray(dct(frames, norm="ortho", axis=1)[:, :COEFFICIENTS], dtype=np.float32)

@@ -78,7 +78,7 @@ class Spectrogram(ScratchEncoder):
         self._level = float(np.sqrt(np.square(self._scaled(everything), dtype=np.float64).mean())) or 1.0
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``spectrogram`` float16 (n, F, bins), F of the longest here, and ``mask`` bool (n, F)."""
         if not self._level:
             raise self.unfitted()

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from plait.base.errors import CellError
 
 
-def cut(cell: Any, characters: int) -> str:
+def cut(cell: object, characters: int) -> str:
     """The first ``characters`` of a text, with half surrogate pairs, which no tokenizer takes, replaced.
 
     Raises:

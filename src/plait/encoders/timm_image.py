@@ -51,7 +51,7 @@ class TimmImage(HubEncoder):
         """A name without owner is timm's."""
         return self.model if "/" in self.model or Path(self.model).is_dir() else f"timm/{self.model}"
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, H, W, 3)."""
         _timm()  # before anything is fetched
         return {"pixels": self._steps().batch(cells)}

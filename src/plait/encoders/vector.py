@@ -60,7 +60,7 @@ class Vector(Encoder):
         self._mean = np.asarray(total / np.maximum(count, 1), dtype=np.float32)
         return self
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` float32 (n, T, D) and ``mask`` bool (n, T)."""
         mean = self._learned()
         result = [self._filled(_sequence(cell), mean) for cell in cells]
@@ -117,7 +117,7 @@ class _Sequences(nn.Module):
         return Tokens(batch["x"].float(), batch["mask"])
 
 
-def _sequence(cell: Any) -> np.ndarray:
+def _sequence(cell: object) -> np.ndarray:
     """A cell as float32 (T, D)."""
     try:
         result = np.asarray(cell, dtype=np.float32)

@@ -95,7 +95,7 @@ class Windows(Encoder):
             return super().lengths(cells)
         return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """What the encoder inside makes of the windows, each array (n, most windows, ...), and how many each cell has."""
         parts = [list(self._cut(cell)) for cell in cells]
         if not parts:

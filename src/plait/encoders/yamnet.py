@@ -61,7 +61,7 @@ class YAMNetEncoder(Encoder):
         """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
-    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+    def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``wave`` int16 (n, samples) and ``length`` (n, 1)."""
         return waves(cells, self.max_seconds, silence=0.0)
 

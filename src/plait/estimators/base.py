@@ -27,7 +27,7 @@ from plait.base.fusion import adviser
 from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
-from plait.data.cells import MEDIA
+from plait.data.cells import media_columns
 from plait.data.labels import codes_of, label_array, label_text
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
@@ -158,7 +158,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
-    def _judged(self, rows: Any, what: str) -> tuple[pd.DataFrame, Any]:
+    def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, object]:
         """Rows and targets that are scored while training, or that choose."""
         if not isinstance(rows, tuple | list) or len(rows) != 2:
             raise TableError(f"{what} must be a pair of rows and targets, found {type(rows).__name__}")
@@ -175,7 +175,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             return indicator_of(getattr(y, "indicator", y), self.classes_).indicator
         return codes_of(y, self.classes_)
 
-    def _frame(self, X: Any, y: Any = None, *, reset: bool) -> pd.DataFrame:
+    def _frame(self, X: object, y: object = None, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame whose columns are those of fit."""
         frame = frame_of(X)
         if frame is not None:
@@ -204,9 +204,9 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             return []
         given = self.modalities
         parts = given.modalities if isinstance(given, Schema) else modalities_from(given)
-        return [c for m in parts if m.kind in (*MEDIA, "vector") for c in m.columns]
+        return media_columns(parts)
 
-    def _target(self, y: Any) -> np.ndarray:
+    def _target(self, y: object) -> np.ndarray:
         raise NotImplementedError
 
     def _labelled(self, target: np.ndarray) -> np.ndarray:
@@ -268,21 +268,22 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
     def _read(self, raw: torch.Tensor) -> np.ndarray:
         """Raw outputs as probabilities or values."""
         task = self.members_.task
-        result: np.ndarray = task.decode(raw).numpy().astype(np.float64)
+        # Doubles: a large target that varies little, such as a time in seconds, is one number in floats.
+        result: np.ndarray = task.decode(raw.double() if task.name == "regression" else raw).numpy().astype(np.float64)
         if not np.isfinite(result).all():
             raise ModelError(
                 "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
             )
         return result / result.sum(1, keepdims=True) if task.name == "classification" else result
 
-    def predict(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
+    def predict(self, X: object, *, partial: bool | None = None) -> np.ndarray:
         """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
 
         With ``partial`` a modality whose columns the table lacks is absent, too (None: as the field ``partial`` says).
         """
         return self.answers(X, partial=partial)[0]
 
-    def predict_frame(self, X: Any, *, partial: bool | None = None) -> Any:
+    def predict_frame(self, X: object, *, partial: bool | None = None) -> Any:
         """The predictions as a table of the kind that X is (pandas with its index, polars, else Arrow); see ``predict``.
 
         Columns: ``prediction``, and of classes and labels ``p(NAME)``, their probabilities.
@@ -295,7 +296,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             return table_like(X, {"prediction": object_array(said), **columns})
         return table_like(X, {"prediction": answer, **columns})
 
-    def answers(self, X: Any, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def answers(self, X: object, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
         inputs = self._inputs(X, partial)
         decoded = self._decoded(inputs)
@@ -322,11 +323,11 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         raw = self.members_.raw_under(inputs, ordered)
         return {subset: self._read(out) for subset, out in zip(ordered, raw, strict=True)}
 
-    def decoded(self, X: Any) -> np.ndarray:
+    def decoded(self, X: object) -> np.ndarray:
         """Probabilities (n, C) or values (n,), whatever the task."""
         return self._decoded(self._inputs(X))
 
-    def feature_matrix(self, X: Any) -> np.ndarray:
+    def feature_matrix(self, X: object) -> np.ndarray:
         """All scaled features of frozen modalities beside each other (n, D), zeros where absent: for a model of your own."""
         inputs = self._inputs(X)
         parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
@@ -364,7 +365,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """The metric that leads: what ``metric`` says, or the task's usual one."""
         return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
 
-    def absent(self, X: Any) -> np.ndarray:
+    def absent(self, X: object) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
         return ~self._present(self._inputs(X))
 
@@ -415,7 +416,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """
         return exporting.export(self._parts, folder, onnx=onnx, encoders=encoders, opset=opset)
 
-    def export_inputs(self, X: Any) -> dict[str, np.ndarray]:
+    def export_inputs(self, X: object) -> dict[str, np.ndarray]:
         """What the exported file takes for these rows, by the names of its inputs; the model's own encoders make it."""
         graph, frame = ModelGraph(self._parts), self._frame(X, reset=False)
         frame = preparing.validated(self.settings(), frame, self.schema_)
@@ -429,7 +430,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
         return model
 
-    def _sk_visual_block_(self) -> Any:
+    def _sk_visual_block_(self) -> object:
         """scikit-learn's diagram: modalities with their encoders beside each other, then branches, then the mixture."""
         return diagram.of_estimator(self)
 
@@ -442,7 +443,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         return tags
 
 
-def _check_validation(validation: str, valid: Any) -> None:
+def _check_validation(validation: str, valid: object) -> None:
     """Refuse validation rows that nothing chooses by, and none where they are to choose."""
     if validation == "given" and valid is None:
         raise ConfigError(
@@ -454,7 +455,7 @@ def _check_validation(validation: str, valid: Any) -> None:
         )
 
 
-def _with_target(schema: Schema, y: Any) -> Schema:
+def _with_target(schema: Schema, y: object) -> Schema:
     """The schema with the name of the target that a Series brings, so that a table with that column can be judged."""
     name = getattr(y, "name", None)
     if schema.target is not None or not isinstance(name, str) or name in schema.columns:

@@ -12,13 +12,14 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from plait.base.errors import ConfigError, ModelError, TableError
+from plait.base.folders import check_folder, whole_folder
 from plait.branches.intervals import COVERAGE
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
 from plait.estimators.base import FusionEstimator as FusionEstimator
 from plait.estimators.base import loaded
-from plait.estimators.targets import holds_targets, load_targets
+from plait.estimators.targets import TargetModels, folders_of, holds_targets, load_targets
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
 from plait.store import hub
@@ -37,7 +38,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         (40, 2)
     """
 
-    def _target(self, y: Any) -> np.ndarray:
+    def _target(self, y: object) -> np.ndarray:
         """Places among ``classes_`` (n,), which are learned here, or indicators (n, C)."""
         if self.task not in (None, "classification", "multilabel"):
             raise ConfigError(f"task '{self.task}': a FusionClassifier takes classification or multilabel")
@@ -72,7 +73,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         right = (result == truth).reshape(len(truth), -1).all(1)
         return float(np.average(right, weights=sample_weight))
 
-    def predict_proba(self, X: Any, *, partial: bool | None = None) -> np.ndarray:
+    def predict_proba(self, X: object, *, partial: bool | None = None) -> np.ndarray:
         """Calibrated probabilities (n, C); for several labels each column stands alone. ``partial`` as in ``predict``."""
         return self._decoded(self._inputs(X, partial))
 
@@ -83,12 +84,12 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
 
     _regressor: ClassVar[bool] = True
 
-    def _target(self, y: Any) -> np.ndarray:
+    def _target(self, y: object) -> np.ndarray:
         if self.task not in (None, "regression"):
             raise ConfigError(f"task '{self.task}': a FusionRegressor takes regression")
         return rows.checked_number(y)
 
-    def predict_interval(self, X: Any, coverage: float = COVERAGE, *, partial: bool | None = None) -> np.ndarray:
+    def predict_interval(self, X: object, coverage: float = COVERAGE, *, partial: bool | None = None) -> np.ndarray:
         """Lower and upper bound (n, 2) that hold a new row's value with probability ``coverage``, whatever is present in it.
 
         Conformal: by how far the mixture was off on rows that its members had not learned from, among rows that show the
@@ -101,7 +102,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         inputs = self._inputs(X, partial)
         return self.interval_around(self._decoded(inputs), self._present(inputs), coverage)
 
-    def interval_around(self, values: Any, present: Any, coverage: float = COVERAGE) -> np.ndarray:
+    def interval_around(self, values: object, present: object, coverage: float = COVERAGE) -> np.ndarray:
         """The same (n, 2) around values (n,) that were predicted already, with what is present in each row (n, M)."""
         check_is_fitted(self, "members_")
         known = self.members_.intervals
@@ -140,7 +141,7 @@ def load(folder: str | Path, *, download: bool = False) -> Any:
 
 
 def export(
-    model: FusionEstimator | str | Path,
+    model: FusionEstimator | TargetModels | str | Path,
     folder: str | Path,
     *,
     onnx: bool = True,
@@ -149,9 +150,19 @@ def export(
 ) -> Path:
     """Write a fitted model, or the one in a folder, as ONNX files that answer without plait (``FusionEstimator.export``).
 
+    Models of several targets go into a folder each, named as the targets are.
+
     Raises:
         ConfigError: something in the model cannot be exported; the message names it.
         ModelError: the folder of the model is broken, or holds a model of another kind.
     """
-    fitted = FusionEstimator.load(model) if isinstance(model, str | Path) else model
-    return fitted.export(folder, onnx=onnx, encoders=encoders, opset=opset)
+    options: dict[str, Any] = {"onnx": onnx, "encoders": encoders, "opset": opset}
+    if isinstance(model, str | Path):
+        model = load(model) if holds_targets(hub.located(model)) else FusionEstimator.load(model)
+    if not isinstance(model, TargetModels):
+        return model.export(folder, **options)
+    check_folder(folder, "ONNX")
+    with whole_folder(folder, "ONNX") as place:
+        for target, name in folders_of(list(model)).items():
+            model[target].export(place / name, **options)
+    return Path(folder)

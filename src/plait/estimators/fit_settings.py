@@ -96,6 +96,8 @@ class FitSettings:
             project: ..., run: ..., folder: ...}``; with a folder nothing leaves this machine.
         checkpoint: folder in which training is kept while it runs: the same fit, killed and started again, goes on to the same
             numbers; emptied when the fit is done. None: nothing is kept.
+        engine: ``local``, or ``ray``: members are trained side by side on a cluster (extra ``ray``), to the same numbers.
+        workers: of the cluster; None: one per core.
         device: where networks are trained: ``auto`` (a GPU, if there is one), ``cpu``, ``cuda``.
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
         feature_memory: features of a modality beyond this size (``1GB``) lie in a file of the system's temporary folder
@@ -156,6 +158,8 @@ class FitSettings:
     tensorboard: str | None = None
     track: str | Mapping[str, Any] | None = None
     checkpoint: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    workers: Count | None = None
     device: str = "auto"
     store: str | None = None
     feature_memory: str = "256MB"

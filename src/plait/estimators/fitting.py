@@ -14,6 +14,7 @@ from torch import Tensor
 from plait.alignment import enhancement
 from plait.base import config, machine
 from plait.base.branch import resolve_all
+from plait.base.errors import ConfigError
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
@@ -66,6 +67,10 @@ def fit(
     machine.device_of(settings.device)  # refused before anything is encoded
     _check_design(settings)
     training_settings.check_warmup(settings.warmup)
+    if settings.engine == "ray" and settings.minutes is not None:
+        raise ConfigError(
+            "engine 'ray' with minutes: a budget of time is kept on one machine only; leave one of them out"
+        )
     seed = seed_of(settings.random_state)
     prepared = _ready(settings, given)
     if settings.validation != "folds":
@@ -119,8 +124,20 @@ def fit(
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
         groups = None if given.groups is None or folds else groups_of(given.groups, prepared.row_index)
         examples = Examples(task, inputs, task.encode(target), row_weight)
-        told = settings.branches != FitSettings.branches
-        plan = Plan(names, training, members, seed, task.strata(target), groups, told, folds, settings.mix)
+        chosen = settings.branches != FitSettings.branches
+        plan = Plan(
+            names,
+            training,
+            members,
+            seed,
+            task.strata(target),
+            groups,
+            chosen,
+            folds,
+            settings.mix,
+            settings.engine,
+            settings.workers,
+        )
         result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)

@@ -61,7 +61,7 @@ def card(model: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def save(model: Any, folder: str | Path) -> Path:
+def save(model: object, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     with model_files.whole_folder(folder, "Fusion") as place:
         write(model, place)
@@ -149,7 +149,7 @@ def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Map
     return model
 
 
-def _named(encoders: Any) -> Any:
+def _named(encoders: object) -> object:
     """Encoders that were given as they are, by their names and options."""
     if not isinstance(encoders, Mapping):
         return encoders

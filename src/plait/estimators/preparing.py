@@ -52,7 +52,7 @@ def array_frame(array: np.ndarray) -> pd.DataFrame:
 
 
 def resolve_schema(
-    schema_given: Mapping[str, Any] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
+    schema_given: Mapping[str, object] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
 ) -> Schema:
     """The schema that was given, or the one inferred; a plain array is one tabular modality, all of it."""
     if isinstance(schema_given, Schema):
@@ -258,7 +258,7 @@ def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.D
     )
 
 
-def readable_target(target: np.ndarray, classes: tuple[Any, ...], task: str) -> Any:
+def readable_target(target: np.ndarray, classes: tuple[object, ...], task: str) -> Any:
     """A target in words: labels, lists of labels, or numbers."""
     names = [label_text(label) for label in classes]
     if task == "classification":
@@ -274,7 +274,7 @@ def groups_of(groups: np.ndarray, row_index: np.ndarray) -> np.ndarray:
     return result
 
 
-def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[Any, ...]) -> tuple[int, ...]:
+def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[object, ...]) -> tuple[int, ...]:
     """Places of the classes that no row of some weight has: they stay classes, as in scikit-learn, of probability 0."""
     present = np.unique(codes[weight > 0])
     kept = tuple(classes[c] for c in present)

@@ -30,13 +30,13 @@ def of_quality(settings: FitSettings) -> FitSettings:
         3
     """
     given = {name: getattr(settings, name) for name in FIELDS[settings.quality]}
-    told = {n: v for n, v in FIELDS[settings.quality].items() if given[n] == getattr(FitSettings, n)}
-    if settings.train and "members" in told:
-        told["members"] = min(told["members"], LEARNING_MEMBERS)
-    return dataclasses.replace(settings, **told) if told else settings
+    options = {n: v for n, v in FIELDS[settings.quality].items() if given[n] == getattr(FitSettings, n)}
+    if settings.train and "members" in options:
+        options["members"] = min(options["members"], LEARNING_MEMBERS)
+    return dataclasses.replace(settings, **options) if options else settings
 
 
-def better_encoders(kinds: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, str]:
+def better_encoders(kinds: Mapping[str, str], named: Mapping[str, object]) -> dict[str, str]:
     """For ``best``: modality -> the larger preset of its kind, where that lies on this machine and no encoder is named.
 
     Args:

@@ -40,11 +40,13 @@ _BESIDE = (
     "device",
     "remote",
     "track",
+    "engine",
+    "workers",
 )
 
 
 def listeners(
-    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, Any] | None
+    settings: FitSettings, prepared: Prepared, weight: Tensor, test: tuple[Inputs, object] | None
 ) -> tuple[Scorer | None, Events | None]:
     """What the fields ``record_epochs`` and ``tensorboard`` ask for.
 
@@ -91,7 +93,7 @@ def frozen_weights(encoders: Mapping[str, Encoder], schema: Schema, members: Seq
         if not modality.learns and encoder.weights_id():
             result[encoder.name(), encoder.weights_id()] = encoder.frozen_weights
     known = [count for count in result.values() if count is not None]
-    resolved = [member.encoders[name] for member in members for name in member.settled]
+    resolved = [member.encoders[name] for member in members for name in member.resolved]
     own = sum(p.numel() for encoder in resolved for p in encoder.parameters())
     return sum(known) + own if len(known) == len(result) else None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from plait.base.errors import ConfigError
 from plait.estimators.fit_settings import FitSettings
 from plait.training import settings as training_settings
-from plait.training.encoders.pretrained import Pretrained
+from plait.training.pretrained import Pretrained
 from plait.training.pretraining import EncoderListener, Stage
 from plait.training.rows import Examples, Hiding
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FIELDS = ("train", "pretrain", "encoder_learning_rate", "thaw")
 
 
-def names_in(field: str, value: Any) -> list[str]:
+def names_in(field: str, value: object) -> list[str]:
     """The modalities and kinds that a field about regimes, dotted or not, speaks of.
 
     Example:

@@ -32,7 +32,7 @@ def check_settings(estimator: Any) -> None:
     checks.refuse(result.values())
 
 
-def check_value(name: str, value: Any) -> str | None:
+def check_value(name: str, value: object) -> str | None:
     """What is wrong with the value of a dotted field of the estimator; None if nothing is.
 
     Example:
@@ -56,17 +56,17 @@ def check_value(name: str, value: Any) -> str | None:
 
 
 @cache
-def _hints() -> dict[str, Any]:
+def _hints() -> dict[str, object]:
     from plait.estimators.fit_settings import FitSettings
 
     return checks.hints_of(FitSettings)
 
 
-def _takes_mapping(hint: Any) -> bool:
+def _takes_mapping(hint: object) -> bool:
     return checks.problem({}, hint) is None
 
 
-def _kinds(modalities: Any) -> dict[str, str]:
+def _kinds(modalities: object) -> dict[str, str]:
     """Kind of each modality that the settings name themselves."""
     if isinstance(modalities, Schema):
         return {m.name: m.kind for m in modalities.modalities}
@@ -92,7 +92,7 @@ def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) 
     return None
 
 
-def _encoder_class(name: str, modality: str, kind: str) -> type[Any]:
+def _encoder_class(name: str, modality: str, kind: str) -> type[object]:
     if kind in KINDS:  # of an unknown name those of the kind are told
         return encoder_class(name, kind, f"encoder of modality '{modality}'")
     return registry.find("encoders", name)
@@ -109,7 +109,7 @@ def _train(modality: str, value: Any) -> str | None:
 def _options(field: str) -> Callable[[str, Any], str | None]:
     """A check of options that hold for every modality, or of those of one."""
 
-    def check(rest: str, value: Any) -> str | None:
+    def check(rest: str, value: object) -> str | None:
         kind = _kind(field)
         known = config.fields_of(kind)
         if rest:  # field.option, or field.modality.option, or field.modality
@@ -158,7 +158,7 @@ def _network(rest: str, value: Any) -> str | None:
     return None
 
 
-def _depth(rest: str, value: Any) -> str | None:
+def _depth(rest: str, value: object) -> str | None:
     from plait.networks.fusion import depth_number
 
     if isinstance(value, str):
@@ -179,7 +179,7 @@ def _align(rest: str, value: Any) -> str | None:
     return None
 
 
-def _metric(rest: str, value: Any) -> str | None:
+def _metric(rest: str, value: object) -> str | None:
     from plait.metrics.base import metric_name
 
     metric_name(str(value))

@@ -64,12 +64,12 @@ class TargetModels(Mapping[str, FusionEstimator]):
         """How many there are."""
         return len(self._models)
 
-    def predict(self, X: Any, *, partial: bool | None = None) -> dict[str, np.ndarray]:
+    def predict(self, X: object, *, partial: bool | None = None) -> dict[str, np.ndarray]:
         """Target -> what its model's ``predict`` gives; equal cells are encoded once for all."""
         with self.sharing() as models:
             return {target: model.predict(X, partial=partial) for target, model in models.items()}
 
-    def predict_proba(self, X: Any, *, partial: bool | None = None) -> dict[str, np.ndarray]:
+    def predict_proba(self, X: object, *, partial: bool | None = None) -> dict[str, np.ndarray]:
         """Target -> probabilities (n, C), of the targets that are classes."""
         with self.sharing() as models:
             proba = {t: m.predict_proba for t, m in models.items() if m.task_ != "regression"}

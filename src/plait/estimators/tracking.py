@@ -48,7 +48,7 @@ class Noted:
     files: list[Path] = dataclasses.field(default_factory=list)
 
 
-def track_of(value: str | Mapping[str, Any]) -> Track:
+def track_of(value: str | Mapping[str, object]) -> Track:
     """What the setting ``track`` says.
 
     Raises:
@@ -85,12 +85,12 @@ def noted_fit(model: Any) -> Noted:
     return Noted(name, {k: str(v)[:_LONGEST] for k, v in params.items()}, _finite(metrics), sorted(rows.items()))
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+def _finite(values: Mapping[str, object]) -> dict[str, float]:
     numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
     return {k: v for k, v in numbers.items() if math.isfinite(v)}
 
 
-def note(track: Track, noted: Noted, metrics: Mapping[str, Any] | None = None, files: Sequence[Path] = ()) -> None:
+def note(track: Track, noted: Noted, metrics: Mapping[str, object] | None = None, files: Sequence[Path] = ()) -> None:
     """Write a run; a tracker that fails costs a warning, never the model.
 
     Args:

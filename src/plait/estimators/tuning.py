@@ -88,7 +88,7 @@ def _known(finetuning_rows: FinetuningRows) -> finetuning.FinetuningTarget:
     )
 
 
-def checked(features: Featurizer, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:
+def checked(features: Featurizer, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
     """How each modality is tuned, after a look at what its encoder has."""
     schema: Schema = features.schema
     wanted = tunings(schema, spec)

@@ -145,7 +145,7 @@ def worst_rows(
     ]
 
 
-def _short(cell: Any) -> str:
+def _short(cell: object) -> str:
     """A cell in at most a line; an empty one is an empty text."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return ""

@@ -304,5 +304,5 @@ def _subset_scores(predictions: Predictions, subsets: Sequence[Subset], bootstra
     return scores
 
 
-def _revived(record: Mapping[str, Any]) -> dict[str, Any]:
+def _revived(record: Mapping[str, object]) -> dict[str, object]:
     return {k: math.nan if v is None else v for k, v in record.items()}

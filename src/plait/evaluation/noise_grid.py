@@ -173,7 +173,7 @@ class Activations:
 def activations(
     model: FusionClassifier,
     row: pd.DataFrame,
-    truth: Any,
+    truth: object,
     settings: Iterable[Mapping[str, float]],
     *,
     ratio: str = "snr",

@@ -121,7 +121,7 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
     return sorted(result, key=lambda one: order[one.row])
 
 
-def _places(frame: pd.DataFrame, rows: Sequence[Any]) -> list[int]:
+def _places(frame: pd.DataFrame, rows: Sequence[object]) -> list[int]:
     if not 0 < len(rows) <= ROWS:
         raise ConfigError(f"rows: {len(rows)} named; texts and pictures of 1 to {ROWS} rows are taken apart")
     known = {label: place for place, label in enumerate(frame.index)}

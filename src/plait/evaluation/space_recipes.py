@@ -190,13 +190,13 @@ def sentence_pairs(known: Labelled, part: str, rows: int | None) -> tuple[list[s
     Raises:
         ConfigError: it has others.
     """
-    told = known.schema.modalities
-    if [m.kind for m in told] != ["text", "text"]:
+    given = known.schema.modalities
+    if [m.kind for m in given] != ["text", "text"]:
         raise ConfigError(
-            f"{known.name}: expected two text modalities, found {', '.join(f'{m.name} ({m.kind})' for m in told)}"
+            f"{known.name}: expected two text modalities, found {', '.join(f'{m.name} ({m.kind})' for m in given)}"
         )
     frame = known.part(part, rows)
-    a, b = (list(frame[m.columns[0]]) for m in told)
+    a, b = (list(frame[m.columns[0]]) for m in given)
     return a, b, frame[str(known.schema.target)]
 
 
@@ -297,9 +297,9 @@ def labelled(dataset: str, root: str | None = None, place: str | None = None) ->
     """
     name, _, target = dataset.rpartition("/") if dataset.count("/") and "." in dataset else dataset.partition("/")
     if name in registry.names("datasets"):
-        found = registry.find("datasets", name)().load(root)
-        frame, schema = found.of(target or next(iter(found.schemas)))
-        split = found.split
+        result = registry.find("datasets", name)().load(root)
+        frame, schema = result.of(target or next(iter(result.schemas)))
+        split = result.split
     elif Path(name).is_file() and target:
         frame = read_table(Path(name))
         schema = schemas.infer(frame.drop(columns="split", errors="ignore"), target, root=str(Path(name).parent))

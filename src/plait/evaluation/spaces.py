@@ -128,7 +128,7 @@ def _labelled(requested: Asked, dataset: str) -> space_recipes.Labelled:
     return space_recipes.labelled(dataset, requested.root, os.environ.get("PLAIT_DATA"))
 
 
-def title_of(spec: Mapping[str, Any]) -> str:
+def title_of(spec: Mapping[str, object]) -> str:
     """What an evaluation is called among its study's: its name, and the data set where one is named."""
     return " ".join(str(spec[key]) for key in ("name", "dataset") if key in spec)
 
@@ -205,7 +205,7 @@ EVALUATIONS: dict[str, Callable[..., list[Part]]] = {
 }
 
 
-def check_evaluation(spec: Mapping[str, Any]) -> None:
+def check_evaluation(spec: Mapping[str, object]) -> None:
     """Refuse an evaluation that there is not, and options that it does not have.
 
     Raises:
@@ -221,7 +221,7 @@ def check_evaluation(spec: Mapping[str, Any]) -> None:
         _check_option(f"evaluation '{name}': {key}", key, value)
 
 
-def _check_option(where: str, key: str, value: Any) -> None:
+def _check_option(where: str, key: str, value: object) -> None:
     if key == "distractors":
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError(f"{where}: expected a whole number from 0, found {value!r}")
@@ -242,7 +242,7 @@ def _check_option(where: str, key: str, value: Any) -> None:
         raise ConfigError(f"{where}: expected the name of a modality, found {value!r}")
 
 
-def judged(spec: Mapping[str, Any], requested: Asked) -> list[Part]:
+def judged(spec: Mapping[str, object], requested: Asked) -> list[Part]:
     """The parts of one evaluation.
 
     Raises:

@@ -80,8 +80,8 @@ class _FeaturesGraph(nn.Module):
         parts += [columns.numbers for columns in inputs.columns.values()]
         for name, place in self.known.encodings:
             table, codes = self._table("encoding", name, place), inputs.columns[name].codes[:, place]
-            found = table[torch.where(codes < 0, table.shape[0] - 1, codes)]
-            parts.append(_nan_where((codes < 0)[:, None], found))
+            result = table[torch.where(codes < 0, table.shape[0] - 1, codes)]
+            parts.append(_nan_where((codes < 0)[:, None], result))
         for name, tokens in inputs.tokens.items():
             if name in inputs.columns:
                 continue

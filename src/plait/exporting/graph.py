@@ -270,7 +270,7 @@ class _MixtureGraph(nn.Module):
             [name for i, name in enumerate(self.names) if place >> i & 1] for place in range(1 << len(self.names))
         ]
         weights = [mixture.weights_for(tuple(pattern)) if pattern else {} for pattern in patterns]
-        rows = [[found.get(name, 0.0) for name in self.branches] for found in weights]
+        rows = [[result.get(name, 0.0) for name in self.branches] for result in weights]
         self.register_buffer("weights", torch.tensor(rows, dtype=torch.float32))
         self.register_buffer("prior", torch.tensor(mixture.prior, dtype=torch.float32))
         usual = (task.thresholds if isinstance(task, Multilabel) else ()) or (0.5,) * task.out_dim

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.errors import ConfigError, need
+from plait.base.errors import ConfigError, ModelError, need
 
 #: By how much the file's numbers may differ from the module's, relative to the larger of 1 and the number.
 TOLERANCE = 1e-5
@@ -61,6 +61,26 @@ def write_graph(
             ) from error
 
 
+def check_graph(path: Path, module: nn.Module, examples: Sequence[Mapping[str, Tensor]]) -> float:
+    """How far a file's first output is from the module's on rows that it was not traced with.
+
+    Raises:
+        ModelError: farther than ``TOLERANCE``.
+    """
+    opened, worst = session(path), 0.0
+    for values in examples:
+        with torch.no_grad():
+            out = module(*values.values())
+        expected = (out if isinstance(out, Tensor) else out[0]).numpy()
+        worst = max(worst, difference(expected, run(opened, {name: x.numpy() for name, x in values.items()})[0]))
+    if worst > TOLERANCE:
+        raise ModelError(
+            f"export: the file would answer otherwise than the model (by {worst:g}, on random rows), so nothing was written; an "
+            "operator or encoder of another package may compute what a graph cannot hold (len() or bool() of a tensor)"
+        )
+    return worst
+
+
 def session(path: Path) -> Any:
     """Onnxruntime's session of a file, on the CPU, one thread."""
     runtime = need("onnxruntime", "onnx")
@@ -79,16 +99,16 @@ def run(opened: Any, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return result
 
 
-def difference(expected: np.ndarray, found: np.ndarray) -> float:
+def difference(expected: np.ndarray, result: np.ndarray) -> float:
     """The largest difference, relative to the larger of 1 and the number; infinite where shapes differ."""
-    if expected.shape != found.shape:
+    if expected.shape != result.shape:
         return float("inf")
     with np.errstate(invalid="ignore"):
-        apart = np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
+        apart = np.abs(expected - result) / np.maximum(1.0, np.abs(expected))
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 
-def put_metadata(path: Path, facts: Mapping[str, Any]) -> None:
+def put_metadata(path: Path, facts: Mapping[str, object]) -> None:
     """Keep what is known of a file in the file itself, as JSON under ``plait``."""
     onnx = need("onnx", "onnx")
     model = onnx.load(str(path))

@@ -86,8 +86,8 @@ class MISA(Fusion):
             rows = present[:, i]
             if not bool(rows.any()):
                 continue
-            told = self.decode[name](shared[i][rows] + private[i][rows])
-            total = total + restore / len(self.names) * functional.mse_loss(told, parts[i][rows])
+            rebuilt = self.decode[name](shared[i][rows] + private[i][rows])
+            total = total + restore / len(self.names) * functional.mse_loss(rebuilt, parts[i][rows])
             total = total + different * _overlap(private[i][rows], shared[i][rows])
         for i, j in combinations(range(len(self.names)), 2):
             rows = present[:, i] & present[:, j]

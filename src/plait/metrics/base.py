@@ -278,7 +278,7 @@ def correlation(a: Array, b: Array, counts: Array) -> Array:
     return ratio((a * b * counts).sum(0), np.where(both > 1e-9, both, 0.0))
 
 
-def codes(y: Array, classes: Sequence[Any] | Array) -> Array:
+def codes(y: Array, classes: Sequence[object] | Array) -> Array:
     """Place of each label among ``classes`` (n,), -1 where the model does not know it.
 
     Example:

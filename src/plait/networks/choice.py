@@ -62,7 +62,7 @@ def schema_for(spec: NetworkSpec, schema: Schema, overrides: Mapping[str, Any] |
     return dataclasses.replace(schema, modalities=tuple(_fed(m, wanted, overrides or {}) for m in schema.modalities))
 
 
-def _fed(modality: Modality, wanted: Mapping[str, str], overrides: Mapping[str, Any]) -> Modality:
+def _fed(modality: Modality, wanted: Mapping[str, str], overrides: Mapping[str, object]) -> Modality:
     chosen = overrides.get(modality.name, overrides.get(modality.kind, modality.encoder))
     if chosen is None and modality.kind in wanted:
         return dataclasses.replace(modality, encoder=wanted[modality.kind], train="scratch")

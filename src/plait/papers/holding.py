@@ -154,18 +154,18 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
         return known[key]
 
     element = dataclasses.replace(element, columns=tuple(_chosen(c, element, results) for c in element.columns))
-    found: list[Line] = []
+    result: list[Line] = []
     for row in element.rows:
         for column, value in zip(element.columns, row.values, strict=True):
             if column.evaluation:
-                found.append(_of_space(element, row, column, value, results))
+                result.append(_of_space(element, row, column, value, results))
             elif is_cost(column.metric):
-                found.append(_cost(element, row, column, value, results))
+                result.append(_cost(element, row, column, value, results))
             else:
-                found.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
+                result.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
     if element.widths:
-        found += _at_their_widths(element)
-    return found + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
+        result += _at_their_widths(element)
+    return result + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
 
 
 def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:

@@ -18,7 +18,7 @@ from plait.workflow.fit import make_model
 SEED = 42
 
 
-def tabular_model(settings: Mapping[str, Any] | None = None) -> type[Any]:
+def tabular_model(settings: Mapping[str, object] | None = None) -> type[Any]:
     """A subclass of the benchmark's ``TabularModel`` that fits plait, to stand among its ``BASELINES``.
 
     plait reads the columns as the table has them, with encoders of its own, so the benchmark's embeddings and its filling of
@@ -72,7 +72,7 @@ def tabular_model(settings: Mapping[str, Any] | None = None) -> type[Any]:
 
 
 def runs_of(
-    table: str, data_dir: str | Path, settings: Mapping[str, Any] | None = None, folds: Iterable[int] = range(6)
+    table: str, data_dir: str | Path, settings: Mapping[str, object] | None = None, folds: Iterable[int] = range(6)
 ) -> pd.DataFrame:
     """Fit and judge plait on splits of one table by the benchmark's own protocol.
 

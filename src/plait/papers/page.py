@@ -73,17 +73,19 @@ def write(result: Reproduction) -> Path:
 
 
 def _section(result: Reproduction, element: Element) -> Section:
-    found = [line for line in result.lines if line.element == element.name]
-    section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, found))
+    lines = [line for line in result.lines if line.element == element.name]
+    section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, lines))
     section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
     if element.columns and any(column.metric == WEIGHTS for column in element.columns):
         section.add_row(
             picture(
-                section.key, "Accuracy over trained weights; rivals as the paper states them.", _scatter(result, found)
+                section.key,
+                "Accuracy over trained weights; rivals as the paper states them.",
+                _scatter(result, lines),
             )
         )
     if element.rows:
-        section.add(*_sheets(section.key, found))
+        section.add(*_sheets(section.key, lines))
     if element.draws:
         section.add(*_drawn(result, element))
     elif not element.mapped:
@@ -104,17 +106,17 @@ def _drawn(result: Reproduction, element: Element) -> list[Block]:
     return blocks
 
 
-def _sentence(element: Element, found: list[Line]) -> str:
-    count = Counter(line.verdict for line in found)
+def _sentence(element: Element, result: list[Line]) -> str:
+    count = Counter(line.verdict for line in result)
     parts = [f"{n} {verdict}" for verdict, n in count.items()]
-    return f"{len(found)} numbers: {', '.join(parts)}." if element.rows else ""
+    return f"{len(result)} numbers: {', '.join(parts)}." if element.rows else ""
 
 
-def _sheets(name: str, found: list[Line]) -> list[Sheet]:
+def _sheets(name: str, result: list[Line]) -> list[Sheet]:
     """What stands beside something of ours, or is cited; orders by themselves; empty places folded under it."""
-    cells = [line for line in found if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
-    orders = [line for line in found if line.order]
-    gone = [(line.cell, _number(line.paper), line.data) for line in found if line.verdict == NOT_THERE]
+    cells = [line for line in result if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
+    orders = [line for line in result if line.order]
+    gone = [(line.cell, _number(line.paper), line.data) for line in result if line.verdict == NOT_THERE]
     title = f"{len(gone)} more cells, in whose place nothing of ours stands"
     rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
     return [
@@ -124,8 +126,8 @@ def _sheets(name: str, found: list[Line]) -> list[Sheet]:
     ]
 
 
-def _sheet(name: str, found: list[Line], title: str) -> Sheet:
-    full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in found])
+def _sheet(name: str, result: list[Line], title: str) -> Sheet:
+    full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in result])
     rows = [
         (
             line.cell,
@@ -138,16 +140,16 @@ def _sheet(name: str, found: list[Line], title: str) -> Sheet:
             interval(line),
             line.reason,
         )
-        for line in found
+        for line in result
     ]
-    return Sheet(full, title, _COLUMNS, rows, (2, 4, 6), [_MARKS.get(line.verdict, "") for line in found])
+    return Sheet(full, title, _COLUMNS, rows, (2, 4, 6), [_MARKS.get(line.verdict, "") for line in result])
 
 
 def _fields() -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(Line))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return float("nan") if value is None else value
 
 
@@ -157,11 +159,11 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
 
 
-def _scatter(result: Reproduction, found: list[Line]) -> Figure | None:
+def _scatter(result: Reproduction, lines: list[Line]) -> Figure | None:
     """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
     from plait.report.canvas import LINES, settings
 
-    points = [*_paper_points(result, found), *_our_points(result, found)]
+    points = [*_paper_points(result, lines), *_our_points(result, lines)]
     if not points:
         return None
     with settings():
@@ -190,7 +192,7 @@ def _scatter(result: Reproduction, found: list[Line]) -> Figure | None:
 _Point = tuple[str, str, float, float, str]
 
 
-def _paper_points(result: Reproduction, found: list[Line]) -> list[_Point]:
+def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
     """What the paper states of both, weights here and accuracy in the tables on the same data."""
     scores = {
         (row.name, column.data): value
@@ -200,7 +202,7 @@ def _paper_points(result: Reproduction, found: list[Line]) -> list[_Point]:
         if column.metric == "accuracy"
     }
     alias = {"Early fusion": "Early fusion (All)"}
-    rows = [line for line in found if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
+    rows = [line for line in lines if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
     return [
         ("paper", line.cell, float(line.paper or 0), scores[key], f"paper, {line.data}")
         for line in rows
@@ -208,9 +210,9 @@ def _paper_points(result: Reproduction, found: list[Line]) -> list[_Point]:
     ]
 
 
-def _our_points(result: Reproduction, found: list[Line]) -> list[_Point]:
+def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
     points: list[_Point] = []
-    for line in found:
+    for line in lines:
         if line.metric != WEIGHTS or line.ours is None or not line.seeds:
             continue
         for studies in result.results.values():

@@ -124,7 +124,7 @@ class Element:
         return result
 
 
-def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, Any]]:
+def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, object]]:
     """A cell as the claim of a study of spaces on one of our data sets; none where nothing of ours stands for it."""
     if row.variant is None or row.cited or dataset not in (column.ours, column.original):
         return []
@@ -216,7 +216,7 @@ def read(paper: str | Path) -> Paper:
     return result
 
 
-def _listed(value: Any, where: str, what: str) -> Sequence[Any]:
+def _listed(value: object, where: str, what: str) -> Sequence[object]:
     if not isinstance(value, list):
         raise ConfigError(f"{where}: {what}: expected a list, found {type(value).__name__}")
     return value
@@ -234,7 +234,7 @@ def _built(kind: type[T], given: Any, where: str) -> T:
     return result
 
 
-def _element(given: Any, where: str) -> Element:
+def _element(given: object, where: str) -> Element:
     place = f"{where}: {given.get('name', '?') if isinstance(given, Mapping) else '?'}"
     values = dict(given) if isinstance(given, Mapping) else given
     if isinstance(values, dict):
@@ -255,7 +255,7 @@ def _element(given: Any, where: str) -> Element:
     return result
 
 
-def _pair(given: Any, where: str) -> tuple[str, str]:
+def _pair(given: object, where: str) -> tuple[str, str]:
     if not isinstance(given, list) or len(given) != 2:
         raise ConfigError(f"{where}: orders: expected pairs of rows, found {checks.shown(given)}")
     return str(given[0]), str(given[1])
@@ -274,7 +274,7 @@ def _row(given: Any, columns: Sequence[Column], where: str) -> Row:
     return _built(Row, values | {"values": numbers, "subset": subset}, place)
 
 
-def _numbers(values: Any, columns: Iterable[Column], where: str) -> tuple[float, ...]:
+def _numbers(values: object, columns: Iterable[Column], where: str) -> tuple[float, ...]:
     """The paper's numbers, one per column.
 
     Raises:

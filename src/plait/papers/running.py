@@ -82,10 +82,10 @@ def reproduce(
             state = measured.status()
             not_run += [f"{recipe}, {label(dataset)}: {n} runs failed: {why}" for why, n in state["reasons"].items()]
             results[recipe][dataset] = measured
-    found = [line for element in elements for line in _lines(known, element, results)]
+    lines = [line for element in elements for line in _lines(known, element, results)]
     if quick:
-        found = [_of_a_quick_run(line) for line in found]
-    result = Reproduction(known, elements, found, not_run, results, folder, quick)
+        lines = [_of_a_quick_run(line) for line in lines]
+    result = Reproduction(known, elements, lines, not_run, results, folder, quick)
     return dataclasses.replace(result, page=_page(result))
 
 
@@ -113,7 +113,7 @@ def _page(result: Reproduction) -> Path | None:
 # -- studies -----------------------------------------------------------------------------------------------------------
 
 
-def _entries(paper: Paper, recipe: str) -> list[Any]:
+def _entries(paper: Paper, recipe: str) -> list[object]:
     data = config.read_yaml(paper.recipe(recipe)).get("data")
     return data if isinstance(data, list) else [data]
 
@@ -167,7 +167,7 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
     return study
 
 
-def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(spec: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
     result = dict(spec)
     for key, value in over.items():
@@ -215,7 +215,7 @@ def _lines(paper: Paper, element: Element, results: Mapping[str, Mapping[str, Re
 
 def _sizes(paper: Paper, element: Element) -> list[Line]:
     """Rows and classes of the paper's data sets beside those of ours, as the recipe splits them."""
-    found = []
+    result = []
     for row in element.rows:
         ours = None if row.ours is None else _parts(paper, str(row.recipe), row.ours)
         for column, value in zip(element.columns, row.values, strict=True):
@@ -232,8 +232,8 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
                 )
             else:
                 line = dataclasses.replace(line, our_data=label(row.ours), verdict=NOT_RUN, reason=str(ours))
-            found.append(line)
-    return found
+            result.append(line)
+    return result
 
 
 def _parts(paper: Paper, recipe: str, dataset: str) -> dict[str, int] | str:

@@ -261,7 +261,7 @@ def sheet(name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[st
     return Sheet(full, title, [str(c).replace("_", " ") for c in kept.columns], rows, numeric, folded=folded)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A cell as a reader wants it; nothing where there is nothing."""
     if value is None or value != value:
         return ""

@@ -43,7 +43,7 @@ def csv_text(table: Table) -> str:
     return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> Any:
     if isinstance(value, float):
         return "" if value != value else repr(value)
     return value

@@ -49,7 +49,7 @@ class Answers:
         return [{"targets": {t: rows[i] for t, rows in parts.items()}} for i in range(len(frame))]
 
 
-def _answered(model: FusionEstimator, frame: pd.DataFrame, worth: bool) -> list[dict[str, Any]]:
+def _answered(model: FusionEstimator, frame: pd.DataFrame, worth: bool) -> list[dict[str, object]]:
     """The rows' answers by one model; what plait warned of is a note of each."""
     with warnings.catch_warnings(record=True) as seen, model.remembering():
         warnings.simplefilter("always", PlaitWarning)

@@ -125,7 +125,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         return service.described()
 
 
-def _body(kind: str, example: Any) -> dict[str, Any]:
+def _body(kind: str, example: object) -> dict[str, object]:
     """What OpenAPI says of a request that is read by hand, so that every error is one line."""
     content = {kind: {"schema": {"type": "object"}, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
@@ -186,21 +186,21 @@ async def _form(request: Any) -> dict[str, Any]:
     return result
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
 def _check_type(request: Any, expected: str) -> None:
-    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if found != expected:
-        raise Refused(415, f"the request is {found[:80] or 'of no type'}; expected {expected}")
+    result = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if result != expected:
+        raise Refused(415, f"the request is {result[:80] or 'of no type'}; expected {expected}")
 
 
 def _add_errors(app: FastAPI) -> None:
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
 
-    async def told(request: Any, error: Exception) -> JSONResponse:
+    async def answer(request: object, error: Exception) -> JSONResponse:
         if isinstance(error, Refused):
             return JSONResponse({"error": error.message}, error.status)
         if isinstance(error, RequestValidationError):
@@ -211,7 +211,7 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": "the service failed at this request; its log says why"}, 500)
 
     for kind in (Refused, RequestValidationError, PlaitError, Exception):
-        app.add_exception_handler(kind, told)
+        app.add_exception_handler(kind, answer)
 
 
 def serve(

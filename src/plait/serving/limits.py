@@ -112,8 +112,8 @@ class Guard:
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    def _too_large(self, found: str) -> Refused:
-        return Refused(413, f"the request has {found}; at most {self.limits.body_bytes:,} bytes are taken (--body-mb)")
+    def _too_large(self, result: str) -> Refused:
+        return Refused(413, f"the request has {result}; at most {self.limits.body_bytes:,} bytes are taken (--body-mb)")
 
 
 def _given(body: bytes, receive: Receive) -> Receive:

@@ -30,7 +30,7 @@ class Reader:
             for modality in schema.modalities:
                 self.kinds |= dict.fromkeys(modality.columns, modality.kind)
 
-    def table(self, rows: Sequence[Any]) -> pd.DataFrame:
+    def table(self, rows: Sequence[object]) -> pd.DataFrame:
         """One column per column of the model; what a row does not name is empty.
 
         Raises:
@@ -52,7 +52,7 @@ class Reader:
                 columns[name].append(self._cell(row.get(name), kind, f"{where}, column {name!r}"))
         return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
-    def _cell(self, value: Any, kind: str, where: str) -> Any:
+    def _cell(self, value: object, kind: str, where: str) -> Any:
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             return None
         if kind in MEDIA:
@@ -114,7 +114,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return
 
 
-def _numbers(value: Any) -> list[Any] | None:
+def _numbers(value: object) -> list[object] | None:
     """A list of numbers, or of such lists; also as text with commas, as a form sends it."""
     if isinstance(value, str):
         try:
@@ -128,6 +128,6 @@ def _numbers(value: Any) -> list[Any] | None:
     return value if same and all(isinstance(x, int | float) for row in rows for x in row) else None
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -190,10 +190,10 @@ class Store(Closing):
     def _touch(self, encoder: bytes) -> None:
         """Say that an encoder was used."""
         now = time.time()
-        if now - self._touched.get(encoder, 0.0) < TOUCH_SECONDS:
+        if abs(now - self._touched.get(encoder, 0.0)) < TOUCH_SECONDS:  # a clock may have been set back
             return
         self._touched[encoder] = now
-        if now - self._open().read(lambda txn: used_last(txn, encoder)) < JUST_NOW:
+        if abs(now - self._open().read(lambda txn: used_last(txn, encoder))) < JUST_NOW:
             return  # a store that is opened for every row would wait for the disk each time
         try:
             self._open().write(lambda txn: count(txn, encoder, 0, 0, last_used=int(now)))

@@ -47,7 +47,7 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def write_model(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], card: str) -> None:
+def write_model(folder: Path, manifest: Mapping[str, object], arrays: Mapping[str, np.ndarray], card: str) -> None:
     """Write the three files into a folder that exists (see ``whole_folder``)."""
     weights = save({k: np.asarray(v, order="C") for k, v in arrays.items()})
     write_file(folder / WEIGHTS, weights)
@@ -135,7 +135,7 @@ def under(values: Mapping[str, T], prefix: str) -> dict[str, T]:
     return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
-def plain_values(value: Any) -> Any:
+def plain_values(value: object) -> Any:
     """JSON values: data classes become mappings, tuples and arrays lists, numpy scalars Python ones, NaN and infinity None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain_values(dataclasses.asdict(value))

@@ -63,7 +63,7 @@ class AdviceOptions:
 
 
 def advise(
-    data: pd.DataFrame | Mapping[str, Any],
+    data: pd.DataFrame | Mapping[str, object],
     schema: Schema,
     *,
     out: str | Path,
@@ -165,8 +165,8 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
 
 
 def _data(
-    data: pd.DataFrame | Mapping[str, Any], schema: Schema, group: str | None
-) -> tuple[dict[str, Any], dict[str, tuple[pd.DataFrame, Schema]]]:
+    data: pd.DataFrame | Mapping[str, object], schema: Schema, group: str | None
+) -> tuple[dict[str, object], dict[str, tuple[pd.DataFrame, Schema]]]:
     split = {"kind": "holdout", "fractions": [0.8, 0.2], **({"group": group} if group else {})}
     if isinstance(data, pd.DataFrame):
         return {"frame": "table", "rows": ROWS, "split": split}, {"table": (data, schema)}
@@ -174,8 +174,8 @@ def _data(
 
 
 def _study(
-    name: str, data: Mapping[str, Any], model: Mapping[str, Any], minutes: float, metric: str, splits: int
-) -> dict[str, Any]:
+    name: str, data: Mapping[str, object], model: Mapping[str, object], minutes: float, metric: str, splits: int
+) -> dict[str, object]:
     return {
         "name": name,
         "data": dict(data),
@@ -268,5 +268,5 @@ def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
     return shlex.join(parts)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ABSENT = "absent"
 
 
-def expanded(value: Any) -> list[Any]:
+def expanded(value: object) -> list[Any]:
     """A condition, or all that it stands for where an option is a list of numbers, as plain values.
 
     Example:
@@ -38,7 +38,7 @@ def expanded(value: Any) -> list[Any]:
     return [dict(zip(value, values, strict=True)) for values in itertools.product(*map(_choices, value.values()))]
 
 
-def _choices(value: Any) -> list[Any]:
+def _choices(value: object) -> list[object]:
     if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
         return value
     if isinstance(value, Mapping):
@@ -83,7 +83,7 @@ def _strengths(part: Condition) -> dict[str, float]:
 
 def parts(condition: Condition) -> tuple[Condition, ...]:
     """The conditions that follow each other."""
-    from plait.conditions.chain import Chain
+    from plait.conditions.parse import Chain
 
     return condition.parts if isinstance(condition, Chain) else (condition,)
 
@@ -112,7 +112,7 @@ def lost(absences: list[Condition], rows: pd.DataFrame, schema: Schema, root: st
     return gone
 
 
-def applies(value: Any, schema: Schema) -> bool:
+def applies(value: object, schema: Schema) -> bool:
     """The table has what the condition is for; where it has not, its runs and evaluations are left out."""
     condition = parsed(value)
     try:

@@ -54,7 +54,7 @@ class Candidate:
     minutes: float = 0.0
 
 
-def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> list[Candidate]:
+def candidates(schema: Schema, settings: Mapping[str, object] | None = None) -> list[Candidate]:
     """The designs for a table of these modalities, the default first; those most often worth it come early.
 
     ``settings`` hold for all designs: an encoder that they name is not tried against a lighter one.
@@ -64,7 +64,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
         >>> [c.name for c in candidates(Schema((Modality("text", "text", ("a",)),)))][:3]
         ['default', 'joint network only', 'linear map only']
     """
-    schema = _settled(schema, settings or {})
+    schema = _resolved(schema, settings or {})
     names = [m.name for m in schema.modalities]
     several = len(names) > 1
     result = [
@@ -96,7 +96,7 @@ def candidates(schema: Schema, settings: Mapping[str, Any] | None = None) -> lis
     return result
 
 
-def _settled(schema: Schema, settings: Mapping[str, Any]) -> Schema:
+def _resolved(schema: Schema, settings: Mapping[str, Any]) -> Schema:
     """The schema with the encoders and regimes that the settings name."""
     value = settings.get("encoders") or {}
     if not isinstance(value, Mapping):

@@ -26,7 +26,7 @@ from plait.training.settings import with_regimes
 PIECE = 256
 
 
-def encoder_key(data: int, modality: str, value: Any) -> str:
+def encoder_key(data: int, modality: str, value: object) -> str:
     """What the weights of an encoder are known by."""
     return f"{data} {modality} {json.dumps(value, sort_keys=True)}"
 
@@ -78,7 +78,7 @@ def jobs(
     return divided
 
 
-def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Iterator[tuple[Any, str]]:
+def _conditions(spec: Spec, run: Run, table: StudyTable, modality: str) -> Iterator[tuple[object, str]]:
     """Conditions whose change of this modality's cells needs an encoding of its own, and the part of the rows it is for."""
     yield CLEAN, "all"
     split = spec.data[run.data].split or spec.split

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from plait.base.errors import PlaitError
-from plait.base.machine import available_mb, resident_mb
+from plait.base.machine import available_mb, cores, resident_mb
 from plait.study.engine import Engine, Event, Job, setting_to_dict
 from plait.study.subjects import Finished
 from plait.study.tables import Setting
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 WORKER_MB = 700.0
 #: Variables by which libraries take their number of threads.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_count(value: int | None, jobs: int) -> int:
@@ -167,7 +162,7 @@ class Local(Engine):
             self._logs.rmdir()
 
 
-def _tell(process: subprocess.Popen[bytes], value: Any) -> None:
+def _tell(process: subprocess.Popen[bytes], value: object) -> None:
     with contextlib.suppress(BrokenPipeError):  # it is dead; whoever reads its output hears of it
         send(cast(BinaryIO, process.stdin), value)
 
@@ -221,7 +216,7 @@ def _last(log: Path) -> str:
 _HEAD = struct.Struct("<QQ")
 
 
-def send(stream: BinaryIO, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def send(stream: BinaryIO, value: object, arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """One message.
 
     Example:

@@ -9,15 +9,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from plait.base import registry
+from plait.base.cluster import cluster, surroundings
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError, need
+from plait.base.errors import CellError, PlaitError
 from plait.base.machine import resident_mb
 from plait.data.cells import cells
 from plait.data.media.given import cell_key
@@ -27,43 +27,6 @@ from plait.store import Store
 from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
 from plait.study.subjects import Finished
 from plait.study.tables import Setting
-
-#: Variables that say where things lie, handed to workers on other machines.
-PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")
-
-
-@contextmanager
-def cluster(workers: int | None) -> Iterator[Any]:
-    """Ray, connected: to ``RAY_ADDRESS`` or a cluster on this machine if there is one, else to one started here and ended after.
-
-    Raises:
-        MissingDependencyError: Ray is not installed.
-        PlaitError: the cluster cannot be reached.
-    """
-    from plait.study.engine_local import cores
-
-    ray = need("ray", "ray")
-    begun = not ray.is_initialized()
-    if begun:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        try:
-            ray.init(address="auto", **quiet)
-        except ConnectionError as error:
-            if os.environ.get("RAY_ADDRESS"):
-                raise PlaitError(f"the Ray cluster at {os.environ['RAY_ADDRESS']} cannot be reached: {error}") from None
-            ray.init(address="local", num_cpus=max(workers or 1, cores()), include_dashboard=False, **quiet)
-    try:
-        yield ray
-    finally:
-        if begun:
-            ray.shutdown()
-
-
-def surroundings() -> dict[str, str]:
-    """What workers must know of this process's surroundings."""
-    return {name: os.environ[name] for name in PLACES if name in os.environ}
-
 
 #: Cells of a batch, in batches of the encoder.
 BATCHES = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -63,7 +63,7 @@ class StudyFolder(Closing):
 
     # -- beginning -------------------------------------------------------------------------------------------------
 
-    def begin(self, spec: Spec, about: Mapping[str, Any]) -> None:
+    def begin(self, spec: Spec, about: Mapping[str, object]) -> None:
         """Make the folder, or make sure that it is this study's; cut a line that was torn when a process was killed.
 
         Raises:
@@ -127,7 +127,7 @@ class StudyFolder(Closing):
             key for key in dict.fromkeys([*before, *now]) if key not in _grows(spec) and before.get(key) != now.get(key)
         )
 
-    def about(self, missing: Any = ConfigError) -> Any:
+    def about(self, missing: object = ConfigError) -> Any:
         """What study.json says; ``missing`` where there is none."""
         path = self.path / ABOUT
         try:
@@ -156,7 +156,7 @@ class StudyFolder(Closing):
 
     # -- lines -----------------------------------------------------------------------------------------------------
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, object]) -> None:
         """Add a line, on the disk when this returns, or not at all.
 
         Raises:
@@ -164,6 +164,15 @@ class StudyFolder(Closing):
         """
         with self._alone():
             self._lines.append(line)
+
+    def adopt(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """All lines so far, with those of runs that were done elsewhere."""
+        known = self.lines()
+        names = {line["run"] for line in known}
+        for line in lines:
+            if line["run"] not in names:
+                self.append(line)
+        return [*known, *self.lines()]
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines that are new since the last call; what is damaged is left out with a counted warning."""
@@ -233,7 +242,7 @@ def identity(spec: Spec) -> str:
 
     fixed = {k: v for k, v in spec.to_dict().items() if k not in _grows(spec)}
     if spec.search is not None:
-        fixed["search"] = {k: v for k, v in fixed["search"].items() if k != "trials"}
+        fixed["search"] = {k: v for k, v in fixed["search"].items() if k not in ("trials", "storage")}
     return digest([fixed, spec.budget.trained_weights])  # the one limit that makes other models
 
 

@@ -86,7 +86,7 @@ class LinesFile:
         self._path = path
         self._offset = 0
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, object]) -> None:
         """Add a line, on the disk when this returns, or not at all."""
         data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
         with self._opened() as (file, end):
@@ -148,7 +148,7 @@ def _whole(file: int) -> int:
     return start
 
 
-def _parsed(raw: bytes) -> dict[str, Any] | None:
+def _parsed(raw: bytes) -> dict[str, object] | None:
     try:
         line = read_json(raw)
     except ValueError:

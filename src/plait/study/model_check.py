@@ -83,7 +83,7 @@ def tasks(spec: Spec) -> set[str] | None:
 # -- variants ----------------------------------------------------------------------------------------------------------
 
 
-def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, Any]) -> Iterator[Problem]:
+def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, object]) -> Iterator[Problem]:
     """Operators that do not fit their depth, and validation rows that a split does not have."""
     yield from _without_validation_rows(spec, known, defaults)
     seen: set[str] = set()
@@ -94,7 +94,7 @@ def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str
             yield _place_of(spec, "fusion", "depth"), f"variant '{variant.label}': {wrong}"
 
 
-def _without_validation_rows(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, Any]) -> Iterator[Problem]:
+def _without_validation_rows(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, object]) -> Iterator[Problem]:
     wanting = [v.label for v in known if v.model.get("validation", defaults["validation"]) == "given"]
     for i, data_spec in enumerate(spec.data if wanting else ()):
         split = data_spec.split or spec.split
@@ -253,7 +253,7 @@ def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[
             yield ("conditions", "train", i), text
 
 
-def _refused(value: Any, table: StudyTable) -> str | None:
+def _refused(value: object, table: StudyTable) -> str | None:
     try:
         condition = conditions.parsed(value)
         if condition is not None:
@@ -264,7 +264,7 @@ def _refused(value: Any, table: StudyTable) -> str | None:
     return None
 
 
-def _nothing_left(value: Any, table: StudyTable) -> bool:
+def _nothing_left(value: object, table: StudyTable) -> bool:
     _, absences = conditions.divided(conditions.parsed(value))
     if not absences or _refused(value, table):
         return False

@@ -26,7 +26,7 @@ from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
 from plait.estimators.prepared import Make, Prepared
 from plait.evaluation.baselines import Baseline, scaled
-from plait.evaluation.plain_features import plain_schema, table_of
+from plait.evaluation.beside import plain_schema, table_of
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run, teachers
@@ -133,7 +133,7 @@ def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
     return np.asarray(table.y[rows], np.float64)
 
 
-def spread(output: np.ndarray, known: Sequence[Any], classes: Sequence[Any] | None) -> np.ndarray:
+def spread(output: np.ndarray, known: Sequence[object], classes: Sequence[object] | None) -> np.ndarray:
     """Probabilities over the classes of the training part, at their places among all classes of the table."""
     if classes is None or list(known) == list(classes):
         return output
@@ -193,7 +193,7 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     )
 
 
-def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[Any, Any] | None) -> None:
+def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[object, object] | None) -> None:
     """Fit on exactly the training rows; the validation rows choose. The rows are no other model's, so nothing is shared."""
     chosen = group.chosen_by()
 
@@ -218,7 +218,7 @@ def _kept_weights(record: Mapping[str, Any]) -> dict[str, int]:
     return {"pretrained": sum(int(one["trained_weights"]) for one in value.values())} if value else {}
 
 
-def _test(group: Group) -> tuple[Any, Any]:
+def _test(group: Group) -> tuple[object, object]:
     """The test rows as they are, and their targets, to be scored after every epoch."""
     y = group.table.y
     return group.frame(()), y.take(group.test) if isinstance(y, Labels) else y[group.test]
@@ -281,7 +281,7 @@ def _no_features(rows: int) -> Inputs:
     return Inputs({}, {}, {"": torch.ones(rows, dtype=torch.bool)})
 
 
-def _padded(output: np.ndarray, classes: Sequence[Any] | None) -> np.ndarray:
+def _padded(output: np.ndarray, classes: Sequence[object] | None) -> np.ndarray:
     """Columns for the last classes, where the training part has none of them."""
     if output.ndim == 1 or classes is None or output.shape[1] == len(classes):
         return output

@@ -32,18 +32,18 @@ def pareto(
     alone: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
     for line in lines:
         if line["status"] == "done" and line["variant"] in scores:
-            name, told = str(line["variant"]), line.get("seconds", {})
-            seconds[name].append(float(told.get("fit", 0.0)) + float(told.get("pretrain", 0.0)))
+            name, given = str(line["variant"]), line.get("seconds", {})
+            seconds[name].append(float(given.get("fit", 0.0)) + float(given.get("pretrain", 0.0)))
             for modality, value in _single(line, metric):
                 alone[name].setdefault(modality, []).append(sign * value)
     rows = [
         {
             "label": name,
-            "score": float(np.mean(list(found.values()))),
+            "score": float(np.mean(list(result.values()))),
             "seconds": float(np.mean(seconds[name])),
             "alone": min((float(np.mean(values)) for values in alone[name].values()), default=float("nan")),
         }
-        for name, found in scores.items()
+        for name, result in scores.items()
     ]
     frame = pd.DataFrame(rows, columns=["label", "score", "seconds", "alone"])
     frame["front"] = [not any(_beats(other, row) for other in rows) for row in rows]

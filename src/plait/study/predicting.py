@@ -44,14 +44,14 @@ class Predicting(Subject):
     }
 
     @cached_property
-    def _defaults(self) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, object]:
         return {f.name: f.default for f in dataclasses.fields(FitSettings)} | {"estimator": ESTIMATORS[0]}
 
     def defaults(self) -> Mapping[str, Any]:
         """The estimator's own values."""
         return self._defaults
 
-    def field_problem(self, name: str, value: Any) -> str | None:
+    def field_problem(self, name: str, value: object) -> str | None:
         """The estimator's own check, and the baselines' names."""
         if name.partition(".")[0] != "estimator":
             return settings.check_value(name, value)

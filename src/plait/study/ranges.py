@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from plait.base import checks, config, registry
 from plait.base.documents import read_yaml_value
@@ -57,7 +58,7 @@ class Range:
         """The value behind what Optuna keeps of it."""
         return self.choices[kept] if self.choices else kept
 
-    def kept(self, value: Any) -> Any:
+    def kept(self, value: object) -> Any:
         """What Optuna keeps of a value."""
         return self.choices.index(value) if self.choices else value
 
@@ -73,6 +74,7 @@ class SearchSpec:
         valid_fraction: share of the training rows that trials are judged on.
         splits: of the training rows, over which a trial's score is averaged.
         batch: so many trials of ``tpe`` are drawn from the same trials before, so that several workers have one each.
+        storage: of Optuna, where trials are kept, too, and taken up from: ``sqlite:///trials.db``, or a journal file.
     """
 
     ranges: tuple[Range, ...]
@@ -81,6 +83,7 @@ class SearchSpec:
     valid_fraction: float = 0.2
     splits: int = 1
     batch: int = 1
+    storage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plain value that a study file holds."""
@@ -88,7 +91,19 @@ class SearchSpec:
         return {"ranges": {r.field: r.to_file() for r in self.ranges}, **fields}
 
 
-def read_ranges(spec: Mapping[str, Any] | Sequence[str] | None) -> tuple[Range, ...]:
+def storage_problem(address: str) -> str | None:
+    """What is wrong with an address of a storage; None if nothing is."""
+    if not address.strip():
+        return "storage: expected an address as sqlite:///trials.db, or a journal file as trials.log"
+    if "://" in address and urlsplit(address).password:
+        return (
+            "storage: holds a password, which would stand in the search's folder; leave it out "
+            "(databases read theirs from the environment or a file: PGPASSWORD, ~/.pgpass, ~/.my.cnf)"
+        )
+    return None
+
+
+def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:
     """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
 
     Raises:
@@ -130,7 +145,7 @@ def _kind(field: str) -> str:
     return "float" if "[float" in text else "int" if "[int" in text else ""
 
 
-def _range(field: str, value: Any, kind: str) -> Range:
+def _range(field: str, value: object, kind: str) -> Range:
     where = f"range of '{field}'"
     if isinstance(value, str):
         value = _parsed(value, where)
@@ -157,7 +172,7 @@ def _range(field: str, value: Any, kind: str) -> Range:
     return Range(field, low, high, log, whole)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: object, where: str) -> float:
     if isinstance(value, str):  # an end of low..high
         try:
             value = float(value)
@@ -168,7 +183,7 @@ def _number(value: Any, where: str) -> float:
     return float(value)
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str) -> object:
     """``1e-4..1e-1,log`` or ``[a, b]`` as plain values."""
     low, sign, rest = text.partition("..")
     if not sign:
@@ -203,7 +218,7 @@ class Regime:
         return {"train": train, **self.settings}
 
 
-def read_regimes(spec: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime, ...]:
+def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
 
     Raises:
@@ -224,7 +239,7 @@ def read_regimes(spec: Sequence[str] | Mapping[str, Any] | None) -> tuple[Regime
     return result
 
 
-def _regime(name: str, value: Any) -> Regime:
+def _regime(name: str, value: object) -> Regime:
     from plait.estimators.estimators import FusionClassifier
 
     value = {} if value is None else value

@@ -83,7 +83,7 @@ class Reader:
         """One more problem."""
         self.problems.append((place, text))
 
-    def fields(self, value: Any, place: Place, known: Iterable[str], what: str) -> dict[str, Any]:
+    def fields(self, value: object, place: Place, known: Iterable[str], what: str) -> dict[str, Any]:
         """A mapping whose keys are known; the others are problems and left out."""
         if not isinstance(value, Mapping):
             self.wrong(place, f"{what}: expected a mapping, found {value!r:.60}")
@@ -101,21 +101,23 @@ class Reader:
         self.wrong(place, f"{place[-1]}: expected text, found {value!r:.60}")
         return ""
 
-    def number(self, value: Any, place: Place, least: float, most: float = checks.MOST, *, whole: bool = False) -> Any:
+    def number(
+        self, value: object, place: Place, least: float, most: float = checks.MOST, *, whole: bool = False
+    ) -> Any:
         """A number from ``least`` to ``most``."""
         if said := checks.problem(value, Annotated[int if whole else float, checks.Within(least, most)]):
             self.wrong(place, f"{place[-1]} {said}")
             return None
         return value
 
-    def listed(self, value: Any, place: Place, what: str) -> list[Any]:
+    def listed(self, value: object, place: Place, what: str) -> list[Any]:
         """A list that is not empty; a single value is a list of one."""
         result = list(value) if isinstance(value, list | tuple) else [value]
         if not result:
             self.wrong(place, f"{what}: the list is empty; name at least one, or leave it out")
         return result
 
-    def mapping(self, value: Any, place: Place) -> dict[str, Any]:
+    def mapping(self, value: object, place: Place) -> dict[str, Any]:
         """Fields of the estimator, whatever they are."""
         if value is None:
             return {}
@@ -124,7 +126,7 @@ class Reader:
             return {}
         return {str(k): v for k, v in value.items()}
 
-    def words(self, value: Any, place: Place) -> tuple[str, ...]:
+    def words(self, value: object, place: Place) -> tuple[str, ...]:
         """A list of words, none twice."""
         if value is None:
             return ()

@@ -9,13 +9,14 @@ from typing import Any
 from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
+from plait.data.remote import Allowed
 from plait.study import conditions
-from plait.study.ranges import SearchSpec, read_ranges
+from plait.study.ranges import SearchSpec, read_ranges, storage_problem
 from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
 
-def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
+def read_data(read: Reader, given: Mapping[str, object]) -> tuple[DataSpec, ...]:
     """All tables."""
     value = given.get("data")
     if value is None:
@@ -27,7 +28,7 @@ def read_data(read: Reader, given: Mapping[str, Any]) -> tuple[DataSpec, ...]:
     return tuple(_data_entry(read, e, ("data", i) if isinstance(value, list) else ("data",)) for i, e in entries)
 
 
-def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
+def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     value = read.fields(
         {"dataset": entry} if isinstance(entry, str) else entry, place, config.fields_of(DataSpec), "data"
     )
@@ -49,7 +50,7 @@ def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
     if "valid" in value and "test" not in value:
         read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
     values: dict[str, Any] = {
-        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
+        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options", "remote")
     }
     if "test" in value:
         values["split"] = SplitSpec("official")
@@ -57,10 +58,12 @@ def _data_entry(read: Reader, entry: Any, place: Place) -> DataSpec:
         values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
     if "split" in value:
         values["split"] = read_split(read, value["split"], (*place, "split"))
+    if value.get("remote") is not None:
+        values["remote"] = _remote(read, value, (*place, "remote"))
     return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
 
 
-def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
+def read_split(read: Reader, value: object, place: Place) -> SplitSpec:
     """A word, or a mapping with ``kind``."""
     value = {"kind": value} if isinstance(value, str) else value
     given = read.fields(value, place, config.fields_of(SplitSpec), "split")
@@ -85,7 +88,7 @@ def read_split(read: Reader, value: Any, place: Place) -> SplitSpec:
     return SplitSpec(**values)
 
 
-def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
+def _fractions(read: Reader, value: object, place: Place) -> tuple[float, ...]:
     shares = value if isinstance(value, list) else []
     right = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s < 1 for s in shares)
     if len(shares) not in (2, 3) or not right or abs(sum(shares) - 1) > 1e-6:
@@ -100,7 +103,7 @@ def _fractions(read: Reader, value: Any, place: Place) -> tuple[float, ...]:
 MOST_SEEDS = 10_000
 
 
-def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
+def read_grid(read: Reader, setting: object) -> dict[str, list[Any]]:
     """Dotted fields with their values."""
     if setting is None:
         return {}
@@ -120,7 +123,7 @@ def read_grid(read: Reader, setting: Any) -> dict[str, list[Any]]:
     return result
 
 
-def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
+def read_variants(read: Reader, value: object) -> dict[str, dict[str, Any]]:
     """Names with their fields."""
     if value is None:
         return {}
@@ -130,7 +133,7 @@ def read_variants(read: Reader, value: Any) -> dict[str, dict[str, Any]]:
     return {str(name): read.mapping(fields or {}, ("variants", str(name))) for name, fields in value.items()}
 
 
-def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
+def read_seeds(read: Reader, value: object) -> tuple[int, ...]:
     """How many, or which."""
     if not isinstance(value, list):
         count = read.number(value, ("seeds",), 1, MOST_SEEDS, whole=True)
@@ -146,7 +149,7 @@ def read_seeds(read: Reader, value: Any) -> tuple[int, ...]:
     return tuple(s for s in result if s is not None)
 
 
-def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ...]:
+def read_modalities(read: Reader, value: object) -> str | tuple[tuple[str, ...], ...]:
     """What models are trained on."""
     if value == "all":
         return "full"
@@ -159,7 +162,7 @@ def read_modalities(read: Reader, value: Any) -> str | tuple[tuple[str, ...], ..
     return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
 
 
-def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, ...], ...]:
+def _patterns(read: Reader, value: object, place: Place) -> str | tuple[tuple[str, ...], ...]:
     words = {"all": "every", "every": "every", "singles": "singles", "pairs": "pairs"}
     if isinstance(value, str) and value in words:
         return words[value]
@@ -179,7 +182,7 @@ def _patterns(read: Reader, value: Any, place: Place) -> str | tuple[tuple[str, 
     return tuple(result)
 
 
-def read_space(read: Reader, value: Any) -> SpaceSpec | None:
+def read_space(read: Reader, value: object) -> SpaceSpec | None:
     """What ``space:`` says; None for a study of predictions."""
     if value is None:
         return None
@@ -198,7 +201,7 @@ def read_space(read: Reader, value: Any) -> SpaceSpec | None:
     return SpaceSpec(tuple(result), None if reference is None else read.text(reference, ("space", "reference")))
 
 
-def read_conditions(read: Reader, value: Any, part: str) -> tuple[Any, ...]:
+def read_conditions(read: Reader, value: object, part: str) -> tuple[Any, ...]:
     """Conditions one by one; ``read.origins`` says which item of the file each comes from."""
     if value is None:
         return (CLEAN,)
@@ -227,7 +230,7 @@ _BUDGET = ("minutes", "run_minutes", "trained_weights", "memory")
 _MB = 1_000_000
 
 
-def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
+def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader]:
     """The spec as far as it can be read, and the reader that knows all that is wrong."""
     read = Reader()
     given = read.fields(option, (), ("format", *FIELDS), "study")
@@ -262,7 +265,17 @@ def read_spec(option: Mapping[str, Any], fallback: str) -> tuple[Spec, Reader]:
     return spec, read
 
 
-def _search(read: Reader, value: Any) -> SearchSpec | None:
+def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+    if "dataset" in value:
+        read.wrong(place, "data: remote: is for the cells of a table; a data set has its own files")
+    try:
+        return Allowed.of(value["remote"]).settings
+    except PlaitError as error:
+        read.wrong(place, str(error))
+        return ()
+
+
+def _search(read: Reader, value: object) -> SearchSpec | None:
     if value is None:
         return None
     given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
@@ -286,23 +299,27 @@ def _search(read: Reader, value: Any) -> SearchSpec | None:
         if values["sampler"] not in known:
             wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
             read.wrong(("search", "sampler"), wrong)
+    if given.get("storage") is not None:
+        values["storage"] = read.text(given["storage"], ("search", "storage"))
+        if (said := storage_problem(values["storage"])) is not None:
+            read.wrong(("search", "storage"), said)
     return SearchSpec(**values)
 
 
-def _name(read: Reader, value: Any) -> str:
+def _name(read: Reader, value: object) -> str:
     name = read.text(value, ("name",))
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         read.wrong(("name",), f"name: {name!r} is no name of a folder; take letters, digits and _ . + -")
     return name
 
 
-def _source(read: Reader, value: Any) -> dict[str, Any]:
+def _source(read: Reader, value: object) -> dict[str, object]:
     if value is None or isinstance(value, str):
         return {"title": value} if value else {}
     return read.fields(value, ("source",), ("title", "url", "table", "year", "authors"), "source")
 
 
-def _budget(read: Reader, value: Any) -> Budget:
+def _budget(read: Reader, value: object) -> Budget:
     if value is None:
         return Budget()
     given = read.fields(value, ("budget",), _BUDGET, "budget")
@@ -317,7 +334,7 @@ def _budget(read: Reader, value: Any) -> Budget:
     return Budget(**values)
 
 
-def _memory(read: Reader, value: Any) -> float | None:
+def _memory(read: Reader, value: object) -> float | None:
     from plait.store.record import parse_size
 
     try:
@@ -327,7 +344,7 @@ def _memory(read: Reader, value: Any) -> float | None:
         return None
 
 
-def _claims(read: Reader, value: Any) -> tuple[Claim, ...]:
+def _claims(read: Reader, value: object) -> tuple[Claim, ...]:
     if value is None:
         return ()
     result = []

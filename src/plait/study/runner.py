@@ -68,7 +68,7 @@ class Runner:
 
     # -- encoding ----------------------------------------------------------------------------------------------------
 
-    def encode(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+    def encode(self, jobs: Sequence[Mapping[str, object]]) -> None:
         """All pieces, on all workers; one that fails is left to the runs that need it, which will say why."""
         waiting, begun = list(jobs), 0
         self._state.encoding = self._state.encodings = len(jobs)

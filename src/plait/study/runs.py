@@ -26,7 +26,7 @@ AFTER_PREPARING = frozenset(
     (
         *("fusion", "depth", "layers", "width", "branches", "members", "dropout", "input_dropout", "modality_dropout"),
         *("smoothing", "epochs", "batch_size", "learning_rate", "weight_decay", "patience", "max_weights", "progress"),
-        *("record_epochs", "tensorboard", "checkpoint", "device", "minutes", "feature_memory"),
+        *("record_epochs", "tensorboard", "checkpoint", "device", "minutes", "feature_memory", "engine", "workers"),
         *("store", "random_state", "estimator", "pretrain", "encoder_learning_rate", "warmup", "thaw"),
         *("protocol", "validation", "mix", "optimiser", "schedule", "clip"),
     )
@@ -91,7 +91,7 @@ def runs_of(
     tables: Mapping[tuple[int, int | None], StudyTable],
     variants: Sequence[Variant],
     count: Callable[[StudyTable, SplitSpec], int],
-    defines: Mapping[str, Any],
+    defines: Mapping[str, object],
 ) -> list[Run]:
     """All runs, seed by seed, so that a study that is stopped early has all variants of its first seeds."""
     result = []
@@ -123,7 +123,7 @@ class Place:
     index: int
 
 
-def run_of(spec: Spec, place: Place, variant: Variant, defines: Mapping[str, Any], trial: int | None = None) -> Run:
+def run_of(spec: Spec, place: Place, variant: Variant, defines: Mapping[str, object], trial: int | None = None) -> Run:
     """The run of a variant at a place; a trial is another run although all else is equal."""
     table = place.table
     model = for_subset(variant.model, place.subset, table)
@@ -179,7 +179,7 @@ def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTa
     return {k: v for k, v in result.items() if k not in (*known, "align", "modality_dropout") or v != {}}
 
 
-def _anchored(value: Any, subset: tuple[str, ...], names: tuple[str, ...]) -> Any:
+def _anchored(value: object, subset: tuple[str, ...], names: tuple[str, ...]) -> object:
     """An alignment towards the anchors that the subset has; None where it has none. With ``drop: true`` the others teach, too."""
     anchors = value.get("anchors") if isinstance(value, Mapping) else value
     if not isinstance(anchors, list | tuple):
@@ -201,13 +201,13 @@ def teachers(model: Mapping[str, Any]) -> set[str]:
     return {name for one in value if isinstance(one, Mapping) for name in one.get("drop") or ()}
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """16 hex digits of plain values."""
     setting = json.dumps(value, sort_keys=True, default=_plain)
     return blake2b(setting.encode(), digest_size=8).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
@@ -244,6 +244,9 @@ class Schedule:
         if not group:
             del self._groups[at]
         return run
+
+    def finish(self) -> None:
+        """Nothing more will be handed out."""
 
     def drop(self, variants: set[str]) -> list[Run]:
         """Take out all runs of these variants."""

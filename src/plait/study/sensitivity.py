@@ -132,7 +132,7 @@ def _row(
     }
 
 
-def _value(of: Range, kept: Any) -> Any:
+def _value(of: Range, kept: object) -> object:
     """The value behind what a line says of it: choices that are no plain values stand there as text."""
     return next((choice for choice in of.choices if plain(choice) == kept), kept)
 

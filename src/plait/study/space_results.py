@@ -100,7 +100,7 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         yield f"{evaluation} ({dataset})", _records(value)
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
     return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
 
@@ -187,7 +187,7 @@ def _test(
 Kept = tuple[np.ndarray, np.ndarray | None]
 
 
-def _kept(results: Results, row: Mapping[str, Any], side: str) -> Kept | None:
+def _kept(results: Results, row: Mapping[str, object], side: str) -> Kept | None:
     """Rows and truth of one part of one run."""
     path = results.folder / RUNS / str(row[f"run{side}"]) / "predictions.npz"
     name = row[f"place{side}"]

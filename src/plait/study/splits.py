@@ -146,7 +146,7 @@ def _official(table: StudyTable, spec: SplitSpec, index: int) -> Rows:
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def _folds(table: StudyTable) -> list[Any]:
+def _folds(table: StudyTable) -> list[object]:
     if table.folds is None:
         raise TableError(
             f"{table.label}: it has no official parts; take another split, or name the column that says them"

@@ -126,7 +126,7 @@ def left(waiting: Iterable[Run], lines: Iterable[Line], workers: int) -> float |
     return result / max(1, workers)
 
 
-def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[Any, ...]:
+def _likeness(dataset: str, variant: str, subset: tuple[str, ...]) -> tuple[object, ...]:
     """What runs are alike by, the closest first."""
     return (dataset, variant, subset), (dataset, subset), (dataset, variant), dataset, None
 

@@ -30,7 +30,7 @@ class Variant:
     model: Mapping[str, Any]
 
 
-def variants(spec: Spec, defaults: Mapping[str, Any]) -> list[Variant]:
+def variants(spec: Spec, defaults: Mapping[str, object]) -> list[Variant]:
     """All variants in the order of the file."""
     varied = list(dict.fromkeys([*itertools.chain(*(_flat(v) for v in spec.variants.values())), *spec.grid]))
     result = []
@@ -55,7 +55,7 @@ def budgeted(spec: Spec) -> dict[str, Any]:
     return model
 
 
-def _matches(model: Mapping[str, Any], rule: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+def _matches(model: Mapping[str, object], rule: Mapping[str, object], defaults: Mapping[str, object]) -> bool:
     options = {k: v if isinstance(v, list) else [v] for k, v in rule.items()}
     return all(value_at(model, key, defaults) in values for key, values in options.items())
 
@@ -80,7 +80,7 @@ def with_fields(model: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str
     return result
 
 
-def value_at(model: Mapping[str, Any], path: str, defaults: Mapping[str, Any]) -> Any:
+def value_at(model: Mapping[str, object], path: str, defaults: Mapping[str, object]) -> Any:
     """The value of a dotted field, or the estimator's own.
 
     Example:
@@ -95,7 +95,7 @@ def value_at(model: Mapping[str, Any], path: str, defaults: Mapping[str, Any]) -
     return place
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """A value within a label.
 
     Example:
@@ -110,12 +110,12 @@ def short(value: Any) -> str:
     return str(value)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A value as results have it: text where it is no plain value."""
     return value if isinstance(value, str | int | float | bool) else short(value)
 
 
-def _flat(fields: Mapping[str, Any], before: str = "") -> Iterator[str]:
+def _flat(fields: Mapping[str, object], before: str = "") -> Iterator[str]:
     """Dotted names; ``{name: ..., option: ...}`` stays one value."""
     for key, value in fields.items():
         if isinstance(value, Mapping) and "name" not in value and key == "encoders":

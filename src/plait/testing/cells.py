@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 def check_encoder(
     encoder: Encoder,
-    cells: Sequence[Any],
-    broken: Sequence[Any] = (),
-    others: Mapping[str, Any] | None = None,
+    cells: Sequence[object],
+    broken: Sequence[object] = (),
+    others: Mapping[str, object] | None = None,
     tolerance: float = 1e-2,
 ) -> None:
     """Every promise of a frozen ``Encoder``; raises AssertionError at the first that is broken.
@@ -68,7 +68,7 @@ def check_encoder(
             _check_refused(encoder, batch)
 
 
-def tokens_of(encoder: Encoder, cells: Sequence[Any]) -> list[np.ndarray]:
+def tokens_of(encoder: Encoder, cells: Sequence[object]) -> list[np.ndarray]:
     """The tokens (T, D) of each cell."""
     arrays = {key: torch.from_numpy(array) for key, array in encoder.prepare(cells).items()}
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def module_of(encoder: Encoder) -> torch.nn.Module:
     return _MODULES[key]
 
 
-def _check_refused(encoder: Encoder, batch: Sequence[Any]) -> None:
+def _check_refused(encoder: Encoder, batch: Sequence[object]) -> None:
     try:
         encoder.prepare(batch)
     except CellError:
@@ -97,7 +97,7 @@ def _check_refused(encoder: Encoder, batch: Sequence[Any]) -> None:
     raise AssertionError(f"a broken cell is no CellError: {batch[-1]!r:.60}")
 
 
-def _check_fingerprint(encoder: Encoder, others: Mapping[str, Any]) -> None:
+def _check_fingerprint(encoder: Encoder, others: Mapping[str, object]) -> None:
     options = encoder.options()
     assert json.loads(json.dumps(options)) == options, "the options are not plain JSON values"
     names = {field.name for field in dataclasses.fields(encoder)}
@@ -162,7 +162,7 @@ def _identical(before: list[list[Any]], frame: pd.DataFrame) -> bool:
     return all(a is b or (isinstance(a, str | int | float | np.generic) and repr(a) == repr(b)) for a, b in pairs)
 
 
-def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[Any]:
+def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[object]:
     """What an encoder would get of each row, comparable; None where it is absent, a message where it cannot be read."""
     if modality.kind == "tabular":
         columns: list[list[Any]] = [[repr(v) for v in frame[c]] for c in modality.columns]
@@ -173,7 +173,7 @@ def _signals(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[
     return [row[0] if len(row) == 1 else None if not any(row) else row for row in rows]
 
 
-def _signal(cell: Any, kind: str) -> Any:
+def _signal(cell: object, kind: str) -> object:
     decode: dict[str, Callable[[Any], Any]] = {
         "image": image,
         "audio": lambda c: audio(c, 16_000, 60.0),

@@ -138,7 +138,9 @@ class Scorer:
             result["test"] = self._part(model, *self.test, with_loss=True)
         return result
 
-    def _part(self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False) -> dict[str, Any]:
+    def _part(
+        self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False
+    ) -> dict[str, object]:
         mixture = Mixture(self.names, model.sources)
         mixture.prior = self.prior
         mixture.set_equal()
@@ -204,10 +206,10 @@ def ahead(model: Branches, inputs: Inputs) -> Inputs:
 
 def truth_of(task: Task, target: Tensor) -> np.ndarray:
     """An encoded target as scores take it: codes, indicators, or values in the target's own unit."""
-    return target.numpy() if task.name != "regression" else task.decode(target).numpy().astype(np.float64)
+    return target.numpy() if task.name != "regression" else task.decode(target.double()).numpy()
 
 
-def truth_given(task: Task, y: Any) -> np.ndarray:
+def truth_given(task: Task, y: object) -> np.ndarray:
     """Targets of test rows as the estimator is given them; a class never seen is -1."""
     if task.name == "classification":
         return codes_of(y, task.classes)  # type: ignore[attr-defined]

@@ -169,7 +169,7 @@ class Progress:
             return
         self.checkpoint.write(*self._state(ended=ended))
 
-    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, object]]:
         drawn = self.masks.state()
         arrays = {"generator": self.generator.get_state(), "generator.torch": torch.get_rng_state()}
         arrays |= {f"arrays.{name}": array for name, array in self.arrays.state().items()}
@@ -188,7 +188,7 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def digest_of(value: Any, tensors: Sequence[Tensor]) -> str:
+def digest_of(value: object, tensors: Sequence[Tensor]) -> str:
     """Hex digest of JSON values and of tensors: the name of a fit.
 
     Example:

@@ -5,40 +5,36 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base import deadline
-from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
+from plait.base.cluster import on_cluster
 from plait.base.errors import ConfigError, warn
 from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, alone, gains, mix
+from plait.branches.mixing import HeldOut, alone, mix
 from plait.branches.mixture import Mixture
-from plait.networks.tasks import Multilabel, Regression, Task
+from plait.networks.tasks import Multilabel, Task
+from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
-from plait.training.loop import Learner, train
-from plait.training.member import MemberLearner
-from plait.training.pretraining import encoded_once
 from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
-from plait.training.stacked import StackedLearner, stackable
+from plait.training.stacked import stackable
+from plait.training.units import Elsewhere, Piece, fit_branches, rows_of, train_members
 
 Result = TypeVar("Result")
-#: Rows that a member is judged by at most, evenly spread over those held out from it, and rows from which the branches that fit
-#: themselves (trees) learn at most, spread over its training rows.
-HELD_ROWS, GROWN_ROWS = 50_000, 200_000
+#: Rows that a member is judged by at most, evenly spread over those held out from it.
+HELD_ROWS = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +48,11 @@ class Plan:
         seed: of the first member; the others count up from it.
         strata: integers (n,) by which folds are kept alike.
         groups: integers (n,); rows of one group are held out together. None: each row by itself.
-        told: a branch that is left out is told of.
+        warns: say which branch is left out.
         folds: (training rows, held-out rows) of each member, where they are given; None: they are made here.
         mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
+        engine: ``local``, or ``ray``: members are trained side by side on a cluster.
+        workers: of the cluster; None: one per core.
     """
 
     names: Sequence[str]
@@ -63,9 +61,11 @@ class Plan:
     seed: int
     strata: np.ndarray
     groups: np.ndarray | None = None
-    told: bool = True
+    warns: bool = True
     folds: Sequence[Fold] | None = None
     mix: str = "learned"
+    engine: str = "local"
+    workers: int | None = None
 
 
 @dataclasses.dataclass
@@ -99,13 +99,13 @@ class Members:
             return
         answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
         for pattern in patterns:
-            total: dict[str, Tensor] = {}
-            for member in answers if pattern else ():  # of nothing the prior says all
-                for name, out in next(member).items():
-                    total[name] = total[name] + out if name in total else out
-            mean = {name: out / len(self.members) for name, out in total.items()}
+            mean = _mean([next(answer) for answer in answers]) if pattern else {}  # of nothing the prior says all
             present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
             yield self.mixture.combine(mean, present, self.task)
+
+    def outputs(self, inputs: Inputs, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Raw outputs (n, out_dim) of every branch, or of those named: the mean over the members."""
+        return _mean([member.outputs(inputs, names=names) for member in self.members])
 
     def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
         """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
@@ -118,6 +118,15 @@ class Members:
         usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
         usual = usual or (0.5,) * self.task.out_dim
         return self.mixture.thresholds_at(present, np.asarray(usual))
+
+
+def _mean(answers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of what members give, by branch."""
+    total: dict[str, Tensor] = {}
+    for answer in answers:
+        for name, out in answer.items():
+            total[name] = total[name] + out if name in total else out
+    return {name: out / len(answers) for name, out in total.items()}
 
 
 def folds_of(
@@ -173,10 +182,11 @@ def crossfit(
     for number, fold in enumerate(folds):
         before(members[number], number, *fold)
     clock = time.perf_counter()
-    history = _trained(members, folds, examples, plan, advance, follow or FitCallbacks())
+    piece = Piece(plan.names, examples, folds, plan.training, plan.seed, follow or FitCallbacks())
+    history = _trained(members, piece, plan, advance)
     del folds[len(members) :]  # of those that no time was left for
     each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
-    costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, folds, examples, plan)
+    costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan)
     del folds[len(members) :]
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
@@ -204,27 +214,22 @@ def crossfit(
 def _samples(fold: Fold, *, grown: bool) -> dict[str, tuple[int, int]]:
     """What is done with some of a member's rows only."""
     limits = {"choosing epochs and mixing branches": (HELD_ROWS, len(fold[1]))}
-    limits |= {"growing trees": (GROWN_ROWS, len(fold[0]))} if grown else {}
+    limits |= {"growing trees": (units.GROWN_ROWS, len(fold[0]))} if grown else {}
     return {what: (most, rows) for what, (most, rows) in limits.items() if rows > most}
 
 
-def _trained(
-    members: list[Branches],
-    folds: Sequence[Fold],
-    examples: Examples,
-    plan: Plan,
-    advance: Callable[[int], None],
-    follow: FitCallbacks,
-) -> list[dict[str, Any]]:
+def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callable[[int], None]) -> list[dict[str, Any]]:
     """Train the members' networks where ``follow`` says; the records of all their epochs. Members without time go."""
     if not members[0].networks:
         return []
-    settings = plan.training
-    follow.open(members, folds, examples, settings)
+    settings, follow = plan.training, piece.follow
+    follow.open(members, piece.folds, piece.examples, settings)
+    batches = _batches(members, piece.folds, settings)
+    if plan.engine == "ray":
+        return _trained_elsewhere(members, piece, plan, batches, advance)
     for model in members:
         model.to(follow.device)
     halt = threading.Event()
-    batches = _batches(members, folds, settings)
     end = deadline.current()
     over = end.within(deadline.NETWORKS if members[0].waiting else 1.0)
     cut = [0]
@@ -243,18 +248,9 @@ def _trained(
                 return True
             return halt.is_set()
 
-        first, generator = batch[0], torch.Generator().manual_seed(plan.seed + batch[0])
-        learner: Learner[Tensor]
-        if len(batch) > 1:
-            models, rows = [members[i] for i in batch], [folds[i] for i in batch]
-            learner = StackedLearner(models, examples, rows, settings, generator)
-        else:
-            prepared = dataclasses.replace(examples, inputs=encoded_once(members[first], examples.inputs))
-            learner = MemberLearner(members[first], prepared, folds[first], settings, generator)
-        callbacks = follow.callbacks(number, first, folds, stopped)
-        records = train(learner, settings.epochs, settings.patience, callbacks).history
+        records = train_members(piece, number, batch.start, members[batch.start : batch.stop], stopped)
         advance(len(batch) * (settings.epochs - epochs))  # what early stopping has saved
-        return [{**record, "member": first + record.get("member", 0)} for record in records]
+        return records
 
     with seeded(plan.seed):  # plait's own dropout has its generator; another package's encoder may draw from torch's
         results = side_by_side(run, len(batches), halt, learning=bool(members[0].encoders))
@@ -267,6 +263,29 @@ def _trained(
     return history
 
 
+def _trained_elsewhere(
+    members: list[Branches], piece: Piece, plan: Plan, batches: Sequence[range], advance: Callable[[int], None]
+) -> list[dict[str, Any]]:
+    """The same on a cluster: every batch of members is a job of one worker."""
+    history: list[dict[str, Any]] = []
+    jobs = [("train", n, batch.start, members[batch.start : batch.stop], ()) for n, batch in enumerate(batches)]
+    for batch, (models, records) in zip(batches, _elsewhere(piece, plan, jobs), strict=True):
+        members[batch.start : batch.stop] = models
+        history += records
+        advance(len(batch) * plan.training.epochs)
+    events = piece.follow.events
+    for record in history:
+        if events is not None and "diverged" not in record:
+            events(record)
+    warn_diverged(history, plan.training)
+    return history
+
+
+def _elsewhere(piece: Piece, plan: Plan, jobs: Sequence[Sequence[Any]]) -> Iterator[tuple[list[Branches], Any]]:
+    gpus = 1.0 if piece.follow.device.type == "cuda" else 0.0
+    yield from on_cluster(Elsewhere, (piece.elsewhere(),), jobs, plan.workers, gpus=gpus)
+
+
 def _without_time(members: list[Branches], begun: int) -> None:
     """Only the first members had time to be trained."""
     if begun < len(members):
@@ -274,51 +293,50 @@ def _without_time(members: list[Branches], begun: int) -> None:
         del members[begun:]
 
 
-def _fit_branches(
-    members: list[Branches], folds: Sequence[Fold], examples: Examples, plan: Plan
-) -> dict[str, dict[str, Any]]:
+def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    over, alone = deadline.current().within(1.0), not members[0].networks
-    rows = [_rows_of(examples, fold, plan.seed + number) for number, fold in enumerate(folds)]
-    declined = {branch.name(): branch.declines(rows[0]) for branch in members[0].waiting}
+    over = deadline.current().within(1.0)
+    first = rows_of(piece, 0)
+    declined = {branch.name(): branch.declines(first) for branch in members[0].waiting}
     costs: dict[str, dict[str, Any]] = {
         n: {"left_out": why} if why else {"seconds": 0.0} for n, why in declined.items()
     }
-    if alone and all(declined.values()):
+    if not members[0].networks and all(declined.values()):
         raise ConfigError("; ".join(_left_out(costs)))
     halt = threading.Event()
 
-    def run(number: int) -> list[dict[str, Any]]:
-        model, seconds = members[number], list[dict[str, Any]]()
-        for branch in model.waiting:
-            cost = costs[branch.name()]
-            first = alone and not number and not model.fitted  # something must be there to answer
-            if halt.is_set() or "left_out" in cost or (over() and not first):
-                continue
-            ask = partial(_promising, branch, model, rows[0], examples.task, plan.names)
-            asks = not (alone or number) and len(rows[0].valid) > 0  # the first member alone tells
-            stop = partial(lambda cost: over() or "left_out" in cost, cost)
-            clock = time.perf_counter()
-            try:
-                with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
-                    branch.fit(dataclasses.replace(rows[number], stop=stop, promising=ask if asks else None))
-            except NotWorthwhile:
-                cost["left_out"] = "its first rounds brought the mixture nothing"
-                continue
-            model.add(branch, plan.names)
-            seconds.append({"name": branch.name(), "seconds": time.perf_counter() - clock})
-        model.waiting = []
-        return seconds
+    def ended(name: str) -> bool:
+        return halt.is_set() or over() or "left_out" in costs[name]
 
-    if members[0].waiting:
-        for each in side_by_side(run, len(members), halt, learning=False):
-            for spent in each:
-                if "left_out" not in (cost := costs[spent["name"]]):
-                    cost["seconds"] += spent["seconds"]
-    if plan.told and (left_out := _left_out(costs)):
+    def run(number: int) -> None:
+        for cost in fit_branches(piece, number, members[number], _refused(costs), ended):
+            _add_cost(costs, cost)
+
+    if members[0].waiting and plan.engine == "ray":
+        jobs = [("branches", n, n, [model], _refused(costs)) for n, model in enumerate(members)]
+        for number, (models, spent) in enumerate(_elsewhere(piece, plan, jobs)):
+            members[number] = models[0]
+            for cost in spent:
+                _add_cost(costs, cost)
+    elif members[0].waiting:
+        side_by_side(run, len(members), halt, learning=False)
+    if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
     _drop_unfinished(members, costs)
     return costs
+
+
+def _refused(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name, cost in costs.items() if "left_out" in cost]
+
+
+def _add_cost(costs: Mapping[str, dict[str, Any]], spent: Mapping[str, Any]) -> None:
+    """One member's; what a branch that is left out took is not told."""
+    cost = costs[spent["name"]]
+    if "left_out" in spent:
+        cost["left_out"] = spent["left_out"]
+    elif "left_out" not in cost:
+        cost["seconds"] += spent["seconds"]
 
 
 def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -336,25 +354,6 @@ def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) 
             deadline.current().left_out.append(f"branch {name}")
         for model in (model for model in members if "left_out" in cost and name in model.fitted):
             model.keep([source for source in model.sources if source != name])
-
-
-def _rows_of(examples: Examples, fold: Fold, seed: int) -> FoldRows:
-    task, seen = examples.task, spread(fold[0], GROWN_ROWS)
-    loss = task.loss if isinstance(task, Regression) else "smooth"
-    rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
-    return FoldRows(*rows, task.name, task.out_dim, seed, loss=loss)
-
-
-def _promising(
-    branch: FittedBranch, member: Branches, rows: FoldRows, task: Task, names: Sequence[str], out: Tensor
-) -> bool:
-    """Whether the member's networks gain by what a branch answers (valid, out_dim) after a part of its fit."""
-    held, pattern = rows.inputs.take(rows.valid), tuple(names)
-    outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
-    target, weight = rows.target[rows.valid], rows.weight[rows.valid]
-    held_out = HeldOut(pattern, task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
-    sources = {name: member.sources[name] for name in member.networks}
-    return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
 
 
 def _batches(trained: Sequence[Branches], folds: Sequence[tuple[Tensor, Tensor]], settings: Training) -> list[range]:

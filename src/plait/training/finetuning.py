@@ -109,7 +109,7 @@ class Single:
             return np.full(len(self.strata), -1)
         return dealt(self.strata, self.units, self.tuning.folds, self.supervision.seed)
 
-    def _tuned(self) -> tuple[list[Weights], dict[str, Any]]:
+    def _tuned(self) -> tuple[list[Weights], dict[str, object]]:
         """An encoder per fold that learns from the other folds, and where it is wanted one that learns from all."""
         start = time.perf_counter()
         need("peft", "tune")

@@ -198,7 +198,7 @@ def _epoch(learner: Learner[Any], epoch: int) -> tuple[list[dict[str, Any]], Map
     return records, parts.get("valid", parts["train"])
 
 
-def _losses_of(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+def _losses_of(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, object]:
     """A member's losses of both parts, and which of them are no number."""
     record: dict[str, Any] = {}
     lost: set[str] = set()
@@ -209,7 +209,7 @@ def _losses_of(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[s
     return record | ({"diverged": sorted(lost)} if lost else {})
 
 
-def _check(records: Sequence[Mapping[str, Any]], best: BestState) -> None:
+def _check(records: Sequence[Mapping[str, object]], best: BestState) -> None:
     for member, record in enumerate(records):
         if "diverged" in record and not best.good(member):
             best.restore()

@@ -54,7 +54,7 @@ class MemberLearner(Learner[Tensor]):
     def parts(self) -> Sequence[StatePart]:
         """A branch each, or the whole model where encoders learn."""
         model = self.model
-        if any(name not in model.settled for name in model.encoders):
+        if any(name not in model.resolved for name in model.encoders):
             return [StatePart.of(model, list(model.networks))]
         return [StatePart.of(network, [name]) for name, network in model.networks.items()]
 

@@ -100,7 +100,7 @@ def split_states(features: Featurizer, arrays: dict[str, np.ndarray]) -> dict[st
     return result
 
 
-def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def split_state(state: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """JSON values, and arrays of numbers, of an encoder's state."""
     arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray) and v.dtype.kind not in "OUS"}
     rest = {k: v for k, v in state.items() if k not in arrays}

@@ -117,7 +117,7 @@ def _begun(result: Mapping[str, Thawing], names: Sequence[str]) -> dict[str, Tha
 
 def _each(
     value: object, learning: Sequence[str], usual: Sequence[str], names: Mapping[str, str], field: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Modality -> value; one value without a name is for the modalities ``usual``."""
     if value is None:
         return {}
@@ -269,7 +269,7 @@ class Tuning:
 FINETUNING_OPTIONS = tuple(config.fields_of(Tuning))
 
 
-def tunings(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Tuning]:
+def tunings(schema: Schema, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
     """How each modality with ``train: tuned`` is tuned: options for all, and modality (or kind) -> options.
 
     Raises:

@@ -52,7 +52,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _extras() -> Iterator[dict[str, Any]]:
+def _extras() -> Iterator[dict[str, object]]:
     """Each extra of this plait: what it brings, and what of that is missing here."""
     try:
         about = importlib.metadata.metadata("plait")
@@ -71,7 +71,7 @@ def _extras() -> Iterator[dict[str, Any]]:
         yield {"extra": name, "ready": not missing, "here": here, "missing": missing}
 
 
-def _encoders() -> Iterator[dict[str, Any]]:
+def _encoders() -> Iterator[dict[str, object]]:
     """What encodes each kind where nothing is named, and which others are ready."""
     ready: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in registry.names("encoders"):
@@ -88,7 +88,7 @@ def _has(extra: str) -> bool:
     return bool(known.get(extra, True))
 
 
-def _processor() -> dict[str, Any]:
+def _processor() -> dict[str, object]:
     fast = machine.fast_dtype()
     return {
         "cores": os.cpu_count(),
@@ -113,7 +113,7 @@ def _places() -> list[dict[str, Any]]:
     return [_place(what, Path(path).expanduser()) for what, path in places.items() if path is not None]
 
 
-def _place(what: str, path: Path) -> dict[str, Any]:
+def _place(what: str, path: Path) -> dict[str, object]:
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     sized = what not in ("data sets", "temporary files") and path.is_dir()
     return {
@@ -137,7 +137,7 @@ def _bytes(folder: Path) -> Iterator[int]:
             yield getattr(facts, "st_blocks", facts.st_size // 512) * 512
 
 
-def advice(found: dict[str, Any]) -> list[str]:
+def advice(result: dict[str, Any]) -> list[str]:
     """What could be better, one line each.
 
     Example:
@@ -145,13 +145,13 @@ def advice(found: dict[str, Any]) -> list[str]:
         ["text is encoded by hashed_ngrams: pip install 'plait[text]' brings a better one"]
     """
     said = []
-    for each in found["encoders"]:
+    for each in result["encoders"]:
         better = {"text": "hashed_ngrams", "image": "pixel_statistics", "audio": "logmel"}.get(each["kind"])
         if each["default"] == better:
             said.append(
                 f"{each['kind']} is encoded by {better}: pip install 'plait[{each['kind']}]' brings a better one"
             )
-    for place in found["places"]:
+    for place in result["places"]:
         if place["free"] < 2 << 30:
             said.append(f"{place['what']}: {place['free'] / 1e9:.1f} GB free on the disk of {place['path']}")
         if not place["writable"] and place["what"] != "data sets":

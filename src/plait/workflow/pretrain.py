@@ -27,7 +27,7 @@ from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import folds_of
-from plait.training.encoders.pretrained import Pretrained, Saved, write
+from plait.training.pretrained import Pretrained, Saved, write
 from plait.workflow.fit import group_column, make_model, split_rows
 
 #: Settings of a model of several modalities, which an encoder alone has no use for.
@@ -117,11 +117,11 @@ def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
 def _trained(
     model: FusionEstimator,
     frame: pd.DataFrame,
-    target: Any,
+    target: object,
     groups: np.ndarray | None,
     one: Schema,
-    held_out: tuple[pd.DataFrame, Any] | None,
-) -> tuple[Saved, list[dict[str, Any]]]:
+    held_out: tuple[pd.DataFrame, object] | None,
+) -> tuple[Saved, list[dict[str, object]]]:
     """The encoder, and the records of its epochs with their scores; of ``held_out`` rows nothing is learned."""
     table = model._frame(frame, target, reset=True)
     settings, codes = model.settings(), model._target(target)

@@ -67,7 +67,7 @@ def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, 
     return result
 
 
-def _without(given: Schema, targets: Mapping[str, Any]) -> Schema:
+def _without(given: Schema, targets: Mapping[str, object]) -> Schema:
     """The schema without the targets among its inputs, which is told of."""
     inputs = [c for m in given.modalities for c in m.columns if c in targets]
     if not inputs:

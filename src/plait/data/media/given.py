@@ -16,6 +16,7 @@ import numpy as np
 from plait.base.errors import CellError
 from plait.data.media import Altered, Blob
 from plait.data.media.images import CHANNELS, channels_last, decoded
+from plait.data.values import is_tensor
 
 #: More than this many channels no sound has; fewer samples than this none either.
 _SOUND_CHANNELS = 32
@@ -65,14 +66,18 @@ def given(value: Any, kind: str) -> Any:
 _DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,")
 
 
+#: Base64 of files whose first bytes tell them: PNG, JPEG, GIF, WebP or WAV, FLAC, MP3, Ogg.
+_BARE = re.compile(r"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|ZkxhQw|SUQz|T2dnUw)[A-Za-z0-9+/\s]{90,}=?\s*=?\s*")
+
+
 def is_data_uri(text: str) -> bool:
-    """Whether a cell holds a file written out as text: ``data:image/png;base64,...``.
+    """Whether a cell holds a file written out as text: ``data:image/png;base64,...``, or the letters of base64 alone.
 
     Example:
         >>> is_data_uri("data:image/png;base64,iVBORw0KGgo="), is_data_uri("data/1.png")
         (True, False)
     """
-    return _DATA_URI.match(text) is not None
+    return _DATA_URI.match(text) is not None or _BARE.fullmatch(text) is not None
 
 
 def data_of_uri(text: str, most: int | None = None) -> bytes:
@@ -81,7 +86,7 @@ def data_of_uri(text: str, most: int | None = None) -> bytes:
     Raises:
         CellError: what stands behind the comma is not base64.
     """
-    letters = "".join(text.partition(",")[2].split())
+    letters = "".join((text.partition(",")[2] if "," in text else text).split())
     letters = letters if most is None else letters[: 4 * (most // 3 + 1)]
     try:
         return base64.b64decode(letters, validate=True)
@@ -89,7 +94,7 @@ def data_of_uri(text: str, most: int | None = None) -> bytes:
         raise CellError(f"a data URI that is not base64 ({error})") from None
 
 
-def is_picture(value: Any) -> bool:
+def is_picture(value: object) -> bool:
     """Whether a value is a Pillow image, whether or not Pillow is imported."""
     return hasattr(value, "convert") and hasattr(value, "getbands")
 
@@ -110,7 +115,7 @@ def as_array(value: Any) -> np.ndarray | None:
         except ValueError:  # ragged
             return None
         return array if array.dtype.kind in "biuf" else None
-    if hasattr(value, "detach"):  # a torch tensor; numpy knows no bfloat16
+    if is_tensor(value):  # a torch tensor; numpy knows no bfloat16
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
     if hasattr(value, "__array__") and hasattr(value, "shape"):
@@ -119,7 +124,7 @@ def as_array(value: Any) -> np.ndarray | None:
     return None
 
 
-def comparable(value: Any) -> Any:
+def comparable(value: object) -> Any:
     """What a cell is to be compared by: media by what it holds, never by where an object lies; all else as it is.
 
     Raises:
@@ -127,10 +132,10 @@ def comparable(value: Any) -> Any:
     """
     if is_picture(value) or hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples") or _samples(value):
         return given(value, "audio" if hasattr(value, "get_all_samples") or _samples(value) else "image")
-    return as_array(value) if hasattr(value, "detach") else value
+    return as_array(value) if is_tensor(value) else value
 
 
-def _of_mapping(value: Mapping[str, Any], kind: str) -> Any:
+def _of_mapping(value: Mapping[str, object], kind: str) -> object:
     if value.get("bytes") is not None:
         return given(value["bytes"], kind)
     rate = next((value[k] for k in ("sampling_rate", "sample_rate") if value.get(k) is not None), None)
@@ -157,7 +162,7 @@ def _of_picture(picture: Any) -> Any:
     return decoded(picture)
 
 
-def _samples(value: Any) -> bool:
+def _samples(value: object) -> bool:
     return hasattr(value, "data") and hasattr(value, "sample_rate")
 
 
@@ -172,7 +177,7 @@ def samples_and_rate(value: Any) -> tuple[Any, Any] | None:
     first, second = value
     if np.isscalar(first):  # as scipy reads a wav
         first, second = second, first
-    held = isinstance(first, list | tuple | np.ndarray) or hasattr(first, "detach")
+    held = isinstance(first, list | tuple | np.ndarray) or is_tensor(first)
     return (first, second) if held and isinstance(second, int | float | np.number) else None
 
 
@@ -199,7 +204,7 @@ def _arranged(array: np.ndarray, kind: str, *, tensor: bool) -> np.ndarray:
     return channels_last(array, axis) if kind != "audio" else array
 
 
-def cell_key(cell: Any) -> bytes:
+def cell_key(cell: object) -> bytes:
     """The content key of a cell: text, bytes, a ``Blob``, an array, (array, rate), a PIL image, a number.
 
     Cells of different types never share a key, nor do arrays of different shape or dtype.

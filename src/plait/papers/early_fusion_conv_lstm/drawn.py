@@ -41,19 +41,19 @@ EQUATIONS = (
 _CONDITIONS = "the ratios of training are framed, a dot marks differences that are sure after correction for all cells"
 
 
-def draw(name: str, told: Mapping[str, Any], measured: Sequence[Results], folder: Path) -> list[Block]:
+def draw(name: str, given: Mapping[str, object], measured: Sequence[Results], folder: Path) -> list[Block]:
     """The pictures and tables of one element.
 
     Args:
         name: of the element.
-        told: its ``draws:``: which ``figure``, and what that needs to be told.
+        given: its ``draws:``: which ``figure``, and what that needs to be told.
         measured: what its recipes gave.
         folder: of the reproduction, where a fitted model is kept.
 
     Raises:
         ConfigError: there is no such figure.
     """
-    options = {k: v for k, v in told.items() if k != "figure"}
+    options = {k: v for k, v in given.items() if k != "figure"}
     known: dict[str, Callable[..., list[Block]]] = {
         "comparison": comparison,
         "heat_maps": heat_maps,
@@ -61,7 +61,7 @@ def draw(name: str, told: Mapping[str, Any], measured: Sequence[Results], folder
         "samples": samples,
         "activations": activations,
     }
-    figure = str(told.get("figure"))
+    figure = str(given.get("figure"))
     if figure == "equations":
         return [Text(line) for line in EQUATIONS]
     if figure not in known:
@@ -71,8 +71,8 @@ def draw(name: str, told: Mapping[str, Any], measured: Sequence[Results], folder
 
 def comparison(name: str, results: Results, folder: Path, first: str, trained: Sequence[float] = ()) -> list[Block]:
     """Accuracy over the grid, and what the ``first`` variant is ahead by, at these training ratios (figures 1, 7 to 10)."""
-    found = noise_grids.grids(results, MODALITIES)
-    kept = [(d, s) for d, s in found.items() if not trained or tuple(map(float, trained)) == s.mean.trained]
+    result = noise_grids.grids(results, MODALITIES)
+    kept = [(d, s) for d, s in result.items() if not trained or tuple(map(float, trained)) == s.mean.trained]
     kept.sort(key=lambda pair: pair[0].variant != first)
     if not kept:
         return []
@@ -93,20 +93,20 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
 
 def heat_maps(name: str, results: Results, folder: Path) -> list[Block]:
     """Accuracy over the grid for every pair of training ratios (figure 2)."""
-    found = noise_grids.grids(results, MODALITIES)
-    maps = [dataclasses.replace(seeds.mean, label=_trained_name(seeds)) for seeds in found.values()]
+    result = noise_grids.grids(results, MODALITIES)
+    maps = [dataclasses.replace(seeds.mean, label=_trained_name(seeds)) for seeds in result.values()]
     caption = "Accuracy over test ratios, one map per pair of training ratios, which are framed."
     return [_one(picture(name, caption, figures.heat_maps(maps)))]
 
 
 def curves(name: str, results: Results, folder: Path) -> list[Block]:
     """Accuracy over one modality's ratios, one line per training ratio; zeroed input and true absence apart (figures 3 and 4)."""
-    found = noise_grids.grids(results, MODALITIES)
+    result = noise_grids.grids(results, MODALITIES)
     blocks: list[Block] = []
-    for subset in dict.fromkeys(design.subset for design in found):
+    for subset in dict.fromkeys(design.subset for design in result):
         lines, records = {}, []
         axis, levels, trained = 0, tuple[float, ...](), dict[str, float]()
-        for seeds in (seeds for design, seeds in found.items() if design.subset == subset):
+        for seeds in (seeds for design, seeds in result.items() if design.subset == subset):
             grid = seeds.mean
             axis = int(grid.correct.shape[0] == 1)
             levels = grid.levels[axis]
@@ -150,9 +150,9 @@ def activations(name: str, results: Results, folder: Path, variant: str, example
     row = (shorter if len(shorter) > example else test).iloc[example : example + 1]
     columns = list(table.schema.columns)
     levels = [dict(zip(MODALITIES, pair, strict=True)) for pair in SETTINGS]
-    found = noise_grid.activations(model, row[columns], row[table.target].iloc[0], levels, ratio="amplitude_ratio")
+    result = noise_grid.activations(model, row[columns], row[table.target].iloc[0], levels, ratio="amplitude_ratio")
     caption = f"Digit {row[table.target].iloc[0]}: the network sees the picture alone until the sound sets in (shaded)."
-    return [_one(picture(name, caption, figures.activation_lines(found)))]
+    return [_one(picture(name, caption, figures.activation_lines(result)))]
 
 
 def _model(results: Results, folder: Path, variant: str) -> tuple[FusionClassifier, StudyTable]:

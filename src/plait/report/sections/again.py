@@ -35,13 +35,13 @@ def _origin(record: Mapping[str, Any]) -> dict[str, str]:
     return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
 
 
-def _yaml(settings: Mapping[str, Any]) -> str:
+def _yaml(settings: Mapping[str, object]) -> str:
     """The estimator's fields as YAML; the schema, which is shown beside them, left out."""
     kept = {k: v for k, v in settings.items() if k not in ("modalities",)}
     return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
 
 
-def _yaml_value(value: Any) -> Any:
+def _yaml_value(value: object) -> object:
     plain = plain_values(value)
     if isinstance(plain, dict):
         return {k: _yaml_value(v) for k, v in plain.items()}

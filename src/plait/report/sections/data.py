@@ -74,7 +74,7 @@ def target_figure(evaluation: Evaluation) -> Any:
     return figure
 
 
-def _histogram(evaluation: Evaluation) -> Any:
+def _histogram(evaluation: Evaluation) -> object:
     value = evaluation.distribution
     with settings():
         edges = [record["low"] for record in value]

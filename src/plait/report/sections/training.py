@@ -42,11 +42,11 @@ def _costs(record: Mapping[str, Any]) -> dict[str, str]:
     return result | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
 
 
-def _counted(value: Any) -> str:
+def _counted(value: object) -> str:
     return number(value) if isinstance(value, int | float) else str(value)
 
 
-def kept_epochs(history: Sequence[Mapping[str, Any]], most: int | None, together: bool = False) -> str:
+def kept_epochs(history: Sequence[Mapping[str, object]], most: int | None, together: bool = False) -> str:
     """How many epochs were run and which of them was kept, of each branch or ``together``; epochs count from 1.
 
     Example:
@@ -78,7 +78,7 @@ def _span(values: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def learning_figure(history: Sequence[Mapping[str, Any]]) -> Any:
+def learning_figure(history: Sequence[Mapping[str, object]]) -> Any:
     """Validation loss of every member over the epochs (from 1), training loss dashed; None without a history."""
     members = {str(record.get("member", 0)): None for record in history}
     if not history:

@@ -80,7 +80,7 @@ def table_of(name: str, frame: pd.DataFrame) -> Table:
     return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return "–"

@@ -38,7 +38,7 @@ class Grid(Sampler):
         return dict(zip((r.field for r in self.spec.ranges), self._points[number], strict=True))
 
 
-def _combinations(ranges: Sequence[Range], steps: int) -> list[tuple[Any, ...]]:
+def _combinations(ranges: Sequence[Range], steps: int) -> list[tuple[object, ...]]:
     return list(itertools.product(*(_points(r, steps) for r in ranges)))
 
 

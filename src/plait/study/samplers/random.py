@@ -21,7 +21,7 @@ class Random(Sampler):
         return {r.field: _value(r, rng) for r in self.spec.ranges}
 
 
-def _value(of: Range, rng: np.random.Generator) -> Any:
+def _value(of: Range, rng: np.random.Generator) -> object:
     if of.choices:
         return of.choices[int(rng.integers(len(of.choices)))]
     if not of.log:

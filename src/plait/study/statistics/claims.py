@@ -116,7 +116,7 @@ def _text(value: _Ours) -> str:
     return value.claim.text or ", ".join([*parts, *([value.claim.condition] if value.claim.condition else [])])
 
 
-def _value(value: _Ours) -> dict[str, Any]:
+def _value(value: _Ours) -> dict[str, object]:
     """A claimed number beside ours."""
     sign = 1.0 if value.metric.direction == "higher" else -1.0
     least = sign * value.claim.value - default_margin(value.metric, value.claim.value)
@@ -135,7 +135,7 @@ def _value(value: _Ours) -> dict[str, Any]:
     return _record(value, ("value", _text(value)), (value.claim.value, *ours), (verdict, reason))
 
 
-def _record(of: _Ours, what: tuple[str, str], numbers: tuple[float, ...], said: tuple[str, str]) -> dict[str, Any]:
+def _record(of: _Ours, what: tuple[str, str], numbers: tuple[float, ...], said: tuple[str, str]) -> dict[str, object]:
     claim = of.claim
     values = (*what, claim.where, claim.data or of.dataset, of.dataset, of.metric.name, *numbers, *said)
     return dict(zip(COLUMNS, values, strict=True))
@@ -154,7 +154,7 @@ def _ordered(ours: list[_Ours]) -> Iterator[tuple[_Ours, _Ours]]:
                 yield a, b
 
 
-def _order(a: _Ours, b: _Ours, comparison: Comparison, p: float) -> dict[str, Any]:
+def _order(a: _Ours, b: _Ours, comparison: Comparison, p: float) -> dict[str, object]:
     """The paper has a above b, or both level; do we?"""
     theirs = a.claim.value - b.claim.value
     result = comparison.verdict(p)

@@ -160,7 +160,7 @@ def _order(names: list[str], options: dict[str, Comparison], reference: str, *, 
     return sorted(range(len(names)), key=key)
 
 
-def _counted(part: DataFrame, metric: Metric) -> dict[str, Any]:
+def _counted(part: DataFrame, metric: Metric) -> dict[str, object]:
     return {
         "runs": len(part),
         "seeds": part["seed"].nunique(),
@@ -168,12 +168,12 @@ def _counted(part: DataFrame, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _itself(against: str) -> dict[str, Any]:
+def _itself(against: str) -> dict[str, object]:
     value = "best" if against == BEST else "the reference"
     return {"verdict": "best" if against == BEST else "reference", "words": value}
 
 
-def _record(comparison: Comparison, p: float) -> dict[str, Any]:
+def _record(comparison: Comparison, p: float) -> dict[str, object]:
     test, names = comparison.test, ("d", "delta", "wilcoxon", "permutation", "least_p", "mcnemar")
     return {
         "difference": test.value,

@@ -51,14 +51,14 @@ class Space(Subject):
         return self.spec.space
 
     @cached_property
-    def _defaults(self) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, object]:
         return {f.name: f.default for f in dataclasses.fields(ModalityAligner)}
 
     def defaults(self) -> Mapping[str, Any]:
         """The aligner's own values."""
         return self._defaults
 
-    def field_problem(self, name: str, value: Any) -> str | None:
+    def field_problem(self, name: str, value: object) -> str | None:
         """Encoders are named by modality; stages are tried when variants are made."""
         if name == "encoders" and not isinstance(value, Mapping):
             return f"encoders: expected modality: encoder, found {value!r:.60}"
@@ -245,7 +245,7 @@ class Space(Subject):
         return space_results.gather(results)
 
 
-def _line(run: Run, evaluation: str, part: Part) -> dict[str, Any]:
+def _line(run: Run, evaluation: str, part: Part) -> dict[str, object]:
     result = {
         "condition": f"{evaluation}: {part.name}",
         "present": list(run.subset),

@@ -58,7 +58,7 @@ def write(place: Path, history: Sequence[Mapping[str, Any]]) -> None:
     write_file(place / CSV, table(history).to_csv(index=False).encode())
 
 
-def slim(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def slim(history: Sequence[Mapping[str, object]]) -> list[dict[str, Any]]:
     """The history without scores, as model.json and epochs.jsonl keep it; what is no number is None."""
     return [plain_values({k: v for k, v in record.items() if k != "metrics"}) for record in history]
 
@@ -163,14 +163,14 @@ class Events:
         self._writers.clear()
 
 
-def _name(record: Mapping[str, Any]) -> str:
+def _name(record: Mapping[str, object]) -> str:
     of = of_record(record)
     if of["stage"] == TRAIN:
         return f"member_{of['member']}"
     return f"{of['stage']}_{of['modality']}_{of['member']}{'_from_store' if of['from_store'] else ''}"
 
 
-def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+def scalars(record: Mapping[str, object]) -> dict[str, float]:
     """Tag -> value of one epoch: ``loss/train``, ``f1_macro/validation/IT``, ``seconds/train``.
 
     Example:

@@ -25,7 +25,7 @@ _SHORT = {"train": "train", "validation": "valid"}
 LOWER = ("loss", "mae", "rmse", "total_time", "avg_batch_time")
 
 
-def table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def table(history: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """One row per training, epoch (from 1), part, pattern and metric; ``pattern`` is empty for losses and times.
 
     A training is one of a member (``stage`` train), or of an encoder alone for it (``stage`` pretrain, with its ``modality``).
@@ -192,7 +192,7 @@ def of_encoder(modality: str, member: int, from_store: bool) -> dict[str, Any]:
     return {"stage": PRETRAIN, "modality": modality, "from_store": from_store, "member": member}
 
 
-def of_record(record: Mapping[str, Any]) -> dict[str, Any]:
+def of_record(record: Mapping[str, object]) -> dict[str, Any]:
     """Stage, modality (empty: all), whether it was done in another run, and member.
 
     Example:

@@ -71,7 +71,7 @@ class Stage:
             load(member.encoders[name], result.weights, f"the pretrained encoder of '{name}'")
             if how.frozen:
                 member.encoders[name].requires_grad_(False)
-                member.settled.add(name)
+                member.resolved.add(name)
                 member.resting.append(member.encoders[name])
         self.seconds += time.perf_counter() - start
 
@@ -89,7 +89,7 @@ class Stage:
             made = pretrain_encoder(encoder, examples, rows, settings, seed, name, callbacks)
             return dataclasses.replace(made, test_rows=self.listener.test_rows(name))
 
-        def fits(weights: Mapping[str, Any]) -> bool:
+        def fits(weights: Mapping[str, object]) -> bool:
             return shapes(weights) == shapes(module.state_dict())
 
         machine.begin_stage()
@@ -143,10 +143,10 @@ def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
 @torch.no_grad()
 def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
     """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
-    if not member.settled:
+    if not member.resolved:
         return inputs
     tokens = dict(inputs.tokens)
-    for name in sorted(member.settled):
+    for name in sorted(member.resolved):
         encoder = member.encoders[name].eval()
         only = Inputs({}, {name: inputs.prepared[name]}, {name: inputs.present[name]})
         parts = []
@@ -154,7 +154,7 @@ def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
             batch = moved(only.take(torch.arange(start, min(start + rows, len(inputs)))), member.device)
             parts.append(encoder(batch.prepared[name]).absent_where(~batch.present[name]).to("cpu"))
         tokens[name] = concatenate(parts)
-    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.settled}
+    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.resolved}
     return dataclasses.replace(inputs, tokens=tokens, prepared=left)
 
 
@@ -199,7 +199,7 @@ class EncoderListener:
                 self.events(record)
         return records
 
-    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _record(self, name: str, number: int, stored: bool, record: Mapping[str, object]) -> dict[str, object]:
         result = {**of_encoder(name, number, stored), **record}
         scored = result.pop("metrics", None)
         if scored is not None and self.score is not None:

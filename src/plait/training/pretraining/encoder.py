@@ -93,7 +93,7 @@ def pretrain_encoder(
 
 def _trained(
     learner: MemberLearner, settings: Training, name: str, callbacks: Callbacks | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The history up to the last good state, with a warning where there is more; without such a state an error."""
     advice = "lower pretrain.learning_rate"
     try:

@@ -23,9 +23,9 @@ SHOWN = 600
 
 
 def inspect(
-    model: Any,
+    model: object,
     frame: pd.DataFrame,
-    other: Any = None,
+    other: object = None,
     *,
     names: Sequence[str] | None = None,
     held_out: HeldOut | None = None,
@@ -91,7 +91,7 @@ def _pictures(
     return pictures
 
 
-def _runs(given: Sequence[Any], names: Sequence[str] | None) -> dict[str, Any]:
+def _runs(given: Sequence[object], names: Sequence[str] | None) -> dict[str, Any]:
     """Name -> estimator, folders loaded; names of one kind are told apart."""
     if names is not None and (len(names) != len(given) or len(set(names)) < len(given)):
         raise ConfigError(f"names {list(names)}: expected {len(given)} different ones, one for each model")
@@ -104,7 +104,7 @@ def _runs(given: Sequence[Any], names: Sequence[str] | None) -> dict[str, Any]:
     return {n: _loaded(m) for n, m in zip(names or usual, given, strict=True)}
 
 
-def _loaded(value: Any) -> Any:
+def _loaded(value: object) -> object:
     from plait.estimators import estimators
 
     model = estimators.load(value) if isinstance(value, str | Path) else value

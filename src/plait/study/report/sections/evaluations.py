@@ -185,7 +185,7 @@ def _cost(material: Material) -> Iterator[Section]:
     yield section
 
 
-def _cell(line: Mapping[str, Any], *keys: str) -> float:
+def _cell(line: Mapping[str, object], *keys: str) -> float:
     value: Any = line
     for key in keys:
         value = value[key]

@@ -144,7 +144,7 @@ def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> lis
     return result
 
 
-def _map(evidence: Evidence, part: DataFrame, by: str) -> Any:
+def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
     """Variants down, subsets across; None for one variant."""
     labels = [label for label in evidence.ranked if label in set(part["label"])]
     if len(labels) < 2:

@@ -45,7 +45,7 @@ class Response(ReportSection):
 
 
 def response_figure(
-    points: Mapping[str, tuple[Sequence[Any], Sequence[float]]],
+    points: Mapping[str, tuple[Sequence[object], Sequence[float]]],
     field: str,
     label: str,
     *,
@@ -102,7 +102,7 @@ def _log_axis(ax: Any) -> None:
     ax.set_xlim(low, high)
 
 
-def _words(points: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> list[str]:
+def _words(points: Mapping[str, tuple[Sequence[object], Sequence[float]]]) -> list[str]:
     """The values as text, where one of them is no number."""
     values = [v for result, _ in points.values() for v in result]
     if all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):

@@ -92,7 +92,7 @@ def _curves(evidence: Evidence, part: DataFrame, at: str) -> list[Picture | None
     return pictures
 
 
-def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> Any:
+def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> object:
     labels = [label for label in evidence.ranked if label in set(group["label"])]
     curves = []
     for place, label in enumerate(labels):

@@ -220,7 +220,7 @@ def _settings(evidence: Evidence) -> dict[str, dict[str, Any]]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 

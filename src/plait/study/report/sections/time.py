@@ -64,9 +64,9 @@ def reached(results: Results, run: str, metric: str, threshold: float | None = N
     frame = read(place)
     if not ((frame["part"] == "test") & (frame["metric"] == metric)).any():
         return {}
-    found = epochs_to(frame, np.nan if threshold is None else threshold, metric, "test")
-    means = {name: float(found[name].astype(float).mean()) for name in ("first", "best", "epochs_to")}
-    return means | {"reached": float(found["epochs_to"].notna().mean())}
+    result = epochs_to(frame, np.nan if threshold is None else threshold, metric, "test")
+    means = {name: float(result[name].astype(float).mean()) for name in ("first", "best", "epochs_to")}
+    return means | {"reached": float(result["epochs_to"].notna().mean())}
 
 
 class Time(ReportSection):

@@ -1,0 +1,152 @@
+"""The pieces of a fit that could run elsewhere: members trained together, and the branches of one that fit themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
+from plait.base.machine import seeded
+from plait.branches.branches import Branches
+from plait.branches.mixing import HeldOut, gains
+from plait.networks.tasks import Regression
+from plait.training.callbacks import FitCallbacks
+from plait.training.loop import Learner, train
+from plait.training.member import MemberLearner
+from plait.training.pretraining import encoded_once
+from plait.training.rows import Examples, Fold, spread
+from plait.training.settings import Training
+from plait.training.stacked import StackedLearner
+
+#: Rows from which the branches that fit themselves (trees) learn at most, spread over a member's training rows.
+GROWN_ROWS = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """What all pieces of a fit have in common.
+
+    Attributes:
+        names: modalities in schema order.
+        examples: all rows.
+        folds: (training rows, held-out rows) of each member.
+        training: of the networks.
+        seed: of the first member; the others count up from it.
+        follow: where training runs, what judges it, and where it is kept.
+        threads: of a worker on a cluster.
+    """
+
+    names: Sequence[str]
+    examples: Examples
+    folds: Sequence[Fold]
+    training: Training
+    seed: int
+    follow: FitCallbacks = dataclasses.field(default_factory=FitCallbacks)
+    threads: int = 1
+
+    def elsewhere(self) -> Piece:
+        """The same for a worker on a cluster, which writes no events."""
+        threads = torch.get_num_threads() if self.examples.inputs.prepared else 1  # as they would have here
+        return dataclasses.replace(self, follow=dataclasses.replace(self.follow, events=None), threads=threads)
+
+
+def train_members(
+    piece: Piece, unit: int, first: int, models: Sequence[Branches], stopped: Callable[[], bool] = lambda: False
+) -> list[dict[str, Any]]:
+    """Train the networks of members that learn together, the first of which is ``first``; a record per epoch and member."""
+    examples, follow, folds = piece.examples, piece.follow, piece.folds
+    generator = torch.Generator().manual_seed(piece.seed + first)
+    learner: Learner[Tensor]
+    if len(models) > 1:
+        rows = folds[first : first + len(models)]
+        learner = StackedLearner(list(models), examples, rows, piece.training, generator)
+    else:
+        prepared = dataclasses.replace(examples, inputs=encoded_once(models[0], examples.inputs))
+        learner = MemberLearner(models[0], prepared, folds[first], piece.training, generator)
+    callbacks = follow.callbacks(unit, first, folds, stopped)
+    # Another package's encoder may draw from torch's own generator; members without one may stand side by side in threads.
+    with seeded(piece.seed + first) if models[0].encoders else nullcontext():
+        records = train(learner, piece.training.epochs, piece.training.patience, callbacks).history
+    return [{**record, "member": first + record.get("member", 0)} for record in records]
+
+
+def fit_branches(
+    piece: Piece,
+    number: int,
+    model: Branches,
+    declined: Collection[str],
+    over: Callable[[str], bool] = lambda name: False,
+) -> list[dict[str, Any]]:
+    """Let the branches of one member that fit themselves do so; what each cost, or that it is not worth its time.
+
+    ``declined``: branches that do not take these rows; ``over``: asked by name whether one must not begin, or must end.
+    The first member alone tells whether a branch brings the networks anything.
+    """
+    rows = rows_of(piece, number)
+    asks = bool(model.networks) and not number and len(rows.valid) > 0
+    alone = not model.networks and not number
+    costs: list[dict[str, Any]] = []
+    for branch in model.waiting:
+        name = branch.name()
+        if name in declined or (over(name) and not (alone and not model.fitted)):  # something must be there to answer
+            continue
+        clock = time.perf_counter()
+        promising = partial(_promising, piece, branch, model, rows) if asks else None
+        try:
+            with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
+                branch.fit(dataclasses.replace(rows, stop=partial(over, name), promising=promising))
+        except NotWorthwhile:
+            costs.append({"name": name, "left_out": "its first rounds brought the mixture nothing"})
+            continue
+        model.add(branch, piece.names)
+        costs.append({"name": name, "seconds": time.perf_counter() - clock})
+    model.waiting = []
+    return costs
+
+
+def rows_of(piece: Piece, number: int) -> FoldRows:
+    """The rows of one member as its branches take them."""
+    examples, fold = piece.examples, piece.folds[number]
+    task, seen = examples.task, spread(fold[0], GROWN_ROWS)
+    loss = task.loss if isinstance(task, Regression) else "smooth"
+    rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
+    return FoldRows(*rows, task.name, task.out_dim, piece.seed + number, loss=loss)
+
+
+def _promising(piece: Piece, branch: FittedBranch, member: Branches, rows: FoldRows, out: Tensor) -> bool:
+    """Whether the member's networks gain by what a branch answers (valid, out_dim) after a part of its fit."""
+    held, pattern = rows.inputs.take(rows.valid), tuple(piece.names)
+    outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
+    target, weight = rows.target[rows.valid], rows.weight[rows.valid]
+    held_out = HeldOut(pattern, piece.examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    sources = {name: member.sources[name] for name in member.networks}
+    return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
+
+
+class Elsewhere:
+    """A worker on a cluster: it does pieces of one fit, and hands back the members that it was given, changed."""
+
+    def __init__(self, piece: Piece) -> None:
+        """``piece``: as ``Piece.elsewhere`` gives it."""
+        torch.set_num_threads(piece.threads)
+        self._piece = piece
+
+    def __call__(self, kind: str, number: int, first: int, models: list[Branches], declined: Sequence[str]) -> Any:
+        """``train`` or ``branches`` of these members: (the members, records or costs)."""
+        piece = self._piece
+        with seeded(piece.seed):
+            for model in models:
+                model.to(piece.follow.device)
+            if kind == "train":
+                records = train_members(piece, number, first, models)
+            else:
+                records = fit_branches(piece, number, models[0], declined)
+        return [model.cpu() for model in models], records
