@@ -246,7 +246,7 @@ def test_auto_takes_what_the_race_advises(task: str, tmp_path: Path, monkeypatch
 
         return SimpleNamespace(settings={"depth": "late", "fusion": "gated", "branches": ["joint"]})
 
-    monkeypatch.setattr("plait.study.advisers.auto.advise", pretend)
+    monkeypatch.setattr("plait.study.auto.advise", pretend)
     kind = FusionRegressor if task == "regression" else FusionClassifier
     y: Any = label.to_numpy()
     if task == "multilabel":

@@ -18,7 +18,7 @@ from plait.base.tokens import Tokens
 from plait.evaluation.baselines import Baseline, baselines, scaled
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.importance import importance
-from plait.evaluation.linear import fit_linear
+from plait.evaluation.learners import fit_linear
 from plait.workflow.fit import fit_table
 
 QUICK: dict[str, Any] = {"members": 1, "epochs": 6, "width": 16, "store": "none", "progress": False}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from plait.base import checks, config, registry
 from plait.base.documents import read_yaml_value
@@ -73,6 +74,7 @@ class SearchSpec:
         valid_fraction: share of the training rows that trials are judged on.
         splits: of the training rows, over which a trial's score is averaged.
         batch: so many trials of ``tpe`` are drawn from the same trials before, so that several workers have one each.
+        storage: of Optuna, where trials are kept, too, and taken up from: ``sqlite:///trials.db``, or a journal file.
     """
 
     ranges: tuple[Range, ...]
@@ -81,11 +83,24 @@ class SearchSpec:
     valid_fraction: float = 0.2
     splits: int = 1
     batch: int = 1
+    storage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plain value that a study file holds."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "ranges"}
         return {"ranges": {r.field: r.to_file() for r in self.ranges}, **fields}
+
+
+def storage_problem(address: str) -> str | None:
+    """What is wrong with an address of a storage; None if nothing is."""
+    if not address.strip():
+        return "storage: expected an address as sqlite:///trials.db, or a journal file as trials.log"
+    if "://" in address and urlsplit(address).password:
+        return (
+            "storage: holds a password, which would stand in the search's folder; leave it out "
+            "(databases read theirs from the environment or a file: PGPASSWORD, ~/.pgpass, ~/.my.cnf)"
+        )
+    return None
 
 
 def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 from plait.base import config, registry
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
+from plait.data.remote import Allowed
 from plait.study import conditions
-from plait.study.ranges import SearchSpec, read_ranges
+from plait.study.ranges import SearchSpec, read_ranges, storage_problem
 from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
@@ -49,7 +50,7 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     if "valid" in value and "test" not in value:
         read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
     values: dict[str, Any] = {
-        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
+        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options", "remote")
     }
     if "test" in value:
         values["split"] = SplitSpec("official")
@@ -57,6 +58,8 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
         values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
     if "split" in value:
         values["split"] = read_split(read, value["split"], (*place, "split"))
+    if value.get("remote") is not None:
+        values["remote"] = _remote(read, value, (*place, "remote"))
     return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
 
 
@@ -262,6 +265,16 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
     return spec, read
 
 
+def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+    if "dataset" in value:
+        read.wrong(place, "data: remote: is for the cells of a table; a data set has its own files")
+    try:
+        return Allowed.of(value["remote"]).settings
+    except PlaitError as error:
+        read.wrong(place, str(error))
+        return ()
+
+
 def _search(read: Reader, value: object) -> SearchSpec | None:
     if value is None:
         return None
@@ -286,6 +299,10 @@ def _search(read: Reader, value: object) -> SearchSpec | None:
         if values["sampler"] not in known:
             wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
             read.wrong(("search", "sampler"), wrong)
+    if given.get("storage") is not None:
+        values["storage"] = read.text(given["storage"], ("search", "storage"))
+        if (said := storage_problem(values["storage"])) is not None:
+            read.wrong(("search", "storage"), said)
     return SearchSpec(**values)
 
 

@@ -20,7 +20,7 @@ from plait.base import checks, config, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError, warn
 from plait.data import schema, table
-from plait.data.cells import MEDIA
+from plait.data.cells import media_columns
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.rows import column_keys
@@ -126,8 +126,7 @@ def fit_table(
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
     frame = table.as_frame(frame)
     if settings.get("remote"):
-        given = table_schema.modalities if table_schema is not None else ()
-        media = [c for m in given if m.kind in (*MEDIA, "vector") for c in m.columns]
+        media = media_columns(table_schema.modalities) if table_schema is not None else []
         root = settings.get("root") or (table_schema.root if table_schema is not None else None)
         frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
     frame = typed(frame)  # each column is read once
