@@ -227,7 +227,10 @@ def split(
     part = _by_row(strata, shares, rng) if groups is None else _by_group(strata, groups, shares, rng)
     parts = [np.flatnonzero(part == i) for i in range(len(shares))]
     if not all(len(rows) for rows in parts):
-        raise TableError(f"{len(frame)} rows leave a part of {tuple(fractions)} empty; take larger shares or more rows")
+        what = f"{len(frame)} rows" if groups is None else f"{len(frame)} rows in {groups.nunique()} groups"
+        if column is not None and groups is None and len(np.unique(strata)) == len(frame):
+            what = f"{len(frame)} rows, each with a class of its own,"
+        raise TableError(f"{what} leave a part of {tuple(fractions)} empty; take larger shares or more rows")
     return parts
 
 
