@@ -117,7 +117,7 @@ def test_predict_writes_every_row_whatever_the_piece(table: Path, model: Path, t
 
 
 def test_predictions_begin_with_the_identifiers_that_were_left_out(table: Path, model: Path, tmp_path: Path) -> None:
-    def columns(*more: Any) -> list[str]:
+    def columns(*more: str) -> list[str]:
         assert run("predict", model, table, "--out", tmp_path / "p.csv", "--no-proba", *more) == 0
         return list(pd.read_csv(tmp_path / "p.csv"))
 
@@ -126,7 +126,7 @@ def test_predictions_begin_with_the_identifiers_that_were_left_out(table: Path, 
     assert columns("--keep", "label") == ["id", "label", "prediction"]
     pd.read_csv(table).drop(columns="id").to_csv(tmp_path / "without.csv", index=False)
     assert run("predict", model, tmp_path / "without.csv", "--out", tmp_path / "w.csv", "--root", table.parent) == 0
-    assert list(pd.read_csv(tmp_path / "w.csv"))[0] == "prediction"
+    assert pd.read_csv(tmp_path / "w.csv").columns[0] == "prediction"
 
 
 def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
