@@ -91,7 +91,7 @@ def _section(result: Reproduction, element: Element) -> Section:
     if not element.mapped:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
-                frame = means(measured)
+                frame = means(measured).dropna(axis=1, how="all")
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))

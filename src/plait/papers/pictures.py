@@ -14,10 +14,11 @@ import pandas as pd
 from plait.base.errors import ConfigError, nearest, need
 from plait.papers.holding import Line, Reproduction, label, lines
 from plait.papers.paper import PICTURES, Element
-from plait.report.blocks import Block, Picture, Row, picture
+from plait.report.blocks import Block, Picture, Row, Section, picture
 from plait.report.canvas import COLOURS, LINES, settings
 from plait.report.charts import Curve, curves_figure
 from plait.study.folder import RUNS
+from plait.study.report.sections.evaluations import add_curves
 from plait.training.history import read
 from plait.training.history.table import TRAIN, pattern_codes
 
@@ -78,10 +79,10 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
     ``bars``: rows as pairs of bars, one picture per column. ``changes``: what each row adds to the first, in the columns named,
     of the elements in ``of``; ``relative``: in parts of it. ``stacked``: ``parts``, columns that add up. ``points``: one column
     over another, each ``[element, column]``. ``curves``: ``metrics`` of the test rows over the epochs for some ``variants``, with
-    all modalities or by ``patterns``.
+    all modalities or by ``patterns``. ``evaluation``: the curves of an evaluation of aligned spaces, by its ``name``.
     """
     known: dict[str, Callable[..., Iterator[Picture | None]]] = dict(
-        zip(PICTURES, (bars, changes, stacked, points, curves), strict=True)
+        zip(PICTURES, (bars, changes, stacked, points, curves, evaluation), strict=True)
     )
     options = dict(element.draws)
     figure = str(options.pop("figure", None))
@@ -192,6 +193,16 @@ def _curve(results: Results, variant: str, metric: str, pattern: str) -> Curve |
         return None
     ends = [found.min(axis=1).tolist(), found.max(axis=1).tolist()] if found.shape[1] > 1 else []
     return Curve(variant, [float(e) for e in found.index], found.mean(axis=1).tolist(), *ends)
+
+
+def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> Iterator[Picture | None]:
+    """The curves of one evaluation of aligned spaces, as the report of their study has them."""
+    for recipe in tables[0].element.recipes:
+        for measured in result.results.get(recipe, {}).values():
+            for dataset in dict.fromkeys(line["dataset"] for line in measured.lines if line["status"] == "done"):
+                section = Section(_key(name), "", "")
+                add_curves(section, measured, name, dataset, f"{_key(name)}-{_key(recipe)}")
+                yield from section.pictures
 
 
 # -- drawing -----------------------------------------------------------------------------------------------------------
