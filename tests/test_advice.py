@@ -20,8 +20,8 @@ from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
+from plait.study.answer import pareto
 from plait.study.designs import DEFAULT, Racing, candidates, noises
-from plait.study.pareto import pareto
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 
@@ -246,7 +246,7 @@ def test_auto_takes_what_the_race_advises(task: str, tmp_path: Path, monkeypatch
 
         return SimpleNamespace(settings={"depth": "late", "fusion": "gated", "branches": ["joint"]})
 
-    monkeypatch.setattr("plait.study.advisers.auto.advise", pretend)
+    monkeypatch.setattr("plait.study.auto.advise", pretend)
     kind = FusionRegressor if task == "regression" else FusionClassifier
     y: Any = label.to_numpy()
     if task == "multilabel":

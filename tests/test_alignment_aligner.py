@@ -17,7 +17,7 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, Modality, ModalityAligner, Schema
-from plait.alignment.encoders.aligned import Aligned
+from plait.alignment.aligned import Aligned
 from plait.alignment.index import Index
 from plait.alignment.pairs import prompts
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitError, PlaitWarning, TableError
@@ -511,7 +511,7 @@ def test_an_aligner_of_another_kind_is_no_encoder(
 
 
 def test_an_aligned_encoder_without_a_folder() -> None:
-    from plait.alignment.encoders.aligned import Aligned
+    from plait.alignment.aligned import Aligned
 
     with pytest.raises(ConfigError, match="name the folder"):
         _ = Aligned().dim
@@ -736,7 +736,7 @@ TEXTS = {name: {"kind": "text", "columns": [name], "encoder": {"name": "hashed_n
 
 
 def test_pairs_are_mined_by_similarity_and_things_are_drawn() -> None:
-    from plait.alignment.pairs import mined
+    from plait.alignment.batches import mined
 
     x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
     one, two = mined(x, 0.5)

@@ -15,8 +15,8 @@ from plait.alignment.plain_heads import PlainHeads
 from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Schema
 from plait.evaluation import space_recipes
+from plait.evaluation.probes import fine_tuning, linear_probe
 from plait.evaluation.similarity import best_threshold, both_ways, paraphrase, retrieval, sentence_similarity, top_k
-from plait.evaluation.space_recipes import fine_tuning, linear_probe
 from plait.evaluation.spaces import Asked, check_evaluation, judged
 
 

@@ -377,7 +377,7 @@ def test_what_is_absent_does_not_matter_and_answers_are_calibrated(branches: tup
     rng = np.random.default_rng(2)
     y = np.where(np.where(drawn, rng.integers(0, 2, 800), a), "yes", "no")
     frame.loc[rng.random(800) < 0.2, "text"] = None
-    settings = {**QUICK, "epochs": 15, "width": 16, "learning_rate": 0.02}
+    settings = {**QUICK, "epochs": 15, "width": 16}
     model = FusionClassifier(**settings, modalities=PARTS, branches=quick(branches)).fit(frame[:500], y[:500])
     told = frame[500:]
     assert (model.predict_proba(told.assign(text="red"))[:, 1] != model.predict_proba(told)[:, 1]).any()

@@ -6,6 +6,7 @@ import datetime
 import itertools
 import re
 import warnings
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -375,6 +376,7 @@ SPREAD = np.round(np.exp(np.random.default_rng(3).normal(6, 1.5, N)), 2)
         ([f"{int(v):,}" for v in SPREAD * 1000 % 900_000 + 1000], "category", "write type 'number'"),
         ([f"{int(v)}:{i % 60:02}:00" for i, v in enumerate(SPREAD)], "number", "durations in seconds"),
         ([f"{v:.1f} {'kg' if i % 2 else 'g'}" for i, v in enumerate(SPREAD)], "category", "a mixture: 50% numbers"),
+        ([f"{'$€'[i % 2]}{v}" for i, v in enumerate(SPREAD)], "category", "a mixture: 50% numbers"),
         (
             [("unknown", "TBD", "n.d.")[i % 3] if i % 9 == 0 else v for i, v in enumerate(SPREAD)],
             "number",
@@ -394,6 +396,33 @@ def test_no_spelling_is_dropped_without_a_word(cells: list[Any], kind: str, told
         encoder.prepare(frame)
 
 
+def test_durations_below_zero() -> None:
+    seconds = [-1.5, 2.0, -90000.25, 302400.0]
+    spans = pd.Series(pd.to_timedelta(seconds, unit="s"))
+    plainly = [datetime.timedelta(seconds=s) for s in seconds]
+    for cells in (spans, spans.astype(str), pd.Series(plainly, dtype=object), pd.Series(list(map(str, plainly)))):
+        assert numbers(cells, number_style(cells)).values.tolist() == seconds
+    assert numbers(pd.Series(["-01:30", "-1 days 02:00:00"]), "duration").values.tolist() == [-5400.0, -93600.0]
+
+
+class Thing:
+    """Prints as its own address."""
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda i: complex(i, 1), "complex numbers; give real and imaginary parts"),
+        (lambda i: Thing(), "cells are Thing, of no kind that is known"),
+        (lambda i: pd.Series([i, 1.0]), "cells are Series, of no kind"),
+        (lambda i: len if i % 2 else max, "cells are builtin_function_or_method"),
+    ],
+)
+def test_objects_that_say_nothing_are_left_out_by_name(make: Callable[[int], Any], said: str) -> None:
+    frame = pd.DataFrame({"c": pd.Series([make(i) for i in range(N)], dtype=object), "o": np.arange(N)})
+    assert said in schema.infer(frame).ignored["c"]
+
+
 # -- dates as people write them ----------------------------------------------------------------------------------------
 
 MOMENTS = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(RNG.integers(0, 900 * 24 * 60, N), unit="min"))
@@ -405,7 +434,7 @@ FORMS = {
         ),
         "date",
     ),
-    **dict.fromkeys(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S,%f"), "date"),
+    **dict.fromkeys(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S,%f", "%G-W%V-%u"), "date"),
     **{
         form: f"date {form}"
         for form in (
@@ -445,7 +474,7 @@ def test_dates_in_their_spellings(form: str) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["%G-W%V-%u", "%Y-%j", "%d/%m/%Y %Hh%M", "since %Y-%m-%d", "%Y_%m_%d", "%Mm %Y x", "no. %y%j"],
+    ["%GK%V", "%Y-%j", "%d/%m/%Y %Hh%M", "since %Y-%m-%d", "%Y_%m_%d", "%Mm %Y x", "no. %y%j"],
 )
 def test_a_spelling_that_is_not_read_is_told(form: str) -> None:
     found, doubt = one(MOMENTS.dt.strftime(form).to_numpy())
@@ -458,6 +487,21 @@ def test_a_spelling_that_is_not_read_is_told(form: str) -> None:
 )
 def test_names_with_numbers_are_told_nothing(cells: list[str]) -> None:
     assert one(np.resize(cells, N)) == ("category", None)
+
+
+def test_quarters_and_weeks_are_the_days_on_which_they_begin() -> None:
+    quarters = MOMENTS.dt.to_period("Q")
+    begins = (quarters.dt.start_time - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    year, quarter = quarters.dt.year.astype(str), "Q" + quarters.dt.quarter.astype(str)
+    for words in (year + quarter, year + "-" + quarter, quarter + " " + year, quarters, quarters.astype(object)):
+        found, _ = one(words)
+        assert found.partition(" ")[0] == "date"
+        np.testing.assert_array_equal(dates(words, found.partition(" ")[2] or "ISO8601").values, begins)
+    weeks = MOMENTS.dt.to_period("W")
+    begins = (weeks.dt.start_time - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    for words in (weeks, MOMENTS.dt.strftime("%G-W%V"), MOMENTS.dt.strftime("%GW%V")):
+        assert one(words)[0] == "date"
+        np.testing.assert_array_equal(dates(words).values, begins)
 
 
 @pytest.mark.parametrize("odd", ["unknown", "TBD", "0000-00-00", "2021-02-30", "N/A", None])

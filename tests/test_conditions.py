@@ -23,9 +23,8 @@ from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.cli import main
 from plait.conditions.base import Condition
 from plait.conditions.cells import column_of
-from plait.conditions.chain import Chain
 from plait.conditions.noise import mix, power
-from plait.conditions.parse import parse
+from plait.conditions.parse import Chain, parse
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
 from plait.data.media.images import image, pixels, video

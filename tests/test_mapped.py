@@ -14,17 +14,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from plait import FusionClassifier
+from plait import FusionClassifier, evaluate
 from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitError
 from plait.base.tokens import Tokens
 from plait.cli import look
 from plait.cli.app import app
-from plait.data.table import data_hash
+from plait.data.rows import data_hash
 from plait.encoders import embed
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
-from plait.evaluation import baselines
+from plait.evaluation import baselines, predictions
 from plait.store import Store
 from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
@@ -134,6 +134,20 @@ def test_a_model_learns_and_answers_the_same_wherever_its_features_lie() -> None
     file = FusionClassifier(**settings, feature_memory="1kB").fit(x, y)
     assert np.allclose(memory.predict_proba(new), file.predict_proba(new), atol=1e-3)
     assert file.record_["data_hash"] == memory.record_["data_hash"]
+
+
+def test_a_long_table_is_judged_in_pieces_as_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(200)
+    model = FusionClassifier(**QUICK).fit(rows.drop(columns="y"), rows["y"])
+    whole = evaluate(model, rows, bootstrap=20).to_dict()
+    monkeypatch.setattr(predictions, "PIECE", 64)
+    most: list[int] = []
+    asked = FusionClassifier.predict_subsets
+    monkeypatch.setattr(
+        FusionClassifier, "predict_subsets", lambda self, X, *rest: [most.append(len(X)), asked(self, X, *rest)][1]
+    )
+    assert json.dumps(evaluate(model, rows, bootstrap=20).to_dict()) == json.dumps(whole)
+    assert most == [64, 64, 64, 8]
 
 
 def test_a_size_that_is_none_is_refused_before_any_work() -> None:

@@ -101,6 +101,7 @@ WAYS: dict[str, Way] = {
     "file address": lambda i: f"file://{Path.cwd()}/{i}.png",
     "bytes": lambda i: PNGS[i],
     "data address": lambda i: f"data:image/png;base64,{base64.b64encode(PNGS[i]).decode()}",
+    "base64": lambda i: base64.b64encode(PNGS[i]).decode(),
     "bytearray": lambda i: bytearray(PNGS[i]),
     "memoryview": lambda i: memoryview(PNGS[i]),
     "bytes mixed with paths": lambda i: PNGS[i] if i % 2 else f"{i}.png",
@@ -138,6 +139,11 @@ def test_a_broken_data_address_is_one_broken_cell() -> None:
     (read,) = table.cells(frame_of(cells), IMAGE)
     assert [isinstance(cell, Blob) and cell.problem is not None for cell in read] == [False] * 4 + [True, False]
     assert schema.absent(schema.infer(frame_of(cells)), frame_of(cells))[:4].any(0).sum() == 0
+
+
+def test_open_buffers_are_left_out_by_name() -> None:
+    found = schema.infer(frame_of([io.BytesIO(png) for png in PNGS]).assign(other=range(N)))
+    assert found.ignored["cell"] == "cells are BytesIO, of no kind that is known"
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in ("batch of one", "Blob")])

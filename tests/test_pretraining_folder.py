@@ -16,7 +16,7 @@ from plait.base.errors import ConfigError, ModelError
 from plait.cli import main
 from plait.encoders.featurize import make_encoder
 from plait.store import Store, model_files
-from plait.training.encoders.pretrained import Pretrained, Saved, read, write
+from plait.training.pretrained import Pretrained, Saved, read, write
 from plait.workflow.pretrain import pretrain
 
 WORDS = ["iron", "wood", "glass"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,13 @@ def test_other_encodings_are_told_not_guessed(tmp_path: Path) -> None:
         ("t.csv", 'a,b\n1,2\n"x,3\n4,5\n', "line 3: unexpected end of data"),
         ("t.csv", 'a,b\n"x"y,2\n', "line 2: .*quote"),
         ("t.csv", "a;b\n1;2\n", "separated by ';'"),
-        ("t.csv", b"\x1f\x8bnot a table", "not readable as utf-8"),
+        ("t.csv", b"\x80 and not a table", "not readable as utf-8"),
+        ("t.csv", b"\x1f\x8bxxxx", r"a gzip file; let its name end in \.gz"),
+        ("t.csv", b"PK\x03\x04xx", "an Excel workbook; .* save the sheet as CSV"),
+        ("t.csv", b"\xef\xbb\xbf<!DOCTYPE html>\n<p>404", "a web page"),
+        ("t.jsonl", b"version https://git-lfs.github.com/spec/v1\noid 1\n", "git lfs pull"),
+        ("t.csv", "a,b\n1,é\n".encode("utf-16-le"), "encoding='utf-16-le'"),
+        ("t.csv", "Sales of May,,\na,b,c\n1,2,3\n", "names 1 of 3 columns; .* remove a title above it"),
         ("t.csv.gz", "junk", "cannot be read"),
         ("t.jsonl", '{"a": 1}\n[2]\n', "line 2: expected one object per line"),
         ("t.jsonl", '{"a": 1}\n{"a": \n', "line 2: not valid JSON"),
@@ -98,6 +105,20 @@ def test_broken_tables_are_refused_in_one_line(tmp_path: Path, name: str, conten
     with pytest.raises(TableError, match=said) as caught:
         table.read_table(written(tmp_path, name, content))
     assert "\n" not in str(caught.value)
+
+
+def test_an_encoding_that_does_not_read_the_table_is_not_proposed_again(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="not readable as cp1252; .*latin-1"):
+        table.read_table(written(tmp_path, "t.csv", b"a,b\n1,\x81\n"), encoding="cp1252")
+
+
+def test_names_that_look_like_a_row_are_told(tmp_path: Path) -> None:
+    with pytest.warns(PlaitWarning, match=r"the columns are named 5\.1, 3, 1e3; if that is a row"):
+        table.read_table(written(tmp_path, "t.csv", "5.1,3,1e3\n4.9,2,8\n"))
+    with warnings.catch_warnings():  # names that pandas gives, and columns that only a comma at the end makes
+        warnings.simplefilter("error")
+        table.read_table(written(tmp_path, "u.csv", "0,1,2\n4.9,2,8\n"))
+        table.read_table(written(tmp_path, "v.csv", "a,,\n4.9,,\n"))
 
 
 def test_wrong_paths_name_the_nearest_file(tmp_path: Path) -> None:

@@ -143,6 +143,36 @@ def test_classes_and_numbers_in_one_target_of_an_estimator_are_one_line() -> Non
     assert "\n" not in str(raised.value)
 
 
+NUMBER = np.random.default_rng(0).normal(size=60)
+
+
+@pytest.mark.parametrize(
+    ("y", "unit"),
+    [(NUMBER + 1e9, 1.0), (NUMBER * 1e-30, 1e-30), (pd.Series(pd.to_timedelta(NUMBER, unit="s")), 1.0)],
+    ids=["large and varying little", "tiny", "durations in seconds"],
+)
+def test_numbers_of_every_size_are_learned(y: Any, unit: float) -> None:
+    frame = pd.DataFrame({"n": NUMBER, "o": np.arange(60) % 7})
+    model = plait.FusionRegressor(store="none", members=2, epochs=40, branches=("joint",), progress=False)
+    model.fit(frame, y)
+    assert model.score(frame, y) > 0.8
+    assert 0.5 * unit < model.predict(frame).std() < 2 * unit
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (pd.date_range("2020", periods=60), "found dates; turn them into numbers"),
+        (NUMBER + 1j, "found complex numbers"),
+        ([{"a": 1}] * 60, "found dict"),
+        (["a"] * 60, "found text"),
+    ],
+)
+def test_a_regression_says_what_it_is_given_in_place_of_numbers(y: Any, said: str) -> None:
+    with pytest.raises(TableError, match=f"must be numbers; {said}"):
+        plait.FusionRegressor(store="none").fit(pd.DataFrame({"n": NUMBER}), y)
+
+
 def test_targets_that_leave_no_column_are_refused() -> None:
     with pytest.raises(PlaitError, match="no column is left to learn from"):
         fit_table(goods()[["label", "price"]], None, LIGHT, target=["label", "price"])

@@ -25,8 +25,7 @@ import typer
 import yaml
 
 from plait.base import progress
-from plait.cli import main
-from plait.cli.app import app
+from plait.cli import main, registered
 from plait.workflow.fit import fit_table
 from study_tiny import TOLD, study
 
@@ -225,28 +224,9 @@ def _needs(command: str) -> None:
         pytest.importorskip(module)
 
 
-def registered() -> set[str]:
-    """Every command that there is."""
-    from plait.cli import (  # noqa: F401
-        advise,
-        align,
-        data,
-        doctor,
-        explain,
-        export,
-        fit,
-        inspect,
-        look,
-        pretrain,
-        push,
-        reproduce,
-        sensitivity,
-        serve,
-        study,
-        use,
-    )
-
-    top = typer.main.get_command(app)
+def names() -> set[str]:
+    """Every command, those of groups with the group's name before them."""
+    top = typer.main.get_command(registered())
     found = set()
     for name, command in top.commands.items():  # type: ignore[attr-defined]  # a group
         inner = getattr(command, "commands", None)
@@ -255,7 +235,7 @@ def registered() -> set[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert {*COMMANDS, "serve"} == registered()  # serve does not end by itself: tests/test_serve.py
+    assert {*COMMANDS, "serve"} == names()  # serve does not end by itself: tests/test_serve.py
 
 
 @pytest.mark.usefixtures("environment")

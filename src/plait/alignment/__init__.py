@@ -2,6 +2,7 @@
 
 #: Modules that are no variants.
 SHARED = (
+    "aligned",
     "aligner",
     "base",
     "batches",

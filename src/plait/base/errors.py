@@ -81,5 +81,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
         "did you mean 'concat'?"
     """
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=1)
+    folded = [option for option in options if option.strip().casefold() == name.strip().casefold()]
+    close = folded or difflib.get_close_matches(name, options, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(options) or 'none'}"

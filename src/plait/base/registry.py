@@ -35,14 +35,16 @@ FAMILIES = {
     "sections": ("study.report", "ReportSection"),
     "subjects": ("study.subjects", "Subject"),
 }
-#: Packages in which the variants of a family stand, where it is not the one of its name: some need what is built upon it.
+#: Packages in which the variants of a family stand, where it is not the one of its name.
 HOMES = {
-    "encoders": ("encoders", "training.encoders", "alignment.encoders"),
-    "advisers": ("study.advisers",),
+    "advisers": (),
     "samplers": ("study.samplers",),
     "sections": ("study.report.sections",),
     "subjects": ("study.subjects",),
 }
+
+#: Variants that stand elsewhere, as they need what is built upon their family.
+ELSEWHERE = {"encoders": ("training.pretrained", "alignment.aligned"), "advisers": ("study.auto",)}
 
 V = TypeVar("V", bound=type[Any])
 #: (family, name) -> class, of those that were registered.
@@ -166,7 +168,7 @@ def _base(family: str) -> type[object]:
 @cache
 def _own(family: str) -> dict[str, str]:
     """Names of plait's own variants, each with its module."""
-    result = {}
+    result = {module.rpartition(".")[2]: f"plait.{module}" for module in ELSEWHERE.get(family, ())}
     for home in HOMES.get(family, (family,)):
         package = importlib.import_module(f"plait.{home}")
         shared = getattr(package, "SHARED", ())

@@ -82,6 +82,7 @@ def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
         min_samples_leaf=pace.min_rows,
         l2_regularization=pace.penalty,
         max_features=pace.share,
+        max_bins=_bins(bed, pace),
         categorical_features=list(range(bed.first)) or None,
         early_stopping=True,
         scoring=judge,
@@ -140,6 +141,12 @@ class _Judge:
             there = np.minimum(self.y.astype(np.int64), out.shape[1] - 1)
             losses = np.logaddexp.reduce(out, axis=1) - out[np.arange(len(out)), there]
         return float((losses * self.weight).sum() / max(self.weight.sum(), 1e-12))
+
+
+def _bins(bed: Seedbed, pace: Pace) -> int:
+    """Places of a histogram: no more than there are, as each split adds up and looks through them all."""
+    levels = bed.x[:, : bed.first]
+    return min(255, max([pace.bins, 2, *(int(np.nanmax(c)) + 1 for c in levels.T if not np.isnan(c).all())]))
 
 
 def _edges(column: Array, bins: int) -> Array:

@@ -84,9 +84,7 @@ class Mixture:
         def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
             mixed = torch.einsum("h,hno->no", leaf, stacked)
-            loss = (task.answer_loss(mixed, target) * share).sum() + pull * (
-                leaf - torch.from_numpy(start)
-            ).square().sum()
+            loss = (task.answer_loss(mixed, target) * share).sum() + pull * _distance(leaf)
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 
@@ -160,6 +158,16 @@ class Mixture:
         mixture.prior = list(state["prior"])
         mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
         return mixture
+
+
+def _distance(weights: Tensor) -> Tensor:
+    """How far weights are from the plain mean: squared differences, those of their sum above one of its logarithm.
+
+    Outputs that were learned in few steps may be many times too small.
+    """
+    total, count = weights.sum(), len(weights)
+    apart = (weights - total / count).square().sum()
+    return apart + (total.log() if total > 1.0 else total - 1.0).square() / count
 
 
 def comparable(out: Tensor, task: Task) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import io
 import os
+import pkgutil
 import signal
 import sys
 import threading
@@ -17,9 +19,16 @@ from typing import Any
 import typer
 
 from plait.base.errors import PlaitError, PlaitWarning
-from plait.cli.app import Interrupted, app
+from plait.cli.app import Interrupted, Typer, app
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "registered"]
+
+
+def registered() -> Typer:
+    """The application with all its commands: every module here brings some, but for what they share."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return app
 
 
 @contextmanager
@@ -60,26 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None, received: list[int]) -> None:
     try:
-        from plait.cli import (  # noqa: F401 - registers
-            advise,
-            align,
-            data,
-            doctor,
-            explain,
-            export,
-            fit,
-            inspect,
-            look,
-            pretrain,
-            push,
-            reproduce,
-            sensitivity,
-            serve,
-            study,
-            use,
-        )
-
-        app(args=arguments)
+        registered()(args=arguments)
     except PlaitError as error:
         _fail(str(error))
     except (Interrupted, KeyboardInterrupt) as stop:

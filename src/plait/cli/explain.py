@@ -54,12 +54,12 @@ def explain(
     chosen = o.row_numbers_given(rows)
     values: dict[str, Any] = {}
     written: list[str] = []
-    with models_of(model, table, root, store, strict, partial) as models, whole_table():
+    with models_of(model, table, root, store, strict, partial) as models, whole_table() as files:
         whole = typed(read_table(table, encoding, remote, root))
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():
-            frame = judged_rows(fitted, whole)
+            frame = files.of(judged_rows(fitted, whole))
             step("explain")
             with fitted.remembering():
                 result = shapley(fitted, frame, rows=chosen)
@@ -85,7 +85,7 @@ def explain(
 
 def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
     """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
-    from plait.report.parts import shades
+    from plait.report.fit import shades
 
     typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
     if one.picture is not None:

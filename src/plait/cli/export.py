@@ -32,6 +32,6 @@ def export(
     folder = out or model.with_name(f"{model.resolve().name}-onnx")
     step(f"export {model.name}")
     write(located(model, download=True), folder, onnx=onnx, encoders=encoders, opset=opset)
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith("."):
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
             typer.echo(f"{path} ({path.stat().st_size:,} bytes)")

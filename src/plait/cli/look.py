@@ -138,9 +138,9 @@ def _in_pieces(
     from plait.data.row_numbers import whole_table
 
     parts = []
-    with whole_table():
+    with whole_table() as files:
         for start in range(0, len(frame), PIECE):
-            part = _transformed(features, frame.iloc[start : start + PIECE], root, store, strict, whole=False)
+            part = _transformed(features, files.of(frame.iloc[start : start + PIECE]), root, store, strict, whole=False)
             shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
             parts.append(Inputs(shapes, {}, part.present))
             del part  # before the next one is made

@@ -12,7 +12,7 @@ from plait.cli.app import app
 from plait.cli.options import show_command, show_json
 
 if TYPE_CHECKING:
-    from plait.training.encoders.pretrained import Saved
+    from plait.training.pretrained import Saved
 
 
 @app.command()

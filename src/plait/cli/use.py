@@ -13,6 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.options import show_json, show_table, show_text
+from plait.data.write import formulas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,9 @@ def predict(
                     jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
                     answers = on_cluster(PredictPieces, given, jobs, workers)
                 else:
-                    answers = ((prediction_tables(models, c, proba, keep or [], interval), None) for c in chunks)
+                    answers = (
+                        (prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks
+                    )
                 for piece, named in answers:
                     if named is not None:
                         files.take(named)
@@ -152,36 +155,10 @@ class PredictPieces:
         self, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None
     ) -> tuple[pd.DataFrame, NamedFiles]:
         """The piece's predictions, and what files it names."""
-        from plait.data.row_numbers import gathered
+        from plait.data.row_numbers import NamedFiles
 
-        with gathered() as files:
-            return prediction_tables(self._models, chunk, proba, keep, interval), files
-
-
-def formulas(piece: pd.DataFrame, quote: bool) -> int:
-    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
-    import pandas as pd
-
-    count = 0
-    for name in piece.columns:
-        if pd.api.types.is_numeric_dtype(piece[name]):
-            continue
-        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
-        count += int(hits.sum())
-        if quote and hits.any():
-            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
-    return count
-
-
-def _formula(cell: str) -> bool:
-    """``=...``, ``@...``, a tab, or a sign before what is no number."""
-    if cell[:1] in ("+", "-"):
-        try:
-            float(cell)
-        except ValueError:
-            return True
-        return False
-    return cell[:1] in ("=", "@", "\t", "\r")
+        files = NamedFiles()
+        return prediction_tables(self._models, files.of(chunk), proba, keep, interval), files
 
 
 def prediction_tables(
@@ -288,8 +265,8 @@ def evaluate(
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)
             step("judge")
-            with whole_table():
-                judged = judge(fitted, frame, subsets=subsets, baselines=seen)
+            with whole_table() as files:
+                judged = judge(fitted, files.of(frame), subsets=subsets, baselines=seen)
             changed = [_under(each, fitted, frame, judged) for each in requested]
             values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
             if not json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,18 @@ import pandas as pd
 from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
-from plait.data.values import list_in, nulls, texts
+from plait.data.values import is_tensor, list_in, nulls, texts
 
 if TYPE_CHECKING:
     from plait.data.modality import Modality
 
 MEDIA = ("image", "audio", "video")
+
+
+def media_columns(modalities: Iterable[Modality]) -> list[str]:
+    """Columns whose cells are or name files: those of media and of vectors."""
+    return [column for m in modalities if m.kind in (*MEDIA, "vector") for column in m.columns]
+
 
 Cells = list[list[Any]]
 
@@ -119,9 +125,9 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     counts = [max(1, min(len(items), _MOST)) for items in rows]
     flat = np.empty(sum(counts), dtype=object)
     flat[:] = [item for items in rows for item in (items[:_MOST] or [None])]
-    read = iter(
-        _media(pd.Series(flat, series.index.repeat(counts), name=series.name), place, kind, whole=whole, strict=strict)
-    )
+    parts = pd.Series(flat, series.index.repeat(counts), name=series.name)
+    parts.attrs = series.attrs
+    read = iter(_media(parts, place, kind, whole=whole, strict=strict))
     result: Cells = [[None] * len(rows) for _ in range(max(counts))]
     for row, count in enumerate(counts):
         for at in range(count):
@@ -192,7 +198,7 @@ def is_media(value: Any) -> bool:
     if isinstance(value, str | int | float):
         return False
     is_image = hasattr(value, "convert") and hasattr(value, "getbands")
-    many_axes = (isinstance(value, np.ndarray) or hasattr(value, "detach")) and value.ndim >= 2
+    many_axes = (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim >= 2
     decoder = hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples")
     return is_image or many_axes or decoder or isinstance(value, bytes | bytearray | memoryview)
 
@@ -201,7 +207,7 @@ def vector_of(value: object) -> np.ndarray | None:
     """A cell as a float32 vector (D,) or sequence (T, D); None when it is none."""
     if isinstance(value, str):
         value = list_in(value)
-    if hasattr(value, "detach"):  # a tensor
+    if is_tensor(value):  # a tensor
         from plait.data.media.given import as_array
 
         value = as_array(value)

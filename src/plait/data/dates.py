@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,11 @@ _ZONE = re.compile(
     r"(?: ?\[?[A-Z][a-z]+/\w+(?:/\w+)?\]?)?)(?=$| (?:19|20)\d\d$)"
 )
 _HAS_CLOCK = re.compile(r"\d:\d\d|\dT\d{4}")
+#: ``2020Q1``, ``2020-Q1``, ``Q1 2020``; ``2020-W05``, ``2020-W05-3``.
+_PART_OF_YEAR = re.compile(
+    r"(?P<year>(?:19|20)\d\d)[- ]?(?:Q(?P<quarter>[1-4])|W(?P<week>\d\d)(?:-?(?P<day>[1-7]))?)"
+    r"|Q(?P<first>[1-4])[-/ ]?(?P<last>(?:19|20)\d\d)"
+)
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
@@ -57,11 +62,24 @@ def clean(word: str) -> tuple[str, bool]:
         (('2020-01-03T20:00:00', True), ('January 3, 2020', False))
     """
     word = " ".join(word.split())
+    if (part := _PART_OF_YEAR.fullmatch(word)) is not None:
+        return _first_day(part), False
     zone = _ZONE.search(word) if _HAS_CLOCK.search(word) else None
     if zone is not None and zone[1]:
         word = word[: zone.start(1)] + word[zone.end(1) :]
     word = re.sub(r"([AaPp])\.[Mm]\.", r"\1M", re.sub(r"(?<=:\d\d),(?=\d)", ".", _ORDINAL.sub("", word)))
     return word, bool(zone and zone[1])
+
+
+def _first_day(part: re.Match[str]) -> str:
+    """The month in which a quarter begins, or the day on which a week does."""
+    year, quarter = part["year"] or part["last"], part["quarter"] or part["first"]
+    if quarter:
+        return f"{year}-{3 * int(quarter) - 2:02d}"
+    try:
+        return date.fromisocalendar(int(year), int(part["week"]), int(part["day"] or 1)).isoformat()
+    except ValueError:  # a year without a 53rd week
+        return part[0]
 
 
 def is_number(word: str) -> bool:
@@ -170,6 +188,16 @@ def _times(series: pd.Series, form: str) -> pd.Series:
             time = datetime.fromisoformat(word) if form == ISO else datetime.strptime(word, form)
             result.iloc[row] = pd.Timestamp(time).as_unit("us")
     return result
+
+
+def unknown_directives(form: str) -> list[str]:
+    """What in a format no reader of dates knows.
+
+    Example:
+        >>> unknown_directives("%d.%m.%Y"), unknown_directives("%Q %Y %")
+        ([], ['%Q', '%'])
+    """
+    return [d for d in re.findall("%.?", form) if d not in {f"%{letter}" for letter in "aAbBcdfGHIjmMpSuUVwWxXyYzZ%"}]
 
 
 def naive_form(form: str) -> str:

@@ -87,11 +87,37 @@ def _existing(path: Path) -> Path:
 def _text(path: Path, mark: str | None, rows: int, encoding: str | None) -> Iterator[pd.DataFrame]:
     value = encoding or "utf-8-sig"
     _check_encoding(path, value)
+    _check_text(path)
     blocks = json_blocks(path, value, rows) if mark is None else csv_blocks(path, value, rows, mark)
     for names, block in _decoded(blocks, path, value):
         columns = zip(*block, strict=True) if block else ([] for _ in names)
         series = (pd.Series(object_array(cells), dtype=object) for cells in columns)  # cells stay as they are
         yield pd.DataFrame(dict(zip(names, series, strict=True)))
+
+
+#: How files begin that are no text table, whatever their names end in -> what they are.
+_BEGINNINGS = {
+    b"\x1f\x8b": "a gzip file; let its name end in .gz",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of an old kind; save the sheet as CSV",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    b"ARROW1": "an Arrow file; let its name end in .arrow",
+    b"%PDF": "a PDF document",
+    b"<!doctype html": "a web page, perhaps of an error or a login; download the table itself",
+    b"<html": "a web page, perhaps of an error or a login; download the table itself",
+    b"version https://git-lfs": "a pointer of Git LFS, not the table; run: git lfs pull",
+}
+
+
+def _check_text(path: Path) -> None:
+    """Refuse what is no text table at all: of such a file neither its encoding nor its commas are worth a word."""
+    if path.suffix.lower() == ".gz":
+        return
+    with path.open("rb") as file:
+        head = file.read(64).removeprefix(codecs.BOM_UTF8).lower()
+    found = next((what for start, what in _BEGINNINGS.items() if head.startswith(start.lower())), None)
+    if found is not None:
+        raise TableError(f"{path}: not a text table: {found}")
 
 
 def _check_encoding(path: Path, encoding: str) -> None:
@@ -107,7 +133,11 @@ def _decoded(blocks: Blocks, path: Path, encoding: str) -> Blocks:
         yield from blocks
     except UnicodeError:
         line, start = _first_undecodable(path, encoding)
-        hint = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"
+        hint = "latin-1" if encoding.lower() == "cp1252" else "cp1252"
+        if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            hint = "utf-16"
+        elif b"\0" in start:
+            hint = "utf-16-le" if start[1:] == b"\0" else "utf-16-be"
         raise TableError(
             f"{path}, line {line}: not readable as {encoding.removesuffix('-sig')}; "
             f"pass the encoding that it was saved in, for instance encoding='{hint}'"

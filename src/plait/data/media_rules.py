@@ -16,6 +16,7 @@ from plait.data.archive import Place
 from plait.data.cells import MEDIA, items_in, shown_path, vector_of
 from plait.data.column import Column, Verdict
 from plait.data.remote import address_of
+from plait.data.values import is_tensor
 
 #: Share of cells that must be of one kind: of names, and where any cell holds the media itself.
 _NAMED, _HELD = 0.95, 0.9
@@ -245,7 +246,7 @@ def _digest(value: object, place: Place) -> bytes | None:
 def vector(column: Column) -> Verdict | None:
     """Arrays or lists of numbers, all of one width."""
     if not all(
-        isinstance(v, np.ndarray | list | tuple) or hasattr(v, "detach") or str(v).strip().startswith("[")
+        isinstance(v, np.ndarray | list | tuple) or is_tensor(v) or str(v).strip().startswith("[")
         for v in column.values
     ):
         return None
@@ -261,11 +262,20 @@ def vector(column: Column) -> Verdict | None:
     )
 
 
+def _odd(value: object) -> bool:
+    """Whether a cell is neither text, number, date nor list; what prints its own address says nothing of its content."""
+    if isinstance(value, bytes | bytearray | Mapping | complex | np.complexfloating) or getattr(value, "ndim", 0) > 1:
+        return True
+    of = type(value)
+    nameless = of.__str__ is object.__str__ and of.__repr__ is object.__repr__
+    return nameless or callable(value) or isinstance(value, pd.Series | pd.Index)
+
+
 def unusable(column: Column) -> Verdict | None:
     """Cells of a kind that no encoder takes."""
-    odd = next(
-        (v for v in column.values if isinstance(v, bytes | bytearray | Mapping) or getattr(v, "ndim", 0) > 1), None
-    )
+    odd = next((v for v in column.values if _odd(v)), None)
+    if isinstance(odd, complex | np.complexfloating):
+        return Verdict("ignored", "complex numbers; give real and imaginary parts as columns of their own")
     if odd is not None:
         return Verdict("ignored", f"cells are {type(odd).__name__}, of no kind that is known")
     numeric = [v for v in column.values if isinstance(v, list | np.ndarray) and vector_of(v) is not None]

@@ -12,6 +12,7 @@ from torch import nn
 from plait.base import notebook
 from plait.base.encoder import KINDS
 from plait.base.errors import ConfigError, nearest
+from plait.data.dates import unknown_directives
 
 #: What a name may be: it stands in dotted options (``encoders.NAME.width``), in lists joined by ``+`` and in paths.
 _NAME = re.compile(r"\w(?:[\w -]*\w)?")
@@ -154,6 +155,11 @@ class Schema:
             if value.partition(" ")[0] not in TYPES or (" " in value and not value.startswith(("date %", "ordinal "))):
                 raise ConfigError(
                     f"column '{column}': unknown type '{value}': {nearest(value.partition(' ')[0], TYPES)}"
+                )
+            if value.startswith("date %") and (unknown := unknown_directives(value)):
+                raise ConfigError(
+                    f"column '{column}': type '{value}': no date has {', '.join(map(repr, unknown))}; write it as in "
+                    "'date %d/%m/%Y %H:%M'"
                 )
         for modality in self.modalities:
             if self.target in modality.columns:

@@ -34,7 +34,7 @@ _NUMBER = re.compile(
 _RANGE = re.compile(rf"(?P<low>{_BODY})\s*(?:-|\.\.|to|bis)\s*(?P<high>{_BODY})\s*(?P<unit>{_UNIT})?")
 _FRACTION = re.compile(r"(?P<sign>-?)(?:(?P<whole>\d+) )?(?P<over>\d+)\s*/\s*(?P<under>\d+)")
 _CLOCK = re.compile(
-    r"(?P<sign>-?)(?:(?P<days>\d+) days?,? \+?)?(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?"
+    r"(?P<sign>-?)(?:(?P<days>\d+) days?(?P<on>,? \+?))?(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?"
 )
 _SPANS = re.compile(r"(?:(\d+(?:[.,]\d+)?)\s*([a-z]+)\.?)(?:,?\s+|,|(?=\d)|$)", re.IGNORECASE)
 _SCALES = {
@@ -180,6 +180,8 @@ def _duration(word: str) -> float | None:
     if result is not None:
         parts = (86400, result["days"]), (3600, result["hours"]), (60, result["minutes"]), (1, result["seconds"])
         total = sum(size * float((text or "0").replace(",", ".")) for size, text in parts)
+        if result["sign"] and result["on"] not in (None, " "):  # -1 day, 23:00:00 and -1 days +23:00:00: an hour before
+            return total - 2 * 86400 * float(result["days"])
         return -total if result["sign"] else total
     pairs = _SPANS.findall(word)
     if (

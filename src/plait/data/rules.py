@@ -107,11 +107,17 @@ def identifier(column: Column) -> Verdict | None:
     if values is not None and column.style.mark == "plain" and not column.style.forms:
         counted = len(values) >= 10 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
         return Verdict("ignored", f"an identifier: {_unique(column)}") if named or counted else None
-    if column.words_per_cell > 1.05 or column.numbers.share > 0.5:
+    if column.words_per_cell > 1.05 or column.numbers.share > 0.5 or _amounts(column):
         return None
     looks = column.distinct >= 10 and column.share(_ID) > 0.6
     why = f"an identifier: {_unique(column)}, as {column.sample[0]:.60}{_like_files(column)}"
     return Verdict("ignored", why) if named or looks else None
+
+
+def _amounts(column: Column) -> bool:
+    """Whether cells are amounts with signs beside them, if of several currencies or units: no names."""
+    units = [parts.unit for t in column.sample if (parts := written(t)) is not None]
+    return sum(bool(unit) and not unit[0].isalnum() for unit in units) > 0.9 * len(column.sample)
 
 
 def _like_files(column: Column) -> str:

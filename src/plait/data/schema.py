@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -198,9 +197,9 @@ def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]
 
 def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
     names = [str(c) for c in frame.columns]
-    close = difflib.get_close_matches(column, names, n=1)
+    close = nearest(column, names)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    hint = f"did you mean '{close[0]}'?" if close else f"the table has: {shown}"
+    hint = close if close.startswith("did") else f"the table has: {shown or 'no columns'}"
     of = " and ".join(f"'{name}'" for name in modalities)
     return f"column '{column}' of modality {of} is missing; {hint}"
 

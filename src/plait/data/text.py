@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from plait.base.documents import LINE_BYTES, Bounded
-from plait.base.errors import PlaitError, PlaitWarning, TableError
+from plait.base.errors import PlaitError, PlaitWarning, TableError, warn
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]
@@ -65,6 +65,8 @@ def csv_blocks(path: Path, encoding: str, rows: int, mark: str) -> Blocks:
         lines = _blank_cells(lines, path) if len(names) == 1 else ((line, row) for line, row in lines if row)
         empty = True
         while block := list(itertools.islice(lines, rows)):
+            if empty:
+                _check_names(names, block[0][1], path)
             empty = False
             for line, row in block:
                 if len(row) != len(names):
@@ -138,6 +140,25 @@ def _blank_cells(lines: Iterator[tuple[int, list[str]]], path: Path) -> Iterator
 
 def _header(names: list[str], path: Path) -> list[str]:
     return unique_names([names[0].removeprefix("\ufeff"), *names[1:]], path)
+
+
+def _check_names(names: list[str], first: list[str], path: Path) -> None:
+    """Refuse a title above the names; warn where the first line looks like a row."""
+    nameless = [name == f"Unnamed: {i}" for i, name in enumerate(names)]
+    rows = [cell for cell, gone in zip(first, nameless, strict=False) if gone and cell.strip()]
+    if len(rows) > 1 and 2 * sum(nameless) > len(names):
+        raise TableError(
+            f"{path}, line 1: names {len(names) - sum(nameless)} of {len(names)} columns; the first line must name them all, "
+            "so remove a title above it"
+        )
+    if len(names) > 1 and all(map(_FIGURES.fullmatch, names)) and names != [str(i) for i in range(len(names))]:
+        warn(
+            f"{path}, line 1: the columns are named {', '.join(names[:4])}{', ...' * (len(names) > 4)}; if that is a row, put a "
+            "line of names above it"
+        )
+
+
+_FIGURES = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def _csv_lines(

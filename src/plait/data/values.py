@@ -43,6 +43,11 @@ def object_array(values: Iterable[object]) -> np.ndarray:
     return result
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor, whether or not torch is imported; buffers can be detached as well."""
+    return hasattr(value, "detach") and hasattr(value, "ndim")
+
+
 def nulls(series: pd.Series) -> np.ndarray:
     """(n,) bool: cells that hold nothing: null, NaN, or only white space."""
     if isinstance(series.array, TypedArray):
@@ -67,6 +72,8 @@ def text_of(value: object) -> str:
         return _decimal_text(value)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return "|".join(text_of(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value))
+    if isinstance(value, pd.Period) and value.freqstr[0] in "QW":  # 2020Q1, or 2020-01-06/2020-01-12
+        value = value.start_time
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)

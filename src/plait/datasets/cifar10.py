@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from plait.base.errors import need
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import File, Loaded
+from plait.datasets.cifar_records import Cifar
 
 
-class Cifar10(Dataset):
+class Cifar10(Cifar):
     """CIFAR-10: 32 x 32 images in ten classes, as JPEG bytes (lossy: not bit-equal to the original).
 
     ``split`` is the official one (50,000 for training, 10,000 for testing).
@@ -22,12 +21,7 @@ class Cifar10(Dataset):
     """
 
     title: ClassVar[str] = "CIFAR-10 (JPEG)"
-    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
-    licence: ClassVar[str] = "not stated"
     licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
-    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
         File(
             "cifar10/cifar10_full.parquet",
@@ -41,6 +35,4 @@ class Cifar10(Dataset):
         path = self.file(root, "cifar10", "cifar10_full.parquet")
         need("pyarrow", "parquet")
         frame = pd.read_parquet(path).rename(columns={"jpg": "image"})
-        modalities = (Modality("image", "image", ("image",)),)
-        schema = make_schema(frame, modalities, "label", "classification", {"split": "official part"})
-        return Loaded(frame, {"label": schema}, split="split")
+        return self.loaded(frame)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
-from plait.datasets.cifar_records import read_records
+from plait.datasets.base import File, Loaded
+from plait.datasets.cifar_records import Cifar, read_records
 
 
-class Cifar100(Dataset):
+class Cifar100(Cifar):
     """CIFAR-100: 32 x 32 images in 100 classes (``fine``) of 20 groups (``coarse``), from the published binary version.
 
     ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
@@ -20,10 +19,7 @@ class Cifar100(Dataset):
     """
 
     title: ClassVar[str] = "CIFAR-100"
-    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
-    licence: ClassVar[str] = "not stated"
     licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
-    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
@@ -35,7 +31,4 @@ class Cifar100(Dataset):
         path = self.file(root, "cifar-100", "cifar-100-binary.tar.gz")
         parts = {"train": ["train.bin"], "test": ["test.bin"]}
         frame = read_records(path, parts, {"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"})
-        modalities = (Modality("image", "image", ("image",)),)
-        reasons = {"split": "official part", "fine": "it tells the group", "coarse": "the group of the class"}
-        schemas = {name: make_schema(frame, modalities, name, "classification", reasons) for name in self.tasks}
-        return Loaded(frame, schemas, split="split")
+        return self.loaded(frame, fine="it tells the group", coarse="the group of the class")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
-from plait.datasets.cifar_records import read_records
+from plait.datasets.base import File, Loaded
+from plait.datasets.cifar_records import Cifar, read_records
 
 
-class Cifar10Binary(Dataset):
+class Cifar10Binary(Cifar):
     """CIFAR-10: 32 x 32 images in ten classes, from the published binary version; ``cifar10`` is a lossy copy.
 
     ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
@@ -20,12 +18,7 @@ class Cifar10Binary(Dataset):
     """
 
     title: ClassVar[str] = "CIFAR-10"
-    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
-    licence: ClassVar[str] = "not stated"
     licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
-    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
         File("cifar-10/cifar-10-binary.tar.gz", url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"),
     )
@@ -35,6 +28,4 @@ class Cifar10Binary(Dataset):
         path = self.file(root, "cifar-10", "cifar-10-binary.tar.gz")
         parts = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
         frame = read_records(path, parts, {"label": "batches.meta.txt"})
-        modalities = (Modality("image", "image", ("image",)),)
-        schema = make_schema(frame, modalities, "label", "classification", {"split": "official part"})
-        return Loaded(frame, {"label": schema}, split="split")
+        return self.loaded(frame)

@@ -1,19 +1,38 @@
-"""CIFAR's published binary archives: records of one or two label bytes and 3,072 bytes of colour, red, green, blue."""
+"""CIFAR: what its data sets share, and its binary archives: one or two label bytes and 3,072 of red, green and blue."""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from plait.base.errors import TableError
+from plait.data.modality import Modality
+from plait.datasets.base import Dataset, Loaded, make_schema
 
 #: Bytes of a picture, and its form: colours first.
 _PIXELS, _SHAPE = 3072, (3, 32, 32)
+
+
+class Cifar(Dataset):
+    """Small photographs of things, in a split of 50,000 and 10,000."""
+
+    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    licence: ClassVar[str] = "not stated"
+    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
+    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
+    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
+
+    def loaded(self, frame: pd.DataFrame, **reasons: str) -> Loaded:
+        """A table of ``image``, the labels and ``split`` with a schema per target; why other labels are left out."""
+        modalities = (Modality("image", "image", ("image",)),)
+        left_out = {"split": "official part", **reasons}
+        schemas = {name: make_schema(frame, modalities, name, task, left_out) for name, task in self.tasks.items()}
+        return Loaded(frame, schemas, split="split")
 
 
 def read_records(path: Path, parts: Mapping[str, Iterable[str]], names: Mapping[str, str]) -> pd.DataFrame:

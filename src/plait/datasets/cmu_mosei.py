@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
-from plait.datasets.base import Dataset, File, Loaded
-from plait.datasets.opinions import FACES, read, schemas
-
-#: Files of the CMU Multimodal SDK.
-FILES = {
-    "labels": "CMU_MOSEI_Labels.csd",
-    "words": "CMU_MOSEI_TimestampedWords.csd",
-    "audio": "CMU_MOSEI_COVAREP.csd",
-    "video": "CMU_MOSEI_VisualFacet42.csd",
-}
+from plait.datasets.base import File
+from plait.datasets.opinions import Sequenced
 
 
-class CMUMosei(Dataset):
+class CMUMosei(Sequenced):
     """CMU-MOSEI: 22,856 sentences of 1,000 speakers; the transcript, and sequences of sound and face features.
 
     Published layout: ``cmu_mosei/`` with the four ``.csd`` files of the CMU Multimodal SDK (labels, timestamped words,
@@ -34,28 +25,15 @@ class CMUMosei(Dataset):
 
     title: ClassVar[str] = "CMU-MOSEI"
     url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/"
-    licence: ClassVar[str] = "research use"
     citation: ClassVar[str] = (
         "Zadeh et al. 2018, Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion "
         "Graph, ACL, P18-1208"
     )
-    tasks: ClassVar[Mapping[str, str]] = {
-        "binary": "classification",
-        "three": "classification",
-        "seven": "classification",
-        "score": "regression",
-    }
-    metrics: ClassVar[Mapping[str, str]] = {
-        "binary": "accuracy",
-        "three": "accuracy",
-        "seven": "accuracy",
-        "score": "mae",
-    }
     rows: ClassVar[int | None] = 22_856
-    files: ClassVar[tuple[File, ...]] = tuple(File(f"cmu_mosei/{name}") for name in (*FILES.values(), "folds.json"))
-
-    def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the four files and the folds."""
-        files = {name: self.file(root, "cmu_mosei", file) for name, file in FILES.items()}
-        frame = read(files, self.file(root, "cmu_mosei", "folds.json"))
-        return Loaded(frame, schemas(frame, self.tasks, FACES), split="split", groups="video_id")
+    sequences: ClassVar[Mapping[str, str]] = {
+        "labels": "CMU_MOSEI_Labels.csd",
+        "words": "CMU_MOSEI_TimestampedWords.csd",
+        "audio": "CMU_MOSEI_COVAREP.csd",
+        "video": "CMU_MOSEI_VisualFacet42.csd",
+    }
+    files: ClassVar[tuple[File, ...]] = tuple(File(f"cmu_mosei/{file}") for file in (*sequences.values(), "folds.json"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
-from plait.datasets.opinions import targets
+from plait.datasets.base import File, Loaded, make_schema
+from plait.datasets.opinions import Opinions, targets
 
 
-class Mosi(Dataset):
+class Mosi(Opinions):
     """CMU-MOSI: text and 73 sound features of an utterance; sentiment in 2, 3 or 7 classes, or from -3 to 3.
 
     Inputs: text = the transcript; audio = 73 ready-made COVAREP features (a vector; no video features are in the file).
@@ -29,22 +28,9 @@ class Mosi(Dataset):
 
     title: ClassVar[str] = "CMU-MOSI"
     url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
-    licence: ClassVar[str] = "research use"
     citation: ClassVar[str] = (
         "Zadeh et al. 2016, MOSI: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis, arXiv:1606.06259"
     )
-    tasks: ClassVar[Mapping[str, str]] = {
-        "binary": "classification",
-        "three": "classification",
-        "seven": "classification",
-        "score": "regression",
-    }
-    metrics: ClassVar[Mapping[str, str]] = {
-        "binary": "accuracy",
-        "three": "accuracy",
-        "seven": "accuracy",
-        "score": "mae",
-    }
     files: ClassVar[tuple[File, ...]] = (
         File(
             "mosi/mosi_text_labels.csv", ("bf5582ee654358156eab7b05cfae17f368beb23578be06a548dfebd351349e5f",), 225_398

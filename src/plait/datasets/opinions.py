@@ -1,19 +1,81 @@
-"""What CMU-MOSI and CMU-MOSEI share: utterances cut out of computational sequences, and their scores as classes."""
+"""What MOSI and MOSEI share: computational sequences, utterances cut out of them, and their targets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from plait.base.documents import read_json
-from plait.base.errors import TableError
+from plait.base.errors import TableError, need
 from plait.data.modality import Modality, Schema
-from plait.datasets.base import make_schema
-from plait.datasets.computational_sequences import labels, numbers, sequences, within, words
+from plait.datasets.base import Dataset, Loaded, make_schema
+
+#: What stands for a pause among the words.
+PAUSE = "sp"
+
+
+@contextmanager
+def sequences(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Segment -> ``features`` (T, D) and ``intervals`` (T, 2) of a file, while it is open (extra ``hdf5``).
+
+    Raises:
+        TableError: it is no file of computational sequences.
+    """
+    h5py = need("h5py", "hdf5")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise TableError(f"{path}: no HDF5 file ({error}); download it again") from error
+    with file:
+        groups = [group for group in file.values() if "data" in group]
+        if not groups:
+            raise TableError(
+                f"{path}: holds {', '.join(file) or 'nothing'}, no group with data; expected a .csd of the CMU SDK"
+            )
+        yield groups[0]["data"]
+
+
+def labels(path: Path) -> dict[str, list[tuple[float, float, float]]]:
+    """Video -> (start, end, first number of its label) of each segment, in order."""
+    result = {}
+    with sequences(path) as data:
+        for video in data:
+            numbers, spans = np.asarray(data[video]["features"]), np.asarray(data[video]["intervals"])
+            result[str(video)] = [(float(a), float(b), float(n[0])) for (a, b), n in zip(spans, numbers, strict=True)]
+    return result
+
+
+def within(data: Mapping[str, Any], video: str, start: float, end: float) -> np.ndarray:
+    """The steps (T, D) of a video whose middle lies within a span; none where it is not there."""
+    if video not in data:
+        return np.zeros((0, 0), np.float32)
+    spans = np.asarray(data[video]["intervals"], float).mean(1)
+    return np.asarray(np.asarray(data[video]["features"])[(spans >= start) & (spans < end)])
+
+
+def words(steps: np.ndarray) -> str | None:
+    """The words of a span as a text, without pauses.
+
+    Example:
+        >>> words(np.array([[b"a"], [b"sp"], [b"film"]]))
+        'a film'
+    """
+    texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in np.ravel(steps)]
+    return " ".join(text for text in texts if text and text != PAUSE) or None
+
+
+def numbers(steps: np.ndarray, most: int = 256) -> np.ndarray | None:
+    """A sequence of finite numbers (T, D), at most so many steps, evenly spaced; None where there is none."""
+    if not steps.size:
+        return None
+    kept = np.nan_to_num(steps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(kept[np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int)])
+
 
 #: Text, sound and face.
 FACES = (
@@ -75,3 +137,31 @@ def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
         raise TableError(f"{files['labels']}: no video of {folds} has a label; are they of one data set?")
     frame = pd.DataFrame(rows)
     return frame.assign(**targets(frame["score"]))
+
+
+class Opinions(Dataset):
+    """How positive an utterance is: ``binary``, ``three`` or ``seven`` classes, or the ``score`` from -3 to 3."""
+
+    licence: ClassVar[str] = "research use"
+    tasks: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("binary", "three", "seven"), "classification"),
+        "score": "regression",
+    }
+    metrics: ClassVar[Mapping[str, str]] = {**dict.fromkeys(("binary", "three", "seven"), "accuracy"), "score": "mae"}
+
+
+class Sequenced(Opinions):
+    """The same as the CMU Multimodal SDK publishes it: four files of sequences, and the folds.
+
+    Attributes:
+        sequences: what a file holds (``labels``, ``words``, ``audio``, ``video``) -> its name.
+    """
+
+    sequences: ClassVar[Mapping[str, str]]
+
+    def load(self, root: str | Path | None = None) -> Loaded:
+        """Read the four files and the folds."""
+        folder = self.name()
+        files = {what: self.file(root, folder, file) for what, file in self.sequences.items()}
+        frame = read(files, self.file(root, folder, "folds.json"))
+        return Loaded(frame, schemas(frame, self.tasks, FACES), split="split", groups="video_id")

@@ -11,7 +11,7 @@ from torch import Tensor
 from plait.base.errors import ConfigError
 from plait.estimators.fit_settings import FitSettings
 from plait.training import settings as training_settings
-from plait.training.encoders.pretrained import Pretrained
+from plait.training.pretrained import Pretrained
 from plait.training.pretraining import EncoderListener, Stage
 from plait.training.rows import Examples, Hiding
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes

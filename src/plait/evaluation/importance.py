@@ -69,38 +69,51 @@ def importance(
     truth = truth[rows]
     inputs = model._inputs(frame).take(torch.from_numpy(rows))
     frame = frame.iloc[rows].reset_index(drop=True)
+    lacking = {c for m in model.schema_.modalities for c in m.columns} - set(frame.columns)  # let through by partial
+    frame = frame.assign(**dict.fromkeys(sorted(lacking)))
     names = [(m, c) for m in model.schema_.modalities for c in (m.columns if m.kind == "tabular" else ("",))]
-    losses = _losses(model, inputs, truth)
+    known = model.members_.outputs(inputs)
+    losses = _losses(model, known, inputs, truth)
+    same = inputs.take(torch.arange(len(frame)).repeat(repeats))
+    repeated = {name: out.repeat(repeats, 1) for name, out in known.items()}
+    truths = np.tile(truth, (repeats, *[1] * (truth.ndim - 1)))
     terms = []
     for modality, column in names:
         orders = np.concatenate([rng.permutation(len(frame)) for _ in range(repeats)])
-        changed = _shuffled(model, frame, inputs, modality, column, orders)
-        terms.append(
-            _losses(model, changed, np.tile(truth, (repeats, *[1] * (truth.ndim - 1)))).reshape(repeats, -1).mean(0)
-        )
+        changed = _shuffled(model, frame, (inputs, same), modality, column, orders)
+        moved = [name for name, sees in model.members_.members[0].sources.items() if modality.name in sees]
+        outputs = repeated | model.members_.outputs(changed, moved)  # what the others say stays as it was
+        terms.append(_losses(model, outputs, changed, truths).reshape(repeats, -1).mean(0))
     return _table(names, np.stack(terms) - losses, bootstrap, seed, explanation)
 
 
-def _losses(model: FusionEstimator, inputs: Inputs, truth: Array) -> Array:
-    """(n,) the finer metric's term of every row."""
+def _losses(model: FusionEstimator, outputs: Mapping[str, torch.Tensor], inputs: Inputs, truth: Array) -> Array:
+    """(n,) the finer metric's term of every row, from what the branches say."""
     metric = metrics(model.task_)[SECOND[model.task_]]
     assert metric.rows is not None
-    return metric.rows(truth, inputs_of(model.task_, model._decoded(inputs))[metric.input])
+    members = model.members_
+    decoded = model._read(members.mixture.combine(outputs, inputs.present, members.task))
+    return metric.rows(truth, inputs_of(model.task_, decoded)[metric.input])
 
 
 def _shuffled(
-    model: FusionEstimator, frame: pd.DataFrame, inputs: Inputs, modality: Modality, column: str, orders: Array
+    model: FusionEstimator,
+    frame: pd.DataFrame,
+    inputs: tuple[Inputs, Inputs],
+    modality: Modality,
+    column: str,
+    orders: Array,
 ) -> Inputs:
-    """The rows once per repeat, the cells of one column (or modality) in another order."""
-    index = torch.arange(len(frame)).repeat(len(orders) // len(frame))
-    same = inputs.take(index)
+    """The rows once per repeat (``inputs``: once, and so often), the cells of one column (or modality) in another order."""
+    once, same = inputs
     if not column:
-        own = inputs.take(torch.from_numpy(orders))
+        own = once.take(torch.from_numpy(orders))
     else:
-        several = frame[list(modality.columns)].iloc[index.numpy()].reset_index(drop=True)
+        rows = np.tile(np.arange(len(frame)), len(orders) // len(frame))
+        several = frame[list(modality.columns)].iloc[rows].reset_index(drop=True)
         several[column] = frame[column].iloc[orders].to_numpy()
         own = one_modality(model, several, modality)
-    return together({name: own if name == modality.name else same for name in inputs.present})
+    return together({name: own if name == modality.name else same for name in once.present})
 
 
 def _table(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from plait.base.errors import ConfigError, ModelError, TableError, warn
 from plait.data.labels import codes_of, label_text
 from plait.data.modality import Schema
+from plait.data.row_numbers import numbered, whole_table
 from plait.data.schema import absent
 from plait.data.targets import target_array
 from plait.data.values import object_array
@@ -20,6 +21,8 @@ from plait.metrics.base import MAIN, inputs
 from plait.metrics.classification import true_probability
 
 Array = NDArray[Any]
+#: Rows that are encoded and answered at a time.
+PIECE = 65_536
 Subset = tuple[str, ...]
 
 
@@ -127,13 +130,15 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    result = model.predict_subsets(frame, subsets) if outputs is None else outputs
+    asked = (
+        _in_pieces(model, frame, subsets) if _long(model, frame, outputs) else _asked(model, frame, subsets, outputs)
+    )
+    result, missing, thresholds = asked
     labels = [] if model.task_ == "regression" else list(model.classes_)
     truth = target_of(model, frame, y)
     for subset, output in result.items():
         if len(output) != len(frame):
             raise ModelError(f"subset {subset}: the model gives {len(output)} rows for {len(frame)}")
-    missing = _absent(model, frame)
     return Predictions(
         task=model.task_,
         modalities=modalities,
@@ -145,8 +150,41 @@ def gather(
         intervals=_intervals(model, frame, result.get(modalities), ~missing),
         costs=_costs(model),
         metric=getattr(model, "metric_", ""),
-        thresholds=model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {},
+        thresholds=thresholds,
     )
+
+
+#: Outputs and thresholds of each subset, and what is absent: see ``Predictions``.
+Asked = tuple[Mapping[Subset, Array], Array, Mapping[Subset, Array]]
+
+
+def _asked(
+    model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None, outputs: Mapping[Subset, Array] | None = None
+) -> Asked:
+    result = model.predict_subsets(frame, subsets) if outputs is None else outputs
+    return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {}
+
+
+def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | None) -> bool:
+    """Whether the features of all rows would be much; not where they are there, or will be asked for again."""
+    ours = hasattr(model, "remembering") and not hasattr(model, "_remembered")
+    return outputs is None and len(frame) > PIECE and ours
+
+
+def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Asked:
+    """The same, so many rows at a time, each encoded once; missing files are counted over all of them."""
+    parts = []
+    with whole_table() as files:
+        for start in range(0, len(frame), PIECE):
+            piece = files.of(numbered(frame).iloc[start : start + PIECE])
+            with model.remembering():
+                parts.append(_asked(model, piece, subsets))
+    outputs, missing, thresholds = zip(*parts, strict=True)
+    return _joined(outputs), np.concatenate(missing), _joined(thresholds)
+
+
+def _joined(parts: Sequence[Mapping[Subset, Array]]) -> dict[Subset, Array]:
+    return {subset: np.concatenate([part[subset] for part in parts]) for subset in parts[0]}
 
 
 def _intervals(model: Any, frame: pd.DataFrame, values: Array | None, present: Array) -> Array | None:

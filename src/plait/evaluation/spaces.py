@@ -15,8 +15,8 @@ from plait.alignment.aligner import ModalityAligner
 from plait.base.config import check_fields
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.evaluation import space_recipes
+from plait.evaluation.probes import LOOKS
 from plait.evaluation.similarity import TOP, OfClass, paraphrase, sentence_similarity
-from plait.evaluation.space_recipes import LOOKS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -304,7 +304,7 @@ def _moments(y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Weighted mean and standard deviation; 1 for what does not vary."""
     mean = float(np.average(y, weights=weight))
     scale = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
-    return mean, scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
+    return mean, scale if scale > max(1e-12 * abs(mean), 1e-150) else 1.0
 
 
 TASKS: dict[str, type[Task]] = {t.name: t for t in (Classification, Multilabel, Regression)}

@@ -83,7 +83,7 @@ def _strengths(part: Condition) -> dict[str, float]:
 
 def parts(condition: Condition) -> tuple[Condition, ...]:
     """The conditions that follow each other."""
-    from plait.conditions.chain import Chain
+    from plait.conditions.parse import Chain
 
     return condition.parts if isinstance(condition, Chain) else (condition,)
 

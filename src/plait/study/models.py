@@ -26,7 +26,7 @@ from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
 from plait.estimators.prepared import Make, Prepared
 from plait.evaluation.baselines import Baseline, scaled
-from plait.evaluation.plain_features import plain_schema, table_of
+from plait.evaluation.beside import plain_schema, table_of
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.runs import Run, teachers

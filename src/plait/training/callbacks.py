@@ -206,7 +206,7 @@ def ahead(model: Branches, inputs: Inputs) -> Inputs:
 
 def truth_of(task: Task, target: Tensor) -> np.ndarray:
     """An encoded target as scores take it: codes, indicators, or values in the target's own unit."""
-    return target.numpy() if task.name != "regression" else task.decode(target).numpy().astype(np.float64)
+    return target.numpy() if task.name != "regression" else task.decode(target.double()).numpy()
 
 
 def truth_given(task: Task, y: object) -> np.ndarray:

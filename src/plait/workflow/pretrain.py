@@ -27,7 +27,7 @@ from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.crossfit import folds_of
-from plait.training.encoders.pretrained import Pretrained, Saved, write
+from plait.training.pretrained import Pretrained, Saved, write
 from plait.workflow.fit import group_column, make_model, split_rows
 
 #: Settings of a model of several modalities, which an encoder alone has no use for.

@@ -16,6 +16,7 @@ import numpy as np
 from plait.base.errors import CellError
 from plait.data.media import Altered, Blob
 from plait.data.media.images import CHANNELS, channels_last, decoded
+from plait.data.values import is_tensor
 
 #: More than this many channels no sound has; fewer samples than this none either.
 _SOUND_CHANNELS = 32
@@ -65,14 +66,18 @@ def given(value: Any, kind: str) -> Any:
 _DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,")
 
 
+#: Base64 of files whose first bytes tell them: PNG, JPEG, GIF, WebP or WAV, FLAC, MP3, Ogg.
+_BARE = re.compile(r"\s*(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|ZkxhQw|SUQz|T2dnUw)[A-Za-z0-9+/\s]{90,}=?\s*=?\s*")
+
+
 def is_data_uri(text: str) -> bool:
-    """Whether a cell holds a file written out as text: ``data:image/png;base64,...``.
+    """Whether a cell holds a file written out as text: ``data:image/png;base64,...``, or the letters of base64 alone.
 
     Example:
         >>> is_data_uri("data:image/png;base64,iVBORw0KGgo="), is_data_uri("data/1.png")
         (True, False)
     """
-    return _DATA_URI.match(text) is not None
+    return _DATA_URI.match(text) is not None or _BARE.fullmatch(text) is not None
 
 
 def data_of_uri(text: str, most: int | None = None) -> bytes:
@@ -81,7 +86,7 @@ def data_of_uri(text: str, most: int | None = None) -> bytes:
     Raises:
         CellError: what stands behind the comma is not base64.
     """
-    letters = "".join(text.partition(",")[2].split())
+    letters = "".join((text.partition(",")[2] if "," in text else text).split())
     letters = letters if most is None else letters[: 4 * (most // 3 + 1)]
     try:
         return base64.b64decode(letters, validate=True)
@@ -110,7 +115,7 @@ def as_array(value: Any) -> np.ndarray | None:
         except ValueError:  # ragged
             return None
         return array if array.dtype.kind in "biuf" else None
-    if hasattr(value, "detach"):  # a torch tensor; numpy knows no bfloat16
+    if is_tensor(value):  # a torch tensor; numpy knows no bfloat16
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
     if hasattr(value, "__array__") and hasattr(value, "shape"):
@@ -127,7 +132,7 @@ def comparable(value: object) -> Any:
     """
     if is_picture(value) or hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples") or _samples(value):
         return given(value, "audio" if hasattr(value, "get_all_samples") or _samples(value) else "image")
-    return as_array(value) if hasattr(value, "detach") else value
+    return as_array(value) if is_tensor(value) else value
 
 
 def _of_mapping(value: Mapping[str, object], kind: str) -> object:
@@ -172,7 +177,7 @@ def samples_and_rate(value: Any) -> tuple[Any, Any] | None:
     first, second = value
     if np.isscalar(first):  # as scipy reads a wav
         first, second = second, first
-    held = isinstance(first, list | tuple | np.ndarray) or hasattr(first, "detach")
+    held = isinstance(first, list | tuple | np.ndarray) or is_tensor(first)
     return (first, second) if held and isinstance(second, int | float | np.number) else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plait.evaluation.linear import fit_linear
+from plait.evaluation.learners import fit_linear
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.bootstrap import interval, resample_outputs
 from plait.workflow.inspection.embeddings import ALL, Embedding

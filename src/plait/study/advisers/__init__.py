@@ -1,1 +1,0 @@
-"""Advisers: what chooses a design from the training rows before a fit."""

@@ -1,1 +1,0 @@
-"""Encoders that carry what was trained before."""
