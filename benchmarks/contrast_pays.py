@@ -43,21 +43,21 @@ def take(folders: Sequence[str]) -> None:
 
 
 def _curves(results: Results) -> list[ev.Line]:
-    found = []
+    result = []
     for line in results.lines:
         if line["status"] == "done" and line["seed"] == 0 and len(line["subset"]) > 1:
             epochs = results.epochs(line["run"])
             if len(epochs):
                 curve = [round(float(v), 4) for v in epochs["valid_loss"]]
-                found.append({"study": "curves", "data": line["dataset"], "arm": line["variant"], "valid_loss": curve})
-    return found
+                result.append({"study": "curves", "data": line["dataset"], "arm": line["variant"], "valid_loss": curve})
+    return result
 
 
 # -- page --------------------------------------------------------------------------------------------------------------
 
 
 def build() -> list[list[str]]:
-    """Write the page; what it found, for the front page."""
+    """Write the page; its rows, for the front page."""
     head, lines = ev.read(LINES)
     of = {study: [line for line in lines if line["study"] == study] for study in (*STUDIES, "curves")}
     constant = [line for line in of["default"] if line["arm"] == "majority"]

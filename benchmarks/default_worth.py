@@ -24,7 +24,7 @@ COMMAND = "plait study run default_reduced"
 
 
 def build() -> list[list[str]]:
-    """Write the page; what it found, for the front page."""
+    """Write the page; its rows, for the front page."""
     head, lines = ev.read(LINES)
     datasets = list(dict.fromkeys(line["data"] for line in lines))
     pairs = [

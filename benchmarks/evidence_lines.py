@@ -62,8 +62,8 @@ def taken(folder: str | Path, study: str = "") -> list[Line]:
 
 def _right(results: Results, run: str, evaluation: int, rows: np.ndarray) -> str:
     """Which test rows were right, in the order of their places in the table, as hexadecimal bits."""
-    found = results.predictions(run, evaluation)
-    right = inputs_of("classification", found.output)["labels"] == np.asarray(found.target)
+    predictions = results.predictions(run, evaluation)
+    right = inputs_of("classification", predictions.output)["labels"] == np.asarray(predictions.target)
     return bytes(np.packbits(np.asarray(right)[np.argsort(rows)])).hex()
 
 
@@ -176,10 +176,10 @@ def corrected(tests: Sequence[Test]) -> list[Test]:
 
 def _select(lines: Sequence[Line], keys: Mapping[str, Any]) -> dict[tuple[int, int], Line]:
     """Lines with these keys by seed and split, all modalities present unless the keys say otherwise."""
-    found = [line for line in lines if all(line.get(k) == v for k, v in keys.items())]
+    chosen = [line for line in lines if all(line.get(k) == v for k, v in keys.items())]
     if "present" not in keys:
-        found = [line for line in found if line["present"] == line["subset"]]
-    return {(line["seed"], line["split"]): line for line in found}
+        chosen = [line for line in chosen if line["present"] == line["subset"]]
+    return {(line["seed"], line["split"]): line for line in chosen}
 
 
 def _gaps(one: Mapping[Any, Line], other: Mapping[Any, Line]) -> np.ndarray:
@@ -189,7 +189,7 @@ def _gaps(one: Mapping[Any, Line], other: Mapping[Any, Line]) -> np.ndarray:
 
 def sign(metric: str) -> float:
     """-1 where lower values are better."""
-    known = next(found[metric] for found in map(metrics, MAIN) if metric in found)
+    known = next(of_task[metric] for of_task in map(metrics, MAIN) if metric in of_task)
     return -1.0 if known.direction == "lower" else 1.0
 
 

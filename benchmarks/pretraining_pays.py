@@ -58,21 +58,21 @@ def _rounded(line: ev.Line) -> ev.Line:
 
 
 def _curves(results: Results) -> list[ev.Line]:
-    found = []
+    result = []
     for line in results.lines:
         arm, _, pooling = str(line["variant"]).partition(" fusion=")
         epochs = results.epochs(line["run"]) if line["status"] == "done" and line["seed"] == 0 else ()
         if pooling == "mean" and len(epochs):
             curve = [round(float(v), 4) for v in epochs["valid_loss"]]
-            found.append({"study": "curves", "data": line["dataset"], "arm": arm, "valid_loss": curve})
-    return found
+            result.append({"study": "curves", "data": line["dataset"], "arm": arm, "valid_loss": curve})
+    return result
 
 
 # -- page --------------------------------------------------------------------------------------------------------------
 
 
 def build() -> list[list[str]]:
-    """Write the page; what it found, for the front page."""
+    """Write the page; its rows, for the front page."""
     head, lines = ev.read(LINES)
     of = {
         name: [line for line in lines if line["study"] == name]
