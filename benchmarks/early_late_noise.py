@@ -232,6 +232,7 @@ def cells(line: dict[str, Any], part: str) -> float:
 
 
 PARTS = {"grid": "mean over the grid", "trained": "at the training ratios", "clearer": "sound clearer than in training"}
+SHORT = {PARTS["grid"]: "grid", PARTS["trained"]: "train", PARTS["clearer"]: "clear"}
 
 
 def page(options: argparse.Namespace) -> None:
@@ -254,7 +255,7 @@ def build(path: Path) -> list[list[str]]:
     head = ("where", "early less", *ev.TEST_HEAD)
     text += [
         "## Primary: mean over the grid\n",
-        ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other"),
+        ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other", SHORT),
     ]
     text += [
         ev.table(head, ev.test_rows(primary)),

@@ -267,15 +267,22 @@ def interval(d: Difference) -> str:
     return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]" if not math.isnan(d.low) else f"{d.value:+.3f}"
 
 
-def draw(path: Path, tests: Sequence[Test], label: str) -> str:
-    """Every difference with its interval; what does not matter is shaded. Returns the Markdown that shows it."""
+def draw(path: Path, tests: Sequence[Test], label: str, names: Mapping[str, str] | None = None) -> str:
+    """Every difference with its interval; what does not matter is shaded. Returns the Markdown that shows it.
+
+    Args:
+        path: of the picture.
+        tests: a bar each.
+        label: of the axis.
+        names: short ones for what stands first in a test's name.
+    """
     targets: dict[str, set[str]] = {}
     for t in tests:
         targets.setdefault(t.name[0].partition("/")[0], set()).add(t.name[0])
 
     def short(name: tuple[str, ...]) -> str:
-        table = name[0].partition("/")[0]
-        return ": ".join((table if len(targets[table]) == 1 else name[0], *name[1:]))
+        table = (names or {}).get(name[0], name[0].partition("/")[0])
+        return ": ".join((table if len(targets.get(table, ())) < 2 else name[0], *name[1:]))
 
     records = [
         {"name": short(t.name), "value": t.difference.value, "low": t.difference.low, "high": t.difference.high}
