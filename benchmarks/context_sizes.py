@@ -125,7 +125,9 @@ def tests_of(frame: pd.DataFrame, name: str) -> list[ev.Test]:
         if len(both):
             gaps = (both["value"] - both["value_other"]).to_numpy()
             ratio = float((both["test_rows"] / both["train_rows"].clip(lower=1)).mean())
-            tests.append(ev.Test((f"{arm}, {int(n):,}",), resampled_t(gaps, ratio), ratio, MARGIN))
+            same = len(gaps) > 1 and not gaps.any()
+            test = ev.Test((f"{arm}, {int(n):,}",), resampled_t(gaps, ratio), ratio, MARGIN, identical=same)
+            tests.append(test)
     return ev.corrected(tests)
 
 

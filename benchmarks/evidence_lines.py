@@ -124,7 +124,7 @@ class Test:
         """Whether the claim that the arm is better has held."""
         d = self.difference
         if self.at_chance:
-            return f"{CHANCE}: neither is better than the majority"
+            return f"{CHANCE}: neither is better than a constant answer"
         if self.identical:
             return f"{SAME} in {d.pairs} seeds"
         if d.pairs < 2 or math.isnan(d.p):
@@ -308,10 +308,17 @@ def draw_curves(
     return f"![{up}; across: {across}]({path.name})\n"
 
 
+#: Decided comparisons that a row of the front page names.
+MOST_SHOWN = 6
+
+
 def front_row(question: str, tests: Sequence[Test], runs: int, page: Path) -> list[str]:
-    """A row of the front page."""
+    """A row of the front page: the question, counts of verdicts, what was decided, how many runs, the page."""
+    decided = [t for t in tests if t.verdict.startswith((HELD, "not held"))]
+    shown = "; ".join(f"{': '.join(t.name)} {t.difference.value:+.3f}" for t in decided[:MOST_SHOWN])
+    more = f"; and {len(decided) - MOST_SHOWN} more" if len(decided) > MOST_SHOWN else ""
     margin = f", {tests[0].margin:g}" if tests else ""
-    return [question, counted(tests) or "nothing measured", f"{runs}{margin}", page.name]
+    return [question, counted(tests) or "nothing measured", shown + more or "–", f"{runs}{margin}", page.name]
 
 
 def counted(tests: Sequence[Test]) -> str:
