@@ -397,6 +397,8 @@ def test_ordered_categories_have_a_rank() -> None:
         TableError, match=r"most cells \('low', 'HIGH', 'medium', 'unheard'\) are not in its order a < b"
     ):
         one(cells, "ordinal a < b")
+    with pytest.raises(TableError, match="a word stands twice in its order low < Low < high"):
+        one(cells, "ordinal low < Low < high")
     with pytest.raises(ConfigError, match="column 'c': unknown type 'ordinary': did you mean 'ordinal'"):
         one(cells, "ordinary")
     assert schema.from_dict(

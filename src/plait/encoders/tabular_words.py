@@ -103,6 +103,8 @@ class Rank(Features):
         where, example = f"encoder tabular: column '{column.name}'", ", ".join(map(repr, list(column.counts)[:4]))
         if order is None or len(set(order)) < 2:
             raise TableError(f"{where}: no order is known of {example}; write it: 'ordinal low < medium < high'")
+        if len({word.lower() for word in order}) < len(order):
+            raise TableError(f"{where}: a word stands twice in its order {' < '.join(order)}; keep one")
         result = cls(column.name, order)
         if (result._ranks(column) >= 0).sum() < 0.5 * column.present:
             raise TableError(f"{where}: most cells ({example}) are not in its order {' < '.join(order)}; correct it")

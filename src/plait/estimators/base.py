@@ -51,7 +51,7 @@ from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import Members
+from plait.training.member import Members
 
 #: Weights within this, and its inverse, lose nothing in single precision.
 _FLOAT_RANGE = 1e15

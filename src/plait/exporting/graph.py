@@ -28,7 +28,7 @@ from plait.exporting.forest import TreesGraph
 from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
-from plait.training.crossfit import Members
+from plait.training.member import Members
 
 #: Modalities beyond which a table of all patterns of presence would be larger than the networks.
 MOST = 12
