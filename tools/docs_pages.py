@@ -66,6 +66,18 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+#: What is written when the site is built: words of a page -> the link to it.
+_WRITTEN = {"the gallery": "[The gallery](gallery.md)", "the API reference": "[API reference](api/estimators.md)"}
+
+
+def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
+    """Lead from the first page to what is written when the site is built, which nothing in the folder can link to."""
+    if page.file.src_uri == "index.md":
+        for words, link in _WRITTEN.items():
+            markdown = markdown.replace(f"| {words} |", f"| {link} |")
+    return markdown
+
+
 #: Where the scripts lie, and where ``tools/gallery.py`` puts their pictures and notebooks.
 _SCRIPTS, _BUILT = Path(__file__).parents[1] / "examples" / "gallery", Path(__file__).parents[1] / "build" / "gallery"
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from plait.base import config, registry
+from plait.base import config
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
 from plait.data.remote import Allowed
 from plait.study import conditions
-from plait.study.ranges import SearchSpec, read_ranges, storage_problem
+from plait.study.ranges import searched
 from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
@@ -247,7 +247,7 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
         source=_source(read, given.get("source")),
         data=read_data(read, given),
         space=read_space(read, given.get("space")),
-        search=_search(read, given.get("search")),
+        search=searched(read, given.get("search")),
         model=read.mapping(given.get("model"), ("model",)),
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
@@ -273,37 +273,6 @@ def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, 
     except PlaitError as error:
         read.wrong(place, str(error))
         return ()
-
-
-def _search(read: Reader, value: object) -> SearchSpec | None:
-    if value is None:
-        return None
-    given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
-    values: dict[str, Any] = {}
-    try:
-        values["ranges"] = read_ranges(given.get("ranges"))
-    except PlaitError as error:
-        read.wrong(("search", "ranges"), str(error))
-        values["ranges"] = ()
-    for name, most in (("trials", 100_000), ("splits", 1000), ("batch", 1000)):
-        if name in given:
-            values[name] = read.number(given[name], ("search", name), 1, most, whole=True) or 1
-    if "valid_fraction" in given:
-        share = read.number(given["valid_fraction"], ("search", "valid_fraction"), 0, 1)
-        if share in (0, 1):
-            read.wrong(("search", "valid_fraction"), f"valid_fraction {share}: expected a share between 0 and 1")
-        values["valid_fraction"] = share or 0.2
-    if "sampler" in given:
-        values["sampler"] = read.text(given["sampler"], ("search", "sampler"))
-        known = registry.names("samplers")
-        if values["sampler"] not in known:
-            wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
-            read.wrong(("search", "sampler"), wrong)
-    if given.get("storage") is not None:
-        values["storage"] = read.text(given["storage"], ("search", "storage"))
-        if (said := storage_problem(values["storage"])) is not None:
-            read.wrong(("search", "storage"), said)
-    return SearchSpec(**values)
 
 
 def _name(read: Reader, value: object) -> str:
