@@ -83,11 +83,11 @@ def taken(folder: Path) -> Iterator[dict[str, Any]]:
         "test_rows",
         "run",
     )
-    told = {one[:3] for shown in SHOWN.values() for one in shown}
-    told |= {(evaluation, None, metric) for evaluation, _, metric in told}
+    wanted = {one[:3] for shown in SHOWN.values() for one in shown}
+    wanted |= {(evaluation, None, metric) for evaluation, _, metric in wanted}
     for row in scores(results).to_dict("records"):
         part = None if row["variant"] == "-" else row["part"]
-        if (row["evaluation"], part, row["metric"]) not in told:
+        if (row["evaluation"], part, row["metric"]) not in wanted:
             continue
         record = {key: row[key] for key in keys}
         run = known[row["run"]]
@@ -125,7 +125,9 @@ def tests_of(frame: pd.DataFrame, name: str) -> list[ev.Test]:
         if len(both):
             gaps = (both["value"] - both["value_other"]).to_numpy()
             ratio = float((both["test_rows"] / both["train_rows"].clip(lower=1)).mean())
-            tests.append(ev.Test((f"{arm}, {int(n):,}",), resampled_t(gaps, ratio), ratio, MARGIN))
+            same = len(gaps) > 1 and not gaps.any()
+            test = ev.Test((f"{arm}, {int(n):,}",), resampled_t(gaps, ratio), ratio, MARGIN, identical=same)
+            tests.append(test)
     return ev.corrected(tests)
 
 
@@ -151,7 +153,7 @@ def costs(frame: pd.DataFrame) -> str:
 
 
 def build() -> list[list[str]]:
-    """Write the page, from the kept records alone; what it found, for the front page."""
+    """Write the page, from the kept records alone; its rows, for the front page."""
     head, records = ev.read(LINES)
     frame = pd.DataFrame(records)
     about = {"command": head["command"], "margin": MARGIN, "reference": REFERENCE}
@@ -169,8 +171,8 @@ def build() -> list[list[str]]:
             tests = tests_of(sized, heading)
             text += [f"## {heading}\n", *table(sized), ""]
             alone = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
-            told = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
-            text += [f"Without alignment: {told}guessing {GUESSING[metric]}.\n"]
+            frozen_scores = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
+            text += [f"Without alignment: {frozen_scores}guessing {GUESSING[metric]}.\n"]
             text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), f"{metric}"), ""]
             text += [ev.table((f"arm, photographs; less {REFERENCE}", *ev.TEST_HEAD), ev.test_rows(tests))]
             verdicts.append(f"- *{heading}: a learned arm is better than `{REFERENCE}`*: {ev.counted(tests)}.")

@@ -33,8 +33,8 @@ FRONT = """# Evidence: what has been measured, and what has not
 Built by `python benchmarks/evidence.py` from the JSONL files beside the pages; they hold every run with its command, versions and
 seeds. Each question names the least difference that matters before it is measured.
 
-| question | verdicts | runs, least difference | page |
-| --- | --- | --- | --- |
+| question | verdicts | decided: difference | runs, least difference | page |
+| --- | --- | --- | --- | --- |
 {rows}
 
 **The words.** *Held*: better, after Holm within its family, at 5 %. *Not held*: worse, or proven equal within the least
@@ -99,7 +99,7 @@ CHANGED = (
 
 def main() -> None:
     rows = [row for lines, build in PAGES if lines.is_file() for row in build()]
-    shown = "\n".join(f"| {a} | {b} | {c} | [{d.removesuffix('.md')}]({d}) |" for a, b, c, d in rows)
+    shown = "\n".join(f"| {' | '.join(row)} | [{page.removesuffix('.md')}]({page}) |" for *row, page in rows)
     changed = "\n".join(f"| {before} | {now} |" for before, now in CHANGED)
     front = ev.HERE / "README.md"
     front.write_text(FRONT.format(rows=shown, changed=changed), encoding="utf-8")
