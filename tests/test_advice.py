@@ -20,8 +20,8 @@ from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
+from plait.study.answer import pareto
 from plait.study.designs import DEFAULT, Racing, candidates, noises
-from plait.study.pareto import pareto
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 

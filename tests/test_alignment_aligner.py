@@ -736,7 +736,7 @@ TEXTS = {name: {"kind": "text", "columns": [name], "encoder": {"name": "hashed_n
 
 
 def test_pairs_are_mined_by_similarity_and_things_are_drawn() -> None:
-    from plait.alignment.pairs import mined
+    from plait.alignment.batches import mined
 
     x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
     one, two = mined(x, 0.5)

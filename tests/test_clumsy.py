@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor
-from plait.base.errors import PlaitError
+from plait.base.errors import PlaitError, PlaitWarning
 from plait.cli import main
 from plait.data import schema
+from plait.data.table import split
 from plait.store import Store
+from plait.workflow.fit import split_rows
 from study_tiny import study
 from study_tiny import table as rows
 
@@ -85,6 +88,52 @@ def test_encoders_that_are_no_mapping(command: str, place: Path, capsys: pytest.
     assert "encoders" in refused(capsys, command, place / "t.csv", *given, *more)
 
 
+def test_a_model_is_a_folder_with_a_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "fit", place / "t.csv", "--target", "label", "--store", "none", "--out", "/")
+    assert said == "error: --out /: a model is a folder of its own; name one"
+
+
+PLAIN: dict[str, Any] = {"members": 1, "epochs": 1, "width": 4, "store": "none", "progress": False}
+PARTS = pd.DataFrame({"a": np.sin(np.arange(40.0)), "y": ["u", "v"] * 20})
+
+
+def parts_of(frame: pd.DataFrame, words: Sequence[str | None]) -> tuple[int, list[str]]:
+    """Rows that judge when a column says these words, and what is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlaitWarning)
+        found = schema.infer(frame, target="y")
+        _, test = split_rows(frame.assign(part=list(words)), found, 0.2, "part", None, 0)
+    return len(test), [str(w.message) for w in caught]
+
+
+def test_blanks_and_capitals_in_a_column_of_parts() -> None:
+    rows, said = parts_of(PARTS, ["Train "] * 26 + [" TEST", "test "] * 7)
+    assert rows == 14
+    assert not [s for s in said if "neither" in s or "training rows, too" in s]
+
+
+def test_other_words_in_a_column_of_parts_are_told() -> None:
+    _, said = parts_of(PARTS, ["train"] * 20 + ["unused"] * 8 + ["test"] * 12)
+    assert any("8 rows say neither train, valid nor test in 'part' ('unused'): they train" in s for s in said)
+
+
+def test_test_rows_that_are_training_rows_are_told() -> None:
+    _, said = parts_of(pd.concat([PARTS, PARTS], ignore_index=True), ["train"] * 40 + ["test"] * 40)
+    assert any("40 of 40 test rows are training rows, too" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stratify": np.arange(40)}, "40 rows, each with a class of its own, leave a part"),
+        ({"group": PARTS["y"]}, "40 rows in 2 groups leave a part"),
+    ],
+)
+def test_what_leaves_a_part_empty_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlaitError, match=said):
+        split(PARTS, (0.9, 0.1), 0, **options)
+
+
 def test_a_circle_of_links_holds_no_store(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(PlaitError, match="cannot be followed"):
@@ -102,7 +151,6 @@ def test_a_study_leaves_a_folder_of_somebody_elses_as_it_is(tmp_path: Path) -> N
 
 FRAME = pd.DataFrame({"a": np.sin(np.arange(30.0)), "b": np.cos(np.arange(30.0))})
 SIDE = np.arange(30) % 2
-PLAIN: dict[str, Any] = {"members": 1, "epochs": 1, "width": 4, "store": "none", "progress": False}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from plait.base import registry
 from plait.base.branch import FittedBranch
 from plait.base.errors import ConfigError, ModelError
 from plait.cli import main
+from plait.estimators.targets import TargetModels
 from plait.fusion.mean import Mean
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -112,7 +113,12 @@ def test_every_operator(fusion: str, tmp_path: Path) -> None:
     decision = "feature" not in registry.find("fusion", fusion).levels
     options = {"name": fusion, "heads": 2} if "heads" in registry.find("fusion", fusion).options() else fusion
     depth = "decision" if decision else "late"
-    check(model_of(fusion=options, depth=depth, branches=("joint",)), tmp_path / "out")
+    # Every type of column is in the families below; here numbers do, and make small graphs.
+    light = {**MODALITIES, "wood": {"kind": "tabular", "columns": ["size", "count"]}}
+    check(model_of(modalities=light, fusion=options, depth=depth, branches=("joint",)), tmp_path / "out")
+
+
+WOOD_IS = RNG.normal(size=ROWS) + (WOOD == "oak")
 
 
 def several() -> np.ndarray:
@@ -133,15 +139,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "costs": {"branches": ("linear",), "metric": "cost", "costs": {"big": {"small": 9.0}}},
     "weights of classes": {"branches": ("joint",), "metric": "f1_macro"},
     "several labels": {"branches": ("joint", "trees"), "y": several()},
-    "a number": {"branches": ("joint", "trees"), "kind": FusionRegressor, "y": SIZE},
+    "a number": {"branches": ("joint", "trees"), "kind": FusionRegressor, "y": SIZE + WOOD_IS},
     **{
         f"a number, {name}": {
             "branches": ("joint",),
             "kind": FusionRegressor,
-            "y": np.exp(SIZE),
+            "y": np.exp(SIZE + WOOD_IS),
             "target_transform": name,
         }
-        for name in ("quantile", "yeo-johnson")
+        for name in ("log", "quantile", "yeo-johnson")
     },
 }
 
@@ -179,26 +185,36 @@ def test_what_compares_two_modalities_is_in_the_file(tmp_path: Path) -> None:
     check(model, tmp_path / "out", frame)
 
 
-LEARNING: dict[str, tuple[str, list[Any]]] = {
-    "cnn": ("image", [RNG.integers(0, 255, (16, 16, 3), np.uint8) for _ in range(40)]),
-    "cnn_text": ("text", [f"{a} {b}" for a, b in zip(WOOD[:40], BIG[:40], strict=True)]),
-    "gru_text": ("text", [f"{a} {b}" for a, b in zip(WOOD[:40], BIG[:40], strict=True)]),
-    "mlp": ("vector", [RNG.normal(size=4) for _ in range(40)]),
-    "spectrogram_cnn": (
-        "audio",
-        [(RNG.normal(size=n).astype(np.float32), 16_000) for n in RNG.integers(4_000, 9_000, 40)],
-    ),
+def pictures(size: int) -> list[Any]:
+    return [RNG.integers(0, 255, (size, size, 3), np.uint8) for _ in range(40)]
+
+
+WORDS = [f"{a} {b}" for a, b in zip(WOOD[:40], BIG[:40], strict=True)]
+SOUNDS = [(RNG.normal(size=n).astype(np.float32), 16_000) for n in RNG.integers(4_000, 9_000, 40)]
+STEPS = [RNG.normal(size=(n, 3)) for n in RNG.integers(1, 5, 40)]
+#: Encoder -> kind, cells, small options.
+LEARNING: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
+    "cnn": ("image", pictures(16), {"size": 16}),
+    "cnn_text": ("text", WORDS, {}),
+    "gru_text": ("text", WORDS, {}),
+    "mlp": ("vector", [RNG.normal(size=4) for _ in range(40)], {}),
+    "recurrent": ("vector", STEPS, {"hidden": 4}),
+    "resnet": ("image", pictures(32), {"size": 32, "width": 2}),
+    "spectrogram_cnn": ("audio", SOUNDS, {}),
+    "spectrogram_resnet": ("audio", SOUNDS, {"width": 2, "bins": 32}),
 }
 
 
-@pytest.mark.parametrize("encoder", LEARNING)
+@pytest.mark.parametrize(
+    "encoder", [n for n in registry.names("encoders") if registry.find("encoders", n).trainable and n != "pretrained"]
+)
 def test_encoders_that_learn_are_part_of_the_file(encoder: str, tmp_path: Path) -> None:
-    kind, cells = LEARNING[encoder]
-    options = {"name": encoder, "size": 16} if kind == "image" else encoder
+    kind, cells, options = LEARNING[encoder]
     frame = pd.DataFrame({"x": pd.Series(cells, dtype=object), "size": SIZE[:40]})
     frame["x"] = [None if i in (2, 9) else cell for i, cell in enumerate(frame["x"])]
+    named = {"name": encoder, **options}
     modalities = {
-        "x": {"kind": kind, "columns": ["x"], "encoder": options, "train": "scratch"},
+        "x": {"kind": kind, "columns": ["x"], "encoder": named, "train": "scratch"},
         "table": {"kind": "tabular", "columns": ["size"]},
     }
     settings = {"store": "none", "members": 1, "epochs": 1, "progress": False, "branches": ("joint",), "width": 8}
@@ -220,13 +236,17 @@ def test_a_loaded_model_is_exported_alike(plain: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def plain() -> Any:
-    return model_of(branches=("joint", "trees"))
+    return model_of(branches=("joint",))
 
 
-def test_inputs_are_described_in_the_file_and_beside_it(plain: Any, tmp_path: Path) -> None:
-    plain.export(tmp_path / "out", opset=18)
-    beside = facts(tmp_path / "out")
-    inside = onnx.load(str(tmp_path / "out" / "model.onnx"))
+@pytest.fixture(scope="module")
+def exported(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plain.export(tmp_path_factory.mktemp("exported") / "out", opset=18)
+
+
+def test_inputs_are_described_in_the_file_and_beside_it(plain: Any, exported: Path) -> None:
+    beside = facts(exported)
+    inside = onnx.load(str(exported / "model.onnx"))
     assert json.loads({p.key: p.value for p in inside.metadata_props}["plait"]) == beside
     assert inside.opset_import[0].version == beside["opset"] == 18
     assert beside["classes"] == plain.classes_.tolist()
@@ -234,32 +254,30 @@ def test_inputs_are_described_in_the_file_and_beside_it(plain: Any, tmp_path: Pa
     assert set(said["wood.wood"]["levels"]) == set(WOOD)
     assert said["wood.grade"]["order"] == ["low", "medium", "high"]
     kinds = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64", "tensor(bool)": "bool"}
-    for one in opened(tmp_path / "out").get_inputs():
+    for one in opened(exported).get_inputs():
         assert kinds[one.type] == said[one.name]["dtype"]
         assert list(one.shape) == said[one.name]["shape"]
     assert beside["checked"]["largest_difference"] <= beside["checked"]["tolerance"]
 
 
-def test_a_level_never_seen_and_an_empty_table_row(plain: Any, tmp_path: Path) -> None:
+def test_a_level_never_seen_and_an_empty_table_row(plain: Any, exported: Path) -> None:
     strange = TABLE.iloc[:4].copy()
     strange["wood"] = ["yew", "oak", None, "yew"]
     strange["size"] = [np.inf, 1e30, -3.0, None]
-    plain.export(tmp_path / "out")
     with pytest.warns(plait.PlaitWarning, match="count as missing"):
         inputs = plain.export_inputs(strange)
     assert inputs["wood.wood"].tolist() == [-1, inputs["wood.wood"][1], -2, -1]
     with pytest.warns(plait.PlaitWarning, match="count as missing"):
         expected = plain.predict_proba(strange)
-    np.testing.assert_allclose(answered(tmp_path / "out", inputs)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(answered(exported, inputs)[0], expected, atol=1e-5)
 
 
-def test_the_file_needs_neither_plait_nor_torch(plain: Any, tmp_path: Path) -> None:
-    plain.export(tmp_path / "out")
+def test_the_file_needs_neither_plait_nor_torch(plain: Any, exported: Path, tmp_path: Path) -> None:
     inputs = plain.export_inputs(TABLE)
     np.savez(tmp_path / "rows.npz", **inputs)
     program = (
         "import sys, numpy as np, onnxruntime as ort\n"
-        "s = ort.InferenceSession('out/model.onnx'); rows = np.load('rows.npz')\n"
+        f"s = ort.InferenceSession({str(exported / 'model.onnx')!r}); rows = np.load('rows.npz')\n"
         "np.save('answers.npy', s.run(['probabilities'], {i.name: rows[i.name] for i in s.get_inputs()})[0])\n"
         "assert not {'plait', 'torch'} & set(sys.modules)\n"
     )
@@ -352,8 +370,32 @@ def test_the_command(plain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as ended:
         main(["export", str(tmp_path / "nothing")])
     assert ended.value.code == 2
-    plait.export(tmp_path / "model", tmp_path / "again")
-    assert (tmp_path / "again" / "inputs.json").read_text() == (tmp_path / "model-onnx" / "inputs.json").read_text()
+    with pytest.raises(ConfigError, match="expected hf://owner/name"):
+        plait.export("hf://nobody", tmp_path / "again")
+
+
+def test_several_targets_have_a_folder_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    light = {name: part for name, part in MODALITIES.items() if name == "text"}
+    answers = {"big": BIG == "big", "how much": SIZE}
+    models = TargetModels(
+        {
+            "big": model_of(modalities=light, branches=("joint",), y=answers["big"]),
+            "how much": model_of(FusionRegressor, modalities=light, branches=("joint",), y=answers["how much"]),
+        }
+    )
+    plait.export(models, tmp_path / "out")
+    for target, name in (("big", "big"), ("how much", "how_much")):
+        found = answered(tmp_path / "out" / name, models[target].export_inputs(TABLE))[0]
+        np.testing.assert_allclose(found, models[target].decoded(TABLE), rtol=1e-5, atol=1e-5)
+    models.save(tmp_path / "saved")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(tmp_path / "saved")])
+    assert not ended.value.code
+    assert str(tmp_path / "saved-onnx" / "how_much" / "model.onnx") in capsys.readouterr().out
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ModelError, match="nothing there is touched"):
+        plait.export(models, tmp_path / "mine")
 
 
 # -- encoders ---------------------------------------------------------------------------------------------------------
@@ -366,8 +408,8 @@ def test_the_command(plain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_encoders_beside_the_file(tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
-    picture = [RNG.integers(0, 255, (224, 224, 3), np.uint8) for _ in range(24)]
-    frame = pd.DataFrame({"text": TABLE["text"][:24].fillna("oak"), "picture": pd.Series(picture, dtype=object)})
+    picture = [RNG.integers(0, 255, (224, 224, 3), np.uint8) for _ in range(12)]
+    frame = pd.DataFrame({"text": TABLE["text"][:12].fillna("oak"), "picture": pd.Series(picture, dtype=object)})
     frame["more"] = frame["text"]
     modalities = {
         "text": {"kind": "text", "columns": ["text"], "encoder": {"name": "minilm", "max_tokens": 16}},
@@ -375,7 +417,7 @@ def test_encoders_beside_the_file(tmp_path: Path) -> None:
         "more": {"kind": "text", "columns": ["more"], "encoder": "hashed_ngrams"},
     }
     settings = {"store": "none", "members": 1, "epochs": 1, "progress": False, "branches": ("joint",)}
-    model = FusionClassifier(modalities=modalities, **settings).fit(frame, BIG[:24])
+    model = FusionClassifier(modalities=modalities, **settings).fit(frame, np.arange(12) % 2)
     model.export(tmp_path / "out", encoders=True)
     said = facts(tmp_path / "out")["encoders"]
     assert said["more"]["file"] is None

@@ -24,7 +24,7 @@ from plait.evaluation.baselines import Baseline, baselines, scaled
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.report.sections.modalities import worth
-from plait.training.crossfit import Members
+from plait.training.member import Members
 from plait.workflow.fit import fit_table
 from study_tiny import study
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from plait import FusionClassifier, FusionRegressor, evaluate, explain
-from plait.base.errors import TableError
+from plait.base.errors import PlaitWarning, TableError
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
 from plait.evaluation.baselines import Baseline, baselines, scaled
@@ -56,6 +57,16 @@ def test_columns_and_texts_are_ranked_by_what_they_carry(kind: Any) -> None:
     pd.testing.assert_frame_equal(found, importance(model, x, y=target, explanation=explained, bootstrap=200))
     with pytest.raises(TableError, match="no target column"):
         importance(model, x.drop(columns=["noise"]).assign(noise=0.0))
+
+
+def test_a_column_that_the_table_lacks_is_worth_nothing() -> None:
+    x, y = rows(80)
+    model = FusionRegressor(modalities=MODALITIES, partial=True, **QUICK).fit(x, y)
+    for lacking in (["strong"], ["strong", "weak", "noise"]):
+        with pytest.warns(PlaitWarning) if len(lacking) < 3 else contextlib.nullcontext():
+            found = importance(model, x.drop(columns=lacking), y=y, bootstrap=0).set_index("column")
+        assert (found.loc[lacking, "importance"] == 0).all()
+        assert found.loc["words", "importance"] != 0
 
 
 def test_the_worst_rows_are_those_with_the_largest_loss() -> None:

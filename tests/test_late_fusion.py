@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from plait.fusion.attention import Attention
 from plait.fusion.gated import Gated
 from plait.networks.late_pooling import LatePooling
 from plait.papers import costs, running
-from plait.papers.late_fusion_pretrained_encoders import collapse, evidence
+from plait.papers.late_fusion_pretrained_encoders import collapse
 from plait.study.report.sections import time as time_section
 
 PROTOCOL = "late-fusion-pretrained-encoders"
@@ -359,50 +358,7 @@ def test_what_is_put_beside_the_paper_is_known_by_its_name() -> None:
     assert not costs.is_time("epochs_to_0.99:accuracy")
 
 
-# -- evidence -------------------------------------------------------------------------------------------------------------
-
-
-def regime_lines(arm: str, gains: list[float]) -> list[dict[str, object]]:
-    about = {"dataset": "d", "fusion": "sum", "metric": "accuracy", "train_rows": 800, "test_rows": 200, "whole": "a+b"}
-    lines: list[dict[str, object]] = []
-    for seed, gain in enumerate(gains):
-        for present, value in (("a+b", 0.6), ("a", 0.1)):
-            lines.append(about | {"regime": "scratch", "seed": seed, "present": present, "value": value})
-            lines.append(about | {"regime": arm, "seed": seed, "present": present, "value": value + gain})
-    return lines
-
-
-@pytest.mark.parametrize(
-    ("gains", "verdict"),
-    [
-        ([0.10, 0.11, 0.09, 0.10], "held"),
-        ([-0.10, -0.11, -0.09, -0.10], "not held: worse"),
-        ([0.001, -0.001, 0.002, -0.002], "not held: equivalent"),
-        ([0.05, -0.04, 0.06, -0.05], "not decided ("),
-        ([0.5], "not decided (at least 2 unlike seeds needed)"),
-    ],
-)
-def test_an_arm_is_judged_by_seeds_and_a_margin_named_beforehand(gains: list[float], verdict: str) -> None:
-    found = evidence.verdicts(regime_lines("pretrain", gains))
-    assert found["verdict"].tolist()[0].startswith(verdict)
-
-
-def test_the_page_is_made_again_from_its_files(tmp_path: Path) -> None:
-    (tmp_path / "regimes.jsonl").write_text(
-        "\n".join(json.dumps(one) for one in regime_lines("pretrain", [0.09, 0.11]))
-    )
-    line = {
-        "regime": "scratch",
-        "fusion": "attention",
-        "absence": "zeros",
-        "present": "a",
-        "seed": 0,
-        "f1_samples": 0.25,
-    }
-    (tmp_path / "collapse.jsonl").write_text(json.dumps(line | {"empty": 0.5, "attention_on_absent": 0.75}))
-    text = evidence.write(tmp_path, None, None).read_text()
-    assert "| d | pretrain | 2 | 0.100 |" in text
-    assert "| scratch | attention | zeros | a | 0.250 | 0.500 | 0.750 | 1 |" in text
+# -- collapse -------------------------------------------------------------------------------------------------------------
 
 
 def test_attention_of_zeros_goes_to_what_is_not_there_and_masked_none() -> None:

@@ -104,7 +104,7 @@ def test_functions_take_at_most_eight_parameters() -> None:
 
 #: Files that still hand something on by a ContextVar; this set only shrinks. A time budget is asked for by encoding and training
 #: alike, as progress is.
-WITH_CONTEXT = {"row_numbers.py", "hub_files.py", "deadline.py"}
+WITH_CONTEXT = {"hub_files.py", "deadline.py"}
 
 
 def test_no_state_travels_beside_the_arguments() -> None:

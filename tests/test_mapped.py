@@ -20,7 +20,7 @@ from plait.base.errors import ConfigError, PlaitError
 from plait.base.tokens import Tokens
 from plait.cli import look
 from plait.cli.app import app
-from plait.data.table import data_hash
+from plait.data.rows import data_hash
 from plait.encoders import embed
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular

@@ -383,6 +383,90 @@ def test_quick_is_small_and_holds_no_number_against_the_paper(tmp_path: Path) ->
     assert result.results["made"]["insects/y"].spec.model["epochs"] == 8
 
 
+# -- pictures of numbers -----------------------------------------------------------------------------------------------
+
+
+def drawn_paper(folder: Path, **draws: object) -> Path:
+    """A paper whose table has times beside scores, and pictures of both."""
+    columns = [
+        {"name": "accuracy", "data": "Insects", "ours": "insects/y", "metric": "accuracy"},
+        {"name": "training", "data": "Insects", "ours": "insects/y", "metric": "seconds_training"},
+        {"name": "dearer", "data": "Insects", "ours": "insects/y", "metric": "change:storage_mb/one epoch"},
+    ]
+    rows = [
+        {"name": "untrained", "variant": "one epoch", "values": [0.5, 10, 0.0]},
+        {"name": "network", "variant": "paper", "values": [0.6, 40, 0.25]},
+    ]
+    table = {
+        "name": "table2",
+        "title": "Numbers",
+        "status": "there",
+        "recipes": ["made"],
+        "columns": columns,
+        "rows": rows,
+    }
+    figures = [
+        {"name": f"figure{place}", "title": "A figure", "status": "there", "recipes": ["made"], "draws": told}
+        for place, told in enumerate(draws.values(), 2)
+    ]
+    place = made_paper(folder)
+    paper = config.read_yaml(place / "paper.yaml")
+    paper["elements"] = [table | {"draws": {"figure": "bars"}}, *figures]
+    (place / "paper.yaml").write_text(to_yaml(paper))
+    recipe = config.read_yaml(place / "recipes" / "made.yaml")
+    recipe["data"] = recipe["data"][0]
+    recipe["model"] |= {"record_epochs": True, "epochs": 3}
+    (place / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    return place
+
+
+def test_figures_are_drawn_of_the_papers_numbers_and_ours(tmp_path: Path) -> None:
+    folder = drawn_paper(
+        tmp_path / "on_insects",
+        changes={"figure": "changes", "of": ["table2"], "columns": ["accuracy", "dearer"]},
+        stacked={"figure": "stacked", "of": ["table2"], "parts": ["training"]},
+        points={"figure": "points", "x": ["table2", "training"], "y": ["table2", "accuracy"]},
+        curves={
+            "figure": "curves",
+            "metrics": ["accuracy"],
+            "variants": ["paper", "one epoch"],
+            "patterns": ["", "text"],
+        },
+    )
+    run = {"out": tmp_path / "out", "store": str(tmp_path / "store"), "engine": "inline"}
+    result = papers.reproduce(folder, **run)
+    assert {line.cell: line.ours for line in result.lines}["untrained, dearer"] == 0.0  # against itself
+    names = {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")}
+    assert names == {
+        *("table2-accuracy", "table2-training", "table2-dearer", "figure2-changes-paper", "figure2-changes-ours"),
+        *("figure3-parts-paper", "figure3-parts-ours", "figure4-points-paper", "figure4-points-ours"),
+        "figure5-accuracy-all",
+    }
+    shape = pd.read_csv(tmp_path / "out" / "tables" / "table2-shape.csv")  # rows and columns as the paper has them
+    assert shape["row"].tolist() == ["untrained", "network"]
+    assert shape["accuracy, paper"].tolist() == [0.5, 0.6]
+    ours = {line.cell: line.ours for line in result.lines}
+    assert shape["accuracy, ours"].tolist() == [ours["untrained, accuracy"], ours["network, accuracy"]]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"figure": "bar"}, "figure2: draws: no figure 'bar': did you mean 'bars'"),
+        ({"figure": "stacked", "part": ["x"]}, "figure2: draws: stacked: missing a required argument: 'parts'"),
+        (
+            {"figure": "stacked", "of": ["table2"], "parts": ["trainig"]},
+            "table2: draws: no column 'trainig': did you mean 'tra",
+        ),
+        ({"figure": "changes", "of": ["table3"], "columns": []}, "has no element 'table3': did you mean 'table2'"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_one_line(told: dict[str, object], message: str, tmp_path: Path) -> None:
+    folder = drawn_paper(tmp_path / "on_insects", told=told)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        papers.reproduce(folder, "figure2", out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+
+
 def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:
     """MOSI is the paper's own, but for the utterances that have no class; a stand-in is never called by the paper's name."""
     lines = papers.reproduce("early-fusion-contrastive", "table2", out=tmp_path).lines

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from plait import FusionClassifier, PlaitWarning, fit_table, infer_schema, load, read_table
+from plait import FusionClassifier, PlaitError, PlaitWarning, Study, fit_table, infer_schema, load, read_table
 from plait.base.errors import CellError, ConfigError, MissingDependencyError, TableError
 from plait.cli import main
 from plait.data.remote import Allowed, address_of, cache_folder, fetch
@@ -357,6 +360,29 @@ def test_a_schema_file_says_it_by_the_same_name(server: Server) -> None:
     assert outcome.evaluation.absences == {"image": 0}
 
 
+def test_cells_of_a_study_are_fetched_where_its_file_allows_it(server: Server, tmp_path: Path) -> None:
+    frame_of(server).to_csv(tmp_path / "t.csv", index=False)
+    spec: dict[str, Any] = {"name": "tiny", "seeds": 1, "data": {"table": "t.csv", "target": "kind"}}
+    spec["model"] = {**SETTINGS, "encoders": {"image": "pixel_statistics"}, "branches": ["linear"]}
+    del spec["model"]["store"], spec["model"]["progress"]
+    usual: dict[str, Any] = {"engine": "inline", "store": "none", "view": False}
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    with pytest.raises((PlaitError, PlaitWarning), match="nothing is fetched"):
+        Study.load(tmp_path / "s.yaml").run(tmp_path / "no", **usual)
+    assert not server.asked
+    spec["data"]["remote"] = server.url
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    results = Study.load(tmp_path / "s.yaml").run(tmp_path / "out", **usual)
+    assert results.status()["done"] == 1
+    assert results.lines[0]["modalities"] == ["image"]
+    assert len(server.asked) == N
+    assert Study.load(tmp_path / "s.yaml").spec.to_dict()["data"][0]["remote"] == [server.url]
+    spec["data"]["remote"] = "ftp://x"
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    with pytest.raises(ConfigError, match="remote: expected 'all'"):
+        Study.load(tmp_path / "s.yaml").require()
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -412,6 +438,83 @@ def test_a_bucket_that_is_forbidden_or_too_large_says_so(bucket: Any, monkeypatc
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(CellError, match=r"forbidden \(Access Denied\); credentials come from the environment alone"):
         fetch("s3://shop/a.png")
+
+
+# -- gs, az and hf ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["gs", "az", "hf"])
+def stored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A store in memory in place of Google's, Azure's or Hugging Face's, read through fsspec as theirs are."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+    from fsspec.registry import _registry
+
+    class Fake(MemoryFileSystem):  # type: ignore[misc]
+        protocol = request.param
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+        options: ClassVar[list[dict[str, Any]]] = []
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__()
+            self.options.append(options)
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + path.removeprefix(f"{cls.protocol}://").strip("/")
+
+    before = _registry.get(request.param)
+    fsspec.register_implementation(request.param, Fake, clobber=True)
+    for package in ("gcsfs", "adlfs", "huggingface_hub"):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    monkeypatch.setenv("PLAIT_REMOTE", str(tmp_path / "kept"))
+    yield Fake()
+    if before is not None:
+        fsspec.register_implementation(request.param, before, clobber=True)
+    else:
+        _registry.pop(request.param, None)
+
+
+def test_tables_and_cells_lie_in_other_stores(stored: Any, tmp_path: Path) -> None:
+    place = f"{stored.protocol}://shop/data"
+    for i in range(N):
+        stored.pipe(f"{place}/photos/{i}.png", png(i * 10))
+    rows = "".join(f"photos/{i}.png,{place}/photos/{i}.png,{'ab'[i % 2]}\n" for i in range(N))
+    stored.pipe(f"{place}/t.csv", b"near,far,kind\n" + rows.encode())
+    frame = read_table(f"{place}/t.csv", remote=f"{place}/")
+    assert [cell.digest() for cell in frame["near"]] == [cell.digest() for cell in frame["far"]]
+    assert {cell.address for cell in frame["near"]} == {f"{place}/photos/{i}.png" for i in range(N)}
+    assert infer_schema(frame, target="kind").modalities[0].kind == "image"
+    stored.pipe(f"{place}/t.csv", b"near,far,kind\nx,y,z\n")
+    assert read_table(f"{place}/t.csv")["kind"].tolist() == ["z"]
+    assert all(not options for options in stored.options)  # no credentials but those of the environment
+
+
+def test_other_stores_say_what_is_wrong_in_one_line(stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = f"{stored.protocol}://shop"
+    stored.pipe(f"{place}/a.png", bytes(5000))
+    monkeypatch.setenv("PLAIT_MAX_REMOTE_BYTES", "2000")
+    monkeypatch.setattr("plait.data.remote.WAITS", (0.0,))
+    with pytest.raises(CellError, match="5,000 bytes; at most 2,000 bytes"):
+        fetch(f"{place}/a.png")
+    with pytest.raises(TableError, match=r"gone\.csv: there is no such file"):
+        read_table(f"{place}/gone.csv")
+    with pytest.raises(CellError, match="is a folder; name the files in it"):
+        stored.pipe(f"{place}/deep/b.png", b"")
+        fetch(f"{place}/deep")
+    for error, said in (
+        (PermissionError("no entry"), r"forbidden \(no entry\)"),
+        (OSError("down"), "cannot be fetched"),
+    ):
+
+        def refuse(*args: Any, error: OSError = error, **options: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(type(stored), "info", refuse)
+        with pytest.raises(CellError, match=said) as failed:
+            fetch(f"{place}/b.png")
+        assert "\n" not in str(failed.value)
 
 
 def test_hugging_faces_file_system_is_there() -> None:

@@ -373,6 +373,8 @@ def test_yaml_written_by_hand() -> None:
         (("train: scratch", "train: scratsch"), "unknown train"),
         (("artist: category", "artist: categry"), "column 'artist': unknown type 'categry': did you mean 'category'"),
         (("artist: category", "artst: category"), "types names 'artst'"),
+        (("artist: category", "artist: date %d.%Q"), "type 'date %d.%Q': no date has '%Q'; write it as in"),
+        (("task:", "setting: {}\ntask:"), r"unknown field 'setting' \(did you mean 'settings'\?\)"),
         (("columns: [cost, attack, artist]", "columns: [cost, 7]"), "line 7: .*columns must be a list of names"),
         (("columns: [name, text]", "columns: []"), "it has no columns"),
         (("columns: [name, text]", "columns: [name, race]"), "holds the target 'race'"),

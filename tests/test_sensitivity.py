@@ -455,3 +455,102 @@ def test_bad_input_is_one_line(files, capsys):
         "frozen",
         "--no-report",
     )
+
+
+# -- Optuna's storages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["sqlite:///{}/trials.db", "{}/deep/trials.log"])
+def test_trials_are_kept_in_a_storage_and_taken_up_from_it(address, tmp_path, monkeypatch):
+    seen = instead(monkeypatch, hill)
+    storage = address.format(tmp_path)
+    settings = {"ranges": {**RANGES, "depth": ["early", "late"]}, "store": "none", "report": False, "view": False}
+    settings |= {"storage": storage, "settings": QUICK, "sampler": "random"}
+    first = sensitivity(table(), tiny(), out=tmp_path / "a", trials=3, splits=2, **settings)
+    assert len(seen) == 6
+    (name,) = optuna.get_all_study_names(storage=opened(storage))
+    kept = optuna.load_study(study_name=name, storage=opened(storage))
+    assert [t.value for t in kept.trials] == pytest.approx(first.trials["score"].tolist())
+    assert kept.best_params["depth"] in ("early", "late")  # its own words, not their places
+    again = sensitivity(table(), tiny(), out=tmp_path / "elsewhere", trials=4, splits=2, **settings)
+    assert len(seen) == 8  # one more trial; the others were there
+    plain = sensitivity(table(), tiny(), out=tmp_path / "b", trials=4, splits=2, **{**settings, "storage": None})
+    fields = ["trial", "score", "learning_rate", "batch_size", "dropout", "depth"]
+    pd.testing.assert_frame_equal(again.trials[fields], plain.trials[fields])
+    kept.enqueue_trial({"dropout": 0.1})  # somebody else's trial is none of ours
+    kept.add_trial(optuna.trial.create_trial(value=9.0))
+    sensitivity(table(), tiny(), out=tmp_path / "c", trials=4, splits=2, **settings)
+    assert len(seen) == 16
+    other = table().assign(size=0.5)
+    sensitivity(other, tiny(), out=tmp_path / "d", trials=2, splits=2, **settings)
+    assert len(seen) == 20  # other rows are another search
+    assert len(optuna.get_all_study_names(storage=opened(storage))) == 2
+
+
+def opened(storage: str) -> Any:
+    if "://" in storage:
+        return storage
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(storage))
+
+
+def test_a_killed_search_completes_its_storage(tmp_path, monkeypatch):
+    storage, calls = f"sqlite:///{tmp_path}/t.db", []
+
+    def stopping(settings):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return None if len(calls) == 2 else hill(settings)
+
+    instead(monkeypatch, stopping)
+    settings = {"ranges": RANGES, "store": "none", "report": False, "view": False, "sampler": "random"}
+    settings |= {"trials": 6, "out": tmp_path / "a", "settings": QUICK}
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity(table(), tiny(), **settings)  # without a storage so far
+    with pytest.warns(PlaitWarning, match="1 of 6 trials failed"):
+        sensitivity(table(), tiny(), storage=storage, **settings)
+    (name,) = optuna.get_all_study_names(storage=storage)
+    kept = optuna.load_study(study_name=name, storage=storage)
+    assert [t.state.name for t in kept.trials] == ["COMPLETE", "FAIL", *["COMPLETE"] * 4]
+
+
+def test_a_study_file_and_the_command_line_name_a_storage(files, monkeypatch):
+    seen = instead(monkeypatch, hill)
+    storage = f"sqlite:///{files}/t.db"
+    told = ("sensitivity", files / "search.yaml", "--no-report", "--storage", storage, "--out")
+    run(*told, files / "a")
+    run(*told, files / "b")
+    assert len(seen) == 3
+    file = {**json.loads((files / "search.yaml").read_text()), "storage": storage}
+    (files / "again.yaml").write_text(json.dumps(file))
+    run("sensitivity", files / "again.yaml", "--no-report", "--out", files / "c")
+    assert len(seen) == 3
+    searching = {"search": {**SEARCH["search"], "ranges": {"learning_rate": "1e-3..1e-2", "dropout": "0..1"}}}
+    searching["search"] |= {"storage": storage, "trials": 2}
+    of_a_file(files, **searching).run(files / "study", engine="inline")
+    names = optuna.get_all_study_names(storage=storage)
+    assert [name.rpartition(",")[0] for name in names] == [
+        "search, rows/label, frozen",
+        "tuned, tiny/label, a",
+        "tuned, tiny/label, b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("storage", "complaint"),
+    [
+        ("postgresql://me:secret@host/db", "holds a password"),
+        ("", "expected an address"),
+        ("nodriver://x/y", "storage nodriver://x/y: cannot be opened"),
+        ("sqlite:////no/such/folder/t.db", "cannot be opened"),
+        ("{}/notes.txt", "cannot be opened"),
+    ],
+)
+def test_bad_storages(storage, complaint, tmp_path, monkeypatch):
+    instead(monkeypatch, hill)
+    (tmp_path / "notes.txt").write_text("no journal\n")
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        told = storage.format(tmp_path)
+        sensitivity(table(), tiny(), out=tmp_path / "a", trials=3, report=False, view=False, storage=told)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from plait import papers
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.data.schema_yaml import from_dict
+from plait.papers import space_lines
 from plait.study import Results, Study
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
@@ -473,3 +475,28 @@ def test_the_paper_is_reproduced_at_its_smallest_size(
         "data": "MRPC; BERT, RoBERTa; COCO",
         "condition": "paraphrase mrpc: minilm alone",
     }
+
+
+def test_convirt_has_its_column_in_the_fine_tuning_table(root: Path, tmp_path: Path) -> None:
+    """Table VI: every row of ConVIRT and of both contexts is a number of a study; the closed forms have nothing that learns."""
+    [table6] = papers.read("context-based-fusion").chosen("table6")
+    rows = {row.name: row.variant for row in table6.rows}
+    stages = {"convirt": {"name": "convirt"}, "context add": {"name": "context", "operation": "add"}}
+    stages["context dot"] = {"name": "context", "operation": "dot"}
+    variants = {str(name): {"stage": stages[str(name)] | {"epochs": 1, "width": 8}} for name in rows.values()}
+    evaluations = [{"name": "fine_tuning", "dataset": "cifar10", "rows": 20, "train_rows": 20, "epochs": [1, 2]}]
+    changes = {"variants": {**variants, "cca": {"stage": "cca"}}, "space": {"evaluations": evaluations}}
+    one = study(IMAGES, root, split={"kind": "kfold", "folds": 2}, **changes)
+    found = one.run(tmp_path / "out", engine="inline", store="none")
+    assert set(found.runs["status"]) == {"done"}, found.runs["reason"].tolist()
+    values = scores(found)
+    values = values[values["part"] == "fine-tuned"]
+    assert set(values["variant"]) == set(variants)
+    column = dataclasses.replace(table6.columns[0], metric="1 epochs")
+    ours = {row.name: len(space_lines.values_of(found, row, column)) for row in table6.rows}
+    assert ours == {"conVIRT": 2, "CBMF-add": 2, "CBMF-dot": 2}  # a number for each fold
+    from plait.study.report import write_study_report
+
+    page = write_study_report(found, tmp_path / "page").read_text(encoding="utf-8")
+    assert "Fine-tuning (CIFAR-10 (JPEG))" in page
+    assert (tmp_path / "page" / "figures" / "fine-tuning-cifar10-fine-tuned-accuracy.svg").is_file()

@@ -382,6 +382,16 @@ def test_a_code_is_a_number_and_a_category_at_once() -> None:
     assert view.codes[:7, 0].tolist() == [1, 2, 3, 0, 0, -1, 4]
 
 
+def test_values_of_which_none_was_there_are_told() -> None:
+    encoder = Tabular(types={"c": "category"}).fit(pd.DataFrame({"c": ["Red", "Blue", None] * 10}))
+    with pytest.warns(PlaitWarning, match=r"none of the 20 in 'c' \(e.g. 'red'\) is a value of the fit, as 'Blue'"):
+        encoder.prepare(pd.DataFrame({"c": ["red", "blue"] * 10 + [None]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.prepare(pd.DataFrame({"c": ["red"] * 20 + ["Blue"]}))
+        encoder.prepare(pd.DataFrame({"c": ["red"]}))  # one row says nothing
+
+
 def test_ordered_categories_have_a_rank() -> None:
     cells = ["low", "HIGH", "medium", None, "unheard"]
     result = one(cells, "ordinal low < medium < high", min_count=1)
@@ -398,6 +408,8 @@ def test_ordered_categories_have_a_rank() -> None:
         TableError, match=r"most cells \('low', 'HIGH', 'medium', 'unheard'\) are not in its order a < b"
     ):
         one(cells, "ordinal a < b")
+    with pytest.raises(TableError, match="a word stands twice in its order low < Low < high"):
+        one(cells, "ordinal low < Low < high")
     with pytest.raises(ConfigError, match="column 'c': unknown type 'ordinary': did you mean 'ordinal'"):
         one(cells, "ordinary")
     assert schema.from_dict(

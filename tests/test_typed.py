@@ -11,7 +11,7 @@ from plait import FusionClassifier
 from plait.data import numbers, schema
 from plait.data.parse import dates, number_style
 from plait.data.parse import numbers as as_numbers
-from plait.data.table import data_hash
+from plait.data.rows import data_hash
 from plait.data.typed import typed
 from plait.data.values import distinct, nulls, texts
 

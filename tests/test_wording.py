@@ -17,7 +17,7 @@ from plait.base.documents import cell, plain
 from plait.base.errors import ConfigError, TableError
 from plait.cli import main
 from plait.cli.options import show_command
-from plait.cli.use import formulas
+from plait.data.write import formulas
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from plait.alignment import file
 from plait.alignment.base import Alignment, make_stage
+from plait.alignment.batches import mined_pairs
 from plait.alignment.index import Hit, Index
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import (
@@ -27,7 +28,6 @@ from plait.alignment.pairs import (
     by_modality,
     exploded,
     features_of,
-    mined_pairs,
     pairs_of,
     prompts,
     schema_of,

@@ -18,8 +18,7 @@ from plait.base.errors import ConfigError, TableError, nearest
 from plait.base.tokens import Tokens
 from plait.data import schema
 from plait.data.modality import Modality, Schema
-from plait.encoders.defaults import default_encoder
-from plait.encoders.featurize import Featurizer, make_encoder
+from plait.encoders.featurize import Featurizer
 from plait.store import Store
 from plait.training.lora import Lower
 
@@ -133,52 +132,6 @@ def pooled(batch: Batch) -> Tensor:
     if "mask" not in batch:
         return batch["x"]
     return Tokens(batch["x"].float(), batch["mask"]).pooled()
-
-
-#: Partners that a text is paired with, at most, and rows whose similarities are in memory at a time.
-_PARTNERS, _ROWS = 4, 1024
-
-
-def mined(vectors: Tensor, above: float) -> tuple[Tensor, Tensor]:
-    """Rows (n,) and (n,) of vectors (N, D) whose cosine is above a threshold: of each row the most similar, each pair once.
-
-    Source: Faye et al., Context-Based Multimodal Fusion, section IV.B (above 0.7).
-    """
-    x = torch.nn.functional.normalize(vectors)
-    result = set()
-    for start in range(0, len(x), _ROWS):
-        similar = x[start : start + _ROWS] @ x.T
-        similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))] = -1.0
-        near, places = similar.topk(min(_PARTNERS, len(x) - 1))
-        for row, place in (near > above).nonzero().tolist():
-            one, two = start + row, int(places[row, place])
-            result.add((min(one, two), max(one, two)))
-    pairs = torch.tensor(sorted(result), dtype=torch.int64).view(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
-
-
-def mined_pairs(
-    frame: pd.DataFrame, thing: Tensor, schema: Schema, above: float, store: str | None
-) -> tuple[pd.DataFrame, Tensor]:
-    """Pairs of the texts of two modalities, as the best text encoder there is finds them alike, and what the first is about.
-
-    Raises:
-        ConfigError: there are other modalities than two of text.
-        TableError: no two texts are so alike.
-    """
-    known = schema.modalities
-    if len(known) != 2 or any(m.kind != "text" for m in known):
-        raise ConfigError(f"mine: pairs are mined of two text modalities, found {', '.join(m.name for m in known)}")
-    texts = pd.concat([frame[m.columns[0]] for m in known], ignore_index=True)
-    kept = texts.notna() & ~texts.duplicated()
-    texts, about = texts[kept].reset_index(drop=True), thing.repeat(2)[torch.from_numpy(kept.to_numpy().copy())]
-    modality = dataclasses.replace(known[0], encoder=default_encoder("text"))
-    batch, _ = features_of(modality, make_encoder(modality), table_of(modality, list(texts)), None, Store(store))
-    one, two = mined(batch["x"], above)
-    if not len(one):
-        raise TableError(f"mine: no two of {len(texts):,} texts are more alike than {above:g}; lower it")
-    pairs = {m.columns[0]: texts[rows.numpy()].array for m, rows in zip(known, (one, two), strict=True)}
-    return pd.DataFrame(pairs), about[one]
 
 
 def numbered(*arrays: Tensor) -> Tensor:

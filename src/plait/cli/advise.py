@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ def advise(
     ] = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     set_: o.Set = None,
     group: o.Group = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)] = None,
@@ -45,7 +46,7 @@ def advise(
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
 
-    frame = read_table(table, encoding)
+    frame = read_table(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
@@ -55,7 +56,11 @@ def advise(
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
         claim_folder(folder, ["schema.yaml"])
     model_files.write_file(folder / "schema.yaml", schemas.to_yaml(result).encode())
-    data = {"table": address_of(table) or str(table.absolute()), "schema": str((folder / "schema.yaml").absolute())}
+    data: dict[str, Any] = {
+        "table": address_of(table) or str(table.absolute()),
+        "schema": str((folder / "schema.yaml").absolute()),
+    }
+    data |= {"remote": remote} if remote else {}
     given = race(
         data,
         result,

@@ -54,12 +54,12 @@ def explain(
     chosen = o.row_numbers_given(rows)
     values: dict[str, Any] = {}
     written: list[str] = []
-    with models_of(model, table, root, store, strict, partial) as models, whole_table():
+    with models_of(model, table, root, store, strict, partial) as models, whole_table() as files:
         whole = typed(read_table(table, encoding, remote, root))
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():
-            frame = judged_rows(fitted, whole)
+            frame = files.of(judged_rows(fitted, whole))
             step("explain")
             with fitted.remembering():
                 result = shapley(fitted, frame, rows=chosen)

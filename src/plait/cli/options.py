@@ -108,6 +108,8 @@ def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Settings whose training is kept beside the model's folder, unless another place, or none, was told."""
     value = settings.get("checkpoint")
     place = folder.absolute() if folder.name else folder.resolve()
+    if not place.name:
+        raise ConfigError(f"--out {folder}: a model is a folder of its own; name one")
     beside = str(place.with_name(f".{place.name}.checkpoint"))
     return {**settings, "checkpoint": {None: beside, "none": None}.get(value, value)}
 

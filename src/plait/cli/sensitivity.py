@@ -52,6 +52,13 @@ def sensitivity(
     valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
     splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Optuna's: trials are kept there, too, and taken up from (sqlite:///trials.db, or a journal file).",
+            show_default=False,
+        ),
+    ] = None,
     random_state: o.RandomState = None,
     test_fraction: Annotated[
         float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")
@@ -66,6 +73,7 @@ def sensitivity(
     schema: o.SchemaFile = None,
     task: o.Task = None,
     root: o.Root = None,
+    remote: o.Remote = None,
     encoder: o.Encoder = None,
     set_: o.Set = None,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
@@ -89,7 +97,7 @@ def sensitivity(
         options.setdefault("group", given.group)
         from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
-        frame, official = read_table(table, encoding), False
+        frame, official = read_table(table, encoding, remote, root), False
         result, from_file = o.read_schema(frame, schema, target, task, root, table)
     flags = {
         "ranges": range_ or None,
@@ -99,6 +107,7 @@ def sensitivity(
         "valid_fraction": valid_fraction,
         "splits": splits,
         "sampler": sampler,
+        "storage": storage,
         "seed": random_state,
         "group": group,
     }

@@ -13,6 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.options import show_json, show_table, show_text
+from plait.data.write import formulas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,9 @@ def predict(
     keep: Annotated[
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
+    ids: Annotated[
+        bool, typer.Option(help="Begin with the columns that fit left out as identifiers, where the table has them.")
+    ] = True,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
     engine: o.Engine = None,
     workers: o.Workers = None,
@@ -116,10 +120,13 @@ def predict(
                         strict,
                         partial,
                     )
-                    jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
+                    jobs = ((chunk, proba, copied(models, chunk, keep, ids), interval) for chunk in chunks)
                     answers = on_cluster(PredictPieces, given, jobs, workers)
                 else:
-                    answers = ((prediction_tables(models, c, proba, keep or [], interval), None) for c in chunks)
+                    answers = (
+                        (prediction_tables(models, c, proba, copied(models, c, keep, ids), interval), None)
+                        for c in map(files.of, chunks)
+                    )
                 for piece, named in answers:
                     if named is not None:
                         files.take(named)
@@ -138,6 +145,14 @@ def predict(
             typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
 
 
+def copied(models: Mapping[str, FusionEstimator], chunk: pd.DataFrame, keep: list[str] | None, ids: bool) -> list[str]:
+    """Columns to copy beside the predictions: identifiers that every model left out, then those that are named."""
+    schemas = [model.schema_ for model in models.values()]
+    named, ours = keep or [], ("prediction", "low", "high")
+    free = [name for name in chunk.columns if name not in (*named, *ours) and not str(name).startswith("p(")]
+    return [name for name in free if ids and all(name in schema.identifiers for schema in schemas)] + named
+
+
 class PredictPieces:
     """A worker on a cluster that answers pieces of a table; model, table and store must lie at the same place there."""
 
@@ -152,36 +167,10 @@ class PredictPieces:
         self, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None
     ) -> tuple[pd.DataFrame, NamedFiles]:
         """The piece's predictions, and what files it names."""
-        from plait.data.row_numbers import gathered
+        from plait.data.row_numbers import NamedFiles
 
-        with gathered() as files:
-            return prediction_tables(self._models, chunk, proba, keep, interval), files
-
-
-def formulas(piece: pd.DataFrame, quote: bool) -> int:
-    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
-    import pandas as pd
-
-    count = 0
-    for name in piece.columns:
-        if pd.api.types.is_numeric_dtype(piece[name]):
-            continue
-        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
-        count += int(hits.sum())
-        if quote and hits.any():
-            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
-    return count
-
-
-def _formula(cell: str) -> bool:
-    """``=...``, ``@...``, a tab, or a sign before what is no number."""
-    if cell[:1] in ("+", "-"):
-        try:
-            float(cell)
-        except ValueError:
-            return True
-        return False
-    return cell[:1] in ("=", "@", "\t", "\r")
+        files = NamedFiles()
+        return prediction_tables(self._models, files.of(chunk), proba, keep, interval), files
 
 
 def prediction_tables(
@@ -288,8 +277,8 @@ def evaluate(
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole)
             step("judge")
-            with whole_table():
-                judged = judge(fitted, frame, subsets=subsets, baselines=seen)
+            with whole_table() as files:
+                judged = judge(fitted, files.of(frame), subsets=subsets, baselines=seen)
             changed = [_under(each, fitted, frame, judged) for each in requested]
             values[target] = judged.to_dict() | ({"conditions": plain_values(changed)} if requested else {})
             if not json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from plait.data.modality import Modality
 
 MEDIA = ("image", "audio", "video")
+
+
+def media_columns(modalities: Iterable[Modality]) -> list[str]:
+    """Columns whose cells are or name files: those of media and of vectors."""
+    return [column for m in modalities if m.kind in (*MEDIA, "vector") for column in m.columns]
+
 
 Cells = list[list[Any]]
 
@@ -119,9 +125,9 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
     counts = [max(1, min(len(items), _MOST)) for items in rows]
     flat = np.empty(sum(counts), dtype=object)
     flat[:] = [item for items in rows for item in (items[:_MOST] or [None])]
-    read = iter(
-        _media(pd.Series(flat, series.index.repeat(counts), name=series.name), place, kind, whole=whole, strict=strict)
-    )
+    parts = pd.Series(flat, series.index.repeat(counts), name=series.name)
+    parts.attrs = series.attrs
+    read = iter(_media(parts, place, kind, whole=whole, strict=strict))
     result: Cells = [[None] * len(rows) for _ in range(max(counts))]
     for row, count in enumerate(counts):
         for at in range(count):

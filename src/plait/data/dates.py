@@ -190,6 +190,16 @@ def _times(series: pd.Series, form: str) -> pd.Series:
     return result
 
 
+def unknown_directives(form: str) -> list[str]:
+    """What in a format no reader of dates knows.
+
+    Example:
+        >>> unknown_directives("%d.%m.%Y"), unknown_directives("%Q %Y %")
+        ([], ['%Q', '%'])
+    """
+    return [d for d in re.findall("%.?", form) if d not in {f"%{letter}" for letter in "aAbBcdfGHIjmMpSuUVwWxXyYzZ%"}]
+
+
 def naive_form(form: str) -> str:
     """A format without its zone, for words without theirs."""
     return re.sub(r" ?%[zZ]", "", form)

@@ -102,6 +102,11 @@ class Allowed:
             return True
         return any(address == p or address.startswith(p if p.endswith("/") else f"{p}/") for p in self.prefixes)
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The setting that says it."""
+        return (ALL,) if self.prefixes is None else self.prefixes
+
     def __bool__(self) -> bool:
         """Whether any address may be fetched."""
         return self.prefixes is None or bool(self.prefixes)

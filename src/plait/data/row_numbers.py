@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,9 +50,20 @@ class NamedFiles:
         for column, pieces in other.pieces.items():
             self.pieces.setdefault(column, {}).update(pieces)
 
-    def add(self, column: str, first: int, named: int, missing: int, example: str) -> None:
-        """So many files of a piece, and how many of them are not there."""
-        self.pieces.setdefault(column, {})[first] = (named, missing, example)
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same rows; their missing files are counted here, and nothing is said of them: it travels with the rows."""
+        frame = frame.copy(deep=False)
+        frame.attrs[_NAME] = self
+        return frame
+
+    def __deepcopy__(self, known: object) -> NamedFiles:
+        """The same one: pandas copies what travels with rows that are selected."""
+        return self
+
+    def add(self, piece: pd.Series, named: int, missing: int, example: str) -> None:
+        """So many files of a piece, and how many of them are not there; rows that are read again count once."""
+        numbers = row_numbers(piece)
+        self.pieces.setdefault(str(piece.name), {})[int(numbers[0]) if len(numbers) else 0] = (named, missing, example)
 
     def tell(self) -> None:
         """Warn of each column's missing files, or refuse the table."""
@@ -65,38 +75,23 @@ class NamedFiles:
                 tell_missing(column, named, missing, example, refuse=True)
 
 
-_FILES: ContextVar[NamedFiles | None] = ContextVar("_FILES", default=None)
-
-
-@contextmanager
-def gathered() -> Iterator[NamedFiles]:
-    """Within the block pieces of one table are read; missing files are counted, and nothing is said of them."""
-    files = NamedFiles()
-    before = _FILES.set(files)
-    try:
-        yield files
-    finally:
-        _FILES.reset(before)
-
-
 @contextmanager
 def whole_table() -> Iterator[NamedFiles]:
-    """The same, and missing files are told of or refused once, at its end.
+    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end.
 
     Raises:
         TableError: at the end, when not one of a column's files was there.
     """
-    with gathered() as files:
-        yield files
+    files = NamedFiles()
+    yield files
     files.tell()
 
 
 def missing_files_of(series: pd.Series, named: int, missing: int, example: str, *, refuse: bool) -> None:
     """Say that files of a column are not there; ``refuse``: the column is the whole table's, so all missing is an error."""
-    files = _FILES.get()
-    if files is not None:
-        numbers = row_numbers(series)
-        files.add(str(series.name), int(numbers[0]) if len(numbers) else 0, named, missing, example)
+    files = series.attrs.get(_NAME)
+    if isinstance(files, NamedFiles):
+        files.add(series, named, missing, example)
     elif missing:
         tell_missing(str(series.name), named, missing, example, refuse=refuse)
 

@@ -13,14 +13,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 
 from plait.base.errors import CellError, PlaitError, TableError
-from plait.data.cells import vector_of
+from plait.data.cells import cells as cells
+from plait.data.cells import is_media, vector_of
 from plait.data.dates import ISO
 from plait.data.labels import codes_of, label_array, label_text
 from plait.data.media import Blob
 from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
-from plait.data.values import items_of, object_array, text_of
+from plait.data.values import each_once, items_of, object_array, text_of
+from plait.data.write import write_table as write_table
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
@@ -233,3 +235,61 @@ def class_weights(
     except ValueError as error:
         raise PlaitError(f"class_weight: {error}") from None
     return np.asarray(per_class)[np.searchsorted(present, codes)]
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Hex digest of the names and cells of a table, whatever types the cells are kept in.
+
+    Example:
+        >>> data_hash(pd.DataFrame({"a": ["1", None]})) == data_hash(pd.DataFrame({"a": [1.0, float("nan")]}))
+        True
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in frame.columns:
+        digest.update(f"\x1d{name}\x1d".encode())
+        for start in range(0, len(frame), _PIECE):
+            digest.update(b"".join([b"%b\x1e" % cell for cell in _bytes_of(frame[name].iloc[start : start + _PIECE])]))
+    return digest.hexdigest()
+
+
+def _bytes_of(column: pd.Series) -> Sequence[bytes]:
+    """What each cell of a column is known by."""
+    if column.dtype == np.float64:  # as ``text_of`` has it, without asking cell by cell
+        values = column.to_numpy()
+        result = [repr(value).encode() for value in values.tolist()]
+        for i in np.flatnonzero(~np.isfinite(values) | (values == np.floor(values))):
+            result[i] = _cell_bytes(values[i])
+        return result
+    cells = typed_array(column)
+    if cells.source.is_text and 2 * len(cells.source.values) > len(cells.source.cells):
+        return [_cell_bytes(cell) for cell in cells.cells()]  # nothing is kept of what hardly comes twice
+    return each_once(column, _cell_bytes)
+
+
+def _cell_bytes(cell: Any) -> bytes:
+    if isinstance(cell, str):
+        return text_of(cell).encode("utf-8", "surrogatepass")
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
+    if isinstance(cell, np.ndarray):
+        return f"{cell.dtype}{cell.shape}".encode() + (
+            repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
+        )
+    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
+        return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
+    if isinstance(cell, dict | set):
+        return repr(_contents(cell)).encode()
+    if is_media(cell):  # what they print as holds an address
+        from plait.data.media.given import cell_key  # late: it needs this package
+
+        return cell_key(cell)
+    return b"" if pd.isna(cell) else text_of(cell).encode()
+
+
+def _contents(cell: object) -> object:
+    """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
+    if isinstance(cell, dict):
+        return {key: _contents(value) for key, value in cell.items()}
+    if isinstance(cell, set):
+        return sorted(cell, key=str)
+    return _cell_bytes(cell) if isinstance(cell, np.ndarray) or is_media(cell) else cell

@@ -126,7 +126,7 @@ def _modality(name: str, spec: Mapping[str, Any]) -> Modality:
 def _problems(spec: Mapping[str, object]) -> Iterator[Problem]:
     for key in spec:
         if key not in _FIELDS:
-            yield (str(key),), f"unknown field '{key}' ({nearest(str(key), _FIELDS)})"
+            yield (str(key),), f"unknown field '{key}' ({nearest(str(key), (*_FIELDS, 'settings'))})"
     for key in ("target", "task", "root"):
         if spec.get(key) is not None and not isinstance(spec[key], str):
             yield (key,), f"{key}: expected text, found {spec[key]!r}; quote it"

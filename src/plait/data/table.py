@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +15,11 @@ from plait.base.documents import TABLE_ROWS
 from plait.base.errors import TableError, nearest, need
 from plait.base.progress import step
 from plait.data.cells import cells as cells
-from plait.data.cells import is_media
-from plait.data.files import pieces
+from plait.data.files import frame_of_arrow, pieces
 from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
-from plait.data.typed import typed_array
-from plait.data.values import each_once, items, text_of, texts
+from plait.data.values import items, texts
 from plait.data.write import table_writer
 from plait.data.write import write_table as write_table
 
@@ -102,7 +99,7 @@ def _of_arrow(table: object) -> pd.DataFrame:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
-        result: pd.DataFrame = read.to_pandas()
+        result = frame_of_arrow(read)
     except (arrow.ArrowException, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise TableError(
@@ -171,64 +168,6 @@ def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:
     return count
 
 
-def data_hash(frame: pd.DataFrame) -> str:
-    """Hex digest of the names and cells of a table, whatever types the cells are kept in.
-
-    Example:
-        >>> data_hash(pd.DataFrame({"a": ["1", None]})) == data_hash(pd.DataFrame({"a": [1.0, float("nan")]}))
-        True
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for name in frame.columns:
-        digest.update(f"\x1d{name}\x1d".encode())
-        for start in range(0, len(frame), _PIECE):
-            digest.update(b"".join([b"%b\x1e" % cell for cell in _bytes_of(frame[name].iloc[start : start + _PIECE])]))
-    return digest.hexdigest()
-
-
-def _bytes_of(column: pd.Series) -> Sequence[bytes]:
-    """What each cell of a column is known by."""
-    if column.dtype == np.float64:  # as ``text_of`` has it, without asking cell by cell
-        values = column.to_numpy()
-        result = [repr(value).encode() for value in values.tolist()]
-        for i in np.flatnonzero(~np.isfinite(values) | (values == np.floor(values))):
-            result[i] = _cell_bytes(values[i])
-        return result
-    cells = typed_array(column)
-    if cells.source.is_text and 2 * len(cells.source.values) > len(cells.source.cells):
-        return [_cell_bytes(cell) for cell in cells.cells()]  # nothing is kept of what hardly comes twice
-    return each_once(column, _cell_bytes)
-
-
-def _cell_bytes(cell: Any) -> bytes:
-    if isinstance(cell, str):
-        return text_of(cell).encode("utf-8", "surrogatepass")
-    if isinstance(cell, bytes | bytearray | memoryview):
-        return bytes(cell)
-    if isinstance(cell, np.ndarray):
-        return f"{cell.dtype}{cell.shape}".encode() + (
-            repr(cell.tolist()).encode() if cell.dtype == object else cell.tobytes()
-        )
-    if isinstance(cell, tuple | list):  # their text would shorten the arrays within
-        return f"{type(cell).__name__}{len(cell)}".encode() + b"\x1f".join(_cell_bytes(part) for part in cell)
-    if isinstance(cell, dict | set):
-        return repr(_contents(cell)).encode()
-    if is_media(cell):  # what they print as holds an address
-        from plait.data.media.given import cell_key  # late: it needs this package
-
-        return cell_key(cell)
-    return b"" if pd.isna(cell) else text_of(cell).encode()
-
-
-def _contents(cell: object) -> object:
-    """A mapping or a set in an order of its own, with media in it by what they hold; all else as it is."""
-    if isinstance(cell, dict):
-        return {key: _contents(value) for key, value in cell.items()}
-    if isinstance(cell, set):
-        return sorted(cell, key=str)
-    return _cell_bytes(cell) if isinstance(cell, np.ndarray) or is_media(cell) else cell
-
-
 #: What a column of parts calls the rows that choose.
 VALID = ("valid", "validation", "val", "dev")
 #: The column of parts that is added where the parts are tables of their own.
@@ -288,7 +227,10 @@ def split(
     part = _by_row(strata, shares, rng) if groups is None else _by_group(strata, groups, shares, rng)
     parts = [np.flatnonzero(part == i) for i in range(len(shares))]
     if not all(len(rows) for rows in parts):
-        raise TableError(f"{len(frame)} rows leave a part of {tuple(fractions)} empty; take larger shares or more rows")
+        what = f"{len(frame)} rows" if groups is None else f"{len(frame)} rows in {groups.nunique()} groups"
+        if column is not None and groups is None and len(np.unique(strata)) == len(frame):
+            what = f"{len(frame)} rows, each with a class of its own,"
+        raise TableError(f"{what} leave a part of {tuple(fractions)} empty; take larger shares or more rows")
     return parts
 
 

@@ -150,3 +150,29 @@ def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFram
         if column.dtype == object
     }
     return frame.assign(**{str(name): column for name, column in changed.items()})
+
+
+def formulas(piece: pd.DataFrame, quote: bool) -> int:
+    """Cells of text that a spreadsheet would run as a formula; with ``quote`` they get a ' before them."""
+    import pandas as pd
+
+    count = 0
+    for name in piece.columns:
+        if pd.api.types.is_numeric_dtype(piece[name]):
+            continue
+        hits = piece[name].map(lambda cell: isinstance(cell, str) and _formula(cell)).to_numpy(bool)
+        count += int(hits.sum())
+        if quote and hits.any():
+            piece[name] = ["'" + cell if hit else cell for cell, hit in zip(piece[name], hits, strict=True)]
+    return count
+
+
+def _formula(cell: str) -> bool:
+    """``=...``, ``@...``, a tab, or a sign before what is no number."""
+    if cell[:1] in ("+", "-"):
+        try:
+            float(cell)
+        except ValueError:
+            return True
+        return False
+    return cell[:1] in ("=", "@", "\t", "\r")

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from plait.base.checks import Count, Layers, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, TableError
-from plait.base.tokens import Tokens
+from plait.base.tokens import Tokens, tracing
 from plait.encoders.embed import Forward
 from plait.encoders.featurize import encoder_of
 from plait.encoders.from_scratch import ScratchEncoder, floored, masked_max, readable, where_present
@@ -186,8 +186,8 @@ class _Network(nn.Module):
         return where_present(mask.any(1), lambda rows: self._features(steps[rows], mask[rows]), self.dim)
 
     def _features(self, steps: Tensor, mask: Tensor) -> Tensor:
-        lengths = mask.sum(1)
-        longest = int(lengths.max())  # what is padding in every row costs nothing
+        lengths = mask.sum(1).clamp_min(1)  # plait export computes absent rows, too
+        longest = steps.shape[1] if tracing() else int(lengths.max())  # what is padding in every row costs nothing
         x, mask = (steps[:, :longest].float() - self.mean) / self.std, mask[:, :longest]
         if isinstance(self.states, nn.RNNBase):
             # Packed, or the backward direction would start in the padding.
@@ -202,7 +202,7 @@ class _Network(nn.Module):
         if self.pool != "last":
             mean = Tokens(states, mask).pooled()
             return mean if self.pool == "mean" else torch.cat([mean, masked_max(states, mask)], 1)
-        end = states[torch.arange(len(states), device=states.device), lengths - 1]
+        end = states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
         if not self.both:
             return end
         half = states.shape[-1] // 2

@@ -27,7 +27,7 @@ from plait.base.fusion import adviser
 from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.base.machine import seeded
 from plait.base.progress import session
-from plait.data.cells import MEDIA
+from plait.data.cells import media_columns
 from plait.data.labels import codes_of, label_array, label_text
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
@@ -51,7 +51,7 @@ from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training import model_parts
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import Members
+from plait.training.member import Members
 
 #: Weights within this, and its inverse, lose nothing in single precision.
 _FLOAT_RANGE = 1e15
@@ -204,7 +204,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             return []
         given = self.modalities
         parts = given.modalities if isinstance(given, Schema) else modalities_from(given)
-        return [c for m in parts if m.kind in (*MEDIA, "vector") for c in m.columns]
+        return media_columns(parts)
 
     def _target(self, y: object) -> np.ndarray:
         raise NotImplementedError

@@ -12,13 +12,14 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from plait.base.errors import ConfigError, ModelError, TableError
+from plait.base.folders import check_folder, whole_folder
 from plait.branches.intervals import COVERAGE
 from plait.data import rows
 from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
 from plait.estimators.base import FusionEstimator as FusionEstimator
 from plait.estimators.base import loaded
-from plait.estimators.targets import holds_targets, load_targets
+from plait.estimators.targets import TargetModels, folders_of, holds_targets, load_targets
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
 from plait.store import hub
@@ -140,7 +141,7 @@ def load(folder: str | Path, *, download: bool = False) -> Any:
 
 
 def export(
-    model: FusionEstimator | str | Path,
+    model: FusionEstimator | TargetModels | str | Path,
     folder: str | Path,
     *,
     onnx: bool = True,
@@ -149,9 +150,19 @@ def export(
 ) -> Path:
     """Write a fitted model, or the one in a folder, as ONNX files that answer without plait (``FusionEstimator.export``).
 
+    Models of several targets go into a folder each, named as the targets are.
+
     Raises:
         ConfigError: something in the model cannot be exported; the message names it.
         ModelError: the folder of the model is broken, or holds a model of another kind.
     """
-    fitted = FusionEstimator.load(model) if isinstance(model, str | Path) else model
-    return fitted.export(folder, onnx=onnx, encoders=encoders, opset=opset)
+    options: dict[str, Any] = {"onnx": onnx, "encoders": encoders, "opset": opset}
+    if isinstance(model, str | Path):
+        model = load(model) if holds_targets(hub.located(model)) else FusionEstimator.load(model)
+    if not isinstance(model, TargetModels):
+        return model.export(folder, **options)
+    check_folder(folder, "ONNX")
+    with whole_folder(folder, "ONNX") as place:
+        for target, name in folders_of(list(model)).items():
+            model[target].export(place / name, **options)
+    return Path(folder)

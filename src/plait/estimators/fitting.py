@@ -32,8 +32,9 @@ from plait.networks.fusion import depth_number
 from plait.networks.tasks import Task
 from plait.training import settings as training_settings
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import Members, Plan, crossfit
+from plait.training.crossfit import Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
+from plait.training.member import Members
 from plait.training.rows import Examples, hiding
 from plait.training.settings import Training
 

@@ -24,9 +24,9 @@ from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
 from plait.training import history
-from plait.training.crossfit import Members
 from plait.training.design import Design, maker
 from plait.training.history.table import pretrain_history
+from plait.training.member import Members
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
 
 

@@ -18,7 +18,7 @@ from plait.base.tokens import Tokens
 from plait.data import leaks, rows, schema
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
-from plait.data.table import data_hash
+from plait.data.rows import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler

@@ -22,8 +22,8 @@ from plait.training.design import Design
 from plait.training.pretraining import EncoderListener
 
 if TYPE_CHECKING:
-    from plait.training.crossfit import Members
     from plait.training.history import Events
+    from plait.training.member import Members
     from plait.training.settings import Training
 
 

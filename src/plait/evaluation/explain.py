@@ -269,7 +269,7 @@ def _confidence(predictions: Predictions, game: Array, bootstrap: int, seed: int
 
 def _game(modalities: Subset, name: str, label: str, game: Array, drawn: Array | None) -> Game:
     singles = [[m] for m in modalities]
-    doubles = [[modalities[i], modalities[j]] for i, j in pairs(len(modalities))]
+    doubles = [list(pair) for pair in combinations(modalities, 2)]
     return {
         "name": name,
         "label": label,
@@ -335,17 +335,12 @@ def shapley_interactions(game: Array) -> Array:
     size = np.array([int(s).bit_count() for s in subsets])
     weight = np.array([factorial(s) * factorial(players - s - 2) / factorial(players - 1) for s in range(players - 1)])
     parts = []
-    for i, j in pairs(players):
+    for i, j in combinations(range(players), 2):
         a, b = 1 << i, 1 << j
         rest = subsets[subsets & (a | b) == 0]
         joint = (game[..., rest | a | b] - game[..., rest | a]) - (game[..., rest | b] - game[..., rest])
         parts.append(joint @ weight[size[rest]])
     return np.stack(parts, axis=-1) if parts else np.zeros((*game.shape[:-1], 0))
-
-
-def pairs(players: int) -> list[tuple[int, int]]:
-    """Every pair of players, in order."""
-    return list(combinations(range(players), 2))
 
 
 def _players(game: Array) -> int:

@@ -69,6 +69,8 @@ def importance(
     truth = truth[rows]
     inputs = model._inputs(frame).take(torch.from_numpy(rows))
     frame = frame.iloc[rows].reset_index(drop=True)
+    lacking = {c for m in model.schema_.modalities for c in m.columns} - set(frame.columns)  # let through by partial
+    frame = frame.assign(**dict.fromkeys(sorted(lacking)))
     names = [(m, c) for m in model.schema_.modalities for c in (m.columns if m.kind == "tabular" else ("",))]
     known = model.members_.outputs(inputs)
     losses = _losses(model, known, inputs, truth)

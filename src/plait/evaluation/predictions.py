@@ -174,9 +174,9 @@ def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | Non
 def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Asked:
     """The same, so many rows at a time, each encoded once; missing files are counted over all of them."""
     parts = []
-    with whole_table():
+    with whole_table() as files:
         for start in range(0, len(frame), PIECE):
-            piece = numbered(frame).iloc[start : start + PIECE]
+            piece = files.of(numbered(frame).iloc[start : start + PIECE])
             with model.remembering():
                 parts.append(_asked(model, piece, subsets))
     outputs, missing, thresholds = zip(*parts, strict=True)

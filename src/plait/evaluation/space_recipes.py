@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,132 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from plait.alignment.aligner import ModalityAligner
-from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.network import unit
 from plait.alignment.pairs import Cells, exploded
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
-from plait.base.machine import seeded
 from plait.data import schema as schemas
 from plait.data.modality import Schema
 from plait.data.table import read_table
 from plait.datasets.flickr8k import Flickr8k
+from plait.evaluation.probes import LOOKS, fine_tuning, linear_probe
 from plait.evaluation.similarity import Retrieval, both_ways, top_k
-from plait.training.optimiser import AdamW
-
-#: Epochs after which the papers look at the test part.
-LOOKS = (20, 40, 60, 80, 100)
-
-
-def linear_probe(
-    train: np.ndarray,
-    train_classes: np.ndarray,
-    test: np.ndarray,
-    test_classes: np.ndarray,
-    *,
-    looks: Sequence[int] = LOOKS,
-    learning_rate: float = 1e-2,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> dict[int, float]:
-    """Accuracy of a linear classifier over frozen vectors (n, D) after each number of epochs.
-
-    Features are standardised by the training part. Nothing is chosen on the test part: it is only looked at.
-
-    Source: Faye et al., Context-Based Multimodal Fusion, table V.
-    """
-    mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
-    x, held = ({"x": torch.from_numpy(((part - mean) / scale).astype(np.float32))} for part in (train, test))
-    return _trained(_Given(), (x, train_classes), (held, test_classes), looks, learning_rate, batch_size, seed)
-
-
-def fine_tuning(
-    network: AlignmentNetwork,
-    name: str,
-    train: tuple[Mapping[str, Tensor], np.ndarray],
-    test: tuple[Mapping[str, Tensor], np.ndarray],
-    *,
-    looks: Sequence[int] = LOOKS,
-    learning_rate: float = 1e-3,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> dict[int, float]:
-    """Accuracy when the aligned network learns with the classifier; the network that is given stays as it is.
-
-    Source: Faye et al., Context-Based Multimodal Fusion, table VI.
-
-    Args:
-        network: of an aligner; one that trains its encoders trains them here, too.
-        name: the modality.
-        train: its batch, as ``ModalityAligner.inputs`` gives it, and classes (n,).
-        test: the batch that is judged, and classes (m,).
-        looks: numbers of epochs.
-        learning_rate: peak of the schedule.
-        batch_size: rows per step.
-        seed: of everything random.
-    """
-    return _trained(_Tower(copy.deepcopy(network), name), train, test, looks, learning_rate, batch_size, seed)
-
-
-class _Given(nn.Module):
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return batch["x"]
-
-
-class _Tower(nn.Module):
-    def __init__(self, network: AlignmentNetwork, name: str) -> None:
-        super().__init__()
-        self.network, self.name = network, name
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Vectors whose length is the root of their width: a classifier over length one learns slowly."""
-        result: Tensor = unit(self.network(self.name, batch)) * self.network.out_dim**0.5
-        return result
-
-
-def _taken(batch: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
-    return {key: array[rows] for key, array in batch.items()}
-
-
-def _trained(
-    body: nn.Module,
-    train: tuple[Mapping[str, Tensor], np.ndarray],
-    test: tuple[Mapping[str, Tensor], np.ndarray],
-    looks: Sequence[int],
-    learning_rate: float,
-    batch_size: int,
-    seed: int,
-) -> dict[int, float]:
-    (x, classes), (held, held_classes) = train, test
-    known, target = np.unique(classes, return_inverse=True)
-    y = torch.from_numpy(target)
-    with seeded(seed), torch.no_grad():
-        model = nn.Sequential(body, nn.Linear(body.eval()(_taken(x, slice(1))).shape[1], len(known)))
-    generator = torch.Generator().manual_seed(seed)
-    starts = range(0, len(classes), batch_size)
-    optimiser = AdamW(model.parameters(), learning_rate, 1e-2, len(starts) * max(looks))
-    result = {}
-    for epoch in range(1, max(looks) + 1):
-        if isinstance(body, _Tower):
-            body.network.draw_from(seed + epoch)
-        model.train()
-        order = torch.randperm(len(classes), generator=generator)
-        for start in starts:
-            rows = order[start : start + batch_size]
-            optimiser.clear()
-            functional.cross_entropy(model(_taken(x, rows)), y[rows]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        if epoch in looks:
-            model.eval()
-            with torch.no_grad():
-                parts = [_taken(held, slice(i, i + 1024)) for i in range(0, len(held_classes), 1024)]
-                answer = torch.cat([model(part).argmax(1) for part in parts]).numpy()
-            result[epoch] = float((known[answer] == held_classes).mean())
-    return result
-
 
 #: The classes of CIFAR-10 in the order of their numbers, which stand in for them in some copies.
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -251,6 +136,10 @@ def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -
 # -- labelled tables ---------------------------------------------------------------------------------------------------
 
 
+#: Cells of a modality, and the class of each (n,).
+Judging = tuple[dict[str, Any], np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class Labelled:
     """A table with a target, and which of its rows are learned from (``train``) and judged by (``test``)."""
@@ -268,7 +157,7 @@ class Labelled:
         """Names of the classes, in the order of their labels."""
         return sorted({str(label) for label in self.frame[str(self.schema.target)]})
 
-    def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> tuple[dict[str, Any], np.ndarray]:
+    def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> Judging:
         """Cells of the aligner's modality ``name`` and class names (n,).
 
         Raises:
@@ -283,6 +172,13 @@ class Labelled:
                 f"{self.name} needs an {' or '.join(theirs)} modality; '{name}' is none ({nearest(name, fitting)})"
             )
         return {name: list(frame[columns[0][0]])}, frame[str(self.schema.target)].astype(str).to_numpy()
+
+    def both(
+        self, aligner: ModalityAligner, name: str, train_rows: int | None, rows: int | None
+    ) -> tuple[Judging, Judging]:
+        """The same of so many rows of the training and of the test part."""
+        train, test = self.part("train", train_rows), self.part("test", rows)
+        return self.cells(aligner, name, train), self.cells(aligner, name, test)
 
 
 @lru_cache(maxsize=4)
@@ -345,29 +241,17 @@ def zero_shot(
 
 
 def probes(
-    aligner: ModalityAligner,
-    known: Labelled,
-    train_rows: int | None = None,
-    rows: int | None = None,
-    *,
-    looks: Sequence[int] = LOOKS,
-    image: str = "image",
+    aligner: ModalityAligner, image: str, train: Judging, test: Judging, *, looks: Sequence[int] = LOOKS
 ) -> dict[str, dict[int, float]]:
     """Linear probes over epochs: of the space, and of what the encoder gives before it."""
-    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
+    (a, classes), (b, truth) = train, test
     given = {SPACE: [aligner.transform(x)[image] for x in (a, b)]}
     given[ENCODER] = [aligner.features(x)[image] for x in (a, b)]
     return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
 
 
 def tuned(
-    aligner: ModalityAligner,
-    known: Labelled,
-    train_rows: int | None = None,
-    rows: int | None = None,
-    *,
-    looks: Sequence[int] = LOOKS,
-    image: str = "image",
+    aligner: ModalityAligner, image: str, train: Judging, test: Judging, *, looks: Sequence[int] = LOOKS
 ) -> dict[int, float]:
     """Fine-tuning over epochs: the aligned network learns with a classifier; its encoder too, if it was trained with it.
 
@@ -375,19 +259,11 @@ def tuned(
     """
     if not any(p.requires_grad for p in aligner.network_.parameters()):
         return {}
-    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
+    (a, classes), (b, truth) = train, test
     one, two = (aligner.inputs(x)[image] for x in (a, b))
     rate, size = (1e-3, 256) if aligner.stage_.frozen else (1e-4, 32)
     network = aligner.network_
     return fine_tuning(network, image, (one, classes), (two, truth), looks=looks, learning_rate=rate, batch_size=size)
-
-
-def _both(
-    aligner: ModalityAligner, known: Labelled, train_rows: int | None, rows: int | None, image: str
-) -> tuple[tuple[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]]:
-    """Cells and classes of so many rows of the training and of the test part."""
-    train, test = known.part("train", train_rows), known.part("test", rows)
-    return known.cells(aligner, image, train), known.cells(aligner, image, test)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

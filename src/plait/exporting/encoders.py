@@ -16,7 +16,7 @@ from plait.data.modality import Schema
 from plait.encoders import minilm_network
 from plait.encoders.efficientnet_lite0 import SIDE, EfficientNet, EfficientNetLite0, lite0
 from plait.encoders.minilm import MiniLM
-from plait.exporting.onnx_file import write_graph
+from plait.exporting.onnx_file import check_graph, write_graph
 
 #: Rows that each graph is checked with.
 _ROWS = 2
@@ -41,10 +41,11 @@ def write_encoders(schema: Schema, encoders: Mapping[str, Encoder], folder: Path
 
 def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, object]:
     name = f"{encoder.name()}.onnx"
-    ids = torch.randint(1000, 2000, (_ROWS, 7), dtype=torch.int64)
-    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    examples = [_texts(7), _texts(11)]
     axes = {"ids": {0: "rows", 1: "tokens"}, "mask": {0: "rows", 1: "tokens"}, "vectors": {0: "rows"}}
-    write_graph(folder / name, _PaddedMiniLM(encoder), {"ids": ids, "mask": mask}, ["vectors"], axes, opset)
+    network = _PaddedMiniLM(encoder)
+    write_graph(folder / name, network, examples[0], ["vectors"], axes, opset)
+    check_graph(folder / name, network, examples)
     shutil.copyfile(encoder.tokenizer_file(), folder / "tokenizer.json")
     return {
         "encoder": encoder.name(),
@@ -58,6 +59,13 @@ def _minilm(encoder: MiniLM, folder: Path, opset: int) -> dict[str, object]:
         "how": f"WordPiece of tokenizer.json (package tokenizers: Tokenizer.from_file), cut to {encoder.max_tokens} tokens with "
         "[CLS] and [SEP]; the columns of a modality are joined by line breaks",
     }
+
+
+def _texts(tokens: int) -> dict[str, Tensor]:
+    """Random tokens, a row of all and one of about half of them."""
+    generator = torch.Generator().manual_seed(tokens)
+    ids = torch.randint(1000, 2000, (_ROWS, tokens), generator=generator)
+    return {"ids": ids, "mask": torch.arange(tokens) < torch.tensor([[tokens], [tokens // 2 + 1]])}
 
 
 class _PaddedMiniLM(nn.Module):
@@ -90,9 +98,12 @@ def _attended(qkv: Tensor, mask: Tensor) -> Tensor:
 
 def _efficientnet(folder: Path, opset: int) -> dict[str, object]:
     name = "efficientnet_lite0.onnx"
-    pixels = torch.randint(0, 255, (_ROWS, SIDE, SIDE, 3), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 255, (_ROWS, SIDE, SIDE, 3), dtype=torch.uint8, generator=generator)
     axes = {"pixels": {0: "rows"}, "vectors": {0: "rows"}}
-    write_graph(folder / name, _Pictures(lite0(fast=False)), {"pixels": pixels}, ["vectors"], axes, opset)
+    network = _Pictures(lite0(fast=False))
+    write_graph(folder / name, network, {"pixels": pixels}, ["vectors"], axes, opset)
+    check_graph(folder / name, network, [{"pixels": pixels[1:].flip(1)}])
     return {
         "encoder": "efficientnet_lite0",
         "file": name,

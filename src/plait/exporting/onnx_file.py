@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.errors import ConfigError, need
+from plait.base.errors import ConfigError, ModelError, need
 
 #: By how much the file's numbers may differ from the module's, relative to the larger of 1 and the number.
 TOLERANCE = 1e-5
@@ -59,6 +59,26 @@ def write_graph(
             raise ConfigError(
                 f"export: a step of this model has no operator in ONNX's opset {opset} ({reason})"
             ) from error
+
+
+def check_graph(path: Path, module: nn.Module, examples: Sequence[Mapping[str, Tensor]]) -> float:
+    """How far a file's first output is from the module's on rows that it was not traced with.
+
+    Raises:
+        ModelError: farther than ``TOLERANCE``.
+    """
+    opened, worst = session(path), 0.0
+    for values in examples:
+        with torch.no_grad():
+            out = module(*values.values())
+        expected = (out if isinstance(out, Tensor) else out[0]).numpy()
+        worst = max(worst, difference(expected, run(opened, {name: x.numpy() for name, x in values.items()})[0]))
+    if worst > TOLERANCE:
+        raise ModelError(
+            f"export: the file would answer otherwise than the model (by {worst:g}, on random rows), so nothing was written; an "
+            "operator or encoder of another package may compute what a graph cannot hold (len() or bool() of a tensor)"
+        )
+    return worst
 
 
 def session(path: Path) -> Any:

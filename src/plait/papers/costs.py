@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,13 @@ TIMES = {
     "seconds_test": "test",
     "stored_mb": "stored_mb",
     "kept_mb": "kept_mb",
+    "storage_mb": "storage_mb",
+    "memory_mb": "memory_mb",
 }
 #: Beginnings of names whose end is a metric: ``first:accuracy``, ``epochs_to_0.99:accuracy``, ``per_1000_s:accuracy``.
 FIRST, EPOCHS, EFFICIENCY = "first:", "epochs_to_", "per_1000_s:"
+#: ``change:seconds/baseline``: what a cost is more than the named variant's, in parts of it.
+CHANGE = "change:"
 
 
 def is_cost(metric: str) -> bool:
@@ -31,22 +36,25 @@ def is_cost(metric: str) -> bool:
         >>> is_cost("seconds"), is_cost("epochs_to_0.99:accuracy"), is_cost("accuracy")
         (True, True, False)
     """
-    return metric in (*TIMES, WEIGHTS) or metric.startswith((FIRST, EPOCHS, EFFICIENCY))
+    return metric in (*TIMES, WEIGHTS) or metric.startswith((FIRST, EPOCHS, EFFICIENCY, CHANGE))
 
 
 def is_time(metric: str) -> bool:
     """Whether it depends on the machine."""
-    return metric.startswith(("seconds", EFFICIENCY))
+    return metric.startswith(("seconds", EFFICIENCY, f"{CHANGE}seconds", "memory_mb", f"{CHANGE}memory_mb"))
 
 
 def measured(results: Results, metric: str, row: Row) -> np.ndarray:
     """The values (runs,) of the runs that stand for a row of the paper's table; none where nothing was recorded."""
+    if metric.startswith(CHANGE):
+        name, _, reference = metric.removeprefix(CHANGE).partition("/")
+        own, other = (measured(results, name, dataclasses.replace(row, variant=v)) for v in (row.variant, reference))
+        return own / other.mean() - 1 if len(own) and len(other) and other.mean() else np.empty(0)
     runs = _runs(results, row)
     if metric == WEIGHTS:
         return runs["trained_weights"].to_numpy(float)
     if metric in TIMES:
-        every = times(results)
-        return every.loc[every["run"].isin(runs["run"]), TIMES[metric]].to_numpy(float)
+        return _costs(results).reindex(runs["run"])[TIMES[metric]].to_numpy(float)
     if metric.startswith(EFFICIENCY):
         return _per_second(results, runs, metric.removeprefix(EFFICIENCY))
     name = metric.partition(":")[2]
@@ -54,6 +62,13 @@ def measured(results: Results, metric: str, row: Row) -> np.ndarray:
     key = "first" if level is None else "epochs_to"
     values = [reached(results, str(run), name, level).get(key, np.nan) for run in runs["run"]]
     return np.array([v for v in values if np.isfinite(v)], float)
+
+
+def _costs(results: Results) -> pd.DataFrame:
+    """Times and megabytes of every run that is done, by its name."""
+    every = times(results).set_index("run")
+    memory = {line["run"]: line.get("memory", {}).get("peak_mb", np.nan) for line in results.lines if "run" in line}
+    return every.assign(storage_mb=every["stored_mb"] + every["kept_mb"], memory_mb=pd.Series(memory, dtype=float))
 
 
 def _runs(results: Results, row: Row) -> pd.DataFrame:

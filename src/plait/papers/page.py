@@ -6,10 +6,9 @@ import dataclasses
 import importlib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pandas as pd
-
+from plait.papers import pictures
 from plait.papers.holding import (
     CITED,
     HELD,
@@ -26,13 +25,10 @@ from plait.papers.holding import (
     means,
 )
 from plait.papers.paper import WEIGHTS, Element
+from plait.papers.weights import weights
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
 from plait.report.words import number
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 _STATUS = {
     "there": "There.",
@@ -81,17 +77,21 @@ def _section(result: Reproduction, element: Element) -> Section:
             picture(
                 section.key,
                 "Accuracy over trained weights; rivals as the paper states them.",
-                _scatter(result, lines),
+                weights(result, lines),
             )
         )
     if element.rows:
-        section.add(*_sheets(section.key, lines))
+        section.add(*_shape(section.key, element, lines))
     if element.draws:
         section.add(*_drawn(result, element))
-    elif not element.mapped:
+    if element.rows:
+        section.add(*_sheets(section.key, lines))
+    if element.draws:
+        return section
+    if not element.mapped:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
-                frame = means(measured)
+                frame = means(measured).dropna(axis=1, how="all")
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
@@ -99,7 +99,10 @@ def _section(result: Reproduction, element: Element) -> Section:
 
 
 def _drawn(result: Reproduction, element: Element) -> list[Block]:
-    """What the paper's own module makes of an element."""
+    """The pictures of an element: from its numbers, or what the paper's own module makes of its studies."""
+    drawn = pictures.draw(result, element)
+    if drawn is not None:
+        return drawn
     module = importlib.import_module(f"plait.papers.{result.paper.folder.name}.drawn")
     measured = [one for recipe in element.recipes for one in result.results.get(recipe, {}).values()]
     blocks: list[Block] = module.draw(element.name, element.draws, measured, result.folder)
@@ -112,6 +115,23 @@ def _sentence(element: Element, result: list[Line]) -> str:
     return f"{len(result)} numbers: {', '.join(parts)}." if element.rows else ""
 
 
+def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
+    """The table in the paper's own rows and columns: its number, and ours behind it."""
+    table = pictures.numbers(element, lines)
+    if not table.cells or len(element.columns) * len(element.rows) < 2:
+        return []
+    shown, full = [], []
+    for row, cells in zip(element.rows, table.cells, strict=True):
+        ours = ["" if line.ours is None else f" / {_number(line.ours)}" for line in cells]
+        shown.append([row.name, *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))])
+        full.append([row.name, *(_plain(v) for line in cells for v in (line.paper, line.ours))])
+    names = [column.name for column in element.columns]
+    headings = ["row", *(f"{name}, {side}" for name in names for side in ("paper", "ours"))]
+    note = "The paper's number / ours, where something of ours stands in its place."
+    numeric = tuple(range(1, len(names) + 1))
+    return [Sheet(Table(f"{name}-shape", headings, full), "", ("", *names), shown, numeric, note=note)]
+
+
 def _sheets(name: str, result: list[Line]) -> list[Sheet]:
     """What stands beside something of ours, or is cited; orders by themselves; empty places folded under it."""
     cells = [line for line in result if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
@@ -120,13 +140,17 @@ def _sheets(name: str, result: list[Line]) -> list[Sheet]:
     title = f"{len(gone)} more cells, in whose place nothing of ours stands"
     rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
     return [
-        *([_sheet(name, cells, "")] if cells else []),
+        *(
+            [_sheet(name, cells, "Each number with its data, seeds, interval and verdict", folded=True)]
+            if cells
+            else []
+        ),
         *([_sheet(f"{name}-orders", orders, "What the paper sets in an order (differences)")] if orders else []),
         *([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else []),
     ]
 
 
-def _sheet(name: str, result: list[Line], title: str) -> Sheet:
+def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False) -> Sheet:
     full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in result])
     rows = [
         (
@@ -142,7 +166,11 @@ def _sheet(name: str, result: list[Line], title: str) -> Sheet:
         )
         for line in result
     ]
-    return Sheet(full, title, _COLUMNS, rows, (2, 4, 6), [_MARKS.get(line.verdict, "") for line in result])
+    kept = [place for place in range(len(_COLUMNS)) if place < 2 or any(row[place] for row in rows)]
+    shown = [[row[place] for place in kept] for row in rows]
+    numeric = [place for place, column in enumerate(kept) if _COLUMNS[column] in ("paper", "ours", "seeds")]
+    marks = [_MARKS.get(line.verdict, "") for line in result]
+    return Sheet(full, title, [_COLUMNS[place] for place in kept], shown, numeric, marks, folded=folded)
 
 
 def _fields() -> tuple[str, ...]:
@@ -157,73 +185,3 @@ def _number(value: float | None) -> str:
     if value is None or value != value:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
-
-
-def _scatter(result: Reproduction, lines: list[Line]) -> Figure | None:
-    """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
-    from plait.report.canvas import LINES, settings
-
-    points = [*_paper_points(result, lines), *_our_points(result, lines)]
-    if not points:
-        return None
-    with settings():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
-        ax = figure.subplots()
-        for colour, (side, marker) in zip(LINES, (("paper", "o"), ("ours", "s")), strict=False):
-            mine = [p for p in points if p[0] == side]
-            ax.scatter(
-                [p[2] for p in mine],
-                [p[3] for p in mine],
-                color=colour,
-                marker=marker,
-                label=mine[0][4] if mine else None,
-            )
-            for _, name, x, y, _ in mine:
-                ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        ax.set_xscale("log")
-        ax.set_xlabel("trained weights")
-        ax.set_ylabel("accuracy")
-        ax.legend(loc="lower right", fontsize=7)
-    return figure
-
-
-_Point = tuple[str, str, float, float, str]
-
-
-def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
-    """What the paper states of both, weights here and accuracy in the tables on the same data."""
-    scores = {
-        (row.name, column.data): value
-        for element in result.paper.elements
-        for row in element.rows
-        for column, value in zip(element.columns, row.values, strict=True)
-        if column.metric == "accuracy"
-    }
-    alias = {"Early fusion": "Early fusion (All)"}
-    rows = [line for line in lines if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
-    return [
-        ("paper", line.cell, float(line.paper or 0), scores[key], f"paper, {line.data}")
-        for line in rows
-        if (key := (alias.get(line.cell, line.cell), line.data)) in scores
-    ]
-
-
-def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
-    points: list[_Point] = []
-    for line in lines:
-        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
-            continue
-        for studies in result.results.values():
-            for dataset, measured in studies.items():
-                if label(dataset) != line.our_data:
-                    continue
-                element = next(e for e in result.elements if e.name == line.element)
-                row = element.row(line.cell)
-                frame: pd.DataFrame = measured.frame
-                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
-                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
-                if len(mine):
-                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
-    return points

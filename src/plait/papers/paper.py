@@ -18,6 +18,8 @@ FORMAT = 1
 #: What there is of an element.
 STATUS = ("there", "deviation", "not_there")
 FILE, RECIPES = "paper.yaml", "recipes"
+#: Pictures that are drawn from any element's numbers (``papers.pictures``).
+PICTURES = ("bars", "changes", "stacked", "points", "curves", "evaluation")
 
 T = TypeVar("T")
 
@@ -83,7 +85,8 @@ class Element:
         sizes: its numbers are rows and classes of data sets.
         widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
             with a projector.
-        draws: what the page draws of it: which ``figure`` of the paper's module ``drawn``, and what that is told.
+        draws: what the page draws of it: which ``figure`` (of ``papers.pictures``, or of the paper's module ``drawn``), and what
+            that is told.
     """
 
     name: str
@@ -207,13 +210,19 @@ def read(paper: str | Path) -> Paper:
         Paper, given | {"name": folder.name.replace("_", "-"), "folder": folder, "elements": elements}, where
     )
     for element in elements:
-        if element.draws and not (folder.parent == PAPERS and (folder / "drawn.py").is_file()):
-            raise ConfigError(f"{where}: {element.name}: draws: only plait's own papers draw; leave it out")
+        _check_draws(element, folder, f"{where}: {element.name}")
         for name in element.recipes:
             if not result.recipe(name).is_file():
                 known = [path.stem for path in (folder / RECIPES).glob("*.yaml")]
                 raise ConfigError(f"{where}: {element.name}: no recipe '{name}': {nearest(name, known)}")
     return result
+
+
+def _check_draws(element: Element, folder: Path, where: str) -> None:
+    """A picture is one of those that are drawn from numbers, or the own module of a paper that comes with plait knows it."""
+    figure = element.draws.get("figure")
+    if element.draws and figure not in PICTURES and not (folder.parent == PAPERS and (folder / "drawn.py").is_file()):
+        raise ConfigError(f"{where}: draws: no figure {figure!r}: {nearest(str(figure), PICTURES)}")
 
 
 def _listed(value: object, where: str, what: str) -> Sequence[object]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.base import config
+from plait.base import config, registry
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
 from plait.papers.holding import (
     HELD,
@@ -217,7 +217,7 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
     """Rows and classes of the paper's data sets beside those of ours, as the recipe splits them."""
     result = []
     for row in element.rows:
-        ours = None if row.ours is None else _parts(paper, str(row.recipe), row.ours)
+        ours = None if row.ours is None else _parts(paper, row.recipe, row.ours)
         for column, value in zip(element.columns, row.values, strict=True):
             line = Line(element.name, f"{row.name}, {column.name}", _SIZES[column.name == "classes"], value, row.data)
             if row.ours is None:
@@ -236,8 +236,17 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
     return result
 
 
-def _parts(paper: Paper, recipe: str, dataset: str) -> dict[str, int] | str:
-    """Training, validation and test rows and classes of our data as a recipe splits them; or why there are none."""
+def _parts(paper: Paper, recipe: str | None, dataset: str) -> dict[str, int] | str:
+    """Training, validation and test rows and classes of our data as a recipe splits them; or why there are none.
+
+    Without a recipe: ``things`` of the data set as a whole, captions of one photograph counted once.
+    """
+    if recipe is None:
+        try:
+            loaded = registry.find("datasets", dataset)().load()
+        except (TableError, OSError) as error:
+            return str(error)
+        return {"things": len(loaded.frame) if loaded.groups is None else loaded.frame[loaded.groups].nunique()}
     for number in range(len(_entries(paper, recipe))):
         study = _study(paper, recipe, number, quick=False)
         given = study.spec.data[0]

@@ -22,8 +22,8 @@ from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
 from plait.study import Study
-from plait.study.designs import DEFAULT, Advice, Racing, answer, candidates, differences, noises
-from plait.study.pareto import pareto
+from plait.study.answer import Advice, answer, pareto
+from plait.study.designs import DEFAULT, Racing, candidates, differences, noises
 from plait.study.statistics.compare import compare
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -165,6 +165,15 @@ class StudyFolder(Closing):
         with self._alone():
             self._lines.append(line)
 
+    def adopt(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """All lines so far, with those of runs that were done elsewhere."""
+        known = self.lines()
+        names = {line["run"] for line in known}
+        for line in lines:
+            if line["run"] not in names:
+                self.append(line)
+        return [*known, *self.lines()]
+
     def lines(self) -> list[dict[str, Any]]:
         """The lines that are new since the last call; what is damaged is left out with a counted warning."""
         return self._lines.new()
@@ -233,7 +242,7 @@ def identity(spec: Spec) -> str:
 
     fixed = {k: v for k, v in spec.to_dict().items() if k not in _grows(spec)}
     if spec.search is not None:
-        fixed["search"] = {k: v for k, v in fixed["search"].items() if k != "trials"}
+        fixed["search"] = {k: v for k, v in fixed["search"].items() if k not in ("trials", "storage")}
     return digest([fixed, spec.budget.trained_weights])  # the one limit that makes other models
 
 

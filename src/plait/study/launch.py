@@ -70,7 +70,7 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
     folder.begin(study.spec, _about(study, options.command))
     with folder:
         runs = [run for run in study.runs if options.only is None or run.name in options.only]
-        state = State(runs, folder.lines(), options.retry_failed)
+        state = State(runs, folder.adopt(subject.earlier(study.tables)), options.retry_failed)
         some = options.only is not None
         schedule = Schedule(state.waiting()) if some else subject.schedule(study.tables, state)
         state.total = len(runs) if some else subject.total(study.tables)
@@ -89,6 +89,7 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
                 runner.encode(encoding.jobs(study.spec, state.waiting(), study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
                 runner.run(options.share)
+                schedule.finish()
     return Results.open(path)
 
 

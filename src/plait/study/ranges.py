@@ -1,4 +1,4 @@
-"""What a search may set fields to, and how encoders come by their weights (regimes)."""
+"""What a search may set fields to, how encoders come by their weights (regimes), and what a study file says of both."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from plait.base import checks, config, registry
 from plait.base.documents import read_yaml_value
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, nearest
+from plait.base.errors import ConfigError, PlaitError, nearest
 from plait.data.modality import TRAIN, Schema
 from plait.encoders.defaults import default_encoder, trainable_encoder
+from plait.study.reader import Reader
 
 #: What is searched where nothing is told.
 USUAL: Mapping[str, Any] = {
@@ -73,6 +75,7 @@ class SearchSpec:
         valid_fraction: share of the training rows that trials are judged on.
         splits: of the training rows, over which a trial's score is averaged.
         batch: so many trials of ``tpe`` are drawn from the same trials before, so that several workers have one each.
+        storage: of Optuna, where trials are kept, too, and taken up from: ``sqlite:///trials.db``, or a journal file.
     """
 
     ranges: tuple[Range, ...]
@@ -81,11 +84,24 @@ class SearchSpec:
     valid_fraction: float = 0.2
     splits: int = 1
     batch: int = 1
+    storage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plain value that a study file holds."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "ranges"}
         return {"ranges": {r.field: r.to_file() for r in self.ranges}, **fields}
+
+
+def storage_problem(address: str) -> str | None:
+    """What is wrong with an address of a storage; None if nothing is."""
+    if not address.strip():
+        return "storage: expected an address as sqlite:///trials.db, or a journal file as trials.log"
+    if "://" in address and urlsplit(address).password:
+        return (
+            "storage: holds a password, which would stand in the search's folder; leave it out "
+            "(databases read theirs from the environment or a file: PGPASSWORD, ~/.pgpass, ~/.my.cnf)"
+        )
+    return None
 
 
 def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:
@@ -278,3 +294,35 @@ def _can(word: str, modality: Any, encoders: Mapping[str, Any]) -> bool:
         return True  # a folder, or a name that building it will refuse
     kind = type(value) if isinstance(value, Encoder) else cast(type[Encoder], registry.find("encoders", value))
     return bool(kind.tunable) if word == "tuned" else kind.trainable
+
+
+def searched(read: Reader, value: object) -> SearchSpec | None:
+    """The part ``search:`` of a study file; None where it has none. What is wrong is told to the reader."""
+    if value is None:
+        return None
+    given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
+    values: dict[str, Any] = {}
+    try:
+        values["ranges"] = read_ranges(given.get("ranges"))
+    except PlaitError as error:
+        read.wrong(("search", "ranges"), str(error))
+        values["ranges"] = ()
+    for name, most in (("trials", 100_000), ("splits", 1000), ("batch", 1000)):
+        if name in given:
+            values[name] = read.number(given[name], ("search", name), 1, most, whole=True) or 1
+    if "valid_fraction" in given:
+        share = read.number(given["valid_fraction"], ("search", "valid_fraction"), 0, 1)
+        if share in (0, 1):
+            read.wrong(("search", "valid_fraction"), f"valid_fraction {share}: expected a share between 0 and 1")
+        values["valid_fraction"] = share or 0.2
+    if "sampler" in given:
+        values["sampler"] = read.text(given["sampler"], ("search", "sampler"))
+        known = registry.names("samplers")
+        if values["sampler"] not in known:
+            wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
+            read.wrong(("search", "sampler"), wrong)
+    if given.get("storage") is not None:
+        values["storage"] = read.text(given["storage"], ("search", "storage"))
+        if (said := storage_problem(values["storage"])) is not None:
+            read.wrong(("search", "storage"), said)
+    return SearchSpec(**values)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from plait.base import config, registry
+from plait.base import config
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
+from plait.data.remote import Allowed
 from plait.study import conditions
-from plait.study.ranges import SearchSpec, read_ranges
+from plait.study.ranges import searched
 from plait.study.reader import Place, Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
@@ -49,7 +50,7 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     if "valid" in value and "test" not in value:
         read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
     values: dict[str, Any] = {
-        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options")
+        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options", "remote")
     }
     if "test" in value:
         values["split"] = SplitSpec("official")
@@ -57,6 +58,8 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
         values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
     if "split" in value:
         values["split"] = read_split(read, value["split"], (*place, "split"))
+    if value.get("remote") is not None:
+        values["remote"] = _remote(read, value, (*place, "remote"))
     return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
 
 
@@ -244,7 +247,7 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
         source=_source(read, given.get("source")),
         data=read_data(read, given),
         space=read_space(read, given.get("space")),
-        search=_search(read, given.get("search")),
+        search=searched(read, given.get("search")),
         model=read.mapping(given.get("model"), ("model",)),
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
@@ -262,31 +265,14 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
     return spec, read
 
 
-def _search(read: Reader, value: object) -> SearchSpec | None:
-    if value is None:
-        return None
-    given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
-    values: dict[str, Any] = {}
+def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+    if "dataset" in value:
+        read.wrong(place, "data: remote: is for the cells of a table; a data set has its own files")
     try:
-        values["ranges"] = read_ranges(given.get("ranges"))
+        return Allowed.of(value["remote"]).settings
     except PlaitError as error:
-        read.wrong(("search", "ranges"), str(error))
-        values["ranges"] = ()
-    for name, most in (("trials", 100_000), ("splits", 1000), ("batch", 1000)):
-        if name in given:
-            values[name] = read.number(given[name], ("search", name), 1, most, whole=True) or 1
-    if "valid_fraction" in given:
-        share = read.number(given["valid_fraction"], ("search", "valid_fraction"), 0, 1)
-        if share in (0, 1):
-            read.wrong(("search", "valid_fraction"), f"valid_fraction {share}: expected a share between 0 and 1")
-        values["valid_fraction"] = share or 0.2
-    if "sampler" in given:
-        values["sampler"] = read.text(given["sampler"], ("search", "sampler"))
-        known = registry.names("samplers")
-        if values["sampler"] not in known:
-            wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
-            read.wrong(("search", "sampler"), wrong)
-    return SearchSpec(**values)
+        read.wrong(place, str(error))
+        return ()
 
 
 def _name(read: Reader, value: object) -> str:

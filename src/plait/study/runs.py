@@ -245,6 +245,9 @@ class Schedule:
             del self._groups[at]
         return run
 
+    def finish(self) -> None:
+        """Nothing more will be handed out."""
+
     def drop(self, variants: set[str]) -> list[Run]:
         """Take out all runs of these variants."""
         dropped = [run for group in self._groups.values() for run in group if run.variant in variants]

@@ -40,8 +40,9 @@ FILE_FIELDS = (
     "group",
     "sampler",
     "seed",
+    "storage",
 )
-_DATA = ("table", "dataset", "target", "schema", "options", "root", "task", "rows")
+_DATA = ("table", "dataset", "target", "schema", "options", "root", "remote", "task", "rows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ class SearchOptions:
         group: column whose equal values stay on one side of a split.
         sampler: ``tpe`` (draws where it was good, after ten at random), ``random`` (even pictures) or ``grid``.
         seed: of splits, draws and training.
+        storage: of Optuna, where trials are kept, too, and taken up from: ``sqlite:///trials.db``, or a journal file.
         store: of embeddings.
         report: write the page (extra ``report``).
         view: show progress; None: only on a terminal.
@@ -67,6 +69,7 @@ class SearchOptions:
     group: str | None = None
     sampler: str = "tpe"
     seed: checks.Seed = 0
+    storage: str | None = None
     store: str | None = None
     report: bool = True
     view: bool | None = None
@@ -106,7 +109,7 @@ def sensitivity(
         regimes: words of ``train`` (``frozen``, ``scratch``, ``pretrain``), or name -> ``{train: ..., setting: ...}``.
         settings: of the estimator, in every trial.
         trials: per regime; a finished search may be given more.
-        options: further fields of ``SearchOptions``: metric, valid_fraction, splits, group, sampler, seed, store, report, ...
+        options: further fields of ``SearchOptions``: metric, valid_fraction, splits, group, sampler, seed, storage, report, ...
 
     Raises:
         PlaitError: a table, range, regime or setting that cannot be used; not one trial succeeded.
@@ -119,7 +122,7 @@ def sensitivity(
         raise TableError(f"no column '{chosen.group}' to group by; the table has: {there}")
     metric = metric_of(schema.task, chosen.metric)
     common = dict(settings or {})
-    search = {name: getattr(chosen, name) for name in ("sampler", "valid_fraction", "splits")}
+    search = {name: getattr(chosen, name) for name in ("sampler", "valid_fraction", "splits", "storage")}
     search |= {"ranges": {r.field: r.to_file() for r in read_ranges(ranges)}, "trials": trials}
     spec = {
         "name": "search",

@@ -70,6 +70,7 @@ class DataSpec:
         valid: and ``test``: tables of the same columns whose rows choose and judge; ``table`` holds the training rows then.
         frame: name of a table that is given to ``Study`` in memory.
         root: folder or archive of media of a table; root folder of a data set.
+        remote: files that cells of a table name by an address and that may be fetched: ``all``, or how addresses begin.
         rows: at most so many, drawn once with seed 0.
         split: of this table instead of the study's.
         name: what results call it instead of ``dataset/target``.
@@ -84,6 +85,7 @@ class DataSpec:
     schema: str | None = None
     task: str | None = None
     root: str | None = None
+    remote: tuple[str, ...] | None = None
     rows: int | None = None
     split: SplitSpec | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)

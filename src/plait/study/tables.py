@@ -23,10 +23,11 @@ from plait.base import registry
 from plait.base.config import check_fields
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.data import schema
-from plait.data.cells import MEDIA, cells
+from plait.data.cells import MEDIA, cells, media_columns
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
 from plait.data.remote import beside
+from plait.data.remote_cells import fetch_cells
 from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.values import texts
@@ -188,6 +189,7 @@ def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pa
     if spec.frame is None or spec.frame not in frames:
         raise ConfigError(f"data: no table '{spec.frame}' is given; given: {', '.join(frames) or 'none'}")
     frame, result = frames[spec.frame]
+    frame = _fetched(spec, frame, result, spec.root)
     target = spec.target or result.target
     if target is None and pairs:
         return StudyTable(spec.name or f"{spec.frame}/pairs", frame.reset_index(drop=True), result)
@@ -199,8 +201,8 @@ def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pa
 
 def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None, pairs: bool) -> StudyTable:
     path = beside(base, str(spec.table))
-    frame = read_table(path)
-    root = str(base / spec.root) if spec.root else None
+    root = str(beside(base, spec.root)) if spec.root else None
+    frame = read_table(path, None, spec.remote, root)
     if schema_told is not None:
         result = schema.from_dict(schema_told, str(path))
     elif spec.schema is not None:
@@ -212,6 +214,7 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None,
         if spec.target is None and not pairs:
             raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
         result = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
+    frame = _fetched(spec, frame, result, root or str(path.parent))
     target = spec.target or result.target
     if target is None and pairs:
         result = dataclasses.replace(result, root=root or result.root or str(path.parent))
@@ -222,10 +225,17 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None,
         result, target=target, root=root or result.root or str(path.parent), task=spec.task or result.task
     )
     if spec.test is not None:
-        parts = {name: read_table(base / file) for name in ("valid", "test") if (file := getattr(spec, name))}
+        files = {name: beside(base, file) for name in ("valid", "test") if (file := getattr(spec, name))}
+        parts = {name: read_table(file, None, spec.remote, root) for name, file in files.items()}
+        parts = {name: _fetched(spec, part, result, root) for name, part in parts.items()}
         frame = stacked(frame, **parts)
     label = spec.name or f"{spec.source}/{target}"
     return StudyTable(label, _with_target(frame, target), result, None if spec.test is None else PART)
+
+
+def _fetched(spec: DataSpec, frame: pd.DataFrame, schema: Schema, root: str | None) -> pd.DataFrame:
+    """With what cells of columns of media name by an address that may be fetched, whatever its ending."""
+    return fetch_cells(frame, spec.remote, root, media_columns(schema.modalities))
 
 
 def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -17,16 +17,15 @@ from torch import Tensor
 from plait.base import deadline
 from plait.base.cluster import on_cluster
 from plait.base.errors import ConfigError, warn
-from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.leaderboard import leaderboard
 from plait.branches.mixing import HeldOut, alone, mix
-from plait.branches.mixture import Mixture
-from plait.networks.tasks import Multilabel, Task
+from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
+from plait.training.member import Members
 from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
 from plait.training.stacked import stackable
@@ -66,67 +65,6 @@ class Plan:
     mix: str = "learned"
     engine: str = "local"
     workers: int | None = None
-
-
-@dataclasses.dataclass
-class Members:
-    """Trained members and how their branches are mixed.
-
-    Attributes:
-        leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
-        intervals: of a number, how far held-out answers were off; None where no row was held out.
-        alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
-        samples: what was done with some rows only -> how many, and of how many, of one member.
-    """
-
-    task: Task
-    members: list[Branches]
-    mixture: Mixture
-    history: list[dict[str, Any]]
-    leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    intervals: Intervals | None = None
-    alone: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    samples: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-
-    def raw(self, inputs: Inputs) -> Tensor:
-        """Mixed raw outputs (n, out_dim), the mean over the members."""
-        return next(self.raw_under(inputs, [tuple(inputs.present)]))
-
-    def raw_under(self, inputs: Inputs, patterns: Sequence[Sequence[str]]) -> Iterator[Tensor]:
-        """The same with only the modalities of each pattern present, one pattern after the other."""
-        if not len(inputs):
-            yield from [torch.zeros(0, self.task.out_dim)] * len(patterns)
-            return
-        answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
-        for pattern in patterns:
-            mean = _mean([next(answer) for answer in answers]) if pattern else {}  # of nothing the prior says all
-            present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
-            yield self.mixture.combine(mean, present, self.task)
-
-    def outputs(self, inputs: Inputs, names: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Raw outputs (n, out_dim) of every branch, or of those named: the mean over the members."""
-        return _mean([member.outputs(inputs, names=names) for member in self.members])
-
-    def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
-        if isinstance(self.task, Multilabel):
-            return (decoded >= self.thresholds(present)).astype(np.int64)
-        return self.task.answer(decoded)
-
-    def thresholds(self, present: np.ndarray) -> np.ndarray:
-        """The threshold of each label (n, C) for rows with these modalities present (n, M)."""
-        usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
-        usual = usual or (0.5,) * self.task.out_dim
-        return self.mixture.thresholds_at(present, np.asarray(usual))
-
-
-def _mean(answers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of what members give, by branch."""
-    total: dict[str, Tensor] = {}
-    for answer in answers:
-        for name, out in answer.items():
-            total[name] = total[name] + out if name in total else out
-    return {name: out / len(answers) for name, out in total.items()}
 
 
 def folds_of(

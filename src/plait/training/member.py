@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +15,10 @@ from plait.base.fusion import Fusion
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
+from plait.branches.intervals import Intervals
+from plait.branches.mixture import Mixture
 from plait.networks.layers import Dropout, Masks, drop_features
+from plait.networks.tasks import Multilabel, Task
 from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW
 from plait.training.rows import Examples, Fold, Hiding, TrainingRows, batch_edges
@@ -217,3 +223,64 @@ def layers_of(encoder: nn.Module, batch: Mapping[str, torch.Tensor]) -> list[lis
         else:
             layers[-1].append(module)
     return layers
+
+
+@dataclasses.dataclass
+class Members:
+    """Trained members and how their branches are mixed.
+
+    Attributes:
+        leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
+        intervals: of a number, how far held-out answers were off; None where no row was held out.
+        alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
+        samples: what was done with some rows only -> how many, and of how many, of one member.
+    """
+
+    task: Task
+    members: list[Branches]
+    mixture: Mixture
+    history: list[dict[str, Any]]
+    leaderboard: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    intervals: Intervals | None = None
+    alone: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    samples: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def raw(self, inputs: Inputs) -> Tensor:
+        """Mixed raw outputs (n, out_dim), the mean over the members."""
+        return next(self.raw_under(inputs, [tuple(inputs.present)]))
+
+    def raw_under(self, inputs: Inputs, patterns: Sequence[Sequence[str]]) -> Iterator[Tensor]:
+        """The same with only the modalities of each pattern present, one pattern after the other."""
+        if not len(inputs):
+            yield from [torch.zeros(0, self.task.out_dim)] * len(patterns)
+            return
+        answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
+        for pattern in patterns:
+            mean = _mean([next(answer) for answer in answers]) if pattern else {}  # of nothing the prior says all
+            present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
+            yield self.mixture.combine(mean, present, self.task)
+
+    def outputs(self, inputs: Inputs, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Raw outputs (n, out_dim) of every branch, or of those named: the mean over the members."""
+        return _mean([member.outputs(inputs, names=names) for member in self.members])
+
+    def answer(self, decoded: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """What ``predict`` gives for probabilities or values, with what is present in each row (n, M)."""
+        if isinstance(self.task, Multilabel):
+            return (decoded >= self.thresholds(present)).astype(np.int64)
+        return self.task.answer(decoded)
+
+    def thresholds(self, present: np.ndarray) -> np.ndarray:
+        """The threshold of each label (n, C) for rows with these modalities present (n, M)."""
+        usual = self.task.thresholds if isinstance(self.task, Multilabel) else ()
+        usual = usual or (0.5,) * self.task.out_dim
+        return self.mixture.thresholds_at(present, np.asarray(usual))
+
+
+def _mean(answers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of what members give, by branch."""
+    total: dict[str, Tensor] = {}
+    for answer in answers:
+        for name, out in answer.items():
+            total[name] = total[name] + out if name in total else out
+    return {name: out / len(answers) for name, out in total.items()}

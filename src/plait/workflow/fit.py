@@ -18,13 +18,15 @@ from threadpoolctl import threadpool_limits
 
 from plait.base import checks, config, deadline, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
-from plait.base.errors import ConfigError, TableError
+from plait.base.errors import ConfigError, TableError, warn
 from plait.data import schema, table
-from plait.data.cells import MEDIA
+from plait.data.cells import media_columns
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
+from plait.data.rows import column_keys
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.typed import typed
+from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
@@ -124,8 +126,7 @@ def fit_table(
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
     frame = table.as_frame(frame)
     if settings.get("remote"):
-        given = table_schema.modalities if table_schema is not None else ()
-        media = [c for m in given if m.kind in (*MEDIA, "vector") for c in m.columns]
+        media = media_columns(table_schema.modalities) if table_schema is not None else []
         root = settings.get("root") or (table_schema.root if table_schema is not None else None)
         frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
     frame = typed(frame)  # each column is read once
@@ -272,17 +273,37 @@ def split_rows(
             raise TableError(
                 f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}"
             )
-        value = frame[split_column].astype(str).str.lower()
+        value = _parts_of(frame[split_column])
         train, test = np.flatnonzero(value != "test"), np.flatnonzero(value == "test")
         if not len(train) or not len(test):
-            raise TableError(
-                f"column '{split_column}' must say 'test' for some rows and not for others; found {value.unique()[:5]}"
-            )
+            shown = ", ".join(map(repr, value.unique()[:5].tolist()))
+            raise TableError(f"column '{split_column}' must say 'test' for some rows and not for others; found {shown}")
+        other = value[~value.isin(("test", "train", "training", *table.VALID))]
+        if len(other):
+            shown = ", ".join(map(repr, other.unique()[:5].tolist()))
+            warn(f"{len(other):,} rows say neither train, valid nor test in '{split_column}' ({shown}): they train")
+        _warn_of_shared(frame, table_schema, train, test)
         return train, test
     checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
     stratify = frame[table_schema.target] if table_schema.task == "classification" and group is None else None
     train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
     return train, test
+
+
+def _parts_of(series: pd.Series) -> pd.Series:
+    """What each row says of its part, in lower case and without blanks around it."""
+    return series.astype(object).map(text_of).str.lower()
+
+
+def _warn_of_shared(frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, test: np.ndarray) -> None:
+    """Say so where half of the rows that judge are training rows as well, column for column."""
+    columns = dict.fromkeys([*(c for m in table_schema.modalities for c in m.columns), str(table_schema.target)])
+    keys = np.zeros(len(frame), dtype=np.uint64)
+    for name in columns:
+        keys = keys * np.uint64(0x9E3779B97F4A7C15) + column_keys(frame[name], table_schema.types.get(name))
+    shared = int(np.isin(keys[test], keys[train]).sum())
+    if 2 * shared >= len(test):
+        warn(f"{shared:,} of {len(test):,} test rows are training rows, too: the scores tell what was learned by heart")
 
 
 def _choosing(
@@ -296,7 +317,7 @@ def _choosing(
         stratify = part[table_schema.target] if table_schema.task == "classification" and group is None else None
         left, drawn = table.split(part, (1 - share, share), 0, stratify=stratify, group=groups)
         return train[left], train[drawn]
-    words = np.isin(part[column].astype(str).str.lower(), table.VALID)
+    words = np.isin(_parts_of(part[column]), table.VALID)
     if not words.any() or words.all():
         raise TableError(
             f"validation: given, but column '{column}' says 'valid' for {int(words.sum())} of {len(words)} rows"

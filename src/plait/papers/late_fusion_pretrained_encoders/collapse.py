@@ -25,6 +25,7 @@ from plait.data.modality import Schema
 from plait.data.table import split
 from plait.data.targets import target_array, target_values
 from plait.estimators.estimators import FusionClassifier
+from plait.evaluation.baselines import constant_answer
 from plait.fusion.attention import Attention
 from plait.metrics.base import inputs, metrics
 from plait.networks.late_pooling import LatePooling
@@ -75,7 +76,10 @@ def fit(
 
 
 def judged(model: FusionClassifier, test: pd.DataFrame, target: str, absence: str) -> Iterator[dict[str, Any]]:
-    """A line per pattern: scores at a threshold of one half, share of empty answers, attention on what is absent."""
+    """A line per pattern: scores at a threshold of one half, share of empty answers, attention on what is absent.
+
+    ``constant`` is what the best answer that is the same for all films would score, chosen on these very rows.
+    """
     network = model.members_.members[0].networks["joint"]
     assert isinstance(network, LatePooling)
     network.absence = absence  # changes no weight: nothing is missing in training
@@ -87,9 +91,11 @@ def judged(model: FusionClassifier, test: pd.DataFrame, target: str, absence: st
     rows = seen[0][1]
     truth = target_array(test[target], "multilabel", model.labels)
     known = metrics("multilabel")
+    same = constant_answer("multilabel", truth, known[METRICS[0]], truth.shape[1])
+    constant = known[METRICS[0]].score(truth, same).value
     for pattern in patterns:
         output = np.asarray(outputs[pattern])
-        line: dict[str, Any] = {"present": "+".join(pattern)}
+        line: dict[str, Any] = {"present": "+".join(pattern), "constant": constant}
         for name in METRICS:
             given = inputs("multilabel", output, 0.5)
             line[name] = known[name].score(truth, given[known[name].input]).value

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from plait.base.errors import need
 from plait.study.ranges import Range, SearchSpec
@@ -67,6 +67,13 @@ def distribution(of: Range) -> Any:
     return kinds.FloatDistribution(of.low, of.high, log=of.log)
 
 
+class TrialStore(Protocol):
+    """Keeps trials beside the study's folder; ``plait.study.storage.TrialStorage`` is one."""
+
+    def add(self, number: int, trial: Trial, lines: Sequence[Line]) -> None:
+        """Keep a trial that has ended, once."""
+
+
 #: Failures at the start of a variant after which it is given up.
 PATIENCE = 3
 
@@ -81,6 +88,7 @@ class Regime:
         make: the runs of a trial, from what was drawn and its number.
         drawn: of every trial so far.
         runs: of every trial so far, one per split.
+        storage: where trials are kept, too.
     """
 
     name: str
@@ -88,6 +96,7 @@ class Regime:
     make: Callable[[Mapping[str, Any], int], list[Run]]
     drawn: list[Mapping[str, Any]] = field(default_factory=list)
     runs: list[list[Run]] = field(default_factory=list)
+    storage: TrialStore | None = None
 
 
 class Trials(Schedule):
@@ -124,8 +133,18 @@ class Trials(Schedule):
         self._regimes = [regime for regime in self._regimes if regime.name not in variants]
         return dropped
 
+    def finish(self) -> None:
+        """Keep the trials that ended where their variants say so."""
+        for regime in self._regimes:
+            if regime.storage is not None:
+                for number, runs in enumerate(regime.runs):
+                    lines = [line for run in runs if (line := self._state.line(run.name)) is not None]
+                    if len(lines) == len(runs):
+                        regime.storage.add(number, self._trial(regime, number), lines)
+
     def _advance(self) -> None:
         """Draw until a run waits or nothing more can be drawn; the variants take turns."""
+        self.finish()
         while not self._queue:
             ready = [regime for regime in self._regimes if self._may_draw(regime)]
             if not ready:
@@ -156,12 +175,13 @@ class Trials(Schedule):
         return all(trial.score is None for trial in self._before(regime, PATIENCE))
 
     def _before(self, regime: Regime, count: int) -> list[Trial]:
-        result = []
-        for drawn, runs in zip(regime.drawn[:count], regime.runs[:count], strict=True):
-            scores = [score_of(line, self._metric) for run in runs if (line := self._state.line(run.name)) is not None]
-            known = [score for score in scores if score is not None]
-            result.append(Trial(drawn, sum(known) / len(known) if len(known) == len(runs) else None))
-        return result
+        return [self._trial(regime, number) for number in range(count)]
+
+    def _trial(self, regime: Regime, number: int) -> Trial:
+        runs = regime.runs[number]
+        scores = [score_of(line, self._metric) for run in runs if (line := self._state.line(run.name)) is not None]
+        known = [score for score in scores if score is not None]
+        return Trial(regime.drawn[number], sum(known) / len(known) if len(known) == len(runs) else None)
 
 
 def score_of(line: Line, metric: str) -> float | None:

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,7 +20,7 @@ from plait.study.results import Results
 from plait.study.runs import Run, Schedule, runs_of
 from plait.study.spec import Spec, SplitSpec
 from plait.study.splits import Rows
-from plait.study.state import State
+from plait.study.state import Line, State
 from plait.study.tables import Latest, Setting, StudyTable, load_table, redrawn
 from plait.study.variants import Variant, told_fields, variants
 
@@ -158,6 +158,10 @@ class Subject(ABC):
     def total(self, tables: Tables) -> int:
         """How many runs there will be."""
         return len(self.runs(tables))
+
+    def earlier(self, tables: Tables) -> Iterable[Line]:
+        """Lines of runs that are kept elsewhere, which count as done."""
+        return ()
 
     def schedule(self, tables: Tables, state: State) -> Schedule:
         """What hands out the runs that are not done yet."""

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.base import registry
+from plait.base.version import __version__
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.study import model_check, splits
+from plait.study.folder import identity
 from plait.study.predicting import Predicting
 from plait.study.ranges import SearchSpec
 from plait.study.reader import Problem
 from plait.study.results import Results
-from plait.study.runs import Place, Run, run_of
+from plait.study.runs import PROTOCOL, Place, Run, digest, run_of
 from plait.study.samplers import PATIENCE, Regime, Sampler, Trials
 from plait.study.sensitivity import Sensitivity
 from plait.study.spec import CLEAN, NONE, SplitSpec
-from plait.study.state import State
+from plait.study.state import Line, State
+from plait.study.storage import TrialStorage
 from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
@@ -129,7 +132,25 @@ class Search(Predicting):
     def schedule(self, tables: Tables, state: State) -> Trials:
         """What draws trials as scores come in."""
         table = next(iter(tables.values()))
-        return Trials(self.regimes(tables), state, self.metric(table.task).name)
+        regimes = self.regimes(tables)
+        for regime in regimes:
+            regime.storage = self._storage(table, regime.name)
+        return Trials(regimes, state, self.metric(table.task).name)
+
+    def earlier(self, tables: Tables) -> Iterator[Line]:
+        """What trials gave that are in the storage."""
+        table = next(iter(tables.values()))
+        for variant in self.variants():
+            storage = self._storage(table, variant.label)
+            yield from storage.lines() if storage is not None else ()
+
+    def _storage(self, table: StudyTable, variant: str) -> TrialStorage | None:
+        """The study of Optuna for a variant; its name holds all that makes a trial another one."""
+        if self._search.storage is None:
+            return None
+        key = digest([identity(self.spec), table.digest, variant, __version__, PROTOCOL])[:8]
+        name = f"{self.spec.name}, {table.label}, {variant}, {key}"
+        return TrialStorage(name, self._search, lower=self.metric(table.task).direction == "lower")
 
     # -- results -------------------------------------------------------------------------------------------------------
 

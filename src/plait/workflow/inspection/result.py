@@ -16,7 +16,7 @@ import pandas as pd
 from plait.base import notebook
 from plait.base.errors import PlaitWarning, TableError
 from plait.data.labels import codes_of, label_text
-from plait.data.table import data_hash
+from plait.data.rows import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
 from plait.store.model_files import plain_values

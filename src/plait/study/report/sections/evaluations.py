@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from plait.base import registry
 from plait.evaluation.similarity import TOLERANCES, sentence_similarity
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, LINES, distinct, settings
@@ -25,12 +26,16 @@ from plait.study.statistics.verdicts import p_text
 LEVEL = 0.05
 TITLES = {
     "retrieval": "Retrieval",
-    "sentence_similarity": "Sentence similarity (STS-B)",
-    "paraphrase": "Paraphrase (MRPC)",
-    "zero_shot": "Zero-shot classes (CIFAR-10)",
-    "linear_probe": "Linear probe (CIFAR-10)",
-    "fine_tuning": "Fine-tuning (CIFAR-10)",
+    "sentence_similarity": "Sentence similarity",
+    "paraphrase": "Paraphrase",
+    "zero_shot": "Zero-shot classes",
+    "linear_probe": "Linear probe",
+    "fine_tuning": "Fine-tuning",
 }
+#: What is judged on where the study names nothing.
+_USUAL = {"sentence_similarity": "stsb", "paraphrase": "mrpc"} | dict.fromkeys(
+    ("zero_shot", "linear_probe", "fine_tuning"), "cifar10"
+)
 NOTE = (
     "● the reference; ▲ proven better; ○ not decided; no sign: proven worse (first metric; p two-sided, corrected by Holm "
     "over the rows of this table). Mean ± standard deviation over runs."
@@ -54,7 +59,7 @@ class Evaluations(ReportSection):
 
 
 def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Tests) -> Section:
-    section = Section(slug(evaluation), TITLES.get(evaluation, evaluation), "")
+    section = Section(slug(evaluation), title(evaluation), "")
     said = []
     for dataset, part in table.groupby("dataset", sort=False):
         own = {key[2:]: test for key, test in tests.items() if key[:2] == (dataset, evaluation)}
@@ -62,11 +67,26 @@ def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Test
         several = table["dataset"].nunique() > 1
         if several:
             section.add(Heading(str(dataset)))
-        at = f"{evaluation}-{slug(str(dataset))}" if several else evaluation
+        at = "-".join([slug(evaluation), *([slug(str(dataset))] if several else [])])
         section.add(_sheet(part, own, at), _tests_sheet(own, at))
         add_curves(section, results, evaluation, str(dataset), at)
     section.sentence = " ".join(said)
     return section
+
+
+def title(evaluation: str) -> str:
+    """What an evaluation is called: its kind, and the labelled rows that it judges on.
+
+    Example:
+        >>> title("linear_probe"), title("paraphrase qqp"), title("zero_shot birds.csv/name"), title("retrieval")
+        ('Linear probe (CIFAR-10 (JPEG))', 'Paraphrase (QQP)', 'Zero-shot classes (birds.csv/name)', 'Retrieval')
+    """
+    kind, _, given = evaluation.partition(" ")
+    source = given or _USUAL.get(kind, "")
+    name, _, target = source.partition("/")
+    if name in registry.names("datasets"):
+        source = registry.find("datasets", name).label() + (f", {target}" if target else "")
+    return TITLES.get(kind, kind) + (f" ({source})" if source else "")
 
 
 def _rows(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
@@ -226,13 +246,14 @@ JOINED = "joined"
 
 def add_curves(section: Section, results: Results, evaluation: str, dataset: str, at: str) -> None:
     """All figures of one evaluation of a data set; nothing where runs kept no curves."""
-    if evaluation == "sentence_similarity":
-        shares = _tolerances(results, dataset)
+    kind = evaluation.partition(" ")[0]
+    if kind == "sentence_similarity":
+        shares = _tolerances(results, evaluation, dataset)
         text = "share of pairs whose cosine is nearer to score / 5 than the tolerance, by class of similarity"
         section.add_row(picture(f"{at}-tolerance", text, tolerance_figure(shares, TOLERANCES)))
         return
     for (name, part), curves in _curves(results, evaluation, dataset).items():
-        across, up, log, text = LOOKS[evaluation, name]
+        across, up, log, text = LOOKS[kind, name]
         drawn = lines_figure(curves, across, up, log=log)
         value = "-".join(filter(None, [at, part and slug(part), name]))
         section.add_row(picture(value, f"{part}: {text}" if part else text, drawn))
@@ -249,7 +270,7 @@ def _curves(results: Results, evaluation: str, dataset: str) -> dict[tuple[str, 
             for curve, values in value.get("curves", {}).items() if name == evaluation else ():
                 label = part if value["frozen"] else line["variant"]
                 whole = {float(x): y for x, y in values.items()}
-                result[curve, "" if evaluation == "linear_probe" else part][label].append(whole)
+                result[curve, "" if evaluation.startswith("linear_probe") else part][label].append(whole)
     return {key: {label: _mean(curves) for label, curves in lines.items()} for key, lines in result.items()}
 
 
@@ -259,7 +280,7 @@ def _mean(curves: list[Mapping[float, float]]) -> Mapping[float, float]:
     return {x: float(np.mean([c[x] for c in curves])) for x in sorted(shared)}
 
 
-def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
+def _tolerances(results: Results, evaluation: str, dataset: str) -> dict[str, np.ndarray]:
     """Way -> (classes, tolerances), the mean over runs: what has no alignment, and the joined vectors of every space."""
     result: dict[str, list[np.ndarray]] = defaultdict(list)
     for line in results.lines:
@@ -269,7 +290,7 @@ def _tolerances(results: Results, dataset: str) -> dict[str, np.ndarray]:
         arrays = read_arrays(path)
         for place, value in enumerate(line["evaluations"]):
             name, _, part = value["condition"].partition(": ")
-            if name != "sentence_similarity" or not (value["frozen"] or part == JOINED):
+            if name != evaluation or not (value["frozen"] or part == JOINED):
                 continue
             label = part if value["frozen"] else f"{line['variant']}: {part}"
             judged = sentence_similarity(arrays[f"rows_{place}"], arrays[f"truth_{place}"])

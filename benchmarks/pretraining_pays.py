@@ -1,0 +1,286 @@
+"""Does task-specific pretraining pay in late fusion, and does one modality alone collapse? From the studies to one page.
+
+    PLAIT_DATA=... plait study run pretraining_regimes_reduced --out runs/regimes   # or pretraining_regimes, the full size
+    plait study run pretraining_baselines --out runs/baselines
+    python -m plait.papers.late_fusion_pretrained_encoders.collapse --out runs/collapse
+    python benchmarks/pretraining_pays.py runs/regimes runs/baselines runs/collapse/collapse.jsonl
+
+Takes what there is so far into ``docs/evidence/pretraining.jsonl`` and writes the page and its pictures beside it; without
+arguments the page is built again from that file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import evidence_lines as ev
+from plait.report.charts import Curve
+from plait.study.results import Results
+
+LINES = ev.HERE / "pretraining.jsonl"
+#: Named before anything was measured: the least difference of the main metric that matters.
+MARGIN = 0.02
+BASE, ARMS = "scratch", ("scratch x2", "pretrain", "pretrain frozen", "pretrain slow")
+BASELINES = ("majority", "linear", "trees", "single")
+COMMAND = (
+    "plait study run pretraining_regimes_reduced; plait study run pretraining_baselines; "
+    "python -m plait.papers.late_fusion_pretrained_encoders.collapse"
+)
+RARE = "rare"
+
+
+def take(regimes: str, baselines: str, collapse: str) -> None:
+    """Lines of both studies, learning curves of the first seed, lines of the collapse part."""
+    lines = [_split(line) for line in ev.taken(regimes, "regimes")]
+    lines += ev.taken(baselines, "baselines") if Path(baselines).is_dir() else []
+    lines += _curves(Results.open(regimes))
+    if Path(collapse).is_file():
+        lines += [
+            {"study": "collapse", "split": 0} | _rounded(json.loads(line))
+            for line in Path(collapse).read_text(encoding="utf-8").splitlines()
+        ]
+    ev.write(LINES, COMMAND, lines)
+
+
+def _split(line: ev.Line) -> ev.Line:
+    arm, _, pooling = line["arm"].partition(" fusion=")
+    return line | {"arm": arm, "pooling": pooling}
+
+
+def _rounded(line: ev.Line) -> ev.Line:
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}
+
+
+def _curves(results: Results) -> list[ev.Line]:
+    result = []
+    for line in results.lines:
+        arm, _, pooling = str(line["variant"]).partition(" fusion=")
+        epochs = results.epochs(line["run"]) if line["status"] == "done" and line["seed"] == 0 else ()
+        if pooling == "mean" and len(epochs):
+            curve = [round(float(v), 4) for v in epochs["valid_loss"]]
+            result.append({"study": "curves", "data": line["dataset"], "arm": arm, "valid_loss": curve})
+    return result
+
+
+# -- page --------------------------------------------------------------------------------------------------------------
+
+
+def build() -> list[list[str]]:
+    """Write the page; its rows, for the front page."""
+    head, lines = ev.read(LINES)
+    of = {
+        name: [line for line in lines if line["study"] == name]
+        for name in ("regimes", "baselines", "curves", "collapse")
+    }
+    poolings = sorted({line["pooling"] for line in of["regimes"]}, key=lambda name: name != "mean")
+    # Arms are told apart under the pooling that all seeds have; the others are a table of their own.
+    main = [line for line in of["regimes"] if line["pooling"] == poolings[0]]
+    both = main + of["baselines"]
+    datasets = list(dict.fromkeys(line["data"] for line in main))
+    tests = ev.compared(both, [(arm, *_keys(data, arm, BASE)) for data in datasets for arm in ARMS], MARGIN)
+    matched = ev.compared(
+        both, [("pretrain less scratch x2", *_keys(data, "pretrain", "scratch x2")) for data in datasets], MARGIN
+    )
+    simple = ev.compared(
+        both,
+        [(f"pretrain less {name}", *_keys(data, "pretrain", name)) for data in datasets for name in BASELINES[1:]],
+        MARGIN,
+    )
+    parts = [_head(head, main, poolings[0]), "## The verdicts\n", *_told(tests, matched, simple, of["collapse"])]
+    parts += ["## Scores\n", _scores(main, of["baselines"], datasets)]
+    parts += [
+        "## Each arm less training from scratch\n",
+        ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch"),
+    ]
+    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(tests))]
+    parts += ["Pretraining against as much more training (twice the epochs), a family of its own:\n"]
+    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(matched))]
+    parts += ["Pretraining against models that learn nothing of encoders, a family of its own:\n"]
+    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(simple))]
+    if of["curves"]:
+        parts += ["## Learning curves\n", *_drawn(of["curves"])]
+    parts += ["## One modality alone: is there a collapse?\n", *_collapse(of["collapse"], of["baselines"])]
+    parts += [END]
+    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    fallen = _fallen(of["collapse"])
+    seeds = len({line["seed"] for line in main})
+    plain, page = [t for t in tests if t.name[1] == "pretrain"], LINES.with_suffix(".md")
+    alone = len({line["seed"] for line in of["collapse"]})
+    return [
+        ev.front_row("Late fusion: does task-specific pretraining pay?", plain, seeds, page),
+        ev.front_row("Late fusion: does pretraining make one modality alone worse (collapse)?", fallen, alone, page),
+    ]
+
+
+def _keys(data: str, arm: str, other: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"data": data, "arm": arm}, {"data": data, "arm": other}
+
+
+def _head(head: ev.Line, main: Sequence[ev.Line], pooling: str) -> str:
+    seeds = len({line["seed"] for line in main})
+    return f"""# Does task-specific pretraining pay in late fusion?
+
+Written by `python benchmarks/pretraining_pays.py` from `pretraining.jsonl`; measured by
+`{head["command"]}`
+(plait {head["versions"].get("plait", "?")}, torch {head["versions"].get("torch", "?")}, one thread).
+
+The thesis's network (protocol `late-fusion-pretrained-encoders`) with heads of 64 numbers over frozen features (MiniLM,
+EfficientNet-Lite0, MOSI's sound), joined by `{pooling}`, {seeds} seeds. Every arm keeps the epoch that is best on the validation
+rows. `pretrain` costs twelve epochs of each encoder alone; `scratch x2` is given twice the epochs instead.
+
+**Named beforehand.** Least difference that matters, and margin of equivalence: {MARGIN:g} of the main metric (accuracy; of films
+F1 by sample, answered from 0.5). Paired t-tests over seeds, corrected for splits that share rows; on MOSI, whose test part is
+always the same, over seeds and rows. 5 %, two-sided, by Holm within a table. *Power*: the chance that so many seeds of this
+spread find a true difference of {MARGIN:g}. Reduced: the full recipe `pretraining_regimes` has six targets and six ways
+of joining (900 runs, about 80 minutes of one core).
+"""
+
+
+def _told(
+    tests: Sequence[ev.Test], matched: Sequence[ev.Test], simple: Sequence[ev.Test], collapse: Sequence[ev.Line]
+) -> list[str]:
+    plain = [t for t in tests if t.name[1] == "pretrain"]
+    fallen = _fallen(collapse)
+    return [
+        f"- *Pretraining is better than training from scratch*: {ev.counted(plain)} (of {len(plain)} targets).",
+        f"- *It is better than as many more epochs from scratch*: {ev.counted(matched)}.",
+        f"- *All arms against scratch*: {ev.counted(tests)}.",
+        f"- *It is better than a tuned linear model, trees, the best single modality*: {ev.counted(simple)}.",
+        f"- *Pretraining makes one modality alone worse* (the thesis's collapse): {ev.counted(fallen) or 'not measured'}.\n",
+    ]
+
+
+def _scores(main: Sequence[ev.Line], baselines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
+    rows = []
+    for data in datasets:
+        for name in (*BASELINES, BASE, *ARMS):
+            own = [
+                x for x in (*baselines, *main) if (x["data"], x["arm"]) == (data, name) and x["present"] == x["subset"]
+            ]
+            if own:
+                weights = f"{own[0]['weights']:,.0f}" if own[0]["weights"] else "–"
+                score = ev.mean([x["value"] for x in own])
+                loss = ev.mean([x["log_loss"] for x in own if "log_loss" in x])
+                cost = f"{np.median([x['processor'] for x in own]):.1f}"
+                rows.append([data, name, str(len(own)), own[0]["metric"], score, loss, weights, cost])
+    head = ("data", "arm", "seeds", "metric", "score", "log loss", "weights", "processor seconds of a run")
+    return ev.table(head, rows)
+
+
+def _drawn(curves: Sequence[ev.Line]) -> list[str]:
+    """Validation loss by epoch, a picture for each table of data."""
+    parts = ["Loss on the validation rows after every epoch of the joint training, seed 0.\n"]
+    for data in dict.fromkeys(line["data"] for line in curves):
+        lines = [c for c in curves if c["data"] == data]
+        drawn = [Curve(c["arm"], range(1, len(c["valid_loss"]) + 1), c["valid_loss"]) for c in lines]
+        path = LINES.with_name(f"pretraining-{data.replace('/', '-')}.svg")
+        parts.append(f"{data}:\n\n" + ev.draw_curves(path, drawn, "epoch", "validation loss"))
+    return parts
+
+
+def _collapse(lines: Sequence[ev.Line], baselines: Sequence[ev.Line]) -> list[str]:
+    if not lines:
+        return ["Not measured yet.\n"]
+    seeds, constant = len({x["seed"] for x in lines}), np.mean([x["constant"] for x in lines])
+    linear = [
+        x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "linear") and x["present"] == x["subset"]
+    ]
+    single = [
+        x["value"] for x in baselines if (x["data"], x["arm"]) == (RARE, "single") and x["present"] == x["subset"]
+    ]
+    text = f"""Films (rebuilt) without the genres that stand on more than 30 %, answered from 0.5, nothing hidden in training,
+{seeds} seeds. The best constant answer to the test rows scores {constant:.3f}; it answers always, a model at 0.5 may stay
+silent. With both modalities a tuned linear model, whose threshold is chosen, has {ev.mean(linear)}, the best single
+modality {ev.mean(single)}.
+*Empty*: share of films that get no genre at all. *Attention*: what goes to the modality that is not there.
+"""
+    rows = []
+    for regime in dict.fromkeys(x["regime"] for x in lines):
+        for fusion in dict.fromkeys(x["fusion"] for x in lines):
+            for absence in ("masked", "zeros"):
+                rows.append([regime, fusion, absence, *_cells(lines, regime, fusion, absence)])
+    head = (
+        "regime",
+        "joined by",
+        "absent",
+        "both",
+        "text alone",
+        "image alone",
+        "empty: both, text, image",
+        "attention on the absent: text alone, image alone",
+    )
+    fallen = _fallen(lines)
+    tests = ev.table(("present", "joined by", *ev.TEST_HEAD), ev.test_rows(fallen))
+    return [
+        text, ev.table(head, rows), LESS,
+        ev.draw(LINES.with_name("pretraining-collapse.svg"), fallen, "scratch less pretrained"), tests,
+    ]  # fmt: skip
+
+
+def _cells(lines: Sequence[ev.Line], regime: str, fusion: str, absence: str) -> list[str]:
+    def of(present: str, key: str) -> list[float]:
+        keys = {"regime": regime, "fusion": fusion, "absence": absence, "present": present}
+        return [x[key] for x in lines if key in x and all(x[k] == v for k, v in keys.items())]
+
+    patterns = ("text+image", "text", "image")
+    empty = ", ".join(f"{np.mean(of(p, 'empty')):.2f}" for p in patterns if of(p, "empty"))
+    attention = ", ".join(
+        f"{np.mean(of(p, 'attention_on_absent')):.2f}" for p in patterns[1:] if of(p, "attention_on_absent")
+    )
+    return [*(ev.mean(of(p, "f1_samples")) for p in patterns), empty, attention or "–"]
+
+
+def _fallen(lines: Sequence[ev.Line]) -> list[ev.Test]:
+    """Claim: with one modality alone the pretrained network is worse than the one from scratch."""
+    flat = [
+        {
+            "data": x["present"], "arm": f"{x['regime']} {x['fusion']}", "seed": x["seed"], "split": 0, "metric": "f1_samples",
+            "value": x["f1_samples"], "present": x["present"], "subset": x["present"], "test_rows": x["rows"],
+            "train_rows": x["rows"] * 7 // 2,
+        }
+        for x in lines
+        if x["absence"] == "masked" and x["present"] != "text+image"
+    ]  # fmt: skip
+    flat += [
+        line | {"arm": "majority", "value": x["constant"]}
+        for line, x in zip(
+            flat, [x for x in lines if x["absence"] == "masked" and x["present"] != "text+image"], strict=True
+        )
+    ]
+    fusions = dict.fromkeys(x["fusion"] for x in lines)
+    pairs = [(f, *_keys(p, f"scratch {f}", f"pretrain {f}")) for p in ("text", "image") for f in fusions]
+    return ev.compared(flat, pairs, MARGIN) if flat else []
+
+
+LESS = "From scratch less pretrained, F1 by sample, the absent masked; claim: pretrained is worse alone.\n"
+END = """## What this changes
+
+Today's page said that pretraining helps MOSI in two classes by 0.085 (p 0.018 before correction). Those models were at or below
+the majority (0.568 where always "negative" gives 0.577): that verdict is withdrawn; the table above stands in its place. It said
+"no collapse" from films on which a constant answer scores 0.585, where none could appear; the part on one modality above uses
+films where a constant answer scores little. Verdicts on speed, memory and missing data in training were not measured again and
+are no longer held up: *not decided*.
+
+## Full size
+
+`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an
+hour). Missing in training at 20, 50 and 90 % (`mosi_missing`), AV digits to a target accuracy (`av_digits_regimes`) and
+CMU-MOSI with video are recipes that were not run here.
+"""
+
+
+def main() -> None:
+    if sys.argv[1:]:
+        take(*sys.argv[1:4])
+    build()
+    print(LINES.with_suffix(".md"))
+
+
+if __name__ == "__main__":
+    main()

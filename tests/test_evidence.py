@@ -1,0 +1,145 @@
+"""Pages of docs/evidence: verdicts from seeds, rows and a margin named beforehand; pages are what their lines give."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plait.study.statistics.paired import crossed_t, resampled_t
+
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "docs" / "evidence"
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a file of benchmarks/ by its name."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def lines_of(arm: str, values: list[float], **more: Any) -> list[dict[str, Any]]:
+    about = {"data": "d", "arm": arm, "split": 0, "subset": "a+b", "present": "a+b", "metric": "accuracy"}
+    about |= {"train_rows": 800, "test_rows": 200, **more}
+    return [about | {"seed": seed, "value": value} for seed, value in enumerate(values)]
+
+
+def judged(ev: Any, gains: list[float], constant: float | None = None) -> Any:
+    base = [0.6 + 0.01 * seed for seed in range(len(gains))]
+    lines = lines_of("base", base) + lines_of("arm", [b + g for b, g in zip(base, gains, strict=True)])
+    lines += lines_of("majority", [constant] * len(gains)) if constant is not None else []
+    (test,) = ev.compared(lines, [("arm", {"data": "d", "arm": "arm"}, {"data": "d", "arm": "base"})], 0.02)
+    return test
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ([0.10, 0.11, 0.09, 0.10], "held"),
+        ([0.0100, 0.0101, 0.0099, 0.0100], "held, less than matters"),
+        ([-0.10, -0.11, -0.09, -0.10], "not held: the other way round"),
+        ([0.001, -0.001, 0.002, -0.002], "not held: equal within 0.02"),
+        ([0.0, 0.0, 0.0], "not held: identical in 3 seeds"),
+        ([0.012, -0.01, 0.01, -0.008], "not decided (14 seeds needed)"),
+        ([0.10, -0.09, 0.11, -0.10], "not testable here: too few rows to see 0.02"),
+        ([0.10, 0.03, 0.12, 0.02, 0.09], "not decided (20 seeds would decide one as large as this; none 0.02)"),
+        ([0.5], "not decided (one seed)"),
+    ],
+)
+def test_a_verdict_is_one_of_four_words(module: Any, gains: list[float], verdict: str) -> None:
+    found = judged(module("evidence_lines"), gains).verdict
+    assert found == verdict
+
+
+def test_nothing_follows_where_both_sides_are_at_the_majority(module: Any) -> None:
+    ev = module("evidence_lines")
+    assert judged(ev, [0.10, 0.11, 0.09, 0.10], constant=0.2).verdict == "held"
+    assert judged(ev, [0.10, 0.11, 0.09, 0.10], constant=0.9).verdict.startswith("not testable here: neither is better")
+
+
+def test_seeds_needed_are_those_of_the_margin_not_of_what_was_seen(module: Any) -> None:
+    ev = module("evidence_lines")
+    near, far = judged(ev, [0.0, 0.02, -0.01, 0.01]), judged(ev, [0.2, 0.22, 0.19, 0.21])
+    assert near.needed == far.needed
+
+
+def test_rows_count_where_all_seeds_have_the_same(module: Any) -> None:
+    ev, rng = module("evidence_lines"), np.random.default_rng(0)
+    right = {arm: rng.random((3, 203)) < share for arm, share in (("arm", 0.7), ("base", 0.6))}
+    lines = [
+        line | {"right": bytes(np.packbits(bits)).hex()}
+        for arm, rows in right.items()
+        for line, bits in zip(lines_of(arm, list(rows.mean(1)), test_rows=203), rows, strict=True)
+    ]
+    (test,) = ev.compared(lines, [("arm", {"data": "d", "arm": "arm"}, {"data": "d", "arm": "base"})], 0.02)
+    gaps = right["arm"].mean(1) - right["base"].mean(1)
+    by_row = (right["arm"].astype(float) - right["base"]).mean(0)
+    assert test.difference == crossed_t(gaps, by_row.var(ddof=1) / 203, 203)
+    assert test.difference != resampled_t(gaps, 203 / 800)
+
+
+def test_errors_are_turned_so_that_above_zero_is_better(module: Any) -> None:
+    ev = module("evidence_lines")
+    lines = lines_of("arm", [0.5, 0.6], metric="mae") + lines_of("base", [0.7, 0.8], metric="mae")
+    (test,) = ev.compared(lines, [("arm", {"data": "d", "arm": "arm"}, {"data": "d", "arm": "base"})], 0.02)
+    assert test.difference.value == pytest.approx(0.2)
+
+
+def test_one_family_is_corrected_together(module: Any) -> None:
+    ev = module("evidence_lines")
+    lines = lines_of("base", [0.6, 0.61, 0.6]) + lines_of("x", [0.7, 0.7, 0.7]) + lines_of("y", [0.5, 0.66, 0.6])
+    pairs = [(arm, {"data": "d", "arm": arm}, {"data": "d", "arm": "base"}) for arm in ("x", "y")]
+    first, second = ev.compared(lines, pairs, 0.02)
+    (alone,) = ev.compared(lines, pairs[:1], 0.02)
+    assert first.p == pytest.approx(2 * first.difference.p)
+    assert second.p == pytest.approx(second.difference.p)
+    assert alone.p == alone.difference.p
+
+
+def test_lines_are_kept_with_command_and_versions(module: Any, tmp_path: Path) -> None:
+    ev = module("evidence_lines")
+    ev.write(tmp_path / "a.jsonl", "plait study run x", lines_of("arm", [0.5]))
+    head, lines = ev.read(tmp_path / "a.jsonl")
+    assert head["command"] == "plait study run x"
+    assert {"plait", "torch"} <= set(head["versions"])
+    assert lines == lines_of("arm", [0.5])
+
+
+def test_every_page_is_what_its_lines_give(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(PAGES, tmp_path / "evidence", ignore=shutil.ignore_patterns("*.svg"))
+    there = tmp_path / "evidence"
+    evidence = module("evidence")
+    monkeypatch.setattr(module("evidence_lines"), "HERE", there)
+    monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
+    for name in ("pretraining_pays", "contrast_pays", "context_sizes", "default_worth"):
+        page = module(name)
+        monkeypatch.setattr(page, "LINES", there / page.LINES.name)
+        if hasattr(page, "PAGE"):
+            monkeypatch.setattr(page, "PAGE", there / page.PAGE.name)
+    noise = there / "early_late_noise_reduced.jsonl"
+    monkeypatch.setattr(evidence, "PAGES", [(there / path.name, build) for path, build in evidence.PAGES[1:]])
+    rows = module("early_late_noise").build(noise) if noise.is_file() else []
+    rows += [row for lines, build in evidence.PAGES if lines.is_file() for row in build()]
+    for page in sorted(there.glob("*.md")):
+        assert page.read_text("utf-8") == (PAGES / page.name).read_text("utf-8"), page.name
+    front = (PAGES / "README.md").read_text("utf-8")
+    for question, verdicts, *_ in rows:
+        assert f"| {question} | {verdicts} |" in front
+    for picture in sorted(there.glob("*.svg")):
+        assert (PAGES / picture.name).is_file(), picture.name
+
+
+def test_the_linear_model_of_the_noise_page_learns(module: Any) -> None:
+    noise, rng = module("early_late_noise"), np.random.default_rng(0)
+    digits = {part: rng.integers(0, 3, 90).astype(str) for part in ("train", "valid", "test")}
+    x = {part: np.eye(5)[values.astype(int)] + rng.normal(0, 0.2, (90, 5)) for part, values in digits.items()}
+    model, penalty = noise._fitted(lambda part, at: [x[part]], digits, (1.0, 1.0))
+    assert np.mean(model([x["test"]]) == digits["test"]) > 0.9
+    assert penalty in noise.PENALTIES
+    assert json.dumps(noise.arm("late, equal weights, 0.003")) == '["late, equal weights", "0.003"]'
