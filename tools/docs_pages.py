@@ -100,7 +100,8 @@ def _gallery(files: Files, config: Any) -> str:
         cards.append("-   " + (f"{picture}\n\n    " if picture else "") + f"[{title}](#{anchor})")
         parts.append(f"## {title} {{#{anchor}}}\n\n{words.strip()}\n\n{picture}\n\n{links}\n\n{_cells(code)}\n")
     head = (
-        "# Gallery\n\nScripts of `examples/gallery` that run as they are; their data is generated or comes by pip.\n\n"
+        "# Gallery\n\nScripts of `examples/gallery` that run as they are; their data is generated or comes by pip. "
+        "Each takes 6 to 22 processor seconds (`examples/gallery/README.md`).\n\n"
     )
     return f'{head}<div class="grid cards" markdown>\n\n' + "\n\n".join(cards) + "\n\n</div>\n\n" + "\n".join(parts)
 
