@@ -218,12 +218,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """The modalities in schema order."""
         return tuple(m.name for m in self.schema_.modalities)
 
-    def _inputs(self, X: Any, partial: bool | None = None) -> Inputs:
+    def _inputs(self, X: Any, partial: bool | None = None, *, answering: bool = False) -> Inputs:
         check_is_fitted(self, "members_")
         if partial is not None and partial != self.partial:
             other = copy.copy(self)  # the rows it remembers are the same
             other.partial = partial
-            return other._inputs(X)
+            return other._inputs(X, answering=answering)
         remembered: list[tuple[Any, Inputs]] = getattr(self, "_remembered", [])
         for known, inputs in remembered:
             if known is X:
@@ -231,6 +231,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         frame = self._frame(X, reset=False)
         parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
         result = preparing.scaled(self.settings(), frame, *parts)
+        if answering:
+            preparing.tell_unseen(self.features_, frame)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
@@ -296,7 +298,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     def answers(self, X: object, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
-        inputs = self._inputs(X, partial)
+        inputs = self._inputs(X, partial, answering=True)
         decoded = self._decoded(inputs)
         return self._answer(decoded, inputs), decoded
 
