@@ -508,9 +508,10 @@ def test_a_reader_who_owns_the_data_runs_the_originals(tmp_path: Path, monkeypat
     monkeypatch.setattr(papers.running, "read", lambda name: dataclasses.replace(paper, quick={"mug_original": quick}))
     result = papers.reproduce(paper.name, "table4", quick=True, out=tmp_path / "out", store="none", engine="inline")
     lines = {line.cell: line for line in result.lines}
-    assert lines["T, pkm_t1"].our_data == "MuG pkm_t1"
-    assert lines["T, pkm_t1"].ours > 0.7  # the text names the kind
+    text = lines["T, pkm_t1"]
+    assert (text.our_data, text.seeds, text.verdict) == ("MuG pkm_t1", 2, "not testable here")
+    assert text.low <= text.ours <= text.high
     assert lines["T, pkm_t2"].verdict == "not run"
     assert any("mug_original, MuG hs_mr: data set 'mug'" in text for text in result.not_run)
-    [study] = [folder for folder in (tmp_path / "out").iterdir() if folder.name == "mug_original-MuG-pkm_t1"]
-    assert "clip" not in (study / "study.yaml").read_text()
+    study = (tmp_path / "out" / "mug_original-MuG-pkm_t1" / "study.yaml").read_text()
+    assert "categories_in_text: true" in study
