@@ -75,6 +75,11 @@ class Category(Features):
         """Every level, the most frequent first."""
         return self.levels + self.rare
 
+    def unseen(self, column: Column) -> np.ndarray | None:
+        """(n,) bool: cells of categories that the fit had not seen; None where not all of those that it saw are kept."""
+        kept = len(self.vocabulary) < _MOST_LEVELS and (bool(self.rare) or not self.other)
+        return _places(column, self.vocabulary) == -1 if kept else None
+
     def view(self, column: Column) -> View:
         """(n, levels + 2), and the place among all levels."""
         codes = _places(column, self.vocabulary)
