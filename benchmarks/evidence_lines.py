@@ -62,8 +62,8 @@ def taken(folder: str | Path, study: str = "") -> list[Line]:
 
 def _right(results: Results, run: str, evaluation: int, rows: np.ndarray) -> str:
     """Which test rows were right, in the order of their places in the table, as hexadecimal bits."""
-    found = results.predictions(run, evaluation)
-    right = inputs_of("classification", found.output)["labels"] == np.asarray(found.target)
+    predictions = results.predictions(run, evaluation)
+    right = inputs_of("classification", predictions.output)["labels"] == np.asarray(predictions.target)
     return bytes(np.packbits(np.asarray(right)[np.argsort(rows)])).hex()
 
 
@@ -124,7 +124,7 @@ class Test:
         """Whether the claim that the arm is better has held."""
         d = self.difference
         if self.at_chance:
-            return f"{CHANCE}: neither is better than the majority"
+            return f"{CHANCE}: neither is better than a constant answer"
         if self.identical:
             return f"{SAME} in {d.pairs} seeds"
         if d.pairs < 2 or math.isnan(d.p):
@@ -176,10 +176,10 @@ def corrected(tests: Sequence[Test]) -> list[Test]:
 
 def _select(lines: Sequence[Line], keys: Mapping[str, Any]) -> dict[tuple[int, int], Line]:
     """Lines with these keys by seed and split, all modalities present unless the keys say otherwise."""
-    found = [line for line in lines if all(line.get(k) == v for k, v in keys.items())]
+    chosen = [line for line in lines if all(line.get(k) == v for k, v in keys.items())]
     if "present" not in keys:
-        found = [line for line in found if line["present"] == line["subset"]]
-    return {(line["seed"], line["split"]): line for line in found}
+        chosen = [line for line in chosen if line["present"] == line["subset"]]
+    return {(line["seed"], line["split"]): line for line in chosen}
 
 
 def _gaps(one: Mapping[Any, Line], other: Mapping[Any, Line]) -> np.ndarray:
@@ -189,7 +189,7 @@ def _gaps(one: Mapping[Any, Line], other: Mapping[Any, Line]) -> np.ndarray:
 
 def sign(metric: str) -> float:
     """-1 where lower values are better."""
-    known = next(found[metric] for found in map(metrics, MAIN) if metric in found)
+    known = next(of_task[metric] for of_task in map(metrics, MAIN) if metric in of_task)
     return -1.0 if known.direction == "lower" else 1.0
 
 
@@ -267,15 +267,22 @@ def interval(d: Difference) -> str:
     return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]" if not math.isnan(d.low) else f"{d.value:+.3f}"
 
 
-def draw(path: Path, tests: Sequence[Test], label: str) -> str:
-    """Every difference with its interval; what does not matter is shaded. Returns the Markdown that shows it."""
+def draw(path: Path, tests: Sequence[Test], label: str, names: Mapping[str, str] | None = None) -> str:
+    """Every difference with its interval; what does not matter is shaded. Returns the Markdown that shows it.
+
+    Args:
+        path: of the picture.
+        tests: a bar each.
+        label: of the axis.
+        names: short ones for what stands first in a test's name.
+    """
     targets: dict[str, set[str]] = {}
     for t in tests:
         targets.setdefault(t.name[0].partition("/")[0], set()).add(t.name[0])
 
     def short(name: tuple[str, ...]) -> str:
-        table = name[0].partition("/")[0]
-        return ": ".join((table if len(targets[table]) == 1 else name[0], *name[1:]))
+        table = (names or {}).get(name[0], name[0].partition("/")[0])
+        return ": ".join((table if len(targets.get(table, ())) < 2 else name[0], *name[1:]))
 
     records = [
         {"name": short(t.name), "value": t.difference.value, "low": t.difference.low, "high": t.difference.high}
@@ -301,10 +308,17 @@ def draw_curves(
     return f"![{up}; across: {across}]({path.name})\n"
 
 
+#: Decided comparisons that a row of the front page names.
+MOST_SHOWN = 6
+
+
 def front_row(question: str, tests: Sequence[Test], runs: int, page: Path) -> list[str]:
-    """A row of the front page."""
+    """A row of the front page: the question, counts of verdicts, what was decided, how many runs, the page."""
+    decided = [t for t in tests if t.verdict.startswith((HELD, "not held"))]
+    shown = "; ".join(f"{': '.join(t.name)} {t.difference.value:+.3f}" for t in decided[:MOST_SHOWN])
+    more = f"; and {len(decided) - MOST_SHOWN} more" if len(decided) > MOST_SHOWN else ""
     margin = f", {tests[0].margin:g}" if tests else ""
-    return [question, counted(tests) or "nothing measured", f"{runs}{margin}", page.name]
+    return [question, counted(tests) or "nothing measured", shown + more or "–", f"{runs}{margin}", page.name]
 
 
 def counted(tests: Sequence[Test]) -> str:

@@ -231,10 +231,10 @@ def test_what_an_evaluation_needs() -> None:
     for told, match in (
         ({"name": "retrievel"}, "did you mean 'retrieval'"),
         ({"name": "zero_shot", "row": 20}, "unknown field 'row'.*did you mean 'rows'"),
-        ({"name": "zero_shot", "rows": 3}, "rows: expected a whole number from 10"),
-        ({"name": "zero_shot", "templates": ["a photo"]}, "list of texts with {} where the name goes"),
-        ({"name": "linear_probe", "epochs": []}, "epochs: expected a list of numbers"),
-        ({"name": "linear_probe", "image": 3}, "image: expected the name of a modality"),
+        ({"name": "zero_shot", "rows": 3}, "rows must be a whole number from 10"),
+        ({"name": "zero_shot", "templates": ["a photo"]}, "expected texts with {} where the name goes"),
+        ({"name": "linear_probe", "epochs": []}, "epochs: the list is empty"),
+        ({"name": "linear_probe", "image": 3}, "image must be text, found 3"),
     ):
         with pytest.raises(ConfigError, match=match):
             check_evaluation(told)

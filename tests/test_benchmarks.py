@@ -27,7 +27,7 @@ FILES = sorted(FOLDER.glob("*.py"))
 #: Import name -> package, where they differ.
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "joblib": "scikit-learn"}
 #: What only helps others in the folder.
-HELPERS = ("alignment_statistics", "evidence_lines", "peers", "peers_page")
+HELPERS = ("evidence_lines", "peers", "peers_page")
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.stem not in HELPERS], ids=lambda path: path.stem)

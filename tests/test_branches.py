@@ -329,6 +329,7 @@ def test_trees_ask_once_whether_they_are_promising_and_grow_on_as_if_nobody_had(
 SETS: list[tuple[Any, ...]] = [
     ("joint",),
     ("linear",),
+    ("linear", "own"),
     ("trees",),
     ("joint", "linear", "own", "trees"),
 ]

@@ -15,7 +15,7 @@ from plait.base import deadline
 from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, PlaitWarning
 from plait.cli import main
-from plait.data import schema
+from plait.data import schema, table
 from plait.encoders import defaults
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.quality import FIELDS, better_encoders, of_quality
@@ -119,6 +119,37 @@ def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: t
         outcome = fit_table(frame, found, settings)
     assert "majority" in outcome.baselines
     assert ticking[0] <= 33.0
+
+
+def test_a_command_s_budget_begins_before_its_libraries_are_loaded(
+    ticking: list[float],
+    rows: tuple[pd.DataFrame, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows[0].assign(label=rows[1]).to_csv(tmp_path / "t.csv", index=False)
+
+    def slowly(*given: object, **options: object) -> pd.DataFrame:
+        ticking[0] += 40.0
+        return rows[0].assign(label=rows[1])
+
+    monkeypatch.setattr(table, "read_table", slowly)
+    command = ["fit", str(tmp_path / "t.csv"), "--target", "label", "--out", str(tmp_path / "m"), "--store", "none"]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "1"])
+    assert stop.value.code == 2  # 39 of 60 seconds are for training
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--minutes", "1.5", "--epochs", "400", "--no-report"])
+    assert not stop.value.code
+    assert "minutes 1.5: no time was left for epochs after" in capsys.readouterr().err
+
+
+def test_the_earlier_of_two_deadlines_counts() -> None:
+    seconds = iter(range(1000))
+    early, late = (Deadline(minutes, clock=lambda: float(next(seconds))) for minutes in (1.0, 2.0))
+    with deadline.until(late) as first, deadline.until(early) as second, deadline.until(Deadline()) as third:
+        assert (first, second, third) == (late, early, early)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -116,6 +116,19 @@ def test_predict_writes_every_row_whatever_the_piece(table: Path, model: Path, t
     np.testing.assert_allclose(chances.sum(1), 1, atol=1e-4)
 
 
+def test_predictions_begin_with_the_identifiers_that_were_left_out(table: Path, model: Path, tmp_path: Path) -> None:
+    def columns(*more: str) -> list[str]:
+        assert run("predict", model, table, "--out", tmp_path / "p.csv", "--no-proba", *more) == 0
+        return list(pd.read_csv(tmp_path / "p.csv"))
+
+    assert columns() == columns("--keep", "id") == ["id", "prediction"]
+    assert columns("--no-ids") == ["prediction"]
+    assert columns("--keep", "label") == ["id", "label", "prediction"]
+    pd.read_csv(table).drop(columns="id").to_csv(tmp_path / "without.csv", index=False)
+    assert run("predict", model, tmp_path / "without.csv", "--out", tmp_path / "w.csv", "--root", table.parent) == 0
+    assert pd.read_csv(tmp_path / "w.csv").columns[0] == "prediction"
+
+
 def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", model, table, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ import pytest
 
 from plait import FusionClassifier, FusionRegressor, evaluate, explain, fit_table, infer_schema, read_table
 from plait.base.errors import TableError
-from plait.data.table import read_chunks
+from plait.data.table import frame_of, read_chunks
 
 pa = pytest.importorskip("pyarrow")
 
@@ -74,6 +74,20 @@ def test_arrow_files_and_streams(ending: str, stream: bool, tmp_path: Path) -> N
         writer.write_table(table, max_chunksize=25)
     pd.testing.assert_frame_equal(read_table(path), rows(), check_dtype=False)
     assert [len(chunk) for chunk in read_chunks(path, 20)] == [20, 5, 20, 5, 10]
+
+
+def test_types_that_arrow_does_not_give_to_pandas_come_cell_by_cell(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    given = polars.DataFrame(
+        {"tags": [["a", "b"], ["c"], None], "n": [1, None, 3], "s": [{"k": ["a"]}, None, {"k": []}]}
+    )
+    given.write_ipc(tmp_path / "t.arrow")  # lists of string views
+    given[:0].write_ipc(tmp_path / "none.arrow")
+    for frame in (frame_of(given), read_table(tmp_path / "t.arrow")):
+        assert frame is not None
+        assert [None if v is None else list(v) for v in frame["tags"]] == [["a", "b"], ["c"], None]
+        assert frame["n"].fillna(0).tolist() == [1, 0, 3]
+    assert [len(piece) for piece in read_chunks(tmp_path / "none.arrow", 2)] == [0]
 
 
 def test_what_is_no_arrow_is_one_line(tmp_path: Path) -> None:

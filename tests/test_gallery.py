@@ -23,6 +23,8 @@ def test_each_says_what_it_shows_may_be_small_and_saves_its_picture(script: Path
     assert re.match(r'"""[^\n]{10,80}\n\n.+?\n"""\n\n# %%\n', text, re.DOTALL)
     assert 'os.environ.get("PLAIT_EXAMPLE_ROWS"' in text
     assert f'savefig("{script.stem}.png"' in text
+    title = text.removeprefix('"""').partition("\n")[0]
+    assert f"[{title}]({script.name})" in (script.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_script_makes_its_picture_and_its_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

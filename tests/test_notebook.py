@@ -14,7 +14,7 @@ import pytest
 from plait import FusionClassifier, PlaitWarning, Study, evaluate, explain, fit_table, infer_schema, inspect
 from plait.base import notebook, progress
 
-SETTINGS: dict[str, Any] = {"store": "none", "epochs": 2, "members": 2, "progress": False}
+SETTINGS: dict[str, Any] = {"store": "none", "epochs": 2, "members": 2, "branches": ("joint",), "progress": False}
 TABLE = pd.DataFrame(
     {
         "size <b>": [float(i * i % 17) for i in range(60)],

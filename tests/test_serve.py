@@ -385,10 +385,15 @@ def test_the_page_answers_in_a_browser(served: tuple[str, int], tmp_path: Path) 
     if browser is None:
         pytest.skip("no Chromium here: the page is not tried in a browser")
     quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    quiet += "--disable-component-update --disable-sync --virtual-time-budget=8000"
+    quiet += "--disable-component-update --disable-sync"
     url = f"http://{served[0]}:{served[1]}/?text=a+warm+board&size=3&answer=1"
-    command = [browser, *quiet.split(), f"--user-data-dir={tmp_path}", "--dump-dom", url]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    command = [browser, *quiet.split(), f"--user-data-dir={tmp_path}", "--dump-dom"]
+    dom = ""
+    for budget in (8_000, 80_000, 800_000):  # a browser's own time: on a busy machine the answer may come after it
+        timed = [*command, f"--virtual-time-budget={budget}", url]
+        dom = subprocess.run(timed, capture_output=True, text=True, timeout=240, check=True).stdout
+        if 'class="answer"' in dom:
+            break
     assert '<p class="answer">red</p>' in dom
     assert "What each modality adds" in dom
     assert "photo: absent" in dom

@@ -12,6 +12,7 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from plait import FusionClassifier
 from plait.base import registry
 from plait.base.errors import ConfigError, PlaitWarning, TableError
 from plait.base.inputs import Inputs, together
@@ -381,6 +382,16 @@ def test_a_code_is_a_number_and_a_category_at_once() -> None:
     assert view.codes[:7, 0].tolist() == [1, 2, 3, 0, 0, -1, 4]
 
 
+def test_values_of_which_none_was_there_are_told() -> None:
+    encoder = Tabular(types={"c": "category"}).fit(pd.DataFrame({"c": ["Red", "Blue", None] * 10}))
+    with pytest.warns(PlaitWarning, match=r"none of the 20 in 'c' \(e.g. 'red'\) is a value of the fit, as 'Blue'"):
+        encoder.prepare(pd.DataFrame({"c": ["red", "blue"] * 10 + [None]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.prepare(pd.DataFrame({"c": ["red"] * 20 + ["Blue"]}))
+        encoder.prepare(pd.DataFrame({"c": ["red"]}))  # one row says nothing
+
+
 def test_ordered_categories_have_a_rank() -> None:
     cells = ["low", "HIGH", "medium", None, "unheard"]
     result = one(cells, "ordinal low < medium < high", min_count=1)
@@ -454,3 +465,25 @@ def test_spellings_by_the_usual_estimators() -> None:
 def test_codes_and_few_spellings_have_no_letter_groups(cells: list[str]) -> None:
     assert not any("spelling" in name for name in one(cells, "category", min_count=1))
     assert not any("spelling" in name for name in one(TITLES, "category", ngrams=0))
+
+
+@pytest.mark.parametrize("rare", [False, True], ids=["all frequent", "some rare"])
+def test_categories_that_only_a_prediction_has_are_counted_and_count_as_unknown(rare: bool) -> None:
+    """One line, whatever the row; two of them say the same; the model answers as for any level that it does not know."""
+    size, kind = RNG.normal(size=120), np.array(["a", "b", "c"] * 40, dtype=object)
+    kind[:2] = ["once", "twice"] if rare else kind[:2]
+    frame = pd.DataFrame({"size": size, "kind": kind, "zone": ["north", "south"] * 60})
+    model = FusionClassifier(
+        branches=["linear", {"name": "trees", "rounds": 5}], epochs=3, store="none", progress=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(frame, size + RNG.normal(size=120) > 0).predict(frame)
+        model.predict(frame.assign(kind=None))
+    new = frame.assign(kind=["d", "e", "a"] * 40)
+    with pytest.warns(PlaitWarning, match=r"had count as unknown: 80 in 'kind' \(e.g. 'd'\)$") as told:
+        answers = model.predict_proba(new)
+    assert len(told) == 1
+    assert np.isfinite(answers).all()
+    with pytest.warns(PlaitWarning, match="80 in 'kind'"):
+        np.testing.assert_array_equal(answers, model.predict_proba(new.replace({"d": "f", "e": "f"})))

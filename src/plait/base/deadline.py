@@ -36,7 +36,7 @@ class Deadline:
         training: share of it after which nothing is trained any more.
         left_out: what was not done for want of time, in words.
         clock: in seconds.
-        begun: when the budget began.
+        begun: when the budget began; none: now.
 
     Example:
         >>> seconds = iter([0.0, 30.0, 55.0])
@@ -49,15 +49,21 @@ class Deadline:
     training: float = TRAINING
     clock: Callable[[], float] = field(default=lambda: now(), repr=False)
     left_out: list[str] = field(default_factory=list)
-    begun: float = field(init=False)
+    begun: float | None = None
 
     def __post_init__(self) -> None:
         """The clock runs."""
-        self.begun = self.clock() if self.minutes is not None else 0.0
+        if self.begun is None and self.minutes is not None:
+            self.begun = self.clock()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the budget began; without one none."""
+        return 0.0 if self.begun is None else self.clock() - self.begun
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this share of the budget is used up."""
-        return math.inf if self.minutes is None else share * 60 * self.minutes - (self.clock() - self.begun)
+        return math.inf if self.minutes is None else share * 60 * self.minutes - self.spent
 
     def part_of(self, count: int) -> Deadline:
         """A deadline for the next of so many equal tasks, that share what is left of the budget."""
@@ -87,10 +93,9 @@ class Deadline:
             ConfigError: the time for training is used up, or will be before the cells are encoded.
         """
         if done < total and self.training_over():
-            spent = self.clock() - self.begun
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short for encoding '{name}': {done:,} of {total:,} cells after "
-                f"{duration(spent)}; they are in the store unless that is off, so the next fit goes on from there; "
+                f"{duration(self.spent)}; they are in the store unless that is off, so the next fit goes on from there; "
                 "allow more minutes, or take a lighter encoder (quality: light)"
             )
 
@@ -103,7 +108,7 @@ class Deadline:
         if self.training_over():
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short to train anything: reading and encoding took "
-                f"{duration(self.clock() - self.begun)}; allow more minutes, or take fewer rows"
+                f"{duration(self.spent)}; allow more minutes, or take fewer rows"
             )
 
     def room(self, what: str, share: float) -> bool:
@@ -135,10 +140,11 @@ def current() -> Deadline:
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Within the block work ends at this deadline, or at the one around it."""
+    """Within the block work ends at this deadline, or at the one around it, if that comes no later."""
     outer = _current.get()
-    token = _current.set(outer or deadline)
+    first = deadline if outer is None or deadline.left() < outer.left() else outer
+    token = _current.set(first)
     try:
-        yield outer or deadline
+        yield first
     finally:
         _current.reset(token)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plait.base import deadline
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -79,6 +80,7 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
+    begun = deadline.Deadline(begun=deadline.now())
     from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.data.typed import typed
@@ -130,16 +132,17 @@ def fit(
     named = result.target if len(wanted) < 2 else "-".join(wanted)[:80].replace("/", "_")
     folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{named}"
     settings = o.with_checkpoint(settings, folder)
-    outcome = fit_table(
-        frame,
-        result,
-        settings,
-        target=wanted if len(wanted) > 1 else None,
-        out=folder,
-        split=Split(test_fraction, split_column, group),
-        report=report,
-        command=shlex.join(["plait", *sys.argv[1:]]),
-    )
+    with deadline.until(begun):
+        outcome = fit_table(
+            frame,
+            result,
+            settings,
+            target=wanted if len(wanted) > 1 else None,
+            out=folder,
+            split=Split(test_fraction, split_column, group),
+            report=report,
+            command=shlex.join(["plait", *sys.argv[1:]]),
+        )
     if isinstance(outcome, TargetOutcomes):
         show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table))
         return

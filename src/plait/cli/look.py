@@ -1,8 +1,9 @@
-"""``plait schema``, ``plait encode``, ``plait store`` and ``plait list``."""
+"""``plait schema``, ``encode``, ``store``, ``list``, ``data`` and ``doctor``: what there is, and what it is taken for."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,8 @@ import typer
 
 from plait.base import progress
 from plait.cli import options as o
-from plait.cli.app import app
-from plait.cli.options import show_json, show_table
+from plait.cli.app import Typer, app
+from plait.cli.options import show_json, show_table, show_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from plait.base.inputs import Inputs
     from plait.encoders.featurize import Featurizer
     from plait.store import Store
+
 
 #: Rows that plait encode has in memory at a time, beside the table itself.
 PIECE = 16_384
@@ -205,3 +207,111 @@ def _columns(records: list[dict[str, str]]) -> list[str]:
     """All columns, the summary last."""
     names = list(dict.fromkeys(key for record in records for key in record))
     return [name for name in names if name != "summary"] + ["summary"]
+
+
+data_app = Typer(no_args_is_help=True, help="Data sets: which are here, which could be had and how.")
+app.add_typer(data_app, name="data")
+
+_Root = Annotated[Path | None, typer.Option(help="The folder of all data; default: $PLAIT_DATA.", show_default=False)]
+
+
+@data_app.command("list")
+def list_datasets(
+    root: _Root = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare checksums, too.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Show every data set: here or not, how it could be had, how large it is, its licence."""
+    from plait.datasets.fetch import listed
+
+    states = [dataclasses.asdict(state) for state in listed(root, check)]
+    if json:
+        show_json(states)
+        return
+    show_table([_shown(state) for state in states])
+
+
+def _shown(state: dict[str, Any]) -> dict[str, Any]:
+    licence, read = state["licence"], state.pop("licence_from")
+    return {
+        **state,
+        "licence": licence if read else f"{licence} (not verified)",
+        "missing": ", ".join(state["missing"]),
+    }
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Of a data set (plait data list).")],
+    root: _Root = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the licence and accept it.")
+    ] = False,
+    json: o.Json = False,
+) -> None:
+    """Download what is missing of a data set; a download that was cut goes on where it stopped."""
+    from plait.base import registry
+    from plait.datasets import fetch as fetching
+
+    variant = registry.find("datasets", name)
+    if not accept_licence and sys.stdin.isatty() and variant.files:
+        typer.echo(f"{variant.label()}\nlicence  {variant.licence_text()}\nsource   {variant.url}", err=True)
+        accept_licence = typer.confirm("Do you accept this licence?", err=True)
+    files = fetching.fetch(name, root, accept_licence=accept_licence)
+    show_json([str(file) for file in files]) if json else typer.echo("\n".join(map(str, files)))
+
+
+@app.command()
+def doctor(json: o.Json = False) -> None:
+    """What is installed, which encoders are ready, what the processor is used for, where caches lie and how large they are."""
+    from plait.workflow.doctor import advice
+    from plait.workflow.doctor import doctor as look
+
+    result = look()
+    if json:
+        show_json(result | {"advice": advice(result)})
+        return
+    about, chip = result["plait"], result["processor"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
+    show_text(f"plait {about['version']}, Python {about['python']}, {about['system']}; {versions}")
+    show_text(
+        f"processor: {chip['cores']} cores, {chip['threads']} threads, {chip['features']}; encoders run in "
+        f"{chip['encodes in']}; networks are trained on {chip['gpu'] or chip['device']}"
+    )
+    typer.echo("\nextras")
+    rows = [
+        {
+            "extra": each["extra"],
+            "ready": each["ready"],
+            "packages": ", ".join(
+                [f"{k} {v}" for k, v in each["here"].items()] + [f"{p} (missing)" for p in each["missing"]]
+            ),
+        }
+        for each in result["extras"]
+    ]
+    show_table(rows)
+    typer.echo("\nencoders: the usual one of each kind, and what else is ready")
+    show_table([{"kind": e["kind"], "usual": e["default"], "ready": ", ".join(e["ready"])} for e in result["encoders"]])
+    typer.echo("\nplaces")
+    show_table(
+        [
+            {
+                "what": place["what"],
+                "size": _size(place["bytes"]),
+                "free": _size(place["free"]),
+                "folder": place["path"] + ("" if place["there"] else "  (not there yet)"),
+            }
+            for place in result["places"]
+        ]
+    )
+    if result["environment"]:
+        typer.echo("\nenvironment")
+        show_table([{"variable": k, "value": v} for k, v in result["environment"].items()])
+    for line in advice(result):
+        show_text(f"note: {line}")
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -74,6 +74,9 @@ def predict(
     keep: Annotated[
         list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
     ] = None,
+    ids: Annotated[
+        bool, typer.Option(help="Begin with the columns that fit left out as identifiers, where the table has them.")
+    ] = True,
     rows: Annotated[int, typer.Option(help="Rows in memory at a time.", min=1)] = 4096,
     engine: o.Engine = None,
     workers: o.Workers = None,
@@ -117,11 +120,12 @@ def predict(
                         strict,
                         partial,
                     )
-                    jobs = ((chunk, proba, keep or [], interval) for chunk in chunks)
+                    jobs = ((chunk, proba, copied(models, chunk, keep, ids), interval) for chunk in chunks)
                     answers = on_cluster(PredictPieces, given, jobs, workers)
                 else:
                     answers = (
-                        (prediction_tables(models, files.of(c), proba, keep or [], interval), None) for c in chunks
+                        (prediction_tables(models, c, proba, copied(models, c, keep, ids), interval), None)
+                        for c in map(files.of, chunks)
                     )
                 for piece, named in answers:
                     if named is not None:
@@ -139,6 +143,14 @@ def predict(
             return
         for number, piece in enumerate(pieces()):
             typer.echo(printable(piece.to_csv(index=False, header=number == 0)), nl=False)
+
+
+def copied(models: Mapping[str, FusionEstimator], chunk: pd.DataFrame, keep: list[str] | None, ids: bool) -> list[str]:
+    """Columns to copy beside the predictions: identifiers that every model left out, then those that are named."""
+    schemas = [model.schema_ for model in models.values()]
+    named, ours = keep or [], ("prediction", "low", "high")
+    free = [name for name in chunk.columns if name not in (*named, *ours) and not str(name).startswith("p(")]
+    return [name for name in free if ids and all(name in schema.identifiers for schema in schemas)] + named
 
 
 class PredictPieces:

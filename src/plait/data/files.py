@@ -179,10 +179,24 @@ def _readable(path: Path, what: str) -> Iterator[Any]:
         raise TableError(f"{path}: not {what} ({str(error).partition(chr(10))[0]})") from None
 
 
+def frame_of_arrow(table: Any, **options: bool) -> pd.DataFrame:
+    """An Arrow table as a DataFrame; types that Arrow gives no pandas (lists of string views) cell by cell."""
+    not_there = need("pyarrow", "parquet").ArrowNotImplementedError
+    try:
+        result: pd.DataFrame = table.to_pandas(**options)
+    except not_there:
+        result = pd.DataFrame(index=pd.RangeIndex(table.num_rows))
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            try:
+                result[name] = column.to_pandas(**options)
+            except not_there:
+                result[name] = pd.Series(object_array(column.to_pylist()), dtype=object)
+    return result
+
+
 def _frame_of(table: Any) -> pd.DataFrame:
     """Rows as pandas has them: a kept index is a column like any other; whole numbers of 64 bits stay exact beside nulls."""
-    result: pd.DataFrame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    return result
+    return frame_of_arrow(table.replace_schema_metadata(None), integer_object_nulls=True)
 
 
 def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
@@ -195,7 +209,7 @@ def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
             for batch in file.iter_batches(batch_size=rows, columns=names):
                 yield _frame_of(arrow.Table.from_batches([batch]))
             if not file.metadata.num_rows:
-                yield file.schema_arrow.empty_table().select(names).to_pandas(ignore_metadata=True)
+                yield _frame_of(file.schema_arrow.empty_table().select(names))
 
 
 def _parquet_folder(path: Path, rows: int) -> Iterator[pd.DataFrame]:
@@ -230,4 +244,4 @@ def _in_pieces(arrow: Any, batches: Iterable[Any], schema: Any, path: Path, rows
             empty = False
             yield _frame_of(arrow.Table.from_batches([batch.slice(first, rows)]).select(names))
     if empty:
-        yield schema.empty_table().select(names).to_pandas(ignore_metadata=True)
+        yield _frame_of(schema.empty_table().select(names))

@@ -73,6 +73,8 @@ def distinct_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
 #: How an encoder comes by its weights.
 TRAIN = ("frozen", "pretrain", "scratch", "tuned")
 TASKS = ("classification", "multilabel", "regression")
+#: How the reason begins for which identifiers are left out.
+IDENTIFIER = "an identifier"
 #: What a tabular column may be; ``date`` may carry its format (``date %d/%m/%Y``), ``ordinal`` its order (``ordinal S < M``).
 TYPES = ("number", "category", "code", "ordinal", "boolean", "date", "list")
 
@@ -176,6 +178,11 @@ class Schema:
         left = [{"column": c, "left out because": why} for c, why in self.ignored.items()]
         out = [notebook.heading("not used"), notebook.table(left)] if left else []
         return notebook.box(f"{len(self.modalities)} modalities; {target}", notebook.table(rows, 200), *out)
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Columns that are left out because nearly every row has a value of its own there, as a number or a name."""
+        return tuple(name for name, reason in self.ignored.items() if reason.startswith(IDENTIFIER))
 
     def _said(self, column: str) -> dict[str, str]:
         doubt = {"check": self.doubts[column]} if column in self.doubts else {}

@@ -11,6 +11,7 @@ import numpy as np
 from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
+from plait.data.modality import IDENTIFIER
 from plait.data.numbers import BOUND, BRACKETS, FRACTION, RANGE, SCALED, TYPESET, written
 from plait.data.values import items, items_of, known_order, list_in
 
@@ -106,11 +107,11 @@ def identifier(column: Column) -> Verdict | None:
     values = column.whole if column.numbers.share == 1.0 else None
     if values is not None and column.style.mark == "plain" and not column.style.forms:
         counted = len(values) >= 10 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
-        return Verdict("ignored", f"an identifier: {_unique(column)}") if named or counted else None
+        return Verdict("ignored", f"{IDENTIFIER}: {_unique(column)}") if named or counted else None
     if column.words_per_cell > 1.05 or column.numbers.share > 0.5 or _amounts(column):
         return None
     looks = column.distinct >= 10 and column.share(_ID) > 0.6
-    why = f"an identifier: {_unique(column)}, as {column.sample[0]:.60}{_like_files(column)}"
+    why = f"{IDENTIFIER}: {_unique(column)}, as {column.sample[0]:.60}{_like_files(column)}"
     return Verdict("ignored", why) if named or looks else None
 
 

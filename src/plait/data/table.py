@@ -15,7 +15,7 @@ from plait.base.documents import TABLE_ROWS
 from plait.base.errors import TableError, nearest, need
 from plait.base.progress import step
 from plait.data.cells import cells as cells
-from plait.data.files import pieces
+from plait.data.files import frame_of_arrow, pieces
 from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered
@@ -99,7 +99,7 @@ def _of_arrow(table: object) -> pd.DataFrame:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
-        result: pd.DataFrame = read.to_pandas()
+        result = frame_of_arrow(read)
     except (arrow.ArrowException, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise TableError(

@@ -20,8 +20,11 @@ from plait.base.tokens import Tokens
 from plait.data.column import Column
 from plait.data.schema import tabular_type
 from plait.data.values import text_of
-from plait.encoders.tabular_numbers import Features, Limits, View
-from plait.encoders.tabular_words import features_of, restore
+from plait.encoders.tabular_numbers import Features, Limits, Number, View
+from plait.encoders.tabular_words import Category, features_of, restore
+
+#: Share of new categories up to which nothing is said of a column with rare ones.
+USUAL_NEW = 0.05
 
 
 @dataclass(eq=False)
@@ -88,6 +91,21 @@ class Tabular(Encoder):
         """Both; every cell is read once."""
         reading = self._read(cells)
         return self._arrays(reading), self._plain(reading)
+
+    def unseen(self, frame: pd.DataFrame) -> list[str]:
+        """Of each column of categories with some that the fit had not seen: how many cells hold one, and which, for example."""
+        numbers = {f.name for f in self._features if isinstance(f, Number)}
+        said = []
+        for feature in self._features:  # of codes, which are numbers as well, most may be new
+            if not isinstance(feature, Category) or feature.name in numbers or feature.name not in frame.columns:
+                continue
+            new = feature.unseen(column := Column(frame[feature.name]))
+            most = USUAL_NEW * column.present if feature.other else 0  # where many are rare, some are always new
+            if new is not None and new.sum() > most:
+                said.append(
+                    f"{int(new.sum()):,} in '{feature.name}' (e.g. {text_of(column.series[new].iloc[0])[:30]!r})"
+                )
+        return said
 
     def _read(self, cells: Cells) -> _Reading:
         frame = _frame(cells)

@@ -20,6 +20,8 @@ from plait.encoders.tabular_numbers import Boolean, Date, Features, Figure, Limi
 
 #: Levels of one column that have a code of their own in the plain view.
 _MOST_LEVELS = 10_000
+#: Values of a column that hardly come new, and rows that hardly all hold new ones.
+_FEW, _MANY = 50, 20
 
 
 def _ranked(counts: Mapping[str, int], limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -73,6 +75,11 @@ class Category(Features):
         """Every level, the most frequent first."""
         return self.levels + self.rare
 
+    def unseen(self, column: Column) -> np.ndarray | None:
+        """(n,) bool: cells of categories that the fit had not seen; None where not all of those that it saw are kept."""
+        kept = len(self.vocabulary) < _MOST_LEVELS and (bool(self.rare) or not self.other)
+        return _places(column, self.vocabulary) == -1 if kept else None
+
     def view(self, column: Column) -> View:
         """(n, levels + 2), and the place among all levels."""
         codes = _places(column, self.vocabulary)
@@ -82,7 +89,17 @@ class Category(Features):
         flags = np.zeros((len(codes), len(self.labels())), dtype=np.float32)
         rows = np.flatnonzero(flagged >= 0)
         flags[rows, flagged[rows]] = 1.0
-        return View(flags, codes=np.maximum(codes, -1))
+        return View(flags, codes=np.maximum(codes, -1), surprise=self._surprise(column, codes))
+
+    def _surprise(self, column: Column, codes: np.ndarray) -> str | None:
+        """What to say where many rows hold none of the few values that there were."""
+        cells = np.flatnonzero(codes != -2)
+        few = 0 < len(self.vocabulary) <= _FEW
+        if not few or len(cells) < _MANY or (codes[cells] >= 0).any():
+            return None
+        example = text_of(column.series.iloc[cells[0]])[:30]
+        usual = self.vocabulary[0][:30]
+        return f"none of the {len(cells):,} in '{self.name}' (e.g. {example!r}) is a value of the fit, as {usual!r}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from plait.alignment import file as aligner_file
-from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
-from plait.base import config
+from plait.base import config, registry
 from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
@@ -220,12 +218,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         """The modalities in schema order."""
         return tuple(m.name for m in self.schema_.modalities)
 
-    def _inputs(self, X: Any, partial: bool | None = None) -> Inputs:
+    def _inputs(self, X: Any, partial: bool | None = None, *, answering: bool = False) -> Inputs:
         check_is_fitted(self, "members_")
         if partial is not None and partial != self.partial:
             other = copy.copy(self)  # the rows it remembers are the same
             other.partial = partial
-            return other._inputs(X)
+            return other._inputs(X, answering=answering)
         remembered: list[tuple[Any, Inputs]] = getattr(self, "_remembered", [])
         for known, inputs in remembered:
             if known is X:
@@ -233,6 +231,8 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         frame = self._frame(X, reset=False)
         parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
         result = preparing.scaled(self.settings(), frame, *parts)
+        if answering:
+            preparing.tell_unseen(self.features_, frame)
         if hasattr(self, "_remembered"):
             self._remembered.append((X, result))
         return result
@@ -298,7 +298,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     def answers(self, X: object, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
         """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
-        inputs = self._inputs(X, partial)
+        inputs = self._inputs(X, partial, answering=True)
         decoded = self._decoded(inputs)
         return self._answer(decoded, inputs), decoded
 
@@ -464,16 +464,14 @@ def _with_target(schema: Schema, y: object) -> Schema:
 
 
 def loaded(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved; of estimators, one of the classes that there are by now.
+    """The estimator or aligner that was saved.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
 
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-        if manifest["kind"] == ModalityAligner.__name__:
-            return aligner_file.rebuild(ModalityAligner, manifest, arrays)
-        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
-        return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
+        kind = registry.model_class(manifest["kind"])
+        return (modelfile if issubclass(kind, FusionEstimator) else aligner_file).rebuild(kind, manifest, arrays)
 
     return model_parts.read(folder, rebuild)

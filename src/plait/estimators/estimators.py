@@ -75,7 +75,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: object, *, partial: bool | None = None) -> np.ndarray:
         """Calibrated probabilities (n, C); for several labels each column stands alone. ``partial`` as in ``predict``."""
-        return self._decoded(self._inputs(X, partial))
+        return self._decoded(self._inputs(X, partial, answering=True))
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)

@@ -22,6 +22,7 @@ from plait.data.rows import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
+from plait.encoders.tabular import Tabular
 from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
@@ -83,6 +84,15 @@ def scaled(
     raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
     return dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
+
+
+def tell_unseen(features: Featurizer, frame: pd.DataFrame) -> None:
+    """Warn, in one line, of categories that no training row has."""
+    tables = [m for m in features.schema.modalities if m.kind == "tabular"]
+    parts = [(features.encoders[m.name], [c for c in m.columns if c in frame.columns]) for m in tables]
+    said = [part for encoder, there in parts if isinstance(encoder, Tabular) for part in encoder.unseen(frame[there])]
+    if said:
+        warn(f"categories that no row of the fit had count as unknown: {', '.join(said)}")
 
 
 def validated(settings: FitSettings, frame: pd.DataFrame, table_schema: Schema) -> pd.DataFrame:

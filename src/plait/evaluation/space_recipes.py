@@ -136,6 +136,10 @@ def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -
 # -- labelled tables ---------------------------------------------------------------------------------------------------
 
 
+#: Cells of a modality, and the class of each (n,).
+Judging = tuple[dict[str, Any], np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class Labelled:
     """A table with a target, and which of its rows are learned from (``train``) and judged by (``test``)."""
@@ -153,7 +157,7 @@ class Labelled:
         """Names of the classes, in the order of their labels."""
         return sorted({str(label) for label in self.frame[str(self.schema.target)]})
 
-    def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> tuple[dict[str, Any], np.ndarray]:
+    def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> Judging:
         """Cells of the aligner's modality ``name`` and class names (n,).
 
         Raises:
@@ -168,6 +172,13 @@ class Labelled:
                 f"{self.name} needs an {' or '.join(theirs)} modality; '{name}' is none ({nearest(name, fitting)})"
             )
         return {name: list(frame[columns[0][0]])}, frame[str(self.schema.target)].astype(str).to_numpy()
+
+    def both(
+        self, aligner: ModalityAligner, name: str, train_rows: int | None, rows: int | None
+    ) -> tuple[Judging, Judging]:
+        """The same of so many rows of the training and of the test part."""
+        train, test = self.part("train", train_rows), self.part("test", rows)
+        return self.cells(aligner, name, train), self.cells(aligner, name, test)
 
 
 @lru_cache(maxsize=4)
@@ -230,29 +241,17 @@ def zero_shot(
 
 
 def probes(
-    aligner: ModalityAligner,
-    known: Labelled,
-    train_rows: int | None = None,
-    rows: int | None = None,
-    *,
-    looks: Sequence[int] = LOOKS,
-    image: str = "image",
+    aligner: ModalityAligner, image: str, train: Judging, test: Judging, *, looks: Sequence[int] = LOOKS
 ) -> dict[str, dict[int, float]]:
     """Linear probes over epochs: of the space, and of what the encoder gives before it."""
-    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
+    (a, classes), (b, truth) = train, test
     given = {SPACE: [aligner.transform(x)[image] for x in (a, b)]}
     given[ENCODER] = [aligner.features(x)[image] for x in (a, b)]
     return {name: linear_probe(x[0], classes, x[1], truth, looks=looks) for name, x in given.items()}
 
 
 def tuned(
-    aligner: ModalityAligner,
-    known: Labelled,
-    train_rows: int | None = None,
-    rows: int | None = None,
-    *,
-    looks: Sequence[int] = LOOKS,
-    image: str = "image",
+    aligner: ModalityAligner, image: str, train: Judging, test: Judging, *, looks: Sequence[int] = LOOKS
 ) -> dict[int, float]:
     """Fine-tuning over epochs: the aligned network learns with a classifier; its encoder too, if it was trained with it.
 
@@ -260,19 +259,11 @@ def tuned(
     """
     if not any(p.requires_grad for p in aligner.network_.parameters()):
         return {}
-    (a, classes), (b, truth) = _both(aligner, known, train_rows, rows, image)
+    (a, classes), (b, truth) = train, test
     one, two = (aligner.inputs(x)[image] for x in (a, b))
     rate, size = (1e-3, 256) if aligner.stage_.frozen else (1e-4, 32)
     network = aligner.network_
     return fine_tuning(network, image, (one, classes), (two, truth), looks=looks, learning_rate=rate, batch_size=size)
-
-
-def _both(
-    aligner: ModalityAligner, known: Labelled, train_rows: int | None, rows: int | None, image: str
-) -> tuple[tuple[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]]:
-    """Cells and classes of so many rows of the training and of the test part."""
-    train, test = known.part("train", train_rows), known.part("test", rows)
-    return known.cells(aligner, image, train), known.cells(aligner, image, test)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

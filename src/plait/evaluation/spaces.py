@@ -6,17 +6,21 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from plait.alignment.aligner import ModalityAligner
+from plait.base import checks
 from plait.base.config import check_fields
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.evaluation import space_recipes
 from plait.evaluation.probes import LOOKS
 from plait.evaluation.similarity import TOP, OfClass, paraphrase, sentence_similarity
+
+#: Rows that are judged by, or learned from.
+Rows = Annotated[int, checks.Within(10, checks.MOST)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Asked:
     root: str | None = None
 
 
-def retrieved(requested: Asked, *, distractors: int = 0) -> list[Part]:
+def retrieved(requested: Asked, *, distractors: checks.Natural = 0) -> list[Part]:
     """Retrieval among held-out rows, between every two modalities in both directions.
 
     ``distractors``: once more with so many captions of other photographs of Flickr8k among the texts that are searched, for
@@ -87,7 +91,7 @@ def retrieved(requested: Asked, *, distractors: int = 0) -> list[Part]:
     ]
 
 
-def sentences(requested: Asked, *, dataset: str = "stsb", rows: int | None = None) -> list[Part]:
+def sentences(requested: Asked, *, dataset: str = "stsb", rows: Rows | None = None) -> list[Part]:
     """Sentence similarity on the test part of STS-B or its like, one part per way to compare two sentences."""
     a, b, scores = space_recipes.sentence_pairs(_labelled(requested, dataset), "test", rows)
     truth = scores.to_numpy(np.float64)
@@ -106,7 +110,7 @@ def sentences(requested: Asked, *, dataset: str = "stsb", rows: int | None = Non
 
 
 def paraphrases(
-    requested: Asked, *, dataset: str = "mrpc", rows: int | None = None, train_rows: int | None = None
+    requested: Asked, *, dataset: str = "mrpc", rows: Rows | None = None, train_rows: Rows | None = None
 ) -> list[Part]:
     """Paraphrase on the test part of MRPC, QQP or their like, one part per way; ``train_rows`` choose the threshold."""
     known = _labelled(requested, dataset)
@@ -141,7 +145,7 @@ def named(
     requested: Asked,
     *,
     dataset: str = "cifar10",
-    rows: int | None = None,
+    rows: Rows | None = None,
     templates: Sequence[str] = space_recipes.TEMPLATES,
     image: str = "image",
 ) -> list[Part]:
@@ -156,15 +160,14 @@ def probed(
     requested: Asked,
     *,
     dataset: str = "cifar10",
-    rows: int | None = None,
-    train_rows: int | None = None,
-    epochs: Sequence[int] = LOOKS,
+    rows: Rows | None = None,
+    train_rows: Rows | None = None,
+    epochs: Sequence[checks.Count] = LOOKS,
     image: str = "image",
 ) -> list[Part]:
     """Linear probes over epochs on a labelled table: of the aligned vectors, and of what the encoder gives without alignment."""
-    result = space_recipes.probes(
-        requested.aligner, _labelled(requested, dataset), train_rows, rows, looks=epochs, image=image
-    )
+    cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
+    result = space_recipes.probes(requested.aligner, image, *cells, looks=epochs)
     still = requested.aligner.stage_.frozen
     return [
         Part(name, _last_first(over), frozen=still and name == space_recipes.ENCODER, curves={"accuracy": over})
@@ -176,15 +179,14 @@ def tuned(
     requested: Asked,
     *,
     dataset: str = "cifar10",
-    rows: int | None = None,
-    train_rows: int | None = None,
-    epochs: Sequence[int] = LOOKS,
+    rows: Rows | None = None,
+    train_rows: Rows | None = None,
+    epochs: Sequence[checks.Count] = LOOKS,
     image: str = "image",
 ) -> list[Part]:
     """Fine-tuning over epochs on a labelled table: what was aligned learns on; nothing where it cannot."""
-    over = space_recipes.tuned(
-        requested.aligner, _labelled(requested, dataset), train_rows, rows, looks=epochs, image=image
-    )
+    cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
+    over = space_recipes.tuned(requested.aligner, image, *cells, looks=epochs)
     return [Part("fine-tuned", _last_first(over), curves={"accuracy": over})] if over else []
 
 
@@ -217,29 +219,14 @@ def check_evaluation(spec: Mapping[str, object]) -> None:
     options = {k: v for k, v in spec.items() if k != "name"}
     known = [key for key in inspect.signature(EVALUATIONS[name]).parameters if key != "requested"]
     check_fields(options, known, f"evaluation '{name}'")
-    for key, value in options.items():
-        _check_option(f"evaluation '{name}': {key}", key, value)
-
-
-def _check_option(where: str, key: str, value: object) -> None:
-    if key == "distractors":
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"{where}: expected a whole number from 0, found {value!r}")
-    elif key in ("rows", "train_rows"):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 10):
-            raise ConfigError(f"{where}: expected a whole number from 10, found {value!r}")
-    elif key == "epochs":
-        whole = isinstance(value, list | tuple) and all(isinstance(n, int) and n > 0 for n in value)
-        if not whole or not value:
-            raise ConfigError(f"{where}: expected a list of numbers of epochs, found {value!r}")
-    elif key == "templates":
-        if not isinstance(value, list | tuple) or not value or not all("{}" in str(t) for t in value):
-            raise ConfigError(f"{where}: expected a list of texts with {{}} where the name goes, found {value!r}")
-    elif key == "dataset":
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{where}: expected a data set, NAME/TARGET or a table, FILE/TARGET, found {value!r}")
-    elif not isinstance(value, str):
-        raise ConfigError(f"{where}: expected the name of a modality, found {value!r}")
+    checks.check_call(EVALUATIONS[name], options, f"evaluation '{name}'")
+    if empty := [key for key, value in options.items() if value == []]:
+        raise ConfigError(f"evaluation '{name}': {empty[0]}: the list is empty; name at least one, or leave it out")
+    for template in cast(Sequence[str], options.get("templates", ())):
+        if "{}" not in template:
+            raise ConfigError(
+                f"evaluation '{name}': templates: expected texts with {{}} where the name goes: {template!r}"
+            )
 
 
 def judged(spec: Mapping[str, object], requested: Asked) -> list[Part]:

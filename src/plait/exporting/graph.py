@@ -174,27 +174,10 @@ class ModelGraph(nn.Module):
 
 def _decoded(task: Task, out: Tensor) -> Tensor:
     """``task.decode`` in operators that ONNX has."""
-    if isinstance(task, Regression) and task.transform == "quantile":
-        return _by_quantiles(task, out)
     if isinstance(task, Classification) and task.unlearned:
         gone = torch.tensor([i in task.unlearned for i in range(task.out_dim)])
         return out.masked_fill(gone, -torch.inf).softmax(-1)
     return task.decode(out)
-
-
-def _by_quantiles(task: Regression, out: Tensor) -> Tensor:
-    """``Regression.decode`` without a search: each value is compared with all knots."""
-    z = out[:, 0] + task.offset
-    z = z.clamp(*task.span) if task.span else z
-    z = z * task.scale + task.mean
-    knots, scores = (torch.tensor(part, dtype=z.dtype) for part in np.split(np.asarray(task.parameters), 2))
-    if len(knots) < 2:
-        values = torch.zeros_like(z) + knots[0]
-    else:
-        right = (z[:, None] > scores).long().sum(1).clamp(1, len(knots) - 1)
-        share = ((z - scores[right - 1]) / (scores[right] - scores[right - 1])).clamp(0, 1)
-        values = knots[right - 1] + share * (knots[right] - knots[right - 1])
-    return values if task.least is None else values.clamp_min(task.least)
 
 
 class _ScalerGraph(nn.Module):

@@ -115,6 +115,8 @@ def _interpolated(z: Tensor, x: Array, y: Array) -> Tensor:
     if len(x) < 2:
         return torch.full_like(z, float(y[0]))
     edges, values = torch.from_numpy(x).to(z), torch.from_numpy(y).to(z)
-    right = torch.searchsorted(edges, z.detach().contiguous()).clamp(1, len(x) - 1)
+    # ONNX (plait export) has no such search.
+    place = (z[:, None] > edges).sum(1) if tracing() else torch.searchsorted(edges, z.detach().contiguous())
+    right = place.clamp(1, len(x) - 1)
     share = (z - edges[right - 1]) / (edges[right] - edges[right - 1])
     return values[right - 1] + share.clamp(0, 1) * (values[right] - values[right - 1])

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from plait.base import checks, config, machine, progress
+from plait.base import checks, config, deadline, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError, warn
 from plait.data import schema, table
@@ -135,7 +135,8 @@ def fit_table(
     models = {name: make_model(each, settings) for name, each in schemas.items()}
     for model in models.values():
         check_settings(model)
-    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT)
+    begun = deadline.current().begun  # of a command, which loads libraries and reads the table first
+    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=begun)
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
