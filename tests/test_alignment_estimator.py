@@ -224,6 +224,17 @@ def test_a_modality_that_learns_cannot_be_aligned() -> None:
         fitted(modalities=schema, align={"tabular": ["text"]})
 
 
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_joint_alignment_goes_with_validation_rows_that_are_given(drop: bool) -> None:
+    align = {"tabular": {"anchors": ["text"], "joint": 0.5, "drop": drop}}
+    valid = (FRAME[40:], FRAME["label"][40:])
+    found = model(align=align, validation="given").fit(FRAME[:40], FRAME["label"][:40], valid=valid)
+    again = model(align=align, validation="given").fit(FRAME[:40], FRAME["label"][:40], valid=valid)
+    assert found.record_["align"]["tabular"]["joint"] == 0.5
+    assert np.isfinite(found.predict_proba(FRAME)).all()
+    np.testing.assert_array_equal(found.predict_proba(FRAME), again.predict_proba(FRAME))
+
+
 @pytest.mark.parametrize("joint", [None, 0.5])
 def test_anchors_can_teach_and_be_dropped(tmp_path: Path, joint: float | None) -> None:
     spec = {"anchors": ["text", "code"], "drop": True} | ({"epochs": 3} if joint is None else {"joint": joint})

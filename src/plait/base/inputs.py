@@ -229,9 +229,16 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
 
 
 def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Prepared rows; of shared cells the zeros for absent rows, which come last, are kept once."""
+    """Prepared rows; of shared cells the zeros for absent rows, which come last, are kept once.
+
+    What only rows to learn from have (the anchors of a joint alignment) is zero for those that follow: it is not there.
+    """
     if not (isinstance(first, SharedCells) and isinstance(second, SharedCells)):
-        return {name: _stacked(first[name], second[name]) for name in first}
+        rows = len(next(iter(second.values())))
+        return {
+            name: _stacked(part, second[name] if name in second else part.new_zeros(rows, *part.shape[1:]))
+            for name, part in first.items()
+        }
     before = len(next(iter(first.arrays.values()))) - 1
     last = before + len(next(iter(second.arrays.values()))) - 1
     place = torch.where(first.place == before, last, first.place)
