@@ -46,6 +46,13 @@ HOMES = {
 #: Variants that stand elsewhere, as they need what is built upon their family.
 ELSEWHERE = {"encoders": ("training.pretrained", "alignment.aligned"), "advisers": ("study.auto",)}
 
+#: Kind of a model folder -> the module of its class, which may stand above whoever opens the folder.
+MODELS = {
+    "FusionClassifier": "estimators.estimators",
+    "FusionRegressor": "estimators.estimators",
+    "ModalityAligner": "alignment.aligner",
+}
+
 V = TypeVar("V", bound=type[Any])
 #: (family, name) -> class, of those that were registered.
 _REGISTERED: dict[tuple[str, str], type[Any]] = {}
@@ -135,6 +142,18 @@ def name_of(variant: type[Any]) -> str:
     value = f"{variant.__module__}:{variant.__qualname__}"
     named = (name for family in FAMILIES for name, setting in _entry_points(family).items() if setting.value == value)
     return next(named, variant.__module__.rpartition(".")[2])
+
+
+def model_class(kind: str) -> type[Any]:
+    """The class of the models that folders of a kind hold.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in MODELS:
+        raise ConfigError(f"model.json: kind '{kind}' is not known to this plait")
+    result: type[Any] = getattr(importlib.import_module(f"plait.{MODELS[kind]}"), kind)
+    return result
 
 
 def is_known(family: str, variant: type[Any]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from plait.alignment import file as aligner_file
-from plait.alignment.aligner import ModalityAligner
 from plait.alignment.enhancement import Enhancer
-from plait.base import config
+from plait.base import config, registry
 from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline, until
 from plait.base.errors import ConfigError, ModelError, TableError
@@ -466,16 +464,14 @@ def _with_target(schema: Schema, y: object) -> Schema:
 
 
 def loaded(folder: str | Path) -> Any:
-    """The estimator or aligner that was saved; of estimators, one of the classes that there are by now.
+    """The estimator or aligner that was saved.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
 
     def rebuild(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-        if manifest["kind"] == ModalityAligner.__name__:
-            return aligner_file.rebuild(ModalityAligner, manifest, arrays)
-        importlib.import_module("plait.estimators.estimators")  # the classes stand above this module, and must be there
-        return modelfile.rebuild(FusionEstimator.__subclasses__(), manifest, arrays)
+        kind = registry.model_class(manifest["kind"])
+        return (modelfile if issubclass(kind, FusionEstimator) else aligner_file).rebuild(kind, manifest, arrays)
 
     return model_parts.read(folder, rebuild)

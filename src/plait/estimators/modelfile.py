@@ -109,13 +109,10 @@ def write(model: Any, place: Path) -> None:
     history.write(place, [*model.pretrain_history_, *model.history_])
 
 
-def rebuild(kinds: Sequence[type[Any]], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    """The model of one of these classes, from a manifest and arrays that were checked."""
-    named = {kind.__name__: kind for kind in kinds}
-    if manifest["kind"] not in named:
-        raise ModelError(f"model.json: kind '{manifest['kind']}' is not known to this plait")
+def rebuild(kind: type[Any], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """The model of a class, from a manifest and arrays that were checked."""
     settings = {k: tuple(v) if k == "branches" else v for k, v in loaded_settings(manifest["settings"]).items()}
-    model = named[manifest["kind"]](**settings)
+    model = kind(**settings)
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
     model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
