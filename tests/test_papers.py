@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import itertools
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -474,3 +477,41 @@ def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:
     assert ours["CMU-MOSI, classes"] == (2, 2.0, "CMU-MOSI, binary", "held")
     assert ours["CMU-MOSI, test"][3] == "not held"  # 656 of 686: neutral ones have no place in two classes
     assert papers.holding.label("pokemon/type_1") == "Pokemon (rebuilt), type_1"
+
+
+def test_a_reader_who_owns_the_data_runs_the_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MuG's own files, tiny, take the place of the rebuilt table in table 4, under the paper's name of it."""
+    from PIL import Image
+
+    folder = tmp_path / "data" / "mug" / "Pokemon-primary_type"
+    folder.mkdir(parents=True)
+    (folder / "info.json").write_text(json.dumps({"label": "Kind"}))
+    rng = np.random.default_rng(0)
+    for part, rows in (("train", 48), ("dev", 12), ("test", 12)):
+        kinds = rng.choice(["fire", "water"], rows)
+        names = [f"{part}_images/{i}.png" for i in range(rows)]
+        with zipfile.ZipFile(folder / f"{part}_images.zip", "w") as archive:
+            for name, kind in zip(names, kinds, strict=True):
+                cell = io.BytesIO()
+                Image.new("RGB", (8, 8), (250, 10, 10) if kind == "fire" else (10, 10, 250)).save(cell, "PNG")
+                archive.writestr(name, cell.getvalue())
+        words = [f"it burns and it is a {k} being of kind {i}" for i, k in enumerate(kinds)]
+        told = {"Image Path": names, "Text": words, "Hue": rng.choice(["red", "blue"], rows), "Cost": rng.random(rows)}
+        pd.DataFrame(told | {"Kind": kinds}).to_csv(folder / f"{part}.csv", index=False)
+    monkeypatch.setenv("PLAIT_DATA", str(tmp_path / "data"))
+    paper = papers.read("early-fusion-contrastive")
+    quick = {"model": {"encoders": {"text": "hashed_ngrams", "image": "pixel_statistics"}, "epochs": 5, "width": 16}}
+    quick |= {
+        "modalities": {"subsets": [["text"], ["text", "image", "tabular"]]},
+        "variants": {"pulled": {"epochs": 2}},
+    }
+    monkeypatch.setattr(papers.running, "read", lambda name: dataclasses.replace(paper, quick={"mug_original": quick}))
+    result = papers.reproduce(paper.name, "table4", quick=True, out=tmp_path / "out", store="none", engine="inline")
+    lines = {line.cell: line for line in result.lines}
+    text = lines["T, pkm_t1"]
+    assert (text.our_data, text.seeds, text.verdict) == ("MuG pkm_t1", 2, "not testable here")
+    assert text.low <= text.ours <= text.high
+    assert lines["T, pkm_t2"].verdict == "not run"
+    assert any("mug_original, MuG hs_mr: data set 'mug'" in text for text in result.not_run)
+    study = (tmp_path / "out" / "mug_original-MuG-pkm_t1" / "study.yaml").read_text()
+    assert "categories_in_text: true" in study

@@ -43,6 +43,7 @@ class Mug(Dataset):
 
     Args:
         table: pkm_t1, pkm_t2, hs_ac, hs_as, hs_mr, hs_ss, lol_sc or csgo_sq.
+        categories_in_text: the text holds the columns of single words, too, as the early-fusion paper prepares it.
 
     Licence: CC BY-NC 4.0 (the benchmark's repository); texts and pictures of the games' owners.
     """
@@ -66,9 +67,10 @@ class Mug(Dataset):
         self,
         *,
         table: Literal["pkm_t1", "pkm_t2", "hs_ac", "hs_as", "hs_mr", "hs_ss", "lol_sc", "csgo_sq"] = "pkm_t1",
+        categories_in_text: bool = False,
     ) -> None:
         """Choose the table."""
-        self.table = table
+        self.table, self.categories_in_text = table, categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read the table's three parts."""
@@ -90,7 +92,8 @@ class Mug(Dataset):
         said = [c for c in used if _is_text(frame[c])]
         rest = [c for c in used if c not in said and not c.lower().endswith("id")]
         reasons = {c: "identifier" for c in used if c not in said and c not in rest} | {"split": "official part"}
-        modalities = [Modality("text", "text", tuple(said))] if said else []
+        words = [c for c in rest if self.categories_in_text and not pd.api.types.is_numeric_dtype(frame[c])]
+        modalities = [Modality("text", "text", (*said, *words))] if said or words else []
         modalities += [Modality("image", "image", ("image",))]
         modalities += [Modality("tabular", "tabular", tuple(rest))] if rest else []
         return Loaded(

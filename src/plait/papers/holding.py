@@ -189,7 +189,7 @@ def _alone(line: Line, row: Row) -> Line:
 
 def _value(element: Element, row: Row, column: Column, value: float, ours: Ours | None) -> Line:
     line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None:
+    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
     part = None if ours is None else ours.part(row, column.present)
     if ours is None or part is None or part.empty:

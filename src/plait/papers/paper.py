@@ -60,6 +60,7 @@ class Row:
         subset: modalities of ours; empty: all.
         condition: of the test rows, where they are not clean.
         cited: a rival's numbers, which are quoted and not run.
+        original: only the paper's own data have its modalities, not what stands in their place.
         data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
     """
 
@@ -69,6 +70,7 @@ class Row:
     subset: tuple[str, ...] = ()
     condition: str | None = None
     cited: bool = False
+    original: bool = False
     data: str = ""
     ours: str | None = None
     recipe: str | None = None
@@ -120,9 +122,11 @@ class Element:
                     continue
                 scores = re.fullmatch(r"[a-z_0-9]+", column.metric) and column.metric not in COSTS
                 plain = not column.present and row.condition is None and ", trained" not in str(row.variant)
-                if row.variant is not None and column.ours == dataset and scores and plain:
+                own = dataset == column.original
+                there = own or (column.ours == dataset and not row.original)
+                if row.variant is not None and there and scores and plain:
                     claim = {"metric": column.metric, "value": value, "variant": row.variant, "where": self.name}
-                    claim |= {"data": dataset if column.same else column.data}
+                    claim |= {"data": dataset if column.same or own else column.data}
                     result.append(claim | ({"subset": list(row.subset)} if row.subset else {}))
         return result
 

@@ -71,13 +71,13 @@ def reproduce(
         for number in range(len(_entries(known, recipe))):
             study = _study(known, recipe, number, quick)
             given = study.spec.data[0]
-            dataset = f"{given.source}/{given.target}" if given.target else given.source
+            dataset = given.name or (f"{given.source}/{given.target}" if given.target else given.source)
             reason = _not_there(study)
             if reason is not None:
                 not_run.append(f"{recipe}, {label(dataset)}: {reason}")
                 continue
             say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
-            place = folder / f"{recipe}-{dataset.replace('/', '-')}"
+            place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}"
             measured = study.run(place, engine=engine, store=store, workers=None if engine == "local" else 1)
             state = measured.status()
             not_run += [f"{recipe}, {label(dataset)}: {n} runs failed: {why}" for why, n in state["reasons"].items()]
@@ -250,7 +250,7 @@ def _parts(paper: Paper, recipe: str | None, dataset: str) -> dict[str, int] | s
     for number in range(len(_entries(paper, recipe))):
         study = _study(paper, recipe, number, quick=False)
         given = study.spec.data[0]
-        if f"{given.source}/{given.target}" != dataset:
+        if dataset not in (given.name, f"{given.source}/{given.target}"):
             continue
         reason = _not_there(study)
         if reason is not None:
