@@ -39,11 +39,11 @@ seeds. Each question names the least difference that matters before it is measur
 
 **In plain words.**
 
-- Under noise early fusion is not shown to be better: equal to late fusion at the training ratios, behind it in the mean over the
-  grid (*not decided*), at three times the processor.
+- Under noise early fusion is not shown to be better: equal to the smaller late network at the training ratios, behind in the mean
+  over the grid (*not decided*), at three times the processor.
 - Over strong features task-specific pretraining is not shown to pay; in the mean every arm is below the best simple model.
-- Contrast repairs a plain concatenation on Pokemon, where the table alone is as good; it spoils MOSI's text; it adds nothing that
-  could be seen to plait's default.
+- Contrast repairs a plain concatenation on Pokemon, where the table alone is as good; it spoils MOSI's text beside sound; it adds
+  nothing that could be seen to plait's default.
 - No learned alignment is shown to find more than the closed form `cca`, at any size; one that begins there stays there.
 - plait's default ranks first over ten tables; against a tuned linear model no single table proves it.
 
