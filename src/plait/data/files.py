@@ -115,9 +115,9 @@ def _check_text(path: Path) -> None:
         return
     with path.open("rb") as file:
         head = file.read(64).removeprefix(codecs.BOM_UTF8).lower()
-    found = next((what for start, what in _BEGINNINGS.items() if head.startswith(start.lower())), None)
-    if found is not None:
-        raise TableError(f"{path}: not a text table: {found}")
+    kind = next((what for start, what in _BEGINNINGS.items() if head.startswith(start.lower())), None)
+    if kind is not None:
+        raise TableError(f"{path}: not a text table: {kind}")
 
 
 def _check_encoding(path: Path, encoding: str) -> None:

@@ -130,10 +130,10 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    asked = (
-        _in_pieces(model, frame, subsets) if _long(model, frame, outputs) else _asked(model, frame, subsets, outputs)
+    answered = (
+        _in_pieces(model, frame, subsets) if _long(model, frame, outputs) else _answered(model, frame, subsets, outputs)
     )
-    result, missing, thresholds = asked
+    result, missing, thresholds = answered
     labels = [] if model.task_ == "regression" else list(model.classes_)
     truth = target_of(model, frame, y)
     for subset, output in result.items():
@@ -155,12 +155,12 @@ def gather(
 
 
 #: Outputs and thresholds of each subset, and what is absent: see ``Predictions``.
-Asked = tuple[Mapping[Subset, Array], Array, Mapping[Subset, Array]]
+Answered = tuple[Mapping[Subset, Array], Array, Mapping[Subset, Array]]
 
 
-def _asked(
+def _answered(
     model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None, outputs: Mapping[Subset, Array] | None = None
-) -> Asked:
+) -> Answered:
     result = model.predict_subsets(frame, subsets) if outputs is None else outputs
     return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {}
 
@@ -171,14 +171,14 @@ def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | Non
     return outputs is None and len(frame) > PIECE and ours
 
 
-def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Asked:
+def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Answered:
     """The same, so many rows at a time, each encoded once; missing files are counted over all of them."""
     parts = []
     with whole_table() as files:
         for start in range(0, len(frame), PIECE):
             piece = files.of(numbered(frame).iloc[start : start + PIECE])
             with model.remembering():
-                parts.append(_asked(model, piece, subsets))
+                parts.append(_answered(model, piece, subsets))
     outputs, missing, thresholds = zip(*parts, strict=True)
     return _joined(outputs), np.concatenate(missing), _joined(thresholds)
 
