@@ -78,11 +78,11 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
 
     ``bars``: rows as pairs of bars, one picture per column. ``changes``: what each row adds to the first, in the columns named,
     of the elements in ``of``; ``relative``: in parts of it. ``stacked``: ``parts``, columns that add up. ``points``: one column
-    over another, each ``[element, column]``. ``curves``: ``metrics`` of the test rows over the epochs for some ``variants``, with
+    over another, each ``[element, column]``. ``epochs``: ``metrics`` of the test rows over the epochs for some ``variants``, with
     all modalities or by ``patterns``. ``evaluation``: the curves of an evaluation of aligned spaces, by its ``name``.
     """
     known: dict[str, Callable[..., Iterator[Picture | None]]] = dict(
-        zip(PICTURES, (bars, changes, stacked, points, curves, evaluation), strict=True)
+        zip(PICTURES, (bars, changes, stacked, points, epochs, evaluation), strict=True)
     )
     options = dict(element.draws)
     figure = str(options.pop("figure", None))
@@ -154,7 +154,7 @@ def points(
         yield picture(f"points-{side}", caption, _points([p for p in found if np.isfinite(p[1:]).all()], x[1], y[1]))
 
 
-def curves(
+def epochs(
     result: Reproduction,
     tables: Sequence[Numbers],
     metrics: Sequence[str],
