@@ -71,7 +71,7 @@ recipe of full size with its cost. Most verdicts are therefore *not decided* or 
 
 Advice's hit rate with the candidates of today; tuned encoders at 2,000 rows and more; missing data in training; AV digits to a
 target accuracy; figure 2's grid of the convolutional LSTM with speakers held out; contrast with newer encoders. Their
-recipes stand ready: `plait list recipes`.
+recipes stand ready: `plait study list`.
 """
 #: Before, now.
 CHANGED = (
