@@ -259,7 +259,7 @@ def test_rows(tests: Sequence[Test]) -> list[list[str]]:
 
 
 #: Of ``test_rows``, behind the columns of the name.
-TEST_HEAD = ("seeds", "difference [95 %]", "p (Holm)", "power", "verdict")
+TEST_HEAD = ("pairs", "difference [95 %]", "p (Holm)", "power", "verdict")
 
 
 def interval(d: Difference) -> str:

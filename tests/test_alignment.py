@@ -17,7 +17,7 @@ from torch import Tensor
 from plait.alignment.base import reciprocal_rank
 from plait.alignment.batches import backward, loss_of, sides_of
 from plait.alignment.cca import Cca
-from plait.alignment.context import ATTENDING, OPERATIONS
+from plait.alignment.context import ATTENDING, OPERATIONS, Attention, DeepFusionEncoder
 from plait.alignment.learned import PlateauAdamW
 from plait.alignment.losses import LOSSES, Contrast, Couples, FixedTargets, HardestNegatives, InfoNCE, SoftTargets
 from plait.alignment.network import COLDEST, HOTTEST, Temperature, unit
@@ -261,6 +261,42 @@ def test_context_joins_in_every_way_and_matters(operation: str) -> None:
     network.projections["1"].load_state_dict(network.projections["0"].state_dict())
     x = torch.randn(3, 6)
     assert not torch.allclose(network("a", {"x": x}), network("b", {"x": x}), atol=1e-4)
+
+
+def naive_encoder(f: DeepFusionEncoder, slots: Tensor, contexts: Tensor) -> Tensor:
+    """f of equation 1 for one row, vector by vector and head by head."""
+    block, width = f.block, slots.shape[1]
+    if isinstance(f.fuse, Attention):
+        powers = [torch.stack([torch.exp(q @ k / width**0.5) for k in slots]) for q in contexts]
+        fused = [sum(p / each.sum() * v for p, v in zip(each, slots, strict=True)) for each in powers]
+    else:
+        fused = [v + contexts[0] for v in slots]
+    x = [f.norm(v) for v in fused]
+    q, k, v = ([one.view(3, 4, -1)[part] for one in map(block.qkv, map(block.norm1, x))] for part in range(3))
+    after = []
+    for place, one in enumerate(x):
+        heads = []
+        for h in range(4):
+            e = [torch.exp(q[place][h] @ other[h] / (width // 4) ** 0.5) for other in k]
+            heads.append(sum(w / sum(e) * other[h] for w, other in zip(e, v, strict=True)))
+        moved = one + block.out(torch.cat(heads))
+        after.append(moved + block.down(torch.nn.functional.gelu(block.up(block.norm2(moved)))))
+    return fused[0] + after[0]
+
+
+@pytest.mark.parametrize("operation", ["add", "dot"])
+def test_the_deep_fusion_encoder_and_its_gradients_are_those_of_plain_loops(operation: str) -> None:
+    torch.manual_seed(0)
+    f = DeepFusionEncoder(operation, 8, 0.0).double().eval()
+    slots = torch.randn(3, 4, 8, dtype=torch.float64)
+    contexts = torch.randn(2 if operation == "dot" else 1, 8, dtype=torch.float64, requires_grad=True)
+    whole = f(slots, contexts)
+    weights = [contexts, *f.parameters()]
+    found = torch.autograd.grad(whole.square().sum(), weights)
+    loops = torch.stack([naive_encoder(f, row, contexts) for row in slots])
+    torch.testing.assert_close(whole, loops, atol=1e-12, rtol=0)
+    for mine, theirs in zip(found, torch.autograd.grad(loops.square().sum(), weights), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

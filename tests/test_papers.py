@@ -429,8 +429,8 @@ def test_figures_are_drawn_of_the_papers_numbers_and_ours(tmp_path: Path) -> Non
         changes={"figure": "changes", "of": ["table2"], "columns": ["accuracy", "dearer"]},
         stacked={"figure": "stacked", "of": ["table2"], "parts": ["training"]},
         points={"figure": "points", "x": ["table2", "training"], "y": ["table2", "accuracy"]},
-        curves={
-            "figure": "curves",
+        epochs={
+            "figure": "epochs",
             "metrics": ["accuracy"],
             "variants": ["paper", "one epoch"],
             "patterns": ["", "text"],
@@ -515,3 +515,9 @@ def test_a_reader_who_owns_the_data_runs_the_originals(tmp_path: Path, monkeypat
     assert any("mug_original, MuG hs_mr: data set 'mug'" in text for text in result.not_run)
     study = (tmp_path / "out" / "mug_original-MuG-pkm_t1" / "study.yaml").read_text()
     assert "categories_in_text: true" in study
+
+
+def test_pictures_of_numbers_take_no_name_of_a_papers_own() -> None:
+    own = {str(e.draws["figure"]) for e in papers.read("early-fusion-conv-lstm").elements if e.draws}
+    assert own
+    assert not own & set(papers.paper.PICTURES)

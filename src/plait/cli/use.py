@@ -13,7 +13,6 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.options import show_json, show_table, show_text
-from plait.data.write import formulas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +94,7 @@ def predict(
     from plait.base.progress import track
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_chunks, write_chunks
-    from plait.data.write import printable
+    from plait.data.write import formulas, printable
 
     check_engine(engine or "local")
     label = f"predict {table.name}"

@@ -78,11 +78,11 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
 
     ``bars``: rows as pairs of bars, one picture per column. ``changes``: what each row adds to the first, in the columns named,
     of the elements in ``of``; ``relative``: in parts of it. ``stacked``: ``parts``, columns that add up. ``points``: one column
-    over another, each ``[element, column]``. ``curves``: ``metrics`` of the test rows over the epochs for some ``variants``, with
+    over another, each ``[element, column]``. ``epochs``: ``metrics`` of the test rows over the epochs for some ``variants``, with
     all modalities or by ``patterns``. ``evaluation``: the curves of an evaluation of aligned spaces, by its ``name``.
     """
     known: dict[str, Callable[..., Iterator[Picture | None]]] = dict(
-        zip(PICTURES, (bars, changes, stacked, points, curves, evaluation), strict=True)
+        zip(PICTURES, (bars, changes, stacked, points, epochs, evaluation), strict=True)
     )
     options = dict(element.draws)
     figure = str(options.pop("figure", None))
@@ -154,7 +154,7 @@ def points(
         yield picture(f"points-{side}", caption, _points([p for p in found if np.isfinite(p[1:]).all()], x[1], y[1]))
 
 
-def curves(
+def epochs(
     result: Reproduction,
     tables: Sequence[Numbers],
     metrics: Sequence[str],
@@ -166,11 +166,12 @@ def curves(
     for name in element.recipes:
         for dataset, measured in result.results.get(name, {}).items():
             for metric in metrics:
-                for pattern in patterns:
+                for pattern in patterns if metric != "loss" else patterns[:1]:  # of all modalities alone
                     found = [c for v in variants if (c := _curve(measured, v, metric, pattern)) is not None]
                     where = f", {pattern} alone" if pattern else ", all modalities"
                     caption = f"{metric} of the test rows over the epochs{where}; {label(dataset)}; band: over seeds"
-                    key = f"{_key(metric)}-{_key(pattern) or 'all'}"
+                    several = sum(len(result.results.get(one, {})) for one in element.recipes) > 1
+                    key = f"{_key(metric)}-{_key(pattern) or 'all'}" + f"-{_key(dataset)}" * several
                     drawn = curves_figure(found, "epoch", metric, markers=False, whole=True) if found else None
                     yield picture(key, caption, drawn)
 
@@ -185,7 +186,8 @@ def _curve(results: Results, variant: str, metric: str, pattern: str) -> Curve |
         if not (place / "epoch_metrics.csv").is_file():
             continue
         frame, wanted = read(place), (pattern,) if pattern else tuple(str(subset).split("+"))
-        code = next((c for c, kept in pattern_codes(str(subset).split("+")).items() if kept == wanted), "")
+        codes = pattern_codes(str(subset).split("+"))
+        code = "" if metric == "loss" else next((c for c, kept in codes.items() if kept == wanted), "")
         chosen = (frame["part"] == "test") & (frame["metric"] == metric) & (frame["stage"] == TRAIN)
         each.append(frame[chosen & (frame["pattern"] == code)].groupby("epoch")["value"].mean())
     found = pd.concat(each, axis=1) if each else pd.DataFrame()
@@ -272,7 +274,7 @@ def _layers(names: Sequence[str], layers: Mapping[str, np.ndarray], side: str) -
             ax.barh(np.arange(len(names)), values, 0.6, left=left, color=COLOURS[colour], label=name)
             left = left + values
         for place, total in enumerate(left):
-            ax.annotate(f" {total:,.4g}", (total, place), va="center", fontsize=8)
+            ax.annotate(f" {total:,.0f}" if total >= 100 else f" {total:.3g}", (total, place), va="center", fontsize=8)
         ax.margins(x=0.16)
         _named(ax, names, f"seconds ({side})")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=len(layers))
