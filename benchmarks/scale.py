@@ -107,12 +107,13 @@ other work shared (the column *load*): the clock says little, the processor's se
 *before*: the version of a day earlier. *disk*: the store of embeddings. `feature_memory` is at its usual 256 MB.
 The lines of encode were measured before it took smaller pieces.
 
-A million rows of this table (nearly a million different texts) were fitted once, made lighter: quality `light`, one member, one epoch,
-branches `joint` and `linear`, no report page: 327 processor seconds, 56 minutes by the clock on a machine at load 18. **Greatest resident
-memory 5.7 GB; the goal of 4 GB is not met.** By stage: schema 1.7 GB, encode 5.7, scale 2.1, train 4.5, test 2.9 (before pages of mapped files were
-given back: train 5.9 and 6.5 over all, with fewer different texts). Encode and train hold pages of files (features, store), which the system takes back
-when it needs them; how much is the process's own was not measured this time (2.4 GB at most before). Bytes written to the disk are about three
-times the store's size (883 MB for 321 MB of 80,000 rows, other work on the machine included).
+A million rows of this table (nearly a million different texts) were fitted once, made lighter: quality `light`, one
+member, one epoch, branches `joint` and `linear`, no report page: 327 processor seconds, 56 minutes by the clock on a
+machine at load 18. **Greatest resident memory 5.7 GB; the goal of 4 GB is not met.** By stage: schema 1.7 GB, encode
+5.7, scale 2.1, train 4.5, test 2.9 (before pages of mapped files were given back: train 5.9 and 6.5 over all, with
+fewer different texts). Encode and train hold pages of files (features, store), which the system takes back when it
+needs them; how much is the process's own was not measured this time (2.4 GB at most before). Bytes written to the
+disk are about three times the store's size (883 MB for 321 MB of 80,000 rows, other work on the machine included).
 
 `evaluate` answers 65,536 rows at a time since; its lines below were measured before that.
 """
