@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from plait.base.machine import cores
 ENGINES = ("local", "ray")
 #: Variables that say where things lie, handed to workers on other machines.
 PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")
-#: How often a worker that died is started anew, and its job with it.
+#: How often a job whose worker died is begun anew.
 RETRIES = 3
 #: Jobs for each worker that may be done before the next answer in order is: what is kept in memory is bounded.
 AHEAD = 4
@@ -75,11 +76,11 @@ def on_cluster(
     """What a worker answers to each job, in the order of the jobs.
 
     Args:
-        make: called once by every worker with ``given``; what it returns is called with the parts of a job. A function or
-            class that workers can import: plait must be installed on their machines.
+        make: called once in every worker's process with ``given``; what it returns is called with the parts of a job. Workers
+            must be able to import it: plait must be installed on their machines.
         given: handed over once for all workers of a machine.
         jobs: taken as workers become free, a few ahead of what was answered.
-        workers: processes; None: one per core of the cluster, at most as many as there are jobs, if that is known.
+        workers: jobs at a time; None: one per core of the cluster.
         gpus: that a worker needs, or a part of one.
 
     Raises:
@@ -87,25 +88,22 @@ def on_cluster(
     """
     with cluster(workers) as ray:
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        if isinstance(jobs, Sequence):
-            count = min(count, len(jobs))
-        kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES)(_Worker)
-        handed = ray.put(tuple(given))
-        idle = [kind.remote(make, surroundings()) for _ in range(count)]
-        actors, flying, answers = list(idle), dict[Any, tuple[Any, int]](), dict[int, Any]()
+        # Tasks, not actors: what a lost machine had begun goes to any core that becomes free.
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work)
+        handed, key = [ray.put(tuple(given))], uuid.uuid4().hex
+        waiting, flying = iter(jobs), dict[Any, int]()
+        answers, sent, given_out = dict[int, Any](), 0, 0
         try:
-            waiting, sent, given_out = iter(jobs), 0, 0
             while True:
-                while idle and sent < given_out + AHEAD * count and (job := next(waiting, None)) is not None:
-                    actor = idle.pop()
-                    flying[actor.do.remote([handed], *job)] = (actor, sent)
+                while len(flying) < count and sent < given_out + AHEAD * count:
+                    if (job := next(waiting, None)) is None:
+                        break
+                    flying[task.remote(key, make, handed, surroundings(), tuple(job))] = sent
                     sent += 1
                 if not flying:
                     return
                 done, _ = ray.wait(list(flying), num_returns=1)
-                actor, number = flying.pop(done[0])
-                idle.append(actor)
-                answers[number] = _answer(ray, done[0])
+                answers[flying.pop(done[0])] = _answer(ray, done[0])
                 while given_out in answers:
                     result, said = answers.pop(given_out)
                     given_out += 1
@@ -113,9 +111,9 @@ def on_cluster(
                         warnings.warn(text, PlaitWarning, stacklevel=2)
                     yield result
         finally:
-            for actor in actors:
-                with contextlib.suppress(Exception):  # dead already
-                    ray.kill(actor)
+            for reference in flying:
+                with contextlib.suppress(ray.exceptions.RayError):  # it has just ended
+                    ray.cancel(reference, force=True)
 
 
 def _answer(ray: Any, reference: Any) -> Any:
@@ -126,33 +124,34 @@ def _answer(ray: Any, reference: Any) -> Any:
         if isinstance(error.cause, PlaitError):
             raise error.cause from None
         raise PlaitError(f"a Ray worker failed: {' '.join(str(error.cause).split())[:300]}") from None
-    except (errors.RayActorError, errors.OutOfMemoryError) as error:
-        raise PlaitError(
-            f"a Ray worker died {RETRIES + 1} times: {' '.join(str(error).split())[:300]}; look at its memory"
-        ) from None
+    except errors.RayError as error:
+        said = " ".join(str(error).split())[:300]
+        raise PlaitError(f"a Ray worker died {RETRIES + 1} times: {said}; look at its memory") from None
 
 
-class _Worker:
-    """An actor that makes what does the work once, and then does one job after the other."""
+#: In a worker's process: what ``make`` made there, by the key of the call that it was made for; the last one alone.
+_made: dict[str, Callable[..., Any]] = {}
 
-    def __init__(self, make: Callable[..., Callable[..., Any]], places: Mapping[str, str]) -> None:
-        """Nothing is made yet."""
-        import torch
 
-        os.environ.update(places)
-        os.environ["PLAIT_QUIET"] = "1"
-        torch.set_num_threads(1)
-        self._make = make
-        self._do: Callable[..., Any] | None = None
+def _work(
+    key: str,
+    make: Callable[..., Callable[..., Any]],
+    given: Sequence[Any],
+    places: Mapping[str, str],
+    job: Sequence[Any],
+) -> tuple[Any, list[str]]:
+    """The job's answer, and what was warned of; ``given`` holds a reference to what ``make`` is called with."""
+    import ray
+    import torch
 
-    def do(self, given: Sequence[Any], *job: Any) -> tuple[Any, list[str]]:
-        """The job's answer, and what was warned of; ``given`` holds a reference to what ``make`` is called with."""
-        import ray
-
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", PlaitWarning)
-            if self._do is None:
-                self._do = self._make(*ray.get(given[0]))
-            result = self._do(*job)
-        said = [str(one.message) for one in caught if issubclass(one.category, PlaitWarning)]
-        return result, list(dict.fromkeys(said))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlaitWarning)
+        if key not in _made:
+            os.environ.update(places)
+            os.environ["PLAIT_QUIET"] = "1"
+            torch.set_num_threads(1)
+            _made.clear()
+            _made[key] = make(*ray.get(given[0]))
+        result = _made[key](*job)
+    said = [str(one.message) for one in caught if issubclass(one.category, PlaitWarning)]
+    return result, list(dict.fromkeys(said))

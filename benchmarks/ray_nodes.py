@@ -1,0 +1,119 @@
+"""A cluster of several nodes on one machine, one of which is lost while it works: the same answers as one process?
+
+    python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands fit predict study] [--rounds whole killed] [--after 12]
+
+Nodes are Ray's own (``ray.cluster_utils``): each has its scheduler, its object store and its workers, as a machine would have.
+``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL) once work has
+begun; answers are compared number by number. Prints one line for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ray.cluster_utils import Cluster
+
+STUDY = """
+name: nodes
+data: {table: rows.csv, target: label}
+model: {members: 1, epochs: 2, branches: [joint], width: 8, encoders: {text: hashed_ngrams}}
+grid: {depth: [early, late]}
+seeds: 2
+metrics: [accuracy, log_loss]
+"""
+
+
+def table(rows: int) -> pd.DataFrame:
+    """Numbers, and words that say something of the label."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, rows)
+    words = np.array([["red apple", "sour lemon"], ["blue sky", "deep sea"]])
+    text = [f"{words[v if rng.random() < 0.8 else 1 - v][rng.integers(2)]} of day {i}" for i, v in enumerate(y)]
+    return pd.DataFrame({"size": rng.normal(size=rows) + y, "text": text, "label": np.where(y, "pos", "neg")})
+
+
+def commands(folder: Path, name: str, engine: list[str]) -> dict[str, list[str]]:
+    """What is run, by what is compared."""
+    settings = ["--members", "5", "--epochs", "4", "--encoder", "text=hashed_ngrams", "--no-report"]
+    rows, model, out = str(folder / "rows.csv"), str(folder / f"{name}-model"), folder / name
+    return {
+        "fit": ["fit", rows, "--target", "label", "--out", model, *settings, *engine],
+        "predict": ["predict", model, rows, "--rows", "16", "--out", f"{out}.csv", *engine],
+        "study": ["study", "run", str(folder / "study.yaml"), "--out", f"{out}-study", *engine],
+    }
+
+
+def plait(words: list[str], address: str | None, store: Path) -> subprocess.Popen[bytes]:
+    """The command in a process of its own."""
+    surroundings = {**os.environ, "PLAIT_STORE": str(store), "OMP_NUM_THREADS": "1"}
+    surroundings |= {"RAY_ADDRESS": address} if address else {}
+    return subprocess.Popen([sys.executable, "-m", "plait", *words], env=surroundings, stdout=subprocess.DEVNULL)
+
+
+def found(folder: Path, name: str, command: str) -> pd.DataFrame:
+    """What a command has left, as far as it must be the same."""
+    if command == "study":
+        frame = pd.read_json(folder / f"{name}-study" / "results.jsonl", lines=True)
+        scores = frame["evaluations"].map(lambda each: each[0]["metrics"])
+        return pd.DataFrame({"run": frame["run"], "scores": scores.map(str)}).sort_values("run", ignore_index=True)
+    if command == "fit":  # its answers say what it learned
+        plait(["predict", str(folder / f"{name}-model"), str(folder / "rows.csv"), "--out", str(folder / "x.csv")],
+              None, folder / "store").wait()  # fmt: skip
+        return pd.read_csv(folder / "x.csv")
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def lose(cluster: Cluster, after: float) -> threading.Timer:
+    """Kill the last node that was added, so many seconds from now."""
+    node = cluster.worker_nodes and list(cluster.worker_nodes)[-1]
+    timer = threading.Timer(after, lambda: cluster.remove_node(node, allow_graceful=False))
+    timer.start()
+    return timer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--commands", nargs="+", default=["fit", "predict", "study"])
+    parser.add_argument("--rounds", nargs="+", default=["whole", "killed"], choices=("whole", "killed"))
+    parser.add_argument("--after", type=float, default=12.0, help="seconds until a node is killed")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        table(options.rows).to_csv(folder / "rows.csv", index=False)
+        (folder / "study.yaml").write_text(STUDY)
+        for command, words in commands(folder, "one process", []).items():
+            local = [*words, "--engine", "inline"] if command == "study" else words
+            assert plait(local, None, folder / "store").wait() == 0
+        for kind in options.rounds:
+            name = f"{options.nodes} nodes" + (", one killed" if kind == "killed" else "")
+            for command, words in commands(folder, name, ["--engine", "ray"]).items():
+                if command not in options.commands:
+                    continue
+                cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+                for _ in range(options.nodes - 1):
+                    cluster.add_node(num_cpus=1)
+                timer = lose(cluster, options.after) if kind == "killed" else None
+                begun = time.perf_counter()
+                code = plait(words, cluster.address, folder / f"store {name}").wait()
+                seconds = time.perf_counter() - begun
+                if timer is not None:
+                    timer.join()
+                same = code == 0 and found(folder, name, command).equals(found(folder, "one process", command))
+                said = "same as one process" if same else "DIFFERENT"
+                print(f"{command:8} {name:24} exit code {code}, {said} ({seconds:.0f} s)", flush=True)
+                cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
