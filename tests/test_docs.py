@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -11,14 +12,17 @@ import sys
 import types
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
+import typer
+import yaml
 
 import plait
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.cli import main
+from plait.cli import main, registered
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(plait.__path__, "plait.") if not m.name.endswith("__main__"))
@@ -66,6 +70,37 @@ def test_steps_of_a_tutorial(page: str, tmp_path: Path, monkeypatch: pytest.Monk
                 with pytest.raises(SystemExit) as ended:
                     main(words[1:])
                 assert not ended.value.code, line
+
+
+@pytest.mark.parametrize("page", ["../README.md", *(page for page in PAGES if page not in STEPS)])
+def test_blocks_that_need_a_readers_own_data_name_what_there_is(page: str) -> None:
+    """Commands and their options, imported names, YAML; what only needs plait is run by the tests above."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for language, block in re.findall(r"^```(python|sh|yaml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if language == "yaml":
+            yaml.safe_load(block)
+        elif language == "sh":
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"&&|\||>|;", line):
+                    words = shlex.split(part, comments=True)
+                    if words[:1] == ["plait"]:
+                        check_command(words[1:])
+        elif ">>>" not in block:
+            tree = ast.parse(block)
+            imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            exec(compile(ast.Module(imports, []), page, "exec"), {})
+
+
+def check_command(words: list[str]) -> None:
+    """A command line that plait knows: its command, and the names of its options."""
+    command: click.Command = typer.main.get_command(registered())
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        _, rest, _ = command.make_parser(context).parse_args(words)
+        _, found, words = command.resolve_command(context, rest)
+        assert found is not None, words
+        command, context = found, click.Context(found, parent=context)
+    command.make_parser(context).parse_args(words)
 
 
 def test_the_example_encoder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
