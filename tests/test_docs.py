@@ -11,8 +11,8 @@ import shlex
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
-import click
 import numpy as np
 import pytest
 import torch
@@ -93,14 +93,24 @@ def test_blocks_that_need_a_readers_own_data_name_what_there_is(page: str) -> No
 
 def check_command(words: list[str]) -> None:
     """A command line that plait knows: its command, and the names of its options."""
-    command: click.Command = typer.main.get_command(registered())
-    context = click.Context(command)
-    while isinstance(command, click.Group):
-        _, rest, _ = command.make_parser(context).parse_args(words)
-        _, found, words = command.resolve_command(context, rest)
-        assert found is not None, words
-        command, context = found, click.Context(found, parent=context)
-    command.make_parser(context).parse_args(words)
+    command: Any = typer.main.get_command(registered())
+    while hasattr(command, "commands"):
+        names = [word for word in words if not word.startswith("-")]
+        if not names:
+            break  # ``plait --help``
+        assert names[0] in command.commands, f"no command {names[0]}"
+        command, words = command.commands[names[0]], words[words.index(names[0]) + 1 :]
+    known = {option for given in command.params for option in (*given.opts, *given.secondary_opts)} | {"--help"}
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word.partition("=")[0] in known, f"no option {word}"
+
+
+def test_a_command_that_is_none_is_found() -> None:
+    check_command(["study", "run", "recipe", "--workers", "2"])
+    for wrong in (["fit", "x.csv", "--nope"], ["study", "walk"], ["fitt"]):
+        with pytest.raises(AssertionError, match="no (command|option)"):
+            check_command(wrong)
 
 
 def test_the_example_encoder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
