@@ -87,7 +87,7 @@ def test_blocks_that_need_a_readers_own_data_name_what_there_is(page: str) -> No
                         check_command(words[1:])
         elif ">>>" not in block:
             tree = ast.parse(block)
-            imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             exec(compile(ast.Module(imports, []), page, "exec"), {})
 
 
