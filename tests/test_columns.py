@@ -22,7 +22,7 @@ from plait import FusionClassifier
 from plait.base.errors import PlaitWarning
 from plait.data import schema, table
 from plait.data.parse import booleans, date_format, dates, number_style, numbers, zones
-from plait.data.rows import column_keys, merge_equal
+from plait.data.rows import column_keys, data_hash, merge_equal
 from plait.data.typed import plain
 from plait.data.values import distinct, nulls, text_of, texts
 from plait.encoders.tabular import Tabular
@@ -165,7 +165,7 @@ def test_every_type_gives_the_same_schema_features_and_order(kind: str, name: st
 def test_codes_are_the_same_words(name: str) -> None:
     cells = COLUMNS["whole"][name]
     assert texts(cells).tolist() == [None if v is None else str(v) for v in WHOLE]
-    assert table.data_hash(cells.to_frame("c")) == table.data_hash(pd.DataFrame({"c": COLUMNS["whole"]["text"]}))
+    assert data_hash(cells.to_frame("c")) == data_hash(pd.DataFrame({"c": COLUMNS["whole"]["text"]}))
 
 
 def test_one_table_in_three_formats_is_one_model(tmp_path: Path) -> None:

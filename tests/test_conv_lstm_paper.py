@@ -258,9 +258,9 @@ def test_recipes_say_the_papers_sizes_and_noise_that_is_drawn_anew() -> None:
     assert (len(grid.train), len(grid.test)) == (16, 100)
 
 
-def test_only_plaits_own_papers_draw(tmp_path: Path) -> None:
+def test_a_paper_of_ones_own_draws_what_any_paper_may(tmp_path: Path) -> None:
     element = {"name": "f", "title": "t", "status": "there", "draws": {"figure": "comparison"}}
     paper = {"title": "t", "citation": "c", "elements": [element]}
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(paper), encoding="utf-8")
-    with pytest.raises(ConfigError, match="draws: only plait's own papers draw"):
+    with pytest.raises(ConfigError, match="draws: no figure 'comparison': known: bars, changes, epochs"):
         papers.read(tmp_path)

@@ -37,7 +37,7 @@ from plait.data.media.given import given
 from plait.data.media.images import image, video
 from plait.data.media.sounds import audio
 from plait.data.modality import Modality
-from plait.data.rows import column_keys
+from plait.data.rows import column_keys, data_hash
 from plait.encoders.featurize import Featurizer
 from plait.encoders.video_frames import VideoFrames
 
@@ -158,7 +158,7 @@ def test_equal_cells_are_equal_whatever_objects_hold_them(way: str, folder: Path
     keys = column_keys(first["cell"])
     assert keys.tolist() == column_keys(again["cell"]).tolist()
     assert len(set(keys.tolist())) == N
-    assert table.data_hash(first) == table.data_hash(again)
+    assert data_hash(first) == data_hash(again)
 
 
 def test_two_fits_on_equal_pictures_are_equal() -> None:

@@ -278,11 +278,11 @@ def test_the_report_has_tables_and_curves(images: Results, text: Results, tmp_pa
 
     page = write_study_report(images, tmp_path / "images").read_text(encoding="utf-8")
     assert "Retrieval" in page
-    assert "Zero-shot classes (CIFAR-10)" in page
+    assert "Zero-shot classes (CIFAR-10 (JPEG))" in page
     table = pd.read_csv(tmp_path / "images" / "tables" / "retrieval.csv")
     assert len(table) == 6
     write_study_report(text, tmp_path / "text")
-    assert (tmp_path / "text" / "figures" / "sentence_similarity-tolerance.svg").is_file()
+    assert (tmp_path / "text" / "figures" / "sentence-similarity-tolerance.svg").is_file()
     told = (tmp_path / "text" / "report.md").read_text(encoding="utf-8")
     assert "Paraphrase (MRPC)" in told
     assert "a alone" in told
@@ -358,7 +358,7 @@ def test_every_thing_is_held_out_once() -> None:
         ({"space": {}}, "which evaluations"),
         (
             {"space": {"evaluations": [{"name": "retrieval", "distractors": -1}]}},
-            "distractors: expected a whole number",
+            "distractors must be a whole number from 0, found -1",
         ),
         ({"space": {"evaluations": [3]}}, "expected a name, or {name: ..., option: ...}, found 3"),
         ({"space": "retrieval"}, "space: expected a mapping"),

@@ -17,7 +17,7 @@ from plait.data import table, values
 from plait.data.archive import Archive
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
-from plait.data.rows import merge_equal
+from plait.data.rows import data_hash, merge_equal
 from plait.data.table import strata_of
 from plait.data.values import items_of, nulls, text_of, texts
 
@@ -520,11 +520,11 @@ def test_too_few_rows_to_split() -> None:
 def test_the_hash_is_of_the_content() -> None:
     frame = pd.DataFrame({"a": ["1", None], "b": [["x"], None]})
     same = pd.DataFrame({"a": [1.0, np.nan], "b": [["x"], None]}, index=[5, 6])
-    assert table.data_hash(frame) == table.data_hash(same)
-    assert table.data_hash(frame) != table.data_hash(frame.rename(columns={"a": "c"}))
-    assert table.data_hash(frame) != table.data_hash(frame.iloc[::-1])
-    assert table.data_hash(pd.DataFrame({"a": ["xy", ""]})) != table.data_hash(pd.DataFrame({"a": ["x", "y"]}))
-    assert len(table.data_hash(pd.DataFrame({"a": [np.ones(2), b"x"]}))) == 32
+    assert data_hash(frame) == data_hash(same)
+    assert data_hash(frame) != data_hash(frame.rename(columns={"a": "c"}))
+    assert data_hash(frame) != data_hash(frame.iloc[::-1])
+    assert data_hash(pd.DataFrame({"a": ["xy", ""]})) != data_hash(pd.DataFrame({"a": ["x", "y"]}))
+    assert len(data_hash(pd.DataFrame({"a": [np.ones(2), b"x"]}))) == 32
 
 
 def test_real_tables_are_read_whole(data_root: Path) -> None:
@@ -541,7 +541,7 @@ def test_sounds_of_equal_ends_are_not_one_row() -> None:
     sounds = [np.zeros(5_000), np.r_[np.zeros(2_500), 1.0, np.zeros(2_499)]]
     frame = pd.DataFrame({"sound": pd.Series([(s, 8_000) for s in sounds], dtype=object)})
     assert len(merge_equal(frame, np.zeros(2), np.ones(2))[0]) == 2
-    assert table.data_hash(frame.iloc[:1]) != table.data_hash(frame.iloc[1:])
+    assert data_hash(frame.iloc[:1]) != data_hash(frame.iloc[1:])
 
 
 def test_every_part_has_its_share_of_every_class_of_every_group() -> None:
