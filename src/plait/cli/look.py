@@ -75,6 +75,7 @@ def encode(
     """Encode a table's cells into the store (once, ever); killed half-way, the same command carries on."""
     import dataclasses
 
+    from plait.base.cluster import ENGINES
     from plait.base.errors import ConfigError, nearest
     from plait.data import schema as schemas
     from plait.data.row_numbers import numbered
@@ -83,10 +84,8 @@ def encode(
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
 
-    if engine not in ("local", "ray") or (engine == "ray" and store == NO_STORE):
-        raise ConfigError(
-            f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ('local', 'ray'))})"
-        )
+    if engine not in ENGINES or (engine == "ray" and store == NO_STORE):
+        raise ConfigError(f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ENGINES)})")
     if out is not None and (out.suffix.lower() != ".npz" or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .npz")
     frame = read_table(table, encoding, remote, root)

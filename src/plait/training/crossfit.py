@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 from plait.base import deadline
-from plait.base.cluster import on_cluster
+from plait.base.cluster import cluster, on_cluster
 from plait.base.errors import ConfigError, warn
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
@@ -121,11 +122,12 @@ def crossfit(
         before(members[number], number, *fold)
     clock = time.perf_counter()
     piece = Piece(plan.names, examples, folds, plan.training, plan.seed, follow or FitCallbacks())
-    history = _trained(members, piece, plan, advance)
-    del folds[len(members) :]  # of those that no time was left for
-    each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
-    costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan)
-    del folds[len(members) :]
+    with cluster(plan.workers) if plan.engine == "ray" else nullcontext():  # one for networks and branches
+        history = _trained(members, piece, plan, advance)
+        del folds[len(members) :]  # of those that no time was left for
+        each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
+        costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan)
+        del folds[len(members) :]
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
     rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
@@ -221,7 +223,7 @@ def _trained_elsewhere(
 
 def _elsewhere(piece: Piece, plan: Plan, jobs: Sequence[Sequence[Any]]) -> Iterator[tuple[list[Branches], Any]]:
     gpus = 1.0 if piece.follow.device.type == "cuda" else 0.0
-    yield from on_cluster(Elsewhere, (piece.elsewhere(),), jobs, plan.workers, gpus=gpus)
+    return on_cluster(Elsewhere, (piece.elsewhere(),), jobs, plan.workers, gpus=gpus)
 
 
 def _without_time(members: list[Branches], begun: int) -> None:
