@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from plait.base import registry
 from plait.base.errors import PlaitError
 from plait.cli import main
 from plait.data import schema
+from plait.data.archive import open_archive
 from plait.data.table import read_table
 from plait.store import model_files
 from refusing import refused
@@ -370,3 +372,21 @@ def test_a_column_that_the_table_does_not_have_is_named_by_encode(
     (tmp_path / "s.yaml").write_text(text.replace("ENCODER", encoder))
     command = ["encode", tmp_path / "t.csv", "--schema", tmp_path / "s.yaml", "--store", "none"]
     refused(capsys, "column 'sise' of modality 'a' is missing; did you mean 'size'?", *command)
+
+
+def test_an_archive_whose_member_has_no_name_is_read(tmp_path: Path) -> None:
+    """Found by the fuzzer: archive."""
+    nameless = zipfile.ZipInfo("x")
+    nameless.filename = ""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(nameless, "")
+        packed.writestr("b.txt", "word")
+    assert list(open_archive(tmp_path / "a.zip").members) == ["b.txt"]
+
+
+def test_a_manifest_without_a_kind_is_refused(model: Path, tmp_path: Path) -> None:
+    """Found by the fuzzer: model."""
+    manifest, arrays = model_files.read_model(model)
+    del manifest["kind"]
+    with pytest.raises(PlaitError, match="kind"):
+        plait.load(rewritten(model, tmp_path / "m", manifest, arrays))

@@ -228,10 +228,13 @@ def _corpus(folder: Path, draw: random.Random, number: int) -> list[list[str]]:
     if kind == "media":
         shutil.copyfile(path, folder / "media" / f"0{path.suffix}")
         return [["predict", "media_model", "t.csv", "--out", "p.csv"]]
+    if kind == "archive":
+        shutil.copyfile(path, folder / "media.zip")
+        return [["predict", "media_model", "t.csv", "--out", "p.csv", "--root", "media.zip"]]
     if kind == "results":
         shutil.copyfile(path, folder / "ran" / "results.jsonl")
         return [["study", "status", "ran"], ["study", "results", "ran"]]
-    raise SystemExit(f"{path}: its name must begin with table--, yaml--, media-- or results--")
+    raise SystemExit(f"{path}: its name must begin with table--, yaml--, media--, archive-- or results--")
 
 
 KINDS: dict[str, Callable[[Path, random.Random], list[list[str]]]] = {

@@ -32,8 +32,8 @@ _MEDIA = {
 SMALL = ["--members", "1", "--epochs", "3", "--set", "width=8", "--set", "branches=[joint]"]
 
 
-def make(folder: Path) -> Path:
-    """A folder with all inputs, and the models that commands are given."""
+def make(folder: Path, models: bool = True) -> Path:
+    """A folder with all inputs; and the models and the study that commands are given."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "media").mkdir(parents=True)
     _tables(folder)
@@ -52,11 +52,12 @@ def make(folder: Path) -> Path:
     dump("study.yaml", study)
     recipe = {key: value for key, value in study.items() if key != "grid"}
     _paper(folder / "on_insects", {**recipe, "name": "made", "seeds": 2})
-    for arguments in (
+    begun = (
         ["fit", "t.csv", "--schema", "s.yaml", "--out", "m", "--no-report", *SMALL],
         ["fit", "t.csv", "--schema", "media.yaml", "--out", "media_model", "--no-report", *SMALL],
         ["study", "run", "study.yaml", "--out", "ran", "--engine", "inline"],
-    ):
+    )
+    for arguments in begun if models else ():
         ended = run([*arguments, "--store", "store"], folder)
         if ended.code:
             raise SystemExit(f"the campaign cannot begin: {' '.join(arguments)}: {ended.err}")

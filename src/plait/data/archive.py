@@ -34,7 +34,7 @@ class Archive:
         self.path = path
         try:
             with zipfile.ZipFile(path) as file:
-                self.members = {i.filename: i for i in file.infolist() if not i.is_dir()}
+                self.members = {i.filename: i for i in file.infolist() if i.filename and not i.is_dir()}
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise TableError(f"{path}: not a readable zip archive ({error})") from None
         tops = {name.partition("/")[0] for name in self.members if "/" in name}
