@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +24,8 @@ PLACES = ("PLAIT_DATA", "PLAIT_STORE", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY")
 RETRIES = 3
 #: Jobs for each worker that may be done before the next answer in order is: what is kept in memory is bounded.
 AHEAD = 4
+#: Seconds that nothing comes from a cluster before it is asked whether it is there at all, and that its head may be away.
+QUIET, AWAY = 5.0, 30.0
 
 
 def check_engine(engine: str) -> None:
@@ -60,6 +64,34 @@ def cluster(workers: int | None) -> Iterator[Any]:
             ray.shutdown()
 
 
+class Head:
+    """The head of a cluster, asked whether it still answers: Ray itself would wait a minute and then end this process."""
+
+    def __init__(self, ray: Any) -> None:
+        """Of the cluster that is connected."""
+        self.address = str(ray.get_runtime_context().gcs_address)
+        self.lost = False
+        self._since: float | None = None
+
+    def check(self) -> None:
+        """Call it when nothing comes.
+
+        Raises:
+            PlaitError: it has not answered for half a minute.
+        """
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+            self._since = None
+        except OSError:
+            self._since = time.monotonic() if self._since is None else self._since
+            if self.lost or time.monotonic() - self._since > AWAY:
+                self.lost = True
+                raise PlaitError(
+                    f"the Ray cluster at {self.address} is lost, its head does not answer; start it again and give the same command"
+                ) from None
+
+
 def surroundings() -> dict[str, str]:
     """What workers must know of this process's surroundings."""
     return {name: os.environ[name] for name in PLACES if name in os.environ}
@@ -92,7 +124,7 @@ def on_cluster(
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work)
         handed, key = [ray.put(tuple(given))], uuid.uuid4().hex
         waiting, flying = iter(jobs), dict[Any, int]()
-        answers, sent, given_out = dict[int, Any](), 0, 0
+        answers, sent, given_out, head = dict[int, Any](), 0, 0, Head(ray)
         try:
             while True:
                 while len(flying) < count and sent < given_out + AHEAD * count:
@@ -102,7 +134,10 @@ def on_cluster(
                     sent += 1
                 if not flying:
                     return
-                done, _ = ray.wait(list(flying), num_returns=1)
+                done, _ = ray.wait(list(flying), num_returns=1, timeout=QUIET)
+                if not done:
+                    head.check()
+                    continue
                 answers[flying.pop(done[0])] = _answer(ray, done[0])
                 while given_out in answers:
                     result, said = answers.pop(given_out)
@@ -111,7 +146,7 @@ def on_cluster(
                         warnings.warn(text, PlaitWarning, stacklevel=2)
                     yield result
         finally:
-            for reference in flying:
+            for reference in () if head.lost else flying:
                 with contextlib.suppress(ray.exceptions.RayError):  # it has just ended
                     ray.cancel(reference, force=True)
 

@@ -126,7 +126,9 @@ def folders_of(targets: Sequence[str]) -> dict[str, str]:
 
 def holds_targets(folder: str | Path) -> bool:
     """Whether a folder holds a model per target."""
-    return (Path(folder) / model_files.MANIFEST).is_file() and model_files.read_manifest(Path(folder)).get("kind") == KIND
+    return (Path(folder) / model_files.MANIFEST).is_file() and model_files.read_manifest(Path(folder)).get(
+        "kind"
+    ) == KIND
 
 
 def load_targets(folder: str | Path) -> TargetModels:

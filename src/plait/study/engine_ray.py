@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import registry
-from plait.base.cluster import cluster, surroundings
+from plait.base.cluster import Head, cluster, surroundings
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError
 from plait.base.machine import resident_mb
@@ -150,6 +150,7 @@ class RayEngine(Engine):
         """Connect and start the actors."""
         self._open = contextlib.ExitStack()
         self._ray = self._open.enter_context(cluster(workers))
+        self._head = Head(self._ray)
         available = int(self._ray.cluster_resources().get("CPU", 1))
         self.workers = workers or max(1, min(available, jobs))
         setting = dataclasses.replace(setting, threads=max(1, available // self.workers))
@@ -181,6 +182,8 @@ class RayEngine(Engine):
             return []
         known = {reference: worker for worker, (reference, _) in self._flying.items()}
         prepared, _ = self._ray.wait(list(known), num_returns=1, timeout=seconds)
+        if not prepared:
+            self._head.check()
         return [self._event(known[reference], reference) for reference in prepared]
 
     def _event(self, worker: int, reference: Any) -> Event:
@@ -213,6 +216,6 @@ class RayEngine(Engine):
 
     def close(self) -> None:
         """End the actors; a cluster that was there before stays."""
-        for actor in self._actors.values():
+        for actor in () if self._head.lost else self._actors.values():
             self._ray.kill(actor)
         self._open.close()
