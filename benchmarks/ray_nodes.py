@@ -1,15 +1,17 @@
 """A cluster of several nodes on one machine, one of which is lost while it works: the same answers as one process?
 
-    python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands fit predict study] [--rounds whole killed] [--after 12]
+    python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands fit predict study] [--rounds whole killed head]
 
 Nodes are Ray's own (``ray.cluster_utils``): each has its scheduler, its object store and its workers, as a machine would have.
 ``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL) once work has
-begun; answers are compared number by number. Prints one line for each.
+begun; answers are compared number by number. ``head``: the head is killed, the command says so and ends
+with 2, and the same command is given again on a new cluster. Prints one line for each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -80,12 +82,33 @@ def lose(cluster: Cluster, after: float) -> threading.Timer:
     return timer
 
 
+def started(nodes: int) -> Cluster:
+    """So many nodes of one core."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    for _ in range(nodes - 1):
+        cluster.add_node(num_cpus=1)
+    return cluster
+
+
+def headless(words: list[str], options: argparse.Namespace, store: Path) -> None:
+    """Begin the command on a cluster whose head is killed; how it ends is printed."""
+    cluster = started(options.nodes)
+    process, begun = plait(words, cluster.address, store), time.perf_counter()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(options.after)
+    cluster.remove_node(cluster.head_node, allow_graceful=False)
+    code = process.wait(300)
+    print(f"{words[0]:8} head lost: exit code {code} after {time.perf_counter() - begun:.0f} s", flush=True)
+    with contextlib.suppress(Exception):  # what is left of a cluster without a head
+        cluster.shutdown()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--commands", nargs="+", default=["fit", "predict", "study"])
-    parser.add_argument("--rounds", nargs="+", default=["whole", "killed"], choices=("whole", "killed"))
+    parser.add_argument("--rounds", nargs="+", default=["whole", "killed"], choices=("whole", "killed", "head"))
     parser.add_argument("--after", type=float, default=12.0, help="seconds until a node is killed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -97,12 +120,13 @@ def main() -> None:
             assert plait(local, None, folder / "store").wait() == 0
         for kind in options.rounds:
             name = f"{options.nodes} nodes" + (", one killed" if kind == "killed" else "")
+            name = f"{options.nodes} nodes, head lost" if kind == "head" else name
             for command, words in commands(folder, name, ["--engine", "ray"]).items():
                 if command not in options.commands:
                     continue
-                cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-                for _ in range(options.nodes - 1):
-                    cluster.add_node(num_cpus=1)
+                if kind == "head":
+                    headless(words, options, folder / f"store {name}")
+                cluster = started(options.nodes)
                 timer = lose(cluster, options.after) if kind == "killed" else None
                 begun = time.perf_counter()
                 code = plait(words, cluster.address, folder / f"store {name}").wait()

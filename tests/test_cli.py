@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from plait.cli import main
+from plait.cli import look, main
 from plait.store import model_files
 
 ENCODERS = ["--encoder", "text=hashed_ngrams", "--encoder", "image=pixel_statistics"]
@@ -167,6 +167,41 @@ def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.Captu
     assert run("list", "encoders", "--json") == 0
     listed = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
     assert listed["bge_small"]["licence"] == "weights MIT"
+
+
+@pytest.mark.parametrize("store", ["store", "none"])
+def test_embeddings_go_to_parquet_piece_by_piece_and_are_a_table_of_vectors(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.read_csv(write_table(tmp_path), dtype=str)
+    frame.loc[[3, 70], "story"] = None
+    frame.to_csv(tmp_path / "things.csv", index=False)
+    place = tmp_path / "store" if store == "store" else "none"
+    monkeypatch.setattr(look, "PIECE", 32)
+    command = ["encode", tmp_path / "things.csv", "--target", "label", *ENCODERS, "--store", place]
+    assert run(*command, "--out", tmp_path / "e.parquet") == 0
+    monkeypatch.undo()
+    assert run(*command, "--out", tmp_path / "e.npz") == 0
+    vectors = pd.read_parquet(tmp_path / "e.parquet")
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert {f"{name}.x" for name in vectors} == {name for name in arrays if name.endswith(".x")}
+        for name in vectors:
+            x, mask = arrays[f"{name}.x"], arrays[f"{name}.mask"]
+            there = mask.any(1)
+            assert (vectors[name].notna() == there).all()
+            mean = x[there].sum(1) / mask[there].sum(1, keepdims=True)
+            np.testing.assert_allclose(np.stack(vectors[name][there]), mean, atol=1e-6)
+    assert set(vectors["text"].isna().to_numpy().nonzero()[0]) == {3, 70}
+    capsys.readouterr()
+    assert run("schema", tmp_path / "e.parquet") == 0
+    assert "kind: vector" in capsys.readouterr().out
+    before = (tmp_path / "e.parquet").read_bytes()
+    (tmp_path / "photos" / "79.png").write_bytes(b"no picture")
+    monkeypatch.setattr(look, "PIECE", 32)
+    assert run(*command, "--strict", "--out", tmp_path / "e.parquet") == 2  # at the third piece
+    assert (tmp_path / "e.parquet").read_bytes() == before
+    assert not list(tmp_path.glob("*.part*"))
 
 
 def test_settings_have_one_name_everywhere(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ import pytest
 from PIL import Image
 
 from plait import FusionClassifier
-from plait.base.cluster import on_cluster
-from plait.base.errors import ConfigError
+from plait.base import cluster
+from plait.base.cluster import Head, on_cluster
+from plait.base.errors import ConfigError, PlaitError
 from plait.cli import main
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
@@ -143,3 +146,16 @@ def test_a_worker_that_is_killed_is_started_anew_and_an_error_is_told_as_it_is(t
     assert list(found) == [n * n for n in range(9)]
     with pytest.raises(ConfigError, match="^no: 0$"):
         list(on_cluster(refusing, (), [(0,)], 1))
+
+
+def test_a_cluster_whose_head_is_silent_is_said_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        head = Head(SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(gcs_address=address)))
+        head.check()
+    head.check()  # it may come back
+    assert not head.lost
+    monkeypatch.setattr(cluster, "AWAY", -1.0)
+    with pytest.raises(PlaitError, match=f"{address} is lost: its head is silent; start it again"):
+        head.check()
+    assert head.lost

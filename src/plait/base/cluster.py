@@ -88,7 +88,7 @@ class Head:
             if self.lost or time.monotonic() - self._since > AWAY:
                 self.lost = True
                 raise PlaitError(
-                    f"the Ray cluster at {self.address} is lost, its head does not answer; start it again and give the same command"
+                    f"the Ray cluster at {self.address} is lost: its head is silent; start it again and give the same command"
                 ) from None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +66,13 @@ def encode(
     root: o.Root = None,
     remote: o.Remote = None,
     encoder: o.Encoder = None,
-    out: Annotated[Path | None, typer.Option(help="A .npz file for the embeddings.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file for the embeddings: .parquet (a vector per row, the mean of its tokens) or .npz (all tokens).",
+            show_default=False,
+        ),
+    ] = None,
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,
@@ -80,14 +88,16 @@ def encode(
     from plait.data import schema as schemas
     from plait.data.row_numbers import numbered
     from plait.data.table import read_table
+    from plait.data.write import vectors_writer
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
 
     if engine not in ENGINES or (engine == "ray" and store == NO_STORE):
         raise ConfigError(f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ENGINES)})")
-    if out is not None and (out.suffix.lower() != ".npz" or out.is_dir()):
-        raise ConfigError(f"--out {out}: expected the name of a file that ends with .npz")
+    if out is not None and (out.suffix.lower() not in (".npz", ".parquet") or out.is_dir()):
+        raise ConfigError(f"--out {out}: expected the name of a file that ends with .parquet or .npz")
+    packed = out is not None and out.suffix.lower() == ".npz"
     frame = read_table(table, encoding, remote, root)
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
@@ -102,13 +112,16 @@ def encode(
             from plait.study.engine_ray import encode_ray
 
             encode_ray(features, frame, result.root, opened, workers)
-        whole = len(frame) <= PIECE or out is not None or opened is None
         given = features, numbered(frame), result.root, opened, strict
-        parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given)
+        with contextlib.nullcontext() if out is None or packed else vectors_writer(out) as write:
+            whole = len(frame) <= PIECE or packed
+            parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given, write)
+            if write is not None and whole:
+                write(parts[0])
     finally:
         if opened is not None:
             opened.close()
-    if out is not None:
+    if out is not None and packed:
         _write_npz(out, parts[0])
     records = [
         {
@@ -131,9 +144,14 @@ def _transformed(
 
 
 def _in_pieces(
-    features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store | None, strict: bool
+    features: Featurizer,
+    frame: pd.DataFrame,
+    root: str | None,
+    store: Store | None,
+    strict: bool,
+    write: Callable[[Inputs], None] | None,
 ) -> list[Inputs]:
-    """The rows encoded into the store piece by piece; of each piece only its shape is kept, not its numbers."""
+    """The rows encoded piece by piece; of each piece, once it is written, only its shape is kept, not its numbers."""
     from plait.base.inputs import Inputs
     from plait.base.tokens import Tokens
     from plait.data.row_numbers import whole_table
@@ -142,6 +160,8 @@ def _in_pieces(
     with whole_table() as files:
         for start in range(0, len(frame), PIECE):
             part = _transformed(features, files.of(frame.iloc[start : start + PIECE]), root, store, strict, whole=False)
+            if write is not None:
+                write(part)
             shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
             parts.append(Inputs(shapes, {}, part.present))
             del part  # before the next one is made

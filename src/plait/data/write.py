@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from plait.base.errors import TableError, need
 from plait.base.parts import part_file
 from plait.data.files import PARQUET, TEXT, ending_of
 from plait.data.typed import plain
+
+if TYPE_CHECKING:
+    from plait.base.inputs import Inputs
+    from plait.base.tokens import Tokens
 
 Write = Callable[[pd.DataFrame], None]
 #: Half a surrogate pair, which UTF-8 cannot hold, is written as JSON does: a backslash, u, and four digits.
@@ -176,3 +180,42 @@ def _formula(cell: str) -> bool:
             return True
         return False
     return cell[:1] in ("=", "@", "\t", "\r")
+
+
+@contextmanager
+def vectors_writer(path: Path) -> Iterator[Callable[[Inputs], None]]:
+    """A function that appends embeddings to a Parquet file: of each modality a column of vectors, which any reader takes.
+
+    Shape:
+        each column: (n, D) float32, the mean of a row's tokens; null where the modality is absent.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+        TableError: the file cannot be written.
+    """
+    arrow, parquet = need("pyarrow", "parquet"), need("pyarrow.parquet", "parquet")
+    if not path.parent.is_dir():
+        raise TableError(f"{path}: there is no folder {path.parent}")
+    try:
+        with part_file(path, path.suffix) as part:
+            opened: Any = None
+
+            def write(inputs: Inputs) -> None:
+                nonlocal opened
+                rows = arrow.table({name: _vectors(arrow, tokens) for name, tokens in inputs.tokens.items()})
+                opened = opened or parquet.ParquetWriter(part, rows.schema)
+                opened.write_table(rows)
+
+            try:
+                yield write
+            finally:
+                if opened is not None:
+                    opened.close()
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _vectors(arrow: Any, tokens: Tokens) -> Any:
+    x = np.ascontiguousarray(tokens.pooled().numpy(), np.float32)
+    absent = arrow.array(~tokens.present.numpy())
+    return arrow.FixedSizeListArray.from_arrays(arrow.array(x.reshape(-1)), x.shape[1], mask=absent)
