@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -41,6 +42,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return said[0]
 
     monkeypatch.setattr(deadline, "now", now)
+    monkeypatch.setattr(deadline, "busy", lambda: said[0])  # a machine that does nothing else
     return said
 
 
@@ -143,6 +145,52 @@ def test_a_command_s_budget_begins_before_its_libraries_are_loaded(
         main([*command, "--minutes", "1.5", "--epochs", "400", "--no-report"])
     assert not stop.value.code
     assert "minutes 1.5: no time was left for epochs after" in capsys.readouterr().err
+
+
+def test_what_follows_training_takes_longer_on_a_machine_that_does_other_things(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, used = [0.0], [0.0]
+    monkeypatch.setattr(deadline, "busy", lambda: used[0])
+    end = Deadline(1.0, 0.65, clock=lambda: clock[0], after=3.0)
+    clock[0], used[0] = 20.0, 20.0
+    assert (end.for_training(), end.lasting(3.0)) == (19.0, 3.0)  # up to 39 of 60 seconds
+    used[0] = 2.0  # it gets a tenth of the processor
+    assert (end.for_training(), end.lasting(3.0)) == (10.0, 30.0)
+    with end.expecting(1.0):
+        assert end.training_over()
+        assert end.within(1.0)()
+    with (
+        end.expecting(1.0),
+        pytest.raises(ConfigError, match=r"took 20 s and what follows will take 40 s, as the machine"),
+    ):
+        end.check_training()
+    late = end.within(0.5)
+    assert not late(4.0)  # an epoch of four seconds ends within the first half of ten
+    assert late(5.0)
+    assert end.room("the page", 3.0)
+    assert not end.room("the worth of columns", 4.0)
+    assert end.left_out == ["the worth of columns"]
+
+
+def test_an_epoch_that_would_end_too_late_is_not_begun(
+    rows: tuple[pd.DataFrame, np.ndarray], ticking: list[float]
+) -> None:
+    def slowly(record: object) -> None:
+        ticking[0] += 10.0  # an epoch
+
+    from plait.training.callbacks import FitCallbacks
+
+    before = FitCallbacks.callbacks
+
+    def followed(self: FitCallbacks, *given: object) -> object:
+        return dataclasses.replace(before(self, *given), on_epoch=slowly)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FitCallbacks, "callbacks", followed)
+        with pytest.warns(PlaitWarning, match=r"epochs after 3 of 40"):
+            model_of(minutes=0.8, members=1, branches=["joint"]).fit(*rows)  # 40.8 s for training
+    assert ticking[0] <= 45.0
 
 
 def test_the_earlier_of_two_deadlines_counts() -> None:

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -58,9 +58,23 @@ def main(arguments: list[str] | None = None) -> None:
     atexit.register(gc.freeze)  # and it need not look once more at what ends with the process
     warnings.simplefilter("always", PlaitWarning)
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, category, *rest: (
-        _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
-    )
+    said: set[str] = set()  # what is found out anew in every part of a command is said once
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, PlaitWarning):
+            shown(message, category, filename, lineno, file, line)
+        elif str(message) not in said:
+            said.add(str(message))
+            _say("warning", str(message))
+
+    warnings.showwarning = show
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:

@@ -93,8 +93,7 @@ def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
             typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
     elif sys.stdout.isatty():
         typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one, every), strict=True)))
-    strongest = ", ".join(f"{text} {value:+.3f}" for text, value in one.strongest())
-    show_text(f"strongest parts: {strongest or 'none moves the answer'}")
+    show_text(f"strongest parts: {one.said()}")
 
 
 def _coloured(text: str, shade: float) -> str:

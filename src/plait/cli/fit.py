@@ -80,7 +80,7 @@ def fit(
     json: o.Json = False,
 ) -> None:
     """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
-    begun = deadline.Deadline(begun=deadline.now())
+    begun = deadline.Deadline(begun=(deadline.now(), deadline.busy()))
     from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.data.typed import typed

@@ -175,15 +175,15 @@ def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callabl
     cut = [0]
 
     def run(number: int) -> list[dict[str, Any]]:
-        batch, epochs = batches[number], 0
+        batch, epochs, last = batches[number], 0, end.spent
         if number and over():
             return []
 
         def stopped() -> bool:  # asked after every epoch
-            nonlocal epochs
-            epochs += 1
+            nonlocal epochs, last
+            epochs, begun, last = epochs + 1, last, end.spent
             advance(len(batch))
-            if epochs < settings.epochs and over():
+            if epochs < settings.epochs and over(last - begun):  # the next one would end too late
                 cut.append(epochs)
                 return True
             return halt.is_set()
@@ -235,7 +235,8 @@ def _without_time(members: list[Branches], begun: int) -> None:
 
 def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    over = deadline.current().within(1.0)
+    end = deadline.current()
+    over = end.within(1.0)
     first = rows_of(piece, 0)
     declined = {branch.name(): branch.declines(first) for branch in members[0].waiting}
     costs: dict[str, dict[str, Any]] = {
@@ -243,13 +244,16 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str
     }
     if not members[0].networks and all(declined.values()):
         raise ConfigError("; ".join(_left_out(costs)))
-    halt = threading.Event()
+    halt, ready = threading.Event(), end.lasting(deadline.READY * len(piece.folds[0][0]))
 
-    def ended(name: str) -> bool:
-        return halt.is_set() or over() or "left_out" in costs[name]
+    def ended(name: str, ready: float = 0.0) -> bool:
+        return halt.is_set() or over(ready) or "left_out" in costs[name]
+
+    def late(name: str) -> bool:
+        return ended(name, ready)
 
     def run(number: int) -> None:
-        for cost in fit_branches(piece, number, members[number], _refused(costs), ended):
+        for cost in fit_branches(piece, number, members[number], _refused(costs), ended, late):
             _add_cost(costs, cost)
 
     if members[0].waiting and plan.engine == "ray":

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from plait.base import checks, config, deadline, machine, progress
 from plait.base.deadline import BEFORE_REPORT, Deadline, until
 from plait.base.errors import ConfigError, TableError, warn
+from plait.branches.mixture import patterns
 from plait.data import schema, table
 from plait.data.cells import media_columns
 from plait.data.modality import Schema
@@ -30,6 +31,7 @@ from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
+from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
@@ -37,11 +39,13 @@ from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
 from plait.store import model_files
+from plait.training.design import member_count
 from plait.workflow.outcome import Outcome, TargetOutcomes, save_outcome, save_outcomes
 from plait.workflow.targets import schemas_of, settings_of_each, targets_of
 
-#: Shares of a time budget after which these are left out.
-IMPORTANCE_BEFORE, BASELINES_BEFORE = 0.75, 0.8
+#: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
+#: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
+PAGE, JUDGING, WORTH, LINEAR, ALL = 1.7, 3e-4, 0.03, 1.5e-4, 4e-4
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -136,7 +140,7 @@ def fit_table(
     for model in models.values():
         check_settings(model)
     begun = deadline.current().begun  # of a command, which loads libraries and reads the table first
-    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=begun)
+    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=begun, after=PAGE)
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
@@ -220,15 +224,19 @@ def _fit_one(
     y_train, truth = _part(target, train), _part(target, test)
     valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
+    members = _members(model, len(train))
+    answer = deadline.ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
     with model.remembering(), until(budget) as end:
         value = (held_out, truth) if model.record_epochs else None
-        model.fit(seen, y_train, groups=groups, test=value, valid=valid)
+        with end.expecting(len(test) * (JUDGING + answer)):
+            model.fit(seen, y_train, groups=groups, test=value, valid=valid)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
-        names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
+        simple_seconds = len(train) * (LINEAR if light(model) else ALL)
+        names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
         context = copy_context()
         # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
@@ -236,7 +244,8 @@ def _fit_one(
             waiting = pool.submit(lambda: context.run(compare)) if light(model) else None
             explained = explain(model, held_out, y=y, outputs=outputs)
             columns = pd.DataFrame()
-            if end.room("the worth of columns", IMPORTANCE_BEFORE):
+            rest = PAGE + (simple_seconds if names is NAMES else 0.0) + WORTH * members * len(used)
+            if end.room("the worth of columns", rest):
                 columns = importance(model, held_out, y=y, explanation=explained)
             simple = compare() if waiting is None else waiting.result()
         end.note(model.record_)
@@ -244,6 +253,11 @@ def _fit_one(
     model.record_["test_rows"] = len(test)
     model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
     return Outcome(model, judged, explained, columns, simple, model.leaks_)
+
+
+def _members(model: FusionEstimator, rows: int) -> int:
+    """How many members a fit of so many rows has."""
+    return member_count(of_quality(model.settings()).members, rows, bool(model.train))
 
 
 def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:
