@@ -232,6 +232,7 @@ def list_datasets(
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     licence, read = state["licence"], state.pop("licence_from")
+    state.pop("licence_sought")
     return {
         **state,
         "licence": licence if read else f"{licence} (not verified)",

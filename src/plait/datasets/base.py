@@ -88,6 +88,8 @@ class Dataset(ABC):
     licence: ClassVar[str]
     #: Where that was read; empty: it was not verified at its source.
     licence_from: ClassVar[str] = ""
+    #: Where a statement by its owner was looked for and not found, or could not be read.
+    licence_sought: ClassVar[str] = ""
     #: Whom to cite.
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
@@ -138,7 +140,10 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        return cls.licence if cls.licence_from else f"{cls.licence} (not verified)"
+        if cls.licence_from:
+            return cls.licence
+        sought = f": no statement by its owner found; looked for at {cls.licence_sought}" if cls.licence_sought else ""
+        return f"{cls.licence} (not verified{sought})"
 
     @classmethod
     def facts(cls) -> dict[str, str]:

@@ -60,6 +60,7 @@ class Row:
         subset: modalities of ours; empty: all.
         condition: of the test rows, where they are not clean.
         cited: a rival's numbers, which are quoted and not run.
+        like: what of a rival's method ours is (``its gate over the same features``): never held against the paper's number.
         original: only the paper's own data have its modalities, not what stands in their place.
         data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
     """
@@ -70,6 +71,7 @@ class Row:
     subset: tuple[str, ...] = ()
     condition: str | None = None
     cited: bool = False
+    like: str = ""
     original: bool = False
     data: str = ""
     ours: str | None = None
@@ -83,6 +85,7 @@ class Element:
     Attributes:
         status: ``there``, ``deviation`` (``why`` states it) or ``not_there`` (``why`` says why).
         recipes: studies that measure it.
+        also: metrics of ours that the page shows in the paper's rows, where the paper has none.
         orders: pairs of rows that the paper sets one above the other; which way, its numbers say.
         sizes: its numbers are rows and classes of data sets.
         widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
@@ -98,6 +101,7 @@ class Element:
     recipes: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
+    also: tuple[str, ...] = ()
     orders: tuple[tuple[str, str], ...] = ()
     sizes: bool = False
     widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -115,7 +119,7 @@ class Element:
     def claims(self, recipe: str, dataset: str) -> list[dict[str, Any]]:
         """Its cells as the claims of a study on one of our data sets."""
         result = []
-        for row in self.rows if recipe in self.recipes else ():
+        for row in (row for row in self.rows if not row.like) if recipe in self.recipes else ():
             for column, value in zip(self.columns, row.values, strict=True):
                 if column.evaluation:
                     result += _space_claims(self.name, row, column, value, dataset)
@@ -254,6 +258,7 @@ def _element(given: object, where: str) -> Element:
         values["columns"] = tuple(_column(one, place) for one in _listed(values.get("columns", []), place, "columns"))
         rows = _listed(values.get("rows", []), place, "rows")
         values["rows"] = tuple(_row(one, values["columns"], place) for one in rows)
+        values["also"] = tuple(_listed(values.get("also", []), place, "also"))
         values["recipes"] = tuple(_listed(values.get("recipes", []), place, "recipes"))
         values["orders"] = tuple(_pair(one, place) for one in _listed(values.get("orders", []), place, "orders"))
     result = _built(Element, values, place)
