@@ -100,7 +100,8 @@ def _number(value: float | None) -> float | str | None:
 def _record(line: Any) -> dict[str, Any]:
     from plait.papers.holding import interval
 
-    reason = f" ({line.reason})" if line.reason and line.verdict in ("not decided", "not run") else ""
+    told = line.verdict in ("not decided", "not run") or (line.reason.startswith("ours is") and not line.order)
+    reason = f" ({line.reason})" if line.reason and told else ""
     return {
         "cell": line.cell,
         "paper": _number(line.paper),

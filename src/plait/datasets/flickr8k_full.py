@@ -31,7 +31,7 @@ class Flickr8kFull(Dataset):
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
     licence_sought: ClassVar[str] = (
-        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0 and none, of others)"
+        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
     )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}

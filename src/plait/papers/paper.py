@@ -19,7 +19,7 @@ FORMAT = 1
 STATUS = ("there", "deviation", "not_there")
 FILE, RECIPES = "paper.yaml", "recipes"
 #: Pictures that are drawn from any element's numbers (``papers.pictures``).
-PICTURES = ("bars", "changes", "stacked", "points", "epochs", "evaluation")
+PICTURES = ("bars", "changes", "stacked", "points", "epochs", "evaluation", "boxes")
 
 T = TypeVar("T")
 
