@@ -75,7 +75,9 @@ class AutoGluon(Learner):
                 columns = inputs.columns[name]
                 codes = np.where(gone[:, None], -1, columns.codes.numpy())
                 for place, levels in enumerate(columns.levels):
-                    parts[f"{name} category {place}"] = pd.Categorical.from_codes(codes[:, place], range(levels))
+                    parts[f"{name} category {place}"] = pd.Categorical.from_codes(
+                        codes[:, place], pd.Index(range(levels))
+                    )
                 x = columns.numbers.numpy()
             else:
                 x = inputs.tokens[name].pooled().numpy()

@@ -25,7 +25,7 @@ from plait.papers.holding import (
     label,
     means,
 )
-from plait.papers.paper import WEIGHTS, Element
+from plait.papers.paper import WEIGHTS, Element, Row
 from plait.papers.weights import weights
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
@@ -125,8 +125,9 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
     shown, full = [], []
     for row, cells in zip(element.rows, table.cells, strict=True):
         ours = ["" if line.ours is None else f" / {_number(line.ours)}" for line in cells]
-        name = f"{row.name} (ours: {row.like})" if row.like else row.name
-        shown.append([name, *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))])
+        shown.append(
+            [_row_name(row), *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))]
+        )
         full.append([row.name, *(_plain(v) for line in cells for v in (line.paper, line.ours))])
     names = [column.name for column in element.columns]
     headings = ["row", *(f"{name}, {side}" for name in names for side in ("paper", "ours"))]
@@ -140,7 +141,7 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     told, lines = beside(element, result.results, metric)
     table = pictures.numbers(told, lines)
     rows = [
-        [row.name, *(_with_interval(line) for line in cells)]
+        [_row_name(row), *(_with_interval(line) for line in cells)]
         for row, cells in zip(told.rows, table.cells, strict=True)
         if any(line.ours is not None for line in cells)
     ]
@@ -152,6 +153,10 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     title = f"Ours in {metric.replace('_', ' ')}, which the paper does not state here"
     numeric = tuple(range(1, len(headings)))
     return [Sheet(Table(f"{name}-{metric}", ["row", *headings[1:]], kept), title, headings, kept, numeric)]
+
+
+def _row_name(row: Row) -> str:
+    return f"{row.name} (ours: {row.like})" if row.like else row.name
 
 
 def _data_name(table: pictures.Numbers, column: int) -> str:

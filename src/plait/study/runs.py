@@ -93,12 +93,16 @@ def patterns_problem(value: object) -> str | None:
         >>> patterns_problem([["text", "image"]]), patterns_problem("ful")
         (None, "subsets: expected full, singles, pairs or a list of lists of modalities, found 'ful'")
     """
-    lists = isinstance(value, list | tuple) and value
-    if value in (None, "full", "singles", "pairs") or (
-        lists and all(isinstance(one, list | tuple) and one and all(isinstance(n, str) for n in one) for one in value)
-    ):
+    if value in (None, "full", "singles", "pairs"):
+        return None
+    named = [one for one in value if isinstance(one, list | tuple)] if isinstance(value, list | tuple) else []
+    if isinstance(value, list | tuple) and len(named) == len(value) > 0 and all(map(_names, named)):
         return None
     return f"subsets: expected full, singles, pairs or a list of lists of modalities, found {value!r:.60}"
+
+
+def _names(pattern: Sequence[object]) -> bool:
+    return bool(pattern) and all(isinstance(name, str) for name in pattern)
 
 
 def _tried(variant: Variant, subset: tuple[str, ...], names: Sequence[str]) -> bool:
