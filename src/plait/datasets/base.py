@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from plait.base import checks, registry
+from plait.base import checks, facts, registry
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.modality import Modality, Schema
 
@@ -129,7 +129,7 @@ class Dataset(ABC):
     @classmethod
     def label(cls) -> str:
         """The name to print beside results: a stand-in says that it is one."""
-        return f"{cls.title} (rebuilt)" if cls.rebuilt else cls.title
+        return facts.dataset_label(cls)
 
     @classmethod
     def licence_text(cls) -> str:
@@ -140,21 +140,15 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        if cls.licence_from:
-            return cls.licence
-        sought = f": no statement by its owner found; looked for at {cls.licence_sought}" if cls.licence_sought else ""
-        return f"{cls.licence} (not verified{sought})"
+        text = facts.dataset_licence(cls)
+        if cls.licence_from or not cls.licence_sought:
+            return text
+        return f"{text}: no statement by its owner found; looked for at {cls.licence_sought}"
 
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list datasets`` shows beside name and summary."""
-        targets = [f"{target} ({task}, {cls.metrics[target]})" for target, task in cls.tasks.items()]
-        return {
-            "label": cls.label(),
-            "targets": ", ".join(targets) or "none (pairs)",
-            "licence": cls.licence_text(),
-            "source": cls.url,
-        }
+        return facts.of_dataset(cls)
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:
