@@ -58,7 +58,10 @@ def evaluate(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Judge a model on a table that holds its target: metrics with intervals, per class, per subset, per condition."""
+    """Judge a model on a table that holds its target.
+
+    Metrics with intervals, per class, per subset of the modalities, per condition.
+    """
     from plait.conditions.parse import parse
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table

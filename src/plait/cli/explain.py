@@ -44,7 +44,10 @@ def explain(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """What each modality is worth (exact Shapley values, for the table and every row), and each column (by shuffling it)."""
+    """Say what each modality and each column is worth.
+
+    Modalities by exact Shapley values, over the table and for every row; columns by shuffling them.
+    """
     from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table

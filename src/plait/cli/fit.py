@@ -79,7 +79,10 @@ def fit(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
+    """Fit a model on a table: one folder with model and report.
+
+    Rows are held out; on these it is judged and explained.
+    """
     begun = deadline.Deadline(begun=deadline.now())
     from plait.data import schema as schemas
     from plait.data.table import read_table
@@ -156,7 +159,10 @@ def demo(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
+    """Do the main job on real data that comes by pip.
+
+    Hearthstone cards: text, categories, numbers.
+    """
     from plait.base.errors import ConfigError, nearest
     from plait.base.folders import check_folder, claim_folder
     from plait.data.write import write_table

@@ -77,7 +77,10 @@ def predict(
     store: o.Store = None,
     encoding: o.Encoding = None,
 ) -> None:
-    """Predict a table of any length, in pieces; any modality of a row may be absent."""
+    """Predict a table of any length, in pieces.
+
+    Any modality of a row may be absent.
+    """
     from plait.base.cluster import check_engine, on_cluster
     from plait.base.progress import track
     from plait.data.row_numbers import whole_table
