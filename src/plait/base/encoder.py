@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait.base import checks, registry
+from plait.base import checks, facts, registry
 from plait.base.errors import ConfigError
 from plait.base.inputs import Columns
 
@@ -80,14 +80,7 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        regimes = {"frozen": cls.frozen, "scratch": cls.trainable, "raw": cls.raw, "tuned": bool(cls.tunable)}
-        train = [word for word, has in regimes.items() if has]
-        return {
-            "kinds": ", ".join(cls.kinds),
-            "train": ", ".join(train),
-            "extra": cls.extra or "-",
-            "licence": cls.licence,
-        }
+        return facts.of_encoder(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this encoder was made with, as JSON values."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from plait.base import checks, registry
+from plait.base import checks, facts, registry
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.modality import Modality, Schema
 
@@ -127,7 +127,7 @@ class Dataset(ABC):
     @classmethod
     def label(cls) -> str:
         """The name to print beside results: a stand-in says that it is one."""
-        return f"{cls.title} (rebuilt)" if cls.rebuilt else cls.title
+        return facts.dataset_label(cls)
 
     @classmethod
     def licence_text(cls) -> str:
@@ -138,18 +138,12 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        return cls.licence if cls.licence_from else f"{cls.licence} (not verified)"
+        return facts.dataset_licence(cls)
 
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list datasets`` shows beside name and summary."""
-        targets = [f"{target} ({task}, {cls.metrics[target]})" for target, task in cls.tasks.items()]
-        return {
-            "label": cls.label(),
-            "targets": ", ".join(targets) or "none (pairs)",
-            "licence": cls.licence_text(),
-            "source": cls.url,
-        }
+        return facts.of_dataset(cls)
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:
