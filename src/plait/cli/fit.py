@@ -83,11 +83,11 @@ def fit(
 
     Rows are held out; on these it is judged and explained.
     """
-    begun = deadline.Deadline(begun=deadline.now())
+    begun = deadline.now()
     from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.data.typed import typed
-    from plait.workflow.fit import Split, fit_table
+    from plait.workflow.fit import Command, Split, fit_table
     from plait.workflow.outcome import TargetOutcomes
 
     frame = typed(read_table(table, encoding, remote, root))
@@ -135,17 +135,16 @@ def fit(
     named = result.target if len(wanted) < 2 else "-".join(wanted)[:80].replace("/", "_")
     folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{named}"
     settings = o.with_checkpoint(settings, folder)
-    with deadline.until(begun):
-        outcome = fit_table(
-            frame,
-            result,
-            settings,
-            target=wanted if len(wanted) > 1 else None,
-            out=folder,
-            split=Split(test_fraction, split_column, group),
-            report=report,
-            command=shlex.join(["plait", *sys.argv[1:]]),
-        )
+    outcome = fit_table(
+        frame,
+        result,
+        settings,
+        target=wanted if len(wanted) > 1 else None,
+        out=folder,
+        split=Split(test_fraction, split_column, group),
+        report=report,
+        command=Command(shlex.join(["plait", *sys.argv[1:]]), begun),
+    )
     if isinstance(outcome, TargetOutcomes):
         show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table))
         return
@@ -167,7 +166,7 @@ def demo(
     from plait.base.folders import check_folder, claim_folder
     from plait.data.write import write_table
     from plait.datasets.hearthstone_cards import HearthstoneCards
-    from plait.workflow.fit import fit_table
+    from plait.workflow.fit import Command, fit_table
 
     step("read the cards")
     loaded = HearthstoneCards().load()
@@ -179,7 +178,7 @@ def demo(
     write_table(loaded.frame, table)
     typer.echo(f"{len(loaded.frame):,} Hearthstone cards (package hearthstone-data) written to {table}", err=json)
     settings = {} if store is None else {"store": store}
-    command = shlex.join(["plait", "demo", "--target", target, "--out", str(out)])
+    command = Command(shlex.join(["plait", "demo", "--target", target, "--out", str(out)]))
     outcome = fit_table(loaded.frame, loaded.schemas[target], settings, out=out / "model", command=command)
     if json:
         show_json(summary(outcome))
