@@ -1,13 +1,11 @@
-"""A time budget (``minutes``): when work must end, who must ask, and what was left out for it."""
+"""A time budget (``minutes``): when work must end, and what was left out for it."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,23 +126,3 @@ class Deadline:
         if self.left_out:
             said = f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}"
             warnings.warn(said, PlaitWarning, stacklevel=3)
-
-
-_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
-
-
-def current() -> Deadline:
-    """The deadline of the work that runs; one that never comes, if there is none. Threads must be handed it."""
-    return _current.get() or Deadline()
-
-
-@contextmanager
-def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Within the block work ends at this deadline, or at the one around it, if that comes no later."""
-    outer = _current.get()
-    first = deadline if outer is None or deadline.left() < outer.left() else outer
-    token = _current.set(first)
-    try:
-        yield first
-    finally:
-        _current.reset(token)

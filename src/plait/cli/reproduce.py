@@ -27,7 +27,10 @@ def reproduce(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """Run a paper's tables and figures as studies, and set its numbers beside ours; killed, the same command goes on."""
+    """Run a paper's tables and figures, its numbers beside ours.
+
+    Each is a study; killed, the same command goes on.
+    """
     if list_:
         records = _elements(paper) if paper is not None else _papers()
         show_json(records) if json else show_table(records)

@@ -119,7 +119,7 @@ def fit(
             parts = (results, features, scalers, prepared.enhancers, inputs.pairs)
             seen = (scaled(settings, test[0], *parts), test[1])
         score, tell = listeners(settings, prepared, row_weight, seen)
-        listener = encoder_listener(prepared, score, tell)
+        listener = encoder_listener(prepared, score, tell, given.end.training_over)
         alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
         follow = following(settings, design, score, tell)
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
@@ -138,6 +138,7 @@ def fit(
             settings.mix,
             settings.engine,
             settings.workers,
+            given.end,
         )
         result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
