@@ -54,7 +54,8 @@ class AutoGluon(Learner):
             model = self._package.TabularPredictor(
                 _TARGET, problem_type=kind, eval_metric=metric, path=self._folder.name, verbosity=0
             )
-            options = {"presets": "best_quality", "time_limit": 60 * self.minutes}
+            # Its own trial of stacking fits in this process first, and leaves the learner fitted where time is short.
+            options = {"presets": "best_quality", "time_limit": 60 * self.minutes, "dynamic_stacking": False}
             self._fitted = model.fit(frame, num_cpus=torch.get_num_threads(), **options)
 
     def outputs(self, inputs: Inputs, present: Sequence[str]) -> Array:

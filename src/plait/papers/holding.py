@@ -301,7 +301,7 @@ def _of_space(
 ) -> Line:
     """A number of an evaluation of aligned vectors."""
     line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None:
+    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)

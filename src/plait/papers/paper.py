@@ -58,7 +58,7 @@ class Row:
         values: the paper's numbers, one per column.
         variant: of the recipe; None: nothing of ours stands in its place.
         subset: modalities of ours; empty: all.
-        condition: of the test rows, where they are not clean.
+        condition: of the test rows, where they are not clean; ``original_condition``: another one on the paper's own data.
         cited: a rival's numbers, which are quoted and not run.
         like: what of a rival's method ours is (``its gate over the same features``): never held against the paper's number.
         original: only the paper's own data have its modalities, not what stands in their place.
@@ -70,6 +70,7 @@ class Row:
     variant: str | None = None
     subset: tuple[str, ...] = ()
     condition: str | None = None
+    original_condition: str | None = None
     cited: bool = False
     like: str = ""
     original: bool = False
@@ -137,14 +138,15 @@ class Element:
 
 def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, object]]:
     """A cell as the claim of a study of spaces on one of our data sets; none where nothing of ours stands for it."""
-    if row.variant is None or row.cited or dataset not in (column.ours, column.original):
-        return []
     own = dataset == column.original
+    if row.variant is None or row.cited or not (own or (dataset == column.ours and not row.original)):
+        return []
     claim: dict[str, Any] = {"metric": column.metric, "value": value, "where": where}
     claim["data"] = dataset if column.same or own else column.data
     evaluation = (own and column.original_evaluation) or column.evaluation
     claim |= {} if row.variant == "-" else {"variant": row.variant}
-    return [claim | ({"condition": f"{evaluation}: {row.condition}"} if row.condition else {})]
+    condition = (own and row.original_condition) or row.condition
+    return [claim | ({"condition": f"{evaluation}: {condition}"} if condition else {})]
 
 
 #: A column of trained weights, which is no metric of predictions; and others that are none (``papers.costs``).
