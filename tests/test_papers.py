@@ -27,6 +27,9 @@ from plait.base.tokens import Tokens
 from plait.cli import main
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
+from plait.papers.holding import Line, Reproduction
+from plait.papers.paper import WEIGHTS
+from plait.papers.weights import weights as weights_figure
 from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 
@@ -569,6 +572,19 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(told: dict[str, object], mess
     folder = drawn_paper(tmp_path / "on_insects", told=told)
     with pytest.raises(ConfigError, match=re.escape(message)):
         papers.reproduce(folder, "figure2", out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+
+
+def test_weights_are_numbers_that_can_be_read(tmp_path: Path) -> None:
+    """Axes of powers of ten: labels have no formulas, which would be printed as they are written."""
+    paper = papers.read(made_paper(tmp_path / "on_insects"))
+    lines = [
+        Line("figure2", name, WEIGHTS, weights, "Insects") for name, weights in (("network", 5e5), ("rival", 3.65e8))
+    ]
+    figure = weights_figure(Reproduction(paper, list(paper.elements), lines, [], {}, tmp_path), lines)
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg")
+    assert "mathdefault" not in drawn.getvalue()
+    assert {"1M", "100M"} <= {text.get_text() for text in figure.axes[0].get_xticklabels()}
 
 
 def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def read(paper: str | Path) -> Paper:
 
     Example:
         >>> [element.name for element in read("early-fusion-contrastive").elements][:4]
-        ['table1', 'table2', 'table3', 'table4']
+        ['figure1', 'table1', 'table2', 'table3']
     """
     folder = Path(paper) if (Path(paper) / FILE).is_file() else PAPERS / str(paper).replace("-", "_")
     if not (folder / FILE).is_file():
