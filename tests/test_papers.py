@@ -27,6 +27,7 @@ from plait.base.tokens import Tokens
 from plait.cli import main
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
+from plait.papers import pictures
 from plait.papers.holding import Line, Reproduction
 from plait.papers.paper import WEIGHTS
 from plait.papers.weights import weights as weights_figure
@@ -572,6 +573,20 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(told: dict[str, object], mess
     folder = drawn_paper(tmp_path / "on_insects", told=told)
     with pytest.raises(ConfigError, match=re.escape(message)):
         papers.reproduce(folder, "figure2", out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+
+
+def test_a_wide_picture_stands_alone(tmp_path: Path) -> None:
+    """Two that are as wide as the page would be cut beside each other; small ones share a row."""
+    made = config.read_yaml(made_paper(tmp_path / "on_insects") / "paper.yaml")
+    drawings = {"figure1": {"figure": "bars"}, "figure2": {"figure": "boxes", "rows": [["a"] * 8]}}
+    rows = {}
+    for name, told in drawings.items():
+        made["elements"][1] = made["elements"][0] | {"name": name, "draws": told, "orders": []}
+        (tmp_path / "on_insects" / "paper.yaml").write_text(to_yaml(made))
+        paper = papers.read(tmp_path / "on_insects")
+        drawn = pictures.draw(Reproduction(paper, list(paper.elements), [], [], {}, tmp_path), paper.elements[1])
+        rows[name] = [[one.wide for one in row.pictures] for row in drawn]
+    assert rows == {"figure1": [[False, False]], "figure2": [[True]]}
 
 
 def test_weights_are_numbers_that_can_be_read(tmp_path: Path) -> None:

@@ -98,7 +98,11 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
     except TypeError as error:
         raise ConfigError(f"{result.paper.name}: {element.name}: draws: {figure}: {error}") from error
     drawn = [one for one in known[figure](result, tables, **options) if one is not None]
-    return [Row([dataclasses.replace(one, name=f"{element.name}-{one.name}".replace(".", "-")) for one in drawn])]
+    named = [dataclasses.replace(one, name=f"{element.name}-{one.name}".replace(".", "-")) for one in drawn]
+    small = [one for one in named if not one.wide]
+    rows: list[Block] = [Row(small)] if small else []
+    rows += [Row([one]) for one in named if one.wide]  # beside another it would be cut
+    return rows
 
 
 def _of(result: Reproduction, name: str) -> Numbers:
