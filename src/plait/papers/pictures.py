@@ -314,6 +314,7 @@ def _points(found: Sequence[tuple[str, float, float]], across: str, up: str) -> 
 def _boxes(rows: Sequence[Sequence[str]]) -> Figure:
     wide, gap = 150.0, 20.0  # points, as are all coordinates
     wrapped = [["\n".join(textwrap.wrap(text, 30)) for text in row] for row in rows]
+    shape = need("matplotlib.patches", "report").FancyBboxPatch
     heights = [10.0 * max(text.count("\n") + 1 for text in row) + 10 for row in wrapped]
     size = (wide * max(map(len, rows)), sum(heights) + gap * len(rows))
     with settings():
@@ -325,11 +326,8 @@ def _boxes(rows: Sequence[Sequence[str]]) -> Figure:
         for row, height in zip(wrapped, heights, strict=True):
             across = [(i + 0.5) * size[0] / len(row) for i in range(len(row))]
             for text, x in zip(row, across, strict=True):
-                patch = need("matplotlib.patches", "report").FancyBboxPatch(
-                    (x - wide / 2 + 7, top), wide - 14, height, boxstyle="round,pad=0,rounding_size=4"
-                )
-                patch.set(facecolor="none", edgecolor=COLOURS["blue"], linewidth=0.9)
-                ax.add_patch(patch)
+                size_of, look = (wide - 14, height), {"fc": "none", "ec": COLOURS["blue"], "lw": 0.9}
+                ax.add_patch(shape((x - wide / 2 + 7, top), *size_of, boxstyle="round,pad=0,rounding_size=4", **look))
                 ax.text(x, top + height / 2, text, ha="center", va="center", fontsize=8, color=COLOURS["ink"])
             pairs = zip(before, across, strict=True) if len(before) == len(row) else itertools.product(before, across)
             for (start, bottom), end in pairs:
