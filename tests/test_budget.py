@@ -109,7 +109,7 @@ def test_without_minutes_nothing_ends_and_nothing_is_said(rows: tuple[pd.DataFra
     model = model_of(epochs=3, members=2, branches=["linear"]).fit(*rows)
     assert "minutes" not in model.record_
     assert Deadline().left() == np.inf
-    assert not deadline.current().training_over()
+    assert not Deadline().training_over()
 
 
 def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]) -> None:
@@ -193,11 +193,24 @@ def test_an_epoch_that_would_end_too_late_is_not_begun(
     assert ticking[0] <= 45.0
 
 
-def test_the_earlier_of_two_deadlines_counts() -> None:
-    seconds = iter(range(1000))
-    early, late = (Deadline(minutes, clock=lambda: float(next(seconds))) for minutes in (1.0, 2.0))
-    with deadline.until(late) as first, deadline.until(early) as second, deadline.until(Deadline()) as third:
-        assert (first, second, third) == (late, early, early)
+def test_a_part_of_a_longer_work_ends_with_it_and_leaves_the_telling_to_it(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    end = Deadline(0.3)
+    model = model_of(minutes=5.0, members=2, branches=["joint"]).fit(*rows, end=end)  # a warning would be an error
+    assert ticking[0] <= 20.0
+    assert any("epochs after" in one for one in end.left_out)
+    assert model.record_["minutes"] == {"given": 0.3, "left_out": end.left_out}
+
+
+def test_held_out_cells_are_encoded_after_the_time_to_train_is_over(ticking: list[float]) -> None:
+    words = [f"word{a} word{b}" for a, b in itertools.product(range(40), range(40))]
+    frame = pd.DataFrame({"text": words, "label": [("no", "yes")[i % 2] for i in range(1600)]})
+    settings = {"minutes": 1.0, "epochs": 400, "patience": 400, "branches": ("linear",), "members": 2}
+    settings |= {"store": "none", "progress": False, "encoders": {"text": "hashed_ngrams"}}
+    with pytest.warns(PlaitWarning, match="no time was left for epochs after"):
+        outcome = fit_table(frame, schema.infer(frame, target="label"), settings, split={"test_fraction": 0.5})
+    assert outcome.evaluation.rows == 800
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -251,3 +251,34 @@ def test_an_encoder_for_another_kind_is_refused_as_an_instance_too() -> None:
         FusionClassifier(
             modalities={"t": {"kind": "vector", "columns": ["size"]}}, encoders={"t": HashedNgrams()}, **QUICK
         ).fit(TABLE[["size"]].map(lambda v: [v]), TABLE["y"])
+
+
+@pytest.mark.parametrize("family", sorted(registry.FAMILIES))
+def test_what_is_listed_is_what_the_classes_say(family: str) -> None:
+    listed = {record.pop("name"): record for record in registry.describe(family)}
+    for name in registry.names(family):
+        variant = registry.find(family, name)
+        said = variant.facts() if hasattr(variant, "facts") else {}
+        assert listed[name] == {"summary": (variant.__doc__ or "").partition("\n")[0], **said}, name
+
+
+def test_a_list_imports_neither_variants_nor_what_they_stand_on() -> None:
+    code = (
+        "import sys; from plait.base import registry; from plait.encoders.defaults import described_presets\n"
+        "all(map(registry.describe, registry.FAMILIES)); described_presets()\n"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_classes_without_sources_are_imported() -> None:
+    code = (
+        "import json, pathlib, sys; from plait.base import registry\n"
+        "def gone(self, encoding=None): raise FileNotFoundError(self)\n"
+        "pathlib.Path.read_text = gone\n"
+        "listed = registry.describe('conditions')\n"
+        "print(json.dumps([listed, 'numpy' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [registry.describe("conditions"), True]

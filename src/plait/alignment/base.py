@@ -15,7 +15,7 @@ from torch import Tensor
 from plait.alignment.losses import Couples
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Batch, Pairs
-from plait.base import checks, config, registry
+from plait.base import checks, config, facts, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
 
@@ -44,7 +44,7 @@ class Alignment(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list alignment`` shows beside name and summary."""
-        return {"fitted": "by gradient" if cls.learned else "solved", "encoders": "frozen" if cls.frozen else "trained"}
+        return facts.of_alignment(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this stage was made with, as JSON values."""
@@ -79,9 +79,15 @@ class Alignment(ABC):
 
     @abstractmethod
     def fit(
-        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+        self,
+        network: AlignmentNetwork,
+        pairs: Pairs,
+        *,
+        seed: int,
+        progress: bool | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
-        """Let the network learn from pairs, in place; one record per epoch.
+        """Let the network learn from pairs, in place, until ``stopped``, which is asked after each epoch; a record of each.
 
         Raises:
             TableError: there is nothing to learn from.
@@ -147,7 +153,13 @@ class Solved(Alignment):
     choices: ClassVar[tuple[float, ...]] = ()
 
     def fit(
-        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+        self,
+        network: AlignmentNetwork,
+        pairs: Pairs,
+        *,
+        seed: int,
+        progress: bool | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)

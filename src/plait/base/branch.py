@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from plait.base import checks, config, registry
+from plait.base import checks, config, facts, registry
 from plait.base.errors import ConfigError, need
 from plait.base.inputs import Inputs
 
@@ -69,6 +69,8 @@ class Branch:
     package: ClassVar[str | None] = None
     #: Licence of the code and, where they differ, of the weights.
     licence: ClassVar[str] = "Apache-2.0"
+    #: How it comes to its weights, as ``plait list branches`` says it.
+    trained: ClassVar[str] = "by itself"
 
     def __post_init__(self) -> None:
         """Refuse options that are not what their annotations say."""
@@ -82,9 +84,7 @@ class Branch:
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list branches`` shows beside name and summary."""
-        trained = "in the loop" if issubclass(cls, NetworkBranch) else "by itself"
-        names = ", ".join(config.fields_of(cls)) or "-"
-        return {"trained": trained, "options": names, "extra": cls.extra or "-", "licence": cls.licence}
+        return facts.of_branch(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this branch was made with, as JSON values."""
@@ -100,6 +100,8 @@ class Branch:
 
 class NetworkBranch(Branch, ABC):
     """A branch of networks, trained in one loop with those of other branches; they share no weights."""
+
+    trained: ClassVar[str] = "in the loop"
 
     @abstractmethod
     def build(

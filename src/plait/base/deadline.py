@@ -1,4 +1,4 @@
-"""A time budget (``minutes``): when work must end, who must ask, and what was left out for it."""
+"""A time budget (``minutes``): when work must end, and what was left out for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +47,8 @@ class Deadline:
         training: share of it after which nothing is trained any more.
         clock: in seconds.
         left_out: what was not done for want of time, in words.
-        begun: when the budget began, by the clock and in seconds of the processor; none: now.
+        begun: when the budget began; none: now.
+        used: seconds of the processor that the process had used then; none where it began before: with the process.
         after: seconds of the processor that what follows training is expected to take.
 
     Example:
@@ -62,31 +62,31 @@ class Deadline:
     training: float = TRAINING
     clock: Callable[[], float] = field(default=lambda: now(), repr=False)
     left_out: list[str] = field(default_factory=list)
-    begun: tuple[float, float] | None = None
+    begun: float | None = None
     after: float = 0.0
+    used: float = 0.0
 
     def __post_init__(self) -> None:
         """The clock runs."""
         if self.begun is None and self.minutes is not None:
-            self.begun = (self.clock(), busy())
+            self.begun, self.used = self.clock(), busy()
 
     @property
     def spent(self) -> float:
         """Seconds since the budget began; without one none."""
-        return 0.0 if self.begun is None else self.clock() - self.begun[0]
+        return 0.0 if self.begun is None else self.clock() - self.begun
 
     def lasting(self, seconds: float) -> float:
         """What so many seconds of the processor will take by the clock, as slow as this machine has been so far.
 
         Example:
-            >>> Deadline(1.0, clock=lambda: 1e6, begun=(0.0, busy())).lasting(2.0)  # it is taken for no slower
+            >>> Deadline(1.0, clock=lambda: 1e6, begun=0.0, used=busy()).lasting(2.0)  # it is taken for no slower
             40.0
         """
         return seconds * self._slowness(self.spent) if seconds else 0.0
 
     def _slowness(self, spent: float) -> float:
-        used = busy() - (self.begun[1] if self.begun is not None else 0.0)
-        return min(max(spent / max(used, 0.05), 1.0), SLOWEST)
+        return min(max(spent / max(busy() - self.used, 0.05), 1.0), SLOWEST)
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this share of the budget is used up."""
@@ -187,23 +187,3 @@ class Over:
     def __call__(self, more: float = 0.0) -> bool:
         """``more``: seconds of what would be begun."""
         return math.isfinite(self.end) and self.deadline.for_training() - more <= self.end
-
-
-_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
-
-
-def current() -> Deadline:
-    """The deadline of the work that runs; one that never comes, if there is none. Threads must be handed it."""
-    return _current.get() or Deadline()
-
-
-@contextmanager
-def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Within the block work ends at this deadline, or at the one around it, if that comes no later."""
-    outer = _current.get()
-    first = deadline if outer is None or deadline.left() < outer.left() else outer
-    token = _current.set(first)
-    try:
-        yield first
-    finally:
-        _current.reset(token)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait.base import checks, registry
+from plait.base import checks, facts, registry
 from plait.base.errors import ConfigError
 from plait.base.inputs import Columns
 
@@ -56,6 +56,8 @@ class Encoder(ABC):
     #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned. Encoders
     #: whose model is an option have a property in its place, which looks at the model.
     tunable: ClassVar[int] = 0
+    #: Whether it may ask the network for what it names (see ``fetch_nothing``).
+    may_fetch = True
     #: How many weights a frozen one brings, where that is known without loading them.
     frozen_weights: ClassVar[int | None] = None
     #: Options that a later version brought: at their default they are no part of ``options``, so that models and embeddings made
@@ -78,14 +80,7 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        regimes = {"frozen": cls.frozen, "scratch": cls.trainable, "raw": cls.raw, "tuned": bool(cls.tunable)}
-        train = [word for word, has in regimes.items() if has]
-        return {
-            "kinds": ", ".join(cls.kinds),
-            "train": ", ".join(train),
-            "extra": cls.extra or "-",
-            "licence": cls.licence,
-        }
+        return facts.of_encoder(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this encoder was made with, as JSON values."""
@@ -160,6 +155,14 @@ class Encoder(ABC):
     def store_key(self) -> str:
         """What the store knows its output by."""
         return self.fingerprint() if self.arithmetic == 1 else f"{self.fingerprint()} {self.arithmetic}"
+
+    def fetch_nothing(self) -> Self:
+        """Ask no network, nor let an encoder inside ask it: a file named this one, which somebody else may have written."""
+        self.may_fetch = False
+        for part in vars(self).values():
+            if isinstance(part, Encoder):
+                part.fetch_nothing()
+        return self
 
     def fingerprint(self) -> str:
         """Hex digest of all that decides the output: name, version, options, weights, fitted state."""

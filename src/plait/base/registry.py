@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import metadata
 from typing import Any, TypeVar, overload
 
+from plait.base import facts, outline
 from plait.base.errors import ConfigError, nearest
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.
@@ -163,14 +163,31 @@ def is_known(family: str, variant: type[Any]) -> bool:
 
 
 def describe(family: str) -> list[dict[str, str]]:
-    """One record per variant: its name, the first line of its docstring and what its base says of it."""
-    records = []
-    for name in names(family):
-        variant = find(family, name)
-        summary = (inspect.getdoc(variant) or "").partition("\n")[0]
-        facts = variant.facts() if hasattr(variant, "facts") else {}
-        records.append({"name": name, "summary": summary, **facts})
-    return records
+    """One record per variant: its name, the first line of its docstring and what its base says of it.
+
+    plait's own are read from their source; one that cannot be read so, and what others bring, is imported.
+    """
+    return [{"name": name, **(_outlined(family, name) or _imported(family, name))} for name in names(family)]
+
+
+def _imported(family: str, name: str) -> dict[str, str]:
+    variant = find(family, name)
+    summary = (inspect.getdoc(variant) or "").partition("\n")[0]
+    return {"summary": summary, **(variant.facts() if hasattr(variant, "facts") else {})}
+
+
+def _outlined(family: str, name: str) -> dict[str, str] | None:
+    """The same without an import; None: the source does not say it in so many words."""
+    if name not in _own(family):
+        return None
+    try:
+        base = outline.Outline(*FAMILIES[family])
+        variant = outline.only_class(_own(family)[name].removeprefix("plait."), base)
+        if variant.defines("facts", base):
+            return None
+        return {"summary": variant.summary, **facts.OF_FAMILY.get(family, lambda _: {})(variant)}
+    except outline.UnreadableError:
+        return None
 
 
 def _known(family: str) -> None:
@@ -189,11 +206,7 @@ def _own(family: str) -> dict[str, str]:
     """Names of plait's own variants, each with its module."""
     result = {module.rpartition(".")[2]: f"plait.{module}" for module in ELSEWHERE.get(family, ())}
     for home in HOMES.get(family, (family,)):
-        package = importlib.import_module(f"plait.{home}")
-        shared = getattr(package, "SHARED", ())
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.ispkg and module.name not in shared and not module.name.startswith("_"):
-                result[module.name] = f"plait.{home}.{module.name}"
+        result |= {name: f"plait.{home}.{name}" for name in outline.variants(home)}
     return result
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from plait.base import checks, registry
+from plait.base import checks, facts, registry
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.modality import Modality, Schema
 
@@ -88,6 +88,8 @@ class Dataset(ABC):
     licence: ClassVar[str]
     #: Where that was read; empty: it was not verified at its source.
     licence_from: ClassVar[str] = ""
+    #: Where a statement by its owner was looked for and not found, or could not be read.
+    licence_sought: ClassVar[str] = ""
     #: Whom to cite.
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
@@ -127,7 +129,7 @@ class Dataset(ABC):
     @classmethod
     def label(cls) -> str:
         """The name to print beside results: a stand-in says that it is one."""
-        return f"{cls.title} (rebuilt)" if cls.rebuilt else cls.title
+        return facts.dataset_label(cls)
 
     @classmethod
     def licence_text(cls) -> str:
@@ -138,18 +140,15 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        return cls.licence if cls.licence_from else f"{cls.licence} (not verified)"
+        text = facts.dataset_licence(cls)
+        if cls.licence_from or not cls.licence_sought:
+            return text
+        return f"{text}: no statement by its owner found; looked for at {cls.licence_sought}"
 
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list datasets`` shows beside name and summary."""
-        targets = [f"{target} ({task}, {cls.metrics[target]})" for target, task in cls.tasks.items()]
-        return {
-            "label": cls.label(),
-            "targets": ", ".join(targets) or "none (pairs)",
-            "licence": cls.licence_text(),
-            "source": cls.url,
-        }
+        return facts.of_dataset(cls)
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from plait.base.encoder import KINDS
 from plait.base.errors import ConfigError, nearest
 
 #: kind -> (encoder, packages it needs), the best first; the last needs nothing that the base install lacks.
@@ -43,7 +42,7 @@ def default_encoder(kind: str) -> str:
         'tabular'
     """
     if kind not in _CHOICES:
-        raise ConfigError(f"unknown kind '{kind}': {nearest(kind, KINDS)}")
+        raise ConfigError(f"unknown kind '{kind}': {nearest(kind, _CHOICES)}")
     return next(name for name, packages in _CHOICES[kind] if all(map(is_installed, packages)))
 
 

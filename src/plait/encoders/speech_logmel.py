@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plait.encoders.sound_frames import OPENWAKEWORD, SpeechAndStatistics, SpeechWeights
+from plait.encoders.sound_frames import OPENWAKEWORD, OPENWAKEWORD_LICENCE, SpeechAndStatistics, SpeechWeights
 
 
 @dataclass(eq=False)
@@ -30,6 +30,6 @@ class SpeechLogMel(SpeechAndStatistics):
         272
     """
 
-    licence: ClassVar[str] = OPENWAKEWORD.licence
+    licence: ClassVar[str] = OPENWAKEWORD_LICENCE
     extra: ClassVar[str | None] = None
     speech: ClassVar[SpeechWeights] = OPENWAKEWORD

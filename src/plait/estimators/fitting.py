@@ -120,7 +120,7 @@ def fit(
             parts = (results, features, scalers, prepared.enhancers, inputs.pairs)
             seen = (scaled(settings, test[0], *parts), test[1])
         score, tell = listeners(settings, prepared, row_weight, seen)
-        listener = encoder_listener(prepared, score, tell)
+        listener = encoder_listener(prepared, score, tell, given.end.training_over)
         alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
         follow = following(settings, design, score, tell)
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
@@ -139,9 +139,10 @@ def fit(
             settings.mix,
             settings.engine,
             settings.workers,
+            given.end,
         )
         held = rows * min(1.0, members / 5) * len(patterns(names))
-        with deadline.current().expecting(deadline.MIXTURE + deadline.ANSWER * held):
+        with given.end.expecting(deadline.MIXTURE + deadline.ANSWER * held):
             result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from plait.base import config
+from plait.networks.fusion import FusionNetwork
 from plait.papers.paper import WEIGHTS, Row
 from plait.study.report.sections.time import reached, times
 from plait.study.results import Results
@@ -88,3 +92,23 @@ def _per_second(results: Results, runs: pd.DataFrame, metric: str) -> np.ndarray
     total = times(results).set_index("run")["total"]
     values: np.ndarray = (1000 * score / total.reindex(score.index)).to_numpy(float)
     return values
+
+
+def weights_at(widths: Mapping[str, Any]) -> tuple[int, int]:
+    """Trained weights of the protocol's network over features of these widths, without and with a projector.
+
+    Example:
+        >>> weights_at({"text": 512, "image": 512, "tabular": 200, "classes": 18, "pulled": "tabular"})
+        (501778, 704530)
+    """
+    fields = config.protocol_settings("early-fusion-contrastive")
+    dims = {name: int(value) for name, value in widths.items() if name not in ("classes", "pulled")}
+    space = max(dims.values())
+
+    def count(over: Mapping[str, int]) -> int:
+        with torch.device("meta"):
+            network = FusionNetwork(over, int(widths["classes"]), layers=fields["layers"], width=fields["width"])
+        return sum(p.numel() for p in network.parameters())
+
+    projector = (dims[widths["pulled"]] + 1) * space
+    return count(dims), count(dims | {widths["pulled"]: space}) + projector

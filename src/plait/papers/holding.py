@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,18 +12,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from plait.base import config, registry
+from plait.base import registry
 from plait.metrics.base import Metric
-from plait.networks.fusion import FusionNetwork
 from plait.papers import space_lines
-from plait.papers.costs import is_cost, is_time, measured
+from plait.papers.costs import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
 from plait.study.statistics.comparison import compare_parts
-from plait.study.statistics.paired import holm
+from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
 from plait.study.statistics.verdicts import BETTER, EQUIVALENT, SAME, WORSE, default_margin
@@ -128,6 +127,9 @@ class Ours:
         self.metric: Metric = metric_of(results, dataset, metric)
         self.table = scores(results, dataset, metric)
         self.resampler = Resampler(results, self.table, self.metric, resamples=400)
+        failed = [line for line in results.lines if line["status"] == "failed"]
+        #: Variant -> why a run of it failed.
+        self.failed = {str(line["variant"]): str(line["reason"]) for line in reversed(failed)}
 
     def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
@@ -168,6 +170,15 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
     return result + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
 
 
+def beside(element: Element, results: Mapping[str, Mapping[str, Results]], metric: str) -> tuple[Element, list[Line]]:
+    """An element's rows in a metric that the paper does not state: one column for each data set, and ours in it."""
+    columns = {c.data: dataclasses.replace(c, name=c.data, metric=metric) for c in element.columns}
+    kept = [row for row in element.rows if row.variant is not None]
+    rows = tuple(dataclasses.replace(row, values=(math.nan,) * len(columns)) for row in kept)
+    told = dataclasses.replace(element, columns=tuple(columns.values()), rows=rows, orders=(), widths={})
+    return told, lines(told, results)
+
+
 def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:
     """The column on the paper's own data, where they were measured."""
     there = column.original is not None and any(column.original in results.get(name, {}) for name in element.recipes)
@@ -193,9 +204,12 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return _alone(line, row)
     part = None if ours is None else ours.part(row, column.present)
     if ours is None or part is None or part.empty:
-        return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
+        why = {} if ours is None else ours.failed
+        reason = why.get(str(row.variant), "nothing was measured")
+        return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
-    verdict, reason = _verdict(value, result, ours.metric, same=column.same)
+    verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
+    reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
 
 
@@ -246,24 +260,40 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
         level = abs(theirs) <= default_margin(metric, other.values[place])
         result = comparison.verdict(float(p))
         better = BETTER if (theirs > 0) == (metric.direction == "higher") else WORSE
-        wanted = (EQUIVALENT, SAME) if level else (better,)
-        word = "level with" if level else "above" if theirs > 0 else "below"
-        decided = result in (BETTER, WORSE, EQUIVALENT, SAME)
-        yield Line(
-            element.name,
-            f"{one.name} {word} {other.name}, {column.name}",
-            metric.name,
-            theirs,
-            column.data,
-            comparison.test.value,
-            label(column.ours),
-            comparison.seeds,
-            comparison.test.low,
-            comparison.test.high,
-            (HELD if result in wanted else NOT_HELD) if decided else OPEN,
-            f"ours is {comparison.words(float(p))}",
-            order=True,
-        )
+        held = result in ((EQUIVALENT, SAME) if level else (better,))
+        verdict = (HELD if held else NOT_HELD) if result in (BETTER, WORSE, EQUIVALENT, SAME) else OPEN
+        line = _order(element, (one, other), column, theirs, level=level)
+        words = comparison.words(float(p))
+        reason = _undecided(words) if verdict == OPEN else f"ours is {words}"
+        yield dataclasses.replace(line, **_ours(comparison.test, verdict, reason))
+
+
+def _order(element: Element, rows: tuple[Row, Row], column: Column, theirs: float, *, level: bool) -> Line:
+    """The line of a pair of rows, of which the paper says that the first is so much above the second."""
+    word = "level with" if level else "above" if theirs > 0 else "below"
+    cell = f"{rows[0].name} {word} {rows[1].name}, {column.name}"
+    return Line(element.name, cell, column.metric, theirs, column.data, our_data=label(column.ours), order=True)
+
+
+def _ours(test: Difference, verdict: str, reason: str) -> dict[str, Any]:
+    return {
+        "ours": test.value,
+        "seeds": test.pairs,
+        "low": test.low,
+        "high": test.high,
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def _undecided(words: str) -> str:
+    """Why an order is not decided, without saying again that it is not.
+
+    Example:
+        >>> _undecided("not decided with 2 seeds (about 9 would be needed)"), _undecided("both no better; not decided")
+        ('with 2 seeds (about 9 would be needed)', 'both no better')
+    """
+    return re.sub(r"^not decided:? ?|; not decided$", "", words)
 
 
 def _of_space(
@@ -271,7 +301,7 @@ def _of_space(
 ) -> Line:
     """A number of an evaluation of aligned vectors."""
     line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None:
+    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)
@@ -297,23 +327,9 @@ def _of_space(
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
     for order in space_lines.orders(element, element.columns, results):
-        column, ours = order.column, order.ours
-        word = "level with" if order.level else "above" if order.theirs > 0 else "below"
-        yield Line(
-            element.name,
-            f"{order.above.name} {word} {order.below.name}, {column.name}",
-            column.metric,
-            order.theirs,
-            column.data,
-            ours.value,
-            label(column.ours),
-            ours.pairs,
-            ours.low,
-            ours.high,
-            OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD,
-            f"ours {ours.value:+.3f}, p {order.p:.2g}",
-            order=True,
-        )
+        verdict = OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD
+        line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
+        yield dataclasses.replace(line, **_ours(order.ours, verdict, f"ours {order.ours.value:+.3f}, p {order.p:.2g}"))
 
 
 def _cost(
@@ -350,23 +366,3 @@ def _at_their_widths(element: Element) -> Iterator[Line]:
             verdict=HELD if held else NOT_HELD,
             reason=f"{'within' if held else 'more than'} {_NEAR:.0%} {'of' if held else 'away from'} the paper's about",
         )
-
-
-def weights_at(widths: Mapping[str, Any]) -> tuple[int, int]:
-    """Trained weights of the protocol's network over features of these widths, without and with a projector.
-
-    Example:
-        >>> weights_at({"text": 512, "image": 512, "tabular": 200, "classes": 18, "pulled": "tabular"})
-        (501778, 704530)
-    """
-    fields = config.protocol_settings("early-fusion-contrastive")
-    dims = {name: int(value) for name, value in widths.items() if name not in ("classes", "pulled")}
-    space = max(dims.values())
-
-    def count(over: Mapping[str, int]) -> int:
-        with torch.device("meta"):
-            network = FusionNetwork(over, int(widths["classes"]), layers=fields["layers"], width=fields["width"])
-        return sum(p.numel() for p in network.parameters())
-
-    projector = (dims[widths["pulled"]] + 1) * space
-    return count(dims), count(dims | {widths["pulled"]: space}) + projector

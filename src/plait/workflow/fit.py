@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -16,8 +15,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from plait.base import checks, config, deadline, machine, progress
-from plait.base.deadline import BEFORE_REPORT, Deadline, until
+from plait.base import checks, config, machine, progress
+from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
 from plait.base.errors import ConfigError, TableError, warn
 from plait.branches.mixture import patterns
 from plait.data import schema, table
@@ -74,6 +73,19 @@ class Split:
     group: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """The command that a fit is a part of.
+
+    Attributes:
+        words: what to run to do it again, for the page.
+        begun: when it began, by ``plait.base.deadline.now``: libraries and the table are read before the fit; None: with it.
+    """
+
+    words: str = ""
+    begun: float | None = None
+
+
 @overload
 def fit_table(
     frame: pd.DataFrame,
@@ -84,7 +96,7 @@ def fit_table(
     out: str | Path | None = ...,
     split: Split | Mapping[str, Any] | None = ...,
     report: bool = ...,
-    command: str = ...,
+    command: Command = ...,
 ) -> Outcome: ...
 @overload
 def fit_table(
@@ -96,7 +108,7 @@ def fit_table(
     out: str | Path | None = ...,
     split: Split | Mapping[str, Any] | None = ...,
     report: bool = ...,
-    command: str = ...,
+    command: Command = ...,
 ) -> TargetOutcomes: ...
 def fit_table(
     frame: pd.DataFrame,
@@ -107,7 +119,7 @@ def fit_table(
     out: str | Path | None = None,
     split: Split | Mapping[str, Any] | None = None,
     report: bool = True,
-    command: str = "",
+    command: Command = Command(),
 ) -> Outcome | TargetOutcomes:
     """Fit on a part of the table, judge on the rest, say what each modality is worth, and save it all.
 
@@ -120,7 +132,7 @@ def fit_table(
         out: folder for the model and the report; None saves nothing.
         split: ``{test_fraction, split_column, group}``: how rows are held out to judge by.
         report: write the page (extra ``report``).
-        command: what to run to do it again, for the page.
+        command: what to run to do it again, for the page, and since when the budget of time counts.
     """
     settings = dict(settings or {})
     track = settings.pop("track", None)  # the whole run is noted here, with its scores and report
@@ -139,8 +151,7 @@ def fit_table(
     models = {name: make_model(each, settings) for name, each in schemas.items()}
     for model in models.values():
         check_settings(model)
-    begun = deadline.current().begun  # of a command, which loads libraries and reads the table first
-    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=begun, after=PAGE)
+    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
@@ -152,7 +163,7 @@ def fit_table(
             others = [other for other in schemas if other != name]
             part = budget if one else budget.part_of(len(schemas) - len(outcomes))
             outcomes[name] = _fit_one(frame.drop(columns=others), each, own[name], rows, (kept, part))
-            outcomes[name].model.record_["command"] = command
+            outcomes[name].model.record_["command"] = command.words
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:
@@ -160,11 +171,11 @@ def fit_table(
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
         progress.step("write model and report", settings.get("progress"))
         if not one:
-            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command)
+            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command.words)
             _note(tracked, saved, {name: each.folder for name, each in saved.items()})
             return saved
         outcome = outcomes[next(iter(outcomes))]
-        page = save_outcome(outcome, Path(out), report=report, command=command)
+        page = save_outcome(outcome, Path(out), report=report, command=command.words)
     _note(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
     return dataclasses.replace(outcome, folder=Path(out), report=page)
 
@@ -204,7 +215,7 @@ def _fit_one(
 
     ``around``: what is to be closed when all is saved, as what is kept for a killed fit; and when work must end.
     """
-    kept, budget = around
+    kept, end = around
     name = str(table_schema.target)
     model = make_model(table_schema, settings)
     frame = with_target(frame, name)
@@ -225,11 +236,11 @@ def _fit_one(
     valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
     members = _members(model, len(train))
-    answer = deadline.ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
-    with model.remembering(), until(budget) as end:
+    answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
+    with model.remembering():
         value = (held_out, truth) if model.record_epochs else None
         with end.expecting(len(test) * (JUDGING + answer)):
-            model.fit(seen, y_train, groups=groups, test=value, valid=valid)
+            model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
@@ -238,10 +249,9 @@ def _fit_one(
         simple_seconds = len(train) * (LINEAR if light(model) else ALL)
         names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
-        context = copy_context()
         # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(lambda: context.run(compare)) if light(model) else None
+            waiting = pool.submit(compare) if light(model) else None
             explained = explain(model, held_out, y=y, outputs=outputs)
             columns = pd.DataFrame()
             rest = PAGE + (simple_seconds if names is NAMES else 0.0) + WORTH * members * len(used)
