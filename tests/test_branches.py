@@ -20,8 +20,10 @@ from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile, resolve_all
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
+from plait.branches.branches import Branches
 from plait.branches.growth import forest_of
 from plait.branches.mixing import HeldOut, gains, mix
+from plait.branches.mixture import Mixture
 from plait.branches.trees import Trees
 from plait.networks.tasks import Classification
 from plait.testing.models import check_branch, example_rows
@@ -279,6 +281,30 @@ def test_a_branch_that_brings_nothing_is_dropped_and_the_others_stay() -> None:
     assert gains(held, sources, "joint")
     assert gains(held, sources, "own:a")
     assert not gains(held, sources, "linear")
+
+
+def test_a_branch_without_a_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, y = codes_table()
+    model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
+    names = model.modality_names_
+    mixture = Mixture(names, model.members_.members[0].sources)
+    mixture.set_equal()
+    mixture.prior, mixture.weights[names]["linear"] = [0.0, 0.0], 0.0
+    model.members_.mixture = mixture
+    inputs = model._inputs(frame)
+    every = mixture.combine(model.members_.outputs(inputs), inputs.present, model.members_.task)
+    asked: list[str] = []
+    before = Branches.branch
+
+    def branch(self: Branches, name: str, tokens: Any) -> Any:
+        asked.append(name)
+        return before(self, name, tokens)
+
+    monkeypatch.setattr(Branches, "branch", branch)
+    assert np.array_equal(model._read(every), model.predict_proba(frame))  # to the bit
+    assert "linear" not in asked
+    model.predict_subsets(frame, [names[:1]])  # where it has a weight it is
+    assert "linear" in asked
 
 
 def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> None:

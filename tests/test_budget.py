@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -41,6 +42,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return said[0]
 
     monkeypatch.setattr(deadline, "now", now)
+    monkeypatch.setattr(deadline, "busy", lambda: said[0])  # a machine that does nothing else
     return said
 
 
@@ -107,7 +109,7 @@ def test_without_minutes_nothing_ends_and_nothing_is_said(rows: tuple[pd.DataFra
     model = model_of(epochs=3, members=2, branches=["linear"]).fit(*rows)
     assert "minutes" not in model.record_
     assert Deadline().left() == np.inf
-    assert not deadline.current().training_over()
+    assert not Deadline().training_over()
 
 
 def test_a_whole_fit_leaves_out_what_is_not_needed(ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]) -> None:
@@ -145,11 +147,70 @@ def test_a_command_s_budget_begins_before_its_libraries_are_loaded(
     assert "minutes 1.5: no time was left for epochs after" in capsys.readouterr().err
 
 
-def test_the_earlier_of_two_deadlines_counts() -> None:
-    seconds = iter(range(1000))
-    early, late = (Deadline(minutes, clock=lambda: float(next(seconds))) for minutes in (1.0, 2.0))
-    with deadline.until(late) as first, deadline.until(early) as second, deadline.until(Deadline()) as third:
-        assert (first, second, third) == (late, early, early)
+def test_what_follows_training_takes_longer_on_a_machine_that_does_other_things(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, used = [0.0], [0.0]
+    monkeypatch.setattr(deadline, "busy", lambda: used[0])
+    end = Deadline(1.0, 0.65, clock=lambda: clock[0], after=3.0)
+    clock[0], used[0] = 20.0, 20.0
+    assert (end.for_training(), end.lasting(3.0)) == (19.0, 3.0)  # up to 39 of 60 seconds
+    used[0] = 2.0  # it gets a tenth of the processor
+    assert (end.for_training(), end.lasting(3.0)) == (10.0, 30.0)
+    with end.expecting(1.0):
+        assert end.training_over()
+        assert end.within(1.0)()
+    with (
+        end.expecting(1.0),
+        pytest.raises(ConfigError, match=r"took 20 s and what follows will take 40 s, as the machine"),
+    ):
+        end.check_training()
+    late = end.within(0.5)
+    assert not late(4.0)  # an epoch of four seconds ends within the first half of ten
+    assert late(5.0)
+    assert end.room("the page", 3.0)
+    assert not end.room("the worth of columns", 4.0)
+    assert end.left_out == ["the worth of columns"]
+
+
+def test_an_epoch_that_would_end_too_late_is_not_begun(
+    rows: tuple[pd.DataFrame, np.ndarray], ticking: list[float]
+) -> None:
+    def slowly(record: object) -> None:
+        ticking[0] += 10.0  # an epoch
+
+    from plait.training.callbacks import FitCallbacks
+
+    before = FitCallbacks.callbacks
+
+    def followed(self: FitCallbacks, *given: object) -> object:
+        return dataclasses.replace(before(self, *given), on_epoch=slowly)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FitCallbacks, "callbacks", followed)
+        with pytest.warns(PlaitWarning, match=r"epochs after 3 of 40"):
+            model_of(minutes=0.8, members=1, branches=["joint"]).fit(*rows)  # 40.8 s for training
+    assert ticking[0] <= 45.0
+
+
+def test_a_part_of_a_longer_work_ends_with_it_and_leaves_the_telling_to_it(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    end = Deadline(0.3)
+    model = model_of(minutes=5.0, members=2, branches=["joint"]).fit(*rows, end=end)  # a warning would be an error
+    assert ticking[0] <= 20.0
+    assert any("epochs after" in one for one in end.left_out)
+    assert model.record_["minutes"] == {"given": 0.3, "left_out": end.left_out}
+
+
+def test_held_out_cells_are_encoded_after_the_time_to_train_is_over(ticking: list[float]) -> None:
+    words = [f"word{a} word{b}" for a, b in itertools.product(range(40), range(40))]
+    frame = pd.DataFrame({"text": words, "label": [("no", "yes")[i % 2] for i in range(1600)]})
+    settings = {"minutes": 1.0, "epochs": 400, "patience": 400, "branches": ("linear",), "members": 2}
+    settings |= {"store": "none", "progress": False, "encoders": {"text": "hashed_ngrams"}}
+    with pytest.warns(PlaitWarning, match="no time was left for epochs after"):
+        outcome = fit_table(frame, schema.infer(frame, target="label"), settings, split={"test_fraction": 0.5})
+    assert outcome.evaluation.rows == 800
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -253,6 +253,20 @@ def test_a_file_never_makes_the_network_be_asked(model: Path, tmp_path: Path, mo
     assert asked, "who asks for it gets it"
 
 
+def test_an_encoder_inside_one_that_a_file_names_asks_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked: list[Any] = []
+    monkeypatch.setattr(hub.HfApi, "model_info", lambda *a, **k: asked.append(a))
+    inside = {"name": "transformers_image", "model": "evil/tracker"}
+    encoder = registry.find("encoders", "video_frames")(image_encoder=inside)
+    with pytest.raises(PlaitError, match="nothing is fetched on the word of a file"):
+        encoder.fetch_nothing().module()
+    assert asked == []
+    with pytest.raises(PlaitError, match="could not be fetched"):
+        registry.find("encoders", "video_frames")(image_encoder=inside).module()
+    assert asked, "the user's own word is asked for"
+
+
 def test_results_that_were_changed_are_left_out_or_named(tmp_path: Path) -> None:
     """Seeded changes of a results file and of predictions: a report, or one line."""
     from plait.study import Results

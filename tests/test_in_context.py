@@ -148,6 +148,26 @@ def test_weights_that_are_nowhere_are_one_line(given: str | None, said: str, mon
     assert "\n" not in str(raised.value)
 
 
+def test_a_loaded_branch_fetches_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[bool] = []
+
+    def offline(repo: str, name: str, local_files_only: bool = False) -> str:
+        asked.append(local_files_only)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("nothing there")
+
+    frame, value = table(60)
+    FusionRegressor(**SETTINGS, branches=[branch(weights)]).fit(frame, value).save(tmp_path / "m")
+    model = plait.load(tmp_path / "m")
+    for member in model.members_.members:  # as somebody else's file could name it
+        member.fitted["tabicl"].weights_from = "someone/some-model"
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(ConfigError, match="not in the hub's cache"):
+        model.predict(frame)
+    assert asked == [True]
+
+
 @pytest.mark.parametrize(
     ("name", "line"), [("tabicl", r'"plait\[tabicl\]"'), ("tabpfn", "tabpfn"), ("tabdpt", "tabdpt")]
 )

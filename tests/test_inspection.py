@@ -16,7 +16,7 @@ from plait import FusionClassifier, FusionRegressor
 from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.data import schema as schemas
-from plait.workflow.fit import fit_table
+from plait.workflow.fit import Command, fit_table
 from plait.workflow.inspection.embeddings import ALL, embeddings, project
 from plait.workflow.inspection.inspecting import compare_runs, inspect
 from plait.workflow.inspection.measures import (
@@ -172,7 +172,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             ("pretrain", schema(text="pretrain"), {"members": 1, "pretrain": {"epochs": 1}}),
         ):
             command = f"plait fit {place / 'tiny.csv'} --target label"
-            fit_table(frame, told, {**QUICK, **settings}, out=place / name, report=False, command=command)
+            fit_table(frame, told, {**QUICK, **settings}, out=place / name, report=False, command=Command(command))
     return {**{name: place / name for name in ("frozen", "scratch", "pretrain")}, "table": place / "tiny.csv"}
 
 

@@ -177,3 +177,27 @@ def test_explain_shows_words_and_heat_in_terminal_page_and_json(
     assert "expected numbers of rows" in capsys.readouterr().err
     explained = plait.explain(done.model, frame, bootstrap=0, rows=[3])
     assert [type(one) for one in explained.parts] == [Moved, Moved]
+
+
+def test_an_answer_that_is_all_but_certain_is_told_in_log_odds() -> None:
+    certain = Moved(0, "text", "note", "yes", 0.999999, ("so", "good", "bad"), (0.0, 2e-6, -5e-7))
+    assert certain.said() == "good +1.099, bad -0.693 (in log-odds: the answer is all but certain)"
+    assert Moved(0, "text", "note", "yes", 0.9, ("good", "bad"), (0.25, -0.0001)).said() == "good +0.250, bad -0.000"
+    assert Moved(0, "text", "note", "7", 7.0, ("good",), (3e-5,), probability=False).said() == "good +3e-05"
+    assert Moved(0, "text", "note", "yes", 1.0, ("good",), (0.0,)).said() == "none moves the answer"
+
+
+def test_what_every_part_of_a_command_finds_out_anew_is_said_once(
+    by_word: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_word.save(tmp_path / "model")
+    frame = rows()[["story", "size"]].assign(photo=None)
+    frame.loc[:3, "size"] = "middling"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    for command in ("explain", "evaluate"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, str(tmp_path / "model"), str(tmp_path / "new.csv"), "--store", "none"])
+        assert not stop.value.code
+        assert (
+            capsys.readouterr().err.count("4 of 80 rows have a class that the model was not fitted on (middling)") == 1
+        )

@@ -79,9 +79,15 @@ class Alignment(ABC):
 
     @abstractmethod
     def fit(
-        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+        self,
+        network: AlignmentNetwork,
+        pairs: Pairs,
+        *,
+        seed: int,
+        progress: bool | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
-        """Let the network learn from pairs, in place; one record per epoch.
+        """Let the network learn from pairs, in place, until ``stopped``, which is asked after each epoch; a record of each.
 
         Raises:
             TableError: there is nothing to learn from.
@@ -147,7 +153,13 @@ class Solved(Alignment):
     choices: ClassVar[tuple[float, ...]] = ()
 
     def fit(
-        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+        self,
+        network: AlignmentNetwork,
+        pairs: Pairs,
+        *,
+        seed: int,
+        progress: bool | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,7 +119,13 @@ def check_options(modality: str, value: object) -> HardestNegatives:
     return config.build(HardestNegatives, {**options, "anchors": anchors if anchors is not None else ()}, where)
 
 
-def fit(values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None) -> dict[str, Enhancer]:
+def fit(
+    values: Sequence[Enhancement],
+    inputs: Inputs,
+    seed: int,
+    progress: bool | None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Enhancer]:
     """Train a projector for each modality; rows that lack it or an anchor are left out for that anchor.
 
     Of a joint one only the statistics of the features are learned here.
@@ -135,7 +141,7 @@ def fit(values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool
             record = {"anchors": list(enhancement.stage.anchors), "joint": enhancement.joint}
             result[enhancement.modality] = Enhancer(enhancement, network, record)
             continue
-        history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress)
+        history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress, stopped=stopped)
         record = {
             "anchors": list(enhancement.stage.anchors),
             "trained_weights": sum(p.numel() for p in network.parameters()),

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -77,7 +77,13 @@ class Learned(Alignment):
         return False
 
     def fit(
-        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None
+        self,
+        network: AlignmentNetwork,
+        pairs: Pairs,
+        *,
+        seed: int,
+        progress: bool | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
         """Train in place; the state with the best validation loss stays."""
         names = self.pairs_of(network.names)
@@ -91,7 +97,7 @@ class Learned(Alignment):
         learner = StageLearner(self, network, fold, valid, generator)
         kept = copy.deepcopy(network.state_dict()) if started else None
         first = float(learner.judge()["loss"]) if started and valid is not None else None
-        outcome = self._train(learner, self.epochs, progress)
+        outcome = self._train(learner, self.epochs, progress, stopped)
         history = [{k: record[k] for k in _KEPT if k in record} for record in outcome.history]
         best = outcome.best[0] + 1
         if kept is not None and first is not None:
@@ -104,15 +110,16 @@ class Learned(Alignment):
             self.begin(network, pairs, seed)
             if best:
                 again = StageLearner(self, network, pairs, None, torch.Generator().manual_seed(seed), learner.levels)
-                self._train(again, best, progress)
+                self._train(again, best, progress, stopped)
             history.append({"refit": best})
             network.eval()
         return history
 
-    def _train(self, learner: StageLearner, epochs: int, progress: bool | None) -> Outcome:
+    def _train(self, learner: StageLearner, epochs: int, progress: bool | None, stopped: Callable[[], bool]) -> Outcome:
         with track(epochs, "aligning", "epochs", progress) as bar:
             try:
-                outcome = train(learner, epochs, self.patience, Callbacks(on_epoch=lambda record: bar.advance()))
+                follow = Callbacks(on_epoch=lambda record: bar.advance(), stopped=stopped)
+                outcome = train(learner, epochs, self.patience, follow)
             except Diverged as error:
                 raise PlaitError(f"alignment diverged in epoch {error.epoch}; lower learning_rate") from error
         if lost := outcome.diverged:

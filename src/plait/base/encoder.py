@@ -56,6 +56,8 @@ class Encoder(ABC):
     #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned. Encoders
     #: whose model is an option have a property in its place, which looks at the model.
     tunable: ClassVar[int] = 0
+    #: Whether it may ask the network for what it names (see ``fetch_nothing``).
+    may_fetch = True
     #: How many weights a frozen one brings, where that is known without loading them.
     frozen_weights: ClassVar[int | None] = None
     #: Options that a later version brought: at their default they are no part of ``options``, so that models and embeddings made
@@ -153,6 +155,14 @@ class Encoder(ABC):
     def store_key(self) -> str:
         """What the store knows its output by."""
         return self.fingerprint() if self.arithmetic == 1 else f"{self.fingerprint()} {self.arithmetic}"
+
+    def fetch_nothing(self) -> Self:
+        """Ask no network, nor let an encoder inside ask it: a file named this one, which somebody else may have written."""
+        self.may_fetch = False
+        for part in vars(self).values():
+            if isinstance(part, Encoder):
+                part.fetch_nothing()
+        return self
 
     def fingerprint(self) -> str:
         """Hex digest of all that decides the output: name, version, options, weights, fitted state."""

@@ -125,14 +125,17 @@ class Branches(nn.Module):
                 parts[name].append(self.fitted[name].outputs(batch))
         return {name: torch.cat(result) for name, result in parts.items()}
 
-    def outputs_under(self, inputs: Inputs, patterns: Sequence[Sequence[str]]) -> Iterator[dict[str, Tensor]]:
+    def outputs_under(
+        self, inputs: Inputs, patterns: Sequence[Sequence[str]], wanted: Sequence[Collection[str]] | None = None
+    ) -> Iterator[dict[str, Tensor]]:
         """Raw outputs with only the modalities of each pattern present, one pattern after the other.
 
-        A branch answers again only where a modality that it sees comes or goes.
+        A branch answers again only where a modality that it sees comes or goes. ``wanted``: of each pattern only these branches.
         """
         known: dict[tuple[str, frozenset[str]], Tensor] = {}
-        for pattern in patterns:
-            keys = {name: (name, frozenset(sees) & frozenset(pattern)) for name, sees in self.sources.items()}
+        for place, pattern in enumerate(patterns):
+            names = self.sources if wanted is None else [name for name in self.sources if name in wanted[place]]
+            keys = {name: (name, frozenset(self.sources[name]) & frozenset(pattern)) for name in names}
             requested = [name for name, key in keys.items() if key not in known]
             if requested:
                 given = inputs if len(pattern) == len(inputs.present) else inputs.only(pattern)

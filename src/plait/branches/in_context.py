@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from plait.base.checks import Count
 from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
 from plait.branches.features import COMPONENTS, PlainFeatures
-from plait.encoders.hub_files import ALLOW, may_download
+from plait.encoders.hub_files import ALLOW
 
 Array = NDArray[Any]
 #: Labels beyond which one question per label would cost more than all other branches together.
@@ -58,6 +59,7 @@ class InContext(FittedBranch):
         self._facts: dict[str, Any] = {}
         self._arrays: dict[str, Array] = {}
         self._models: dict[int, Any] = {}
+        self._may_fetch = True
 
     @abstractmethod
     def estimator(self, path: Path, *, regression: bool, seed: int, first: int) -> Any:
@@ -175,15 +177,15 @@ class InContext(FittedBranch):
             ConfigError: nowhere.
         """
         self.check()
-        return checkpoint(self.name(), str(self.weights_from), self.files[int(regression)])
+        return checkpoint(self.name(), str(self.weights_from), self.files[int(regression)], download=self._may_fetch)
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The rows that it is shown, and how columns become numbers; the checkpoint stays where it is."""
         return self._arrays | {f"features.{k}": v for k, v in self._features.state().items()}, self._facts
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        """Take them back."""
-        self._facts, self._models = dict(facts), {}
+        """Take them back, as a file has them, which fetches nothing."""
+        self._facts, self._models, self._may_fetch = dict(facts), {}, False
         self._arrays = {k: v for k, v in arrays.items() if not k.startswith("features.")}
         own = {k.removeprefix("features."): v for k, v in arrays.items() if k.startswith("features.")}
         self._features.load_state(own, self._facts["names"])
@@ -196,7 +198,7 @@ def _at(seen: Array, logs: Array, width: int) -> Array:
     return result
 
 
-def checkpoint(branch: str, place: str, name: str) -> Path:
+def checkpoint(branch: str, place: str, name: str, *, download: bool) -> Path:
     """The checkpoint in a folder (of that name, else of its family), a file itself, or one on the hub.
 
     Raises:
@@ -215,7 +217,8 @@ def checkpoint(branch: str, place: str, name: str) -> Path:
         raise ConfigError(f"branch {branch}: weights_from: no such folder or file as {place}")
     hub = need("huggingface_hub", "hub")
     try:
-        return Path(hub.hf_hub_download(place, name, local_files_only=not may_download()))
+        cached = not download and os.environ.get(ALLOW) != "1"
+        return Path(hub.hf_hub_download(place, name, local_files_only=cached))
     except (OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
         raise ConfigError(

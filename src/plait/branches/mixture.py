@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,20 +109,31 @@ class Mixture:
                 merged[name] = merged.get(name, 0.0) + w / len(several)
         return merged
 
-    def combine(self, outputs: Mapping[str, Tensor], present: Mapping[str, Tensor], task: Task) -> Tensor:
-        """Mixed raw outputs (n, out_dim); rows with nothing present get the prior."""
+    def weighing(self, present: Mapping[str, Tensor]) -> set[str]:
+        """Branches whose weight is above zero in any of the rows; the others need not be asked."""
+        result: set[str] = set()
+        for pattern, _ in self._patterns(present):
+            result |= {name for name, w in self.weights_for(pattern).items() if w}
+        return result
+
+    def _patterns(self, present: Mapping[str, Tensor]) -> Iterator[tuple[Pattern, Tensor]]:
+        """Each pattern that rows have, but that of nothing, and which rows (n,) these are."""
         there = torch.stack([present[name] for name in self.names], 1)  # (n, M)
-        mixed = torch.tensor(self.prior, dtype=torch.float32).repeat(len(there), 1)
+        for mask in torch.unique(there, dim=0):
+            pattern = tuple(name for name, on in zip(self.names, mask.tolist(), strict=True) if on)
+            if pattern:
+                yield pattern, (there == mask).all(1)
+
+    def combine(self, outputs: Mapping[str, Tensor], present: Mapping[str, Tensor], task: Task) -> Tensor:
+        """Mixed raw outputs (n, out_dim); rows with nothing present get the prior. Of branches without a weight none need be."""
+        mixed = torch.tensor(self.prior, dtype=torch.float32).repeat(len(next(iter(present.values()))), 1)
         prepared = {name: comparable(out, task) for name, out in outputs.items()}
-        for pattern_mask in torch.unique(there, dim=0):
-            pattern = tuple(name for name, on in zip(self.names, pattern_mask.tolist(), strict=True) if on)
-            if not pattern:
-                continue
-            rows = (there == pattern_mask).all(1)
+        for pattern, rows in self._patterns(present):
             weights = self.weights_for(pattern)
             if not weights:  # of a file that knows no part of this pattern: the prior, as for nothing
                 continue
-            mixed[rows] = torch.stack([w * prepared[name][rows] for name, w in weights.items()]).sum(0)
+            none = torch.zeros(int(rows.sum()), mixed.shape[1])
+            mixed[rows] = torch.stack([w * prepared[name][rows] if w else none for name, w in weights.items()]).sum(0)
         return mixed
 
     def thresholds_at(self, present: np.ndarray, usual: np.ndarray) -> np.ndarray:
@@ -161,13 +172,14 @@ class Mixture:
 
 
 def _distance(weights: Tensor) -> Tensor:
-    """How far weights are from the plain mean: squared differences, those of their sum above one of its logarithm.
+    """How far weights are from the plain mean: squared differences; that of a lone branch, above one, by its logarithm.
 
-    Outputs that were learned in few steps may be many times too small.
+    Outputs that were learned in few steps may be many times too small. Of several branches the logarithm was tried, too
+    (docs/quality.md): on few rows it was no better anywhere, and once much worse.
     """
-    total, count = weights.sum(), len(weights)
-    apart = (weights - total / count).square().sum()
-    return apart + (total.log() if total > 1.0 else total - 1.0).square() / count
+    if len(weights) == 1 and weights.sum() > 1.0:
+        return weights.log().square().sum()
+    return (weights - 1.0 / len(weights)).square().sum()
 
 
 def comparable(out: Tensor, task: Task) -> Tensor:

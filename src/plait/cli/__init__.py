@@ -14,12 +14,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from plait.base.errors import PlaitError, PlaitWarning
 from plait.cli.app import Interrupted, Typer, app
+from plait.cli.options import wrapped
 
 __all__ = ["app", "main", "registered"]
 
@@ -58,9 +59,23 @@ def main(arguments: list[str] | None = None) -> None:
     atexit.register(gc.freeze)  # and it need not look once more at what ends with the process
     warnings.simplefilter("always", PlaitWarning)
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, category, *rest: (
-        _say("warning", str(message)) if issubclass(category, PlaitWarning) else shown(message, category, *rest)
-    )
+    said: set[str] = set()  # what is found out anew in every part of a command is said once
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, PlaitWarning):
+            shown(message, category, filename, lineno, file, line)
+        elif str(message) not in said:
+            said.add(str(message))
+            _say("warning", str(message))
+
+    warnings.showwarning = show
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name of bytes that are no text is shown, not a trace
     with _ending_well() as received:
@@ -97,5 +112,5 @@ def _fail(message: str) -> None:
 
 def _say(kind: str, message: str) -> None:
     color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind)
-    line: Any = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
-    typer.secho(f"{kind}: {line}", fg=color, err=True)
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
+    typer.secho(wrapped(f"{kind}: {line}", sys.stderr), fg=color, err=True)

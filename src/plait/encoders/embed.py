@@ -12,7 +12,8 @@ import torch
 from safetensors import numpy as safetensors
 from torch import nn
 
-from plait.base import deadline, mapped
+from plait.base import mapped
+from plait.base.deadline import Deadline
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
 CHUNK = 2048
 #: Rows of a table whose features are computed at a time.
 ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an encoding may take.
+
+    Attributes:
+        memory: in bytes; larger features lie in a file (``plait.base.mapped``).
+        end: of the fit that it is for; it is refused where no time would be left to train.
+    """
+
+    memory: int = mapped.USUAL
+    end: Deadline = field(default_factory=Deadline)
+
+
+#: Of an encoding that is for no fit.
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -63,11 +81,9 @@ def embed(
     strict: bool = False,
     progress: bool | None = None,
     rows: np.ndarray | None = None,
-    memory: int = mapped.USUAL,
+    limits: Limits = NO_LIMITS,
 ) -> Embedded:
     """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
-
-    Of more than ``memory`` bytes the result lies in a file (``plait.base.mapped``).
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -79,8 +95,8 @@ def embed(
     column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
     fingerprint = encoder.store_key()
-    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name())
-    embedded = _gather(column, keep, fingerprint, lengths, encoder, memory)
+    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name(), limits.end)
+    embedded = _gather(column, keep, fingerprint, lengths, encoder, limits.memory)
     column.warn()
     return embedded
 
@@ -229,8 +245,13 @@ class Column:
         finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
         progress: bool | None,
         label: str,
+        end: Deadline,
     ) -> dict[bytes, int]:
-        """Encode what ``keep`` lacks; then the number of tokens of every readable cell."""
+        """Encode what ``keep`` lacks; then the number of tokens of every readable cell.
+
+        Raises:
+            ConfigError: so much is left to do that ``end`` leaves no time to train.
+        """
         for _ in range(ATTEMPTS):
             keys = list(self.rows)
             result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
@@ -238,19 +259,13 @@ class Column:
             if not missing:
                 return {key: length for key, length in result.items() if length is not None}
             with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
-                advance = self._advance(bar, len(missing))
+
+                def advance(cells: int, share: float, bar: Bar = bar, total: int = len(missing)) -> None:
+                    bar.advance(cells, share)
+                    end.check_encoding(self.name, bar.done, total)
+
                 Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
         raise self.lost()
-
-    def _advance(self, bar: Bar, total: int) -> Callable[[int, float], None]:
-        """Counts cells that are done, and sees to it that there is time for the others."""
-        end = deadline.current()
-
-        def advance(cells: int, share: float) -> None:
-            bar.advance(cells, share)
-            end.check_encoding(self.name, bar.done, total)
-
-        return advance
 
     def lost(self) -> StoreError:
         """The error to raise when what was just stored is gone."""
@@ -295,6 +310,7 @@ def prepare_distinct(
     strict: bool = False,
     progress: bool | None = None,
     rows: np.ndarray | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
 
@@ -313,7 +329,7 @@ def prepare_distinct(
     column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     fingerprint = f"{encoder.fingerprint()} prepared"
-    column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared")
+    column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared", limits.end)
     result = _gather_prepared(column, keep, fingerprint)
     column.warn()
     return result

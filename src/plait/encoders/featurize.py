@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from plait.base import config, mapped, registry
+from plait.base import config, registry
 from plait.base.documents import read_json
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitError
@@ -27,14 +27,21 @@ from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
-from plait.encoders.embed import embed, embed_rows, prepare_distinct
+from plait.encoders.embed import NO_LIMITS, Limits, embed, embed_rows, prepare_distinct
 from plait.store import Store
 
 
 def make_encoder(
-    modality: Modality, override: str | Mapping[str, object] | None = None, types: Mapping[str, str] | None = None
+    modality: Modality,
+    override: str | Mapping[str, object] | None = None,
+    types: Mapping[str, str] | None = None,
+    *,
+    from_file: bool = False,
 ) -> Encoder:
-    """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns."""
+    """The encoder that a modality names, or the best installed one of its kind; ``types`` are of its columns.
+
+    ``from_file``: a model's file names it, not the user; it may fetch nothing.
+    """
     value = override if override is not None else modality.encoder
     if isinstance(value, Encoder):
         return _suited(value, modality)
@@ -51,7 +58,8 @@ def make_encoder(
     variant = encoder_class(str(options.pop("name")), modality.kind, where)
     if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
         options["types"] = {**types, **(options.get("types") or {})}
-    return _suited(config.build(variant, options, where), modality)
+    encoder = config.build(variant, options, where)
+    return _suited(encoder.fetch_nothing() if from_file else encoder, modality)
 
 
 def _suited(encoder: Encoder, modality: Modality) -> Encoder:
@@ -124,7 +132,12 @@ class Featurizer:
     """The encoders of a schema, in its order, and what they make of a table."""
 
     def __init__(
-        self, schema: Schema, overrides: Mapping[str, Any] | None = None, types: Mapping[str, str] | None = None
+        self,
+        schema: Schema,
+        overrides: Mapping[str, Any] | None = None,
+        types: Mapping[str, str] | None = None,
+        *,
+        from_file: bool = False,
     ) -> None:
         """Resolve every encoder; names and options are checked here, weights are not loaded.
 
@@ -132,6 +145,7 @@ class Featurizer:
             schema: the modalities.
             overrides: modality or kind -> encoder.
             types: of tabular columns that the schema names none for.
+            from_file: a model's file names the encoders; they may fetch nothing.
         """
         self.schema = schema
         overrides = dict(overrides or {})
@@ -142,6 +156,7 @@ class Featurizer:
                 m,
                 overrides.get(m.name, overrides.get(m.kind)),
                 {**{c: t for c, t in (types or {}).items() if c in m.columns}, **schema.types_of(m)},
+                from_file=from_file,
             )
             for m in schema.modalities
         }
@@ -177,19 +192,18 @@ class Featurizer:
         progress: bool | None,
         ready: Mapping[str, Tokens] | None = None,
         whole: bool = True,
-        memory: int = mapped.USUAL,
+        limits: Limits = NO_LIMITS,
     ) -> Inputs:
         """Run every encoder over the rows: frozen ones through the store, the others up to ``prepare``.
 
         What is ``ready`` (modality -> tokens of these rows) is taken as it is. ``whole``: as ``cells`` has it.
-        Features of a modality that take more than ``memory`` bytes lie in a file.
         """
         tokens, columns = dict[str, Tokens](), dict[str, Columns]()
         prepared, present = dict[str, SharedCells](), dict[str, Tensor]()
         for modality in self.schema.modalities:
             name, encoder = modality.name, self.encoders[modality.name]
             if modality.kind == "tabular":
-                embedded, view = embed_rows(encoder, frame[list(modality.columns)], memory)
+                embedded, view = embed_rows(encoder, frame[list(modality.columns)], limits.memory)
                 tokens[name] = embedded.tokens()
                 columns |= {} if view is None else {name: view}
             else:
@@ -198,11 +212,11 @@ class Featurizer:
                     tokens[name] = ready[name]
                 else:
                     groups = cells(frame, modality, root, whole=whole, strict=strict)
-                    how: dict[str, Any] = {"name": name, "strict": strict, "rows": row_numbers(frame)}
+                    how: dict[str, Any] = {"name": name, "strict": strict, "rows": row_numbers(frame), "limits": limits}
                     if modality.learns:
                         prepared[name] = _prepared(encoder, groups, store, modality.train, **how)
                     else:
-                        tokens[name] = _embedded(encoder, groups, store, progress, memory=memory, **how)
+                        tokens[name] = _embedded(encoder, groups, store, progress, **how)
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
@@ -228,13 +242,13 @@ def _embedded(
     name: str,
     strict: bool,
     rows: np.ndarray,
-    memory: int,
+    limits: Limits,
 ) -> Tokens:
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
     flat, many = [cell for group in groups for cell in group], len(groups)
     numbers = np.tile(rows, many)
     tokens = embed(
-        encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers, memory=memory
+        encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers, limits=limits
     ).tokens()
     if many == 1:
         return tokens
@@ -244,14 +258,22 @@ def _embedded(
 
 
 def _prepared(
-    encoder: Encoder, groups: Cells, store: Store | None, train: str, *, name: str, strict: bool, rows: np.ndarray
+    encoder: Encoder,
+    groups: Cells,
+    store: Store | None,
+    train: str,
+    *,
+    name: str,
+    strict: bool,
+    rows: np.ndarray,
+    limits: Limits,
 ) -> SharedCells:
     """Cells of a modality that learns, up to ``prepare``."""
     if len(groups) != 1:
         raise ConfigError(
             f"modality '{name}': train: {train} takes one column with one cell a row, found {len(groups)}"
         )
-    arrays, place = prepare_distinct(encoder, groups[0], store, name=name, strict=strict, rows=rows)
+    arrays, place = prepare_distinct(encoder, groups[0], store, name=name, strict=strict, rows=rows, limits=limits)
     if not arrays:  # not one cell is present: the encoder says what its arrays would look like
         arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in encoder.prepare([]).items()}
     shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from plait.base.errors import ConfigError, need
@@ -40,33 +38,14 @@ _SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 _TORCH = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _SECONDS = 10.0
 _CHUNK = 2**22
-
-
-#: Whether encoders are being made as a file says, which somebody else may have written.
-_FROM_FILE: ContextVar[bool] = ContextVar("plait_from_file", default=False)
 #: Set to 1, it allows what a model's file names to be fetched.
 ALLOW = "PLAIT_DOWNLOAD"
-
-
-@contextlib.contextmanager
-def named_by_a_file() -> Iterator[None]:
-    """Encoders made within the block are named by a model's file, not by the user: they never ask the network."""
-    token = _FROM_FILE.set(True)
-    try:
-        yield
-    finally:
-        _FROM_FILE.reset(token)
-
-
-def may_download() -> bool:
-    """Whether an encoder that is made now is the user's own word."""
-    return not _FROM_FILE.get() or os.environ.get(ALLOW) == "1"
 
 
 def locate(model: str, revision: str | None, needs: Sequence[Alternatives], *, download: bool = True) -> Path:
     """The folder that holds a model, local or in the hub's cache; the network is asked only when neither has it.
 
-    Without ``download`` it is never asked.
+    Without ``download`` it is never asked, unless the environment allows it (``ALLOW``).
 
     Raises:
         ConfigError: no such folder, files missing in it, or not cached and the hub cannot be reached.
@@ -82,7 +61,7 @@ def locate(model: str, revision: str | None, needs: Sequence[Alternatives], *, d
     result = _cached(model, revision)
     if result is not None and not missing(result, needs):
         return result
-    if not download:
+    if not download and os.environ.get(ALLOW) != "1":
         raise ConfigError(
             f"the model names '{model}' on the hub, which is not complete in the cache; nothing is fetched on the word of "
             f"a file: if you trust it, run the same again with {ALLOW}=1 in the environment"

@@ -27,7 +27,6 @@ from plait.encoders.hub_files import (
     folder_digest,
     has_safetensors,
     locate,
-    may_download,
 )
 from plait.encoders.syntax import cut
 
@@ -71,7 +70,6 @@ class HubEncoder(Encoder):
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
         self._commit = self.revision or PINNED.get(self.repository())
         self._folder: Path | None = None
-        self._may_download = may_download()
 
     def repository(self) -> str:
         """The model's full name on the hub, or its folder."""
@@ -80,7 +78,7 @@ class HubEncoder(Encoder):
     def folder(self) -> Path:
         """The model's folder, fetched if need be."""
         if self._folder is None:
-            self._folder = locate(self.repository(), self._commit, self.needs, download=self._may_download)
+            self._folder = locate(self.repository(), self._commit, self.needs, download=self.may_fetch)
         return self._folder
 
     def weights_id(self) -> str:

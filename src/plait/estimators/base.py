@@ -19,7 +19,7 @@ from plait.alignment import file as aligner_file
 from plait.alignment.enhancement import Enhancer
 from plait.base import config, registry
 from plait.base.config import CheckedFields
-from plait.base.deadline import Deadline, until
+from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, ModelError, TableError
 from plait.base.fusion import adviser
 from plait.base.inputs import Comparison, Inputs, all_subsets
@@ -90,6 +90,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         test: tuple[Any, Any] | None = None,
         share: Share | None = None,
         valid: tuple[Any, Any] | None = None,
+        end: Deadline | None = None,
     ) -> Self:
         """Fit on rows X (a DataFrame, or a 2-d array) and targets y (n,), or an indicator matrix (n, C).
 
@@ -98,6 +99,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         ``test`` are rows and targets that ``record_epochs`` scores after every epoch; nothing is learned or chosen by them.
         ``valid`` are rows and targets that choose the best epoch, where ``validation`` is ``given``.
         ``share`` gives rows that were encoded and scaled before, for whoever fits several models on the same rows.
+        ``end`` of a longer work that this fit is a part of, which then tells what was left out; None: after ``minutes``.
 
         Raises:
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
@@ -124,15 +126,16 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         judged = None if test is None else self._judged(test, "test")
         chosen = None if valid is None else self._judged(valid, "valid")
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
-        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share)
+        until = Deadline(self.minutes) if end is None else end
+        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share, end=until)
         if chosen is not None:
             given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
         # Networks are made in several places; what they draw is never the user's.
-        with session("fit", self.progress), seeded(0), until(own := Deadline(self.minutes)) as end:
+        with session("fit", self.progress), seeded(0):
             fitted = fitting.fit(of_quality(advised.settings()), given, judged)
-        end.note(fitted.record)
-        if end is own:  # of a longer work whoever began it tells
-            end.tell()
+        until.note(fitted.record)
+        if end is None:
+            until.tell()
         self.schema_: Schema = _with_target(fitted.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":

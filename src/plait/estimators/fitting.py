@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
-from plait.base import config, machine
+from plait.base import config, deadline, machine
 from plait.base.branch import resolve_all
 from plait.base.errors import ConfigError
 from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
+from plait.branches.mixture import patterns
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
@@ -119,7 +120,7 @@ def fit(
             parts = (results, features, scalers, prepared.enhancers, inputs.pairs)
             seen = (scaled(settings, test[0], *parts), test[1])
         score, tell = listeners(settings, prepared, row_weight, seen)
-        listener = encoder_listener(prepared, score, tell)
+        listener = encoder_listener(prepared, score, tell, given.end.training_over)
         alone = regime.stage(settings, prepared, row_weight, training, seed, listener)
         follow = following(settings, design, score, tell)
         folds = None if settings.validation == "folds" else [_parts(rows, len(inputs))] * members
@@ -138,8 +139,11 @@ def fit(
             settings.mix,
             settings.engine,
             settings.workers,
+            given.end,
         )
-        result = crossfit(make, examples, plan, bar.advance, alone, follow)
+        held = rows * min(1.0, members / 5) * len(patterns(names))
+        with given.end.expecting(deadline.MIXTURE + deadline.ANSWER * held):
+            result = crossfit(make, examples, plan, bar.advance, alone, follow)
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(settings, seed, prepared, clock, result, design, training)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from plait.alignment.enhancement import Enhancer
 from plait.base import machine
+from plait.base.deadline import Deadline
 from plait.base.inputs import Inputs
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
@@ -40,6 +41,7 @@ class GivenRows:
         share: gives rows that were prepared before, where models are fitted on the same rows.
         valid: rows to choose by and their targets, as ``target``; None: there are none.
         named: the columns have names of their own; else it is a plain array, all of it one table of numbers.
+        end: when the fit must end.
     """
 
     frame: pd.DataFrame
@@ -51,6 +53,7 @@ class GivenRows:
     named: bool = True
     share: Share | None = None
     valid: tuple[pd.DataFrame, np.ndarray] | None = None
+    end: Deadline = dataclasses.field(default_factory=Deadline)
 
 
 @dataclasses.dataclass(frozen=True)

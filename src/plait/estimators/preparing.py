@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from plait.alignment import enhancement
+from plait.base.deadline import Deadline
 from plait.base.errors import TableError, warn
 from plait.base.inputs import Comparison, Inputs, followed_by
 from plait.base.progress import step
@@ -19,6 +20,7 @@ from plait.data import leaks, rows, schema
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
+from plait.encoders.embed import Limits
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
@@ -120,16 +122,18 @@ def encode(
     prepared: Mapping[str, Tokens] | None = None,
     *,
     whole: bool = True,
+    end: Deadline | None = None,
 ) -> Inputs:
     """Rows encoded through the store, if any encoder keeps its output there; ``prepared`` tokens are taken as they are.
 
-    ``whole``: these are all rows of a table, so that some of a column's files must be there.
+    ``whole``: these are all rows of a table, so that some of a column's files must be there; ``end``: of the fit that they
+    are encoded for.
     """
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
     store = settings.opened_store() if stored else None
     try:
-        how: dict[str, Any] = {"strict": settings.strict, "progress": settings.progress}
-        how["memory"] = parse_size(settings.feature_memory)
+        limits = Limits(parse_size(settings.feature_memory), end or Deadline())
+        how: dict[str, Any] = {"strict": settings.strict, "progress": settings.progress, "limits": limits}
         return features.transform(frame, settings.root, store, ready=prepared, whole=whole, **how)
     finally:
         if store is not None:
@@ -172,17 +176,17 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         features.fit(frame, settings.root)
     with clock.stage("tune"):
         drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in result.modalities) else 0
-        finetuning_rows = FinetuningRows(
-            task, target, weight, None if groups is None else groups_of(groups, row_index), drawn
-        )
+        together = None if groups is None else groups_of(groups, row_index)
+        finetuning_rows = FinetuningRows(task, target, weight, together, drawn, given.end)
         tuned, tokens = tune(settings, features, frame, finetuning_rows)
     with clock.stage("encode"):
-        raw = encode(settings, features, frame, tokens)
+        raw = encode(settings, features, frame, tokens, end=given.end)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
         step("align", settings.progress)
         with clock.stage("align"):
-            enhancers = enhancement.fit(enhancements, raw, seed_of(settings.random_state), settings.progress)
+            seed = seed_of(settings.random_state)
+            enhancers = enhancement.fit(enhancements, raw, seed, settings.progress, given.end.training_over)
             raw = enhancement.apply(enhancers, raw, training=True)
             result, features, raw = enhancement.without_dropped(enhancers, result, features, raw)
     with clock.stage("scale"):

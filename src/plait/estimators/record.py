@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -71,9 +71,11 @@ def listeners(
     return score, events
 
 
-def encoder_listener(prepared: Prepared, score: Scorer | None, events: Events | None) -> EncoderListener:
-    """What the listeners hear of encoders that are trained alone."""
-    return EncoderListener([m.name for m in prepared.schema.modalities], score, events)
+def encoder_listener(
+    prepared: Prepared, score: Scorer | None, events: Events | None, stopped: Callable[[], bool] = lambda: False
+) -> EncoderListener:
+    """What the listeners hear of encoders that are trained alone, until ``stopped``."""
+    return EncoderListener([m.name for m in prepared.schema.modalities], score, events, stopped)
 
 
 def following(settings: FitSettings, design: Design, score: Scorer | None, tell: Events | None) -> FitCallbacks:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, need
 from plait.base.machine import give_back
 from plait.base.tokens import Tokens
@@ -36,6 +37,7 @@ class FinetuningRows:
     weight: np.ndarray
     groups: np.ndarray | None
     seed: int
+    end: Deadline
 
 
 def tune(
@@ -85,6 +87,7 @@ def _known(finetuning_rows: FinetuningRows) -> finetuning.FinetuningTarget:
         strata,
         finetuning_rows.groups,
         finetuning_rows.seed,
+        finetuning_rows.end,
     )
 
 

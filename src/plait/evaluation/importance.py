@@ -81,7 +81,9 @@ def importance(
     for modality, column in names:
         orders = np.concatenate([rng.permutation(len(frame)) for _ in range(repeats)])
         changed = _shuffled(model, frame, (inputs, same), modality, column, orders)
-        moved = [name for name, sees in model.members_.members[0].sources.items() if modality.name in sees]
+        weighing = model.members_.mixture.weighing(changed.present)
+        sources = model.members_.members[0].sources
+        moved = [name for name in weighing if modality.name in sources[name]]
         outputs = repeated | model.members_.outputs(changed, moved)  # what the others say stays as it was
         terms.append(_losses(model, outputs, changed, truths).reshape(repeats, -1).mean(0))
     return _table(names, np.stack(terms) - losses, bootstrap, seed, explanation)

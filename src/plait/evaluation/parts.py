@@ -30,6 +30,8 @@ ROWS = 20
 WORDS = 64
 #: A picture is taken apart in so many patches a side.
 GRID = 6
+#: Below which three decimals of a probability show nothing.
+LEAST = 0.0005
 #: Pixels a side beyond which a picture is made smaller before it is taken apart.
 SIDE = 256
 
@@ -47,6 +49,7 @@ class Moved:
         parts: the words, or groups of words, in order; of a picture ``row,column`` of each patch, row by row.
         values: ``full`` less what the answer has without the part.
         picture: (H, W, 3) of a picture as it was taken apart; None of a text.
+        probability: whether ``full`` is one.
     """
 
     row: Any
@@ -57,16 +60,50 @@ class Moved:
     parts: tuple[str, ...]
     values: tuple[float, ...]
     picture: Array | None = dataclasses.field(default=None, compare=False, repr=False)
+    probability: bool = True
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the answer is so certain that no part moves its probability by as much as three decimals show."""
+        return self.probability and 0.0 < max(map(abs, self.values), default=0.0) < LEAST
+
+    @property
+    def shown(self) -> Array:
+        """The values as they are told: of an answer that is all but certain in log-odds.
+
+        Formula: ``logit(full) - logit(full - value)``, probabilities held within 1e-12 of 0 and 1.
+        """
+        values = np.asarray(self.values, np.float64)
+        if not self.saturated:
+            return values
+        p = np.clip(np.stack([np.full_like(values, self.full), self.full - values]), 1e-12, 1 - 1e-12)
+        return np.asarray(np.subtract(*(np.log(p) - np.log1p(-p))))
 
     @property
     def grid(self) -> Array:
-        """The values of a picture's patches (GRID, GRID)."""
-        return np.asarray(self.values).reshape(GRID, GRID)
+        """The values of a picture's patches (GRID, GRID), as they are told."""
+        return self.shown.reshape(GRID, GRID)
 
     def strongest(self, most: int = 5) -> list[tuple[str, float]]:
         """The parts that moved the answer most, either way, with their values."""
         order = np.argsort(-np.abs(self.values), kind="stable")[:most]
         return [(self.parts[i], self.values[i]) for i in order.tolist() if self.values[i]]
+
+    def said(self, most: int = 5) -> str:
+        """The parts that moved the answer most, in words.
+
+        Example:
+            >>> Moved(0, "text", "note", "yes", 0.9, ("so", "good"), (0.0, 0.25)).said()
+            'good +0.250'
+            >>> Moved(0, "text", "note", "yes", 0.999999, ("so", "good"), (0.0, 2e-6)).said()
+            'good +1.099 (in log-odds: the answer is all but certain)'
+        """
+        shown = dict(zip(range(len(self.parts)), self.shown.tolist(), strict=True))
+        order = sorted(shown, key=lambda i: -abs(self.values[i]))[:most]
+        digits = ".3f" if self.probability else ".3g"
+        text = ", ".join(f"{self.parts[i]} {shown[i]:+{digits}}" for i in order if self.values[i])
+        certain = " (in log-odds: the answer is all but certain)" if self.saturated else ""
+        return text + certain if text else "none moves the answer"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the picture."""
@@ -116,7 +153,8 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
                 differences = tuple(float(v) for v in full - rest)
                 picture = None if isinstance(whole, str) else whole
                 where = (part.index[i], modality.name, column)
-                result.append(Moved(*where, answers[i], float(full), names, differences, picture))
+                of_class = model.task_ != "regression"
+                result.append(Moved(*where, answers[i], float(full), names, differences, picture, of_class))
     order = {label: place for place, label in enumerate(part.index)}
     return sorted(result, key=lambda one: order[one.row])
 

@@ -143,8 +143,7 @@ def section(parts: Sequence[Moved]) -> Section:
     result = Section("parts", "What moved single answers", about)
     for place, one in enumerate(parts):
         result.add(Heading(f"Row {one.row}, {one.column}: {one.answer}"))
-        said = ", ".join(f"{name} {number(value, significant=True)}" for name, value in one.strongest())
-        result.add(Text(f"Answered with {number(one.full)}. Strongest parts: {said or 'none moves it'}."))
+        result.add(Text(f"Answered with {number(one.full)}. Strongest parts: {one.said().replace('-', '−')}."))
         if one.picture is None:
             result.add(Words([(name, shade) for name, shade in zip(one.parts, shades(one, parts), strict=True)]))
         else:

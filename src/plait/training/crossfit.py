@@ -15,8 +15,8 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
-from plait.base import deadline
 from plait.base.cluster import cluster, on_cluster
+from plait.base.deadline import NETWORKS, READY, Deadline
 from plait.base.errors import ConfigError, warn
 from plait.base.machine import seeded
 from plait.branches.branches import Branches
@@ -53,6 +53,7 @@ class Plan:
         mix: ``learned`` on held-out rows, or ``equal``: all branches count alike, and nothing is calibrated.
         engine: ``local``, or ``ray``: members are trained side by side on a cluster.
         workers: of the cluster; None: one per core.
+        end: when training must end.
     """
 
     names: Sequence[str]
@@ -66,6 +67,7 @@ class Plan:
     mix: str = "learned"
     engine: str = "local"
     workers: int | None = None
+    end: Deadline = dataclasses.field(default_factory=Deadline)
 
 
 def folds_of(
@@ -109,9 +111,9 @@ def crossfit(
     ``advance`` is called with the epochs of members that are done, of ``members`` times ``training.epochs`` in all;
     ``before`` is called with each untrained member, its number, and its training and held-out rows;
     ``follow`` says where training runs, what judges it after every epoch, and where it is kept so that it can go on.
-    Of epochs, members and branches only those are trained that the deadline (``plait.base.deadline``) leaves time for.
+    Of epochs, members and branches only those are trained that ``plan.end`` leaves time for.
     """
-    deadline.current().check_training()
+    plan.end.check_training()
     whole = plan.folds or folds_of(plan.strata, plan.members, plan.seed, plan.groups)
     folds = [(fold, spread(valid, HELD_ROWS)) for fold, valid in whole]
     members = []
@@ -170,20 +172,19 @@ def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callabl
     for model in members:
         model.to(follow.device)
     halt = threading.Event()
-    end = deadline.current()
-    over = end.within(deadline.NETWORKS if members[0].waiting else 1.0)
+    over = plan.end.within(NETWORKS if members[0].waiting else 1.0)
     cut = [0]
 
     def run(number: int) -> list[dict[str, Any]]:
-        batch, epochs = batches[number], 0
+        batch, epochs, last = batches[number], 0, plan.end.spent
         if number and over():
             return []
 
         def stopped() -> bool:  # asked after every epoch
-            nonlocal epochs
-            epochs += 1
+            nonlocal epochs, last
+            epochs, begun, last = epochs + 1, last, plan.end.spent
             advance(len(batch))
-            if epochs < settings.epochs and over():
+            if epochs < settings.epochs and over(last - begun):  # the next one would end too late
                 cut.append(epochs)
                 return True
             return halt.is_set()
@@ -196,8 +197,8 @@ def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callabl
         results = side_by_side(run, len(batches), halt, learning=bool(members[0].encoders))
     begun = next((batch.start for batch, records in zip(batches, results, strict=True) if not records), len(members))
     if max(cut):
-        end.left_out.append(f"epochs after {max(cut)} of {settings.epochs}")
-    _without_time(members, begun)
+        plan.end.left_out.append(f"epochs after {max(cut)} of {settings.epochs}")
+    _without_time(members, begun, plan.end)
     history = [record for records in results for record in records]
     warn_diverged(history, settings)
     return history
@@ -226,16 +227,16 @@ def _elsewhere(piece: Piece, plan: Plan, jobs: Sequence[Sequence[Any]]) -> Itera
     return on_cluster(Elsewhere, (piece.elsewhere(),), jobs, plan.workers, gpus=gpus)
 
 
-def _without_time(members: list[Branches], begun: int) -> None:
+def _without_time(members: list[Branches], begun: int, end: Deadline) -> None:
     """Only the first members had time to be trained."""
     if begun < len(members):
-        deadline.current().left_out.append(f"{len(members) - begun} of {len(members)} members")
+        end.left_out.append(f"{len(members) - begun} of {len(members)} members")
         del members[begun:]
 
 
 def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
-    over = deadline.current().within(1.0)
+    over = plan.end.within(1.0)
     first = rows_of(piece, 0)
     declined = {branch.name(): branch.declines(first) for branch in members[0].waiting}
     costs: dict[str, dict[str, Any]] = {
@@ -243,13 +244,16 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str
     }
     if not members[0].networks and all(declined.values()):
         raise ConfigError("; ".join(_left_out(costs)))
-    halt = threading.Event()
+    halt, ready = threading.Event(), plan.end.lasting(READY * len(piece.folds[0][0]))
 
-    def ended(name: str) -> bool:
-        return halt.is_set() or over() or "left_out" in costs[name]
+    def ended(name: str, ready: float = 0.0) -> bool:
+        return halt.is_set() or over(ready) or "left_out" in costs[name]
+
+    def late(name: str) -> bool:
+        return ended(name, ready)
 
     def run(number: int) -> None:
-        for cost in fit_branches(piece, number, members[number], _refused(costs), ended):
+        for cost in fit_branches(piece, number, members[number], _refused(costs), ended, late):
             _add_cost(costs, cost)
 
     if members[0].waiting and plan.engine == "ray":
@@ -262,7 +266,7 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str
         side_by_side(run, len(members), halt, learning=False)
     if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
-    _drop_unfinished(members, costs)
+    _drop_unfinished(members, costs, plan.end)
     return costs
 
 
@@ -283,15 +287,15 @@ def _left_out(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"branch '{name}' is left out: {cost['left_out']}" for name, cost in costs.items() if "left_out" in cost]
 
 
-def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]]) -> None:
+def _drop_unfinished(members: list[Branches], costs: dict[str, dict[str, Any]], end: Deadline) -> None:
     """Branches that not all members had time to fit go; where nothing else answers, the members that lack one."""
     if not members[0].networks:
         complete = sum(set(model.fitted) == set(members[0].fitted) for model in members)
-        _without_time(members, complete)
+        _without_time(members, complete, end)
     for name, cost in costs.items():
         if "left_out" not in cost and not all(name in model.fitted for model in members):
             cost["left_out"] = "no time was left"
-            deadline.current().left_out.append(f"branch {name}")
+            end.left_out.append(f"branch {name}")
         for model in (model for model in members if "left_out" in cost and name in model.fitted):
             model.keep([source for source in model.sources if source != name])
 

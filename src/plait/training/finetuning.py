@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from plait.base.deadline import Deadline
 from plait.base.encoder import Cut, Encoder
 from plait.base.errors import ConfigError, need
 from plait.base.progress import track
@@ -48,6 +49,7 @@ class FinetuningTarget:
     strata: np.ndarray
     groups: np.ndarray | None
     seed: int
+    end: Deadline = dataclasses.field(default_factory=Deadline)
 
 
 class Single:
@@ -98,7 +100,7 @@ class Single:
     def _parts(self) -> tuple[Cut, States]:
         """The two parts of the network, and what the lower one made of the cells; computed when first needed."""
         if self._loaded is None:
-            arrays = states(self.base, self.tuning.layers, self.column, self.keep, self.progress)
+            arrays = states(self.base, self.tuning.layers, self.column, self.keep, self.progress, self.supervision.end)
             self._set_rows()  # cells that cannot be read have been left out
             self._loaded = self.base.cut(self.tuning.layers), States([arrays[key] for key in self.keys])
         return self._loaded
@@ -138,7 +140,7 @@ class Single:
         supervision, seed = self.supervision, self.supervision.seed + number
         valid = validation_part(self.strata[chosen], self.units[chosen], self.tuning.validation, seed)
         examples = CellExamples(supervision.task, cells, self.rows.take(chosen[~valid]), self.rows.take(chosen[valid]))
-        return learn(cut, self.base.dim, examples, self.tuning, seed, self.column.name)
+        return learn(cut, self.base.dim, examples, self.tuning, seed, self.column.name, supervision.end.training_over)
 
     def _tokens(self, encoder: Tuned, folds: Sequence[Weights], key: bytes) -> Tokens:
         """Each row embedded by the encoder that has not seen its fold; without folds by the only one there is.

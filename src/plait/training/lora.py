@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.base.deadline import Deadline
 from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import PlaitWarning
 from plait.base.machine import seeded
@@ -19,7 +20,7 @@ from plait.encoders.batches import Keep
 from plait.encoders.embed import Column, Forward
 from plait.networks.layers import Masks
 from plait.networks.tasks import Task
-from plait.training.loop import Diverged, Learner, StatePart, train
+from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW, StepRule
 from plait.training.settings import Tuning
 from plait.training.tuned import weights_of, with_lora
@@ -87,7 +88,15 @@ class CellExamples:
     valid: Rows
 
 
-def learn(cut: Cut, dim: int, examples: CellExamples, tuning: Tuning, seed: int, name: str) -> Learned:
+def learn(
+    cut: Cut,
+    dim: int,
+    examples: CellExamples,
+    tuning: Tuning,
+    seed: int,
+    name: str,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Learned:
     """Tune the upper layers of an encoder of width ``dim``; the epoch with the least loss on the validation rows is kept.
 
     A loss that is no number ends it: what was best before is kept (before the first epoch: the encoder as it was), and a
@@ -97,7 +106,7 @@ def learn(cut: Cut, dim: int, examples: CellExamples, tuning: Tuning, seed: int,
         learner = LoraLearner(cut, dim, examples, tuning, torch.Generator().manual_seed(seed))
         initial = weights_of(learner.network)
         try:
-            outcome = train(learner, tuning.epochs, tuning.patience)
+            outcome = train(learner, tuning.epochs, tuning.patience, Callbacks(stopped=stopped))
         except Diverged as error:
             _warn(name, error.epoch, error.loss, "the encoder as it was")
             return Learned(initial, diverged=True)
@@ -215,11 +224,14 @@ class States:
         return Tokens(x, torch.arange(x.shape[1]) < length[:, None])
 
 
-def states(base: Encoder, layers: int, column: Column, keep: Keep, progress: bool | None) -> dict[bytes, np.ndarray]:
+def states(
+    base: Encoder, layers: int, column: Column, keep: Keep, progress: bool | None, end: Deadline
+) -> dict[bytes, np.ndarray]:
     """What the lower layers make of every readable cell of the column, by its key; only what is missing is computed."""
     lower = Lower(base, layers)
     fingerprint = lower.store_key()
-    column.encode(lower, keep, fingerprint, Forward(lower), progress, f"{base.name()}, below its last {layers} layers")
+    label = f"{base.name()}, below its last {layers} layers"
+    column.encode(lower, keep, fingerprint, Forward(lower), progress, label, end)
     keys, result = list(column.rows), {}
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]

@@ -254,10 +254,11 @@ class Members:
         if not len(inputs):
             yield from [torch.zeros(0, self.task.out_dim)] * len(patterns)
             return
-        answers = [member.outputs_under(inputs, [p for p in patterns if p]) for member in self.members]
-        for pattern in patterns:
+        there = [{k: v if k in p else torch.zeros_like(v) for k, v in inputs.present.items()} for p in patterns]
+        wanted = [self.mixture.weighing(present) for p, present in zip(patterns, there, strict=True) if p]
+        answers = [member.outputs_under(inputs, [p for p in patterns if p], wanted) for member in self.members]
+        for pattern, present in zip(patterns, there, strict=True):
             mean = _mean([next(answer) for answer in answers]) if pattern else {}  # of nothing the prior says all
-            present = {k: v if k in pattern else torch.zeros_like(v) for k, v in inputs.present.items()}
             yield self.mixture.combine(mean, present, self.task)
 
     def outputs(self, inputs: Inputs, names: Collection[str] | None = None) -> dict[str, Tensor]:

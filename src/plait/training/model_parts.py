@@ -14,7 +14,6 @@ from plait.base.errors import ModelError, PlaitError
 from plait.base.machine import seeded
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
-from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
 from plait.store.model_files import under
 from plait.training import tuned
@@ -34,7 +33,7 @@ def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, 
     manifest, arrays = model_files.read_model(folder)
     try:
         _check_finite(arrays)
-        with named_by_a_file(), seeded(0):  # networks are made before their weights are put in
+        with seeded(0):  # networks are made before their weights are put in
             return rebuild(manifest, arrays)
     except PlaitError as error:
         raise ModelError(f"{folder}: {error}") from error
@@ -76,7 +75,7 @@ def restored_features(schema: Schema, encoders: Mapping[str, Any], arrays: Mappi
                 f"the encoder '{value['name']}' of modality '{name}' is not plait's own: install the package that brings it, "
                 "or give the class its name (plait.register) before loading"
             )
-    features = Featurizer(schema, names)
+    features = Featurizer(schema, names, from_file=True)
     tuned.put_back(features, encoders)
     for name, facts in encoders.items():
         state = {k: v for k, v in facts["state"].items() if k != "arrays"}
@@ -118,5 +117,6 @@ def inner_encoder(state: Mapping[str, Any], where: str) -> Encoder:
     """The encoder of ``inner_state``."""
     inner = state["inner"]
     encoder: Encoder = config.build(registry.find("encoders", inner["name"]), inner["options"], where)
+    encoder.fetch_nothing()
     encoder.load_state({**inner["state"], **under(state, "encoder.")})
     return encoder

@@ -14,7 +14,6 @@ from torch import nn
 from plait.base.documents import plain
 from plait.base.encoder import KINDS, Encoder, WrappedEncoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
-from plait.encoders.hub_files import named_by_a_file
 from plait.store import model_files
 from plait.store.model_files import under
 from plait.training import history
@@ -181,11 +180,6 @@ def read(folder: str | Path) -> Saved:
         ModelError: not such a folder, a missing or altered file, weights that are not of that encoder, a newer format, or
             another version of the encoder.
     """
-    with named_by_a_file():
-        return _read(folder)
-
-
-def _read(folder: str | Path) -> Saved:
     manifest, arrays = model_files.read_model(folder)
     if manifest.get("kind") != KIND:
         raise ModelError(

@@ -84,10 +84,11 @@ def fit_branches(
     model: Branches,
     declined: Collection[str],
     over: Callable[[str], bool] = lambda name: False,
+    late: Callable[[str], bool] = lambda name: False,
 ) -> list[dict[str, Any]]:
     """Let the branches of one member that fit themselves do so; what each cost, or that it is not worth its time.
 
-    ``declined``: branches that do not take these rows; ``over``: asked by name whether one must not begin, or must end.
+    ``declined``: branches that do not take these rows; ``over``: asked by name whether one must end; ``late``: not begin.
     The first member alone tells whether a branch brings the networks anything.
     """
     rows = rows_of(piece, number)
@@ -96,7 +97,7 @@ def fit_branches(
     costs: list[dict[str, Any]] = []
     for branch in model.waiting:
         name = branch.name()
-        if name in declined or (over(name) and not (alone and not model.fitted)):  # something must be there to answer
+        if name in declined or (late(name) and not (alone and not model.fitted)):  # something must be there to answer
             continue
         clock = time.perf_counter()
         promising = partial(_promising, piece, branch, model, rows) if asks else None

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -16,9 +15,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from plait.base import checks, config, deadline, machine, progress
-from plait.base.deadline import BEFORE_REPORT, Deadline, until
+from plait.base import checks, config, machine, progress
+from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
 from plait.base.errors import ConfigError, TableError, warn
+from plait.branches.mixture import patterns
 from plait.data import schema, table
 from plait.data.cells import media_columns
 from plait.data.modality import Schema
@@ -30,6 +30,7 @@ from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
+from plait.estimators.quality import of_quality
 from plait.estimators.settings import check_settings
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
@@ -37,11 +38,13 @@ from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
 from plait.store import model_files
+from plait.training.design import member_count
 from plait.workflow.outcome import Outcome, TargetOutcomes, save_outcome, save_outcomes
 from plait.workflow.targets import schemas_of, settings_of_each, targets_of
 
-#: Shares of a time budget after which these are left out.
-IMPORTANCE_BEFORE, BASELINES_BEFORE = 0.75, 0.8
+#: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
+#: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
+PAGE, JUDGING, WORTH, LINEAR, ALL = 1.7, 3e-4, 0.03, 1.5e-4, 4e-4
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -70,6 +73,19 @@ class Split:
     group: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """The command that a fit is a part of.
+
+    Attributes:
+        words: what to run to do it again, for the page.
+        begun: when it began, by ``plait.base.deadline.now``: libraries and the table are read before the fit; None: with it.
+    """
+
+    words: str = ""
+    begun: float | None = None
+
+
 @overload
 def fit_table(
     frame: pd.DataFrame,
@@ -80,7 +96,7 @@ def fit_table(
     out: str | Path | None = ...,
     split: Split | Mapping[str, Any] | None = ...,
     report: bool = ...,
-    command: str = ...,
+    command: Command = ...,
 ) -> Outcome: ...
 @overload
 def fit_table(
@@ -92,7 +108,7 @@ def fit_table(
     out: str | Path | None = ...,
     split: Split | Mapping[str, Any] | None = ...,
     report: bool = ...,
-    command: str = ...,
+    command: Command = ...,
 ) -> TargetOutcomes: ...
 def fit_table(
     frame: pd.DataFrame,
@@ -103,7 +119,7 @@ def fit_table(
     out: str | Path | None = None,
     split: Split | Mapping[str, Any] | None = None,
     report: bool = True,
-    command: str = "",
+    command: Command = Command(),
 ) -> Outcome | TargetOutcomes:
     """Fit on a part of the table, judge on the rest, say what each modality is worth, and save it all.
 
@@ -116,7 +132,7 @@ def fit_table(
         out: folder for the model and the report; None saves nothing.
         split: ``{test_fraction, split_column, group}``: how rows are held out to judge by.
         report: write the page (extra ``report``).
-        command: what to run to do it again, for the page.
+        command: what to run to do it again, for the page, and since when the budget of time counts.
     """
     settings = dict(settings or {})
     track = settings.pop("track", None)  # the whole run is noted here, with its scores and report
@@ -135,8 +151,7 @@ def fit_table(
     models = {name: make_model(each, settings) for name, each in schemas.items()}
     for model in models.values():
         check_settings(model)
-    begun = deadline.current().begun  # of a command, which loads libraries and reads the table first
-    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=begun)
+    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
     if out is not None:
         model_files.check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
@@ -148,7 +163,7 @@ def fit_table(
             others = [other for other in schemas if other != name]
             part = budget if one else budget.part_of(len(schemas) - len(outcomes))
             outcomes[name] = _fit_one(frame.drop(columns=others), each, own[name], rows, (kept, part))
-            outcomes[name].model.record_["command"] = command
+            outcomes[name].model.record_["command"] = command.words
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:
@@ -156,11 +171,11 @@ def fit_table(
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
         progress.step("write model and report", settings.get("progress"))
         if not one:
-            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command)
+            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command.words)
             _note(tracked, saved, {name: each.folder for name, each in saved.items()})
             return saved
         outcome = outcomes[next(iter(outcomes))]
-        page = save_outcome(outcome, Path(out), report=report, command=command)
+        page = save_outcome(outcome, Path(out), report=report, command=command.words)
     _note(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
     return dataclasses.replace(outcome, folder=Path(out), report=page)
 
@@ -200,7 +215,7 @@ def _fit_one(
 
     ``around``: what is to be closed when all is saved, as what is kept for a killed fit; and when work must end.
     """
-    kept, budget = around
+    kept, end = around
     name = str(table_schema.target)
     model = make_model(table_schema, settings)
     frame = with_target(frame, name)
@@ -220,23 +235,27 @@ def _fit_one(
     y_train, truth = _part(target, train), _part(target, test)
     valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
-    with model.remembering(), until(budget) as end:
+    members = _members(model, len(train))
+    answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
+    with model.remembering():
         value = (held_out, truth) if model.record_epochs else None
-        model.fit(seen, y_train, groups=groups, test=value, valid=valid)
+        with end.expecting(len(test) * (JUDGING + answer)):
+            model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
             y = truth.indicator if isinstance(truth, Labels) else truth
             judged = evaluate(model, held_out, y=y, subsets=outputs)
-        names = NAMES if end.room("baselines but the majority", BASELINES_BEFORE) else ("majority",)
+        simple_seconds = len(train) * (LINEAR if light(model) else ALL)
+        names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
-        context = copy_context()
         # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(lambda: context.run(compare)) if light(model) else None
+            waiting = pool.submit(compare) if light(model) else None
             explained = explain(model, held_out, y=y, outputs=outputs)
             columns = pd.DataFrame()
-            if end.room("the worth of columns", IMPORTANCE_BEFORE):
+            rest = PAGE + (simple_seconds if names is NAMES else 0.0) + WORTH * members * len(used)
+            if end.room("the worth of columns", rest):
                 columns = importance(model, held_out, y=y, explanation=explained)
             simple = compare() if waiting is None else waiting.result()
         end.note(model.record_)
@@ -244,6 +263,11 @@ def _fit_one(
     model.record_["test_rows"] = len(test)
     model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
     return Outcome(model, judged, explained, columns, simple, model.leaks_)
+
+
+def _members(model: FusionEstimator, rows: int) -> int:
+    """How many members a fit of so many rows has."""
+    return member_count(of_quality(model.settings()).members, rows, bool(model.train))
 
 
 def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:

@@ -169,9 +169,18 @@ class EncoderListener:
     without the modality is answered by what is known without it, as under the same pattern of the whole model.
     """
 
-    def __init__(self, names: Sequence[str], score: Scorer | None, events: Events | None) -> None:
-        """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times."""
-        self.letters, self.score, self.events = codes(names), score, events
+    def __init__(
+        self,
+        names: Sequence[str],
+        score: Scorer | None,
+        events: Events | None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``names`` of all modalities, which give the letters; ``score`` of the members, or None: only losses and times.
+
+        ``stopped``: asked after each epoch; true ends the training.
+        """
+        self.letters, self.score, self.events, self.stopped = codes(names), score, events, stopped
 
     def callbacks(self, name: str, number: int, fold: Tensor, valid: Tensor) -> Callbacks:
         """For the training of one encoder, for the member ``number``."""
@@ -179,6 +188,7 @@ class EncoderListener:
         return Callbacks(
             None if scorer is None else lambda _, model: scorer(model, fold, valid),
             None if events is None else lambda record: events(self._record(name, number, False, record)),
+            self.stopped,
         )
 
     def test_rows(self, name: str) -> str:
