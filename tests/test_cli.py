@@ -145,7 +145,28 @@ def test_evaluate_and_explain(table: Path, model: Path, tmp_path: Path, capsys: 
         f"what each modality adds to accuracy on {len(pd.read_csv(table)):,} rows (Shapley value)\n"
     )
     assert "The best constant answer has accuracy " in shown.out or "is not decided" in shown.out
-    assert shown.err.startswith(f"written to {tmp_path / 'e'}: modality-values.svg, ")
+    warning, written = shown.err.splitlines()
+    assert warning.startswith("warning: the model learned from 68 of these 80 rows")
+    assert written.startswith(f"written to {tmp_path / 'e'}: modality-values.svg, ")
+
+
+def test_rows_that_a_model_learned_from_are_left_out_or_named(
+    table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = json.loads((model / "results.json").read_text())
+    assert run("evaluate", model, table, "--held-out", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["metrics"] == kept["evaluation"]["metrics"]
+    assert "learned from" not in shown.err
+    assert run("explain", model, table, "--held-out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"] == kept["explanation"]["overall"]
+    other = pd.read_csv(table).assign(weight=lambda frame: frame["weight"] + 1)
+    other["photo"] = [str(table.parent / name) for name in other["photo"]]
+    other.to_csv(tmp_path / "other.csv", index=False)
+    assert run("evaluate", model, tmp_path / "other.csv", "--json") == 0
+    assert "learned from" not in capsys.readouterr().err
+    assert run("evaluate", model, tmp_path / "other.csv", "--held-out") == 2
+    assert "is not the table that the model was fitted on, cell for cell" in capsys.readouterr().err
 
 
 def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

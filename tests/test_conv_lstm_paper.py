@@ -262,5 +262,5 @@ def test_a_paper_of_ones_own_draws_what_any_paper_may(tmp_path: Path) -> None:
     element = {"name": "f", "title": "t", "status": "there", "draws": {"figure": "comparison"}}
     paper = {"title": "t", "citation": "c", "elements": [element]}
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(paper), encoding="utf-8")
-    with pytest.raises(ConfigError, match="draws: no figure 'comparison': known: bars, changes, epochs"):
+    with pytest.raises(ConfigError, match="draws: no figure 'comparison': known: bars, boxes, changes, epochs"):
         papers.read(tmp_path)

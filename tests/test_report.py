@@ -426,7 +426,7 @@ def test_an_explanation_alone(tmp_path):
         (
             (0.02, -0.01, 0.05),
             (0.0, -0.1, 0.1),
-            "does not beat boosted trees on table and components by more than noise",
+            "does not beat boosted trees on the table and the embeddings by more than noise",
         ),
         ((0.02, -0.01, 0.05), (0.1, 0.05, 0.2), "By log loss, which sees more than accuracy does, it certainly beats"),
         ((-0.05, -0.09, -0.01), (0.0, -0.1, 0.1), "certainly worse than boosted trees"),
@@ -447,7 +447,10 @@ def test_the_verdict_says_no_more_than_the_paired_interval(gap, finer, words):
     assert scores.verdict(found, Baselines({})) == ""
     line = scores.headline(found, simple)
     assert line.startswith("On 240 test rows, accuracy is 0.")
-    trees, majority = "boosted trees on table and components gives", "always answering the most frequent class gives"
+    trees, majority = (
+        "boosted trees on the table and the embeddings gives",
+        "always answering the most frequent class gives",
+    )
     assert line.endswith(f"{trees} 0.500, {majority} 0.250.")
 
 

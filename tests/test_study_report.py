@@ -338,7 +338,7 @@ def test_other_tasks_and_metrics(tmp_path, task, metric):
     results = small(tmp_path, task=task, skill=lambda p: 1.5 if p["variant"] == "a" else 0.3)
     text = write_study_report(results, tmp_path / "report", metric=metric, resamples=20).read_text("utf-8")
     told = Page(text).text
-    assert "“a” reaches mean absolute error" in told if metric else "“a” reaches F1, samples" in told
+    assert "“a” reaches mean absolute error" in told if metric else "“a” reaches F1 per row" in told
     assert ("the lowest mean of 2" in told) == (metric == "mae")
     with pytest.raises(ConfigError, match="was not measured"):
         write_study_report(results, tmp_path / "report", metric="accuracy")

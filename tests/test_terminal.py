@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import typer
 import yaml
+from typer.testing import CliRunner
 
 from plait.base import progress
 from plait.cli import main, registered
@@ -232,6 +233,15 @@ def names() -> set[str]:
         inner = getattr(command, "commands", None)
         found |= {name} if inner is None else {f"{name} {part}" for part in inner}
     return found
+
+
+@pytest.mark.parametrize("group", [[], ["study"], ["data"]], ids=" ".join)
+def test_a_list_of_commands_says_what_each_does_in_whole_sentences(group: list[str]) -> None:
+    shown = CliRunner().invoke(registered(), [*group, "--help"], terminal_width=80).output
+    lines = shown.partition("Commands:\n")[2].splitlines()
+    assert lines
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+    assert all(re.match(r"  [a-z]", line) for line in lines), "a line each"
 
 
 def test_every_command_is_tried_here() -> None:

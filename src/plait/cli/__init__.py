@@ -20,6 +20,7 @@ import typer
 
 from plait.base.errors import PlaitError, PlaitWarning
 from plait.cli.app import Interrupted, Typer, app
+from plait.cli.options import wrapped
 
 __all__ = ["app", "main", "registered"]
 
@@ -97,5 +98,5 @@ def _fail(message: str) -> None:
 
 def _say(kind: str, message: str) -> None:
     color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind)
-    line: Any = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
-    typer.secho(f"{kind}: {line}", fg=color, err=True)
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
+    typer.secho(wrapped(f"{kind}: {line}", sys.stderr), fg=color, err=True)

@@ -36,7 +36,10 @@ def advise(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Race designs on a table and say in ten lines how to fuse it, with the evidence; killed, it carries on."""
+    """Race designs on a table, and say in ten lines how to fuse it.
+
+    The evidence is written beside it; killed, the same command carries on.
+    """
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas

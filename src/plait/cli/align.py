@@ -92,7 +92,10 @@ def align(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Bring two or more modalities of a table into one space, and save it; each row shows one thing."""
+    """Bring modalities of a table into one space, and save it.
+
+    Each row shows one thing, by two modalities or more.
+    """
     from plait.alignment.aligner import ModalityAligner
     from plait.base import config
     from plait.base.folders import check_folder
@@ -151,7 +154,7 @@ def search(
     approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
     json: o.Json = False,
 ) -> None:
-    """Find the rows of a table that are most like a query of any modality."""
+    """Find the rows most like a query of any modality."""
     columns = _shown(frame, show)
     queries = [_query(value) for value in query]
     requested = {name for name, _ in queries}
@@ -184,7 +187,10 @@ def classify(
         Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
     ] = None,
 ) -> None:
-    """Give each row of a table one of the names, without training on any; rows that are absent get none."""
+    """Give each row one of some names, without training on any.
+
+    Rows whose modality is absent get none.
+    """
     import numpy as np
     import pandas as pd
 

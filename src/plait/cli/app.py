@@ -72,7 +72,20 @@ def _refuse_own_input(options: dict[str, Any]) -> None:
             raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
 
 
+#: Commands in the order in which they are needed; others follow.
+_ORDER = (
+    *("demo", "schema", "fit", "predict", "evaluate", "explain"),
+    *("advise", "study", "reproduce", "sensitivity", "inspect", "curves"),
+    *("export", "serve", "push", "align", "search", "classify", "pretrain"),
+    *("encode", "store", "list", "data", "doctor"),
+)
+
+
 class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        return [*(name for name in _ORDER if name in names), *(name for name in names if name not in _ORDER)]
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

@@ -25,7 +25,10 @@ def export(
     ] = False,
     opset: Annotated[int, typer.Option(help="Of ONNX's operators, 17 to 20.")] = 17,
 ) -> None:
-    """Write model.onnx, checked against the model, and inputs.json, which says what it takes; needs neither plait nor torch."""
+    """Write a model as an ONNX file that needs no plait.
+
+    model.onnx is checked against the model; inputs.json says what it takes.
+    """
     from plait.estimators.estimators import export as write
     from plait.store.hub import located
 
@@ -47,7 +50,10 @@ def push(
     ] = False,
     message: Annotated[str, typer.Option(help="Of the commit.")] = "A plait model",
 ) -> None:
-    """Send a model to a hub, with a card that it understands; HF_TOKEN and HF_ENDPOINT as huggingface_hub reads them."""
+    """Send a model to a hub, with a card that it understands.
+
+    HF_TOKEN and HF_ENDPOINT are read as huggingface_hub reads them.
+    """
     from plait.store.hub import push as send
 
     step(f"push {model.name}")
@@ -70,7 +76,10 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Answer over HTTP: a form at /, JSON rows at /predict and /predict/batch, uploads at /predict/upload, /health."""
+    """Answer over HTTP: a form, JSON rows, uploads.
+
+    A form at /, JSON rows at /predict and /predict/batch, uploads at /predict/upload, /health for watchers.
+    """
     from plait.serving.answers import Answers
     from plait.serving.app import serve as run
     from plait.serving.limits import Limits

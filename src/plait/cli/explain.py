@@ -12,8 +12,9 @@ import typer
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
+from plait.cli.evaluate import HeldOut, heading, judged_rows, show_by_target
 from plait.cli.options import show_table, show_text
-from plait.cli.use import Partial, heading, judged_rows, models_of, show_by_target
+from plait.cli.use import Partial, models_of
 
 if TYPE_CHECKING:
     from plait.evaluation.explain import Explanation
@@ -36,13 +37,17 @@ def explain(
     ] = None,
     root: o.Root = None,
     remote: o.Remote = None,
+    held_out: HeldOut = False,
     partial: Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """What each modality is worth (exact Shapley values, for the table and every row), and each column (by shuffling it)."""
+    """Say what each modality and each column is worth.
+
+    Modalities by exact Shapley values, over the table and for every row; columns by shuffling them.
+    """
     from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
     from plait.data.table import read_table
@@ -59,7 +64,7 @@ def explain(
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():
-            frame = files.of(judged_rows(fitted, whole))
+            frame = files.of(judged_rows(fitted, whole, table, held_out))
             step("explain")
             with fitted.remembering():
                 result = shapley(fitted, frame, rows=chosen)

@@ -79,7 +79,10 @@ def fit(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Fit a model on a table, judge it on held-out rows, explain it, save it with a report."""
+    """Fit a model on a table: one folder with model and report.
+
+    Rows are held out; on these it is judged and explained.
+    """
     begun = deadline.now()
     from plait.data import schema as schemas
     from plait.data.table import read_table
@@ -155,7 +158,10 @@ def demo(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """The main job on real data that comes by pip: Hearthstone cards (text, categories, numbers)."""
+    """Do the main job on real data that comes by pip.
+
+    Hearthstone cards: text, categories, numbers.
+    """
     from plait.base.errors import ConfigError, nearest
     from plait.base.folders import check_folder, claim_folder
     from plait.data.write import write_table
@@ -234,7 +240,7 @@ def show_outcomes(outcomes: TargetOutcomes, table: str) -> None:
         typer.echo(f"report  {outcomes.report}   (opens in any browser)")
     typer.echo("next")
     show_command("predict", outcomes.folder, table, "--out", "predictions.csv")
-    show_command("explain", outcomes.folder, table)
+    show_command("explain", outcomes.folder, table, "--held-out")
 
 
 def show_outcome(outcome: Outcome, table: str) -> None:
@@ -257,17 +263,16 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     show_importance(outcome.importance)
     leaderboard = getattr(outcome.model, "leaderboard_", None)
     if leaderboard is not None and len(leaderboard):
-        typer.echo("\nbranches: loss on rows they did not learn from, weight in the answer, cost")
-        show_table(leaderboard.to_dict("records"))
-    if (transform := record.get("target_transform", "none")) != "none":
         typer.echo(
-            f"\nlearned from the target's {transform} transform (--target-transform); answers are in its own unit"
+            "\nbranches: loss on rows they did not learn from, weight in the answer, size, time (of one loop: shared)"
         )
-    seconds = record["seconds"]
-    typer.echo(
-        f"\n{record['trained_weights']:,} trained weights in {record['members']} members; "
-        + ", ".join(f"{stage} {s:.1f} s" for stage, s in seconds.items() if s >= 0.05)
-    )
+        show_table(leaderboard.rename(columns={"weights": "parameters"}).to_dict("records"))
+    if (transform := record.get("target_transform", "none")) != "none":
+        typer.echo()
+        show_text(f"The target was learned on a {transform} scale (--target-transform); answers are in its own unit.")
+    typer.echo()
+    spent = ", ".join(f"{stage} {s:.1f} s" for stage, s in record["seconds"].items() if s >= 0.05)
+    show_text(f"{record['trained_weights']:,} trained weights in {record['members']} members; {spent}")
     for what, (used, rows) in record.get("samples", {}).items():
         typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
     typer.echo(f"model   {outcome.folder}")
@@ -275,16 +280,17 @@ def show_outcome(outcome: Outcome, table: str) -> None:
         typer.echo(f"report  {outcome.report}   (opens in any browser)")
     typer.echo("next")
     show_command("predict", outcome.folder, table, "--out", "predictions.csv")
-    show_command("explain", outcome.folder, table)
+    show_command("explain", outcome.folder, table, "--held-out")
     target = str(outcome.model.schema_.target)
-    show_command("schema", table, "--target", target, then="> schema.yaml   # edit, then: plait fit --schema")
+    show_command("schema", table, "--target", target, then="> schema.yaml")
+    typer.echo("  (edit schema.yaml where you know better, then: plait fit --schema schema.yaml)")
 
 
 def show_importance(importance: pd.DataFrame, most: int = 8) -> None:
     """The columns that matter most, and what shuffling them costs."""
     if len(importance) < 2:
         return
-    typer.echo("\nwhat each column is worth (growth of the loss when it is shuffled)")
+    typer.echo("\nwhat each column is worth (growth of the loss when it is shuffled; its share of the modality's)")
     rows = importance.head(most).to_dict("records")
     kept = ("modality", "column", "importance")
     show_table([{**{k: r[k] for k in kept}, "95% interval": _interval(r), "share": r["share"]} for r in rows])

@@ -52,7 +52,10 @@ def inspect(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Look into a model, or compare two: embeddings, linear probes, CKA, pictures, alignment and uniformity."""
+    """Look into a model, or compare two.
+
+    Embeddings, linear probes, CKA, pictures, alignment and uniformity.
+    """
     from plait.base.errors import TableError
     from plait.base.folders import claim_folder
     from plait.data.table import read_table
@@ -138,7 +141,10 @@ def curves(
     out: Annotated[Path, typer.Option(help="A .svg, .png or .html file.")] = Path("curves.svg"),
     json: o.Json = False,
 ) -> None:
-    """Draw learning curves of one or many trainings side by side (scores need record_epochs; losses are always kept)."""
+    """Draw learning curves of one or many trainings.
+
+    Losses are always kept, scores where record_epochs was set.
+    """
     from plait.report import curves as drawing
 
     step("draw curves")

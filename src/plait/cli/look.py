@@ -36,7 +36,10 @@ def schema(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Print what each column is taken for, as YAML that can be edited and given to plait fit --schema."""
+    """Print what each column is taken for, as YAML to edit.
+
+    plait fit --schema takes it back.
+    """
     from plait.data import leaks
     from plait.data import schema as schemas
     from plait.data.table import read_table
@@ -72,7 +75,10 @@ def encode(
     workers: Annotated[int | None, typer.Option(help="Of the cluster; default: all cores.", show_default=False)] = None,
     json: o.Json = False,
 ) -> None:
-    """Encode a table's cells into the store (once, ever); killed half-way, the same command carries on."""
+    """Encode a table's cells into the store, once for ever.
+
+    Killed half-way, the same command carries on.
+    """
     import dataclasses
 
     from plait.base.cluster import ENGINES
@@ -170,7 +176,7 @@ def store_command(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """Show what the store of embeddings holds, and prune it to a limit."""
+    """Show what the store of embeddings holds, or prune it."""
     from plait.store import Store
     from plait.store.record import parse_size
 
@@ -194,7 +200,10 @@ def list_command(
     ] = "encoders",
     json: o.Json = False,
 ) -> None:
-    """List what there is of a family, with what each needs and its licence."""
+    """List encoders, fusion operators, data sets and the like.
+
+    With what each needs, and its licence.
+    """
     from plait.base import registry
     from plait.encoders.defaults import described_presets
 
@@ -208,7 +217,7 @@ def _columns(records: list[dict[str, str]]) -> list[str]:
     return [name for name in names if name != "summary"] + ["summary"]
 
 
-data_app = Typer(no_args_is_help=True, help="Data sets: which are here, which could be had and how.")
+data_app = Typer(no_args_is_help=True, help="Say which data sets are here, and bring others.")
 app.add_typer(data_app, name="data")
 
 _Root = Annotated[Path | None, typer.Option(help="The folder of all data; default: $PLAIT_DATA.", show_default=False)]
@@ -220,7 +229,7 @@ def list_datasets(
     check: Annotated[bool, typer.Option("--check", help="Compare checksums, too.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Show every data set: here or not, how it could be had, how large it is, its licence."""
+    """Show every data set: is it here, how is it had, its licence."""
     from plait.datasets.fetch import listed
 
     states = [dataclasses.asdict(state) for state in listed(root, check)]
@@ -232,6 +241,7 @@ def list_datasets(
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     licence, read = state["licence"], state.pop("licence_from")
+    state.pop("licence_sought")
     return {
         **state,
         "licence": licence if read else f"{licence} (not verified)",
@@ -248,7 +258,10 @@ def fetch(
     ] = False,
     json: o.Json = False,
 ) -> None:
-    """Download what is missing of a data set; a download that was cut goes on where it stopped."""
+    """Download what is missing of a data set.
+
+    A download that was cut goes on where it stopped.
+    """
     from plait.base import registry
     from plait.datasets import fetch as fetching
 
@@ -262,7 +275,10 @@ def fetch(
 
 @app.command()
 def doctor(json: o.Json = False) -> None:
-    """What is installed, which encoders are ready, what the processor is used for, where caches lie and how large they are."""
+    """Say what is installed and ready, and where caches lie.
+
+    Extras, encoders, what the processor is used for, how large the caches are.
+    """
     from plait.workflow.doctor import advice
     from plait.workflow.doctor import doctor as look
 

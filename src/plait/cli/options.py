@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -257,13 +257,16 @@ def show_json(value: Any) -> None:
 
 def show_text(text: str) -> None:
     """A sentence: on a terminal wrapped between words, elsewhere one line; commands are not broken."""
-    if not text:
-        return
-    if not sys.stdout.isatty() or re.search(r"\bplait \w", text):
-        typer.echo(text)
-        return
-    width = shutil.get_terminal_size().columns
-    typer.echo(textwrap.fill(text, max(20, width), subsequent_indent="  ", break_on_hyphens=False))
+    if text:
+        typer.echo(wrapped(text, sys.stdout))
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """What goes to a terminal broken between words; what holds a command, or goes elsewhere, as it is."""
+    if not stream.isatty() or re.search(r"\bplait \w", text):
+        return text
+    width = max(20, shutil.get_terminal_size().columns)
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def show_command(*parts: object, then: str = "") -> None:

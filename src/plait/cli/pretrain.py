@@ -47,7 +47,10 @@ def pretrain(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """Train the encoder of one modality alone on the target, and save it; plait fit --encoder takes the folder back."""
+    """Train the encoder of one modality alone, and save it.
+
+    plait fit --encoder takes the folder back.
+    """
     from plait.base import config
     from plait.data.table import read_table
     from plait.workflow.pretrain import FUSION

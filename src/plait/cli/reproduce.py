@@ -27,7 +27,10 @@ def reproduce(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """Run a paper's tables and figures as studies, and set its numbers beside ours; killed, the same command goes on."""
+    """Run a paper's tables and figures, its numbers beside ours.
+
+    Each is a study; killed, the same command goes on.
+    """
     if list_:
         records = _elements(paper) if paper is not None else _papers()
         show_json(records) if json else show_table(records)
@@ -100,7 +103,8 @@ def _number(value: float | None) -> float | str | None:
 def _record(line: Any) -> dict[str, Any]:
     from plait.papers.holding import interval
 
-    reason = f" ({line.reason})" if line.reason and line.verdict in ("not decided", "not run") else ""
+    told = line.verdict in ("not decided", "not run") or (line.reason.startswith("ours is") and not line.order)
+    reason = f" ({line.reason})" if line.reason and told else ""
     return {
         "cell": line.cell,
         "paper": _number(line.paper),

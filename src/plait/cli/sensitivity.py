@@ -81,7 +81,10 @@ def sensitivity(
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
-    """How the score answers to learning rate, batch size, dropout or any field, per regime; carries on when killed."""
+    """Say how the score answers to settings, by a search.
+
+    Learning rate, batch size, dropout or any field, per regime of training; killed, the same command carries on.
+    """
     from plait.data.table import read_table
     from plait.data.targets import with_target
     from plait.study.search import check_rows, read_search, rows_of

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plait.study import Results
 
 study_app = Typer(
-    help="Fair comparisons: one file says what is compared, one command runs it and survives anything.",
+    help="Compare models fairly: one file says what, one command runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,7 +36,7 @@ def check(
     data: Annotated[bool, typer.Option(help="Read the tables too.")] = True,
     json: o.Json = False,
 ) -> None:
-    """Say everything that is wrong with a study file, each mistake with its line."""
+    """Say everything that is wrong with a study file, by line."""
     from plait.study import Study
 
     progress.step(f"check {Path(file).name}")
@@ -61,7 +61,7 @@ def plan(
     workers: Workers = None,
     json: o.Json = False,
 ) -> None:
-    """Say how many runs there are, what they share, and how long they will take."""
+    """Say how many runs there are, and how long they will take."""
     from plait.base.progress import duration
     from plait.study import Study
 
@@ -90,7 +90,7 @@ def run(
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
-    """Run what is not done yet; killed at any moment, the same command goes on."""
+    """Run what is not done yet; killed, the same command goes on."""
     from plait.study import Study
 
     progress.step(f"run {Path(file).name}")

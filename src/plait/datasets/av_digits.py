@@ -45,14 +45,15 @@ class AvDigits(Dataset):
     Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` and ``recording`` are left out; pairs of one
     recording are one group, so that what is held out in training has not been heard.
 
-    Licence: MNIST by LeCun, Cortes and Burges (copy with an MIT repository); Free Spoken Digit Dataset CC BY-SA 4.0.
+    Licence: MNIST CC BY-SA 3.0, as Keras states, which distributes it; Free Spoken Digit Dataset CC BY-SA 4.0.
     """
 
     title: ClassVar[str] = "MNIST + FSDD"
     url: ClassVar[str] = "http://yann.lecun.com/exdb/mnist/ and https://github.com/Jakobovski/free-spoken-digit-dataset"
-    licence: ClassVar[str] = "MNIST: of its authors, copies under MIT; FSDD: CC BY-SA 4.0"
+    licence: ClassVar[str] = "MNIST: CC BY-SA 3.0, FSDD: CC BY-SA 4.0"
     licence_from: ClassVar[str] = (
-        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); MNIST's was not verified"
+        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); of MNIST Keras, which distributes it (tensorflow.org, "
+        "tf.keras.datasets.mnist.load_data); its owners' page could not be read"
     )
     citation: ClassVar[str] = (
         "LeCun et al. 2010, MNIST; Jackson et al. 2018, Free Spoken Digit Dataset; "

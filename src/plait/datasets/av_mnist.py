@@ -28,14 +28,15 @@ class AVMNIST(Dataset):
     Inputs: image = the digit; audio = the spectrogram, a picture of one channel: an encoder of images reads it (``resnet`` with
     ``channels: 1``), as in the thesis.
 
-    Licence: MNIST as its authors give it; spoken digits of the Free Spoken Digit Dataset, CC BY-SA 4.0.
+    Licence: MNIST CC BY-SA 3.0, as Keras states; spoken digits of the Free Spoken Digit Dataset, CC BY-SA 4.0.
     """
 
     title: ClassVar[str] = "AV-MNIST"
     url: ClassVar[str] = "https://github.com/pliang279/MultiBench"
-    licence: ClassVar[str] = "MNIST: not stated; spoken digits: CC BY-SA 4.0"
+    licence: ClassVar[str] = "MNIST: CC BY-SA 3.0; spoken digits: CC BY-SA 4.0"
     licence_from: ClassVar[str] = (
-        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); MNIST's was not verified"
+        "https://github.com/Jakobovski/free-spoken-digit-dataset (README); of MNIST Keras, which distributes it (tensorflow.org, "
+        "tf.keras.datasets.mnist.load_data); its owners' page could not be read"
     )
     citation: ClassVar[str] = (
         "Vielzeuf et al. 2018, CentralNet: a Multilayer Approach for Multimodal Fusion, arXiv:1808.07275; "

@@ -88,6 +88,8 @@ class Dataset(ABC):
     licence: ClassVar[str]
     #: Where that was read; empty: it was not verified at its source.
     licence_from: ClassVar[str] = ""
+    #: Where a statement by its owner was looked for and not found, or could not be read.
+    licence_sought: ClassVar[str] = ""
     #: Whom to cite.
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
@@ -138,7 +140,10 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        return facts.dataset_licence(cls)
+        text = facts.dataset_licence(cls)
+        if cls.licence_from or not cls.licence_sought:
+            return text
+        return f"{text}: no statement by its owner found; looked for at {cls.licence_sought}"
 
     @classmethod
     def facts(cls) -> dict[str, str]:

@@ -20,7 +20,7 @@ class CMUMosei(Sequenced):
     Targets: ``binary`` (neutral left out), ``three`` (neutral at exactly 0), ``seven``, ``score`` (-3 to 3).
     No video is on two sides.
 
-    Licence: research use, as the CMU MultiComp Lab states.
+    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
     title: ClassVar[str] = "CMU-MOSEI"

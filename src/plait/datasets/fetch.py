@@ -36,6 +36,7 @@ class State:
         megabytes: of its files, as far as they are known.
         licence: as the source states it.
         licence_from: where that was read; empty: it was not verified.
+        licence_sought: where it was looked for in vain.
         source: where it comes from.
         missing: files that are not there.
     """
@@ -46,6 +47,7 @@ class State:
     megabytes: float | None
     licence: str
     licence_from: str
+    licence_sought: str
     source: str
     missing: tuple[str, ...]
 
@@ -62,7 +64,7 @@ def listed(root: str | Path | None = None, check: bool = False) -> list[State]:
 
 def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> State:
     base = _root(root, needed=False)
-    told = (variant.licence, variant.licence_from, variant.url)
+    told = (variant.licence, variant.licence_from, variant.licence_sought, variant.url)
     if variant.package:
         here = importlib.util.find_spec(variant.package.replace("-", "_")) is not None
         return State(variant.name(), variant.label(), "here" if here else "by pip", None, *told, ())

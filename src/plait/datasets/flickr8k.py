@@ -20,12 +20,15 @@ class Flickr8k(Dataset):
     The first 1,000 photographs of the 8,091, five captions each. ``groups`` is the photograph: its captions stay
     together. ``photographs`` draws so many, always the same; ``captions`` takes the first so many of each.
 
-    Licence: research and education only, as the University of Illinois states; photographs of their Flickr owners.
+    Licence: research use, not verified: no statement by its owner could be read; photographs of their Flickr owners.
     """
 
     title: ClassVar[str] = "Flickr8k (1,000 photographs)"
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
+    licence_sought: ClassVar[str] = (
+        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
+    )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}

@@ -22,12 +22,15 @@ class Flickr8kCaptions(Dataset):
     paired: four pairs of five captions. ``photographs`` are drawn, from the ``first`` so many of the file where that is told.
     A study draws them anew for each of its seeds.
 
-    Licence: research and education only, as the University of Illinois states.
+    Licence: research use, not verified: no statement by its owner could be read.
     """
 
     title: ClassVar[str] = "Flickr8k (captions)"
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
+    licence_sought: ClassVar[str] = (
+        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
+    )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}

@@ -24,12 +24,15 @@ class Flickr8kFull(Dataset):
     ``split`` is the official one (6,000 / 1,000 / 1,000 photographs); photographs of none of them are left out. ``groups`` is the
     photograph. ``photographs`` draws so many, always the same. ``flickr8k`` is a thousand of them.
 
-    Licence: research and education only, as the University of Illinois states; photographs of their Flickr owners.
+    Licence: research use, not verified: no statement by its owner could be read; photographs of their Flickr owners.
     """
 
     title: ClassVar[str] = "Flickr8k"
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
+    licence_sought: ClassVar[str] = (
+        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
+    )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}

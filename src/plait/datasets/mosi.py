@@ -23,7 +23,7 @@ class Mosi(Opinions):
     video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone carries next to no signal in linear
     probes: do not expect a gain.
 
-    Licence: research use, as the CMU MultiComp Lab states.
+    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
     title: ClassVar[str] = "CMU-MOSI"

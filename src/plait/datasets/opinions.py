@@ -142,7 +142,8 @@ def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
 class Opinions(Dataset):
     """How positive an utterance is: ``binary``, ``three`` or ``seven`` classes, or the ``score`` from -3 to 3."""
 
-    licence: ClassVar[str] = "research use"
+    licence: ClassVar[str] = "as is; its user answers for the use and for the rights of those filmed"
+    licence_from: ClassVar[str] = "https://github.com/A2Zadeh/CMU-MultimodalSDK (LICENSE.txt; MIT for the software)"
     tasks: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("binary", "three", "seven"), "classification"),
         "score": "regression",

@@ -30,6 +30,9 @@ class Qqp(Dataset):
     title: ClassVar[str] = "QQP"
     url: ClassVar[str] = "https://gluebenchmark.com/tasks"
     licence: ClassVar[str] = "Quora terms (non-commercial)"
+    licence_sought: ClassVar[str] = (
+        "quoradata.quora.com, gluebenchmark.com, copies at huggingface.co (which name Quora's terms)"
+    )
     citation: ClassVar[str] = (
         "Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs; in Wang et al. 2019, GLUE"
     )

@@ -22,12 +22,15 @@ class TinyImagenet(Dataset):
     ``split``: the published validation part, which has labels, is ``test``; the published test part has none and is left out.
     ``label`` is the first name of the class in WordNet, ``wnid`` its number there.
 
-    Licence: ImageNet's terms (research, no redistribution).
+    Licence: ImageNet's terms (non-commercial research and education); of CS231n's own none was found.
     """
 
     title: ClassVar[str] = "Tiny ImageNet"
     url: ClassVar[str] = "http://cs231n.stanford.edu/"
-    licence: ClassVar[str] = "ImageNet terms (research use)"
+    licence: ClassVar[str] = "ImageNet terms (non-commercial research and education)"
+    licence_sought: ClassVar[str] = (
+        "cs231n.stanford.edu, copies at huggingface.co (ImageNet's own terms were read there)"
+    )
     citation: ClassVar[str] = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}

@@ -1,4 +1,4 @@
-"""An LSTM or GRU over any sequence of vectors."""
+"""An LSTM, a GRU or filters over any sequence of vectors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plait.base.checks import Count, Layers, Width, Within
@@ -26,6 +27,10 @@ OVER: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+#: Steps that the filters of ``convolutions`` see.
+SPANS = (2, 3, 4, 5)
+
+
 @dataclass(eq=False)
 class Recurrent(ScratchEncoder):
     """An LSTM or GRU over a sequence: ready-made features of a sound or film, or the tokens of a frozen encoder.
@@ -35,21 +40,22 @@ class Recurrent(ScratchEncoder):
     Attributes:
         over: a frozen encoder that gives several tokens a cell (``{name: minilm, pool: none}``, ``{name: video_frames, pool:
             none}``), or ``text`` or ``video`` for these two; empty: cells are sequences of vectors.
-        cell: ``lstm``, ``gru``, or ``none``: each step by itself, a linear map and ReLU; over a frozen encoder that gives one
-            token it is a small head that learns.
-        hidden: width of the state in each direction.
+        cell: ``lstm``, ``gru``, ``convolutions``: filters over 2, 3, 4 and 5 steps and ReLU; or ``none``: each step by itself, a
+            linear map and ReLU; over a frozen encoder that gives one token it is a small head that learns.
+        hidden: width of the state in each direction, or filters of each span.
         layers: one over the other.
         both: from both ends.
-        pool: ``last``: the states at the ends; ``mean``: over time; ``mean_max``: beside it the largest.
+        pool: ``last``: the states at the ends; ``mean``: over time; ``max``: the largest; ``mean_max``: both.
         out: a linear map to so many numbers at the end; None: none.
         max_tokens: longer sequences are cut.
         dropout: chance that a number of a vector is hidden while learning.
 
     Formula: h_t = LSTM(x_t, h_t-1) from both ends, ready-made x scaled to mean 0 and deviation 1; [h_T ; h_1], or the mean
-    over t.
+    over t. Of filters: h_t = relu(sum over i < s of W_si x_t+i + b_s) for each span s, and the largest over t.
     Shape: sequences (T, D), a single vector is one of one step, or cells of the frozen encoder, in; (n, 1, out) out.
     Source: Hochreiter and Schmidhuber 1997, Long Short-Term Memory; Cho et al. 2014, arXiv 1406.1078; recurrent encoders of
-    sound, film and words are those of Task-specific pre-trained encoders in late fusion, section 6.3.
+    sound, film and words are those of Task-specific pre-trained encoders in late fusion, section 6.3. Kim 2014, arXiv 1408.5882,
+    and its filters in MulDIC (Kwak, Jung and Lee 2023, Applied Sciences 13(16), 9456): 64 of each span, ``out: 256``.
     Use when: order matters and there are features per step.
     Not when: rows are few: the mean of the steps (``vector``, ``mlp``) has nothing to learn.
     """
@@ -57,11 +63,11 @@ class Recurrent(ScratchEncoder):
     kinds: ClassVar[tuple[str, ...]] = ("vector", "text", "code", "video", "audio", "image")
 
     over: str | Mapping[str, Any] = ""
-    cell: Literal["lstm", "gru", "none"] = "lstm"
+    cell: Literal["lstm", "gru", "convolutions", "none"] = "lstm"
     hidden: Width = 64
     layers: Layers = 1
     both: bool = True
-    pool: Literal["last", "mean", "mean_max"] = "last"
+    pool: Literal["last", "mean", "max", "mean_max"] = "last"
     out: Width | None = None
     max_tokens: Count = 64
     dropout: Annotated[float, Within(0, 0.95)] = 0.0
@@ -134,7 +140,12 @@ class Recurrent(ScratchEncoder):
     @property
     def dim(self) -> int:
         """Of the linear map, or of the states that are pooled."""
-        return self.out or self.hidden * (1 + self.both) * (2 if self.pool == "mean_max" else 1)
+        return self.out or self.states * (2 if self.pool == "mean_max" else 1)
+
+    @property
+    def states(self) -> int:
+        """Numbers of each step's state."""
+        return self.hidden * (len(SPANS) if self.cell == "convolutions" else 1 + self.both)
 
     def weights_id(self) -> str:
         """The frozen encoder as a whole."""
@@ -167,17 +178,15 @@ class _Network(nn.Module):
         self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
         self.states: nn.Module
         if options.cell == "none":
-            self.states = nn.Sequential(nn.Linear(len(mean), options.hidden * (1 + options.both)), nn.ReLU())
+            self.states = nn.Sequential(nn.Linear(len(mean), options.states), nn.ReLU())
+        elif options.cell == "convolutions":
+            self.states = _Filters(len(mean), options.hidden)
         else:
             kind = nn.LSTM if options.cell == "lstm" else nn.GRU
             self.states = kind(len(mean), options.hidden, options.layers, batch_first=True, bidirectional=options.both)
-        self.dropout, self.pool, self.both, self.dim = (
-            nn.Dropout(options.dropout),
-            options.pool,
-            options.both,
-            options.dim,
-        )
-        pooled = options.hidden * (1 + options.both) * (2 if options.pool == "mean_max" else 1)
+        self.dropout, self.pool, self.dim = nn.Dropout(options.dropout), options.pool, options.dim
+        self.both = options.both and options.cell != "convolutions"  # filters have no direction
+        pooled = options.states * (2 if options.pool == "mean_max" else 1)
         self.fc = nn.Identity() if options.out is None else nn.Linear(pooled, options.out)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
@@ -194,11 +203,13 @@ class _Network(nn.Module):
             packed = pack_padded_sequence(self.dropout(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(self.states(packed)[0], batch_first=True, total_length=longest)  # (B, T, H)
         else:
-            states = self.states(self.dropout(x))
+            states = self.states(self.dropout(x).masked_fill(~mask.unsqueeze(-1), 0.0))
         result: Tensor = self.fc(self._pooled(states, mask, lengths))
         return result
 
     def _pooled(self, states: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        if self.pool == "max":
+            return masked_max(states, mask)
         if self.pool != "last":
             mean = Tokens(states, mask).pooled()
             return mean if self.pool == "mean" else torch.cat([mean, masked_max(states, mask)], 1)
@@ -207,6 +218,20 @@ class _Network(nn.Module):
             return end
         half = states.shape[-1] // 2
         return torch.cat([end[:, :half], states[:, 0, half:]], 1)  # the backward direction ends at the first step
+
+
+class _Filters(nn.Module):
+    """Filters over a few steps from each step on; what lies beyond the last step counts as zero."""
+
+    def __init__(self, width: int, filters: int) -> None:
+        super().__init__()
+        self.spans = nn.ModuleList([nn.Conv1d(width, filters, span) for span in SPANS])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, filters of all spans) from (B, T, D)."""
+        steps = functional.pad(x.transpose(1, 2), (0, SPANS[-1] - 1))  # a span sees as far as it is long
+        found = [span(steps)[:, :, : x.shape[1]] for span in self.spans]
+        return torch.cat(found, 1).relu().transpose(1, 2)
 
 
 def _sequence(cell: Any) -> np.ndarray:

@@ -19,6 +19,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.data.labels import classes_of, codes_of, label_array
 from plait.encoders.scale import Scaler
+from plait.evaluation.autogluon import MINUTES, AutoGluon
 from plait.evaluation.learners import TREES, Learner, Linear, Trees, best_threshold, folds_of
 from plait.metrics.base import MAIN, SECOND, Metric, measure, metrics
 from plait.metrics.base import inputs as inputs_of
@@ -26,10 +27,10 @@ from plait.metrics.bootstrap import interval, resample_outputs
 from plait.training.rows import spread
 
 Array = NDArray[Any]
-#: What a study may fit; ``fusion`` is the estimator itself.
-ESTIMATORS = ("fusion", "trees", "linear", "single", "majority")
 #: The baselines of a fit, the strongest kind first.
-NAMES = ESTIMATORS[1:]
+NAMES = ("trees", "linear", "single", "majority")
+#: What a study may fit; ``fusion`` is the estimator itself, ``autogluon`` a rival by the extra ``bench``.
+ESTIMATORS = ("fusion", *NAMES, "autogluon")
 #: Features of the table that are kept at most, as the estimator keeps them.
 TABLE_FEATURES = 1024
 #: Rows below which nothing but the constant answer is learned.
@@ -61,17 +62,20 @@ class Baseline:
         chosen: what the best single modality is, and the model on it.
     """
 
-    def __init__(self, name: str, task: str, seed: int = 0, table: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, task: str, seed: int = 0, table: Sequence[str] = (), minutes: float = MINUTES
+    ) -> None:
         """Nothing is learned yet.
 
         Args:
-            name: ``majority``, ``linear``, ``trees`` or ``single``.
+            name: ``majority``, ``linear``, ``trees``, ``single`` or ``autogluon``.
             task: the task's name.
             seed: of folds.
             table: modalities whose features are never reduced to components.
+            minutes: of a fit by ``autogluon``.
         """
         self.name, self.task, self.seed, self.table = name, task, seed, frozenset(table)
-        self.threshold, self.weights, self.chosen = 0.5, 0, ""
+        self.threshold, self.weights, self.chosen, self.minutes = 0.5, 0, "", minutes
         self._learner: Learner | None = None
 
     def fit(self, inputs: Inputs, y: Array) -> Baseline:
@@ -99,6 +103,8 @@ class Baseline:
 
     def _candidates(self, inputs: Inputs) -> list[Learner]:
         every = tuple(inputs.tokens)
+        if self.name == "autogluon":
+            return [AutoGluon(self.task, every, self.table, self.minutes)]
         if self.name != "single":
             return [(Trees if self.name == "trees" else Linear)(self.task, every, self.table)]
         linear: list[Learner] = [Linear(self.task, (name,), self.table) for name in every]

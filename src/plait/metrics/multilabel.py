@@ -63,7 +63,7 @@ def _f1(y: Array, predicted: Array, average: str, empty: float) -> float:
     return value
 
 
-@register(TASK, "F1, samples", input="labels", direction="higher", range=(0, 1), resampled=ByRows(_row_f1))
+@register(TASK, "F1 per row", input="labels", direction="higher", range=(0, 1), resampled=ByRows(_row_f1))
 def f1_samples(y: Array, predicted: Array) -> float:
     """F1 of each row's labels, mean over rows; a row rightly left without labels counts 1."""
     return _f1(y, predicted, "samples", 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -126,6 +127,9 @@ class Ours:
         self.metric: Metric = metric_of(results, dataset, metric)
         self.table = scores(results, dataset, metric)
         self.resampler = Resampler(results, self.table, self.metric, resamples=400)
+        failed = [line for line in results.lines if line["status"] == "failed"]
+        #: Variant -> why a run of it failed.
+        self.failed = {str(line["variant"]): str(line["reason"]) for line in reversed(failed)}
 
     def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
@@ -166,6 +170,15 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
     return result + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
 
 
+def beside(element: Element, results: Mapping[str, Mapping[str, Results]], metric: str) -> tuple[Element, list[Line]]:
+    """An element's rows in a metric that the paper does not state: one column for each data set, and ours in it."""
+    columns = {c.data: dataclasses.replace(c, name=c.data, metric=metric) for c in element.columns}
+    kept = [row for row in element.rows if row.variant is not None]
+    rows = tuple(dataclasses.replace(row, values=(math.nan,) * len(columns)) for row in kept)
+    told = dataclasses.replace(element, columns=tuple(columns.values()), rows=rows, orders=(), widths={})
+    return told, lines(told, results)
+
+
 def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:
     """The column on the paper's own data, where they were measured."""
     there = column.original is not None and any(column.original in results.get(name, {}) for name in element.recipes)
@@ -191,9 +204,12 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return _alone(line, row)
     part = None if ours is None else ours.part(row, column.present)
     if ours is None or part is None or part.empty:
-        return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
+        why = {} if ours is None else ours.failed
+        reason = why.get(str(row.variant), "nothing was measured")
+        return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
-    verdict, reason = _verdict(value, result, ours.metric, same=column.same)
+    verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
+    reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
 
 
@@ -247,7 +263,9 @@ def _orders(element: Element, ours: Any) -> Iterator[Line]:
         held = result in ((EQUIVALENT, SAME) if level else (better,))
         verdict = (HELD if held else NOT_HELD) if result in (BETTER, WORSE, EQUIVALENT, SAME) else OPEN
         line = _order(element, (one, other), column, theirs, level=level)
-        yield dataclasses.replace(line, **_ours(comparison.test, verdict, f"ours is {comparison.words(float(p))}"))
+        words = comparison.words(float(p))
+        reason = _undecided(words) if verdict == OPEN else f"ours is {words}"
+        yield dataclasses.replace(line, **_ours(comparison.test, verdict, reason))
 
 
 def _order(element: Element, rows: tuple[Row, Row], column: Column, theirs: float, *, level: bool) -> Line:
@@ -268,12 +286,22 @@ def _ours(test: Difference, verdict: str, reason: str) -> dict[str, Any]:
     }
 
 
+def _undecided(words: str) -> str:
+    """Why an order is not decided, without saying again that it is not.
+
+    Example:
+        >>> _undecided("not decided with 2 seeds (about 9 would be needed)"), _undecided("both no better; not decided")
+        ('with 2 seeds (about 9 would be needed)', 'both no better')
+    """
+    return re.sub(r"^not decided:? ?|; not decided$", "", words)
+
+
 def _of_space(
     element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
 ) -> Line:
     """A number of an evaluation of aligned vectors."""
     line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None:
+    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)

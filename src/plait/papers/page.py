@@ -20,18 +20,19 @@ from plait.papers.holding import (
     OTHER,
     Line,
     Reproduction,
+    beside,
     interval,
     label,
     means,
 )
-from plait.papers.paper import WEIGHTS, Element
+from plait.papers.paper import WEIGHTS, Element, Row
 from plait.papers.weights import weights
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.page import write_page
 from plait.report.words import number
 
 _STATUS = {
-    "there": "There.",
+    "there": "There. {}",
     "deviation": "There, with a stated deviation: {}",
     "not_there": "Not there: {}",
 }
@@ -82,6 +83,7 @@ def _section(result: Reproduction, element: Element) -> Section:
         )
     if element.rows:
         section.add(*_shape(section.key, element, lines))
+        section.add(*(sheet for metric in element.also for sheet in _also(section.key, result, element, metric)))
     if element.draws:
         section.add(*_drawn(result, element))
     if element.rows:
@@ -123,13 +125,46 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
     shown, full = [], []
     for row, cells in zip(element.rows, table.cells, strict=True):
         ours = ["" if line.ours is None else f" / {_number(line.ours)}" for line in cells]
-        shown.append([row.name, *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))])
+        shown.append(
+            [_row_name(row), *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))]
+        )
         full.append([row.name, *(_plain(v) for line in cells for v in (line.paper, line.ours))])
     names = [column.name for column in element.columns]
     headings = ["row", *(f"{name}, {side}" for name in names for side in ("paper", "ours"))]
     note = "The paper's number / ours, where something of ours stands in its place."
     numeric = tuple(range(1, len(names) + 1))
     return [Sheet(Table(f"{name}-shape", headings, full), "", ("", *names), shown, numeric, note=note)]
+
+
+def _also(name: str, result: Reproduction, element: Element, metric: str) -> list[Sheet]:
+    """Ours in a metric that the paper does not state, in its rows, with the 95 % interval over seeds and rows."""
+    told, lines = beside(element, result.results, metric)
+    table = pictures.numbers(told, lines)
+    rows = [
+        [_row_name(row), *(_with_interval(line) for line in cells)]
+        for row, cells in zip(told.rows, table.cells, strict=True)
+        if any(line.ours is not None for line in cells)
+    ]
+    if not rows:
+        return []
+    given = [column for column in range(1, len(rows[0])) if any(row[column] for row in rows)]
+    headings = ["", *(_data_name(table, column - 1) for column in given)]
+    kept = [[row[0], *(row[column] for column in given)] for row in rows]
+    title = f"Ours in {metric.replace('_', ' ')}, which the paper does not state here"
+    numeric = tuple(range(1, len(headings)))
+    return [Sheet(Table(f"{name}-{metric}", ["row", *headings[1:]], kept), title, headings, kept, numeric)]
+
+
+def _row_name(row: Row) -> str:
+    return f"{row.name} (ours: {row.like})" if row.like else row.name
+
+
+def _data_name(table: pictures.Numbers, column: int) -> str:
+    return next((row[column].our_data for row in table.cells if row[column].our_data), "")
+
+
+def _with_interval(line: Line) -> str:
+    return "" if line.ours is None else f"{_number(line.ours)}{f' ({ends})' if (ends := interval(line)) else ''}"
 
 
 def _sheets(name: str, result: list[Line]) -> list[Sheet]:

@@ -19,7 +19,7 @@ FORMAT = 1
 STATUS = ("there", "deviation", "not_there")
 FILE, RECIPES = "paper.yaml", "recipes"
 #: Pictures that are drawn from any element's numbers (``papers.pictures``).
-PICTURES = ("bars", "changes", "stacked", "points", "epochs", "evaluation")
+PICTURES = ("bars", "changes", "stacked", "points", "epochs", "evaluation", "boxes")
 
 T = TypeVar("T")
 
@@ -58,8 +58,9 @@ class Row:
         values: the paper's numbers, one per column.
         variant: of the recipe; None: nothing of ours stands in its place.
         subset: modalities of ours; empty: all.
-        condition: of the test rows, where they are not clean.
+        condition: of the test rows, where they are not clean; ``original_condition``: another one on the paper's own data.
         cited: a rival's numbers, which are quoted and not run.
+        like: what of a rival's method ours is (``its gate over the same features``): never held against the paper's number.
         original: only the paper's own data have its modalities, not what stands in their place.
         data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
     """
@@ -69,7 +70,9 @@ class Row:
     variant: str | None = None
     subset: tuple[str, ...] = ()
     condition: str | None = None
+    original_condition: str | None = None
     cited: bool = False
+    like: str = ""
     original: bool = False
     data: str = ""
     ours: str | None = None
@@ -83,6 +86,7 @@ class Element:
     Attributes:
         status: ``there``, ``deviation`` (``why`` states it) or ``not_there`` (``why`` says why).
         recipes: studies that measure it.
+        also: metrics of ours that the page shows in the paper's rows, where the paper has none.
         orders: pairs of rows that the paper sets one above the other; which way, its numbers say.
         sizes: its numbers are rows and classes of data sets.
         widths: features of each modality and ``classes`` in the paper, from which weights are counted; ``pulled``: the modality
@@ -98,6 +102,7 @@ class Element:
     recipes: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
+    also: tuple[str, ...] = ()
     orders: tuple[tuple[str, str], ...] = ()
     sizes: bool = False
     widths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -115,7 +120,7 @@ class Element:
     def claims(self, recipe: str, dataset: str) -> list[dict[str, Any]]:
         """Its cells as the claims of a study on one of our data sets."""
         result = []
-        for row in self.rows if recipe in self.recipes else ():
+        for row in (row for row in self.rows if not row.like) if recipe in self.recipes else ():
             for column, value in zip(self.columns, row.values, strict=True):
                 if column.evaluation:
                     result += _space_claims(self.name, row, column, value, dataset)
@@ -133,14 +138,15 @@ class Element:
 
 def _space_claims(where: str, row: Row, column: Column, value: float, dataset: str) -> list[dict[str, object]]:
     """A cell as the claim of a study of spaces on one of our data sets; none where nothing of ours stands for it."""
-    if row.variant is None or row.cited or dataset not in (column.ours, column.original):
-        return []
     own = dataset == column.original
+    if row.variant is None or row.cited or not (own or (dataset == column.ours and not row.original)):
+        return []
     claim: dict[str, Any] = {"metric": column.metric, "value": value, "where": where}
     claim["data"] = dataset if column.same or own else column.data
     evaluation = (own and column.original_evaluation) or column.evaluation
     claim |= {} if row.variant == "-" else {"variant": row.variant}
-    return [claim | ({"condition": f"{evaluation}: {row.condition}"} if row.condition else {})]
+    condition = (own and row.original_condition) or row.condition
+    return [claim | ({"condition": f"{evaluation}: {condition}"} if condition else {})]
 
 
 #: A column of trained weights, which is no metric of predictions; and others that are none (``papers.costs``).
@@ -200,7 +206,7 @@ def read(paper: str | Path) -> Paper:
 
     Example:
         >>> [element.name for element in read("early-fusion-contrastive").elements][:4]
-        ['table1', 'table2', 'table3', 'table4']
+        ['figure1', 'table1', 'table2', 'table3']
     """
     folder = Path(paper) if (Path(paper) / FILE).is_file() else PAPERS / str(paper).replace("-", "_")
     if not (folder / FILE).is_file():
@@ -254,6 +260,7 @@ def _element(given: object, where: str) -> Element:
         values["columns"] = tuple(_column(one, place) for one in _listed(values.get("columns", []), place, "columns"))
         rows = _listed(values.get("rows", []), place, "rows")
         values["rows"] = tuple(_row(one, values["columns"], place) for one in rows)
+        values["also"] = tuple(_listed(values.get("also", []), place, "also"))
         values["recipes"] = tuple(_listed(values.get("recipes", []), place, "recipes"))
         values["orders"] = tuple(_pair(one, place) for one in _listed(values.get("orders", []), place, "orders"))
     result = _built(Element, values, place)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,9 +82,10 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
     of the elements in ``of``; ``relative``: in parts of it. ``stacked``: ``parts``, columns that add up. ``points``: one column
     over another, each ``[element, column]``. ``epochs``: ``metrics`` of the test rows over the epochs for some ``variants``, with
     all modalities or by ``patterns``. ``evaluation``: the curves of an evaluation of aligned spaces, by its ``name``.
+    ``boxes``: ``rows`` of parts, from the input downwards, what leads to what.
     """
     known: dict[str, Callable[..., Iterator[Picture | None]]] = dict(
-        zip(PICTURES, (bars, changes, stacked, points, epochs, evaluation), strict=True)
+        zip(PICTURES, (bars, changes, stacked, points, epochs, evaluation, boxes), strict=True)
     )
     options = dict(element.draws)
     figure = str(options.pop("figure", None))
@@ -95,7 +98,11 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
     except TypeError as error:
         raise ConfigError(f"{result.paper.name}: {element.name}: draws: {figure}: {error}") from error
     drawn = [one for one in known[figure](result, tables, **options) if one is not None]
-    return [Row([dataclasses.replace(one, name=f"{element.name}-{one.name}".replace(".", "-")) for one in drawn])]
+    named = [dataclasses.replace(one, name=f"{element.name}-{one.name}".replace(".", "-")) for one in drawn]
+    small = [one for one in named if not one.wide]
+    rows: list[Block] = [Row(small)] if small else []
+    rows += [Row([one]) for one in named if one.wide]  # beside another it would be cut
+    return rows
 
 
 def _of(result: Reproduction, name: str) -> Numbers:
@@ -207,6 +214,13 @@ def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> It
                 yield from section.pictures
 
 
+def boxes(
+    result: Reproduction, tables: Sequence[Numbers], rows: Sequence[Sequence[str]], caption: str = ""
+) -> Iterator[Picture | None]:
+    """Parts of a network or of a course of work: each row leads to the next, one to one where they are as many."""
+    yield picture("boxes", caption or tables[0].element.title, _boxes(rows))
+
+
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
 
@@ -294,6 +308,33 @@ def _points(found: Sequence[tuple[str, float, float]], across: str, up: str) -> 
         ax.set_axisbelow(True)
         ax.set_xlabel(across)
         ax.set_ylabel(up)
+    return figure
+
+
+def _boxes(rows: Sequence[Sequence[str]]) -> Figure:
+    wide, gap = 150.0, 20.0  # points, as are all coordinates
+    wrapped = [["\n".join(textwrap.wrap(text, 30)) for text in row] for row in rows]
+    shape = need("matplotlib.patches", "report").FancyBboxPatch
+    heights = [10.0 * max(text.count("\n") + 1 for text in row) + 10 for row in wrapped]
+    size = (wide * max(map(len, rows)), sum(heights) + gap * len(rows))
+    with settings():
+        figure: Figure = need("matplotlib.figure", "report").Figure(figsize=(size[0] / 72, size[1] / 72))
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
+        ax.set_axis_off()
+        top, before = gap / 2, list[tuple[float, float]]()
+        for row, height in zip(wrapped, heights, strict=True):
+            across = [(i + 0.5) * size[0] / len(row) for i in range(len(row))]
+            for text, x in zip(row, across, strict=True):
+                size_of, look = (wide - 14, height), {"fc": "none", "ec": COLOURS["blue"], "lw": 0.9}
+                ax.add_patch(shape((x - wide / 2 + 7, top), *size_of, boxstyle="round,pad=0,rounding_size=4", **look))
+                ax.text(x, top + height / 2, text, ha="center", va="center", fontsize=8, color=COLOURS["ink"])
+            pairs = zip(before, across, strict=True) if len(before) == len(row) else itertools.product(before, across)
+            for (start, bottom), end in pairs:
+                arrow = {"arrowstyle": "-|>", "color": COLOURS["muted"], "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+                ax.annotate("", (end, top), (start, bottom), arrowprops=arrow)
+            before = [(x, top + height) for x in across]
+            top += height + gap
     return figure
 
 

@@ -78,7 +78,8 @@ def reproduce(
                 continue
             say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
             place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}"
-            measured = study.run(place, engine=engine, store=store, workers=None if engine == "local" else 1)
+            workers = None if engine == "local" else 1
+            measured = study.run(place, engine=engine, store=store, workers=workers, retry_failed=True)
             state = measured.status()
             not_run += [f"{recipe}, {label(dataset)}: {n} runs failed: {why}" for why, n in state["reasons"].items()]
             results[recipe][dataset] = measured

@@ -62,8 +62,9 @@ def values_of(results: Results, row: Row, column: Column) -> pd.DataFrame:
     """One value per seed and fold; empty: nothing was measured."""
     table = _of(results, column)
     table = table[table["variant"] == row.variant]
-    if row.condition is not None:
-        table = table[table["part"] == row.condition]
+    condition = (column.ours == column.original and row.original_condition) or row.condition
+    if condition is not None:
+        table = table[table["part"] == condition]
     return table.drop_duplicates(_KEYS)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from plait.base.errors import need
 from plait.papers.holding import Line, Reproduction, label
 from plait.papers.paper import WEIGHTS
-from plait.report.canvas import LINES, settings
+from plait.report.canvas import COLOURS, LINES, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +27,16 @@ def weights(result: Reproduction, lines: list[Line]) -> Figure | None:
             ax.scatter(
                 [p[2] for p in mine],
                 [p[3] for p in mine],
-                color=colour,
+                color=COLOURS[colour],
                 marker=marker,
                 label=mine[0][4] if mine else None,
             )
             for _, name, x, y, _ in mine:
                 ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         ax.set_xscale("log")
+        ticker = need("matplotlib.ticker", "report")  # powers of ten would need the mathematics that labels do without
+        ax.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         ax.set_xlabel("trained weights")
         ax.set_ylabel("accuracy")
         ax.legend(loc="lower right", fontsize=7)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plait.base.errors import need
 from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, width_of
 
 #: Lines that get a colour and a name; the others are grey.
@@ -61,6 +62,8 @@ def curves_figure(
             _line(ax, curve, name, place, markers)
         if log:
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")  # powers of ten would need the mathematics that labels do without
+            ax.yaxis.set_minor_formatter(need("matplotlib.ticker", "report").NullFormatter())
         ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")

@@ -25,6 +25,7 @@ from plait.estimators import preparing
 from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
 from plait.estimators.prepared import Make, Prepared
+from plait.evaluation.autogluon import MINUTES
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.beside import plain_schema, table_of
 from plait.store import Store
@@ -236,11 +237,13 @@ def _model(group: Group, run: Run) -> FusionEstimator:
 
 def fit_baseline(group: Group, run: Run, name: str) -> Fit:
     """A baseline on the same rows; the majority needs no features at all."""
+    minutes = float(run.model.get("minutes") or MINUTES)
+    model = Baseline(name, group.table.task, run.seed, table_of(group.schema), minutes)
     clock = time.perf_counter()
     y = truth_of(group.table, group.train)
     raw = _plain_rows(group, run) if name != "majority" else _no_features(len(group.x))
     encode = time.perf_counter() - clock
-    model = Baseline(name, group.table.task, run.seed, table_of(group.schema)).fit(raw, y)
+    model.fit(raw, y)
     fit = time.perf_counter() - clock - encode
     known = group.rows.raw_test
 

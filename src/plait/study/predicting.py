@@ -23,7 +23,7 @@ from plait.study import conditions, model_check, models
 from plait.study.model_check import default_metrics
 from plait.study.models import Fit, Pattern, truth_of
 from plait.study.reader import Problem
-from plait.study.runs import Run, subsets
+from plait.study.runs import Run, patterns_problem, subsets
 from plait.study.subjects import Finished, StudyFile, Subject
 from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
@@ -45,14 +45,17 @@ class Predicting(Subject):
 
     @cached_property
     def _defaults(self) -> dict[str, object]:
-        return {f.name: f.default for f in dataclasses.fields(FitSettings)} | {"estimator": ESTIMATORS[0]}
+        own = {"estimator": ESTIMATORS[0], "subsets": None}
+        return {f.name: f.default for f in dataclasses.fields(FitSettings)} | own
 
     def defaults(self) -> Mapping[str, Any]:
         """The estimator's own values."""
         return self._defaults
 
     def field_problem(self, name: str, value: object) -> str | None:
-        """The estimator's own check, and the baselines' names."""
+        """The estimator's own check, the baselines' names, and modalities that a variant is kept to."""
+        if name == "subsets":
+            return patterns_problem(value)
         if name.partition(".")[0] != "estimator":
             return settings.check_value(name, value)
         return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
@@ -61,7 +64,7 @@ class Predicting(Subject):
         """All fields; of a baseline only its encoders."""
         options = dict(variant.model)
         if options.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
-            options = {k: v for k, v in options.items() if k in ("estimator", "encoders")}
+            options = {k: v for k, v in options.items() if k in ("estimator", "encoders", "subsets", "minutes")}
         return {**self._defaults, **options}
 
     def problems(self) -> Iterator[Problem]:

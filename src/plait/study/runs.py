@@ -86,6 +86,31 @@ def subsets(values: str | Sequence[Sequence[str]], names: Sequence[str]) -> list
     return [tuple(name for name in names if name in pattern) for pattern in known]
 
 
+def patterns_problem(value: object) -> str | None:
+    """What is wrong with the ``subsets`` that a variant is kept to; None: nothing.
+
+    Example:
+        >>> patterns_problem([["text", "image"]]), patterns_problem("ful")
+        (None, "subsets: expected full, singles, pairs or a list of lists of modalities, found 'ful'")
+    """
+    if value in (None, "full", "singles", "pairs"):
+        return None
+    named = [one for one in value if isinstance(one, list | tuple)] if isinstance(value, list | tuple) else []
+    if isinstance(value, list | tuple) and len(named) == len(value) > 0 and all(map(_names, named)):
+        return None
+    return f"subsets: expected full, singles, pairs or a list of lists of modalities, found {value!r:.60}"
+
+
+def _names(pattern: Sequence[object]) -> bool:
+    return bool(pattern) and all(isinstance(name, str) for name in pattern)
+
+
+def _tried(variant: Variant, subset: tuple[str, ...], names: Sequence[str]) -> bool:
+    """Whether a variant is tried on a subset: each is on all, but one that names its own ``subsets``."""
+    own = variant.model.get("subsets")
+    return own is None or subset in subsets(own, names)
+
+
 def runs_of(
     spec: Spec,
     tables: Mapping[tuple[int, int | None], StudyTable],
@@ -104,7 +129,7 @@ def runs_of(
             subsets(spec.modalities, table.modalities),
         ):
             place = Place(table, split, key, train, subset, seed, index)
-            result += [run_of(spec, place, variant, defines) for variant in variants]
+            result += [run_of(spec, place, v, defines) for v in variants if _tried(v, subset, table.modalities)]
     order = {seed: i for i, seed in enumerate(spec.seeds)}
     first = {share: i for i, share in reversed(list(enumerate(run.share for run in result)))}
     return sorted(result, key=lambda run: (order[run.seed], first[run.share]))
@@ -162,7 +187,7 @@ def run_of(spec: Spec, place: Place, variant: Variant, defines: Mapping[str, obj
 def for_subset(model: Mapping[str, Any], subset: tuple[str, ...], table: StudyTable) -> dict[str, Any]:
     """Encoders, alignments and rates of modalities that the subset has; the estimator refuses others."""
     kinds = {m.name: m.kind for m in table.schema.modalities}
-    result = dict(model)
+    result = {k: v for k, v in model.items() if k != "subsets"}
     if isinstance(model.get("align"), Mapping):
         result["align"] = {k: _anchored(v, subset, table.modalities) for k, v in model["align"].items() if k in subset}
         result["align"] = {k: v for k, v in result["align"].items() if v}

@@ -38,7 +38,6 @@ EQUATIONS = (
     "Later layers: z = b + W_x * x_t + W_h * h_{t-1}, x_t the pooled hidden state of the layer before.",
     "i, f, o = sigmoid(z_i, z_f, z_o); g = tanh(z_g); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).",
 )
-_CONDITIONS = "the ratios of training are framed, a dot marks differences that are sure after correction for all cells"
 
 
 def draw(name: str, given: Mapping[str, object], measured: Sequence[Results], folder: Path) -> list[Block]:
@@ -83,7 +82,10 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
         if place and len(set(seeds.grids) & set(chosen[0][1].grids)) > 1
     }
     maps = figures.comparison([dataclasses.replace(s.mean, label=label) for label, s in chosen], marks)
-    caption = f"Accuracy over test ratios, and the first model's lead; {_CONDITIONS}."
+    caption = f"Accuracy over test ratios, and the first model's lead below.{_framed([s.mean for _, s in chosen])}"
+    sure = any(bool(mark.any()) for mark in marks.values())
+    caption += " A dot marks differences that are sure after correction for all cells." * sure
+    caption += "" if marks else " One seed: no difference is tested."
     table = pd.DataFrame(noise_grids.table(chosen))
     return [
         _one(picture(name, caption, maps)),
@@ -95,8 +97,14 @@ def heat_maps(name: str, results: Results, folder: Path) -> list[Block]:
     """Accuracy over the grid for every pair of training ratios (figure 2)."""
     result = noise_grids.grids(results, MODALITIES)
     maps = [dataclasses.replace(seeds.mean, label=_trained_name(seeds)) for seeds in result.values()]
-    caption = "Accuracy over test ratios, one map per pair of training ratios, which are framed."
+    caption = f"Accuracy over test ratios, one map per pair of training ratios.{_framed(maps)}"
     return [_one(picture(name, caption, figures.heat_maps(maps)))]
+
+
+def _framed(maps: Sequence[noise_grid.Grid]) -> str:
+    """What the frames are, where the test ratios have those of training."""
+    pairs = [zip(one.trained, one.levels, strict=True) for one in maps if one.trained is not None]
+    return " The ratios of training are framed." if any(all(v in axis for v, axis in p) for p in pairs) else ""
 
 
 def curves(name: str, results: Results, folder: Path) -> list[Block]:
@@ -117,7 +125,7 @@ def curves(name: str, results: Results, folder: Path) -> list[Block]:
         how = f"{other} zeroed" if "+" in subset else f"{other} truly absent"
         drawn = figures.curves(levels, lines, modality=MODALITIES[axis], trained=trained)
         key = f"{name}-{subset.replace('+', '-')}"
-        blocks.append(_one(picture(key, f"{MODALITIES[axis]} alone, {how}; dots: the ratio of training.", drawn)))
+        blocks.append(_one(picture(key, f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training.", drawn)))
         blocks.append(
             sheet(f"{key}-table", pd.DataFrame(records), f"{how}: accuracy (± standard deviation over seeds)")
         )

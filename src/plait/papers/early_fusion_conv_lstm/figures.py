@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 
 #: Points of one cell of a heat map, and of the room around a map.
-_CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 26.0, 50.0
-_BAR, _LEAST = 46.0, 150.0
+_CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 34.0, 50.0
+_BAR, _LEAST = 62.0, 150.0
+#: Of a figure at most: the width of a page, beyond which it would be scrolled.
+_MOST = 690.0
 
 
 def level_name(level: float) -> str:
@@ -78,7 +80,7 @@ def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = N
             if place == 0:
                 below.set_visible(False)
                 continue
-            title = f"{grids[0].label} - {grid.label}"
+            title = f"{grids[0].label} -\n{grid.label}"
             drawn = _map(below, grid, gaps[place], "RdBu", (-most, most), named=place == 1, title=title)
             for r, c in np.argwhere((marks or {}).get(place, np.zeros(gaps[place].shape, bool))):
                 below.plot(c, r, marker="o", ms=2.2, color=COLOURS["ink"], lw=0)
@@ -187,6 +189,7 @@ def _check(grids: Sequence[Grid]) -> None:
 def _panels(grid: Grid, rows: int, columns: int, bar: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with so many maps of equal cells, and room for scales at its right."""
     cell = max(_CELL, _LEAST / grid.correct.shape[1])  # a map of few cells still has room for its title
+    cell = min(cell, ((_MOST - _LEFT - _BAR) / columns - _RIGHT) / grid.correct.shape[1])
     high, wide = grid.correct.shape[0] * cell, grid.correct.shape[1] * cell
     width = _LEFT + columns * (wide + _RIGHT) + _BAR
     height = rows * (high + _TOP + _BOTTOM)
@@ -245,6 +248,7 @@ def _scale(figure: Figure, drawn: AxesImage, name: str, part: tuple[int, int] = 
     share = 1.0 / part[0]
     ax = figure.add_axes(((width - _BAR + 6) / width, 1 - share * (part[1] + 0.8), 8 / width, share * 0.65))
     bar = figure.colorbar(drawn, cax=ax)
+    bar.locator = need("matplotlib.ticker", "report").MaxNLocator(4)
     bar.outline.set_visible(False)
     bar.ax.set_title(name, fontsize=8.5, loc="center")
     bar.ax.tick_params(length=0, labelcolor=COLOURS["muted"])

@@ -23,7 +23,7 @@ MAJORITY = {
 #: Baselines in a sentence.
 WORDS = {
     "linear": "a linear model on the same features",
-    "trees": "boosted trees on table and components",
+    "trees": "boosted trees on the table and the embeddings",
     "single": "the best single modality",
 }
 

@@ -143,6 +143,33 @@ def table_of(model: Any) -> Path | None:
     return None
 
 
+def fit_parts(model: Any, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
+    """Places of the rows that a model learned from, and of those that judged it, in the table of its ``plait fit``.
+
+    Args:
+        model: fitted.
+        frame: rows that have a target.
+
+    Returns:
+        None where it is another table, or the model was fitted otherwise.
+    """
+    by, record = held_out_by(model), model.record_
+    if "test_fraction" not in by or len(frame) != record["rows"] + record.get("test_rows", 0):
+        return None
+    named = [name for name in (by["split_column"], by["group"]) if name is not None]
+    if not set(named) <= set(frame.columns):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # said when it was fitted
+        train, test = split_rows(
+            frame, model.schema_, by["test_fraction"], by["split_column"], by["group"], int(by["seed"] or 0)
+        )
+    target = model.schema_.target
+    used = {column for modality in model.schema_.modalities for column in modality.columns}
+    seen = (frame if target in used else frame.drop(columns=target)).iloc[train]
+    return (train, test) if data_hash(seen) == record.get("data_hash") else None
+
+
 def never_seen(model: Any, rows: Rows) -> bool:
     """Whether the model was fitted on exactly this split's training rows, so that it has not seen the test rows."""
     return model.record_.get("data_hash") in rows.digests
