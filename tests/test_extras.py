@@ -48,7 +48,6 @@ EXERCISED = {
     "boost": {"lightgbm": "test_boosting.py", "catboost": "test_boosting.py"},
     "tabicl": {"tabicl": "test_in_context.py"},
     "multabench": {"multabench": "test_multabench.py", "pyarrow": "test_table.py"},
-    "fetch": {"requests": "test_fetch.py"},
     "demo": {"hearthstone_data": "test_datasets.py"},
 }
 

@@ -19,16 +19,16 @@ import pytest
 from plait.base import registry
 from plait.base.errors import ConfigError, TableError
 from plait.cli import main
+from plait.data import web
 from plait.datasets.base import Dataset, File, Loaded
 from plait.datasets.fetch import DOWNLOADS, fetch, listed
 
-pytest.importorskip("requests")
 BODY = bytes(range(256)) * 8000
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(BaseHTTPRequestHandler):
-    """Gives BODY; ``cut`` bytes at most in the first answer; honours ranges while the mark is the same."""
+    """Gives BODY; ``cut`` bytes at most in the first answer; honours ranges while the mark is the same; sends ``/to/`` on."""
 
     bodies: ClassVar[dict[str, bytes]] = {}
     cut: ClassVar[int | None] = None
@@ -38,6 +38,11 @@ class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         span = self.headers.get("Range")
         type(self).asked.append(f"{self.path} {span}")
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
         if self.path not in self.bodies:
             self.send_error(404)
             return
@@ -132,20 +137,32 @@ def test_a_file_comes_whole_and_is_not_asked_for_again(server: str, made: type[D
     assert state(tmp_path, check=True) == "other files"
 
 
-def test_half_a_download_goes_on_where_it_stopped(server: str, made: type[Dataset], tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_goes_on_by_itself(server: str, made: type[Dataset], tmp_path: Path) -> None:
     made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
     Server.cut = 700_000
-    with pytest.raises(TableError, match="655360 bytes are kept, the same command goes on"):
+    fetch("made", tmp_path, accept_licence=True)
+    assert Server.asked == ["/one.csv None", "/one.csv bytes=700000-"]
+    assert (tmp_path / "made" / "one.csv").read_bytes() == BODY
+
+
+def test_half_a_download_goes_on_where_it_stopped(
+    server: str, made: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "WAITS", ())
+    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    Server.cut = 700_000
+    with pytest.raises(TableError, match="700000 bytes are kept, the same command goes on"):
         fetch("made", tmp_path, accept_licence=True)
     assert not (tmp_path / "made" / "one.csv").exists()
     fetch("made", tmp_path, accept_licence=True)
-    assert Server.asked == ["/one.csv None", "/one.csv bytes=655360-"]
+    assert Server.asked == ["/one.csv None", "/one.csv bytes=700000-"]
     assert (tmp_path / "made" / "one.csv").read_bytes() == BODY
 
 
 def test_half_a_download_of_what_has_changed_since_begins_anew(
-    server: str, made: type[Dataset], tmp_path: Path
+    server: str, made: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(web, "WAITS", ())
     made.files = (File("made/one.csv", url=f"{server}/one.csv"),)
     Server.cut = 700_000
     with pytest.raises(TableError, match="goes on"):
@@ -181,6 +198,11 @@ def test_what_is_wrong_is_said_and_not_kept(server: str, made: type[Dataset], tm
     refused("the server answers 404", File("made/x.csv", (), None, f"{server}/x.csv"))
     refused("no readable in/c.csv.*another version", File("made/c.csv", (), None, f"{server}/all.zip", "in/c.csv"))
     refused("cannot be downloaded by a program; bring it by hand from https://example.org/made", File("made/one.csv"))
+    refused(
+        "redirects to file:///etc/passwd, which is not fetched",
+        File("made/x", (), None, f"{server}/to/file:///etc/passwd"),
+    )
+    refused("redirects elsewhere: .*carries a user", File("made/x", (), None, f"{server}/to/http://me:secret@a.org/x"))
     refused("the download stopped", File("made/one.csv", (), None, "http://127.0.0.1:9/one.csv"))
 
 

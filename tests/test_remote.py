@@ -303,7 +303,7 @@ def test_what_fails_for_a_while_is_asked_again(server: Server) -> None:
 
 
 def test_a_file_that_breaks_off_is_no_file(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.data.remote.WAITS", (0.0,))
+    monkeypatch.setattr("plait.data.web.WAITS", (0.0,))
     with pytest.raises(CellError, match=r"broke off after 4 of 800 bytes|cannot be fetched"):
         fetch(f"{server.url}/cut.png")
     assert len(server.asked) == 2
@@ -495,7 +495,7 @@ def test_other_stores_say_what_is_wrong_in_one_line(stored: Any, monkeypatch: py
     place = f"{stored.protocol}://shop"
     stored.pipe(f"{place}/a.png", bytes(5000))
     monkeypatch.setenv("PLAIT_MAX_REMOTE_BYTES", "2000")
-    monkeypatch.setattr("plait.data.remote.WAITS", (0.0,))
+    monkeypatch.setattr("plait.data.web.WAITS", (0.0,))
     with pytest.raises(CellError, match="5,000 bytes; at most 2,000 bytes"):
         fetch(f"{place}/a.png")
     with pytest.raises(TableError, match=r"gone\.csv: there is no such file"):

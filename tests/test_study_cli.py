@@ -69,7 +69,7 @@ def test_what_is_no_study_is_refused(tmp_path: Path, file: Path, capsys: pytest.
     assert run("study", "status", tmp_path) == 2
     assert "holds no study" in capsys.readouterr().err
     assert run("study", "run", file, "--engine", "slurm") == 2
-    assert "unknown engine 'slurm'" in capsys.readouterr().err
+    assert "expected local or ray or inline, found 'slurm'" in capsys.readouterr().err
     assert run("study", "run", "pokemon_20") == 2
     assert "did you mean 'pokemon_200'" in capsys.readouterr().err
 

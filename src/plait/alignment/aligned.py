@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from plait.base.encoder import KINDS, Encoder, WrappedEncoder
+from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
 from plait.base.tokens import Tokens
 from plait.store.model_files import under
-from plait.training.model_parts import inner_encoder, inner_state
+from plait.training.model_parts import FolderEncoder, inner_encoder, inner_state
 
 if TYPE_CHECKING:
     from plait.alignment.base import Alignment
@@ -25,7 +25,7 @@ _PER_MODALITY = ("encoders.", "projections.")
 
 
 @dataclass(eq=False)
-class Aligned(WrappedEncoder):
+class Aligned(FolderEncoder["_Parts"]):
     """One modality of a ``ModalityAligner``, frozen; a model that uses it carries all it needs, without the folder.
 
     Attributes:
@@ -44,35 +44,20 @@ class Aligned(WrappedEncoder):
         'aligned'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = KINDS
-    licence: ClassVar[str] = "Apache-2.0; the encoder inside has its own"
-
-    folder: str = ""
     modality: str | None = None
     kind: str | None = None
 
-    def __post_init__(self) -> None:
-        """Nothing is read before it is needed."""
-        super().__post_init__()
-        self._parts: _Parts | None = None
+    def read(self) -> _Parts:
+        """The aligner's part of the modality."""
+        return _Parts.read(self.folder, self.modality, self.kind)
 
-    @property
-    def parts(self) -> _Parts:
-        """What is inside; the folder is read when it is first needed."""
-        if self._parts is None:
-            if not self.folder:
-                raise ConfigError("encoder aligned: name the folder of an aligner (option folder)")
-            self._parts = _Parts.read(self.folder, self.modality, self.kind)
-        return self._parts
-
-    @property
-    def inner(self) -> Encoder:
-        """The encoder in front of the network."""
-        return self.parts.encoder
+    def restore(self, state: Mapping[str, Any]) -> _Parts:
+        """From its saved state."""
+        return _Parts.restore(state)
 
     def module(self) -> nn.Module:
         """The encoder inside and the network behind it."""
-        parts = self.parts
+        parts = self.held
         taken = parts.stage.takes(parts.encoder)
         if taken == "prepared":
             return _Both(None, parts.network, parts.name)
@@ -83,7 +68,7 @@ class Aligned(WrappedEncoder):
     @property
     def dim(self) -> int:
         """Width of the space."""
-        return self.parts.network.out_dim
+        return self.held.network.out_dim
 
     @property
     def arithmetic(self) -> int:  # type: ignore[override]  # of the encoder inside, not of the class
@@ -93,17 +78,6 @@ class Aligned(WrappedEncoder):
     def weights_id(self) -> str:
         """That of the encoder inside; the network's weights are part of the state."""
         return self.inner.weights_id()
-
-    def state(self) -> dict[str, Any]:
-        """The encoder inside, the stage, and the network's weights."""
-        if self._parts is None and not self.folder:
-            return {}
-        return self.parts.state()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back; the folder is not looked at."""
-        if state:
-            self._parts = _Parts.restore(state)
 
 
 class _Parts:

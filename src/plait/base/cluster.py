@@ -28,14 +28,15 @@ AHEAD = 4
 QUIET, AWAY = 5.0, 30.0
 
 
-def check_engine(engine: str) -> None:
+def check_engine(engine: str, *more: str) -> None:
     """Refuse an engine that there is not.
 
     Raises:
-        ConfigError: it is neither ``local`` nor ``ray``.
+        ConfigError: it is neither ``local`` nor ``ray``, nor one ``more``.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"engine: expected local or ray, found '{engine}' ({nearest(engine, ENGINES)})")
+    known = (*ENGINES, *more)
+    if engine not in known:
+        raise ConfigError(f"engine: expected {' or '.join(known)}, found '{engine}' ({nearest(engine, known)})")
 
 
 @contextmanager

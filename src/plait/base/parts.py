@@ -7,6 +7,7 @@ that writes there sweeps it away.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import threading
@@ -67,6 +68,12 @@ def write_file(path: Path, data: bytes) -> None:
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk names no file by itself
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def followed(path: Path) -> Path:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import re
 import tempfile
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,7 +17,7 @@ from typing import Any
 from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
 from plait.base.errors import CellError, ConfigError, TableError, need
 from plait.base.parts import write_file
-from plait.base.version import __version__
+from plait.data.web import Again, Patience, ask, check_web, pieces, shown, tried
 
 #: Scheme -> the package that reads it (extra ``remote``); None: the standard library.
 SCHEMES: Mapping[str, str | None] = {
@@ -36,10 +33,6 @@ SCHEMES: Mapping[str, str | None] = {
 }
 #: Value of ``remote`` that allows every address.
 ALL = "all"
-#: Seconds waited before another try.
-WAITS = (0.2, 1.0)
-_CHUNK = 1 << 18
-_REDIRECTS = 5
 # A Path makes one slash of two, and on Windows a backslash.
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):[/\\]{{1,2}}(?=[^/\\])", re.IGNORECASE)
 _ENDING = re.compile(r"(?:\.[a-z0-9]{1,8}){1,2}")
@@ -117,10 +110,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PLAIT_REMOTE") or "~/.cache/plait/remote").expanduser()
 
 
-class _Again(Exception):  # noqa: N818 - no error: another try may do
-    """Something that may go better the next time."""
-
-
 def fetch(address: str, allowed: Allowed | None = None, *, fresh: bool = False) -> Path:
     """A file at an address as a local file, fetched once and kept by its content.
 
@@ -138,41 +127,29 @@ def fetch(address: str, allowed: Allowed | None = None, *, fresh: bool = False) 
     known = _known(note)
     if known is not None and not fresh:
         return _content(known)
-    end = time.monotonic() + REMOTE_SECONDS.value
-    scheme = address.partition(":")[0]
-    get = _of_web if SCHEMES[scheme] is None else _of_store
-    problem = ""
-    for wait in (*WAITS, None):
-        try:
-            return _kept(note, address, get(address, allowed, known, end), known)
-        except _Again as again:
-            problem = str(again)
-        if wait is None or time.monotonic() + wait >= end:
-            break
-        time.sleep(wait)
-    raise CellError(f"{address:.200}: {problem}")
+    late = (
+        f"not there within {REMOTE_SECONDS.value} s; set {REMOTE_SECONDS.variable} higher if that is usual, or save it"
+    )
+    patience = Patience(late, end=time.monotonic() + REMOTE_SECONDS.value)
+    get = _of_web if SCHEMES[address.partition(":")[0]] is None else _of_store
+    try:
+        return tried(lambda: _kept(note, address, get(address, allowed, known, patience), known), patience)
+    except Again as problem:
+        raise CellError(f"{address:.200}: {problem}") from None
 
 
 def _check(address: str, allowed: Allowed) -> None:
     """Refuse an address that may not be fetched, carries a password, or climbs."""
-    where = f"{_shown(address)}"
+    where = shown(address)
     if address_of(address) is None or "::" in address:
         raise CellError(f"{where}: is no address that is fetched; expected one of {', '.join(SCHEMES)}")
-    parts = urllib.parse.urlsplit(address)
-    if parts.username is not None or parts.password is not None:
-        raise CellError(f"{where}: carries a user or a password; credentials come from the environment alone")
-    if ".." in urllib.parse.unquote(parts.path).split("/"):
-        raise CellError(f"{where}: holds '..'; name the file itself")
+    check_web(address)
     if not allowed(address):
+        parts = urllib.parse.urlsplit(address)
         raise CellError(
             f"{where}: nothing is fetched from the network unless it is allowed; pass --remote "
             f"{parts.scheme}://{parts.netloc}/ (in Python and YAML: remote), or save it and name the file"
         )
-
-
-def _shown(address: str) -> str:
-    """An address for a message, without what may be a password."""
-    return re.sub(r"//[^/@]*@", "//...@", address)[:200]
 
 
 def _known(note: Path) -> dict[str, object] | None:
@@ -205,10 +182,10 @@ def _kept(note: Path, address: str, got: tuple[Iterator[bytes], dict[str, Any]] 
                 digest.update(chunk)
                 size += len(chunk)
                 if size > REMOTE_BYTES.value:
-                    raise CellError(f"{_shown(address)}: is larger than it may be; {REMOTE_BYTES.said}")
+                    raise CellError(f"{shown(address)}: is larger than it may be; {REMOTE_BYTES.said}")
                 out.write(chunk)
         if (expected := facts.pop("expected", None)) is not None and size != expected:
-            raise _Again(f"broke off after {size:,} of {expected:,} bytes; try again")
+            raise Again(f"broke off after {size:,} of {expected:,} bytes; try again")
         path = folder / f"{digest.hexdigest()}{_ending(address)}"
         Path(part).replace(path)
     finally:
@@ -223,110 +200,28 @@ def _ending(address: str) -> str:
     return value[0] if value else ""
 
 
-# -- http and https ----------------------------------------------------------------------------------------------------
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects, each to an address that may be fetched, and never to another kind of place."""
-
-    max_redirections = _REDIRECTS
-
-    def __init__(self, allowed: Allowed) -> None:
-        self.allowed = allowed
-
-    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        new = urllib.parse.urljoin(req.full_url, headers.get("location") or headers.get("uri") or "")
-        if urllib.parse.urlsplit(new).scheme not in ("http", "https"):
-            raise CellError(f"{_shown(req.full_url)}: redirects to {_shown(new)}, which is not fetched")
-        try:
-            _check(str(address_of(new)), self.allowed)
-        except CellError as error:
-            raise CellError(f"{_shown(req.full_url)}: redirects elsewhere: {error}") from None
-        return super().http_error_302(req, fp, code, msg, headers)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
 def _of_web(
-    address: str, allowed: Allowed, known: Mapping[str, Any] | None, end: float
+    address: str, allowed: Allowed, known: Mapping[str, Any] | None, patience: Patience
 ) -> tuple[Iterator[bytes], dict[str, Any]] | None:
     """Bytes and facts of a file on the web; None: it has not changed."""
-    request = urllib.request.Request(_quoted(address), headers={"User-Agent": f"plait/{__version__}"})
+    headers = {}
     for name, header in (("etag", "If-None-Match"), ("modified", "If-Modified-Since")):
         if known is not None and known.get(name):
-            request.add_header(header, known[name])
-    opener = urllib.request.build_opener(_Redirects(allowed))
-    try:
-        response = opener.open(request, timeout=max(0.05, end - time.monotonic()))
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 304:
-            return None
-        raise _refused(address, error.code, str(error.reason)) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _Again(_said(error, end)) from None
-    length = response.headers.get("Content-Length", "")
-    expected = int(length) if length.isdecimal() else None
-    if expected is not None and expected > REMOTE_BYTES.value:
-        response.close()
-        raise CellError(f"{_shown(address)}: {expected:,} bytes; {REMOTE_BYTES.said}")
-    facts = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified")}
-    return _chunks(response, response.read1, end), {**facts, "expected": expected}
-
-
-def _quoted(address: str) -> str:
-    """An address whose blanks and letters beyond ASCII are written as the web has them."""
-    parts = urllib.parse.urlsplit(address)
-    host = parts.netloc.encode("idna").decode() if not parts.netloc.isascii() else parts.netloc
-    quoted = [urllib.parse.quote(part, safe="%/:=&?~#+!$,;'@()*[]") for part in (parts.path, parts.query)]
-    return urllib.parse.urlunsplit((parts.scheme, host, *quoted, ""))
-
-
-def _refused(address: str, code: int, reason: str) -> CellError | _Again:
-    """What an answer other than the file says."""
-    where = _shown(address)
-    if 300 <= code < 400:
-        return CellError(f"{where}: redirects more than {_REDIRECTS} times, or in a circle")
-    if code in (404, 410):
-        return CellError(f"{where}: there is no such file (the server answers {code})")
-    if code in (401, 403, 407):
-        return CellError(f"{where}: the server forbids it ({code}); ask its owner, or save it and name the file")
-    if code == 429 or code >= 500:
-        return _Again(f"the server answers {code} {reason}, also when asked again")
-    return CellError(f"{where}: the server answers {code} {reason}")
-
-
-def _chunks(stream: Any, read: Callable[[int], bytes], end: float) -> Iterator[bytes]:
-    """Pieces as they arrive, until the time is up."""
-    try:
-        with stream:
-            while True:
-                if time.monotonic() > end:
-                    raise TimeoutError
-                try:
-                    chunk = read(_CHUNK)
-                except http.client.IncompleteRead as error:
-                    chunk = error.partial
-                if not chunk:
-                    return
-                yield chunk
-    except (OSError, http.client.HTTPException) as error:
-        raise _Again(_said(error, end)) from None
-
-
-def _said(error: BaseException, end: float) -> str:
-    """Why nothing came, in words."""
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError) or time.monotonic() >= end:
-        return f"not there within {REMOTE_SECONDS.value} s; set {REMOTE_SECONDS.variable} higher if that is usual, or save it"
-    return f"cannot be fetched ({str(reason) or type(reason).__name__})"
+            headers[header] = known[name]
+    reply = ask(address, lambda new: _check(str(address_of(new)), allowed), headers, patience)
+    if reply is None:
+        return None
+    if reply.size is not None and reply.size > REMOTE_BYTES.value:
+        reply.close()
+        raise CellError(f"{shown(address)}: {reply.size:,} bytes; {REMOTE_BYTES.said}")
+    return reply.chunks, {"etag": reply.etag, "modified": reply.modified, "expected": reply.size}
 
 
 # -- stores of objects (fsspec) ----------------------------------------------------------------------------------------
 
 
 def _of_store(
-    address: str, allowed: Allowed, known: Mapping[str, object] | None, end: float
+    address: str, allowed: Allowed, known: Mapping[str, object] | None, patience: Patience
 ) -> tuple[Iterator[bytes], dict[str, object]] | None:
     """Bytes and facts of a file in an object store; None: it has not changed. Credentials come from the environment."""
     scheme = address.partition(":")[0]
@@ -336,10 +231,10 @@ def _of_store(
         system, path = fsspec.core.url_to_fs(address, **_options(scheme))
         facts = system.info(path)
         if facts.get("type") == "directory":
-            raise CellError(f"{_shown(address)}: is a folder; name the files in it")
+            raise CellError(f"{shown(address)}: is a folder; name the files in it")
         size = int(facts.get("size") or 0)
         if size > REMOTE_BYTES.value:
-            raise CellError(f"{_shown(address)}: {size:,} bytes; {REMOTE_BYTES.said}")
+            raise CellError(f"{shown(address)}: {size:,} bytes; {REMOTE_BYTES.said}")
         named = (facts.get(key) for key in ("ETag", "etag", "md5Hash", "content_settings", "blob_id", "LastModified"))
         stamp = next((str(value) for value in named if value), None)
         if known is not None and stamp is not None and known.get("etag") == stamp:
@@ -348,14 +243,14 @@ def _of_store(
     except CellError:
         raise
     except FileNotFoundError:
-        raise CellError(f"{_shown(address)}: there is no such file") from None
+        raise CellError(f"{shown(address)}: there is no such file") from None
     except PermissionError as error:
         raise CellError(
-            f"{_shown(address)}: forbidden ({_first(error)}); credentials come from the environment alone"
+            f"{shown(address)}: forbidden ({_first(error)}); credentials come from the environment alone"
         ) from None
     except Exception as error:  # noqa: BLE001 - each store has errors of its own
-        raise _Again(f"cannot be fetched ({_first(error)})") from None
-    return _chunks(stream, stream.read, end), {"etag": stamp, "expected": size}
+        raise Again(f"cannot be fetched ({_first(error)})") from None
+    return pieces(stream, stream.read, patience), {"etag": stamp, "expected": size}
 
 
 def _first(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -153,28 +153,25 @@ class Dataset(ABC):
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:
         """Absolute path of one file of the data set."""
-        path = cls._below(root, *parts)
-        if not path.is_file():
-            raise TableError(f"data set '{cls.name()}': {path} is not there ({cls._source()})")
-        return path
+        return cls._there(root, parts, Path.is_file)
 
     @classmethod
     def folder(cls, root: str | Path | None, *parts: str) -> Path:
         """Absolute path of one folder of the data set."""
-        path = cls._below(root, *parts)
-        if not path.is_dir():
-            raise TableError(f"data set '{cls.name()}': {path} is not there ({cls._source()})")
-        return path
+        return cls._there(root, parts, Path.is_dir)
 
     @classmethod
-    def _below(cls, root: str | Path | None, *parts: str) -> Path:
+    def _there(cls, root: str | Path | None, parts: Sequence[str], is_there: Callable[[Path], bool]) -> Path:
         base = root if root is not None else os.environ.get("PLAIT_DATA")
         if not base:
             raise TableError(
                 f"data set '{cls.name()}': no folder given; set PLAIT_DATA to the folder that holds "
                 f"{'/'.join(parts)}, or pass root ({cls._source()})"
             )
-        return Path(base).expanduser().absolute().joinpath(*parts)
+        path = Path(base).expanduser().absolute().joinpath(*parts)
+        if not is_there(path):
+            raise TableError(f"data set '{cls.name()}': {path} is not there ({cls._source()})")
+        return path
 
     @classmethod
     def _source(cls) -> str:

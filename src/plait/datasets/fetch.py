@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import os
 import tarfile
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import IO, Literal
 
 from plait.base import progress, registry
-from plait.base.errors import ConfigError, TableError, need
-from plait.base.parts import part_file
+from plait.base.errors import CellError, ConfigError, TableError, need
+from plait.base.parts import part_file, sha256_of
+from plait.data.web import CHUNK, Again, Patience, ask, check_web, shown, tried
 from plait.datasets.base import Dataset, File
 
 #: Seconds without a byte after which a download is given up (what has come is kept).
 TIMEOUT = 60
 #: Downloads that are not whole yet lie here, below the root.
 DOWNLOADS = ".downloads"
-_CHUNK = 1 << 16  # what of a cut download may be lost
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _bring(name: str, file: File, base: Path) -> None:
         if file.member:
             _unpack(name, got, file.member, staged)
         if not _is_right(staged, file):
-            result = _sha256(staged)
+            result = sha256_of(staged)
             staged.unlink()
             got.unlink(missing_ok=True)
             raise TableError(
@@ -166,56 +165,49 @@ def _bring(name: str, file: File, base: Path) -> None:
 
 def _download(name: str, url: str, place: Path, size: int | None) -> None:
     """Write what lies at ``url`` to ``place``; what came of it before stays in ``place``.part and is not asked for again."""
-    requests = need("requests", "fetch")
     part, mark = place.with_name(f"{place.name}.part"), place.with_name(f"{place.name}.mark")
-    begun = part.stat().st_size if part.is_file() and mark.is_file() else 0
-    headers = {"Range": f"bytes={begun}-", "If-Range": mark.read_text("utf-8")} if begun else {}
+    patience = Patience(f"no byte came for {TIMEOUT} s", step=TIMEOUT)
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code not in (200, 206):
-                raise TableError(
-                    f"data set '{name}': {url}: the server answers {answer.status_code} {answer.reason}; try later, or bring "
-                    "the file by hand"
-                )
-            goes_on = answer.status_code == 206
-            mark.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "", "utf-8")
-            total = (begun if goes_on else 0) + int(answer.headers.get("Content-Length") or 0) or size
-            with (
-                part.open("ab" if goes_on else "wb") as out,
-                progress.track(total, f"fetch {place.name}", "bytes") as bar,
-            ):
-                bar.advance(begun if goes_on else 0)
-                for chunk in answer.iter_content(_CHUNK):
-                    out.write(chunk)
-                    bar.advance(len(chunk))
-                    if size is not None and out.tell() > size:
-                        raise TableError(
-                            f"data set '{name}': {url}: more than the {size} bytes expected; nothing was kept"
-                        )
-    except requests.RequestException as error:
+        tried(lambda: _go_on(url, part, mark, size, patience), patience)
+    except Again as problem:
         kept = part.stat().st_size if part.is_file() else 0
         raise TableError(
-            f"data set '{name}': {url}: the download stopped ({type(error).__name__}); {kept} bytes are kept, the same "
-            "command goes on"
+            f"data set '{name}': {url}: the download stopped ({problem}); {kept} bytes are kept, the same command goes on"
         ) from None
-    except TableError:
+    except CellError as error:
         part.unlink(missing_ok=True)
         mark.unlink(missing_ok=True)
-        raise
-    came = part.stat().st_size
-    if total and came < total:
-        raise TableError(
-            f"data set '{name}': {url}: {came} of {total} bytes came; they are kept, the same command goes on"
-        )
+        raise TableError(f"data set '{name}': {error}; try later, or bring the file by hand") from None
     mark.unlink(missing_ok=True)
     part.replace(place)
+
+
+def _go_on(url: str, part: Path, mark: Path, size: int | None, patience: Patience) -> None:
+    """Ask for what ``part`` lacks, or for all of it where the file has another ``mark`` now."""
+    begun = part.stat().st_size if part.is_file() and mark.is_file() else 0
+    headers = {"Range": f"bytes={begun}-", "If-Range": mark.read_text("utf-8")} if begun else {}
+    reply = ask(url, check_web, headers, patience)
+    assert reply is not None  # only asked whether it has changed, a server says that it has not
+    begun = begun if reply.goes_on else 0
+    mark.write_text(reply.etag or reply.modified or "", "utf-8")
+    total = size if reply.size is None else begun + reply.size
+    with part.open("ab" if begun else "wb") as out, progress.track(total, f"fetch {part.stem}", "bytes") as bar:
+        bar.advance(begun)
+        for chunk in reply.chunks:
+            out.write(chunk)
+            bar.advance(len(chunk))
+            if size is not None and out.tell() > size:
+                raise CellError(f"{shown(url)}: more than the {size} bytes expected; nothing was kept")
+        came = out.tell()
+    if total and came < total:
+        raise Again(f"{came} of {total} bytes came")
 
 
 def _unpack(name: str, archive: Path, member: str, place: Path) -> None:
     """Write one member of a zip or tar archive to ``place``, whole or not at all."""
     try:
         with _opened(archive, member) as inside, part_file(place) as part, part.open("wb") as out:
-            while chunk := inside.read(_CHUNK):
+            while chunk := inside.read(CHUNK):
                 out.write(chunk)
     except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         archive.unlink(missing_ok=True)
@@ -239,9 +231,4 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
 
 
 def _is_right(place: Path, file: File) -> bool:
-    return not file.sha256 or _sha256(place) in file.sha256
-
-
-def _sha256(place: Path) -> str:
-    with place.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
+    return not file.sha256 or sha256_of(place) in file.sha256

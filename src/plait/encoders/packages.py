@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from plait.base.errors import MissingDependencyError, PlaitError
+from plait.base.parts import sha256_of
 from plait.base.tokens import Tokens
 
 
@@ -19,9 +19,6 @@ class Given(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         """One token per row."""
         return Tokens.of_vectors(batch["x"].float())
-
-
-_CHUNK = 2**20
 
 
 def package_file(package: str, file: str, sha256: str, install: str) -> Path:
@@ -46,8 +43,7 @@ def package_file(package: str, file: str, sha256: str, install: str) -> Path:
     path = Path(spec.submodule_search_locations[0]) / file
     if not path.is_file():
         raise PlaitError(f"{path}: not there; another version of '{package}'? run: pip install {install}")
-    with path.open("rb") as stream:
-        check_content(hashlib.file_digest(stream, "sha256").hexdigest(), sha256, str(path), install)
+    check_content(sha256_of(path), sha256, str(path), install)
     return path
 
 

@@ -155,7 +155,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             self._keeping.append(fitted.checkpoints)
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
-        if hasattr(self, "_remembered") and (fitted.row_index >= 0).all():
+        if self.remembers and (fitted.row_index >= 0).all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 
@@ -236,23 +236,33 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
         result = preparing.scaled(self.settings(), frame, *parts)
         if answering:
             preparing.tell_unseen(self.features_, frame)
-        if hasattr(self, "_remembered"):
+        if self.remembers:
             self._remembered.append((X, result))
         return result
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a table that is given again is not encoded again (see ``remembering``)."""
+        return hasattr(self, "_remembered")
 
     @contextmanager
     def remembering(self, seen: list[tuple[Any, Inputs]] | None = None) -> Iterator[None]:
         """Within the block a table that is given again is not encoded again; it must not be changed meanwhile.
 
+        A block within another one goes on with what that one has.
+
         Args:
             seen: tables and what they became, to begin with; what is encoded is added, so that the next model that was
                 fitted on the same rows with the same encoders may go on with it.
         """
-        self._remembered: list[tuple[Any, Inputs]] = [] if seen is None else seen
+        around: list[tuple[Any, Inputs]] | None = getattr(self, "_remembered", None)
+        self._remembered: list[tuple[Any, Inputs]] = seen if seen is not None else [] if around is None else around
         try:
             yield
         finally:
             del self._remembered
+            if around is not None:
+                self._remembered = around
 
     @contextmanager
     def keeping(self) -> Iterator[None]:

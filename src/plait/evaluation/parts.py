@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import re
@@ -131,7 +130,7 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
     """
     part = frame.iloc[_places(frame, rows)]
     modalities = tuple(m.name for m in model.schema_.modalities)
-    with contextlib.nullcontext() if hasattr(model, "_remembered") else model.remembering():
+    with model.remembering():
         predictions = gather(model, part, [modalities])
         inputs = model._inputs(part)
     decided = predictions.inputs().get("labels", predictions.full)

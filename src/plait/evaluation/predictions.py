@@ -167,8 +167,7 @@ def _answered(
 
 def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | None) -> bool:
     """Whether the features of all rows would be much; not where they are there, or will be asked for again."""
-    ours = hasattr(model, "remembering") and not hasattr(model, "_remembered")
-    return outputs is None and len(frame) > PIECE and ours
+    return outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True)
 
 
 def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Answered:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plait.base.errors import ConfigError, nearest
+from plait.base.cluster import check_engine
 from plait.base.version import __version__, versions
 from plait.data.schema_yaml import to_dict
 from plait.study import encoding
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from plait.study.subjects import StudyFile
 
 
-ENGINES = ("local", "ray", "inline")
 #: Pieces of one encoding for each worker, where time is limited.
 PIECES = 4
 
@@ -60,8 +59,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Refuse an engine that there is not."""
-        if self.engine not in ENGINES:
-            raise ConfigError(f"unknown engine '{self.engine}': {nearest(self.engine, ENGINES)}")
+        check_engine(self.engine, "inline")
 
 
 def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from plait.base import config, registry
-from plait.base.encoder import Encoder
-from plait.base.errors import ModelError, PlaitError
+from plait.base.encoder import KINDS, Encoder, WrappedEncoder
+from plait.base.errors import ConfigError, ModelError, PlaitError
 from plait.base.machine import seeded
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
@@ -120,3 +122,63 @@ def inner_encoder(state: Mapping[str, Any], where: str) -> Encoder:
     encoder.fetch_nothing()
     encoder.load_state({**inner["state"], **under(state, "encoder.")})
     return encoder
+
+
+class Held(Protocol):
+    """What a folder holds of an encoder, and what a model that uses it carries of that."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The one inside."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON values and arrays."""
+
+
+_Held = TypeVar("_Held", bound=Held)
+
+
+@dataclass(eq=False)
+class FolderEncoder(WrappedEncoder, Generic[_Held]):
+    """An encoder from a folder, read when it is first needed; a model that uses it carries all it needs, without the folder."""
+
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    licence: ClassVar[str] = "Apache-2.0; the encoder inside has its own"
+
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        """Nothing is read before it is needed."""
+        super().__post_init__()
+        self._held: _Held | None = None
+
+    @property
+    def held(self) -> _Held:
+        """What is inside; the folder is read when it is first needed."""
+        if self._held is None:
+            if not self.folder:
+                raise ConfigError(f"encoder {self.name()}: name the folder of one (option folder)")
+            self._held = self.read()
+        return self._held
+
+    @abstractmethod
+    def read(self) -> _Held:
+        """What the folder holds."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> _Held:
+        """What ``state`` of it gave."""
+
+    @property
+    def inner(self) -> Encoder:
+        """The encoder inside."""
+        return self.held.encoder
+
+    def state(self) -> dict[str, Any]:
+        """What is inside."""
+        return {} if self._held is None and not self.folder else self.held.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back; the folder is not looked at."""
+        if state:
+            self._held = self.restore(state)

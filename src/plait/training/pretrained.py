@@ -12,12 +12,12 @@ import numpy as np
 from torch import nn
 
 from plait.base.documents import plain
-from plait.base.encoder import KINDS, Encoder, WrappedEncoder
+from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
 from plait.store import model_files
 from plait.store.model_files import under
 from plait.training import history
-from plait.training.model_parts import inner_encoder, inner_state, split_state
+from plait.training.model_parts import FolderEncoder, inner_encoder, inner_state, split_state
 from plait.training.pretraining import load, shapes
 
 #: Cells of which at least one must be readable.
@@ -25,7 +25,7 @@ _TRIED = 32
 
 
 @dataclass(eq=False)
-class Pretrained(WrappedEncoder):
+class Pretrained(FolderEncoder["Saved"]):
     """What ``plait pretrain`` saved; a model that uses it carries all it needs, without the folder.
 
     Attributes:
@@ -43,35 +43,20 @@ class Pretrained(WrappedEncoder):
         'pretrained'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = KINDS
     trainable: ClassVar[bool] = True
-    licence: ClassVar[str] = "Apache-2.0; the encoder inside has its own"
 
-    folder: str = ""
     kind: str | None = None
 
-    def __post_init__(self) -> None:
-        """Nothing is read before it is needed."""
-        super().__post_init__()
-        self._saved: Saved | None = None
+    def read(self) -> Saved:
+        """The pretrained encoder."""
+        saved = read(self.folder)
+        if self.kind is not None and saved.kind != self.kind:
+            raise ConfigError(f"encoder pretrained: {self.folder} was trained on {saved.kind}, not on {self.kind}")
+        return saved
 
-    @property
-    def saved(self) -> Saved:
-        """What is inside; the folder is read when it is first needed."""
-        if self._saved is None:
-            if not self.folder:
-                raise ConfigError("encoder pretrained: name the folder of a pretrained encoder (option folder)")
-            self._saved = read(self.folder)
-            if self.kind is not None and self._saved.kind != self.kind:
-                raise ConfigError(
-                    f"encoder pretrained: {self.folder} was trained on {self._saved.kind}, not on {self.kind}"
-                )
-        return self._saved
-
-    @property
-    def inner(self) -> Encoder:
-        """The encoder that was trained."""
-        return self.saved.encoder
+    def restore(self, state: Mapping[str, Any]) -> Saved:
+        """From its saved state."""
+        return Saved.restore(state)
 
     def fit(self, cells: Sequence[Any]) -> Self:
         """Learn nothing, but refuse a table none of whose cells can be read as those of training.
@@ -93,22 +78,11 @@ class Pretrained(WrappedEncoder):
 
     def module(self) -> nn.Module:
         """The network with its saved weights."""
-        return self.saved.module()
-
-    def state(self) -> dict[str, Any]:
-        """The encoder inside and its weights."""
-        if self._saved is None and not self.folder:
-            return {}
-        return self.saved.state()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back; the folder is not looked at."""
-        if state:
-            self._saved = Saved.restore(state)
+        return self.held.module()
 
     def fingerprint(self) -> str:
         """Digest of the folder's content, whatever its path."""
-        saved = self.saved
+        saved = self.held
         digest = hashlib.blake2b(f"{self.name()} {self.version} {saved.encoder.fingerprint()}".encode(), digest_size=16)
         for name, array in sorted(saved.weights.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())

@@ -161,7 +161,7 @@ def _trained(
         "record": record,
         "history": history.slim(stage.history),
     }
-    inner = encoder.saved.encoder if isinstance(encoder, Pretrained) else encoder
+    inner = encoder.held.encoder if isinstance(encoder, Pretrained) else encoder
     return Saved(inner, modality.kind, result.weights, plain_values(facts)), stage.history
 
 
