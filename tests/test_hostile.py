@@ -404,3 +404,30 @@ def test_a_manifest_without_a_kind_is_refused(model: Path, tmp_path: Path) -> No
     del manifest["kind"]
     with pytest.raises(PlaitError, match="kind"):
         plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+
+
+def test_numbers_that_no_file_of_ours_holds_are_refused_or_taken_as_they_are(model: Path, tmp_path: Path) -> None:
+    """Found by the fuzzer (model) and the campaign (mutations 7923)."""
+    frame, _ = table(8)
+    manifest, arrays = model_files.read_model(model)
+    for path in [path for path in places(manifest) if path[-1:] == ("mixture",)]:
+        for entry in _at(manifest, path)["weights"]:
+            entry["weights"] = dict.fromkeys(entry["weights"], 10**30)
+    again = plait.load(rewritten(model, tmp_path / "m", manifest, arrays))
+    again.progress = False
+    assert np.isfinite(again.predict_proba(frame)).all()
+    text = (model / "model.json").read_text()
+    (tmp_path / "m" / "model.json").write_text('{"odd": 1e999, ' + text[text.index("{") + 1 :])
+    with pytest.raises(PlaitError, match="its content was altered"):
+        plait.load(tmp_path / "m")
+
+
+def test_an_arrow_file_whose_text_is_damaged_is_refused(tmp_path: Path) -> None:
+    """Found by the campaign: mutations 4440."""
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"name": ["anchovy", "pepper"]}).to_feather(tmp_path / "t.arrow", compression="uncompressed")
+    data = (tmp_path / "t.arrow").read_bytes()
+    assert data.count(b"anchovy") == 1
+    (tmp_path / "t.arrow").write_bytes(data.replace(b"anchovy", b"anch\xff\xffy"))
+    with pytest.raises(PlaitError, match="not a readable Arrow file"):
+        read_table(tmp_path / "t.arrow")

@@ -165,7 +165,9 @@ class Mixture:
             if unknown := set(entry["weights"]) - set(state["sources"]):
                 raise ConfigError(f"mixture: weights of branches that there are not: {', '.join(sorted(unknown))}")
         mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})
-        mixture.weights = {tuple(w["pattern"]): dict(w["weights"]) for w in state["weights"]}
+        mixture.weights = {
+            tuple(w["pattern"]): {name: float(one) for name, one in w["weights"].items()} for w in state["weights"]
+        }
         mixture.prior = list(state["prior"])
         mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
         return mixture

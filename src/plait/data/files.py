@@ -242,6 +242,8 @@ def _in_pieces(arrow: Any, batches: Iterable[Any], schema: Any, path: Path, rows
     for batch in batches:
         for first in range(0, batch.num_rows, rows):
             empty = False
-            yield _frame_of(arrow.Table.from_batches([batch.slice(first, rows)]).select(names))
+            part = arrow.Table.from_batches([batch.slice(first, rows)]).select(names)
+            part.validate(full=True)  # a damaged file may hold text that is none
+            yield _frame_of(part)
     if empty:
         yield _frame_of(schema.empty_table().select(names))

@@ -155,7 +155,7 @@ def _parsed(raw: bytes) -> dict[str, object] | None:
         return None
     if not isinstance(line, dict) or not set(line) >= _NEEDED or checks.problems(Line, line):
         return None
-    value = line.get("evaluations", [])
+    value = line.get("evaluations", [] if line["status"] != "done" else None)
     done = line["status"] != "done" or isinstance(value, list)
     return (
         line if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value) else None

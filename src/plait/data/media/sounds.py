@@ -103,7 +103,10 @@ def _through_av(cell: Blob, max_seconds: float) -> tuple[np.ndarray, int] | None
     parts: list[np.ndarray] = []
     try:
         with cell.open() as stream, av.open(stream, "r", container_options=ALONE) as container:
-            rate = _checked_rate(int(container.streams.audio[0].codec_context.sample_rate))
+            track = container.streams.audio[0].codec_context
+            if track is None:  # a sound in a format that PyAV does not know
+                return None
+            rate = _checked_rate(int(track.sample_rate))
             missing = _count(rate, max_seconds)
             resampler: Any = av.AudioResampler(format="flt", layout="mono", rate=rate)
             for frame in container.decode(audio=0):
