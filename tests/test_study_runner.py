@@ -133,6 +133,17 @@ def test_torn_and_damaged_lines_cost_their_runs_and_no_more(tmp_path: Path, whol
     pd.testing.assert_frame_equal(values(results), whole)
 
 
+def test_a_done_run_without_its_scores_is_a_damaged_line(tmp_path: Path) -> None:
+    """Found by the campaign: mutations 8471."""
+    out = tmp_path / "out"
+    study(tmp_path, seeds=1).run(out, engine="inline")
+    first, *others = (out / "results.jsonl").read_text().splitlines()
+    (out / "results.jsonl").write_text("\n".join([first.replace('"evaluations"', '"evaluationz"'), *others]) + "\n")
+    with pytest.warns(PlaitWarning, match="1 damaged line"):
+        results = Results.open(out)
+    assert results.frame["run"].nunique() == len(others)
+
+
 def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     study(tmp_path, seeds=1).run(out, engine="inline")
