@@ -123,7 +123,8 @@ def _chain(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             yield module, node
-            bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id != "ABC"]
+            plain = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]  # of what it holds
+            bases = [base.id for base in plain if isinstance(base, ast.Name) and base.id not in ("ABC", "Generic")]
             if len(bases) > 1:
                 raise UnreadableError(f"{name} has several bases")
             if bases:

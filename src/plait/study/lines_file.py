@@ -158,7 +158,9 @@ def _parsed(raw: bytes) -> dict[str, object] | None:
     value = line.get("evaluations", [] if line["status"] != "done" else None)
     done = line["status"] != "done" or isinstance(value, list)
     return (
-        line if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value) else None
+        line
+        if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value or ())
+        else None
     )
 
 
