@@ -87,8 +87,6 @@ def encode(
 
     Killed half-way, the same command carries on.
     """
-    import dataclasses
-
     from plait.base.cluster import ENGINES
     from plait.base.errors import ConfigError, nearest
     from plait.data import schema as schemas
