@@ -24,3 +24,11 @@ def data_root() -> Path:
 def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests never touch the user's store."""
     os.environ["PLAIT_STORE"] = str(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(autouse=True)
+def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that a test registers has its name for that test alone."""
+    from plait.base import registry  # after what is set above
+
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))

@@ -188,9 +188,7 @@ def test_numbers_and_several_labels_are_answered_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(several.predict(frame), again.predict(frame))
 
 
-def test_a_branch_of_ones_own_takes_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(registry, "_REGISTERED", {})
-
+def test_a_branch_of_ones_own_takes_part(tmp_path: Path) -> None:
     @partial(registry.register, "branches", name="nearest_mean")
     @dataclasses.dataclass(eq=False)
     class NearestMean(FittedBranch):

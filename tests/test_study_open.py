@@ -39,7 +39,6 @@ def share_right() -> Iterator[str]:
 def test_a_metric_and_a_section_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share_right: str) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(registry, "_REGISTERED", {})  # for this test alone
 
     @plait.register("sections")
     class Rows(ReportSection):

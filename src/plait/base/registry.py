@@ -172,7 +172,7 @@ def describe(family: str) -> list[dict[str, str]]:
 
 def _imported(family: str, name: str) -> dict[str, str]:
     variant = find(family, name)
-    summary = (inspect.getdoc(variant) or "").partition("\n")[0]
+    summary = inspect.cleandoc(variant.__doc__ or "").partition("\n")[0]  # not what its base says
     return {"summary": summary, **(variant.facts() if hasattr(variant, "facts") else {})}
 
 
