@@ -20,7 +20,7 @@ from plait.papers.costs import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import compare_parts
+from plait.study.statistics.comparison import CONSTANTS, better_than_constant, compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
@@ -209,6 +209,8 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
+    if verdict in (HELD, NOT_HELD) and better_than_constant(part, ours.metric, ours.resampler) is False:
+        verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
     reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
 
@@ -232,13 +234,17 @@ def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tu
     sign = 1.0 if metric.direction == "higher" else -1.0
     least = sign * value - default_margin(metric, value)
     worst, best = sorted((sign * result.low, sign * result.high))
+    verdict, reason = _reached(worst, best, least)
+    distance, half = abs(sign * result.mean - least), (best - worst) / 2
+    needed = math.ceil(result.seeds * (half / distance) ** 2) if distance > 0 and verdict == OPEN else 0
+    return verdict, f"{reason}; {needed} seeds needed" if 0 < needed <= 1000 else reason
+
+
+def _reached(worst: float, best: float, least: float) -> tuple[str, str]:
+    """Whether an interval, turned so that more is better, reaches a number."""
     if worst >= least:
         return HELD, "our whole interval reaches it"
-    if best < least:
-        return NOT_HELD, "our whole interval falls short of it"
-    distance, half = abs(sign * result.mean - least), (best - worst) / 2
-    needed = math.ceil(result.seeds * (half / distance) ** 2) if distance > 0 else 0
-    return OPEN, f"our interval spans it; {needed} seeds needed" if 0 < needed <= 1000 else "our interval spans it"
+    return (NOT_HELD, "our whole interval falls short of it") if best < least else (OPEN, "our interval spans it")
 
 
 def _orders(element: Element, ours: Any) -> Iterator[Line]:
@@ -313,23 +319,18 @@ def _of_space(
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
-    least = value - 0.01
-    held, short = ours.low >= least, ours.high < least
-    reason = (
-        "our whole interval reaches it"
-        if held
-        else "our whole interval falls short of it"
-        if short
-        else "our interval spans it"
-    )
-    return dataclasses.replace(line, verdict=HELD if held else NOT_HELD if short else OPEN, reason=reason)
+    if space_lines.informed(there, row, column) is False:
+        return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
+    verdict, reason = _reached(ours.low, ours.high, value - 0.01)
+    return dataclasses.replace(line, verdict=verdict, reason=reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
     for order in space_lines.orders(element, element.columns, results):
         verdict = OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
-        yield dataclasses.replace(line, **_ours(order.ours, verdict, f"ours {order.ours.value:+.3f}, p {order.p:.2g}"))
+        reason = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
+        yield dataclasses.replace(line, **_ours(order.ours, verdict, reason))
 
 
 def _cost(
