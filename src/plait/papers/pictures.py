@@ -205,7 +205,7 @@ def _curve(results: Results, variant: str, metric: str, pattern: str) -> Curve |
 
 
 def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> Iterator[Picture | None]:
-    """The curves of one evaluation of aligned spaces, as the report of their study has them; of all its data sets, if it names none."""
+    """The curves of one evaluation of aligned spaces, as their report has them; of all its data sets where none is named."""
     for recipe in tables[0].element.recipes:
         for measured in result.results.get(recipe, {}).values():
             done = [line for line in measured.lines if line["status"] == "done"]
