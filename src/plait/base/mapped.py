@@ -7,10 +7,12 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from plait.base.deadline import Deadline
 from plait.base.errors import PlaitError
 
 #: Bytes up to which the features of a modality lie in memory, where nothing else is said.
@@ -93,3 +95,20 @@ def blocks(x: Tensor) -> Iterator[slice]:
     for start in range(0, max(1, len(x)), rows):
         yield slice(start, min(start + rows, len(x)))
         release(x)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an encoding may take.
+
+    Attributes:
+        memory: in bytes; larger features lie in a file (``plait.base.mapped``).
+        end: of the fit that it is for; it is refused where no time would be left to train.
+    """
+
+    memory: int = USUAL
+    end: Deadline = field(default_factory=Deadline)
+
+
+#: Of an encoding that is for no fit.
+NO_LIMITS = Limits()

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
 from safetensors import numpy as safetensors
-from torch import nn
 
 from plait.base import mapped
-from plait.base.deadline import Deadline
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.inputs import Columns
+from plait.base.mapped import NO_LIMITS, Limits
 from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import RESTED, Encoding, Keep, Memory
+from plait.encoders.batches import RESTED, Encoding, Forward, Keep, Memory
 from plait.store import Store
 
 if TYPE_CHECKING:
@@ -32,23 +31,6 @@ if TYPE_CHECKING:
 CHUNK = 2048
 #: Rows of a table whose features are computed at a time.
 ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an encoding may take.
-
-    Attributes:
-        memory: in bytes; larger features lie in a file (``plait.base.mapped``).
-        end: of the fit that it is for; it is refused where no time would be left to train.
-    """
-
-    memory: int = mapped.USUAL
-    end: Deadline = field(default_factory=Deadline)
-
-
-#: Of an encoding that is for no fit.
-NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -72,18 +54,26 @@ class Embedded:
         return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
 
 
-def embed(
-    encoder: Encoder,
-    cells: Sequence[object],
-    store: Store | None,
-    *,
-    name: str,
-    strict: bool = False,
-    progress: bool | None = None,
-    rows: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
-) -> Embedded:
-    """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
+class How(TypedDict, total=False):
+    """How a column is encoded.
+
+    Attributes:
+        name: of the modality.
+        strict: a cell that cannot be read is an error; else it counts as absent, which is warned of.
+        progress: shown; None: on a terminal.
+        rows: (n,) what messages call the cells by; None: their positions.
+        limits: of time and memory.
+    """
+
+    name: Required[str]
+    strict: bool
+    progress: bool | None
+    rows: np.ndarray | None
+    limits: Limits
+
+
+def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]) -> Embedded:
+    """Embed the cells of a modality; None is absent.
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -92,11 +82,9 @@ def embed(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    fingerprint = encoder.store_key()
-    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name(), limits.end)
-    embedded = _gather(column, keep, fingerprint, lengths, encoder, limits.memory)
+    column = Column(cells, **how)
+    embedded = _gather(column, column.encode(encoder, keep, Forward(encoder), encoder.name()), encoder)
     column.warn()
     return embedded
 
@@ -139,48 +127,20 @@ def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
     return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
-class Forward:
-    """An encoder's network, built when the first batch needs it."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        """Nothing is loaded yet."""
-        self._encoder = encoder
-        self._module: nn.Module | None = None
-
-    def __call__(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Prepared arrays of a batch -> the tokens (T, D) of each cell, float32."""
-        if self._module is None:
-            self._module = self._encoder.module().eval()
-        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        tensors = {
-            key: torch.from_numpy(np.require(a, requirements=["C", "W"])).to(device) for key, a in arrays.items()
-        }
-        with torch.inference_mode():
-            tokens: Tokens = self._module(tensors)
-        x, mask = tokens.x.float().cpu().numpy(), tokens.mask.cpu().numpy()
-        return [row[there] for row, there in zip(x, mask, strict=True)]
-
-
-def _gather(
-    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, memory: int
-) -> Embedded:
+def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder) -> Embedded:
     """Read everything into one array, a chunk at a time."""
-    keys = list(column.rows)
-    first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
+    first = next(iter(column.read(list(column.rows)[:1])), None)
     width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width, memory)
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
-            if array is None:
-                raise column.lost()
+    x, mask = _empty(column.n, max(lengths.values(), default=1), width, column.limits.memory)
+    for start, chunk in column.chunks(CHUNK):
+        for key, array in zip(chunk, column.read(chunk), strict=True):
             if array.shape[1] != width:
                 raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
         mapped.release(torch.from_numpy(x))
         if start % RESTED == 0:
-            keep.rest()
+            column.rest()
     for row in _blank(x, mask):
         column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
     return Embedded(x, mask, sorted(column.unreadable.items()))
@@ -208,7 +168,7 @@ ATTEMPTS = 3
 
 
 class Column:
-    """Cells of the modality ``name``, by their keys.
+    """Cells of a modality, by their keys, and what becomes of them.
 
     Attributes:
         n: rows; ``present`` of them have a cell.
@@ -216,17 +176,20 @@ class Column:
         unreadable: row -> why its cell cannot be read.
     """
 
-    def __init__(self, cells: Sequence[Any], name: str, strict: bool, numbers: np.ndarray | None = None) -> None:
-        """Compute the keys of all present cells; messages call the rows by ``numbers`` (n,), else by position.
+    def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
+        """Compute the keys of all present cells.
 
         Raises:
             CellError: with ``strict``, one cannot be read.
         """
-        self.name, self.strict = name, strict
+        self.name, self.strict = how["name"], how.get("strict", False)
+        self.limits = how.get("limits", NO_LIMITS)
         self.n, self.present = len(cells), 0
         self.rows: dict[bytes, list[int]] = {}
         self.unreadable: dict[int, str] = {}
-        self._cells = cells
+        self._cells, self._progress = cells, how.get("progress")
+        self._kept: tuple[Keep, str] = Memory(exact=False), ""
+        numbers = how.get("rows")
         self._numbers = np.arange(self.n) if numbers is None else numbers
         for row, cell in enumerate(cells):
             if cell is None:
@@ -241,33 +204,50 @@ class Column:
         self,
         encoder: Encoder,
         keep: Keep,
-        fingerprint: str,
         finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
-        progress: bool | None,
         label: str,
-        end: Deadline,
+        fingerprint: str | None = None,
     ) -> dict[bytes, int]:
-        """Encode what ``keep`` lacks; then the number of tokens of every readable cell.
+        """Encode what ``keep`` lacks under a fingerprint (None: the encoder's); then the tokens of every readable cell.
 
         Raises:
-            ConfigError: so much is left to do that ``end`` leaves no time to train.
+            ConfigError: so much is left to do that no time would be left to train.
         """
+        fingerprint = encoder.store_key() if fingerprint is None else fingerprint
+        self._kept = keep, fingerprint
         for _ in range(ATTEMPTS):
             keys = list(self.rows)
             result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
             missing = {key: self._cells[self.rows[key][0]] for key, length in result.items() if length is None}
             if not missing:
                 return {key: length for key, length in result.items() if length is not None}
-            with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
+            with track(len(missing), f"{self.name}: {label}", enabled=self._progress) as bar:
 
                 def advance(cells: int, share: float, bar: Bar = bar, total: int = len(missing)) -> None:
                     bar.advance(cells, share)
-                    end.check_encoding(self.name, bar.done, total)
+                    self.limits.end.check_encoding(self.name, bar.done, total)
 
                 Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
-        raise self.lost()
+        raise self._lost()
 
-    def lost(self) -> StoreError:
+    def chunks(self, size: int) -> Iterator[tuple[int, list[bytes]]]:
+        """The distinct readable cells, so many at a time, each time with the place of the first."""
+        keys = list(self.rows)
+        return ((start, keys[start : start + size]) for start in range(0, len(keys), size))
+
+    def read(self, keys: list[bytes]) -> list[np.ndarray]:
+        """What ``encode`` has made of these cells."""
+        keep, fingerprint = self._kept
+        result = keep.get_many(fingerprint, keys)
+        if any(array is None for array in result):
+            raise self._lost()
+        return [array for array in result if array is not None]
+
+    def rest(self) -> None:
+        """Let go of the memory through which cells are read."""
+        self._kept[0].rest()
+
+    def _lost(self) -> StoreError:
         """The error to raise when what was just stored is gone."""
         return StoreError(
             f"embeddings of '{self.name}' vanish from the store as fast as they are made: "
@@ -302,19 +282,9 @@ PREPARED_CHUNK = 512
 
 
 def prepare_distinct(
-    encoder: Encoder,
-    cells: Sequence[object],
-    store: Store | None,
-    *,
-    name: str,
-    strict: bool = False,
-    progress: bool | None = None,
-    rows: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
+    encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
-
-    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position.
+    """Run ``prepare`` over the distinct cells of a modality: a picture that is in a thousand rows is in memory once.
 
     Arrays of different shape are filled with zeros at the end, up to the largest.
 
@@ -326,11 +296,10 @@ def prepare_distinct(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
-    fingerprint = f"{encoder.fingerprint()} prepared"
-    column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared", limits.end)
-    result = _gather_prepared(column, keep, fingerprint)
+    column = Column(cells, **how)
+    column.encode(encoder, keep, _split, f"{encoder.name()}, prepared", f"{encoder.fingerprint()} prepared")
+    result = _gather_prepared(column)
     column.warn()
     return result
 
@@ -342,21 +311,20 @@ def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [np.frombuffer(safetensors.save(cell), dtype=np.uint8)[None] for cell in cells]
 
 
-def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _gather_prepared(column: Column) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Read everything twice, first the shapes, so that nothing is in memory twice."""
     keys = list(column.rows)
-    chunks = [keys[start : start + PREPARED_CHUNK] for start in range(0, len(keys), PREPARED_CHUNK)]
     shapes: dict[str, tuple[int, ...]] = {}
     types: dict[str, np.dtype[Any]] = {}
-    for chunk in chunks:
-        for cell in _read(column, keep, fingerprint, chunk):
+    for _, chunk in column.chunks(PREPARED_CHUNK):
+        for cell in map(_joined, column.read(chunk)):
             for name, array in cell.items():
                 shapes[name] = tuple(np.maximum(shapes.get(name, array.shape), array.shape).tolist())
                 types[name] = array.dtype
     arrays = {name: np.zeros((len(keys) + 1, *shape), types[name]) for name, shape in shapes.items()}
     place = np.full(column.n, len(keys), np.int64)
-    for number, chunk in enumerate(chunks):
-        for row, cell in enumerate(_read(column, keep, fingerprint, chunk), number * PREPARED_CHUNK):
+    for start, chunk in column.chunks(PREPARED_CHUNK):
+        for row, cell in enumerate(map(_joined, column.read(chunk)), start):
             place[column.rows[keys[row]]] = row
             for name, array in cell.items():
                 filled: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
@@ -364,8 +332,6 @@ def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict
     return arrays, place
 
 
-def _read(column: Column, keep: Keep, fingerprint: str, keys: list[bytes]) -> list[dict[str, np.ndarray]]:
-    result = keep.get_many(fingerprint, keys)
-    if any(record is None for record in result):
-        raise column.lost()
-    return [safetensors.load(record.tobytes()) for record in result if record is not None]
+def _joined(record: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``_split`` made of a cell."""
+    return safetensors.load(record.tobytes())

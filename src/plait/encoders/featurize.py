@@ -20,6 +20,7 @@ from plait.base.documents import read_json
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, PlaitError
 from plait.base.inputs import Columns, Inputs, SharedCells
+from plait.base.mapped import NO_LIMITS, Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data.cells import Cells, cells
@@ -27,7 +28,7 @@ from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
-from plait.encoders.embed import NO_LIMITS, Limits, embed, embed_rows, prepare_distinct
+from plait.encoders.embed import How, embed, embed_rows, prepare_distinct
 from plait.store import Store
 
 
@@ -212,11 +213,12 @@ class Featurizer:
                     tokens[name] = ready[name]
                 else:
                     groups = cells(frame, modality, root, whole=whole, strict=strict)
-                    how: dict[str, Any] = {"name": name, "strict": strict, "rows": row_numbers(frame), "limits": limits}
+                    rows = row_numbers(frame)
+                    how: How = {"name": name, "strict": strict, "rows": rows, "limits": limits}
                     if modality.learns:
-                        prepared[name] = _prepared(encoder, groups, store, modality.train, **how)
+                        prepared[name] = _prepared(encoder, groups, store, modality.train, how)
                     else:
-                        tokens[name] = _embedded(encoder, groups, store, progress, **how)
+                        tokens[name] = _embedded(encoder, groups, store, rows, {**how, "progress": progress})
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
@@ -233,23 +235,11 @@ class Featurizer:
         }
 
 
-def _embedded(
-    encoder: Encoder,
-    groups: Cells,
-    store: Store | None,
-    progress: bool | None,
-    *,
-    name: str,
-    strict: bool,
-    rows: np.ndarray,
-    limits: Limits,
-) -> Tokens:
+def _embedded(encoder: Encoder, groups: Cells, store: Store | None, rows: np.ndarray, how: How) -> Tokens:
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
     flat, many = [cell for group in groups for cell in group], len(groups)
-    numbers = np.tile(rows, many)
-    tokens = embed(
-        encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers, limits=limits
-    ).tokens()
+    tiled: How = {**how, "rows": np.tile(rows, many)}
+    tokens = embed(encoder, flat, store, **tiled).tokens()
     if many == 1:
         return tokens
     n, length = len(rows), many * tokens.x.shape[1]
@@ -257,23 +247,13 @@ def _embedded(
     return Tokens(x, tokens.mask.reshape(many, n, -1).transpose(0, 1).reshape(n, length))
 
 
-def _prepared(
-    encoder: Encoder,
-    groups: Cells,
-    store: Store | None,
-    train: str,
-    *,
-    name: str,
-    strict: bool,
-    rows: np.ndarray,
-    limits: Limits,
-) -> SharedCells:
+def _prepared(encoder: Encoder, groups: Cells, store: Store | None, train: str, how: How) -> SharedCells:
     """Cells of a modality that learns, up to ``prepare``."""
     if len(groups) != 1:
         raise ConfigError(
-            f"modality '{name}': train: {train} takes one column with one cell a row, found {len(groups)}"
+            f"modality '{how['name']}': train: {train} takes one column with one cell a row, found {len(groups)}"
         )
-    arrays, place = prepare_distinct(encoder, groups[0], store, name=name, strict=strict, rows=rows, limits=limits)
+    arrays, place = prepare_distinct(encoder, groups[0], store, **how)
     if not arrays:  # not one cell is present: the encoder says what its arrays would look like
         arrays = {k: np.zeros((1, *a.shape[1:]), a.dtype) for k, a in encoder.prepare([]).items()}
     shared = SharedCells({k: torch.from_numpy(v) for k, v in arrays.items()}, torch.from_numpy(place))

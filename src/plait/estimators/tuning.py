@@ -13,6 +13,7 @@ import torch
 from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, need
 from plait.base.machine import give_back
+from plait.base.mapped import Limits
 from plait.base.tokens import Tokens
 from plait.data.cells import cells
 from plait.data.modality import Schema
@@ -64,7 +65,14 @@ def tune(
             parts = cells(frame, modality, settings.root, strict=settings.strict)
             if len(parts) != 1:
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
-            column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
+            column = Column(
+                parts[0],
+                name=modality.name,
+                strict=settings.strict,
+                rows=row_numbers(frame),
+                progress=settings.progress,
+                limits=Limits(end=finetuning_rows.end),
+            )
             encoder = features.encoders[modality.name]
             one = finetuning.Single(
                 column, encoder, wanted[modality.name], _known(finetuning_rows), store, settings.progress

@@ -100,7 +100,7 @@ class Single:
     def _parts(self) -> tuple[Cut, States]:
         """The two parts of the network, and what the lower one made of the cells; computed when first needed."""
         if self._loaded is None:
-            arrays = states(self.base, self.tuning.layers, self.column, self.keep, self.progress, self.supervision.end)
+            arrays = states(self.base, self.tuning.layers, self.column, self.keep)
             self._set_rows()  # cells that cannot be read have been left out
             self._loaded = self.base.cut(self.tuning.layers), States([arrays[key] for key in self.keys])
         return self._loaded
