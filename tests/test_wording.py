@@ -142,7 +142,7 @@ def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> Non
     assert worth(known) == (
         "The best constant answer has accuracy 0.840; the model with all modalities, 0.880. "
         "By accuracy, no modality is certain to help. "
-        "By minus log loss, which shows smaller differences than accuracy does: text (+0.150) certain to help."
+        "By minus log loss, which shows smaller differences than accuracy: text (+0.150) certain to help."
     )
 
 

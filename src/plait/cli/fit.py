@@ -265,7 +265,7 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     leaderboard = getattr(outcome.model, "leaderboard_", None)
     if leaderboard is not None and len(leaderboard):
         show_title(
-            "branches: loss on rows they did not learn from, weight in the answer, size, seconds of training (networks share theirs)"
+            "branches: loss on rows they did not learn from, weight in the answer, size, seconds (networks share theirs)"
         )
         show_table(leaderboard.rename(columns={"weights": "parameters"}).to_dict("records"))
     if (transform := record.get("target_transform", "none")) != "none":

@@ -130,7 +130,7 @@ def verdict(evaluation: Evaluation, baselines: Baselines) -> str:
     return (
         message
         if also["low"] > 0 and beside["low"] > 0
-        else (f"{message} By {finer}, which shows smaller differences than {label} does, {other}.")
+        else (f"{message} By {finer}, which shows smaller differences than {label}, {other}.")
     )
 
 
