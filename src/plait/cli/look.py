@@ -14,7 +14,7 @@ import typer
 from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.options import show_json, show_table, show_text
+from plait.cli.show import show_json, show_table, show_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +193,9 @@ def store_command(
 
 def _show_store(path: Path, records: list[dict[str, Any]]) -> None:
     typer.echo(str(path))
-    show_table(records)
+    kept = [{k: r[k] for k in ("label", "entries")} for r in records]
+    sizes = [{"size": _size(r["bytes"]), "last used (UTC)": r["last_used"][:16].replace("T", " ")} for r in records]
+    show_table([{**k, **s, "fingerprint": r["fingerprint"]} for k, s, r in zip(kept, sizes, records, strict=True)])
 
 
 @app.command(name="list")
