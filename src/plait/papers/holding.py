@@ -15,8 +15,8 @@ import pandas as pd
 
 from plait.base import registry
 from plait.metrics.base import Metric
-from plait.papers import space_lines
-from plait.papers.costs import is_cost, is_time, measured, weights_at
+from plait.papers import columns as space_lines
+from plait.papers.columns import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
@@ -294,7 +294,7 @@ def _of_space(
     values = None if there is None else space_lines.values_of(there, row, column)
     if values is None or values.empty:
         return dataclasses.replace(line, reason="nothing was measured")
-    ours = space_lines.measured(values)
+    ours = space_lines.interval_of(values)
     line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
     if not column.same:
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
