@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import need
+from plait.datasets.fetch import State
 from plait.papers import pictures
 from plait.papers.holding import (
     CITED,
@@ -26,6 +28,7 @@ from plait.papers.holding import (
     label,
     means,
 )
+from plait.papers.originals import by_name, to_type
 from plait.papers.paper import WEIGHTS, Element, Row
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.canvas import COLOURS, LINES, settings
@@ -43,6 +46,8 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
+#: Rows of a table of means that are shown at once; longer ones are folded.
+_SHOWN = 24
 _COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
 
 
@@ -52,7 +57,7 @@ def write(result: Reproduction) -> Path:
     shown = [
         (v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, MEASURED, CITED, NOT_THERE, NOT_RUN) if counts[v]
     ]
-    paper = result.paper
+    paper, states = result.paper, by_name()
     small = (
         "A quick run (few rows, seeds and epochs, light encoders) shows that everything runs; its numbers mean little. "
     )
@@ -66,7 +71,7 @@ def write(result: Reproduction) -> Path:
         paper.title,
         f"{len(result.elements)} of {len(paper.elements)} tables and figures, its numbers beside ours, each with its data.",
         shown,
-        [_section(result, element) for element in result.elements],
+        [_section(result, element, states) for element in result.elements],
         about=about,
         warned=result.not_run,
         kind="plait reproduce",
@@ -75,10 +80,12 @@ def write(result: Reproduction) -> Path:
     return write_page(result.folder, page)
 
 
-def _section(result: Reproduction, element: Element) -> Section:
+def _section(result: Reproduction, element: Element, states: Mapping[str, State]) -> Section:
     lines = [line for line in result.lines if line.element == element.name]
     section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, lines))
     section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
+    if told := to_type(result.paper, element, states):
+        section.add(Text(f"On the paper's own data: {'; '.join(told[:-1])}; then {told[-1]}"))
     if element.columns and any(column.metric == WEIGHTS for column in element.columns):
         section.add_row(
             picture(
@@ -102,7 +109,7 @@ def _section(result: Reproduction, element: Element) -> Section:
                 frame = means(measured).dropna(axis=1, how="all")
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
-                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
+                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}", folded=len(frame) > _SHOWN))
     return section
 
 
