@@ -242,16 +242,18 @@ def list_datasets(
         show_json(states)
         return
     show_table([_shown(state) for state in states])
+    for state in states:
+        if state["licence_sought"] and not state["licence_from"]:
+            typer.echo(
+                f"{state['name']}: no statement of its licence by its owner; looked for at {state['licence_sought']}"
+            )
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
-    licence, read = state["licence"], state.pop("licence_from")
-    state.pop("licence_sought")
-    return {
-        **state,
-        "licence": licence if read else f"{licence} (not verified)",
-        "missing": ", ".join(state["missing"]),
-    }
+    first, *others = state["missing"] or [""]
+    told = {"licence": state["licence"] + " (not verified)" * (not state["licence_from"])}
+    told["missing"] = f"{first} and {len(others)} more" if others else first
+    return {key: told.get(key, value) for key, value in state.items() if not key.startswith("licence_")}
 
 
 @data_app.command()
