@@ -30,8 +30,8 @@ from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
 from plait.papers import holding, originals, pictures
 from plait.papers.holding import Line, Reproduction
+from plait.papers.page import weights as weights_figure
 from plait.papers.paper import WEIGHTS, Column, Element, Row
-from plait.papers.weights import weights as weights_figure
 from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 

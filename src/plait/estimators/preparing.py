@@ -29,8 +29,8 @@ from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.quality import better_encoders
-from plait.estimators.tuning import FinetuningRows, tune
+from plait.estimators.regime import FinetuningRows, tune
+from plait.estimators.settings import better_encoders
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class

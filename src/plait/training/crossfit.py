@@ -24,8 +24,7 @@ from plait.base.machine import seeded
 from plait.base.progress import track
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
-from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, alone, mix
+from plait.branches.mixing import HeldOut, alone, leaderboard, mix
 from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
