@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,36 +92,59 @@ def embed(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict, rows)
+    whole = Column([], name, strict, np.arange(len(cells)) if rows is None else rows)
+    result = embed_pieces(encoder, [cells], store, whole, progress=progress, limits=limits)
+    whole.warn()
+    return result
+
+
+def embed_pieces(
+    encoder: Encoder,
+    pieces: Iterable[Sequence[object]],
+    store: Store | None,
+    whole: Column,
+    *,
+    progress: bool | None = None,
+    limits: Limits = NO_LIMITS,
+) -> Embedded:
+    """As ``embed``, of cells that come piece by piece: only one piece's are in memory at a time.
+
+    ``whole``: the column, without cells, and with the numbers of all rows; it is told what cannot be read.
+    """
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    fingerprint = encoder.store_key()
-    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name(), limits.end)
-    embedded = _gather(column, keep, fingerprint, lengths, encoder, limits.memory)
-    column.warn()
-    return embedded
+    fingerprint, forward, start = encoder.store_key(), Forward(encoder), 0
+    keyed = encoder.stored or encoder.kinds != ("vector",)  # a vector's key takes as long as what is done with it
+    result = _Rows(len(whole.numbers), limits.memory)
+    for cells in pieces:
+        column = Column(cells, whole.name, whole.strict, whole.numbers[start : start + len(cells)], keyed=keyed)
+        if keyed:
+            lengths = column.encode(encoder, keep, fingerprint, forward, progress, encoder.name(), limits.end)
+            _gather(column, keep, fingerprint, lengths, encoder, result, start)
+        else:
+            _computed(column, encoder, forward, result, start)
+        whole.present += column.present
+        whole.unreadable |= {start + row: reason for row, reason in column.unreadable.items()}
+        start += len(cells)
+    x, mask = result.arrays(encoder)
+    for row in _blank(x, mask):
+        whole.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
+    return Embedded(x, mask, sorted(whole.unreadable.items()))
 
 
 def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
     forward = Forward(encoder)
     views: list[Columns | None] = []
+    result = _Rows(len(frame), memory)
     for start in range(0, max(1, len(frame)), ROWS):
         part = frame.iloc[start : start + ROWS]
         prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
         views.append(view)
-        if len(frame) == 0:
-            return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), view
-        rows = forward(prepared)
-        longest = max(map(len, rows))
-        if not start:
-            x, mask = _empty(len(frame), longest, rows[0].shape[1], memory)
-        elif longest > x.shape[1]:
-            more = ((0, 0), (0, longest - x.shape[1]))
-            x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
-        for i, row in enumerate(rows, start):
-            x[i, : len(row)], mask[i, : len(row)] = row, True
-        mapped.release(torch.from_numpy(x))
+        if len(frame):
+            result.put(start + np.arange(len(part)), forward(prepared))
+            result.release()
     columns = _one_after_another(views)
+    x, mask = result.arrays(encoder)
     bad = _blank(x, mask)
     if len(bad):
         raise PlaitError(
@@ -137,6 +160,47 @@ def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
         return views[0]
     both = {name: torch.cat([getattr(view, name) for view in known]) for name in ("numbers", "codes")}
     return replace(known[0], numbers=both["numbers"], codes=both["codes"])
+
+
+class _Rows:
+    """Arrays x (n, T, D) and mask (n, T) that are filled row by row; T grows with the longest cell."""
+
+    def __init__(self, n: int, memory: int) -> None:
+        """Nothing is there yet, not even the width."""
+        self._n, self._memory = n, memory
+        self._x: np.ndarray | None = None
+        self._mask = np.zeros((n, 0), bool)
+
+    def room(self, start: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """x and mask from row ``start`` on, with room for so many tokens; the first call says how wide they are."""
+        x, mask = self._x, self._mask
+        if x is None or tokens > x.shape[1]:
+            self._x = mapped.zeros((self._n, max(1, tokens), width), limit=self._memory).numpy()
+            self._mask = np.zeros(self._x.shape[:2], bool)
+            for rows in mapped.blocks(torch.from_numpy(x)) if x is not None else ():
+                self._x[rows, : x.shape[1]], self._mask[rows, : x.shape[1]] = x[rows], mask[rows]
+                self.release()
+        assert self._x is not None
+        return self._x[start:], self._mask[start:]
+
+    def put(self, rows: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """The tokens (T, D) of these rows."""
+        longest = max(map(len, arrays))
+        x, mask = self.room(0, longest, arrays[0].shape[1])
+        if min(map(len, arrays)) == longest:
+            x[rows, :longest], mask[rows, :longest] = np.stack(arrays), True
+            return
+        for row, array in zip(rows, arrays, strict=True):
+            x[row, : len(array)], mask[row, : len(array)] = array, True
+
+    def release(self) -> None:
+        """Let go of the memory through which a mapped x was written."""
+        if self._x is not None:
+            mapped.release(torch.from_numpy(self._x))
+
+    def arrays(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+        """Both; the encoder says how wide rows are of which not one has a cell."""
+        return self.room(0, 1, encoder.dim) if self._x is None else (self._x, self._mask)
 
 
 class Forward:
@@ -162,33 +226,44 @@ class Forward:
 
 
 def _gather(
-    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, memory: int
-) -> Embedded:
-    """Read everything into one array, a chunk at a time."""
+    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, result: _Rows, start: int
+) -> None:
+    """Read everything into the rows from ``start`` on, a chunk at a time."""
     keys = list(column.rows)
     first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
     width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width, memory)
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
+    x, mask = result.room(start, max(lengths.values(), default=1), width)
+    for at in range(0, len(keys), CHUNK):
+        chunk = keys[at : at + CHUNK]
         for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
             if array is None:
                 raise column.lost()
-            if array.shape[1] != width:
-                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
+            if array.shape[1] != x.shape[2]:
+                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {x.shape[2]} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
-        mapped.release(torch.from_numpy(x))
-        if start % RESTED == 0:
+        result.release()
+        if at % RESTED == 0:
             keep.rest()
-    for row in _blank(x, mask):
-        column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
-    return Embedded(x, mask, sorted(column.unreadable.items()))
 
 
-def _empty(n: int, tokens: int, width: int, memory: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = (n, max(1, tokens))
-    return mapped.zeros((*shape, width), limit=memory).numpy(), np.zeros(shape, bool)
+def _computed(column: Column, encoder: Encoder, forward: Forward, result: _Rows, start: int) -> None:
+    """Compute the rows of an encoder whose results are not stored: in batches, without keys."""
+    present = [row for row, cell in enumerate(column.cells) if cell is not None]
+    for at in range(0, len(present), encoder.batch_size):
+        rows = present[at : at + encoder.batch_size]
+        try:
+            groups = [(rows, encoder.prepare([column.cells[row] for row in rows]))]
+        except CellError:
+            groups = []
+            for row in rows:
+                try:
+                    groups.append(([row], encoder.prepare([column.cells[row]])))
+                except CellError as error:
+                    column.refuse([row], str(error))
+        for done, arrays in groups:
+            result.put(start + np.array(done), forward(arrays))
+    result.release()
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -212,12 +287,21 @@ class Column:
 
     Attributes:
         n: rows; ``present`` of them have a cell.
+        cells, numbers: as given.
         rows: key -> rows that hold this cell.
         unreadable: row -> why its cell cannot be read.
     """
 
-    def __init__(self, cells: Sequence[Any], name: str, strict: bool, numbers: np.ndarray | None = None) -> None:
-        """Compute the keys of all present cells; messages call the rows by ``numbers`` (n,), else by position.
+    def __init__(
+        self,
+        cells: Sequence[Any],
+        name: str,
+        strict: bool,
+        numbers: np.ndarray | None = None,
+        *,
+        keyed: bool = True,
+    ) -> None:
+        """Compute the keys of all present cells, if wanted; messages call the rows by ``numbers`` (n,), else by position.
 
         Raises:
             CellError: with ``strict``, one cannot be read.
@@ -226,12 +310,14 @@ class Column:
         self.n, self.present = len(cells), 0
         self.rows: dict[bytes, list[int]] = {}
         self.unreadable: dict[int, str] = {}
-        self._cells = cells
-        self._numbers = np.arange(self.n) if numbers is None else numbers
+        self.cells = cells
+        self.numbers = np.arange(self.n) if numbers is None else numbers
         for row, cell in enumerate(cells):
             if cell is None:
                 continue
             self.present += 1
+            if not keyed:
+                continue
             try:
                 self.rows.setdefault(cell_key(cell), []).append(row)
             except CellError as error:
@@ -255,7 +341,7 @@ class Column:
         for _ in range(ATTEMPTS):
             keys = list(self.rows)
             result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
-            missing = {key: self._cells[self.rows[key][0]] for key, length in result.items() if length is None}
+            missing = {key: self.cells[self.rows[key][0]] for key, length in result.items() if length is None}
             if not missing:
                 return {key: length for key, length in result.items() if length is not None}
             with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
@@ -282,16 +368,16 @@ class Column:
     def refuse(self, rows: Sequence[int], reason: str) -> None:
         """These rows cannot be read; with ``strict`` that is an error."""
         if self.strict:
-            raise CellError(f"row {self._numbers[rows[0]]} of '{self.name}': {reason}")
+            raise CellError(f"row {self.numbers[rows[0]]} of '{self.name}': {reason}")
         self.unreadable.update(dict.fromkeys(rows, reason))
 
     def warn(self) -> None:
         """One warning for all unreadable cells of the call."""
         if self.unreadable:
-            row = min(self.unreadable, key=lambda row: self._numbers[row])
+            row = min(self.unreadable, key=lambda row: self.numbers[row])
             warnings.warn(
                 f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
-                f"e.g. row {self._numbers[row]}: {self.unreadable[row]}",
+                f"e.g. row {self.numbers[row]}: {self.unreadable[row]}",
                 PlaitWarning,
                 stacklevel=3,
             )

@@ -6,7 +6,9 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,9 +27,9 @@ from plait.base.tokens import Tokens
 from plait.data.cells import Cells, cells
 from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
-from plait.data.row_numbers import row_numbers
+from plait.data.row_numbers import row_numbers, whole_table
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
-from plait.encoders.embed import NO_LIMITS, Limits, embed, embed_rows, prepare_distinct
+from plait.encoders.embed import NO_LIMITS, ROWS, Column, Limits, embed_pieces, embed_rows, prepare_distinct
 from plait.store import Store
 
 
@@ -179,8 +181,9 @@ class Featurizer:
             if modality.kind == "tabular":
                 encoder.fit(frame[list(modality.columns)])  # type: ignore[arg-type]  # rows, not a sequence of cells
             elif type(encoder).fit is not Encoder.fit:  # most learn nothing: their cells need not be read
-                groups = cells(frame, modality, root)
-                encoder.fit([cell for group in groups for cell in group if cell is not None])
+                groups = (group for piece in _pieces(frame, modality, root) for group in piece)
+                present = (cell for group in groups for cell in group if cell is not None)
+                encoder.fit(present if modality.kind == "vector" else list(present))  # vectors: once, one by one
 
     def transform(
         self,
@@ -211,12 +214,13 @@ class Featurizer:
                 if ready and name in ready:
                     tokens[name] = ready[name]
                 else:
-                    groups = cells(frame, modality, root, whole=whole, strict=strict)
                     how: dict[str, Any] = {"name": name, "strict": strict, "rows": row_numbers(frame), "limits": limits}
+                    pieces = _pieces(frame, modality, root, whole=whole, strict=strict)
                     if modality.learns:
+                        groups = cells(frame, modality, root, whole=whole, strict=strict)
                         prepared[name] = _prepared(encoder, groups, store, modality.train, **how)
                     else:
-                        tokens[name] = _embedded(encoder, groups, store, progress, **how)
+                        tokens[name] = _embedded(encoder, pieces, store, progress, **how)
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
@@ -233,9 +237,22 @@ class Featurizer:
         }
 
 
+def _pieces(
+    frame: pd.DataFrame, modality: Modality, root: str | None, *, whole: bool = True, strict: bool = False
+) -> Iterator[Cells]:
+    """The cells of a modality, of many rows piece by piece where each row has one cell, of its own."""
+    if len(frame) <= ROWS or modality.kind not in ("text", "code", "vector") or len(modality.columns) > 1:
+        yield cells(frame, modality, root, whole=whole, strict=strict)
+        return
+    with whole_table() if whole else nullcontext() as files:
+        for start in range(0, len(frame), ROWS):
+            part = frame[list(modality.columns)].iloc[start : start + ROWS]
+            yield cells(part if files is None else files.of(part), modality, root, whole=False, strict=strict)
+
+
 def _embedded(
     encoder: Encoder,
-    groups: Cells,
+    pieces: Iterator[Cells],
     store: Store | None,
     progress: bool | None,
     *,
@@ -245,11 +262,13 @@ def _embedded(
     limits: Limits,
 ) -> Tokens:
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
-    flat, many = [cell for group in groups for cell in group], len(groups)
-    numbers = np.tile(rows, many)
-    tokens = embed(
-        encoder, flat, store, name=name, strict=strict, progress=progress, rows=numbers, limits=limits
-    ).tokens()
+    first = next(pieces)
+    many = len(first)
+    column = Column([], name, strict, np.tile(rows, many))
+    flat = ([cell for group in groups for cell in group] for groups in chain([first], pieces))
+    del first
+    tokens = embed_pieces(encoder, flat, store, column, progress=progress, limits=limits).tokens()
+    column.warn()
     if many == 1:
         return tokens
     n, length = len(rows), many * tokens.x.shape[1]
