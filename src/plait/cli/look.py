@@ -79,16 +79,16 @@ def encode(
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: on a cluster (extra ray).")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Of the cluster; default: all cores.", show_default=False)] = None,
+    engine: o.Engine = None,
+    workers: o.Workers = None,
     json: o.Json = False,
 ) -> None:
     """Encode a table's cells into the store, once for ever.
 
     Killed half-way, the same command carries on.
     """
-    from plait.base.cluster import ENGINES
-    from plait.base.errors import ConfigError, nearest
+    from plait.base.cluster import check_engine
+    from plait.base.errors import ConfigError
     from plait.data import schema as schemas
     from plait.data.row_numbers import numbered
     from plait.data.table import read_table
@@ -97,8 +97,9 @@ def encode(
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
 
-    if engine not in ENGINES or (engine == "ray" and store == NO_STORE):
-        raise ConfigError(f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ENGINES)})")
+    check_engine(engine or "local")
+    if engine == "ray" and store == NO_STORE:
+        raise ConfigError("--engine ray: workers hand over what they encode through the store; name one (--store)")
     if out is not None and (out.suffix.lower() not in (".npz", ".parquet") or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .parquet or .npz")
     packed = out is not None and out.suffix.lower() == ".npz"
@@ -117,7 +118,7 @@ def encode(
 
             encode_ray(features, frame, result.root, opened, workers)
         given = features, numbered(frame), result.root, opened, strict
-        with contextlib.nullcontext() if out is None or packed else vectors_writer(out) as write:
+        with contextlib.nullcontext() if out is None else vectors_writer(out) as write:
             whole = len(frame) <= PIECE or packed
             parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given, write)
             if write is not None and whole:
@@ -125,8 +126,6 @@ def encode(
     finally:
         if opened is not None:
             opened.close()
-    if out is not None and packed:
-        _write_npz(out, parts[0])
     records = [
         {
             "modality": m.name,
@@ -170,20 +169,6 @@ def _in_pieces(
             parts.append(Inputs(shapes, {}, part.present))
             del part  # before the next one is made
     return parts
-
-
-def _write_npz(out: Path, inputs: Any) -> None:
-    import io
-
-    import numpy as np
-
-    from plait.base.parts import write_file
-
-    arrays = {f"{name}.x": t.x.numpy() for name, t in inputs.tokens.items()}
-    arrays |= {f"{name}.mask": t.mask.numpy() for name, t in inputs.tokens.items()}
-    held = io.BytesIO()
-    np.savez_compressed(held, **arrays)
-    write_file(out, held.getvalue())
 
 
 @app.command(name="store")

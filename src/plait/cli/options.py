@@ -49,6 +49,11 @@ Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not 
 Store = Annotated[
     str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)
 ]
+Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
+HeldOut = Annotated[
+    bool,
+    typer.Option("--held-out", help="Of the table that it was fitted on: only the rows that plait fit held out."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SchemaFile = Annotated[

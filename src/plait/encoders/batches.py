@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import torch
+from torch import nn
 
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitWarning
+from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
 from plait.store.claims import Claims
@@ -85,6 +88,28 @@ class Memory:
 
     def rest(self) -> None:
         """It is all that there is."""
+
+
+class Forward:
+    """An encoder's network, built when the first batch needs it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Nothing is loaded yet."""
+        self._encoder = encoder
+        self._module: nn.Module | None = None
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Prepared arrays of a batch -> the tokens (T, D) of each cell, float32."""
+        if self._module is None:
+            self._module = self._encoder.module().eval()
+        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
+        tensors = {
+            key: torch.from_numpy(np.require(a, requirements=["C", "W"])).to(device) for key, a in arrays.items()
+        }
+        with torch.inference_mode():
+            tokens: Tokens = self._module(tensors)
+        x, mask = tokens.x.float().cpu().numpy(), tokens.mask.cpu().numpy()
+        return [row[there] for row, there in zip(x, mask, strict=True)]
 
 
 class Prepared(NamedTuple):

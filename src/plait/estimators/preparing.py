@@ -14,13 +14,13 @@ from plait.alignment import enhancement
 from plait.base.deadline import Deadline
 from plait.base.errors import TableError, warn
 from plait.base.inputs import Comparison, Inputs, followed_by
+from plait.base.mapped import Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data import leaks, rows, schema
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
-from plait.encoders.embed import Limits
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler

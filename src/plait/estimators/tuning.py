@@ -13,11 +13,12 @@ import torch
 from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, need
 from plait.base.machine import give_back
+from plait.base.mapped import Limits
 from plait.base.tokens import Tokens
 from plait.data.cells import cells
 from plait.data.modality import Schema
 from plait.data.row_numbers import row_numbers
-from plait.encoders.embed import Column
+from plait.encoders.column import Column
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import FitSettings
 from plait.networks.tasks import Task
@@ -64,7 +65,14 @@ def tune(
             parts = cells(frame, modality, settings.root, strict=settings.strict)
             if len(parts) != 1:
                 raise ConfigError(f"modality '{modality.name}': train: tuned takes one column, found {len(parts)}")
-            column = Column(parts[0], modality.name, settings.strict, row_numbers(frame))
+            column = Column(
+                parts[0],
+                name=modality.name,
+                strict=settings.strict,
+                rows=row_numbers(frame),
+                progress=settings.progress,
+                limits=Limits(end=finetuning_rows.end),
+            )
             encoder = features.encoders[modality.name]
             one = finetuning.Single(
                 column, encoder, wanted[modality.name], _known(finetuning_rows), store, settings.progress

@@ -24,12 +24,13 @@ from plait.study.statistics.comparison import compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
-from plait.study.statistics.verdicts import BETTER, EQUIVALENT, SAME, WORSE, default_margin
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, POINT, SAME, WORSE, default_margin, reaches
 
 HELD, NOT_HELD, OPEN = "held", "not held", "not decided"
 OTHER, CITED, NOT_RUN, NOT_THERE = "not testable here", "cited", "not run", "not there"
 #: Of what the paper states no number for: ours alone.
 MEASURED = "measured"
+_VERDICTS = {True: HELD, False: NOT_HELD, None: OPEN}
 #: Counts of weights that differ by no more than this share are the same.
 _NEAR = 0.1
 
@@ -214,13 +215,8 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
 
 
 def _measured(result: Summary, dataset: str) -> dict[str, Any]:
-    return {
-        "ours": result.mean,
-        "low": result.low,
-        "high": result.high,
-        "seeds": result.seeds,
-        "our_data": label(dataset),
-    }
+    ours = {"ours": result.mean, "low": result.low, "high": result.high, "seeds": result.seeds}
+    return {**ours, "our_data": label(dataset)}
 
 
 def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tuple[str, str]:
@@ -229,16 +225,13 @@ def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tu
         return OTHER, "other data"
     if result.seeds < 2 or math.isnan(result.low):
         return OPEN, f"{result.seeds} seed; at least 2 needed"
-    sign = 1.0 if metric.direction == "higher" else -1.0
-    least = sign * value - default_margin(metric, value)
-    worst, best = sorted((sign * result.low, sign * result.high))
-    if worst >= least:
-        return HELD, "our whole interval reaches it"
-    if best < least:
-        return NOT_HELD, "our whole interval falls short of it"
-    distance, half = abs(sign * result.mean - least), (best - worst) / 2
+    margin, higher = default_margin(metric, value), metric.direction == "higher"
+    held, reason = reaches(value, (result.low, result.high), margin, higher=higher)
+    if held is not None:
+        return _VERDICTS[held], reason
+    distance, half = abs(result.mean - value + (margin if higher else -margin)), (result.high - result.low) / 2
     needed = math.ceil(result.seeds * (half / distance) ** 2) if distance > 0 else 0
-    return OPEN, f"our interval spans it; {needed} seeds needed" if 0 < needed <= 1000 else "our interval spans it"
+    return OPEN, f"{reason}; {needed} seeds needed" if 0 < needed <= 1000 else reason
 
 
 def _orders(element: Element, ours: Any) -> Iterator[Line]:
@@ -276,14 +269,8 @@ def _order(element: Element, rows: tuple[Row, Row], column: Column, theirs: floa
 
 
 def _ours(test: Difference, verdict: str, reason: str) -> dict[str, Any]:
-    return {
-        "ours": test.value,
-        "seeds": test.pairs,
-        "low": test.low,
-        "high": test.high,
-        "verdict": verdict,
-        "reason": reason,
-    }
+    ours = {"ours": test.value, "seeds": test.pairs, "low": test.low, "high": test.high}
+    return {**ours, "verdict": verdict, "reason": reason}
 
 
 def _undecided(words: str) -> str:
@@ -313,23 +300,15 @@ def _of_space(
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
-    least = value - 0.01
-    held, short = ours.low >= least, ours.high < least
-    reason = (
-        "our whole interval reaches it"
-        if held
-        else "our whole interval falls short of it"
-        if short
-        else "our interval spans it"
-    )
-    return dataclasses.replace(line, verdict=HELD if held else NOT_HELD if short else OPEN, reason=reason)
+    held, reason = reaches(value, (ours.low, ours.high), POINT)
+    return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
     for order in space_lines.orders(element, element.columns, results):
-        verdict = OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
-        yield dataclasses.replace(line, **_ours(order.ours, verdict, f"ours {order.ours.value:+.3f}, p {order.p:.2g}"))
+        said = f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
+        yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))
 
 
 def _cost(

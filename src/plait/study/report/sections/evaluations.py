@@ -22,8 +22,6 @@ from plait.study.results import Results
 from plait.study.space_results import FROZEN, Tested
 from plait.study.statistics.verdicts import p_text
 
-#: Level of a proof.
-LEVEL = 0.05
 TITLES = {
     "retrieval": "Retrieval",
     "sentence_similarity": "Sentence similarity",
@@ -132,7 +130,7 @@ def _bests(rows: Sequence[tuple[tuple[str, str], pd.DataFrame]]) -> list[tuple[t
 
 
 def _verdict(test: Tested) -> str:
-    if not test.p < LEVEL:
+    if not test.p < 0.05:
         return "not decided"
     return "better" if test.difference.value > 0 else "worse"
 
