@@ -131,9 +131,10 @@ class TokenRows:
             return x[start:], mask[start:]
         wider = self._x = zeros((self._n, max(1, tokens), width), limit=self._memory).numpy()
         self._mask = np.zeros(wider.shape[:2], bool)
-        for rows in blocks(torch.from_numpy(x)) if x is not None else ():
-            wider[rows, : mask.shape[1]], self._mask[rows, : mask.shape[1]] = x[rows], mask[rows]
-            self.release()
+        if x is not None:
+            for rows in blocks(torch.from_numpy(x)):
+                wider[rows, : mask.shape[1]], self._mask[rows, : mask.shape[1]] = x[rows], mask[rows]
+                self.release()
         return wider[start:], self._mask[start:]
 
     def put(self, rows: np.ndarray, arrays: Sequence[np.ndarray]) -> None:

@@ -61,7 +61,8 @@ def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how:
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    whole = Column([], **{"rows": np.arange(len(cells)), **how})
+    known: How = {"rows": np.arange(len(cells)), **how}
+    whole = Column([], **known)
     result = embed_pieces(encoder, [cells], store, whole)
     whole.warn()
     return result

@@ -257,7 +257,8 @@ def _embedded(encoder: Encoder, pieces: Iterator[Cells], store: Store | None, ro
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
     first = next(pieces)
     many = len(first)
-    column = Column([], **{**how, "rows": np.tile(rows, many)})
+    tiled: How = {**how, "rows": np.tile(rows, many)}
+    column = Column([], **tiled)
     flat = ([cell for group in groups for cell in group] for groups in chain([first], pieces))
     tokens = embed_pieces(encoder, flat, store, column).tokens()
     column.warn()
