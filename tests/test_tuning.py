@@ -324,7 +324,7 @@ def test_a_changed_label_changes_nothing_of_what_its_own_row_gets() -> None:
 
 def _tokens(frame: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     """Tuned on half the rows each, cut by hand so that the changed label moves no row to the other half."""
-    column = Column(list(frame["story"]), "text", False)
+    column = Column(list(frame["story"]), name="text")
     target = TASK.encode((y == "Z").astype(int))
     known = finetuning.FinetuningTarget(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
     # Several steps: the first one of AdamW asks for the signs of the gradients alone.

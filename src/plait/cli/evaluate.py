@@ -12,7 +12,7 @@ import typer
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_table, show_text
+from plait.cli.show import show_json, show_table, show_text
 from plait.cli.use import models_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.evaluate import heading, judged_rows, show_by_target
-from plait.cli.options import show_table, show_text
+from plait.cli.show import show_table, show_text
 from plait.cli.use import models_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typer
 from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.options import show_json, show_table, show_text
+from plait.cli.show import show_json, show_table, show_text
 
 #: Rows of a larger table at most that say what its columns are, when plait encode reads it piece by piece.
 SAMPLE = 262_144
@@ -143,7 +143,9 @@ def store_command(
 
 def _show_store(path: Path, records: list[dict[str, Any]]) -> None:
     typer.echo(str(path))
-    show_table(records)
+    kept = [{k: r[k] for k in ("label", "entries")} for r in records]
+    sizes = [{"size": _size(r["bytes"]), "last used (UTC)": r["last_used"][:16].replace("T", " ")} for r in records]
+    show_table([{**k, **s, "fingerprint": r["fingerprint"]} for k, s, r in zip(kept, sizes, records, strict=True)])
 
 
 @app.command(name="list")
@@ -190,16 +192,18 @@ def list_datasets(
         show_json(states)
         return
     show_table([_shown(state) for state in states])
+    for state in states:
+        if state["licence_sought"] and not state["licence_from"]:
+            typer.echo(
+                f"{state['name']}: no statement of its licence by its owner; looked for at {state['licence_sought']}"
+            )
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
-    licence, read = state["licence"], state.pop("licence_from")
-    state.pop("licence_sought")
-    return {
-        **state,
-        "licence": licence if read else f"{licence} (not verified)",
-        "missing": ", ".join(state["missing"]),
-    }
+    first, *others = state["missing"] or [""]
+    told = {"licence": state["licence"] + " (not verified)" * (not state["licence_from"])}
+    told["missing"] = f"{first} and {len(others)} more" if others else first
+    return {key: told.get(key, value) for key, value in state.items() if not key.startswith("licence_")}
 
 
 @data_app.command()

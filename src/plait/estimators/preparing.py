@@ -29,8 +29,8 @@ from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.quality import better_encoders
-from plait.estimators.tuning import FinetuningRows, tune
+from plait.estimators.regime import FinetuningRows, tune
+from plait.estimators.settings import better_encoders
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
@@ -110,8 +110,9 @@ def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFr
     for m in table_schema.modalities:
         lacks = [c for c in m.columns if c in gone]
         if lacks and len(lacks) < len(m.columns):
-            said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
-            warn(said)
+            many = len(lacks) > 1
+            said = "columns {} are missing and count as empty" if many else "column {} is missing and counts as empty"
+            warn(f"modality '{m.name}': {said.format(', '.join(map(repr, lacks)))}")
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 

@@ -20,7 +20,7 @@ from plait.papers.costs import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import compare_parts
+from plait.study.statistics.comparison import CONSTANTS, better_than_constant, compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
@@ -210,6 +210,8 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
+    if verdict in (HELD, NOT_HELD) and better_than_constant(part, ours.metric, ours.resampler) is False:
+        verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
     reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
 
@@ -292,7 +294,7 @@ def _of_space(
         return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)
-    if values is None or values.empty:
+    if there is None or values is None or values.empty:
         return dataclasses.replace(line, reason="nothing was measured")
     ours = space_lines.measured(values)
     line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
@@ -300,6 +302,8 @@ def _of_space(
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
+    if space_lines.informed(there, row, column) is False:
+        return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
     held, reason = reaches(value, (ours.low, ours.high), POINT)
     return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
 
@@ -307,7 +311,7 @@ def _of_space(
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
     for order in space_lines.orders(element, element.columns, results):
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
-        said = f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
+        said = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
         yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))
 
 

@@ -1,13 +1,16 @@
-"""One page for a paper: every element in the paper's order, the paper's numbers beside ours, each with its data."""
+"""The page of a reproduction: the paper's numbers beside ours, and accuracy over trained weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from plait.base.errors import need
+from plait.datasets.fetch import State
 from plait.papers import pictures
 from plait.papers.holding import (
     CITED,
@@ -25,11 +28,17 @@ from plait.papers.holding import (
     label,
     means,
 )
+from plait.papers.originals import by_name, to_type
 from plait.papers.paper import WEIGHTS, Element, Row
-from plait.papers.weights import weights
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
+from plait.report.canvas import COLOURS, LINES, settings
 from plait.report.page import write_page
 from plait.report.words import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 _STATUS = {
     "there": "There. {}",
@@ -37,6 +46,8 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
+#: Rows of a table of means that are shown at once; longer ones are folded.
+_SHOWN = 24
 _COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
 
 
@@ -46,7 +57,7 @@ def write(result: Reproduction) -> Path:
     shown = [
         (v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, MEASURED, CITED, NOT_THERE, NOT_RUN) if counts[v]
     ]
-    paper = result.paper
+    paper, states = result.paper, by_name()
     small = (
         "A quick run (few rows, seeds and epochs, light encoders) shows that everything runs; its numbers mean little. "
     )
@@ -60,7 +71,7 @@ def write(result: Reproduction) -> Path:
         paper.title,
         f"{len(result.elements)} of {len(paper.elements)} tables and figures, its numbers beside ours, each with its data.",
         shown,
-        [_section(result, element) for element in result.elements],
+        [_section(result, element, states) for element in result.elements],
         about=about,
         warned=result.not_run,
         kind="plait reproduce",
@@ -69,10 +80,12 @@ def write(result: Reproduction) -> Path:
     return write_page(result.folder, page)
 
 
-def _section(result: Reproduction, element: Element) -> Section:
+def _section(result: Reproduction, element: Element, states: Mapping[str, State]) -> Section:
     lines = [line for line in result.lines if line.element == element.name]
     section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, lines))
     section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
+    if told := to_type(result.paper, element, states):
+        section.add(Text(f"On the paper's own data: {'; '.join(told[:-1])}; then {told[-1]}"))
     if element.columns and any(column.metric == WEIGHTS for column in element.columns):
         section.add_row(
             picture(
@@ -96,7 +109,7 @@ def _section(result: Reproduction, element: Element) -> Section:
                 frame = means(measured).dropna(axis=1, how="all")
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
-                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
+                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}", folded=len(frame) > _SHOWN))
     return section
 
 
@@ -220,3 +233,72 @@ def _number(value: float | None) -> str:
     if value is None or value != value:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
+
+
+def weights(result: Reproduction, lines: list[Line]) -> Figure | None:
+    """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
+    points = [*_paper_points(result, lines), *_our_points(result, lines)]
+    if not points:
+        return None
+    with settings():
+        figure: Figure = need("matplotlib.figure", "report").Figure(figsize=(4.6, 3.2), layout="constrained")
+        ax = figure.subplots()
+        for colour, (side, marker) in zip(LINES, (("paper", "o"), ("ours", "s")), strict=False):
+            mine = [p for p in points if p[0] == side]
+            ax.scatter(
+                [p[2] for p in mine],
+                [p[3] for p in mine],
+                color=COLOURS[colour],
+                marker=marker,
+                label=mine[0][4] if mine else None,
+            )
+            for _, name, x, y, _ in mine:
+                ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        ax.set_xscale("log")
+        ticker = need("matplotlib.ticker", "report")  # powers of ten would need the mathematics that labels do without
+        ax.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+        ax.set_xlabel("trained weights")
+        ax.set_ylabel("accuracy")
+        ax.legend(loc="lower right", fontsize=7)
+    return figure
+
+
+_Point = tuple[str, str, float, float, str]
+
+
+def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
+    """What the paper states of both, weights here and accuracy in the tables on the same data."""
+    scores = {
+        (row.name, column.data): value
+        for element in result.paper.elements
+        for row in element.rows
+        for column, value in zip(element.columns, row.values, strict=True)
+        if column.metric == "accuracy"
+    }
+    alias = {"Early fusion": "Early fusion (All)"}
+    rows = [line for line in lines if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
+    return [
+        ("paper", line.cell, float(line.paper or 0), scores[key], f"paper, {line.data}")
+        for line in rows
+        if (key := (alias.get(line.cell, line.cell), line.data)) in scores
+    ]
+
+
+def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
+    points: list[_Point] = []
+    for line in lines:
+        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
+            continue
+        for studies in result.results.values():
+            for dataset, measured in studies.items():
+                if label(dataset) != line.our_data:
+                    continue
+                element = next(e for e in result.elements if e.name == line.element)
+                row = element.row(line.cell)
+                frame: pd.DataFrame = measured.frame
+                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
+                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
+                if len(mine):
+                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
+    return points

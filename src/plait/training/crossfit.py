@@ -21,10 +21,10 @@ from plait.base.cluster import Handed, cluster, on_cluster
 from plait.base.deadline import NETWORKS, READY, Deadline
 from plait.base.errors import ConfigError, warn
 from plait.base.machine import seeded
+from plait.base.progress import track
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
-from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, alone, mix
+from plait.branches.mixing import HeldOut, alone, leaderboard, mix
 from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
@@ -58,6 +58,7 @@ class Plan:
         engine: ``local``, or ``ray``: members are trained side by side on a cluster.
         workers: of the cluster; None: one per core.
         end: when training must end.
+        progress: show the branches that fit themselves; None: only on a terminal.
     """
 
     names: Sequence[str]
@@ -72,6 +73,7 @@ class Plan:
     engine: str = "local"
     workers: int | None = None
     end: Deadline = dataclasses.field(default_factory=Deadline)
+    progress: bool | None = None
 
 
 def folds_of(
@@ -264,19 +266,23 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan, away: Away 
     def run(number: int) -> None:
         for cost in fit_branches(piece, number, members[number], _refused(costs), ended, late):
             _add_cost(costs, cost)
+        bar.advance()
 
-    if members[0].waiting and away is not None:
-        jobs = [("branches", n, n, [model], _refused(costs)) for n, model in enumerate(members)]
-        for number, (models, spent) in enumerate(away(jobs)):
-            members[number] = models[0]
-            for cost in spent:
-                _add_cost(costs, cost)
-    elif members[0].waiting:
-        with warnings.catch_warnings():  # here: what is silenced on one of several threads may stay so on all
-            warnings.filterwarnings(
-                "ignore", "The number of unique classes", UserWarning
-            )  # trees stop by held-out rows
-            side_by_side(run, len(members), halt, learning=False)
+    fitted = ", ".join(name for name in declined if name not in _refused(costs))
+    with track(len(members), fitted, "members", plan.progress if fitted else False) as bar:
+        if members[0].waiting and away is not None:
+            jobs = [("branches", n, n, [model], _refused(costs)) for n, model in enumerate(members)]
+            for number, (models, spent) in enumerate(away(jobs)):
+                members[number] = models[0]
+                for cost in spent:
+                    _add_cost(costs, cost)
+                bar.advance()
+        elif members[0].waiting:
+            with warnings.catch_warnings():  # here: what is silenced on one of several threads may stay so on all
+                warnings.filterwarnings(
+                    "ignore", "The number of unique classes", UserWarning
+                )  # trees stop by held-out rows
+                side_by_side(run, len(members), halt, learning=False)
     if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
     _drop_unfinished(members, costs, plan.end)

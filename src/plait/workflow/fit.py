@@ -30,8 +30,7 @@ from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
-from plait.estimators.quality import of_quality
-from plait.estimators.settings import check_settings
+from plait.estimators.settings import check_settings, of_quality
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
