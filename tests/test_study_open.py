@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import plait
-from plait.base import registry
 from plait.metrics.base import METRICS, ByRows
 from plait.metrics.base import register as metric
 from plait.report.blocks import Section, Text

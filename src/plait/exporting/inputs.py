@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
+from plait.encoders.ngrams import PLACES, Ngrams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,15 @@ def token_inputs(name: str, encoder: Encoder, dim: int) -> list[InputSpec]:
             f"{name}.mask", "bool", ("rows", f"{name} tokens"), f"True where there is a token; all False: no {name}"
         ),
     ]
+
+
+def words_input(name: str, words: Ngrams) -> InputSpec:
+    """The input of a text's words: how often each stands in it."""
+    said = (
+        "how often the words and pairs of words of each place stand in the text: lower case, words as \\w+, pairs joined by a "
+        f"blank, hashed by MurmurHash3 (32 bit, signed, its absolute value modulo {PLACES}); all 0: none"
+    )
+    return InputSpec(f"{name}.words", "int32", ("rows", len(words.places)), said, {"places": words.places.tolist()})
 
 
 def prepared_inputs(name: str, encoder: Encoder) -> list[InputSpec]:
