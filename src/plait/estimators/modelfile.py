@@ -18,7 +18,7 @@ from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
-from plait.encoders import ngrams
+from plait.encoders.ngrams import Ngrams
 from plait.encoders.pairs import Pair
 from plait.encoders.scale import Scaler
 from plait.networks import tasks
@@ -120,7 +120,7 @@ def rebuild(kind: type[Any], manifest: Mapping[str, Any], arrays: Mapping[str, n
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
     model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
-    model.features_.ngrams = ngrams.restored({n: under(arrays, f"ngrams.{n}.") for n in manifest.get("ngrams", ())})
+    model.features_.ngrams = {n: Ngrams.restore(under(arrays, f"ngrams.{n}.")) for n in manifest.get("ngrams", ())}
     model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
     model.scalers_ = {
         m.name: Scaler.restore(result)

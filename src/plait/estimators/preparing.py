@@ -207,8 +207,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers))
         if takes_ngrams(settings):
             texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
-            features.ngrams = fit_ngrams(texts, frame, inputs, numbers)
-            inputs = appended(features.ngrams, texts, frame, inputs)
+            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers)
     return Prepared(
         result,
         task,

@@ -27,7 +27,7 @@ from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
 from plait.exporting.columns import TableGraph
 from plait.exporting.forest import TreesGraph
-from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_input
+from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.member import Members
@@ -111,7 +111,7 @@ class ModelGraph(nn.Module):
             else:
                 self.own_specs[name] = token_inputs(name, encoders[name], encoders[name].dim)
             if words := fitted.features.ngrams.get(name):
-                self.own_specs[name].append(words_input(name, words))
+                self.own_specs[name] += words_inputs(name, words)
         self.specs = [spec for specs in self.own_specs.values() for spec in specs]
         self.scalers = nn.ModuleDict({name: _ScalerGraph(scaler) for name, scaler in fitted.scalers.items()})
         pulled = {n: e.network for n, e in fitted.enhancers.items() if n in fitted.names and n not in self.joint}
@@ -155,7 +155,7 @@ class ModelGraph(nn.Module):
             prepared[name] = {"x": tokens.pop(name).pooled().float()}
         scaled = {name: self.scalers[name](t) for name, t in tokens.items()}
         for name, words in self.words.items():
-            more = words(given[f"{name}.words"])[:, None] * scaled[name].mask[..., None]
+            more = words(name, given)[:, None] * scaled[name].mask[..., None]
             scaled[name] = Tokens(torch.cat([scaled[name].x, more], 2), scaled[name].mask)
         sizes = {name: words.dim for name, words in self.fitted.features.ngrams.items()}
         return Inputs(scaled, prepared, present, columns, self.fitted.pairs, sizes)
@@ -180,7 +180,8 @@ class ModelGraph(nn.Module):
                 result |= fed_tokens(name, raw)
             if words := self.fitted.features.ngrams.get(name):
                 texts = joined(frame, next(m for m in self.fitted.schema.modalities if m.name == name))
-                result[f"{name}.words"] = words.counts(texts).toarray().astype(np.int32)
+                counts = words.counts(texts)
+                result |= {f"{name}.{kind}": part.toarray().astype(np.int32) for kind, part in counts.items()}
         return result
 
 
@@ -214,19 +215,22 @@ class _ScalerGraph(nn.Module):
 class _WordsGraph(nn.Module):
     """``Ngrams`` from counts (n, b) on."""
 
-    rarity: Tensor
-    axes: Tensor
-    centre: Tensor
-
     def __init__(self, words: Ngrams) -> None:
         super().__init__()
-        for name in ("rarity", "axes", "centre"):
-            self.register_buffer(name, torch.from_numpy(getattr(words, name).astype(np.float32)))
+        self.kinds = list(words.parts)
+        for kind, one in words.parts.items():
+            for part in ("rarity", "axes", "centre"):
+                self.register_buffer(f"{kind}_{part}", torch.from_numpy(getattr(one, part).astype(np.float32)))
 
-    def forward(self, counts: Tensor) -> Tensor:
-        rows = torch.where(counts > 0, 1 + counts.clamp(min=1).float().log(), 0.0) * self.rarity
-        length = rows.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
-        return (rows / length) @ self.axes - self.centre
+    def forward(self, name: str, given: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for kind in self.kinds:
+            rarity, axes, centre = (getattr(self, f"{kind}_{part}") for part in ("rarity", "axes", "centre"))
+            counts = given[f"{name}.{kind}"].float()
+            rows = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0) * rarity
+            length = rows.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
+            parts.append((rows / length) @ axes - centre)
+        return torch.cat(parts, 1)
 
 
 class _MemberGraph(nn.Module):

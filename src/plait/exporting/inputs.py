@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
-from plait.encoders.ngrams import PLACES, Ngrams
+from plait.encoders.ngrams import KINDS, Ngrams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +72,25 @@ def token_inputs(name: str, encoder: Encoder, dim: int) -> list[InputSpec]:
     ]
 
 
-def words_input(name: str, words: Ngrams) -> InputSpec:
-    """The input of a text's words: how often each stands in it."""
-    said = (
-        "how often the words and pairs of words of each place stand in the text: lower case, words as \\w+, pairs joined by a "
-        f"blank, hashed by MurmurHash3 (32 bit, signed, its absolute value modulo {PLACES}); all 0: none"
+def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
+    """The inputs of a text's words and letters: how often each stands in it."""
+    said = {
+        "words": r"words (\w+) and pairs of words that follow each other",
+        "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
+    }
+    how = (
+        "in lower case, hashed as the formula of plait.encoders.ngrams.counted says, counted at each place; all 0: none"
     )
-    return InputSpec(f"{name}.words", "int32", ("rows", len(words.places)), said, {"places": words.places.tolist()})
+    return [
+        InputSpec(
+            f"{name}.{kind}",
+            "int32",
+            ("rows", len(one.places)),
+            f"{said[kind]} of the first {KINDS[kind]:,} characters, {how}",
+            {"places": one.places.tolist()},
+        )
+        for kind, one in words.parts.items()
+    ]
 
 
 def prepared_inputs(name: str, encoder: Encoder) -> list[InputSpec]:
