@@ -194,6 +194,10 @@ def test_recipes_of_sentences_on_real_data(data_root: Path) -> None:
         assert len(one.rows) == len(one.truth) == len(two.rows) == 40
         assert one.metrics["pearson"] == pytest.approx(np.corrcoef(one.rows, one.truth)[0, 1], abs=1e-5)
         assert two.metrics["accuracy"] == pytest.approx(two.rows.mean())
+        assert two.chance is not None
+        assert 0.5 <= two.chance < 1
+    with pytest.raises(ConfigError, match="retrieval in flickr8k: no text for 'long'; it has image"):
+        judged({"name": "retrieval", "dataset": "flickr8k", "rows": 20}, asked)
 
 
 def test_recipes_of_images_on_real_data(data_root: Path) -> None:
@@ -213,10 +217,18 @@ def test_recipes_of_images_on_real_data(data_root: Path) -> None:
     assert (found["image to text"].queries, found["image to text"].gallery) == (4, 20)
     assert (found["text to image"].queries, found["text to image"].gallery) == (20, 4)
     asked = Asked(aligner, root=str(data_root))
+    # A data set that is named is searched in place of held-out rows, of which there are none here.
+    whole = judged({"name": "retrieval", "dataset": "flickr8k", "rows": 30}, asked)
+    drawn = frame.iloc[np.sort(np.random.default_rng(0).permutation(len(frame))[:30])]
+    for part in whole:
+        one = space_recipes.retrieved(aligner, drawn, "photograph")[part.name]
+        assert (part.metrics["median rank"], part.metrics["gallery"]) == (one.median_rank, one.gallery)
     (zero,) = judged({"name": "zero_shot", "rows": 20}, asked)
     assert set(zero.metrics) == {f"top-{k}" for k in range(1, 6)}
     assert zero.rows is not None
     assert zero.metrics["top-1"] == pytest.approx(zero.rows.mean())
+    assert zero.chance is not None
+    assert 0.1 <= zero.chance <= 1
     told = {"rows": 20, "train_rows": 30, "epochs": (1, 2)}
     for part in (*judged({"name": "linear_probe", **told}, asked), *judged({"name": "fine_tuning", **told}, asked)):
         assert list(part.metrics) == ["2 epochs", "1 epochs"]

@@ -19,7 +19,7 @@ from plait.cli import main
 from plait.data import schema, table
 from plait.encoders import defaults
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.quality import FIELDS, better_encoders, of_quality
+from plait.estimators.settings import FIELDS, better_encoders, of_quality
 from plait.workflow.fit import fit_table
 
 TREES = {"name": "trees", "rounds": 5}

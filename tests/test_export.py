@@ -205,11 +205,15 @@ LEARNING: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "encoder", [n for n in registry.names("encoders") if registry.find("encoders", n).trainable and n != "pretrained"]
-)
-def test_encoders_that_learn_are_part_of_the_file(encoder: str, tmp_path: Path) -> None:
+NAMES = [n for n in registry.names("encoders") if registry.find("encoders", n).trainable and n != "pretrained"]
+CELLS: list[dict[str, Any]] = [{"cell": "gru"}, {"cell": "none"}, {"cell": "convolutions"}]
+CELLS += [{"cell": "convolutions", "pool": "mean_max", "out": 5}]
+
+
+@pytest.mark.parametrize(("encoder", "more"), [*((n, {}) for n in NAMES), *(("recurrent", cell) for cell in CELLS)])
+def test_encoders_that_learn_are_part_of_the_file(encoder: str, more: dict[str, Any], tmp_path: Path) -> None:
     kind, cells, options = LEARNING[encoder]
+    options = options | more
     frame = pd.DataFrame({"x": pd.Series(cells, dtype=object), "size": SIZE[:40]})
     frame["x"] = [None if i in (2, 9) else cell for i, cell in enumerate(frame["x"])]
     named = {"name": encoder, **options}

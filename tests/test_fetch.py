@@ -239,6 +239,16 @@ def test_every_data_set_says_how_it_could_be_had(tmp_path: Path, capsys: pytest.
         assert all(len(sha) == 64 for file in variant.files for sha in file.sha256)
 
 
+def test_the_list_says_where_a_licence_was_looked_for_and_counts_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "list", "--root", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for name in ("qqp", "flickr8k", "tiny_imagenet"):
+        assert f"{name}: no statement of its licence by its owner; looked for at" in out
+    assert "mug/Pokemon-primary_type/info.json and 55 more" in out
+
+
 def test_data_here_are_the_files_that_are_meant() -> None:
     if not os.environ.get("PLAIT_DATA"):
         pytest.skip("needs PLAIT_DATA")

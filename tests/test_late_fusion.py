@@ -18,7 +18,8 @@ from plait.base.tokens import Tokens
 from plait.fusion.attention import Attention
 from plait.fusion.gated import Gated
 from plait.networks.late_pooling import LatePooling
-from plait.papers import costs, running
+from plait.papers import columns as costs
+from plait.papers import running
 from plait.papers.late_fusion_pretrained_encoders import collapse
 from plait.study.report.sections import time as time_section
 

@@ -18,7 +18,7 @@ from plait.encoders.spectrogram import Spectrogram
 from plait.evaluation.noise_grid import Grid
 from plait.papers.early_fusion_conv_lstm import noise_grids
 from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Seeds
-from plait.study import Results, Study, conditions, encoding, recipes
+from plait.study import Results, Study, conditions, engine, recipes
 from plait.study import models as study_models
 from test_conv_lstm import SCHEMA, table
 
@@ -108,7 +108,7 @@ def test_frozen_features_are_encoded_once_per_ratio_and_part(tmp_path: Path) -> 
         "conditions": {"train": ["clean", TRAINED], "test": [NOISE]},
     }  # fmt: skip
     found = Study.from_dict(told, frames={"digits": (frame, SCHEMA)})
-    jobs = encoding.jobs(found.spec, found.runs, found.tables, 1, {})
+    jobs = engine.jobs(found.spec, found.runs, found.tables, 1, {})
     rows = {(j["modality"], json.dumps(j["condition"]), j["part"]): j["stop"] - j["start"] for j in jobs}
     assert (
         len(rows) == len(jobs) == 4 + 3

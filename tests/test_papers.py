@@ -9,8 +9,9 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,10 +28,10 @@ from plait.base.tokens import Tokens
 from plait.cli import main
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
-from plait.papers import pictures
+from plait.papers import holding, originals, pictures
 from plait.papers.holding import Line, Reproduction
-from plait.papers.paper import WEIGHTS
-from plait.papers.weights import weights as weights_figure
+from plait.papers.page import weights as weights_figure
+from plait.papers.paper import WEIGHTS, Column, Element, Row
 from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 
@@ -289,6 +290,8 @@ def test_a_paper_is_reproduced_and_resumed(tmp_path: Path) -> None:
     assert (network.paper, network.data, network.our_data, network.seeds) == (0.2, "Insects", "insects/y", 2)
     assert network.low <= network.ours <= network.high
     assert network.verdict == "held"
+    untrained = lines["untrained, insects"]  # it reaches the paper's 0.1, as does one answer for all
+    assert (untrained.verdict, untrained.reason) == ("not decided", "ours is no better than the majority")
     assert lines["network, birds"].verdict == "not there"
     assert (lines["rival, insects"].verdict, lines["rival, insects"].ours) == ("cited", None)
     assert lines["network above untrained, insects"].order
@@ -390,6 +393,45 @@ def test_quick_is_small_and_holds_no_number_against_the_paper(tmp_path: Path) ->
     assert set(runs["status"]) == {"done"}
     assert set(runs["train_rows"] + runs["test_rows"]) == {60}
     assert result.results["made"]["insects/y"].spec.model["epochs"] == 8
+
+
+def spaces_at(*shares: Sequence[float], chance: float = 0.5) -> tuple[Element, SimpleNamespace]:
+    """An element of one evaluation of aligned vectors, and runs that reached these shares on four folds, a row each."""
+    column = {"name": "top-1", "data": "d", "ours": "d", "same": True, "metric": "top-1", "evaluation": "zero_shot d"}
+    names = [f"v{place}" for place in range(len(shares))]
+    rows = [Row(name, (0.4 - 0.1 * place,), name, condition="zero-shot") for place, name in enumerate(names)]
+    element = Element("table4", "Names", "there", "", ("r",), (Column(**column),), tuple(rows), orders=(("v0", "v1"),))
+    common = {"status": "done", "dataset": "d", "seed": 0, "train_rows": 90, "test_rows": 30}
+    lines = [
+        {**common, "split": fold, "run": f"{name}-{fold}", "variant": name, "evaluations": [told]}
+        for name, row in zip(names, shares, strict=True)
+        for fold, share in enumerate(row)
+        for told in [
+            {"condition": "zero_shot d: zero-shot", "frozen": False, "metrics": {"top-1": share}, "chance": chance}
+        ]
+    ]
+    return element, SimpleNamespace(lines=lines)
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdicts", "why"),
+    [
+        (
+            ((0.5, 0.49, 0.51, 0.5), (0.5, 0.49, 0.51, 0.5)),
+            ["not decided"] * 3,
+            "both no better than the commonest class",
+        ),
+        (((0.9, 0.91, 0.9, 0.92), (0.5, 0.49, 0.51, 0.5)), ["held", "not decided", "held"], "ours +0.407"),
+        (((0.9, 0.91, 0.9, 0.92), (0.8, 0.82, 0.8, 0.81)), ["held"] * 3, "ours +0.100"),
+    ],
+)
+def test_nothing_is_concluded_from_spaces_that_answer_no_better_than_one_class(
+    shares: tuple[Sequence[float], ...], verdicts: list[str], why: str
+) -> None:
+    element, results = spaces_at(*shares)
+    found = holding.lines(element, {"r": {"d": results}})
+    assert [line.verdict for line in found] == verdicts
+    assert found[-1].reason.startswith(why)
 
 
 # -- rivals ------------------------------------------------------------------------------------------------------------
@@ -647,6 +689,70 @@ def test_a_reader_who_owns_the_data_runs_the_originals(tmp_path: Path, monkeypat
     assert any("mug_original, MuG hs_mr: data set 'mug'" in text for text in result.not_run)
     study = (tmp_path / "out" / "mug_original-MuG-pkm_t1" / "study.yaml").read_text()
     assert "categories_in_text: true" in study
+
+
+def test_an_evaluation_on_data_that_are_not_here_is_counted_and_the_others_are_made(tmp_path: Path) -> None:
+    folder = made_paper(tmp_path / "on_insects")
+    words = ["red ant", "blue bee", "green cow", "old dog", "new elk"]
+    rng = np.random.default_rng(0)
+    told = [" ".join(rng.permutation(words)[:3]) for _ in range(60)]
+    pd.DataFrame({"a": told, "b": [text[::-1] for text in told]}).to_csv(folder / "recipes" / "pairs.csv", index=False)
+    text = {"kind": "text", "encoder": {"name": "hashed_ngrams", "width": 32}}
+    (folder / "recipes" / "pairs.yaml").write_text(
+        to_yaml({"modalities": {"a": {**text, "columns": ["a"]}, "b": {**text, "columns": ["b"]}}})
+    )
+    recipe = {
+        "name": "made",
+        "format": 1,
+        "space": {"evaluations": ["retrieval", {"name": "paraphrase", "dataset": "qqp"}]},
+        "data": {"table": "pairs.csv", "schema": "pairs.yaml", "name": "pairs"},
+        "variants": {"cca": {"stage": "cca"}},
+        "seeds": 2,
+        "split": {"kind": "holdout", "fractions": [0.8, 0.2]},
+    }
+    (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    result = papers.reproduce(folder, "table1", out=tmp_path / "out", store="none", engine="inline")
+    assert result.not_run == ["made, pairs: paraphrase qqp: QQP is not here; plait data fetch qqp --accept-licence"]
+    measured = result.results["made"]["pairs"]
+    assert set(measured.runs["status"]) == {"done"}
+    assert {line["condition"].partition(": ")[0] for one in measured.lines for line in one["evaluations"]} == {
+        "retrieval"
+    }
+    assert (tmp_path / "out" / "made-pairs-without-qqp").is_dir()  # with it, it is another study
+
+
+def test_a_reader_who_owns_a_table_has_its_rows_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MulDIC's own files, tiny: training rows that choose are counted among those to learn from, as the paper has two parts."""
+    for part, rows in (("train", 40), ("test", 10)):
+        for kind in ("bug", "feature"):
+            file = tmp_path / "muldic" / "Roslyn" / f"{part}_data" / f"Roslyn_{part}_{kind}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            told = {"title": [f"{kind} {i}" for i in range(rows)], "code": "x = 1", "label": kind}
+            pd.DataFrame(told).to_csv(file, index=False)
+    monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
+    lines = papers.reproduce("early-fusion-contrastive", "table3", out=tmp_path / "out").lines
+    found = {line.cell: (line.ours, line.verdict) for line in lines}
+    assert found["Roslyn, train"] == (80, "not held")
+    assert found["Roslyn, classes"] == (2, "held")
+    assert found["Flutter, train"] == (None, "not run")
+
+
+def test_the_page_says_what_a_reader_who_owns_the_data_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
+    for name in papers.names():
+        paper = papers.read(name)
+        said = {element for one in originals.originals(paper, paper.elements) for element in one.elements}
+        for element in paper.elements:
+            ours = {column.original for column in element.columns} | {row.own for row in element.rows}
+            assert element.name in said or not ours - {None}, f"{name}, {element.name}"
+    paper = papers.read("context-based-fusion")
+    told = {one.label: one.how for one in originals.originals(paper, paper.chosen("table2"))}
+    assert told["QQP"] == "plait data fetch qqp --accept-licence"
+    command = 'pip install "plait[hub,text]" && plait reproduce context-based-fusion --only table2'
+    assert originals.to_type(paper, paper.chosen("table2")) == command
+    page = papers.reproduce("early-fusion-contrastive", "table3", out=tmp_path / "out").page.read_text()
+    assert "by hand from https://github.com/chang26/MulDIC: muldic/VS Code" in " ".join(page.split())
+    assert "plait reproduce early-fusion-contrastive --only table3" in page
 
 
 def test_pictures_of_numbers_take_no_name_of_a_papers_own() -> None:

@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from plait.base.progress import track
+from plait.base.progress import Bar, line, track
 
 pty = pytest.importorskip("pty")
 
 STEPS = """
 import sys
 from plait.base import progress
-from plait.base.progress import track
+from plait.base.progress import Bar, line, track
 def draw():
     if progress._display is not None:
         progress._display.show()
@@ -36,7 +36,7 @@ print("end", file=sys.stderr)
 
 INTERRUPTED = """
 import sys
-from plait.base.progress import track
+from plait.base.progress import Bar, line, track
 try:
     with track(3, "outer"), track(3, "inner"):
         raise KeyboardInterrupt
@@ -116,3 +116,26 @@ def test_rich_is_imported_only_where_something_is_shown() -> None:
 def test_an_error_inside_passes_through() -> None:
     with pytest.raises(ZeroDivisionError), track(1, "x"):
         raise ZeroDivisionError
+
+
+def test_time_left_counts_down_between_updates_and_grows_when_one_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("plait.base.progress.time.monotonic", lambda: now[0])
+    bar = Bar("text", 100, "cells")
+    for now[0] in (10.0, 20.0):
+        bar.advance(10)
+    # 10 of 100 cells in each 10 seconds: 80 are left.
+    assert [bar.seconds_left(t) for t in (20.0, 25.0, 35.0)] == [80.0, 75.0, 65.0]
+    assert bar.seconds_left(50.0) == pytest.approx(80 * 4)  # 10 cells in 40 seconds: it hangs
+
+
+def test_a_full_bar_keeps_its_time_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("plait.base.progress.time.monotonic", lambda: now[0])
+    bar = Bar("training", 20, "epochs", begun=0.0)
+    now[0] = 2.0
+    bar.advance(10)
+    now[0] = 4.0
+    bar.advance(10)
+    assert line(bar, 60.0, 80, ascii_only=True)[2:] == line(bar, 4.0, 80, ascii_only=True)[2:]
+    assert line(bar, 60.0, 80, ascii_only=True).endswith("20/20 epochs  5 epochs/s  4 s")

@@ -21,10 +21,10 @@ from PIL import Image
 from plait import FusionClassifier, PlaitError, PlaitWarning, Study, fit_table, infer_schema, load, read_table
 from plait.base.errors import CellError, ConfigError, MissingDependencyError, TableError
 from plait.cli import main
+from plait.data.cells import cells
 from plait.data.remote import Allowed, address_of, cache_folder, fetch
 from plait.data.remote_cells import fetch_cells
 from plait.data.schema import absent
-from plait.data.table import cells
 
 N = 24
 

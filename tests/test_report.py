@@ -428,9 +428,17 @@ def test_an_explanation_alone(tmp_path):
             (0.0, -0.1, 0.1),
             "does not beat boosted trees on the table and the embeddings by more than noise",
         ),
-        ((0.02, -0.01, 0.05), (0.1, 0.05, 0.2), "By log loss, which sees more than accuracy does, it certainly beats"),
+        (
+            (0.02, -0.01, 0.05),
+            (0.1, 0.05, 0.2),
+            "By log loss, which shows smaller differences than accuracy, it certainly beats",
+        ),
         ((-0.05, -0.09, -0.01), (0.0, -0.1, 0.1), "certainly worse than boosted trees"),
-        ((0.05, 0.01, 0.09), (-0.1, -0.2, -0.05), "a linear model on the same features is certainly better"),
+        (
+            (0.05, 0.01, 0.09),
+            (-0.1, -0.2, -0.05),
+            "the model is certainly worse than a linear model on the same features",
+        ),
     ],
 )
 def test_the_verdict_says_no_more_than_the_paired_interval(gap, finer, words):

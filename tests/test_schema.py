@@ -545,3 +545,15 @@ def test_real_tables(name: str, data_root: Path) -> None:
     assert set(found.ignored) == ignored
     assert {c: found.types.get(c) for c in types} == types
     assert schema.from_yaml(schema.to_yaml(found)) == found
+
+
+def test_a_long_list_of_columns_is_broken_into_lines_that_read_back() -> None:
+    frame = pd.DataFrame({f"column {i}, of many": [float(i), 2.5, 3.0] for i in range(30)} | {"y": ["a", "b", "a"]})
+    found = schema.infer(frame, target="y")
+    text = schema.to_yaml(found)
+    lists = [
+        line for line in text.splitlines() if "[" in line or (line.startswith("      'column") and ":" not in line)
+    ]
+    assert len(lists) > 5
+    assert max(map(len, lists)) <= 80
+    assert schema.from_yaml(text) == found

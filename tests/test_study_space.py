@@ -20,7 +20,7 @@ from plait import papers
 from plait.base.errors import ConfigError
 from plait.cli import main
 from plait.data.schema_yaml import from_dict
-from plait.papers import space_lines
+from plait.papers import columns
 from plait.study import Results, Study
 from plait.study.space_results import differences, scores
 from plait.study.spec import SplitSpec
@@ -504,7 +504,7 @@ def test_convirt_has_its_column_in_the_fine_tuning_table(root: Path, tmp_path: P
     values = values[values["part"] == "fine-tuned"]
     assert set(values["variant"]) == set(variants)
     column = dataclasses.replace(table6.columns[0], metric="1 epochs")
-    ours = {row.name: len(space_lines.values_of(found, row, column)) for row in table6.rows}
+    ours = {row.name: len(columns.values_of(found, row, column)) for row in table6.rows}
     assert ours == {"conVIRT": 2, "CBMF-add": 2, "CBMF-dot": 2}  # a number for each fold
     from plait.study.report import write_study_report
 

@@ -271,6 +271,17 @@ def test_every_command_ends_well_on_a_terminal(
 
 
 @pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("family", "columns"), [("fusion", 80), ("fusion", 120), ("encoders", 80), ("encoders", 400)])
+def test_a_wide_table_fits_the_terminal(family: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, seen = on_terminal(f"list {family}", columns, monkeypatch)
+    table = [line for line in re.split(r"[\r\n]+", seen) if line and not line.startswith(tuple("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"))]
+    assert code == 0
+    assert max(map(len, table)) <= columns
+    said = " ".join(" ".join(table).split())
+    assert ("by feature, how much of each one passes (GMU)" if family == "fusion" else "timm_image") in said
+
+
+@pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_says_what_is_kept(
     command: str, workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

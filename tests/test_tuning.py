@@ -20,7 +20,7 @@ from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.modality import Modality, Schema
 from plait.encoders import efficientnet_lite0, minilm_network
-from plait.encoders.embed import Column
+from plait.encoders.column import Column
 from plait.networks.tasks import Classification
 from plait.training import finetuning, tuned
 from plait.training.finetuning import dealt, together, validation_part
@@ -324,7 +324,7 @@ def test_a_changed_label_changes_nothing_of_what_its_own_row_gets() -> None:
 
 def _tokens(frame: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     """Tuned on half the rows each, cut by hand so that the changed label moves no row to the other half."""
-    column = Column(list(frame["story"]), "text", False)
+    column = Column(list(frame["story"]), name="text")
     target = TASK.encode((y == "Z").astype(int))
     known = finetuning.FinetuningTarget(TASK, target, torch.ones(60), np.arange(60) % 2, None, 0)
     # Several steps: the first one of AdamW asks for the signs of the gradients alone.

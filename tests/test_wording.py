@@ -16,7 +16,7 @@ from plait import FusionClassifier, FusionRegressor
 from plait.base.documents import cell, plain
 from plait.base.errors import ConfigError, TableError
 from plait.cli import main
-from plait.cli.options import show_command
+from plait.cli.show import show_command
 from plait.data.write import formulas
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import evaluate
@@ -142,7 +142,7 @@ def test_what_accuracy_leaves_open_and_log_loss_decides_is_said_of_both() -> Non
     assert worth(known) == (
         "The best constant answer has accuracy 0.840; the model with all modalities, 0.880. "
         "By accuracy, no modality is certain to help. "
-        "By minus log loss, which sees more than accuracy does: text (+0.150) certain to help."
+        "By minus log loss, which shows smaller differences than accuracy: text (+0.150) certain to help."
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from plait.alignment.losses import Couples
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Batch, Pairs
-from plait.base import checks, config, facts, registry
+from plait.base import checks, config, outline, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
 
@@ -44,7 +44,7 @@ class Alignment(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list alignment`` shows beside name and summary."""
-        return facts.of_alignment(cls)
+        return outline.of_alignment(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this stage was made with, as JSON values."""

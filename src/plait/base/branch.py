@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from plait.base import checks, config, facts, registry
+from plait.base import checks, config, outline, registry
 from plait.base.errors import ConfigError, need
 from plait.base.inputs import Inputs
 
@@ -84,7 +84,7 @@ class Branch:
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list branches`` shows beside name and summary."""
-        return facts.of_branch(cls)
+        return outline.of_branch(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this branch was made with, as JSON values."""

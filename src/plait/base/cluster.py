@@ -72,7 +72,19 @@ class Head:
         """Of the cluster that is connected."""
         self.address = str(ray.get_runtime_context().gcs_address)
         self.lost = False
+        self._ray = ray
         self._since: float | None = None
+
+    def first(self, references: Iterable[Any], seconds: float) -> list[Any]:
+        """The first of the answers that is there, waiting so long for one; none where nothing comes.
+
+        Raises:
+            PlaitError: the head is lost.
+        """
+        done: list[Any] = self._ray.wait(list(references), num_returns=1, timeout=seconds)[0]
+        if not done:
+            self.check()
+        return done
 
     def check(self) -> None:
         """Call it when nothing comes.
@@ -93,6 +105,14 @@ class Head:
                 ) from None
 
 
+class Handed:
+    """What workers are made with, put on the cluster once for several calls of ``on_cluster``; each makes what it needs once."""
+
+    def __init__(self, ray: Any, given: Sequence[Any]) -> None:
+        """``given``: as ``on_cluster`` takes it."""
+        self.reference, self.key = ray.put(tuple(given)), uuid.uuid4().hex
+
+
 def surroundings() -> dict[str, str]:
     """What workers must know of this process's surroundings."""
     return {name: os.environ[name] for name in PLACES if name in os.environ}
@@ -100,7 +120,7 @@ def surroundings() -> dict[str, str]:
 
 def on_cluster(
     make: Callable[..., Callable[..., Any]],
-    given: Sequence[Any],
+    given: Sequence[Any] | Handed,
     jobs: Iterable[Sequence[Any]],
     workers: int | None,
     *,
@@ -111,7 +131,7 @@ def on_cluster(
     Args:
         make: called once in every worker's process with ``given``; what it returns is called with the parts of a job. Workers
             must be able to import it: plait must be installed on their machines.
-        given: handed over once for all workers of a machine.
+        given: handed over once for all workers of a machine; or what was handed over before.
         jobs: taken as workers become free, a few ahead of what was answered.
         workers: jobs at a time; None: one per core of the cluster.
         gpus: that a worker needs, or a part of one.
@@ -123,7 +143,7 @@ def on_cluster(
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         # Tasks, not actors: what a lost machine had begun goes to any core that becomes free.
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work)
-        handed, key = [ray.put(tuple(given))], uuid.uuid4().hex
+        handed = given if isinstance(given, Handed) else Handed(ray, given)
         waiting, flying = iter(jobs), dict[Any, int]()
         answers, sent, given_out, head = dict[int, Any](), 0, 0, Head(ray)
         try:
@@ -131,15 +151,12 @@ def on_cluster(
                 while len(flying) < count and sent < given_out + AHEAD * count:
                     if (job := next(waiting, None)) is None:
                         break
-                    flying[task.remote(key, make, handed, surroundings(), tuple(job))] = sent
+                    flying[task.remote(handed.key, make, [handed.reference], surroundings(), tuple(job))] = sent
                     sent += 1
                 if not flying:
                     return
-                done, _ = ray.wait(list(flying), num_returns=1, timeout=QUIET)
-                if not done:
-                    head.check()
-                    continue
-                answers[flying.pop(done[0])] = _answer(ray, done[0])
+                for done in head.first(flying, QUIET):
+                    answers[flying.pop(done)] = _answer(ray, done)
                 while given_out in answers:
                     result, said = answers.pop(given_out)
                     given_out += 1

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait.base import checks, facts, registry
+from plait.base import checks, outline, registry
 from plait.base.errors import ConfigError
 from plait.base.inputs import Columns
 
@@ -80,7 +80,7 @@ class Encoder(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list encoders`` shows beside name and summary."""
-        return facts.of_encoder(cls)
+        return outline.of_encoder(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this encoder was made with, as JSON values."""

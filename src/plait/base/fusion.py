@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from plait.base import checks, config, facts, registry
+from plait.base import checks, config, outline, registry
 from plait.base.errors import ConfigError, nearest
 from plait.base.tokens import Tokens
 
@@ -84,7 +84,7 @@ class Fusion(nn.Module, ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list fusion`` shows beside name and summary."""
-        return facts.of_fusion(cls)
+        return outline.of_fusion(cls)
 
     @property
     def width(self) -> int:

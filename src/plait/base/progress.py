@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The rate is that of the last updates: so many at least, and all of the last seconds.
 UPDATES, RECENT = 4, 30.0
+#: An update is overdue when it is so many times later than the one before was.
+OVERDUE = 2.0
 #: A finished step that took so many seconds leaves a line behind.
 WORTH_A_LINE = 2.0
 _SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
@@ -47,6 +49,8 @@ class Bar:
     Attributes:
         total: how many units there are; None: not known.
         done: how many of them are done.
+        begun: when, by the monotonic clock.
+        ended: when all were done; None: they are not.
     """
 
     label: str = ""
@@ -54,6 +58,7 @@ class Bar:
     unit: str = ""
     done: int = 0
     begun: float = field(default_factory=time.monotonic)
+    ended: float | None = None
     _worked: float = field(default=0.0, repr=False)
     _marks: deque[tuple[float, int, float]] = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -64,13 +69,14 @@ class Bar:
         with self._lock:
             self.done += n
             self._worked += n / self.total if share is None and self.total else share or 0.0
+            self.ended = now if self.done == self.total else None
             self._marks.append((now, self.done, self._worked))
             while len(self._marks) > UPDATES and now - self._marks[0][0] > RECENT:
                 self._marks.popleft()
 
     def rate(self, now: float) -> float | None:
-        """Units per second of late, which sinks while nothing comes; None before the first."""
-        paces = self._paces(now)
+        """Units per second of late, which sinks while nothing comes; of all, once all are done; None before the first."""
+        paces = self._paces(self.ended or now)
         return None if paces is None else paces[0]
 
     def _paces(self, now: float) -> tuple[float, float] | None:
@@ -84,11 +90,20 @@ class Bar:
             return (self.done - before) / seconds, (self._worked - worked) / seconds
 
     def seconds_left(self, now: float) -> float | None:
-        """For the work that is not done yet, at the rate of late; None where that is not known."""
-        paces = self._paces(now)
-        if self.total is None or paces is None or paces[1] <= 0:
+        """For the work that is not done yet, at the rate of late; None where that is not known.
+
+        Between two updates it counts down; where the next one is long overdue, the rate sinks.
+        """
+        with self._lock:
+            times = [mark[0] for mark in self._marks]
+        if self.total is None or not times:
             return None
-        return max(0.0, 1 - self._worked) / paces[1]
+        waited, usual = now - times[-1], times[-1] - (times[-2] if len(times) > 1 else self.begun)
+        waited = waited if waited <= OVERDUE * usual else 0.0
+        paces = self._paces(now if not waited else times[-1])
+        if paces is None or paces[1] <= 0:
+            return None
+        return max(0.0, max(0.0, 1 - self._worked) / paces[1] - waited)
 
 
 def line(bar: Bar, now: float, width: int, ascii_only: bool = False) -> str:
@@ -113,7 +128,7 @@ def line(bar: Bar, now: float, width: int, ascii_only: bool = False) -> str:
         "bar": drawn,
         "count": count,
         "rate": f"{rate:,.0f} {bar.unit}/s" if rate and rate >= 1 else "",
-        "elapsed": duration(now - bar.begun),
+        "elapsed": duration((bar.ended or now) - bar.begun),
         "left": left_text,
     }  # in the order of the line
     for gone in ("", "rate", "bar", "elapsed"):

@@ -18,7 +18,8 @@ from functools import cache, partial
 from importlib import metadata
 from typing import Any, TypeVar, overload
 
-from plait.base import facts, outline
+from plait.base import outline
+from plait.base import outline as facts
 from plait.base.errors import ConfigError, nearest
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.

@@ -91,12 +91,8 @@ def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
         random_state=bed.seed,
     )
     even = bool((bed.weight == bed.weight[0]).all())
-    # It warns of more classes than half the rows, and a warning cannot be silenced on a thread alone: then all rows come twice.
-    x, y, weight = bed.x, bed.y, bed.weight
-    if 2 * bed.outputs > len(y):
-        x, y, weight = (np.repeat(part, 2, axis=0) for part in (x, y, weight))
     with contextlib.suppress(_NoTime):
-        model.fit(_binned(x, edges), y, sample_weight=None if even else weight)
+        model.fit(_binned(bed.x, edges), bed.y, sample_weight=None if even else bed.weight)
     return forest_of(model, judge.at, edges), judge.at
 
 

@@ -20,7 +20,7 @@ import typer
 
 from plait.base.errors import PlaitError, PlaitWarning
 from plait.cli.app import Interrupted, Typer, app
-from plait.cli.options import wrapped
+from plait.cli.show import wrapped
 
 __all__ = ["app", "main", "registered"]
 

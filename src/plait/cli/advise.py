@@ -10,7 +10,7 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_text
+from plait.cli.show import show_json, show_text
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_command, show_json, show_table
+from plait.cli.show import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ import typer
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_table, show_text
-from plait.cli.use import Partial, models_of
+from plait.cli.show import show_json, show_table, show_text
+from plait.cli.use import models_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,6 @@ Conditions = Annotated[
         show_default=False,
     ),
 ]
-HeldOut = Annotated[
-    bool,
-    typer.Option("--held-out", help="Of the table that it was fitted on: only the rows that plait fit held out."),
-]
 
 
 @app.command()
@@ -51,8 +47,8 @@ def evaluate(
     ] = None,
     root: o.Root = None,
     remote: o.Remote = None,
-    held_out: HeldOut = False,
-    partial: Partial = False,
+    held_out: o.HeldOut = False,
+    partial: o.Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
     encoding: o.Encoding = None,

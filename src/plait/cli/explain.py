@@ -12,9 +12,9 @@ import typer
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.evaluate import HeldOut, heading, judged_rows, show_by_target
-from plait.cli.options import show_table, show_text
-from plait.cli.use import Partial, models_of
+from plait.cli.evaluate import heading, judged_rows, show_by_target
+from plait.cli.show import show_table, show_text
+from plait.cli.use import models_of
 
 if TYPE_CHECKING:
     from plait.evaluation.explain import Explanation
@@ -37,8 +37,8 @@ def explain(
     ] = None,
     root: o.Root = None,
     remote: o.Remote = None,
-    held_out: HeldOut = False,
-    partial: Partial = False,
+    held_out: o.HeldOut = False,
+    partial: o.Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
     encoding: o.Encoding = None,

@@ -13,7 +13,7 @@ from plait.base import deadline
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_command, show_json, show_table, show_text
+from plait.cli.show import show_command, show_json, show_table, show_text, show_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,6 +247,7 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
     from plait.report.sections.modalities import worth
     from plait.report.sections.scores import baseline_name, verdict
+    from plait.report.words import counted
 
     judged, record = outcome.evaluation, outcome.model.record_
     main = judged.main_metric
@@ -257,14 +258,14 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     rows += [{"model": name, main: scores.get(main), "95% interval": ""} for name, scores in baselines.items()]
     show_table(rows)
     show_text(verdict(judged, outcome.baselines))
-    typer.echo("\nwhat each modality is worth (Shapley value; its score alone)")
+    show_title("what each modality is worth (Shapley value; its score alone)")
     show_table(modality_rows(outcome))
     show_text(worth(outcome.explanation))
     show_importance(outcome.importance)
     leaderboard = getattr(outcome.model, "leaderboard_", None)
     if leaderboard is not None and len(leaderboard):
-        typer.echo(
-            "\nbranches: loss on rows they did not learn from, weight in the answer, size, time (of one loop: shared)"
+        show_title(
+            "branches: loss on rows they did not learn from, weight in the answer, size, seconds (networks share theirs)"
         )
         show_table(leaderboard.rename(columns={"weights": "parameters"}).to_dict("records"))
     if (transform := record.get("target_transform", "none")) != "none":
@@ -272,7 +273,7 @@ def show_outcome(outcome: Outcome, table: str) -> None:
         show_text(f"The target was learned on a {transform} scale (--target-transform); answers are in its own unit.")
     typer.echo()
     spent = ", ".join(f"{stage} {s:.1f} s" for stage, s in record["seconds"].items() if s >= 0.05)
-    show_text(f"{record['trained_weights']:,} trained weights in {record['members']} members; {spent}")
+    show_text(f"{record['trained_weights']:,} trained weights in {counted(record['members'], 'member')}; {spent}")
     for what, (used, rows) in record.get("samples", {}).items():
         typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
     typer.echo(f"model   {outcome.folder}")
@@ -290,7 +291,7 @@ def show_importance(importance: pd.DataFrame, most: int = 8) -> None:
     """The columns that matter most, and what shuffling them costs."""
     if len(importance) < 2:
         return
-    typer.echo("\nwhat each column is worth (growth of the loss when it is shuffled; its share of the modality's)")
+    show_title("what each column is worth (growth of the loss when it is shuffled; its share of the modality's)")
     rows = importance.head(most).to_dict("records")
     kept = ("modality", "column", "importance")
     show_table([{**{k: r[k] for k in kept}, "95% interval": _interval(r), "share": r["share"]} for r in rows])

@@ -13,7 +13,7 @@ import typer
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_table
+from plait.cli.show import show_json, show_table
 
 
 @app.command()

@@ -5,27 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.options import show_json, show_table, show_text
+from plait.cli.show import show_json, show_table, show_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from plait.base.inputs import Inputs
-    from plait.encoders.featurize import Featurizer
-    from plait.store import Store
-
-
-#: Rows that plait encode has in memory at a time, beside the table itself.
-PIECE = 16_384
+#: Rows of a larger table at most that say what its columns are, when plait encode reads it piece by piece.
+SAMPLE = 262_144
 
 
 @app.command()
@@ -79,30 +70,33 @@ def encode(
     store: o.Store = None,
     strict: o.Strict = False,
     encoding: o.Encoding = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: on a cluster (extra ray).")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Of the cluster; default: all cores.", show_default=False)] = None,
+    engine: o.Engine = None,
+    workers: o.Workers = None,
     json: o.Json = False,
 ) -> None:
     """Encode a table's cells into the store, once for ever.
 
-    Killed half-way, the same command carries on.
+    Killed half-way, the same command carries on. A table need not fit into memory: it is read piece by piece. With
+    --store none a cell that comes again in another piece is encoded again.
     """
-    from plait.base.cluster import ENGINES
-    from plait.base.errors import ConfigError, nearest
+    from plait.base.cluster import check_engine
+    from plait.base.errors import ConfigError
     from plait.data import schema as schemas
-    from plait.data.row_numbers import numbered
-    from plait.data.table import read_table
+    from plait.data.table import read_chunks, read_sample, read_table
     from plait.data.write import vectors_writer
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
+    from plait.workflow.encode import PIECE, encode_pieces, pieces_of
 
-    if engine not in ENGINES or (engine == "ray" and store == NO_STORE):
-        raise ConfigError(f"--engine {engine}: expected local, or ray with a store ({nearest(engine, ENGINES)})")
+    check_engine(engine or "local")
+    if engine == "ray" and store == NO_STORE:
+        raise ConfigError("--engine ray: workers hand over what they encode through the store; name one (--store)")
     if out is not None and (out.suffix.lower() not in (".npz", ".parquet") or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .parquet or .npz")
-    packed = out is not None and out.suffix.lower() == ".npz"
-    frame = read_table(table, encoding, remote, root)
+    whole = engine == "ray" or (out is not None and out.suffix.lower() == ".npz")
+    place = table, encoding, remote, root
+    frame, rows = (read_table(*place), 0) if whole else read_sample(table, SAMPLE, *place[1:])
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
     frozen_alone = dataclasses.replace(result, modalities=frozen, target=None)
@@ -110,80 +104,21 @@ def encode(
     features = Featurizer(frozen_alone, o.assignments(encoder))
     progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
     features.fit(frame, result.root)
-    opened = None if store == NO_STORE else Store(store)
-    try:
+    pieces = pieces_of(frame, max(1, len(frame)) if whole else PIECE)
+    if rows > len(frame):
+        typer.echo(
+            f"{len(frame):,} of {rows:,} rows, evenly spread, say what columns are and how numbers are scaled", err=True
+        )
+        pieces = read_chunks(table, PIECE, *place[1:])
+    with contextlib.ExitStack() as stack:
+        opened = None if store == NO_STORE else stack.enter_context(Store(store))
         if engine == "ray" and opened is not None:
             from plait.study.engine_ray import encode_ray
 
             encode_ray(features, frame, result.root, opened, workers)
-        given = features, numbered(frame), result.root, opened, strict
-        with contextlib.nullcontext() if out is None or packed else vectors_writer(out) as write:
-            whole = len(frame) <= PIECE or packed
-            parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given, write)
-            if write is not None and whole:
-                write(parts[0])
-    finally:
-        if opened is not None:
-            opened.close()
-    if out is not None and packed:
-        _write_npz(out, parts[0])
-    records = [
-        {
-            "modality": m.name,
-            "encoder": features.encoders[m.name].name(),
-            "rows": len(frame),
-            "absent": sum(int((~part.present[m.name]).sum()) for part in parts),
-            "tokens": max(part.tokens[m.name].x.shape[1] for part in parts),
-            "width": parts[0].tokens[m.name].dim,
-        }
-        for m in frozen
-    ]
+        write = None if out is None else stack.enter_context(vectors_writer(out))
+        records = encode_pieces(features, pieces, result.root, opened, strict=strict, write=write)
     show_json(records) if json else show_table(records)
-
-
-def _transformed(
-    features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store | None, strict: bool, *, whole: bool
-) -> Inputs:
-    return features.transform(frame, root, store, strict=strict, progress=None, whole=whole)
-
-
-def _in_pieces(
-    features: Featurizer,
-    frame: pd.DataFrame,
-    root: str | None,
-    store: Store | None,
-    strict: bool,
-    write: Callable[[Inputs], None] | None,
-) -> list[Inputs]:
-    """The rows encoded piece by piece; of each piece, once it is written, only its shape is kept, not its numbers."""
-    from plait.base.inputs import Inputs
-    from plait.base.tokens import Tokens
-    from plait.data.row_numbers import whole_table
-
-    parts = []
-    with whole_table() as files:
-        for start in range(0, len(frame), PIECE):
-            part = _transformed(features, files.of(frame.iloc[start : start + PIECE]), root, store, strict, whole=False)
-            if write is not None:
-                write(part)
-            shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
-            parts.append(Inputs(shapes, {}, part.present))
-            del part  # before the next one is made
-    return parts
-
-
-def _write_npz(out: Path, inputs: Any) -> None:
-    import io
-
-    import numpy as np
-
-    from plait.base.parts import write_file
-
-    arrays = {f"{name}.x": t.x.numpy() for name, t in inputs.tokens.items()}
-    arrays |= {f"{name}.mask": t.mask.numpy() for name, t in inputs.tokens.items()}
-    held = io.BytesIO()
-    np.savez_compressed(held, **arrays)
-    write_file(out, held.getvalue())
 
 
 @app.command(name="store")
@@ -208,7 +143,9 @@ def store_command(
 
 def _show_store(path: Path, records: list[dict[str, Any]]) -> None:
     typer.echo(str(path))
-    show_table(records)
+    kept = [{k: r[k] for k in ("label", "entries")} for r in records]
+    sizes = [{"size": _size(r["bytes"]), "last used (UTC)": r["last_used"][:16].replace("T", " ")} for r in records]
+    show_table([{**k, **s, "fingerprint": r["fingerprint"]} for k, s, r in zip(kept, sizes, records, strict=True)])
 
 
 @app.command(name="list")
@@ -255,16 +192,18 @@ def list_datasets(
         show_json(states)
         return
     show_table([_shown(state) for state in states])
+    for state in states:
+        if state["licence_sought"] and not state["licence_from"]:
+            typer.echo(
+                f"{state['name']}: no statement of its licence by its owner; looked for at {state['licence_sought']}"
+            )
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
-    licence, read = state["licence"], state.pop("licence_from")
-    state.pop("licence_sought")
-    return {
-        **state,
-        "licence": licence if read else f"{licence} (not verified)",
-        "missing": ", ".join(state["missing"]),
-    }
+    first, *others = state["missing"] or [""]
+    told = {"licence": state["licence"] + " (not verified)" * (not state["licence_from"])}
+    told["missing"] = f"{first} and {len(others)} more" if others else first
+    return {key: told.get(key, value) for key, value in state.items() if not key.startswith("licence_")}
 
 
 @data_app.command()

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import re
-import shlex
-import shutil
-import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +42,11 @@ Remote = Annotated[
 Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
 Store = Annotated[
     str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)
+]
+Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
+HeldOut = Annotated[
+    bool,
+    typer.Option("--held-out", help="Of the table that it was fitted on: only the rows that plait fit held out."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -246,54 +245,3 @@ def settings_of(
     if named:
         merged["encoders"] = {**(merged.get("encoders") or {}), **named}
     return config.override(merged, sets or ())
-
-
-def show_json(value: Any) -> None:
-    """One JSON document; a number that is none is null, for JSON has no word for it."""
-    from plait.store.model_files import plain_values
-
-    typer.echo(json.dumps(plain_values(value), indent=1, ensure_ascii=False, default=str))
-
-
-def show_text(text: str) -> None:
-    """A sentence: on a terminal wrapped between words, elsewhere one line; commands are not broken."""
-    if text:
-        typer.echo(wrapped(text, sys.stdout))
-
-
-def wrapped(text: str, stream: TextIO) -> str:
-    """What goes to a terminal broken between words; what holds a command, or goes elsewhere, as it is."""
-    if not stream.isatty() or re.search(r"\bplait \w", text):
-        return text
-    width = max(20, shutil.get_terminal_size().columns)
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
-
-
-def show_command(*parts: object, then: str = "") -> None:
-    """A command to run next, quoted so that a shell takes every name as it is."""
-    typer.echo(f"  {shlex.join(['plait', *map(str, parts)])} {then}".rstrip())
-
-
-def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Aligned columns: numbers to the right, the last column as wide as it is."""
-    if not records:
-        typer.echo("(nothing)")
-        return
-    columns = list(columns or records[0])
-    cells = [[_cell(record.get(c)) for c in columns] for record in records]
-    right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
-    widths = [max(len(c), *(len(row[i]) for row in cells)) for i, c in enumerate(columns)]
-    for row in [columns, *cells]:
-        parts = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, widths, right, strict=True)]
-        typer.echo("  ".join(parts).rstrip())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        whole = abs(value) >= 10_000 or (abs(value) >= 1000 and value.is_integer())
-        return "-" if value != value else f"{value:,.0f}" if whole else f"{value:.3f}"
-    return str(value)

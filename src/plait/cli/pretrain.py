@@ -9,7 +9,7 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_command, show_json
+from plait.cli.show import show_command, show_json
 
 if TYPE_CHECKING:
     from plait.training.pretrained import Saved

@@ -11,7 +11,7 @@ from plait.base import progress
 from plait.base.errors import ConfigError
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.options import show_json, show_table
+from plait.cli.show import show_json, show_table
 
 
 @app.command()

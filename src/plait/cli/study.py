@@ -12,7 +12,7 @@ import typer
 from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.options import show_command, show_json, show_table
+from plait.cli.show import show_command, show_json, show_table
 
 if TYPE_CHECKING:
     from plait.study import Results

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from plait.data.row_numbers import NamedFiles
     from plait.estimators.base import FusionEstimator
 
-Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
-
 
 @contextlib.contextmanager
 def models_of(
@@ -72,7 +70,7 @@ def predict(
     ] = False,
     root: o.Root = None,
     remote: o.Remote = None,
-    partial: Partial = False,
+    partial: o.Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
     encoding: o.Encoding = None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 
-from plait.base import checks, config, facts, registry
+from plait.base import checks, config, outline, registry
 from plait.base.checks import Seed, Within
 from plait.base.documents import read_yaml_value
 from plait.base.errors import ConfigError, PlaitWarning, nearest
@@ -69,7 +69,7 @@ class Condition(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list conditions`` shows beside name and summary."""
-        return facts.of_condition(cls)
+        return outline.of_condition(cls)
 
     @classmethod
     def from_options(cls, options: Mapping[str, object], where: str) -> Self:

@@ -48,10 +48,7 @@ def media(column: Column) -> Verdict | None:
 
 def _vote(value: object) -> tuple[str, bool, str] | None:
     """Kind of one cell, whether it is decoded here, and the form that it comes in."""
-    from plait.data.media import (
-        Blob,
-        formats,  # late: decoders are heavy
-    )
+    from plait.data.media import Blob, formats
     from plait.data.media.given import data_of_uri, is_data_uri, is_picture
 
     if isinstance(value, Blob):

@@ -16,6 +16,9 @@ from plait.data.modality import Modality, Schema, name_problem
 _FIELDS = ("target", "task", "root", "modalities", "ignored")
 _MODALITY = tuple(f for f in fields_of(Modality) if f != "name")
 
+#: Lines of a list are no longer.
+WIDTH = 80
+
 #: Where a problem is: the keys that lead to it, and what it is.
 Problem = tuple[tuple[str, ...], str]
 
@@ -219,7 +222,7 @@ def to_yaml(schema: Schema, targets: Sequence[str] = ()) -> str:
 def _modality_lines(modality: Modality, spec: Mapping[str, Any], schema: Schema) -> list[str]:
     lines = [f"  {_scalar(modality.name)}:", f"    kind: {modality.kind}"]
     if "types" in spec:
-        lines.append(f"    columns: [{', '.join(_scalar(c) for c in modality.columns)}]")
+        lines += _list_lines("    columns: [", [_scalar(c) for c in modality.columns])
         lines.append("    types:")
         lines += [f"      {_scalar(c)}: {_scalar(t)}{_comment(schema, c)}" for c, t in spec["types"].items()]
     else:
@@ -227,6 +230,18 @@ def _modality_lines(modality: Modality, spec: Mapping[str, Any], schema: Schema)
         lines += [f"      - {_scalar(c)}{_comment(schema, c)}" for c in modality.columns]
     rest = {k: v for k, v in spec.items() if k in ("encoder", "train", "root")}
     return lines + [f"    {k}: {_scalar(v)}" for k, v in rest.items()]
+
+
+def _list_lines(head: str, values: Sequence[str]) -> list[str]:
+    """A list in brackets, on as many lines as a screen of usual width asks for."""
+    lines = [head]
+    for i, value in enumerate(values):
+        piece = value + ("]" if i == len(values) - 1 else ",")
+        if len(lines[-1]) + len(piece) + 1 > WIDTH and lines[-1] != head:
+            lines.append(" " * 6 + piece)
+        else:
+            lines[-1] += piece if lines[-1] == head else f" {piece}"
+    return lines
 
 
 def _comment(schema: Schema, column: str | None) -> str:

@@ -50,14 +50,21 @@ def table_writer(path: str | Path) -> Iterator[Write]:
     """
     path = Path(path)
     ending = ending_of(path)
+    make = _parquet_writer if ending in PARQUET else _text_writer
+    with _new_file(path, "".join(path.suffixes[-2:])) as part, make(part, ending) as write:
+        yield write
+
+
+@contextmanager
+def _new_file(path: Path, ending: str) -> Iterator[Path]:
+    """Where to write what takes its name when all of it is there."""
     if not path.parent.is_dir():
         raise TableError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name the file to write")
-    make = _parquet_writer if ending in PARQUET else _text_writer
     try:
-        with part_file(path, "".join(path.suffixes[-2:])) as part, make(part, ending) as write:
-            yield write
+        with part_file(path, ending) as part:
+            yield part
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
 
@@ -184,35 +191,47 @@ def _formula(cell: str) -> bool:
 
 @contextmanager
 def vectors_writer(path: Path) -> Iterator[Callable[[Inputs], None]]:
-    """A function that appends embeddings to a Parquet file: of each modality a column of vectors, which any reader takes.
+    """A function that writes embeddings: appended to a Parquet file that any reader takes, or all at once to ``.npz``.
 
     Shape:
-        each column: (n, D) float32, the mean of a row's tokens; null where the modality is absent.
+        column of Parquet: (n, D) float32, of a modality the mean of a row's tokens; null where it is absent.
+        ``NAME.x`` and ``NAME.mask`` of ``.npz``: (n, T, D) and (n, T), all tokens.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
         TableError: the file cannot be written.
     """
+    make = _packed_vectors if path.suffix.lower() == ".npz" else _parquet_vectors
+    with _new_file(path, path.suffix) as part, make(part) as write:
+        yield write
+
+
+@contextmanager
+def _packed_vectors(path: Path) -> Iterator[Callable[[Inputs], None]]:
+    def write(inputs: Inputs) -> None:
+        arrays = {f"{name}.x": tokens.x.numpy() for name, tokens in inputs.tokens.items()}
+        arrays |= {f"{name}.mask": tokens.mask.numpy() for name, tokens in inputs.tokens.items()}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+    yield write
+
+
+@contextmanager
+def _parquet_vectors(path: Path) -> Iterator[Callable[[Inputs], None]]:
     arrow, parquet = need("pyarrow", "parquet"), need("pyarrow.parquet", "parquet")
-    if not path.parent.is_dir():
-        raise TableError(f"{path}: there is no folder {path.parent}")
+    opened: Any = None
+
+    def write(inputs: Inputs) -> None:
+        nonlocal opened
+        rows = arrow.table({name: _vectors(arrow, tokens) for name, tokens in inputs.tokens.items()})
+        opened = opened or parquet.ParquetWriter(path, rows.schema)
+        opened.write_table(rows)
+
     try:
-        with part_file(path, path.suffix) as part:
-            opened: Any = None
-
-            def write(inputs: Inputs) -> None:
-                nonlocal opened
-                rows = arrow.table({name: _vectors(arrow, tokens) for name, tokens in inputs.tokens.items()})
-                opened = opened or parquet.ParquetWriter(part, rows.schema)
-                opened.write_table(rows)
-
-            try:
-                yield write
-            finally:
-                if opened is not None:
-                    opened.close()
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from None
+        yield write
+    finally:
+        if opened is not None:
+            opened.close()
 
 
 def _vectors(arrow: Any, tokens: Tokens) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from plait.base import checks, facts, registry
+from plait.base import checks, outline, registry
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.data.modality import Modality, Schema
 
@@ -129,7 +129,7 @@ class Dataset(ABC):
     @classmethod
     def label(cls) -> str:
         """The name to print beside results: a stand-in says that it is one."""
-        return facts.dataset_label(cls)
+        return outline.dataset_label(cls)
 
     @classmethod
     def licence_text(cls) -> str:
@@ -140,7 +140,7 @@ class Dataset(ABC):
             >>> registry.find("datasets", "games").licence_text()
             'not stated (not verified)'
         """
-        text = facts.dataset_licence(cls)
+        text = outline.dataset_licence(cls)
         if cls.licence_from or not cls.licence_sought:
             return text
         return f"{text}: no statement by its owner found; looked for at {cls.licence_sought}"
@@ -148,7 +148,7 @@ class Dataset(ABC):
     @classmethod
     def facts(cls) -> dict[str, str]:
         """What ``plait list datasets`` shows beside name and summary."""
-        return facts.of_dataset(cls)
+        return outline.of_dataset(cls)
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:

@@ -27,7 +27,8 @@ class Flickr8k(Dataset):
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
     licence_sought: ClassVar[str] = (
-        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
+        "hockenmaier.cs.illinois.edu and its request form, which could not be read; copies at huggingface.co say CC0, Apache "
+        "2.0 or nothing, and none of them is its owner's"
     )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}

@@ -31,7 +31,8 @@ class Flickr8kFull(Dataset):
     url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     licence: ClassVar[str] = "research use"
     licence_sought: ClassVar[str] = (
-        "hockenmaier.cs.illinois.edu (a request form), copies at huggingface.co (CC0, or none)"
+        "hockenmaier.cs.illinois.edu and its request form (forms.illinois.edu/sec/1713398), which could not be read; copies at "
+        "huggingface.co say CC0, Apache 2.0 or nothing, and none of them is its owner's"
     )
     citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks: ClassVar[Mapping[str, str]] = {}

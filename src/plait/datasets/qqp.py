@@ -31,7 +31,8 @@ class Qqp(Dataset):
     url: ClassVar[str] = "https://gluebenchmark.com/tasks"
     licence: ClassVar[str] = "Quora terms (non-commercial)"
     licence_sought: ClassVar[str] = (
-        "quoradata.quora.com, gluebenchmark.com, copies at huggingface.co (which name Quora's terms)"
+        "quoradata.quora.com and gluebenchmark.com, which could not be read; those who pass it on name Quora's terms of service, "
+        "for non-commercial use"
     )
     citation: ClassVar[str] = (
         "Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs; in Wang et al. 2019, GLUE"

@@ -29,7 +29,7 @@ class TinyImagenet(Dataset):
     url: ClassVar[str] = "http://cs231n.stanford.edu/"
     licence: ClassVar[str] = "ImageNet terms (non-commercial research and education)"
     licence_sought: ClassVar[str] = (
-        "cs231n.stanford.edu, copies at huggingface.co (ImageNet's own terms were read there)"
+        "cs231n.stanford.edu, which could not be read; copies at huggingface.co ask for ImageNet's terms of access (read there)"
     )
     citation: ClassVar[str] = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 from safetensors import numpy as safetensors
-from torch import nn
 
 from plait.base import mapped
-from plait.base.deadline import Deadline
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.errors import CellError, PlaitError
 from plait.base.inputs import Columns
-from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
-from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import RESTED, Encoding, Keep, Memory
+from plait.encoders.batches import RESTED, Forward, Keep, Memory
+from plait.encoders.column import Column, How
 from plait.store import Store
 
 if TYPE_CHECKING:
@@ -32,23 +28,6 @@ if TYPE_CHECKING:
 CHUNK = 2048
 #: Rows of a table whose features are computed at a time.
 ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an encoding may take.
-
-    Attributes:
-        memory: in bytes; larger features lie in a file (``plait.base.mapped``).
-        end: of the fit that it is for; it is refused where no time would be left to train.
-    """
-
-    memory: int = mapped.USUAL
-    end: Deadline = field(default_factory=Deadline)
-
-
-#: Of an encoding that is for no fit.
-NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -72,18 +51,8 @@ class Embedded:
         return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
 
 
-def embed(
-    encoder: Encoder,
-    cells: Sequence[object],
-    store: Store | None,
-    *,
-    name: str,
-    strict: bool = False,
-    progress: bool | None = None,
-    rows: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
-) -> Embedded:
-    """Embed the cells of the modality ``name``; None is absent. Messages call the cells by ``rows`` (n,), else by position.
+def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]) -> Embedded:
+    """Embed the cells of a modality; None is absent.
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
@@ -92,35 +61,48 @@ def embed(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict, rows)
+    known: How = {"rows": np.arange(len(cells)), **how}
+    whole = Column([], **known)
+    result = embed_pieces(encoder, [cells], store, whole)
+    whole.warn()
+    return result
+
+
+def embed_pieces(encoder: Encoder, pieces: Iterable[Sequence[object]], store: Store | None, whole: Column) -> Embedded:
+    """As ``embed``, of cells that come piece by piece, so that only one piece's are in memory.
+
+    ``whole``: the column without its cells, but with all of its rows; it learns what cannot be read.
+    """
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    fingerprint = encoder.store_key()
-    lengths = column.encode(encoder, keep, fingerprint, Forward(encoder), progress, encoder.name(), limits.end)
-    embedded = _gather(column, keep, fingerprint, lengths, encoder, limits.memory)
-    column.warn()
-    return embedded
+    keyed = encoder.stored or encoder.kinds != ("vector",)  # a vector's key takes as long as what is done with it
+    forward, start, result = Forward(encoder), 0, mapped.TokenRows(len(whole.numbers), whole.limits.memory)
+    for cells in pieces:
+        column = whole.piece(cells, start, keyed=keyed)
+        if keyed:
+            _gather(column, column.encode(encoder, keep, forward, encoder.name()), encoder, result, start)
+        else:
+            _computed(column, encoder, forward, result, start)
+        whole.present += column.present
+        whole.unreadable |= {start + row: reason for row, reason in column.unreadable.items()}
+        start += len(cells)
+    x, mask = result.arrays(encoder.dim)
+    for row in _blank(x, mask):
+        whole.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
+    return Embedded(x, mask, sorted(whole.unreadable.items()))
 
 
 def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
-    forward = Forward(encoder)
+    forward, result = Forward(encoder), mapped.TokenRows(len(frame), memory)
     views: list[Columns | None] = []
     for start in range(0, max(1, len(frame)), ROWS):
         part = frame.iloc[start : start + ROWS]
         prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
         views.append(view)
-        if len(frame) == 0:
-            return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), view
-        rows = forward(prepared)
-        longest = max(map(len, rows))
-        if not start:
-            x, mask = _empty(len(frame), longest, rows[0].shape[1], memory)
-        elif longest > x.shape[1]:
-            more = ((0, 0), (0, longest - x.shape[1]))
-            x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
-        for i, row in enumerate(rows, start):
-            x[i, : len(row)], mask[i, : len(row)] = row, True
-        mapped.release(torch.from_numpy(x))
+        if len(frame):
+            result.put(start + np.arange(len(part)), forward(prepared))
+            result.release()
+    x, mask = result.arrays(encoder.dim)
     columns = _one_after_another(views)
     bad = _blank(x, mask)
     if len(bad):
@@ -139,56 +121,43 @@ def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
     return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
-class Forward:
-    """An encoder's network, built when the first batch needs it."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        """Nothing is loaded yet."""
-        self._encoder = encoder
-        self._module: nn.Module | None = None
-
-    def __call__(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Prepared arrays of a batch -> the tokens (T, D) of each cell, float32."""
-        if self._module is None:
-            self._module = self._encoder.module().eval()
-        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        tensors = {
-            key: torch.from_numpy(np.require(a, requirements=["C", "W"])).to(device) for key, a in arrays.items()
-        }
-        with torch.inference_mode():
-            tokens: Tokens = self._module(tensors)
-        x, mask = tokens.x.float().cpu().numpy(), tokens.mask.cpu().numpy()
-        return [row[there] for row, there in zip(x, mask, strict=True)]
-
-
-def _gather(
-    column: Column, keep: Keep, fingerprint: str, lengths: dict[bytes, int], encoder: Encoder, memory: int
-) -> Embedded:
-    """Read everything into one array, a chunk at a time."""
-    keys = list(column.rows)
-    first = next(iter(keep.get_many(fingerprint, keys[:1])), None)
-    width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width, memory)
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
-            if array is None:
-                raise column.lost()
-            if array.shape[1] != width:
-                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
+def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder, result: mapped.TokenRows, start: int) -> None:
+    """Read everything into the rows from ``start`` on, a chunk at a time."""
+    first = next(iter(column.read(list(column.rows)[:1])), None)
+    if first is None:
+        return
+    x, mask = result.room(start, max(lengths.values()), first.shape[1])
+    for at, chunk in column.chunks(CHUNK):
+        for key, array in zip(chunk, column.read(chunk), strict=True):
+            if array.shape[1] != x.shape[2]:
+                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {x.shape[2]} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
-        mapped.release(torch.from_numpy(x))
-        if start % RESTED == 0:
-            keep.rest()
-    for row in _blank(x, mask):
-        column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
-    return Embedded(x, mask, sorted(column.unreadable.items()))
+        result.release()
+        if at % RESTED == 0:
+            column.rest()
 
 
-def _empty(n: int, tokens: int, width: int, memory: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = (n, max(1, tokens))
-    return mapped.zeros((*shape, width), limit=memory).numpy(), np.zeros(shape, bool)
+def _computed(column: Column, encoder: Encoder, forward: Forward, result: mapped.TokenRows, start: int) -> None:
+    """Compute the rows of an encoder whose results are not stored: in batches, without keys."""
+    present = [row for row, cell in enumerate(column.cells) if cell is not None]
+    for at in range(0, len(present), encoder.batch_size):
+        rows = present[at : at + encoder.batch_size]
+        for done, arrays in _readable(column, encoder, rows):
+            result.put(start + np.array(done), forward(arrays))
+    result.release()
+
+
+def _readable(column: Column, encoder: Encoder, rows: list[int]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """The cells of some rows prepared, all at once where each can be read."""
+    try:
+        yield rows, encoder.prepare([column.cells[row] for row in rows])
+    except CellError as error:
+        if len(rows) == 1:
+            column.refuse(rows, str(error))
+            return
+        for row in rows:
+            yield from _readable(column, encoder, [row])
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -203,118 +172,14 @@ def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return rows
 
 
-#: Times that cells are encoded because another process removed them from the store meanwhile.
-ATTEMPTS = 3
-
-
-class Column:
-    """Cells of the modality ``name``, by their keys.
-
-    Attributes:
-        n: rows; ``present`` of them have a cell.
-        rows: key -> rows that hold this cell.
-        unreadable: row -> why its cell cannot be read.
-    """
-
-    def __init__(self, cells: Sequence[Any], name: str, strict: bool, numbers: np.ndarray | None = None) -> None:
-        """Compute the keys of all present cells; messages call the rows by ``numbers`` (n,), else by position.
-
-        Raises:
-            CellError: with ``strict``, one cannot be read.
-        """
-        self.name, self.strict = name, strict
-        self.n, self.present = len(cells), 0
-        self.rows: dict[bytes, list[int]] = {}
-        self.unreadable: dict[int, str] = {}
-        self._cells = cells
-        self._numbers = np.arange(self.n) if numbers is None else numbers
-        for row, cell in enumerate(cells):
-            if cell is None:
-                continue
-            self.present += 1
-            try:
-                self.rows.setdefault(cell_key(cell), []).append(row)
-            except CellError as error:
-                self.refuse([row], str(error))
-
-    def encode(
-        self,
-        encoder: Encoder,
-        keep: Keep,
-        fingerprint: str,
-        finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
-        progress: bool | None,
-        label: str,
-        end: Deadline,
-    ) -> dict[bytes, int]:
-        """Encode what ``keep`` lacks; then the number of tokens of every readable cell.
-
-        Raises:
-            ConfigError: so much is left to do that ``end`` leaves no time to train.
-        """
-        for _ in range(ATTEMPTS):
-            keys = list(self.rows)
-            result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
-            missing = {key: self._cells[self.rows[key][0]] for key, length in result.items() if length is None}
-            if not missing:
-                return {key: length for key, length in result.items() if length is not None}
-            with track(len(missing), f"{self.name}: {label}", enabled=progress) as bar:
-
-                def advance(cells: int, share: float, bar: Bar = bar, total: int = len(missing)) -> None:
-                    bar.advance(cells, share)
-                    end.check_encoding(self.name, bar.done, total)
-
-                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
-        raise self.lost()
-
-    def lost(self) -> StoreError:
-        """The error to raise when what was just stored is gone."""
-        return StoreError(
-            f"embeddings of '{self.name}' vanish from the store as fast as they are made: "
-            "another process prunes it; prune to a larger limit, or run again later"
-        )
-
-    def drop(self, broken: dict[bytes, str]) -> None:
-        """These cells count as absent."""
-        for key, reason in sorted(broken.items(), key=lambda item: self.rows[item[0]][0]):
-            self.refuse(self.rows.pop(key), reason)
-
-    def refuse(self, rows: Sequence[int], reason: str) -> None:
-        """These rows cannot be read; with ``strict`` that is an error."""
-        if self.strict:
-            raise CellError(f"row {self._numbers[rows[0]]} of '{self.name}': {reason}")
-        self.unreadable.update(dict.fromkeys(rows, reason))
-
-    def warn(self) -> None:
-        """One warning for all unreadable cells of the call."""
-        if self.unreadable:
-            row = min(self.unreadable, key=lambda row: self._numbers[row])
-            warnings.warn(
-                f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
-                f"e.g. row {self._numbers[row]}: {self.unreadable[row]}",
-                PlaitWarning,
-                stacklevel=3,
-            )
-
-
 #: Cells that are read from the store at a time.
 PREPARED_CHUNK = 512
 
 
 def prepare_distinct(
-    encoder: Encoder,
-    cells: Sequence[object],
-    store: Store | None,
-    *,
-    name: str,
-    strict: bool = False,
-    progress: bool | None = None,
-    rows: np.ndarray | None = None,
-    limits: Limits = NO_LIMITS,
+    encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Run ``prepare`` over the distinct cells of the modality ``name``: a picture that is in a thousand rows is in memory once.
-
-    None and unreadable cells are absent; messages call the cells by ``rows`` (n,), else by position.
+    """Run ``prepare`` over the distinct cells of a modality: a picture that is in a thousand rows is in memory once.
 
     Arrays of different shape are filled with zeros at the end, up to the largest.
 
@@ -326,11 +191,10 @@ def prepare_distinct(
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
-    column = Column(cells, name, strict, rows)
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
-    fingerprint = f"{encoder.fingerprint()} prepared"
-    column.encode(encoder, keep, fingerprint, _split, progress, f"{encoder.name()}, prepared", limits.end)
-    result = _gather_prepared(column, keep, fingerprint)
+    column = Column(cells, **how)
+    column.encode(encoder, keep, _split, f"{encoder.name()}, prepared", f"{encoder.fingerprint()} prepared")
+    result = _gather_prepared(column)
     column.warn()
     return result
 
@@ -342,21 +206,20 @@ def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [np.frombuffer(safetensors.save(cell), dtype=np.uint8)[None] for cell in cells]
 
 
-def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _gather_prepared(column: Column) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Read everything twice, first the shapes, so that nothing is in memory twice."""
     keys = list(column.rows)
-    chunks = [keys[start : start + PREPARED_CHUNK] for start in range(0, len(keys), PREPARED_CHUNK)]
     shapes: dict[str, tuple[int, ...]] = {}
     types: dict[str, np.dtype[Any]] = {}
-    for chunk in chunks:
-        for cell in _read(column, keep, fingerprint, chunk):
+    for _, chunk in column.chunks(PREPARED_CHUNK):
+        for cell in map(_joined, column.read(chunk)):
             for name, array in cell.items():
                 shapes[name] = tuple(np.maximum(shapes.get(name, array.shape), array.shape).tolist())
                 types[name] = array.dtype
     arrays = {name: np.zeros((len(keys) + 1, *shape), types[name]) for name, shape in shapes.items()}
     place = np.full(column.n, len(keys), np.int64)
-    for number, chunk in enumerate(chunks):
-        for row, cell in enumerate(_read(column, keep, fingerprint, chunk), number * PREPARED_CHUNK):
+    for start, chunk in column.chunks(PREPARED_CHUNK):
+        for row, cell in enumerate(map(_joined, column.read(chunk)), start):
             place[column.rows[keys[row]]] = row
             for name, array in cell.items():
                 filled: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
@@ -364,8 +227,6 @@ def _gather_prepared(column: Column, keep: Keep, fingerprint: str) -> tuple[dict
     return arrays, place
 
 
-def _read(column: Column, keep: Keep, fingerprint: str, keys: list[bytes]) -> list[dict[str, np.ndarray]]:
-    result = keep.get_many(fingerprint, keys)
-    if any(record is None for record in result):
-        raise column.lost()
-    return [safetensors.load(record.tobytes()) for record in result if record is not None]
+def _joined(record: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``_split`` made of a cell."""
+    return safetensors.load(record.tobytes())

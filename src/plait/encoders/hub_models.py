@@ -19,15 +19,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, PlaitWarning, need
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
-from plait.encoders.hub_files import (
-    COMMIT,
-    WEIGHTS,
-    Alternatives,
-    _line,
-    folder_digest,
-    has_safetensors,
-    locate,
-)
+from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
 from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was

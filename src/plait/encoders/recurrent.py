@@ -16,7 +16,7 @@ from plait.base.checks import Count, Layers, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, TableError
 from plait.base.tokens import Tokens, tracing
-from plait.encoders.embed import Forward
+from plait.encoders.batches import Forward
 from plait.encoders.featurize import encoder_of
 from plait.encoders.from_scratch import ScratchEncoder, floored, masked_max, readable, where_present
 

@@ -1,54 +1,40 @@
-"""``FusionEstimator``: what classifier and regressor share: fitting, encoding, predicting, saving."""
+"""``FusionEstimator``: fitting and saving; ``Answering`` is what a fitted one is asked."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from plait.alignment import file as aligner_file
 from plait.alignment.enhancement import Enhancer
 from plait.base import config, registry
-from plait.base.config import CheckedFields
 from plait.base.deadline import Deadline
-from plait.base.errors import ConfigError, ModelError, TableError
+from plait.base.errors import ConfigError, TableError
 from plait.base.fusion import adviser
-from plait.base.inputs import Comparison, Inputs, all_subsets
+from plait.base.inputs import Comparison
 from plait.base.machine import seeded
 from plait.base.progress import session
-from plait.data.cells import media_columns
-from plait.data.labels import codes_of, label_array, label_text
-from plait.data.modality import Schema
-from plait.data.remote_cells import fetch_cells
-from plait.data.row_numbers import numbered
+from plait.data.labels import codes_of, label_array
+from plait.data.modality import Modality, Schema
 from plait.data.schema_yaml import modalities_from
-from plait.data.table import frame_of, table_like
-from plait.data.targets import indicator_of, target_array, target_numbers
-from plait.data.typed import typed
-from plait.data.values import object_array
+from plait.data.targets import indicator_of, target_numbers
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
-from plait.estimators import diagram, fitting, modelfile, preparing, tracking
-from plait.estimators import target as targets
-from plait.estimators.fit_settings import FitSettings
+from plait.estimators import fitting, modelfile, preparing, tracking
+from plait.estimators.answering import Answering
 from plait.estimators.prepared import GivenRows, Share
-from plait.estimators.quality import of_quality
-from plait.estimators.settings import check_settings
+from plait.estimators.settings import check_settings, of_quality
 from plait.exporting import export as exporting
 from plait.exporting.graph import Fitted, ModelGraph
-from plait.metrics.base import MAIN
-from plait.networks.tasks import Multilabel
 from plait.training import model_parts
-from plait.training.checkpoint import Checkpoints
 from plait.training.member import Members
 
 #: Weights within this, and its inverse, lose nothing in single precision.
@@ -56,7 +42,7 @@ _FLOAT_RANGE = 1e15
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class FusionEstimator(Answering):
     """Early fusion of frozen or learning encoders, for tables whose columns hold text, images, sound, video, code and numbers.
 
     Its fields are those of ``FitSettings``.
@@ -176,232 +162,12 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
             return indicator_of(getattr(y, "indicator", y), self.classes_).indicator
         return codes_of(y, self.classes_)
 
-    def _frame(self, X: object, y: object = None, *, reset: bool) -> pd.DataFrame:
-        """X as a DataFrame whose columns are those of fit."""
-        frame = frame_of(X)
-        if frame is not None:
-            if reset:
-                validate_data(self, frame, skip_check_array=True, reset=True)
-            frame = frame.set_axis([str(c) for c in frame.columns], axis=1)
-            return numbered(typed(fetch_cells(frame, self.remote, self.root, self._media_columns(), self.progress)))
-        if not reset and hasattr(self, "feature_names_in_"):
-            names = ", ".join(map(str, self.feature_names_in_[:8])) + (
-                ", ..." if len(self.feature_names_in_) > 8 else ""
-            )
-            raise TableError(
-                f"found a {type(X).__name__}, but the model was fitted on a table with named columns ({names}); "
-                "give a DataFrame that has them"
-            )
-        if reset and y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        checked = validate_data(
-            self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
-        )
-        return numbered(preparing.array_frame(checked))
-
-    def _media_columns(self) -> list[str]:
-        """Columns that are said to hold media or vectors: what they name is a file, whatever its ending."""
-        if self.remote is None or self.modalities is None:
-            return []
-        given = self.modalities
-        parts = given.modalities if isinstance(given, Schema) else modalities_from(given)
-        return media_columns(parts)
-
     def _target(self, y: object) -> np.ndarray:
         raise NotImplementedError
 
     def _labelled(self, target: np.ndarray) -> np.ndarray:
         """A target with the labels in place of their codes."""
         return self.classes_[target] if target.ndim == 1 and hasattr(self, "classes_") else target
-
-    # -- prediction ------------------------------------------------------------------------------------------------
-
-    @property
-    def modality_names_(self) -> tuple[str, ...]:
-        """The modalities in schema order."""
-        return tuple(m.name for m in self.schema_.modalities)
-
-    def _inputs(self, X: Any, partial: bool | None = None, *, answering: bool = False) -> Inputs:
-        check_is_fitted(self, "members_")
-        if partial is not None and partial != self.partial:
-            other = copy.copy(self)  # the rows it remembers are the same
-            other.partial = partial
-            return other._inputs(X, answering=answering)
-        remembered: list[tuple[Any, Inputs]] = getattr(self, "_remembered", [])
-        for known, inputs in remembered:
-            if known is X:
-                return inputs
-        frame = self._frame(X, reset=False)
-        parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
-        result = preparing.scaled(self.settings(), frame, *parts)
-        if answering:
-            preparing.tell_unseen(self.features_, frame)
-        if self.remembers:
-            self._remembered.append((X, result))
-        return result
-
-    @property
-    def remembers(self) -> bool:
-        """Whether a table that is given again is not encoded again (see ``remembering``)."""
-        return hasattr(self, "_remembered")
-
-    @contextmanager
-    def remembering(self, seen: list[tuple[Any, Inputs]] | None = None) -> Iterator[None]:
-        """Within the block a table that is given again is not encoded again; it must not be changed meanwhile.
-
-        A block within another one goes on with what that one has.
-
-        Args:
-            seen: tables and what they became, to begin with; what is encoded is added, so that the next model that was
-                fitted on the same rows with the same encoders may go on with it.
-        """
-        around: list[tuple[Any, Inputs]] | None = getattr(self, "_remembered", None)
-        self._remembered: list[tuple[Any, Inputs]] = seen if seen is not None else [] if around is None else around
-        try:
-            yield
-        finally:
-            del self._remembered
-            if around is not None:
-                self._remembered = around
-
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Within the block a finished fit's checkpoint stays, so that what comes after it may be killed too."""
-        self._keeping: list[Checkpoints] = []
-        try:
-            yield
-            for checkpoints in self._keeping:
-                checkpoints.remove()
-        finally:
-            del self._keeping
-
-    def _decoded(self, inputs: Inputs) -> np.ndarray:
-        return self._read(self.members_.raw(inputs))
-
-    def _read(self, raw: torch.Tensor) -> np.ndarray:
-        """Raw outputs as probabilities or values."""
-        task = self.members_.task
-        # Doubles: a large target that varies little, such as a time in seconds, is one number in floats.
-        result: np.ndarray = task.decode(raw.double() if task.name == "regression" else raw).numpy().astype(np.float64)
-        if not np.isfinite(result).all():
-            raise ModelError(
-                "the model answers with what is no number: its folder is damaged, or it was fitted so; fit it again"
-            )
-        return result / result.sum(1, keepdims=True) if task.name == "classification" else result
-
-    def predict(self, X: object, *, partial: bool | None = None) -> np.ndarray:
-        """Class (n,), indicators (n, C), or value (n,) of each row; any modality may be absent.
-
-        With ``partial`` a modality whose columns the table lacks is absent, too (None: as the field ``partial`` says).
-        """
-        return self.answers(X, partial=partial)[0]
-
-    def predict_frame(self, X: object, *, partial: bool | None = None) -> Any:
-        """The predictions as a table of the kind that X is (pandas with its index, polars, else Arrow); see ``predict``.
-
-        Columns: ``prediction``, and of classes and labels ``p(NAME)``, their probabilities.
-        """
-        answer, decoded = self.answers(X, partial=partial)
-        names = [label_text(label) for label in self.labels]
-        columns = {f"p({name})": decoded[:, i] for i, name in enumerate(names)}
-        if answer.ndim == 2:
-            said = [[n for n, on in zip(names, row, strict=True) if on] for row in answer]
-            return table_like(X, {"prediction": object_array(said), **columns})
-        return table_like(X, {"prediction": answer, **columns})
-
-    def answers(self, X: object, *, partial: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """What ``predict`` gives, and the probabilities (n, C) or values (n,) that it is read from; encodes once."""
-        inputs = self._inputs(X, partial, answering=True)
-        decoded = self._decoded(inputs)
-        return self._answer(decoded, inputs), decoded
-
-    def predict_subsets(
-        self, X: Any, subsets: Sequence[Sequence[str]] | None = None, *, partial: bool | None = None
-    ) -> dict[tuple[str, ...], np.ndarray]:
-        """Probabilities (n, C) or values (n,) with only the modalities of each subset present; encodes once.
-
-        Args:
-            X: rows.
-            subsets: of modality names; None takes all 2^M, the empty one included.
-            partial: a modality whose columns the table lacks is absent; None: as the field ``partial`` says.
-        """
-        inputs = self._inputs(X, partial)
-        names = self.modality_names_
-        if subsets is None:
-            subsets = all_subsets(names)
-        for subset in subsets:
-            if unknown := set(subset) - set(names):
-                raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")
-        ordered = list(dict.fromkeys(tuple(name for name in names if name in subset) for subset in subsets))
-        raw = self.members_.raw_under(inputs, ordered)
-        return {subset: self._read(out) for subset, out in zip(ordered, raw, strict=True)}
-
-    def decoded(self, X: object) -> np.ndarray:
-        """Probabilities (n, C) or values (n,), whatever the task."""
-        return self._decoded(self._inputs(X))
-
-    def feature_matrix(self, X: object) -> np.ndarray:
-        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: for a model of your own."""
-        inputs = self._inputs(X)
-        parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
-        return torch.cat(parts or [torch.zeros(len(inputs), 1)], dim=1).numpy()
-
-    @property
-    def labels(self) -> list[Any]:
-        """Names of the outputs: classes, or none for a number."""
-        return list(getattr(self, "classes_", []))
-
-    @property
-    def leaderboard_(self) -> pd.DataFrame:
-        """One row for the mixture and each branch, best first: what it is worth on held-out rows, and what it costs.
-
-        Columns: ``branch``, ``loss`` and the task's main metric on rows that its members had not learned from and that have
-        everything, ``weight`` in the mixture there, ``weights`` (numbers learned), ``seconds`` (of networks, which are
-        trained together, an equal share), ``megabytes``, ``kept`` (it was not dropped), ``left_out`` (why it was not fitted).
-        """
-        check_is_fitted(self, "members_")
-        return pd.DataFrame(self.record_.get("branches", []))
-
-    @property
-    def thresholds_(self) -> tuple[float, ...]:
-        """For several labels: the probability from which each counts as predicted, where everything is present."""
-        task = self.members_.task
-        return task.thresholds if isinstance(task, Multilabel) else ()
-
-    @property
-    def pattern_thresholds_(self) -> dict[tuple[str, ...], float]:
-        """For several labels: the threshold chosen for each pattern of present modalities; empty where ``threshold`` is given."""
-        return dict(self.members_.mixture.thresholds)
-
-    @property
-    def metric_(self) -> str:
-        """The metric that leads: what ``metric`` says, or the task's usual one."""
-        return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
-
-    def absent(self, X: object) -> np.ndarray:
-        """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""
-        return ~self._present(self._inputs(X))
-
-    def target_of(self, frame: pd.DataFrame) -> np.ndarray:
-        """The target column of a table as the task takes it: labels (n,), indicators (n, C), or floats (n,)."""
-        check_is_fitted(self, "members_")
-        name = self.schema_.target
-        if name is None or name not in frame.columns:
-            raise TableError(f"the table has no column '{name}' to judge by")
-        return target_array(frame[name], self.task_, self.labels)
-
-    def _answer(self, decoded: np.ndarray, inputs: Inputs) -> np.ndarray:
-        """Probabilities or values as what ``predict`` gives."""
-        return self.members_.answer(decoded, self._present(inputs))
-
-    def _present(self, inputs: Inputs) -> np.ndarray:
-        return np.stack([inputs.present[name].numpy() for name in self.modality_names_], axis=1)
-
-    def thresholds_for(self, X: Any, subsets: Sequence[Sequence[str]]) -> dict[tuple[str, ...], np.ndarray]:
-        """For several labels: each row's thresholds (n, C) with only the modalities of each subset present."""
-        present = self._present(self._inputs(X))
-        names = self.modality_names_
-        return {tuple(s): self.members_.thresholds(present & [name in s for name in names]) for s in subsets}
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
@@ -445,7 +211,7 @@ class FusionEstimator(FitSettings, CheckedFields, BaseEstimator):  # type: ignor
 
     def _sk_visual_block_(self) -> object:
         """scikit-learn's diagram: modalities with their encoders beside each other, then branches, then the mixture."""
-        return diagram.of_estimator(self)
+        return of_estimator(self)
 
     def __sklearn_tags__(self) -> Any:
         """Missing values, text and categories are welcome."""
@@ -488,3 +254,79 @@ def loaded(folder: str | Path) -> Any:
         return (modelfile if issubclass(kind, FusionEstimator) else aligner_file).rebuild(kind, manifest, arrays)
 
     return model_parts.read(folder, rebuild)
+
+
+@dataclasses.dataclass
+class Block:
+    """What scikit-learn asks of a part of a diagram (its own class for it is private).
+
+    Attributes:
+        kind: ``single``, ``serial`` or ``parallel``.
+        estimators: the parts, or the one.
+        names: of each part.
+        name_details: what unfolds below each name.
+        name_caption: below the name of a single one.
+        doc_link_label: of a link.
+        dash_wrapped: a dashed line is drawn around the parts.
+    """
+
+    kind: str
+    estimators: Any
+    names: Any
+    name_details: Any
+    name_caption: str | None = None
+    doc_link_label: str | None = None
+    dash_wrapped: bool = True
+
+    def _sk_visual_block_(self) -> Block:
+        return self
+
+
+def of_estimator(model: Any) -> Block:
+    """The diagram of a fitted estimator, or of one whose modalities are given; else its settings alone."""
+    modalities = _modalities(model)
+    if not modalities:
+        return Block("single", model, type(model).__name__, str(model))
+    parts = [_side_by_side([_modality(m, model) for m in modalities])]
+    branches = [b if isinstance(b, str) else str(b.get("name")) for b in model.branches]
+    if hasattr(model, "record_"):
+        branches = [
+            str(b["branch"]) for b in model.record_["branches"] if b.get("kept", True) and b["branch"] != "mixture"
+        ]
+    parts.append(_side_by_side([_leaf(name, _branch(name, model)) for name in branches or ["joint"]]))
+    members = model.record_["members"] if hasattr(model, "record_") else model.members or 5
+    parts.append(
+        _leaf(f"mixture of {members} members", f"mix: {model.mix}; what it answers is weighed on held-out rows")
+    )
+    return Block("serial", parts, [None] * len(parts), [None] * len(parts), dash_wrapped=False)
+
+
+def _modalities(model: Any) -> Sequence[Modality]:
+    given = getattr(model, "schema_", model.modalities)
+    if isinstance(given, Schema):
+        return given.modalities
+    return modalities_from(given) if isinstance(given, Mapping) else ()
+
+
+def _modality(modality: Modality, model: Any) -> Block:
+    if hasattr(model, "features_"):
+        encoder = model.features_.encoders[modality.name].name()
+    else:
+        chosen = (model.encoders or {}).get(modality.name, modality.encoder)
+        encoder = chosen if isinstance(chosen, str) else "best installed encoder" if chosen is None else str(chosen)
+    columns = ", ".join(modality.columns)
+    return _leaf(f"{modality.name}: {encoder}", f"{modality.kind}, {modality.train}; columns: {columns}", modality.kind)
+
+
+def _branch(name: str, model: Any) -> str:
+    if name == "joint":
+        return f"fusion: {model.fusion}; depth: {model.depth}; layers: {model.layers}"
+    return "plait list branches says what it is"
+
+
+def _leaf(name: str, details: str, caption: str | None = None) -> Block:
+    return Block("single", None, name, details, caption)
+
+
+def _side_by_side(blocks: list[Block]) -> Block:
+    return Block("parallel", blocks, [None] * len(blocks), [None] * len(blocks), dash_wrapped=False)

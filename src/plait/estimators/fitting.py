@@ -155,6 +155,7 @@ def fit(
             settings.engine,
             settings.workers,
             given.end,
+            settings.progress,
         )
         held = rows * min(1.0, members / 5) * len(patterns(names))
         with given.end.expecting(deadline.MIXTURE + deadline.ANSWER * held):

@@ -37,7 +37,7 @@ def card(model: Any) -> str:
     lines = [
         f"# {type(model).__name__} for {plain(schema.target or 'y')}",
         "",
-        f"A plait model ({record['trained_weights']:,} trained weights in {record['members']} members), task: {model.task_}.",
+        f"A plait model ({record['trained_weights']:,} trained weights; members: {record['members']}), task: {model.task_}.",
         f"Fitted on {record['rows']:,} rows (data hash `{record['data_hash']}`), seed {record['seed']}.",
         "",
         "## Modalities",

@@ -14,13 +14,13 @@ from plait.alignment import enhancement
 from plait.base.deadline import Deadline
 from plait.base.errors import TableError, warn
 from plait.base.inputs import Comparison, Inputs, followed_by
+from plait.base.mapped import Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data import leaks, rows, schema
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
-from plait.encoders.embed import Limits
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.ngrams import appended, fit_ngrams
 from plait.encoders.pairs import fit_pairs, linear_target
@@ -30,8 +30,8 @@ from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.quality import better_encoders
-from plait.estimators.tuning import FinetuningRows, tune
+from plait.estimators.regime import FinetuningRows, tune
+from plait.estimators.settings import better_encoders
 from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
@@ -112,8 +112,9 @@ def with_missing_columns(table_schema: Schema, frame: pd.DataFrame) -> pd.DataFr
     for m in table_schema.modalities:
         lacks = [c for c in m.columns if c in gone]
         if lacks and len(lacks) < len(m.columns):
-            said = f"modality '{m.name}': column {', '.join(map(repr, lacks))} is missing and counts as empty"
-            warn(said)
+            many = len(lacks) > 1
+            said = "columns {} are missing and count as empty" if many else "column {} is missing and counts as empty"
+            warn(f"modality '{m.name}': {said.format(', '.join(map(repr, lacks)))}")
     return frame.assign(**dict.fromkeys(gone, None)) if gone else frame
 
 

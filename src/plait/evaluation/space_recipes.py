@@ -31,6 +31,8 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 TEMPLATES = ("{}", "a photo of a {}.")
 #: What ``probes`` calls the vectors of the space, and those of the encoder without any alignment.
 SPACE, ENCODER = "aligned", "encoder alone"
+#: Column of the rows of another data set that are about one thing.
+_THING = "the thing"
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
@@ -111,6 +113,31 @@ def retrieved(
     for a, b in itertools.combinations(vectors, 2):
         judged |= both_ways(vectors[a], vectors[b], things[a], things[b], (a, b))
     return judged
+
+
+def pairs_to_search(
+    aligner: ModalityAligner, dataset: str, root: str | Path | None, rows: int | None
+) -> tuple[pd.DataFrame, str | None]:
+    """The pairs of a data set under the aligner's own columns, and the column whose equal values are about one thing.
+
+    Raises:
+        ConfigError: there is no such data set, or it has no modality of a kind that the aligner has.
+    """
+    loaded = registry.find("datasets", dataset)().load(root)
+    theirs = list(next(iter(loaded.schemas.values())).modalities)
+    frame, columns = _sample(loaded.frame, rows), {}
+    for mine in aligner.schema_.modalities:
+        fitting = [m for m in theirs if m.kind == mine.kind]
+        if not fitting:
+            kinds = ", ".join(m.kind for m in theirs)
+            raise ConfigError(
+                f"retrieval in {dataset}: no {mine.kind} for '{mine.name}'; it has {kinds or 'none left'}"
+            )
+        theirs.remove(fitting[0])
+        columns[mine.columns[0]] = frame[fitting[0].columns[0]]
+    if loaded.groups is None:
+        return pd.DataFrame(columns), None
+    return pd.DataFrame(columns).assign(**{_THING: frame[loaded.groups]}), _THING
 
 
 def other_captions(root: str | Path | None, count: int) -> list[str]:

@@ -34,6 +34,7 @@ class Part:
         curves: name -> {place: value}.
         rows: of each test row (n,): a cosine where there is ``truth``, else 1 where the answer is right and 0 where it is not.
         truth: of each test row (n,): the score that cosines should follow.
+        chance: share of the commonest class among the test rows, which one answer for all would reach in the first metric.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Part:
     curves: Mapping[str, Mapping[Any, float]] = dataclasses.field(default_factory=dict)
     rows: np.ndarray | None = None
     truth: np.ndarray | None = None
+    chance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,19 +63,27 @@ class Asked:
     root: str | None = None
 
 
-def retrieved(requested: Asked, *, distractors: checks.Natural = 0) -> list[Part]:
+def retrieved(
+    requested: Asked, *, dataset: str | None = None, rows: Rows | None = None, distractors: checks.Natural = 0
+) -> list[Part]:
     """Retrieval among held-out rows, between every two modalities in both directions.
 
+    ``dataset``: among the pairs of another data set in their place, all of them or ``rows``, none of which was learned from.
     ``distractors``: once more with so many captions of other photographs of Flickr8k among the texts that are searched, for
     curves that run as far as the paper's.
     """
-    if requested.held is None:
-        raise TableError("retrieval: no rows are held out; take split: kfold or holdout")
-    result = space_recipes.retrieved(requested.aligner, requested.held, requested.groups)
+    held, groups = requested.held, requested.groups
+    if dataset is not None:
+        held, groups = space_recipes.pairs_to_search(requested.aligner, dataset, requested.root, rows)
+    if held is None:
+        raise TableError(
+            "retrieval: no rows are held out; take split: kfold or holdout, or name a dataset to search in"
+        )
+    result = space_recipes.retrieved(requested.aligner, held, groups)
     if distractors:
         text = requested.aligner.reader().name
         others = space_recipes.other_captions(requested.root, distractors)
-        more = space_recipes.retrieved(requested.aligner, requested.held, requested.groups, others)
+        more = space_recipes.retrieved(requested.aligner, held, groups, others)
         result |= {
             f"{way} among {distractors:,} others": one for way, one in more.items() if way.endswith(f" to {text}")
         }
@@ -124,8 +134,12 @@ def paraphrases(
         learned = float(((moved[0][way] > one.threshold) == same[0]).mean())
         result = {"accuracy": one.accuracy, **_of("different", one.different), **_of("same", one.same)}
         result |= {"threshold": one.threshold, "accuracy, training part": learned}
-        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=right))
+        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=right, chance=_commonest(same[1])))
     return parts
+
+
+def _commonest(classes: np.ndarray) -> float:
+    return float(np.unique(classes, return_counts=True)[1].max() / len(classes))
 
 
 def _labelled(requested: Asked, dataset: str) -> space_recipes.Labelled:
@@ -150,10 +164,10 @@ def named(
     image: str = "image",
 ) -> list[Part]:
     """Zero-shot classes of the test part of a labelled table, top-1 to top-5."""
-    shares, right = space_recipes.zero_shot(
-        requested.aligner, _labelled(requested, dataset), rows, templates=templates, image=image
-    )
-    return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right)]
+    known = _labelled(requested, dataset)
+    shares, right = space_recipes.zero_shot(requested.aligner, known, rows, templates=templates, image=image)
+    chance = _commonest(known.part("test", rows)[str(known.schema.target)].astype(str).to_numpy())
+    return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right, chance=chance)]
 
 
 def probed(
@@ -168,9 +182,15 @@ def probed(
     """Linear probes over epochs on a labelled table: of the aligned vectors, and of what the encoder gives without alignment."""
     cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
     result = space_recipes.probes(requested.aligner, image, *cells, looks=epochs)
-    still = requested.aligner.stage_.frozen
+    still, chance = requested.aligner.stage_.frozen, _commonest(cells[1][1])
     return [
-        Part(name, _last_first(over), frozen=still and name == space_recipes.ENCODER, curves={"accuracy": over})
+        Part(
+            name,
+            _last_first(over),
+            frozen=still and name == space_recipes.ENCODER,
+            curves={"accuracy": over},
+            chance=chance,
+        )
         for name, over in result.items()
     ]
 
@@ -187,7 +207,8 @@ def tuned(
     """Fine-tuning over epochs on a labelled table: what was aligned learns on; nothing where it cannot."""
     cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
     over = space_recipes.tuned(requested.aligner, image, *cells, looks=epochs)
-    return [Part("fine-tuned", _last_first(over), curves={"accuracy": over})] if over else []
+    chance = _commonest(cells[1][1])
+    return [Part("fine-tuned", _last_first(over), curves={"accuracy": over}, chance=chance)] if over else []
 
 
 def _last_first(over: Mapping[int, float]) -> dict[str, float]:

@@ -20,16 +20,17 @@ from plait.papers.costs import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import compare_parts
+from plait.study.statistics.comparison import CONSTANTS, compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
-from plait.study.statistics.verdicts import BETTER, EQUIVALENT, SAME, WORSE, default_margin
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, POINT, SAME, WORSE, default_margin, reaches
 
 HELD, NOT_HELD, OPEN = "held", "not held", "not decided"
 OTHER, CITED, NOT_RUN, NOT_THERE = "not testable here", "cited", "not run", "not there"
 #: Of what the paper states no number for: ours alone.
 MEASURED = "measured"
+_VERDICTS = {True: HELD, False: NOT_HELD, None: OPEN}
 #: Counts of weights that differ by no more than this share are the same.
 _NEAR = 0.1
 
@@ -131,6 +132,12 @@ class Ours:
         #: Variant -> why a run of it failed.
         self.failed = {str(line["variant"]): str(line["reason"]) for line in reversed(failed)}
 
+    def at_chance(self, part: pd.DataFrame, result: Summary) -> bool:
+        """Whether the interval of these rows of ``scores`` reaches down to the best constant answer to their test rows."""
+        constants = [value for run in part["run"] if (value := self.resampler.constant(str(run))) is not None]
+        sign = 1.0 if self.metric.direction == "higher" else -1.0
+        return bool(constants) and min(sign * result.low, sign * result.high) <= sign * float(np.mean(constants))
+
     def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
         table = self.table[self.table["label"] == row.variant]
@@ -209,18 +216,15 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
+    if verdict in (HELD, NOT_HELD) and ours.at_chance(part, result):
+        verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
     reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
 
 
 def _measured(result: Summary, dataset: str) -> dict[str, Any]:
-    return {
-        "ours": result.mean,
-        "low": result.low,
-        "high": result.high,
-        "seeds": result.seeds,
-        "our_data": label(dataset),
-    }
+    ours = {"ours": result.mean, "low": result.low, "high": result.high, "seeds": result.seeds}
+    return {**ours, "our_data": label(dataset)}
 
 
 def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tuple[str, str]:
@@ -229,16 +233,13 @@ def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tu
         return OTHER, "other data"
     if result.seeds < 2 or math.isnan(result.low):
         return OPEN, f"{result.seeds} seed; at least 2 needed"
-    sign = 1.0 if metric.direction == "higher" else -1.0
-    least = sign * value - default_margin(metric, value)
-    worst, best = sorted((sign * result.low, sign * result.high))
-    if worst >= least:
-        return HELD, "our whole interval reaches it"
-    if best < least:
-        return NOT_HELD, "our whole interval falls short of it"
-    distance, half = abs(sign * result.mean - least), (best - worst) / 2
+    margin, higher = default_margin(metric, value), metric.direction == "higher"
+    held, reason = reaches(value, (result.low, result.high), margin, higher=higher)
+    if held is not None:
+        return _VERDICTS[held], reason
+    distance, half = abs(result.mean - value + (margin if higher else -margin)), (result.high - result.low) / 2
     needed = math.ceil(result.seeds * (half / distance) ** 2) if distance > 0 else 0
-    return OPEN, f"our interval spans it; {needed} seeds needed" if 0 < needed <= 1000 else "our interval spans it"
+    return OPEN, f"{reason}; {needed} seeds needed" if 0 < needed <= 1000 else reason
 
 
 def _orders(element: Element, ours: Any) -> Iterator[Line]:
@@ -276,14 +277,8 @@ def _order(element: Element, rows: tuple[Row, Row], column: Column, theirs: floa
 
 
 def _ours(test: Difference, verdict: str, reason: str) -> dict[str, Any]:
-    return {
-        "ours": test.value,
-        "seeds": test.pairs,
-        "low": test.low,
-        "high": test.high,
-        "verdict": verdict,
-        "reason": reason,
-    }
+    ours = {"ours": test.value, "seeds": test.pairs, "low": test.low, "high": test.high}
+    return {**ours, "verdict": verdict, "reason": reason}
 
 
 def _undecided(words: str) -> str:
@@ -305,7 +300,7 @@ def _of_space(
         return _alone(line, row)
     line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
     values = None if there is None else space_lines.values_of(there, row, column)
-    if values is None or values.empty:
+    if there is None or values is None or values.empty:
         return dataclasses.replace(line, reason="nothing was measured")
     ours = space_lines.measured(values)
     line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
@@ -313,23 +308,17 @@ def _of_space(
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
-    least = value - 0.01
-    held, short = ours.low >= least, ours.high < least
-    reason = (
-        "our whole interval reaches it"
-        if held
-        else "our whole interval falls short of it"
-        if short
-        else "our interval spans it"
-    )
-    return dataclasses.replace(line, verdict=HELD if held else NOT_HELD if short else OPEN, reason=reason)
+    if space_lines.informed(there, row, column) is False:
+        return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
+    held, reason = reaches(value, (ours.low, ours.high), POINT)
+    return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
     for order in space_lines.orders(element, element.columns, results):
-        verdict = OPEN if order.verdict is None else HELD if order.verdict else NOT_HELD
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
-        yield dataclasses.replace(line, **_ours(order.ours, verdict, f"ours {order.ours.value:+.3f}, p {order.p:.2g}"))
+        said = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
+        yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))
 
 
 def _cost(

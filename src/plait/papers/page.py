@@ -1,4 +1,4 @@
-"""One page for a paper: every element in the paper's order, the paper's numbers beside ours, each with its data."""
+"""The page of a reproduction: the paper's numbers beside ours, and accuracy over trained weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dataclasses
 import importlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from plait.base.errors import need
 from plait.papers import pictures
 from plait.papers.holding import (
     CITED,
@@ -25,11 +26,17 @@ from plait.papers.holding import (
     label,
     means,
 )
+from plait.papers.originals import originals, to_type
 from plait.papers.paper import WEIGHTS, Element, Row
-from plait.papers.weights import weights
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
+from plait.report.canvas import COLOURS, LINES, settings
 from plait.report.page import write_page
 from plait.report.words import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 _STATUS = {
     "there": "There. {}",
@@ -37,6 +44,10 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
+#: Columns that stand once under a table where they are the same in every row, and how they are put there.
+_ONCE = {"paper's data": "the paper's on", "our data": "ours on", "seeds": "seeds:"}
+#: Rows of a table of means that are shown at once; longer ones are folded.
+_SHOWN = 24
 _COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
 
 
@@ -60,7 +71,7 @@ def write(result: Reproduction) -> Path:
         paper.title,
         f"{len(result.elements)} of {len(paper.elements)} tables and figures, its numbers beside ours, each with its data.",
         shown,
-        [_section(result, element) for element in result.elements],
+        [*(_section(result, element) for element in result.elements), *_own_data(result)],
         about=about,
         warned=result.not_run,
         kind="plait reproduce",
@@ -96,8 +107,22 @@ def _section(result: Reproduction, element: Element) -> Section:
                 frame = means(measured).dropna(axis=1, how="all")
                 name = f"{section.key}-{recipe}-{dataset.replace('/', '-')}"
                 if len(frame):
-                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}"))
+                    section.add(sheet(name, frame, f"{recipe} on {label(dataset)}", folded=len(frame) > _SHOWN))
     return section
+
+
+def _own_data(result: Reproduction) -> list[Section]:
+    """What a reader who owns the paper's data types; nothing where all are here."""
+    gone = originals(result.paper, result.elements)
+    if not gone:
+        return []
+    sentence = f"{len(gone)} of its data sets are not here. With them in their places, what stands on them is run by:"
+    section = Section("own-data", "On the paper's own data", sentence)
+    section.add(Text(to_type(result.paper, result.elements), code=True))
+    rows = [[one.label, one.how, ", ".join(one.elements)] for one in gone]
+    columns = ["data set", "how it is had", "for"]
+    section.add(Sheet(Table("own-data", columns, rows), "", columns, rows))
+    return [section]
 
 
 def _drawn(result: Reproduction, element: Element) -> list[Block]:
@@ -201,11 +226,20 @@ def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False) -
         )
         for line in result
     ]
-    kept = [place for place in range(len(_COLUMNS)) if place < 2 or any(row[place] for row in rows)]
+    alike = {
+        name: rows[0][place]
+        for place, name in enumerate(_COLUMNS)
+        if name in _ONCE and len({r[place] for r in rows}) == 1
+    }
+    kept = [
+        place for place, name in enumerate(_COLUMNS) if place < 2 or (name not in alike and any(r[place] for r in rows))
+    ]
+    note = "; ".join(f"{_ONCE[name]} {value}" for name, value in alike.items() if value)
     shown = [[row[place] for place in kept] for row in rows]
     numeric = [place for place, column in enumerate(kept) if _COLUMNS[column] in ("paper", "ours", "seeds")]
     marks = [_MARKS.get(line.verdict, "") for line in result]
-    return Sheet(full, title, [_COLUMNS[place] for place in kept], shown, numeric, marks, folded=folded)
+    names = [_COLUMNS[place] for place in kept]
+    return Sheet(full, title, names, shown, numeric, marks, note=f"All: {note}." if note else "", folded=folded)
 
 
 def _fields() -> tuple[str, ...]:
@@ -220,3 +254,72 @@ def _number(value: float | None) -> str:
     if value is None or value != value:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else number(value)
+
+
+def weights(result: Reproduction, lines: list[Line]) -> Figure | None:
+    """Accuracy over trained weights (the paper's figure 2): the paper's points and ours, each with its data."""
+    points = [*_paper_points(result, lines), *_our_points(result, lines)]
+    if not points:
+        return None
+    with settings():
+        figure: Figure = need("matplotlib.figure", "report").Figure(figsize=(4.6, 3.2), layout="constrained")
+        ax = figure.subplots()
+        for colour, (side, marker) in zip(LINES, (("paper", "o"), ("ours", "s")), strict=False):
+            mine = [p for p in points if p[0] == side]
+            ax.scatter(
+                [p[2] for p in mine],
+                [p[3] for p in mine],
+                color=COLOURS[colour],
+                marker=marker,
+                label=mine[0][4] if mine else None,
+            )
+            for _, name, x, y, _ in mine:
+                ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        ax.set_xscale("log")
+        ticker = need("matplotlib.ticker", "report")  # powers of ten would need the mathematics that labels do without
+        ax.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+        ax.set_xlabel("trained weights")
+        ax.set_ylabel("accuracy")
+        ax.legend(loc="lower right", fontsize=7)
+    return figure
+
+
+_Point = tuple[str, str, float, float, str]
+
+
+def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
+    """What the paper states of both, weights here and accuracy in the tables on the same data."""
+    scores = {
+        (row.name, column.data): value
+        for element in result.paper.elements
+        for row in element.rows
+        for column, value in zip(element.columns, row.values, strict=True)
+        if column.metric == "accuracy"
+    }
+    alias = {"Early fusion": "Early fusion (All)"}
+    rows = [line for line in lines if line.metric == WEIGHTS and ", at" not in line.cell and line.paper is not None]
+    return [
+        ("paper", line.cell, float(line.paper or 0), scores[key], f"paper, {line.data}")
+        for line in rows
+        if (key := (alias.get(line.cell, line.cell), line.data)) in scores
+    ]
+
+
+def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
+    points: list[_Point] = []
+    for line in lines:
+        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
+            continue
+        for studies in result.results.values():
+            for dataset, measured in studies.items():
+                if label(dataset) != line.our_data:
+                    continue
+                element = next(e for e in result.elements if e.name == line.element)
+                row = element.row(line.cell)
+                frame: pd.DataFrame = measured.frame
+                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
+                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
+                if len(mine):
+                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
+    return points

@@ -62,7 +62,8 @@ class Row:
         cited: a rival's numbers, which are quoted and not run.
         like: what of a rival's method ours is (``its gate over the same features``): never held against the paper's number.
         original: only the paper's own data have its modalities, not what stands in their place.
-        data: of a row about a data set: the paper's; ``ours``: what stands in its place, split as in ``recipe``.
+        data: of a row about a data set: the paper's; ``own``: it, split as in ``own_recipe``, counted where a reader has it;
+            ``ours``: what stands in its place, split as in ``recipe``.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Row:
     like: str = ""
     original: bool = False
     data: str = ""
+    own: str | None = None
+    own_recipe: str | None = None
     ours: str | None = None
     recipe: str | None = None
 

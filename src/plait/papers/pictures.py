@@ -205,12 +205,15 @@ def _curve(results: Results, variant: str, metric: str, pattern: str) -> Curve |
 
 
 def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> Iterator[Picture | None]:
-    """The curves of one evaluation of aligned spaces, as the report of their study has them."""
+    """The curves of one evaluation of aligned spaces, as their report has them; of all its data sets where none is named."""
     for recipe in tables[0].element.recipes:
         for measured in result.results.get(recipe, {}).values():
-            for dataset in dict.fromkeys(line["dataset"] for line in measured.lines if line["status"] == "done"):
-                section = Section(_key(name), "", "")
-                add_curves(section, measured, name, dataset, f"{_key(name)}-{_key(recipe)}")
+            done = [line for line in measured.lines if line["status"] == "done"]
+            told = [one["condition"].partition(": ")[0] for line in done for one in line["evaluations"]]
+            named = [one for one in dict.fromkeys(told) if one == name or one.startswith(f"{name} ")]
+            for dataset, one in itertools.product(dict.fromkeys(line["dataset"] for line in done), named):
+                section = Section(_key(one), "", "")
+                add_curves(section, measured, one, dataset, f"{_key(one)}-{_key(recipe)}")
                 yield from section.pictures
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from plait.base import config, registry
 from plait.base.errors import ConfigError, MissingDependencyError, TableError
+from plait.datasets.fetch import State
+from plait.evaluation.spaces import title_of
 from plait.papers.holding import (
     HELD,
     MEASURED,
@@ -26,7 +28,8 @@ from plait.papers.holding import (
     label,
     lines,
 )
-from plait.papers.paper import WEIGHTS, Element, Paper, read
+from plait.papers.originals import by_name, how
+from plait.papers.paper import WEIGHTS, Element, Paper, Row, read
 from plait.study import Study, splits
 from plait.study.results import Results
 
@@ -66,18 +69,27 @@ def reproduce(
     folder = Path(out) if out is not None else Path("runs") / f"reproduce-{known.name}{'-quick' * quick}"
     not_run: list[str] = []
     results: dict[str, dict[str, Results]] = {}
+    states = by_name()
     for recipe in dict.fromkeys(name for element in elements for name in element.recipes):
         results[recipe] = {}
         for number in range(len(_entries(known, recipe))):
-            study = _study(known, recipe, number, quick)
+            study, gone = _study(known, recipe, number, quick, states)
             given = study.spec.data[0]
             dataset = given.name or (f"{given.source}/{given.target}" if given.target else given.source)
             reason = _not_there(study)
             if reason is not None:
                 not_run.append(f"{recipe}, {label(dataset)}: {reason}")
                 continue
+            not_run += [
+                f"{recipe}, {label(dataset)}: {title}: {state.label} is not here; {how(state)}"
+                for title, state in gone.items()
+            ]
+            space = study.spec.space
+            if space is not None and gone.keys() >= {title_of(one) for one in space.evaluations}:
+                continue  # nothing to judge by
             say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
-            place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}"
+            without = "".join(f"-without-{state.name}" for state in gone.values())  # another study, once they are here
+            place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}{without}"
             workers = None if engine == "local" else 1
             measured = study.run(place, engine=engine, store=store, workers=workers, retry_failed=True)
             state = measured.status()
@@ -119,8 +131,12 @@ def _entries(paper: Paper, recipe: str) -> list[object]:
     return data if isinstance(data, list) else [data]
 
 
-def _study(paper: Paper, recipe: str, number: int, quick: bool) -> Study:
+def _study(
+    paper: Paper, recipe: str, number: int, quick: bool, states: Mapping[str, State] | None = None
+) -> tuple[Study, dict[str, State]]:
     """The study of a recipe on one of its tables, so that a table that comes later changes nothing of the others.
+
+    And its evaluations on data sets that are not here by ``states``, which it is made without.
 
     Raises:
         ConfigError: the recipe has mistakes.
@@ -137,8 +153,28 @@ def _study(paper: Paper, recipe: str, number: int, quick: bool) -> Study:
     study = Study(spec, str(file), file.parent)
     study.require()
     if quick:
-        study = _light(_merged(_smaller(spec), paper.quick.get(recipe, {})), file)
-    return study
+        spec = _merged(_smaller(spec), paper.quick.get(recipe, {}))
+    gone = _not_here(spec, states or {})
+    spec = _without(spec, gone)
+    if quick:
+        return _light(spec, file), gone
+    return Study(spec, str(file), file.parent) if gone else study, gone
+
+
+def _not_here(spec: Mapping[str, Any], states: Mapping[str, State]) -> dict[str, State]:
+    """Evaluations of aligned vectors, by name and data set, on what is not here; the others are made all the same."""
+    given = [one for one in (spec.get("space") or {}).get("evaluations", []) if isinstance(one, Mapping)]
+    named = {str(one["dataset"]).partition("/")[0]: title_of(one) for one in given if "dataset" in one}
+    return {title: states[name] for name, title in named.items() if name in states and states[name].state != "here"}
+
+
+def _without(spec: dict[str, Any], gone: Mapping[str, State]) -> dict[str, Any]:
+    """A study of spaces without some evaluations; as it is where none would be left."""
+    space = spec.get("space")
+    if not gone or space is None:
+        return spec
+    kept = [one for one in space["evaluations"] if not isinstance(one, Mapping) or title_of(one) not in gone]
+    return {**spec, "space": {**space, "evaluations": kept or space["evaluations"]}}
 
 
 def _smaller(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,9 +204,9 @@ def _light(spec: dict[str, Any], file: Path) -> Study:
     return study
 
 
-def _merged(spec: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+def _merged(spec: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping with another laid over it, mapping by mapping; what has another name takes the place of the whole."""
-    result = dict(spec)
+    result: dict[str, Any] = dict(spec)
     for key, value in over.items():
         inner = result.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping) and "name" in value:
@@ -218,14 +254,18 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
     """Rows and classes of the paper's data sets beside those of ours, as the recipe splits them."""
     result = []
     for row in element.rows:
-        ours = None if row.ours is None else _parts(paper, row.recipe, row.ours)
+        names = {column.name for column in element.columns}
+        whole = "test" in names and "valid" not in names  # two parts: those that choose are rows to learn from
+        row, ours = _counted(paper, row)
+        if isinstance(ours, dict) and whole:
+            ours["train"] = ours.get("train", 0) + ours.get("valid", 0)
         for column, value in zip(element.columns, row.values, strict=True):
             line = Line(element.name, f"{row.name}, {column.name}", _SIZES[column.name == "classes"], value, row.data)
-            if row.ours is None:
+            if ours is None:
                 line = dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
             elif isinstance(ours, dict):
                 number = ours[column.name]
-                same = row.data.casefold() == label(row.ours).partition(",")[0].casefold()
+                same = row.ours == row.own or row.data.casefold() == label(row.ours).partition(",")[0].casefold()
                 verdict = (HELD if number == value else NOT_HELD) if same else OTHER
                 reason = "" if same else "other data"
                 line = dataclasses.replace(
@@ -235,6 +275,14 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
                 line = dataclasses.replace(line, our_data=label(row.ours), verdict=NOT_RUN, reason=str(ours))
             result.append(line)
     return result
+
+
+def _counted(paper: Paper, row: Row) -> tuple[Row, dict[str, int] | str | None]:
+    """The row on the paper's own data where they are here, else on what stands in their place; and what is counted of it."""
+    own = None if row.own is None else _parts(paper, row.own_recipe, row.own)
+    if isinstance(own, dict) or row.ours is None:
+        return dataclasses.replace(row, ours=row.own), own
+    return row, _parts(paper, row.recipe, row.ours)
 
 
 def _parts(paper: Paper, recipe: str | None, dataset: str) -> dict[str, int] | str:
@@ -249,7 +297,7 @@ def _parts(paper: Paper, recipe: str | None, dataset: str) -> dict[str, int] | s
             return str(error)
         return {"things": len(loaded.frame) if loaded.groups is None else loaded.frame[loaded.groups].nunique()}
     for number in range(len(_entries(paper, recipe))):
-        study = _study(paper, recipe, number, quick=False)
+        study, _ = _study(paper, recipe, number, quick=False)
         given = study.spec.data[0]
         if dataset not in (given.name, f"{given.source}/{given.target}"):
             continue
@@ -258,7 +306,8 @@ def _parts(paper: Paper, recipe: str | None, dataset: str) -> dict[str, int] | s
             return reason
         table, split = next(iter(study.tables.values())), given.split or study.spec.split
         train, test = splits.rows_of(table, split, 0, 0)
-        chosen = int(splits.chosen_by(table, split, 0, 0, train).sum())
+        choose = study.spec.model.get("validation", "given") == "given"
+        chosen = int(splits.chosen_by(table, split, 0, 0, train).sum()) if choose else 0
         classes = len(table.classes or np.unique(table.y))
         return {"train": len(train) - chosen, "valid": chosen, "test": len(test), "classes": classes}
     raise ConfigError(f"{paper.name}: recipe '{recipe}' has no data '{dataset}'")

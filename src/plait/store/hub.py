@@ -14,7 +14,8 @@ import yaml
 
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError, ModelError, need
-from plait.store.model_files import CARD, MANIFEST, TARGETS, WEIGHTS, read_manifest, read_model, whole_folder
+from plait.base.folders import whole_folder
+from plait.store.model_files import CARD, MANIFEST, TARGETS, WEIGHTS, read_manifest, read_model
 
 #: How an address on the hub begins; a path on the command line loses one of the slashes.
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?/?")

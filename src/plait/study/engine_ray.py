@@ -150,10 +150,7 @@ class RayEngine(Engine):
             time.sleep(seconds)
             return []
         known = {reference: worker for worker, (reference, _) in self._flying.items()}
-        prepared, _ = self._ray.wait(list(known), num_returns=1, timeout=seconds)
-        if not prepared:
-            self._head.check()
-        return [self._event(known[reference], reference) for reference in prepared]
+        return [self._event(known[reference], reference) for reference in self._head.first(known, seconds)]
 
     def _event(self, worker: int, reference: Any) -> Event:
         _, job = self._flying.pop(worker)

@@ -13,7 +13,7 @@ import torch
 from plait.base.cluster import check_engine
 from plait.base.version import __version__, versions
 from plait.data.schema_yaml import to_dict
-from plait.study import encoding
+from plait.study import engine as encoding
 from plait.study.engine import Engine, Inline
 from plait.study.engine_local import worker_count
 from plait.study.folder import StudyFolder, identity

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from plait.study import encoding
+from plait.study import engine as encoding
 from plait.study.engine import Engine, Event, about_run
 from plait.study.folder import StudyFolder
 from plait.study.runs import Run, Schedule

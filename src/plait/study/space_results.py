@@ -56,9 +56,10 @@ def gather(results: Results) -> list[SpaceEvidence]:
 
 
 def scores(results: Results) -> pd.DataFrame:
-    """Every value: dataset, evaluation, part, variant, seed, split, metric, value, run, place.
+    """Every value: dataset, evaluation, part, variant, seed, split, metric, value, chance, run, place.
 
-    ``place`` is the part's place among those of its run. What has no alignment in it is told once, of the first variant.
+    ``place`` is the part's place among those of its run; ``chance`` what one answer for all rows would reach in its first
+    metric, where that is known. What has no alignment in it is told once, of the first variant.
     """
     records = []
     first: dict[tuple[str, str], str] = {}  # of those for which it is frozen: one may have trained its encoders
@@ -77,9 +78,11 @@ def scores(results: Results) -> pd.DataFrame:
             evaluation, _, part = setting["condition"].partition(": ")
             told_of = {"evaluation": evaluation, "part": part, "place": place}
             told_of["variant"] = FROZEN if setting["frozen"] else line["variant"]
+            told_of["chance"] = setting.get("chance", np.nan)
             for metric, value in setting["metrics"].items():
                 records.append({**named, **told_of, "metric": metric, "value": np.nan if value is None else value})
     columns = ["dataset", "seed", "split", "run", "train_rows", "test_rows", "evaluation", "part", "place", "variant"]
+    columns.append("chance")
     return pd.DataFrame(records, columns=[*columns, "metric", "value"])
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,14 +17,14 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
-from plait.base.cluster import cluster, on_cluster
+from plait.base.cluster import Handed, cluster, on_cluster
 from plait.base.deadline import NETWORKS, READY, Deadline
 from plait.base.errors import ConfigError, warn
 from plait.base.machine import seeded
+from plait.base.progress import track
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
-from plait.branches.leaderboard import leaderboard
-from plait.branches.mixing import HeldOut, alone, mix
+from plait.branches.mixing import HeldOut, alone, leaderboard, mix
 from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
@@ -33,6 +35,8 @@ from plait.training.stacked import stackable
 from plait.training.units import Elsewhere, Piece, fit_branches, rows_of, train_members
 
 Result = TypeVar("Result")
+#: Jobs of a cluster -> what its workers answer: members, and records or costs.
+Away = Callable[[Sequence[Sequence[Any]]], Iterator[tuple[list[Branches], Any]]]
 #: Rows that a member is judged by at most, evenly spread over those held out from it.
 HELD_ROWS = 50_000
 
@@ -54,6 +58,7 @@ class Plan:
         engine: ``local``, or ``ray``: members are trained side by side on a cluster.
         workers: of the cluster; None: one per core.
         end: when training must end.
+        progress: show the branches that fit themselves; None: only on a terminal.
     """
 
     names: Sequence[str]
@@ -68,6 +73,7 @@ class Plan:
     engine: str = "local"
     workers: int | None = None
     end: Deadline = dataclasses.field(default_factory=Deadline)
+    progress: bool | None = None
 
 
 def folds_of(
@@ -124,11 +130,12 @@ def crossfit(
         before(members[number], number, *fold)
     clock = time.perf_counter()
     piece = Piece(plan.names, examples, folds, plan.training, plan.seed, follow or FitCallbacks())
-    with cluster(plan.workers) if plan.engine == "ray" else nullcontext():  # one for networks and branches
-        history = _trained(members, piece, plan, advance)
+    with cluster(plan.workers) if plan.engine == "ray" else nullcontext() as ray:  # one for networks and branches
+        away = None if ray is None else _away(ray, piece, plan)
+        history = _trained(members, piece, plan, advance, away)
         del folds[len(members) :]  # of those that no time was left for
         each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
-        costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan)
+        costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan, away)
         del folds[len(members) :]
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
@@ -160,15 +167,23 @@ def _samples(fold: Fold, *, grown: bool) -> dict[str, tuple[int, int]]:
     return {what: (most, rows) for what, (most, rows) in limits.items() if rows > most}
 
 
-def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callable[[int], None]) -> list[dict[str, Any]]:
+def _away(ray: Any, piece: Piece, plan: Plan) -> Away:
+    """The workers of a cluster, to which the rows are handed once."""
+    gpus = 1.0 if piece.follow.device.type == "cuda" else 0.0
+    return partial(on_cluster, Elsewhere, Handed(ray, (piece.elsewhere(),)), workers=plan.workers, gpus=gpus)
+
+
+def _trained(
+    members: list[Branches], piece: Piece, plan: Plan, advance: Callable[[int], None], away: Away | None
+) -> list[dict[str, Any]]:
     """Train the members' networks where ``follow`` says; the records of all their epochs. Members without time go."""
     if not members[0].networks:
         return []
     settings, follow = plan.training, piece.follow
     follow.open(members, piece.folds, piece.examples, settings)
     batches = _batches(members, piece.folds, settings)
-    if plan.engine == "ray":
-        return _trained_elsewhere(members, piece, plan, batches, advance)
+    if away is not None:
+        return _trained_elsewhere(members, piece, plan, advance, away)
     for model in members:
         model.to(follow.device)
     halt = threading.Event()
@@ -205,12 +220,13 @@ def _trained(members: list[Branches], piece: Piece, plan: Plan, advance: Callabl
 
 
 def _trained_elsewhere(
-    members: list[Branches], piece: Piece, plan: Plan, batches: Sequence[range], advance: Callable[[int], None]
+    members: list[Branches], piece: Piece, plan: Plan, advance: Callable[[int], None], away: Away
 ) -> list[dict[str, Any]]:
     """The same on a cluster: every batch of members is a job of one worker."""
     history: list[dict[str, Any]] = []
+    batches = _batches(members, piece.folds, plan.training)
     jobs = [("train", n, batch.start, members[batch.start : batch.stop], ()) for n, batch in enumerate(batches)]
-    for batch, (models, records) in zip(batches, _elsewhere(piece, plan, jobs), strict=True):
+    for batch, (models, records) in zip(batches, away(jobs), strict=True):
         members[batch.start : batch.stop] = models
         history += records
         advance(len(batch) * plan.training.epochs)
@@ -222,11 +238,6 @@ def _trained_elsewhere(
     return history
 
 
-def _elsewhere(piece: Piece, plan: Plan, jobs: Sequence[Sequence[Any]]) -> Iterator[tuple[list[Branches], Any]]:
-    gpus = 1.0 if piece.follow.device.type == "cuda" else 0.0
-    return on_cluster(Elsewhere, (piece.elsewhere(),), jobs, plan.workers, gpus=gpus)
-
-
 def _without_time(members: list[Branches], begun: int, end: Deadline) -> None:
     """Only the first members had time to be trained."""
     if begun < len(members):
@@ -234,7 +245,7 @@ def _without_time(members: list[Branches], begun: int, end: Deadline) -> None:
         del members[begun:]
 
 
-def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str, dict[str, Any]]:
+def _fit_branches(members: list[Branches], piece: Piece, plan: Plan, away: Away | None) -> dict[str, dict[str, Any]]:
     """Let the branches that fit themselves do so in every member; what they cost, or why they are left out."""
     over = plan.end.within(1.0)
     first = rows_of(piece, 0)
@@ -255,15 +266,23 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan) -> dict[str
     def run(number: int) -> None:
         for cost in fit_branches(piece, number, members[number], _refused(costs), ended, late):
             _add_cost(costs, cost)
+        bar.advance()
 
-    if members[0].waiting and plan.engine == "ray":
-        jobs = [("branches", n, n, [model], _refused(costs)) for n, model in enumerate(members)]
-        for number, (models, spent) in enumerate(_elsewhere(piece, plan, jobs)):
-            members[number] = models[0]
-            for cost in spent:
-                _add_cost(costs, cost)
-    elif members[0].waiting:
-        side_by_side(run, len(members), halt, learning=False)
+    fitted = ", ".join(name for name in declined if name not in _refused(costs))
+    with track(len(members), fitted, "members", plan.progress if fitted else False) as bar:
+        if members[0].waiting and away is not None:
+            jobs = [("branches", n, n, [model], _refused(costs)) for n, model in enumerate(members)]
+            for number, (models, spent) in enumerate(away(jobs)):
+                members[number] = models[0]
+                for cost in spent:
+                    _add_cost(costs, cost)
+                bar.advance()
+        elif members[0].waiting:
+            with warnings.catch_warnings():  # here: what is silenced on one of several threads may stay so on all
+                warnings.filterwarnings(
+                    "ignore", "The number of unique classes", UserWarning
+                )  # trees stop by held-out rows
+                side_by_side(run, len(members), halt, learning=False)
     if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))
     _drop_unfinished(members, costs, plan.end)

@@ -24,7 +24,7 @@ from plait.base.errors import ConfigError, need
 from plait.base.progress import track
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Keep, Memory
-from plait.encoders.embed import Column
+from plait.encoders.column import Column
 from plait.networks.tasks import Task
 from plait.store import Store
 from plait.store.claims import Claims
@@ -100,7 +100,7 @@ class Single:
     def _parts(self) -> tuple[Cut, States]:
         """The two parts of the network, and what the lower one made of the cells; computed when first needed."""
         if self._loaded is None:
-            arrays = states(self.base, self.tuning.layers, self.column, self.keep, self.progress, self.supervision.end)
+            arrays = states(self.base, self.tuning.layers, self.column, self.keep)
             self._set_rows()  # cells that cannot be read have been left out
             self._loaded = self.base.cut(self.tuning.layers), States([arrays[key] for key in self.keys])
         return self._loaded

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.base.deadline import Deadline
 from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import PlaitWarning
 from plait.base.machine import seeded
 from plait.base.tokens import Tokens
-from plait.encoders.batches import Keep
-from plait.encoders.embed import Column, Forward
+from plait.encoders.batches import Forward, Keep
+from plait.encoders.column import Column
 from plait.networks.layers import Masks
 from plait.networks.tasks import Task
 from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
@@ -224,20 +223,12 @@ class States:
         return Tokens(x, torch.arange(x.shape[1]) < length[:, None])
 
 
-def states(
-    base: Encoder, layers: int, column: Column, keep: Keep, progress: bool | None, end: Deadline
-) -> dict[bytes, np.ndarray]:
+def states(base: Encoder, layers: int, column: Column, keep: Keep) -> dict[bytes, np.ndarray]:
     """What the lower layers make of every readable cell of the column, by its key; only what is missing is computed."""
-    lower = Lower(base, layers)
-    fingerprint = lower.store_key()
-    label = f"{base.name()}, below its last {layers} layers"
-    column.encode(lower, keep, fingerprint, Forward(lower), progress, label, end)
-    keys, result = list(column.rows), {}
-    for start in range(0, len(keys), _CHUNK):
-        chunk = keys[start : start + _CHUNK]
-        for key, array in zip(chunk, keep.get_many(fingerprint, chunk), strict=True):
-            if array is None:
-                raise column.lost()
+    lower, result = Lower(base, layers), {}
+    column.encode(lower, keep, Forward(lower), f"{base.name()}, below its last {layers} layers")
+    for _, chunk in column.chunks(_CHUNK):
+        for key, array in zip(chunk, column.read(chunk), strict=True):
             result[key] = np.array(array)  # a copy: what the store gives cannot be written to, which torch warns of
     return result
 

@@ -230,7 +230,7 @@ class Members:
     """Trained members and how their branches are mixed.
 
     Attributes:
-        leaderboard: what each branch is worth and costs (``plait.branches.leaderboard``).
+        leaderboard: what each branch is worth and costs (``plait.branches.mixing``).
         intervals: of a number, how far held-out answers were off; None where no row was held out.
         alone: modality -> held-out loss of what is answered from it alone, where each has a network of its own.
         samples: what was done with some rows only -> how many, and of how many, of one member.

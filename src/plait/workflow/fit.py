@@ -30,8 +30,7 @@ from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
-from plait.estimators.quality import of_quality
-from plait.estimators.settings import check_settings
+from plait.estimators.settings import check_settings, of_quality
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
@@ -39,7 +38,7 @@ from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
 from plait.store import model_files
 from plait.training.design import member_count
-from plait.workflow.outcome import Outcome, TargetOutcomes, save_outcome, save_outcomes
+from plait.workflow.outcome import Outcome, TargetOutcomes, note_outcomes, save_outcome, save_outcomes
 from plait.workflow.targets import schemas_of, settings_of_each, targets_of
 
 #: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
@@ -167,32 +166,17 @@ def fit_table(
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:
-            _note(tracked, outcomes, {})
+            note_outcomes(tracked, outcomes, {})
             return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
         progress.step("write model and report", settings.get("progress"))
         if not one:
             saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command.words)
-            _note(tracked, saved, {name: each.folder for name, each in saved.items()})
+            note_outcomes(tracked, saved, {name: each.folder for name, each in saved.items()})
             return saved
         outcome = outcomes[next(iter(outcomes))]
         page = save_outcome(outcome, Path(out), report=report, command=command.words)
-    _note(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
+    note_outcomes(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
     return dataclasses.replace(outcome, folder=Path(out), report=page)
-
-
-def _note(tracked: tracking.Track | None, outcomes: Mapping[str, Outcome], folders: Mapping[str, Path | None]) -> None:
-    """Note each target's run with its scores, those of its baselines, and the files that say how it went."""
-    for target, outcome in outcomes.items() if tracked is not None else ():
-        judged, main = outcome.evaluation, outcome.evaluation.main_metric
-        scores: dict[str, Any] = {f"test.{name}": value["value"] for name, value in judged.metrics.items()}
-        scores |= {f"test.{main}.{end}": judged.score[end] for end in ("low", "high")}
-        scores |= {f"baseline.{name}.{main}": each.get(main) for name, each in outcome.baselines.items()}
-        scores |= {f"worth.{entry['modality']}": entry["value"] for entry in outcome.explanation.overall}
-        folder = folders.get(target)
-        names = ("report.html", "results.json", "README.md")
-        files = [folder / name for name in names if (folder / name).is_file()] if folder is not None else []
-        assert tracked is not None
-        tracking.note(tracked, tracking.noted_fit(outcome.model), scores, files)
 
 
 def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str, Schema]:

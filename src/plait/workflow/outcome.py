@@ -13,7 +13,7 @@ import pandas as pd
 
 from plait.base import notebook
 from plait.base.errors import MissingDependencyError, PlaitWarning
-from plait.estimators import modelfile
+from plait.estimators import modelfile, tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.targets import TargetModels, folders_of
 from plait.evaluation.baselines import Baselines
@@ -158,3 +158,20 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
         warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
         return False
     return True
+
+
+def note_outcomes(
+    tracked: tracking.Track | None, outcomes: Mapping[str, Outcome], folders: Mapping[str, Path | None]
+) -> None:
+    """Note each target's run with its scores, those of its baselines, and the files that say how it went."""
+    for target, outcome in outcomes.items() if tracked is not None else ():
+        judged, main = outcome.evaluation, outcome.evaluation.main_metric
+        scores: dict[str, Any] = {f"test.{name}": value["value"] for name, value in judged.metrics.items()}
+        scores |= {f"test.{main}.{end}": judged.score[end] for end in ("low", "high")}
+        scores |= {f"baseline.{name}.{main}": each.get(main) for name, each in outcome.baselines.items()}
+        scores |= {f"worth.{entry['modality']}": entry["value"] for entry in outcome.explanation.overall}
+        folder = folders.get(target)
+        names = ("report.html", "results.json", "README.md")
+        files = [folder / name for name in names if (folder / name).is_file()] if folder is not None else []
+        assert tracked is not None
+        tracking.note(tracked, tracking.noted_fit(outcome.model), scores, files)

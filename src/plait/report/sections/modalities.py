@@ -131,7 +131,7 @@ def worth(explanation: Explanation) -> str:
     also = [[w for w in part if w.partition(" ")[0] in rest] for part in _divided(finer)[:2]]
     said = [f"{', '.join(part)} certain to {what}" for part, what in zip(also, ("help", "harm"), strict=True) if part]
     if said:
-        message += f" By {finer['label']}, which sees more than {game['label']} does: {'; '.join(said)}."
+        message += f" By {finer['label']}, which shows smaller differences than {game['label']}: {'; '.join(said)}."
     return message
 
 

@@ -125,12 +125,12 @@ def verdict(evaluation: Evaluation, baselines: Baselines) -> str:
     other = (
         "it certainly beats every baseline"
         if also["low"] > 0
-        else (f"{WORDS.get(str(nearest), MAJORITY[evaluation.task])} is certainly better")
+        else f"the model is certainly worse than {WORDS.get(str(nearest), MAJORITY[evaluation.task])}"
     )
     return (
         message
         if also["low"] > 0 and beside["low"] > 0
-        else (f"{message} By {finer}, which sees more than {label} does, {other}.")
+        else (f"{message} By {finer}, which shows smaller differences than {label}, {other}.")
     )
 
 

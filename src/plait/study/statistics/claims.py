@@ -17,7 +17,7 @@ from plait.study.statistics.comparison import Comparison, compare_parts
 from plait.study.statistics.paired import holm
 from plait.study.statistics.scores import datasets, first, headline, metric_of, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
-from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin
+from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin, reaches
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -118,20 +118,16 @@ def _text(value: _Ours) -> str:
 
 def _value(value: _Ours) -> dict[str, object]:
     """A claimed number beside ours."""
-    sign = 1.0 if value.metric.direction == "higher" else -1.0
-    least = sign * value.claim.value - default_margin(value.metric, value.claim.value)
-    worst, best = sorted((sign * value.summary.low, sign * value.summary.high))
+    stated, ends = value.claim.value, (value.summary.low, value.summary.high)
     if not value.same_data:
         verdict, reason = UNDECIDABLE, "other data"
-    elif value.summary.seeds < 2 or math.isnan(worst):
+    elif value.summary.seeds < 2 or math.isnan(min(ends)):
         verdict, reason = UNDECIDABLE, f"{value.summary.seeds} seed" + "s" * (value.summary.seeds != 1)
-    elif worst >= least:
-        verdict, reason = HELD, "our whole interval reaches it"
-    elif best < least:
-        verdict, reason = NOT_HELD, "our whole interval falls short of it"
     else:
-        verdict, reason = UNDECIDABLE, "our interval spans it"
-    ours = (value.summary.mean, value.summary.low, value.summary.high)
+        margin, higher = default_margin(value.metric, stated), value.metric.direction == "higher"
+        held, reason = reaches(stated, ends, margin, higher=higher)
+        verdict = {True: HELD, False: NOT_HELD, None: UNDECIDABLE}[held]
+    ours = (value.summary.mean, *ends)
     return _record(value, ("value", _text(value)), (value.claim.value, *ours), (verdict, reason))
 
 

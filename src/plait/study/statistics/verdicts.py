@@ -163,6 +163,24 @@ def default_margin(metric: Metric, reference: float) -> float:
     return POINT if math.isfinite(metric.range[1]) else SHARE * abs(reference)
 
 
+def reaches(
+    value: float, interval: tuple[float, float], margin: float, *, higher: bool = True
+) -> tuple[bool | None, str]:
+    """Whether an interval of ours reaches a claimed value but for a margin (None: it spans it), and so in words.
+
+    Example:
+        >>> reaches(0.8, (0.795, 0.9), 0.01), reaches(5.0, (4.9, 6.0), 0.1, higher=False)
+        ((True, 'our whole interval reaches it'), (None, 'our interval spans it'))
+    """
+    sign = 1.0 if higher else -1.0
+    worst, best = sorted(sign * end for end in interval)
+    if worst >= sign * value - margin:
+        return True, "our whole interval reaches it"
+    if best < sign * value - margin:
+        return False, "our whole interval falls short of it"
+    return None, "our interval spans it"
+
+
 #: Chance with which a true difference should be found.
 POWER = 0.8
 #: Seeds beyond which nobody goes.

@@ -16,11 +16,10 @@ from plait.study.ranges import SearchSpec
 from plait.study.reader import Problem
 from plait.study.results import Results
 from plait.study.runs import PROTOCOL, Place, Run, digest, run_of
-from plait.study.samplers import PATIENCE, Regime, Sampler, Trials
+from plait.study.samplers import PATIENCE, Regime, Sampler, Trials, TrialStorage
 from plait.study.sensitivity import Sensitivity
 from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.state import Line, State
-from plait.study.storage import TrialStorage
 from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields

@@ -111,8 +111,15 @@ class Space(Subject):
             if title in seen:
                 yield place, f"evaluations: '{title}' is named twice; keep one"
             seen.add(title)
-            if name == "retrieval" and any(self.split_of(i).kind == NONE for i in range(len(self.spec.data))):
-                yield place, "retrieval searches rows that are held out; take split: kfold or holdout"
+            own = any(data.source == value.get("dataset") for data in self.spec.data)
+            held = all(self.split_of(i).kind != NONE for i in range(len(self.spec.data)))
+            if name == "retrieval" and own:
+                yield place, f"retrieval: {value['dataset']} is what is learned from; leave dataset out, and split it"
+            if name == "retrieval" and "dataset" not in value and not held:
+                yield (
+                    place,
+                    "retrieval searches rows that are held out; take split: kfold or holdout, or name a dataset",
+                )
 
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
         """Stages that cannot be made; a reference and claims that name no variant."""
@@ -252,6 +259,8 @@ def _line(run: Run, evaluation: str, part: Part) -> dict[str, object]:
         "metrics": {k: None if math.isnan(v) else float(v) for k, v in part.metrics.items()},
         "frozen": part.frozen,
     }
+    if part.chance is not None:
+        result["chance"] = part.chance
     if part.curves:
         result["curves"] = {name: {str(x): y for x, y in curve.items()} for name, curve in part.curves.items()}
     return result

@@ -15,8 +15,8 @@ from plait.study.folder import RUNS
 from plait.study.report import Material, ReportSection, frame_sheet
 from plait.study.report.evidence import Evidence, suffix
 from plait.study.results import Results
-from plait.training.history import epochs_to, read
-from plait.training.history.table import LOWER
+from plait.training.history import read
+from plait.training.history.table import LOWER, epochs_to
 
 #: Share of the weakest variant's best score that counts as reached: all variants can be timed by it.
 REACH = 0.99
