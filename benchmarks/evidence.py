@@ -77,8 +77,7 @@ recipes stand ready: `plait study list`.
 CHANGED = (
     (
         "Early fusion is worse under noise (networks of two epochs)",
-        "withdrawn; to a plateau it is equal to late fusion at the training ratios, behind over the grid but *not decided*: "
-        "[early against late](early_late_noise_reduced.md)",
+        "withdrawn; equal at the training ratios, else *not decided*: [early against late](early_late_noise_reduced.md)",
     ),
     (
         "Pretraining helps MOSI in two classes by 0.085",
@@ -90,8 +89,7 @@ CHANGED = (
     ),
     (
         "One modality alone does not collapse (films)",
-        "withdrawn: those films could not show it. On films that can, networks fall silent, pretrained ones with the text alone: "
-        "[pretraining](pretraining.md)",
+        "withdrawn: those films could not show it; on films that can, networks fall silent: [pretraining](pretraining.md)",
     ),
     (
         "Twenty verdicts of `docs/late_fusion.md`, most uncorrected",
@@ -107,8 +105,7 @@ CHANGED = (
     ),
     (
         "The default beats the linear model everywhere but on MOSI",
-        "withdrawn: against today's tuned linear model no table of ten is proven better; better than trees on four, than the "
-        "best single modality on two of eight: [default](default.md)",
+        "withdrawn: against a tuned linear model none of ten is proven better; against trees four: [default](default.md)",
     ),
 )
 

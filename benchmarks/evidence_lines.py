@@ -309,7 +309,7 @@ def draw_curves(
 
 
 #: Decided comparisons that a row of the front page names.
-MOST_SHOWN = 6
+MOST_SHOWN = 2
 
 
 def front_row(question: str, tests: Sequence[Test], runs: int, page: Path) -> list[str]:

@@ -22,6 +22,7 @@ from plait.study import advice
 from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
 from plait.study.answer import pareto
 from plait.study.designs import DEFAULT, Racing, candidates, noises
+from plait.study.results import Results
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 
@@ -177,6 +178,20 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
     assert again.lines == given.lines  # nothing was run twice, and nothing differs
     json.dumps(given.to_dict())
+
+
+@pytest.mark.usefixtures("few")
+def test_a_race_goes_on_with_more_minutes(tmp_path: Path) -> None:
+    frame = table()
+    found = schema.infer(frame, target="label")
+    with pytest.raises(ConfigError, match="give more --minutes"):
+        advise(frame, found, minutes=1e-5, splits=1, out=tmp_path, settings=LIGHT)
+    advise(frame, found, minutes=5, splits=1, out=tmp_path, settings=LIGHT)
+    begun = Results.open(tmp_path / "race")
+    advise(frame, found, minutes=40, splits=2, out=tmp_path, settings=LIGHT)
+    more = Results.open(tmp_path / "race")
+    assert more.spec.model == begun.spec.model
+    assert {line["run"] for line in begun.lines} < {line["run"] for line in more.lines}
 
 
 @pytest.mark.usefixtures("few")

@@ -64,7 +64,7 @@ def main() -> None:
     names = sys.argv[1:] or [e for e in PROJECT["optional-dependencies"] if e not in ("dev", "docs", "bench")]
     base = wheels(PROJECT["dependencies"])
     total = sum(map(size, base.values())) / 1e6
-    print("| extra | packages beyond the base | MB to download |\n|---|---|---|")
+    print("| extra | packages | MB |\n|---|---|---|")
     print(f"| (base) | {len(base)} | {total:,.0f} |", flush=True)
     for name in names:
         more = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,9 @@ from plait.metrics.base import MAIN, metrics
 from plait.study import Study
 from plait.study.answer import Advice, answer, pareto
 from plait.study.designs import DEFAULT, Racing, candidates, differences, noises
+from plait.study.folder import STUDY
+from plait.study.results import Results
 from plait.study.statistics.compare import compare
-
-if TYPE_CHECKING:
-    from plait.study.results import Results
 
 SPLITS = 10
 #: Rows at most that designs are raced on.
@@ -74,7 +74,7 @@ def advise(
     """Race designs on the table, then measure what the best is worth without each modality and under noise.
 
     Every design is fitted on four fifths of the rows and judged on the rest, on the same splits; one that is surely worse
-    than the leader leaves. Killed, the same call goes on.
+    than the leader leaves. Killed, or with more minutes, the same call goes on.
 
     Args:
         data: the rows, target included, or a study's ``data`` entry (``{table: ..., schema: ...}``, ``{dataset: ...}``).
@@ -96,7 +96,9 @@ def advise(
     start, place = time.monotonic(), Path(out)
     metric = MAIN[schema.task]
     common, view = dict(chosen_options.settings or {}), chosen_options.view
-    known = [c for c in candidates(schema, common) if minutes >= c.minutes]
+    begun = _begun(place / "race")  # with more minutes it goes on with the designs and the limit that it began with
+    known = [c for c in candidates(schema, common) if begun is None or c.name in begun.spec.variants]
+    known = [c for c in known if begun is not None or minutes >= c.minutes]
     tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
     value, frames = _data(data, schema, chosen_options.group)
     progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
@@ -106,7 +108,8 @@ def advise(
     names = [m.name for m in schema.modalities]
     race |= {"present": _alone(names)} if len(names) > 1 else {}
     # How long a first fit of a design takes nobody knows: one that learns its encoders must not eat the others' time.
-    race["model"] = {"minutes": round(minutes * LONGEST, 3), **common}
+    longest = round(minutes * LONGEST, 6) if begun is None else begun.spec.model.get("minutes")
+    race["model"] = {"minutes": longest, **common}
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", chosen_options, racing)
     if not _done(raced):
@@ -129,6 +132,17 @@ def advise(
     front = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
     result = dataclasses.replace(result, pareto=front)
     return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
+
+
+def _begun(folder: Path) -> Results | None:
+    """The race that this call goes on with; one in which nothing was tried yet begins anew."""
+    if not (folder / STUDY).exists():
+        return None
+    begun = Results.open(folder)
+    if begun.lines:
+        return begun
+    shutil.rmtree(folder)
+    return None
 
 
 def _seconds(raced: Results, variant: str) -> float:
@@ -182,7 +196,7 @@ def _study(
         "model": dict(model),
         "seeds": splits,
         "metrics": [metric],
-        "budget": {"minutes": round(minutes, 3)},
+        "budget": {"minutes": round(minutes, 6)},
     }
 
 
