@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plait.data import schema
 from plait.report.canvas import svg
 from plait.report.charts import Curve
 from plait.report.curves import Panel, panels_figure
@@ -33,8 +36,8 @@ WORDS = [a + b + c + d for a in _SYLLABLES for b in _SYLLABLES for c in _SYLLABL
 COMMANDS = ("encode", "fit", "predict", "evaluate")
 
 
-def piece(rows: int, seed: int) -> pa.Table:
-    """Some rows of the table; words of half the vocabulary speak for one class."""
+def piece(rows: int, seed: int, vector: int = 0) -> pa.Table:
+    """Some rows of the table, with a column of vectors as wide as told; words of half the vocabulary speak for one class."""
     rng = np.random.default_rng(seed)
     numbers = rng.normal(size=(rows, 20))
     categories = rng.integers(0, [4, 12, 60, 300], (rows, 4))
@@ -43,18 +46,22 @@ def piece(rows: int, seed: int) -> pa.Table:
     columns: dict[str, object] = {f"number{i}": numbers[:, i].round(4) for i in range(20)}
     columns |= {f"category{i}": [f"c{i} {code}" for code in categories[:, i]] for i in range(4)}
     columns["text"] = [" ".join(WORDS[word] for word in row) for row in words.tolist()]
+    if vector:
+        values = rng.normal(size=(rows, vector)).astype(np.float32)
+        score += values[:, 0]
+        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), vector)
     columns["target"] = np.where(score > 0, "up", "down")
     return pa.table(columns)
 
 
-def write(rows: int, path: Path) -> None:
+def write(rows: int, path: Path, vector: int = 0) -> None:
     """The table of so many rows, whole or not at all."""
     if path.exists():
         return
     part = path.with_suffix(".part")
     writer = None
     for number, start in enumerate(range(0, rows, PIECE)):
-        table = piece(min(PIECE, rows - start), number)
+        table = piece(min(PIECE, rows - start), number, vector)
         writer = writer or pq.ParquetWriter(part, table.schema)
         writer.write_table(table)
     if writer is not None:
@@ -62,14 +69,30 @@ def write(rows: int, path: Path) -> None:
     part.rename(path)
 
 
+def narrow(table: Path, place: Path, encoder: str, width: int) -> None:
+    """The schema of the table's first rows, with so wide an encoder of the text and few features of numbers and categories."""
+    frame = next(pq.ParquetFile(table).iter_batches(20_000)).to_pandas()
+    found = schema.infer(frame, target="target", root=str(table.parent))
+    encoders = {
+        "text": {"name": encoder, "width": width},
+        "tabular": {"name": "tabular", "bins": 0, "max_categories": 30},
+    }
+    modalities = tuple(replace(m, encoder=encoders.get(m.kind)) for m in found.modalities)
+    place.write_text(schema.to_yaml(replace(found, modalities=modalities)))
+
+
 def arguments(command: str, table: Path, folder: Path, options: argparse.Namespace) -> list[str]:
     """What is run; the store of a size is its own, so that nothing is found that an earlier size has encoded."""
     store, model = ["--store", str(folder / "store")], str(folder / "model")
     text = ["--encoder", f"text={options.encoder}"]
+    if options.width is not None:
+        narrow(table, folder / "schema.yaml", options.encoder, options.width)
+        text = ["--schema", str(folder / "schema.yaml")]
     if command == "encode":
         return ["encode", str(table), "--target", "target", *text, *store]
     if command == "fit":
         budget = [] if options.minutes is None else ["--minutes", str(options.minutes)]
+        budget += shlex.split(options.fit)
         return ["fit", str(table), "--target", "target", "--out", model, "--seed", "0", *budget, *text, *store]
     if command == "predict":
         return ["predict", model, str(table), "--out", str(folder / "answers.parquet"), *store]
@@ -178,6 +201,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=COMMANDS)
     parser.add_argument("--encoder", default="hashed_ngrams", help="of the text")
+    parser.add_argument("--width", type=int, help="of the encoder of the text; else its usual one")
+    parser.add_argument("--vector", type=int, default=0, help="numbers in a column of vectors; 0: no such column")
+    parser.add_argument("--fit", default="", help="more options of fit, as on a command line")
     parser.add_argument("--minutes", type=float, help="budget of fit")
     parser.add_argument("--label", default="now", help="which version is measured")
     parser.add_argument("--work", type=Path, default=Path("scale"), help="where tables, stores and models lie")
@@ -194,8 +220,8 @@ def main() -> None:
     for rows in options.rows:
         folder = options.work / f"{options.label}-{rows}"
         folder.mkdir(parents=True, exist_ok=True)
-        table = options.work / f"rows-{rows}.parquet"
-        write(rows, table)
+        table = options.work / f"rows-{rows}{f'-{options.vector}' * (options.vector > 0)}.parquet"
+        write(rows, table, options.vector)
         for command in options.commands:
             if (options.label, rows, command) in done:
                 continue

@@ -19,7 +19,7 @@ import soundfile
 from PIL import Image
 
 from plait.cli import look, main
-from plait.store import model_files
+from plait.store import Store, model_files
 
 ENCODERS = ["--encoder", "text=hashed_ngrams", "--encoder", "image=pixel_statistics"]
 QUICK = [*ENCODERS, "--members", "2", "--epochs", "8", "--set", "width=16", "--no-report"]
@@ -199,7 +199,7 @@ def test_embeddings_go_to_parquet_piece_by_piece_and_are_a_table_of_vectors(
     frame.loc[[3, 70], "story"] = None
     frame.to_csv(tmp_path / "things.csv", index=False)
     place = tmp_path / "store" if store == "store" else "none"
-    monkeypatch.setattr(look, "PIECE", 32)
+    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
     command = ["encode", tmp_path / "things.csv", "--target", "label", *ENCODERS, "--store", place]
     assert run(*command, "--out", tmp_path / "e.parquet") == 0
     monkeypatch.undo()
@@ -219,10 +219,31 @@ def test_embeddings_go_to_parquet_piece_by_piece_and_are_a_table_of_vectors(
     assert "kind: vector" in capsys.readouterr().out
     before = (tmp_path / "e.parquet").read_bytes()
     (tmp_path / "photos" / "79.png").write_bytes(b"no picture")
-    monkeypatch.setattr(look, "PIECE", 32)
+    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
     assert run(*command, "--strict", "--out", tmp_path / "e.parquet") == 2  # at the third piece
     assert (tmp_path / "e.parquet").read_bytes() == before
     assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_table_that_does_not_fit_is_encoded_from_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    table = write_table(tmp_path)
+    command = ["encode", table, "--target", "label", *ENCODERS, "--json"]
+    assert run(*command, "--store", tmp_path / "whole", "--out", tmp_path / "whole.parquet") == 0
+    whole = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(look, "SAMPLE", 60)
+    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    assert run(*command, "--store", tmp_path / "pieces", "--out", tmp_path / "pieces.parquet") == 0
+    told = capsys.readouterr()
+    assert "40 of 80 rows, evenly spread" in told.err
+    found = json.loads(told.out)
+    assert [{**one, "width": 0} for one in found] == [{**one, "width": 0} for one in whole]
+    one, other = (pd.read_parquet(tmp_path / f"{name}.parquet")["text"] for name in ("whole", "pieces"))
+    np.testing.assert_array_equal(np.stack(one), np.stack(other))
+    with Store(tmp_path / "whole") as a, Store(tmp_path / "pieces") as b:
+        assert [s["entries"] for s in a.sizes()] == [s["entries"] for s in b.sizes()]
 
 
 def test_settings_have_one_name_everywhere(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

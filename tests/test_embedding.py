@@ -25,7 +25,9 @@ from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import cell_key
+from plait.data.modality import Modality, Schema
 from plait.encoders import batches as embedding_batches
+from plait.encoders import featurize
 from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
 from plait.store import Store
 
@@ -120,6 +122,50 @@ def same(a: Embedded, b: Embedded) -> None:
     np.testing.assert_array_equal(a.x, b.x)
     np.testing.assert_array_equal(a.mask, b.mask)
     assert a.unreadable == b.unreadable
+
+
+def test_cheap_cells_are_stored_many_at_a_time_and_not_claimed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    put = Store.put_many
+
+    def counted(self: Store, fingerprint: str, items: Any, label: str = "") -> Any:
+        commits.append(len(items))
+        return put(self, fingerprint, items, label)
+
+    monkeypatch.setattr(Store, "put_many", counted)
+    monkeypatch.setattr(Toy, "batch_size", 64)
+    monkeypatch.setattr(embedding_batches, "TRIED", 128)
+    monkeypatch.setattr(embedding_batches, "STORED_AFTER", 1e9)
+    for cheap, scale in ((1e9, 1.0), (0.0, 0.5)):
+        commits.clear()
+        monkeypatch.setattr(embedding_batches, "CHEAP", cheap)
+        found = embed(Toy(scale=scale), numbers(1000), store, name="text")
+        assert found.x[:, 0, 0].tolist() == [scale * i for i in range(1000)]
+        assert sum(commits) == 1000
+        assert (len(commits), max(commits)) == ((17, 64) if cheap == 0 else (5, 1000 - sum(commits[:-1])))
+
+
+@pytest.mark.parametrize("kind", ["text", "vector"])
+def test_many_rows_are_embedded_piece_by_piece_to_the_same_numbers(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    cells = [f"{i} {1 + i // 20}" if i % 7 else None for i in range(60)]
+    if kind == "vector":
+        cells = [rng.normal(size=3).astype(np.float32) if i % 7 else None for i in range(60)]  # type: ignore[misc]
+    frame = pd.DataFrame({"a": pd.Series(cells, dtype=object)})
+    schema = Schema((Modality("a", kind, ("a",)),))
+    results = []
+    for rows in (1000, 16):
+        monkeypatch.setattr(featurize, "ROWS", rows)
+        features = featurize.Featurizer(schema, {"a": Toy()} if kind == "text" else None)
+        features.fit(frame, None)
+        with Store(tmp_path / f"store{rows}") as store:
+            results.append(features.transform(frame, None, store, strict=False, progress=False).tokens["a"])
+    assert torch.equal(results[0].x, results[1].x)
+    assert torch.equal(results[0].mask, results[1].mask)
+    assert results[0].x.shape[1] == (3 if kind == "text" else 1)
 
 
 # Keys

@@ -18,8 +18,7 @@ from plait import FusionClassifier, evaluate
 from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitError
 from plait.base.tokens import Tokens
-from plait.cli import look
-from plait.cli.app import app
+from plait.cli import registered
 from plait.data.rows import data_hash
 from plait.encoders import embed
 from plait.encoders.scale import Scaler
@@ -28,6 +27,7 @@ from plait.evaluation import baselines, predictions
 from plait.store import Store
 from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
+from plait.workflow.encode import PIECE
 from plait.workflow.fit import fit_table
 
 QUICK: dict[str, Any] = {
@@ -173,10 +173,10 @@ def test_a_table_encoded_in_pieces_fills_the_same_store(tmp_path: Path, monkeypa
     path = tmp_path / "table.parquet"
     table().to_parquet(path)
     told = []
-    for name, piece in (("whole", look.PIECE), ("pieces", 50)):
-        monkeypatch.setattr(look, "PIECE", piece)
+    for name, piece in (("whole", PIECE), ("pieces", 50)):
+        monkeypatch.setattr("plait.workflow.encode.PIECE", piece)
         command = ["encode", str(path), "--target", "y", "--encoder", "text=hashed_ngrams", "--json"]
-        answer = CliRunner().invoke(app, [*command, "--store", str(tmp_path / name)])
+        answer = CliRunner().invoke(registered(), [*command, "--store", str(tmp_path / name)])
         assert answer.exit_code == 0, answer.output
         told.append(json.loads(answer.stdout))
     assert told[0] == told[1]

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,3 +113,47 @@ class Limits:
 
 #: Of an encoding that is for no fit.
 NO_LIMITS = Limits()
+
+
+class TokenRows:
+    """Arrays x (n, T, D) and mask (n, T) that are filled row by row; T grows with the longest cell."""
+
+    def __init__(self, n: int, memory: int = USUAL) -> None:
+        """Nothing is there yet, not even the width; an x of more than ``memory`` bytes lies in a file."""
+        self._n, self._memory = n, memory
+        self._x: np.ndarray | None = None
+        self._mask = np.zeros((n, 0), bool)
+
+    def room(self, start: int, tokens: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Arrays from row ``start`` on, with room for so many tokens; the first call says how wide they are."""
+        x, mask = self._x, self._mask
+        if x is not None and tokens <= x.shape[1]:
+            return x[start:], mask[start:]
+        wider = self._x = zeros((self._n, max(1, tokens), width), limit=self._memory).numpy()
+        self._mask = np.zeros(wider.shape[:2], bool)
+        if x is not None:
+            for rows in blocks(torch.from_numpy(x)):
+                wider[rows, : mask.shape[1]], self._mask[rows, : mask.shape[1]] = x[rows], mask[rows]
+                self.release()
+        return wider[start:], self._mask[start:]
+
+    def put(self, rows: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """The tokens (T, D) of these rows."""
+        longest = max(map(len, arrays), default=0)
+        if not longest:
+            return
+        x, mask = self.room(0, longest, arrays[0].shape[1])
+        if min(map(len, arrays)) == longest:
+            x[rows, :longest], mask[rows, :longest] = np.stack(arrays), True
+            return
+        for row, array in zip(rows, arrays, strict=True):
+            x[row, : len(array)], mask[row, : len(array)] = array, True
+
+    def release(self) -> None:
+        """Let go of the memory through which a mapped x was written."""
+        if self._x is not None:
+            release(torch.from_numpy(self._x))
+
+    def arrays(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both; so wide where not one row has a cell."""
+        return self.room(0, 1, width) if self._x is None else (self._x, self._mask)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,16 +15,8 @@ from plait.cli import options as o
 from plait.cli.app import Typer, app
 from plait.cli.show import show_json, show_table, show_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from plait.base.inputs import Inputs
-    from plait.encoders.featurize import Featurizer
-    from plait.store import Store
-
-
-#: Rows that plait encode has in memory at a time, beside the table itself.
-PIECE = 16_384
+#: Rows of a larger table at most that say what its columns are, when plait encode reads it piece by piece.
+SAMPLE = 262_144
 
 
 @app.command()
@@ -85,25 +76,27 @@ def encode(
 ) -> None:
     """Encode a table's cells into the store, once for ever.
 
-    Killed half-way, the same command carries on.
+    Killed half-way, the same command carries on. A table need not fit into memory: it is read piece by piece. With
+    --store none a cell that comes again in another piece is encoded again.
     """
     from plait.base.cluster import check_engine
     from plait.base.errors import ConfigError
     from plait.data import schema as schemas
-    from plait.data.row_numbers import numbered
-    from plait.data.table import read_table
+    from plait.data.table import read_chunks, read_sample, read_table
     from plait.data.write import vectors_writer
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
+    from plait.workflow.encode import PIECE, encode_pieces, pieces_of
 
     check_engine(engine or "local")
     if engine == "ray" and store == NO_STORE:
         raise ConfigError("--engine ray: workers hand over what they encode through the store; name one (--store)")
     if out is not None and (out.suffix.lower() not in (".npz", ".parquet") or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .parquet or .npz")
-    packed = out is not None and out.suffix.lower() == ".npz"
-    frame = read_table(table, encoding, remote, root)
+    whole = engine == "ray" or (out is not None and out.suffix.lower() == ".npz")
+    place = table, encoding, remote, root
+    frame, rows = (read_table(*place), 0) if whole else read_sample(table, SAMPLE, *place[1:])
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
     frozen_alone = dataclasses.replace(result, modalities=frozen, target=None)
@@ -111,64 +104,21 @@ def encode(
     features = Featurizer(frozen_alone, o.assignments(encoder))
     progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
     features.fit(frame, result.root)
-    opened = None if store == NO_STORE else Store(store)
-    try:
+    pieces = pieces_of(frame, max(1, len(frame)) if whole else PIECE)
+    if rows > len(frame):
+        typer.echo(
+            f"{len(frame):,} of {rows:,} rows, evenly spread, say what columns are and how numbers are scaled", err=True
+        )
+        pieces = read_chunks(table, PIECE, *place[1:])
+    with contextlib.ExitStack() as stack:
+        opened = None if store == NO_STORE else stack.enter_context(Store(store))
         if engine == "ray" and opened is not None:
             from plait.study.engine_ray import encode_ray
 
             encode_ray(features, frame, result.root, opened, workers)
-        given = features, numbered(frame), result.root, opened, strict
-        with contextlib.nullcontext() if out is None else vectors_writer(out) as write:
-            whole = len(frame) <= PIECE or packed
-            parts = [_transformed(*given, whole=True)] if whole else _in_pieces(*given, write)
-            if write is not None and whole:
-                write(parts[0])
-    finally:
-        if opened is not None:
-            opened.close()
-    records = [
-        {
-            "modality": m.name,
-            "encoder": features.encoders[m.name].name(),
-            "rows": len(frame),
-            "absent": sum(int((~part.present[m.name]).sum()) for part in parts),
-            "tokens": max(part.tokens[m.name].x.shape[1] for part in parts),
-            "width": parts[0].tokens[m.name].dim,
-        }
-        for m in frozen
-    ]
+        write = None if out is None else stack.enter_context(vectors_writer(out))
+        records = encode_pieces(features, pieces, result.root, opened, strict=strict, write=write)
     show_json(records) if json else show_table(records)
-
-
-def _transformed(
-    features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store | None, strict: bool, *, whole: bool
-) -> Inputs:
-    return features.transform(frame, root, store, strict=strict, progress=None, whole=whole)
-
-
-def _in_pieces(
-    features: Featurizer,
-    frame: pd.DataFrame,
-    root: str | None,
-    store: Store | None,
-    strict: bool,
-    write: Callable[[Inputs], None] | None,
-) -> list[Inputs]:
-    """The rows encoded piece by piece; of each piece, once it is written, only its shape is kept, not its numbers."""
-    from plait.base.inputs import Inputs
-    from plait.base.tokens import Tokens
-    from plait.data.row_numbers import whole_table
-
-    parts = []
-    with whole_table() as files:
-        for start in range(0, len(frame), PIECE):
-            part = _transformed(features, files.of(frame.iloc[start : start + PIECE]), root, store, strict, whole=False)
-            if write is not None:
-                write(part)
-            shapes = {name: Tokens(t.x[:1].clone(), t.mask[:1].clone()) for name, t in part.tokens.items()}
-            parts.append(Inputs(shapes, {}, part.present))
-            del part  # before the next one is made
-    return parts
 
 
 @app.command(name="store")

@@ -18,7 +18,7 @@ from plait.data.cells import cells as cells
 from plait.data.files import frame_of_arrow, pieces
 from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
-from plait.data.row_numbers import numbered
+from plait.data.row_numbers import numbered, row_numbers
 from plait.data.values import items, texts
 from plait.data.write import table_writer
 from plait.data.write import write_table as write_table
@@ -156,6 +156,31 @@ def read_chunks(
     for piece in pieces(path, rows, encoding, empty=True):
         yield numbered(fetch_cells(piece, remote, root or str(Path(path).parent)), first)
         first += len(piece)
+
+
+def read_sample(
+    path: str | Path,
+    rows: int,
+    encoding: str | None = None,
+    remote: str | bool | Sequence[str] | None = None,
+    root: str | None = None,
+) -> tuple[pd.DataFrame, int]:
+    """Rows spread evenly over a table that need not fit into memory, and how many it has; of at most ``rows`` all.
+
+    Of a larger table every second row, every fourth and so on, between a half of ``rows`` and all; they carry their row numbers.
+    """
+    kept: list[pd.DataFrame] = []
+    apart, total = 1, 0
+    step(f"read {Path(path).name}")
+    for piece in pieces(path, _PIECE, encoding):
+        at = np.arange(-total % apart, len(piece), apart)
+        kept.append(numbered(piece, total).iloc[at])
+        total += len(piece)
+        while sum(map(len, kept)) > rows:
+            apart *= 2
+            kept = [part[row_numbers(part) % apart == 0] for part in kept]
+    frame = kept[0] if len(kept) == 1 else pd.concat(kept)
+    return fetch_cells(frame, remote, root or str(Path(path).parent)), total
 
 
 def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:

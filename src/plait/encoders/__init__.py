@@ -3,6 +3,7 @@
 #: Modules that are no variants.
 SHARED = (
     "batches",
+    "column",
     "defaults",
     "embed",
     "featurize",

@@ -33,6 +33,10 @@ RESTED = 16_384
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
 POLL, PATIENCE = 0.05, 60.0
+#: Where a cell of the first ``TRIED`` takes less than so many processor seconds the rest is not claimed (the locks would take
+#: as long as doing it twice), and stored only every so many seconds or numbers (a commit waits for the disk).
+TRIED, CHEAP = 1024, 2e-4
+STORED_AFTER, STORED_AT = 0.5, 1 << 24
 #: Seconds of waiting after which it is said.
 SILENCE = 5.0
 
@@ -137,6 +141,10 @@ class Encoding:
     _shares: dict[bytes, float] = field(init=False)
     _lengths: dict[bytes, int] = field(init=False)
     _claims: Claims = field(init=False)
+    _waiting: dict[bytes, np.ndarray] = field(init=False, default_factory=dict)
+    _numbers: int = field(init=False, default=0)
+    _stored: float = field(init=False, default=0.0)
+    _cheap: bool = field(init=False, default=False)
 
     def run(self) -> None:
         """Encode, cells of like length together, until each is stored or broken."""
@@ -166,29 +174,45 @@ class Encoding:
     def _encode(self, keys: Sequence[bytes]) -> list[bytes]:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
-        done = 0
+        done, tried, begun = 0, 0, time.process_time()
         with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
             try:
                 for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
                     if prepared.keys:
                         results = self.finish(prepared.arrays)
-                        kept = dict(zip(prepared.keys, results, strict=True))
-                        self.keep.put_many(self.fingerprint, kept, self.label)
-                    self._claims.give_back([*prepared.keys, *prepared.broken])
+                        self._waiting.update(zip(prepared.keys, results, strict=True))
+                        self._numbers += sum(result.size for result in results)
+                        self._put(at_once=not self._cheap)
+                    self._claims.give_back(prepared.broken)
                     self._advance([*prepared.keys, *prepared.broken])
                     done += len(prepared.keys)
+                    if tried < TRIED <= (tried := tried + len(prepared.keys)):
+                        self._cheap = time.process_time() - begun < tried * CHEAP
                     if done > RESTED:
                         self.keep.rest()
                         done = 0
                     if prepared.broken:
                         self.on_broken(prepared.broken)
             finally:
+                self._put(at_once=True)
                 pool.shutdown(cancel_futures=True)
         return elsewhere
+
+    def _put(self, *, at_once: bool) -> None:
+        """Store what waits for it, if it is much or has waited long."""
+        waited = time.monotonic() - self._stored
+        if self._waiting and (at_once or waited >= STORED_AFTER or self._numbers >= STORED_AT):
+            kept, self._waiting, self._numbers = self._waiting, {}, 0
+            self.keep.put_many(self.fingerprint, kept, self.label)
+            self._claims.give_back(kept)
+            self._stored = time.monotonic()
 
     def _claimed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Iterator[list[bytes]]:
         """Batches of cells that are ours to encode; what is somebody else's goes to ``elsewhere``."""
         for batch in self._batches(keys):
+            if self._cheap:
+                yield list(batch)
+                continue
             ours = set(self._claims.take(batch))
             # Only now: whoever had claimed a cell before may have stored it meanwhile.
             missing = {k for k, t in zip(batch, self.keep.lengths(self.fingerprint, batch), strict=True) if t is None}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -13,14 +12,12 @@ from safetensors import numpy as safetensors
 
 from plait.base import mapped
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.errors import CellError, PlaitError
 from plait.base.inputs import Columns
-from plait.base.mapped import NO_LIMITS, Limits
-from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
-from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import RESTED, Encoding, Forward, Keep, Memory
+from plait.encoders.batches import RESTED, Forward, Keep, Memory
+from plait.encoders.column import Column, How
 from plait.store import Store
 
 if TYPE_CHECKING:
@@ -54,24 +51,6 @@ class Embedded:
         return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
 
 
-class How(TypedDict, total=False):
-    """How a column is encoded.
-
-    Attributes:
-        name: of the modality.
-        strict: a cell that cannot be read is an error; else it counts as absent, which is warned of.
-        progress: shown; None: on a terminal.
-        rows: (n,) what messages call the cells by; None: their positions.
-        limits: of time and memory.
-    """
-
-    name: Required[str]
-    strict: bool
-    progress: bool | None
-    rows: np.ndarray | None
-    limits: Limits
-
-
 def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]) -> Embedded:
     """Embed the cells of a modality; None is absent.
 
@@ -82,33 +61,48 @@ def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how:
         CellError: with ``strict``, a cell cannot be read.
         StoreError: the store cannot be read or written.
     """
+    known: How = {"rows": np.arange(len(cells)), **how}
+    whole = Column([], **known)
+    result = embed_pieces(encoder, [cells], store, whole)
+    whole.warn()
+    return result
+
+
+def embed_pieces(encoder: Encoder, pieces: Iterable[Sequence[object]], store: Store | None, whole: Column) -> Embedded:
+    """As ``embed``, of cells that come piece by piece, so that only one piece's are in memory.
+
+    ``whole``: the column without its cells, but with all of its rows; it learns what cannot be read.
+    """
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
-    column = Column(cells, **how)
-    embedded = _gather(column, column.encode(encoder, keep, Forward(encoder), encoder.name()), encoder)
-    column.warn()
-    return embedded
+    keyed = encoder.stored or encoder.kinds != ("vector",)  # a vector's key takes as long as what is done with it
+    forward, start, result = Forward(encoder), 0, mapped.TokenRows(len(whole.numbers), whole.limits.memory)
+    for cells in pieces:
+        column = whole.piece(cells, start, keyed=keyed)
+        if keyed:
+            _gather(column, column.encode(encoder, keep, forward, encoder.name()), encoder, result, start)
+        else:
+            _computed(column, encoder, forward, result, start)
+        whole.present += column.present
+        whole.unreadable |= {start + row: reason for row, reason in column.unreadable.items()}
+        start += len(cells)
+    x, mask = result.arrays(encoder.dim)
+    for row in _blank(x, mask):
+        whole.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
+    return Embedded(x, mask, sorted(whole.unreadable.items()))
 
 
 def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
-    forward = Forward(encoder)
+    forward, result = Forward(encoder), mapped.TokenRows(len(frame), memory)
     views: list[Columns | None] = []
     for start in range(0, max(1, len(frame)), ROWS):
         part = frame.iloc[start : start + ROWS]
         prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
         views.append(view)
-        if len(frame) == 0:
-            return Embedded(np.zeros((0, 1, encoder.dim), np.float32), np.zeros((0, 1), bool)), view
-        rows = forward(prepared)
-        longest = max(map(len, rows))
-        if not start:
-            x, mask = _empty(len(frame), longest, rows[0].shape[1], memory)
-        elif longest > x.shape[1]:
-            more = ((0, 0), (0, longest - x.shape[1]))
-            x, mask = np.pad(x, (*more, (0, 0))), np.pad(mask, more)
-        for i, row in enumerate(rows, start):
-            x[i, : len(row)], mask[i, : len(row)] = row, True
-        mapped.release(torch.from_numpy(x))
+        if len(frame):
+            result.put(start + np.arange(len(part)), forward(prepared))
+            result.release()
+    x, mask = result.arrays(encoder.dim)
     columns = _one_after_another(views)
     bad = _blank(x, mask)
     if len(bad):
@@ -127,28 +121,43 @@ def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
     return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
-def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder) -> Embedded:
-    """Read everything into one array, a chunk at a time."""
+def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder, result: mapped.TokenRows, start: int) -> None:
+    """Read everything into the rows from ``start`` on, a chunk at a time."""
     first = next(iter(column.read(list(column.rows)[:1])), None)
-    width = encoder.dim if first is None else first.shape[1]
-    x, mask = _empty(column.n, max(lengths.values(), default=1), width, column.limits.memory)
-    for start, chunk in column.chunks(CHUNK):
+    if first is None:
+        return
+    x, mask = result.room(start, max(lengths.values()), first.shape[1])
+    for at, chunk in column.chunks(CHUNK):
         for key, array in zip(chunk, column.read(chunk), strict=True):
-            if array.shape[1] != width:
-                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {array.shape[1]}")
+            if array.shape[1] != x.shape[2]:
+                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {x.shape[2]} and {array.shape[1]}")
             for row in column.rows[key]:
                 x[row, : len(array)], mask[row, : len(array)] = array, True
-        mapped.release(torch.from_numpy(x))
-        if start % RESTED == 0:
+        result.release()
+        if at % RESTED == 0:
             column.rest()
-    for row in _blank(x, mask):
-        column.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")
-    return Embedded(x, mask, sorted(column.unreadable.items()))
 
 
-def _empty(n: int, tokens: int, width: int, memory: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = (n, max(1, tokens))
-    return mapped.zeros((*shape, width), limit=memory).numpy(), np.zeros(shape, bool)
+def _computed(column: Column, encoder: Encoder, forward: Forward, result: mapped.TokenRows, start: int) -> None:
+    """Compute the rows of an encoder whose results are not stored: in batches, without keys."""
+    present = [row for row, cell in enumerate(column.cells) if cell is not None]
+    for at in range(0, len(present), encoder.batch_size):
+        rows = present[at : at + encoder.batch_size]
+        for done, arrays in _readable(column, encoder, rows):
+            result.put(start + np.array(done), forward(arrays))
+    result.release()
+
+
+def _readable(column: Column, encoder: Encoder, rows: list[int]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """The cells of some rows prepared, all at once where each can be read."""
+    try:
+        yield rows, encoder.prepare([column.cells[row] for row in rows])
+    except CellError as error:
+        if len(rows) == 1:
+            column.refuse(rows, str(error))
+            return
+        for row in rows:
+            yield from _readable(column, encoder, [row])
 
 
 def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -161,120 +170,6 @@ def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     rows = np.concatenate(bad) if bad else np.zeros(0, np.int64)
     x[rows], mask[rows] = 0.0, False
     return rows
-
-
-#: Times that cells are encoded because another process removed them from the store meanwhile.
-ATTEMPTS = 3
-
-
-class Column:
-    """Cells of a modality, by their keys, and what becomes of them.
-
-    Attributes:
-        n: rows; ``present`` of them have a cell.
-        rows: key -> rows that hold this cell.
-        unreadable: row -> why its cell cannot be read.
-    """
-
-    def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
-        """Compute the keys of all present cells.
-
-        Raises:
-            CellError: with ``strict``, one cannot be read.
-        """
-        self.name, self.strict = how["name"], how.get("strict", False)
-        self.limits = how.get("limits", NO_LIMITS)
-        self.n, self.present = len(cells), 0
-        self.rows: dict[bytes, list[int]] = {}
-        self.unreadable: dict[int, str] = {}
-        self._cells, self._progress = cells, how.get("progress")
-        self._kept: tuple[Keep, str] = Memory(exact=False), ""
-        numbers = how.get("rows")
-        self._numbers = np.arange(self.n) if numbers is None else numbers
-        for row, cell in enumerate(cells):
-            if cell is None:
-                continue
-            self.present += 1
-            try:
-                self.rows.setdefault(cell_key(cell), []).append(row)
-            except CellError as error:
-                self.refuse([row], str(error))
-
-    def encode(
-        self,
-        encoder: Encoder,
-        keep: Keep,
-        finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
-        label: str,
-        fingerprint: str | None = None,
-    ) -> dict[bytes, int]:
-        """Encode what ``keep`` lacks under a fingerprint (None: the encoder's); then the tokens of every readable cell.
-
-        Raises:
-            ConfigError: so much is left to do that no time would be left to train.
-        """
-        fingerprint = encoder.store_key() if fingerprint is None else fingerprint
-        self._kept = keep, fingerprint
-        for _ in range(ATTEMPTS):
-            keys = list(self.rows)
-            result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
-            missing = {key: self._cells[self.rows[key][0]] for key, length in result.items() if length is None}
-            if not missing:
-                return {key: length for key, length in result.items() if length is not None}
-            with track(len(missing), f"{self.name}: {label}", enabled=self._progress) as bar:
-
-                def advance(cells: int, share: float, bar: Bar = bar, total: int = len(missing)) -> None:
-                    bar.advance(cells, share)
-                    self.limits.end.check_encoding(self.name, bar.done, total)
-
-                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
-        raise self._lost()
-
-    def chunks(self, size: int) -> Iterator[tuple[int, list[bytes]]]:
-        """The distinct readable cells, so many at a time, each time with the place of the first."""
-        keys = list(self.rows)
-        return ((start, keys[start : start + size]) for start in range(0, len(keys), size))
-
-    def read(self, keys: list[bytes]) -> list[np.ndarray]:
-        """What ``encode`` has made of these cells."""
-        keep, fingerprint = self._kept
-        result = keep.get_many(fingerprint, keys)
-        if any(array is None for array in result):
-            raise self._lost()
-        return [array for array in result if array is not None]
-
-    def rest(self) -> None:
-        """Let go of the memory through which cells are read."""
-        self._kept[0].rest()
-
-    def _lost(self) -> StoreError:
-        """The error to raise when what was just stored is gone."""
-        return StoreError(
-            f"embeddings of '{self.name}' vanish from the store as fast as they are made: "
-            "another process prunes it; prune to a larger limit, or run again later"
-        )
-
-    def drop(self, broken: dict[bytes, str]) -> None:
-        """These cells count as absent."""
-        for key, reason in sorted(broken.items(), key=lambda item: self.rows[item[0]][0]):
-            self.refuse(self.rows.pop(key), reason)
-
-    def refuse(self, rows: Sequence[int], reason: str) -> None:
-        """These rows cannot be read; with ``strict`` that is an error."""
-        if self.strict:
-            raise CellError(f"row {self._numbers[rows[0]]} of '{self.name}': {reason}")
-        self.unreadable.update(dict.fromkeys(rows, reason))
-
-    def warn(self) -> None:
-        """One warning for all unreadable cells of the call."""
-        if self.unreadable:
-            row = min(self.unreadable, key=lambda row: self._numbers[row])
-            warnings.warn(
-                f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
-                f"e.g. row {self._numbers[row]}: {self.unreadable[row]}",
-                PlaitWarning,
-                stacklevel=3,
-            )
 
 
 #: Cells that are read from the store at a time.

@@ -6,7 +6,9 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,9 +28,10 @@ from plait.base.tokens import Tokens
 from plait.data.cells import Cells, cells
 from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
-from plait.data.row_numbers import row_numbers
+from plait.data.row_numbers import row_numbers, whole_table
+from plait.encoders.column import Column, How
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
-from plait.encoders.embed import How, embed, embed_rows, prepare_distinct
+from plait.encoders.embed import ROWS, embed_pieces, embed_rows, prepare_distinct
 from plait.store import Store
 
 
@@ -180,8 +183,9 @@ class Featurizer:
             if modality.kind == "tabular":
                 encoder.fit(frame[list(modality.columns)])  # type: ignore[arg-type]  # rows, not a sequence of cells
             elif type(encoder).fit is not Encoder.fit:  # most learn nothing: their cells need not be read
-                groups = cells(frame, modality, root)
-                encoder.fit([cell for group in groups for cell in group if cell is not None])
+                groups = (group for piece in _pieces(frame, modality, root) for group in piece)
+                present = (cell for group in groups for cell in group if cell is not None)
+                encoder.fit(present if modality.kind == "vector" else list(present))  # type: ignore[arg-type]
 
     def transform(
         self,
@@ -212,13 +216,14 @@ class Featurizer:
                 if ready and name in ready:
                     tokens[name] = ready[name]
                 else:
-                    groups = cells(frame, modality, root, whole=whole, strict=strict)
                     rows = row_numbers(frame)
                     how: How = {"name": name, "strict": strict, "rows": rows, "limits": limits}
                     if modality.learns:
+                        groups = cells(frame, modality, root, whole=whole, strict=strict)
                         prepared[name] = _prepared(encoder, groups, store, modality.train, how)
                     else:
-                        tokens[name] = _embedded(encoder, groups, store, rows, {**how, "progress": progress})
+                        pieces = _pieces(frame, modality, root, whole=whole, strict=strict)
+                        tokens[name] = _embedded(encoder, pieces, store, rows, {**how, "progress": progress})
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
 
@@ -235,11 +240,28 @@ class Featurizer:
         }
 
 
-def _embedded(encoder: Encoder, groups: Cells, store: Store | None, rows: np.ndarray, how: How) -> Tokens:
+def _pieces(
+    frame: pd.DataFrame, modality: Modality, root: str | None, *, whole: bool = True, strict: bool = False
+) -> Iterator[Cells]:
+    """The cells of a modality; of many rows piece by piece, where each row has one cell in one column."""
+    if len(frame) <= ROWS or modality.kind not in ("text", "code", "vector") or len(modality.columns) > 1:
+        yield cells(frame, modality, root, whole=whole, strict=strict)
+        return
+    with whole_table() if whole else nullcontext() as files:
+        for start in range(0, len(frame), ROWS):
+            part = frame[list(modality.columns)].iloc[start : start + ROWS]
+            yield cells(part if files is None else files.of(part), modality, root, whole=False, strict=strict)
+
+
+def _embedded(encoder: Encoder, pieces: Iterator[Cells], store: Store | None, rows: np.ndarray, how: How) -> Tokens:
     """Tokens of one modality, those of one column after another: (n, columns T, D)."""
-    flat, many = [cell for group in groups for cell in group], len(groups)
+    first = next(pieces)
+    many = len(first)
     tiled: How = {**how, "rows": np.tile(rows, many)}
-    tokens = embed(encoder, flat, store, **tiled).tokens()
+    column = Column([], **tiled)
+    flat = ([cell for group in groups for cell in group] for groups in chain([first], pieces))
+    tokens = embed_pieces(encoder, flat, store, column).tokens()
+    column.warn()
     if many == 1:
         return tokens
     n, length = len(rows), many * tokens.x.shape[1]

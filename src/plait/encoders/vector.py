@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,9 @@ from plait.base.checks import Count
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError
 from plait.base.tokens import Tokens
+
+#: Cells of which the mean is learned at a time.
+AT_ONCE = 4096
 
 
 @dataclass(eq=False)
@@ -47,23 +51,35 @@ class Vector(Encoder):
         super().__post_init__()
         self._mean: np.ndarray | None = None
 
-    def fit(self, cells: Sequence[Any]) -> Self:
-        """Learn the width, which must be one, and the mean of each feature."""
-        sequences = [_sequence(cell) for cell in cells]
-        widths = sorted({sequence.shape[1] for sequence in sequences})
+    def fit(self, cells: Iterable[Any]) -> Self:
+        """Learn the width, which must be one, and the mean of each feature; goes through the cells once."""
+        widths: set[int] = set()
+        total: Any = 0.0
+        count: Any = 0
+        left = iter(cells)
+        while sequences := [_sequence(cell) for cell in islice(left, AT_ONCE)]:
+            widths |= {sequence.shape[1] for sequence in sequences}
+            if len(widths) > 1:
+                break
+            steps = np.concatenate(sequences)
+            known = np.isfinite(steps)
+            total += np.where(known, steps, 0.0).sum(0, dtype=np.float64)
+            count += known.sum(0)
         if len(widths) != 1:
-            result = ", ".join(map(str, widths)) or "no cell"
+            result = ", ".join(map(str, sorted(widths))) or "no cell"
             raise ConfigError(f"encoder {self.name()}: all vectors must have one width, found {result}")
-        known = [np.isfinite(sequence) for sequence in sequences]
-        total = np.sum([np.where(k, s, 0.0).sum(0, dtype=np.float64) for s, k in zip(sequences, known, strict=True)], 0)
-        count = np.sum([k.sum(0) for k in known], 0)
         self._mean = np.asarray(total / np.maximum(count, 1), dtype=np.float32)
         return self
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` float32 (n, T, D) and ``mask`` bool (n, T)."""
         mean = self._learned()
-        result = [self._filled(_sequence(cell), mean) for cell in cells]
+        sequences = [_sequence(cell) for cell in cells]
+        if len({sequence.shape for sequence in sequences}) == 1:
+            whole = np.stack(sequences)
+            if whole.shape[1] <= self.max_tokens and whole.shape[2] == len(mean) and np.isfinite(whole).all():
+                return {"x": whole, "mask": np.ones(whole.shape[:2], dtype=bool)}
+        result = [self._filled(sequence, mean) for sequence in sequences]
         longest = max((len(sequence) for sequence in result), default=1)
         x = np.zeros((len(result), longest, len(mean)), dtype=np.float32)
         mask = np.zeros((len(result), longest), dtype=bool)

@@ -20,7 +20,7 @@ from plait.papers.costs import is_cost, is_time, measured, weights_at
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import CONSTANTS, better_than_constant, compare_parts
+from plait.study.statistics.comparison import CONSTANTS, compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
@@ -132,6 +132,12 @@ class Ours:
         #: Variant -> why a run of it failed.
         self.failed = {str(line["variant"]): str(line["reason"]) for line in reversed(failed)}
 
+    def at_chance(self, part: pd.DataFrame, result: Summary) -> bool:
+        """Whether the interval of these rows of ``scores`` reaches down to the best constant answer to their test rows."""
+        constants = [value for run in part["run"] if (value := self.resampler.constant(str(run))) is not None]
+        sign = 1.0 if self.metric.direction == "higher" else -1.0
+        return bool(constants) and min(sign * result.low, sign * result.high) <= sign * float(np.mean(constants))
+
     def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
         table = self.table[self.table["label"] == row.variant]
@@ -210,7 +216,7 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
-    if verdict in (HELD, NOT_HELD) and better_than_constant(part, ours.metric, ours.resampler) is False:
+    if verdict in (HELD, NOT_HELD) and ours.at_chance(part, result):
         verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
     reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
