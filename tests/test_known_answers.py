@@ -28,12 +28,12 @@ from plait.networks.layers import Dropout, Linear, Masks, Norm
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.training.checkpoint import Checkpoint
-from plait.training.crossfit import Plan, crossfit, folds_of, prior
+from plait.training.crossfit import Plan, crossfit, prior
 from plait.training.design import Design, maker
 from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
 from plait.training.member import MemberLearner
 from plait.training.optimiser import LIMIT, AdamW
-from plait.training.rows import Examples, Hiding, batch_edges
+from plait.training.rows import Examples, Hiding, batch_edges, folds_of
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
 

@@ -712,7 +712,7 @@ def test_an_evaluation_on_data_that_are_not_here_is_counted_and_the_others_are_m
     }
     (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
     result = papers.reproduce(folder, "table1", out=tmp_path / "out", store="none", engine="inline")
-    assert result.not_run == ["made, pairs: paraphrase qqp: QQP: plait data fetch qqp --accept-licence"]
+    assert result.not_run == ["made, pairs: paraphrase qqp: QQP is not here; plait data fetch qqp --accept-licence"]
     measured = result.results["made"]["pairs"]
     assert set(measured.runs["status"]) == {"done"}
     assert {line["condition"].partition(": ")[0] for one in measured.lines for line in one["evaluations"]} == {
@@ -739,20 +739,20 @@ def test_a_reader_who_owns_a_table_has_its_rows_counted(tmp_path: Path, monkeypa
 
 def test_the_page_says_what_a_reader_who_owns_the_data_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
-    states = originals.by_name()
     for name in papers.names():
         paper = papers.read(name)
+        said = {element for one in originals.originals(paper, paper.elements) for element in one.elements}
         for element in paper.elements:
-            told = originals.to_type(paper, element, states)
-            ours = {c.original for c in element.columns} | {row.own for row in element.rows} - {None}
-            assert told or not ours - {None}, f"{name}, {element.name}"
-            assert not told or f"plait reproduce {name} --only {element.name}" in told[-1]
+            ours = {column.original for column in element.columns} | {row.own for row in element.rows}
+            assert element.name in said or not ours - {None}, f"{name}, {element.name}"
     paper = papers.read("context-based-fusion")
-    told = originals.to_type(paper, *paper.chosen("table2"))
-    assert "QQP: plait data fetch qqp --accept-licence" in told
-    assert told[-1].endswith('(its encoders need pip install "plait[hub,text]")')
+    told = {one.label: one.how for one in originals.originals(paper, paper.chosen("table2"))}
+    assert told["QQP"] == "plait data fetch qqp --accept-licence"
+    command = 'pip install "plait[hub,text]" && plait reproduce context-based-fusion --only table2'
+    assert originals.to_type(paper, paper.chosen("table2")) == command
     page = papers.reproduce("early-fusion-contrastive", "table3", out=tmp_path / "out").page.read_text()
-    assert "MulDIC: by hand from https://github.com/chang26/MulDIC" in " ".join(page.split())
+    assert "by hand from https://github.com/chang26/MulDIC: muldic/VS Code" in " ".join(page.split())
+    assert "plait reproduce early-fusion-contrastive --only table3" in page
 
 
 def test_pictures_of_numbers_take_no_name_of_a_papers_own() -> None:

@@ -156,7 +156,10 @@ def test_explain_shows_words_and_heat_in_terminal_page_and_json(
     assert run("--rows", "3", "--out", tmp_path / "why") == 0
     out = capsys.readouterr().out
     word = "huge" if frame["size"][3] == "big" else "tiny"
-    assert re.search(rf"row 3, story: answered {frame['size'][3]} with 0\.\d+\nstrongest parts: {word} \+", out)
+    assert re.search(
+        rf"row 3, story: the answer is {frame['size'][3]}, with probability 0\.\d+\nit rests most on [^:]+: {word} \+",
+        out,
+    )
     assert len(re.findall(r"^  (?:[+-]\d\.\d{3} ?){6}$", out, re.MULTILINE)) == GRID
     page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
     assert re.search(rf'var\(--blue\) 60%, transparent\)">{word}</span>', page)

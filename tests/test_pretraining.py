@@ -20,10 +20,9 @@ from plait.base.inputs import Inputs
 from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
-from plait.training.crossfit import folds_of
 from plait.training.pretraining import encoded_once
 from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
-from plait.training.rows import Examples, Fold, Hiding
+from plait.training.rows import Examples, Fold, Hiding, folds_of
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
 
 CLASSES = 4

@@ -19,11 +19,10 @@ from plait.networks.fusion import FusionNetwork
 from plait.networks.layers import Masks
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
-from plait.training.crossfit import folds_of
 from plait.training.design import Design, maker
 from plait.training.loop import BestState, StatePart, train
 from plait.training.member import MemberLearner
-from plait.training.rows import Examples, Hiding
+from plait.training.rows import Examples, Hiding, folds_of
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner, stackable
 

@@ -15,12 +15,12 @@ from plait.branches.branches import trained_weights
 from plait.branches.mixture import Mixture, patterns
 from plait.encoders.scale import Scaler
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, restore
-from plait.training.crossfit import Plan, crossfit, folds_of, prior
+from plait.training.crossfit import Plan, crossfit, prior
 from plait.training.design import Design, maker, sources_of
 from plait.training.loop import train
 from plait.training.member import MemberLearner, Members
 from plait.training.optimiser import AdamW
-from plait.training.rows import Examples, Hiding
+from plait.training.rows import Examples, Hiding, folds_of
 from plait.training.settings import Training
 
 TRAINING = Training(

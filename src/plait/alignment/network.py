@@ -93,12 +93,6 @@ class AlignmentNetwork(nn.Module, ABC):
                 part.masks = masks
 
 
-def check_temperature(start: float, where: str = "") -> None:
-    """Refuse a temperature beyond the bounds."""
-    if not COLDEST <= start <= HOTTEST:
-        raise ConfigError(f"{where}temperature {start}: expected a number from {COLDEST} to {HOTTEST}")
-
-
 class Temperature(nn.Module):
     """A temperature as its logarithm, kept between ``COLDEST`` and ``HOTTEST``.
 
@@ -108,7 +102,8 @@ class Temperature(nn.Module):
     def __init__(self, start: float, *, learned: bool) -> None:
         """Begin at ``start``."""
         super().__init__()
-        check_temperature(start)
+        if not COLDEST <= start <= HOTTEST:
+            raise ConfigError(f"temperature {start}: expected a number from {COLDEST} to {HOTTEST}")
         log = torch.tensor(math.log(start))
         if learned:
             self.log = nn.Parameter(log)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,17 @@ class Pace:
     def look(self) -> int:
         """Rounds after which an ensemble shows what it will be worth: as much as eight at a rate of 0.4."""
         return min(self.rounds, math.ceil(3.2 / self.rate))
+
+
+@contextlib.contextmanager
+def rare_classes() -> Iterator[None]:
+    """Within the block scikit-learn does not warn of more classes than half the rows: trees stop by held-out rows.
+
+    To be put around all threads that grow: what one of several silences may stay so for all.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        yield
 
 
 def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:

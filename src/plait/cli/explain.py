@@ -13,7 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.evaluate import heading, judged_rows, show_by_target
-from plait.cli.show import show_table, show_text
+from plait.cli.show import show_table, show_text, show_title, show_words
 from plait.cli.use import models_of
 
 if TYPE_CHECKING:
@@ -92,13 +92,18 @@ def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
     """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
     from plait.report.fit import shades
 
-    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
+    show_title(f"row {one.row}, {one.column}: the answer is {one.answer}{_how_sure(one)}")
     if one.picture is not None:
         for line in one.grid:
             typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
     elif sys.stdout.isatty():
-        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one, every), strict=True)))
-    show_text(f"strongest parts: {one.said()}")
+        show_words([(text, _coloured(text, shade)) for text, shade in zip(one.parts, shades(one, every), strict=True)])
+    show_text(f"it rests most on (how much lower it is without each): {one.said()}")
+
+
+def _how_sure(one: Moved) -> str:
+    """The probability of an answer that has one."""
+    return f", with probability {one.full:.3f}" if one.probability else ""
 
 
 def _coloured(text: str, shade: float) -> str:
@@ -110,7 +115,7 @@ def _show_explanation(explanation: Explanation) -> None:
     """The modalities' worths, in which score, and what they prove."""
     from plait.report.sections.modalities import worth
 
-    typer.echo(
+    show_text(
         f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
     )
     show_table(

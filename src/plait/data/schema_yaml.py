@@ -19,8 +19,10 @@ _MODALITY = tuple(f for f in fields_of(Modality) if f != "name")
 #: Lines of a list are no longer.
 WIDTH = 80
 
-#: Where a problem is: the keys that lead to it, and what it is.
-Problem = tuple[tuple[str, ...], str]
+#: Keys and positions that lead to a value.
+Place = tuple[str | int, ...]
+#: Where, and what is wrong there.
+Problem = tuple[Place, str]
 
 
 def to_dict(schema: Schema) -> dict[str, Any]:
@@ -59,9 +61,9 @@ def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
     return _built(spec, where, {})
 
 
-def modalities_from(spec: Mapping[str, object], where: str = "modalities") -> tuple[Modality, ...]:
+def modalities_from(spec: Mapping[str, object]) -> tuple[Modality, ...]:
     """Modalities from ``name -> {kind, columns, ...}``."""
-    return from_dict({"modalities": spec}, where).modalities
+    return from_dict({"modalities": spec}, "modalities").modalities
 
 
 def from_yaml(text: str, where: str = "schema") -> Schema:
@@ -76,18 +78,23 @@ def from_yaml(text: str, where: str = "schema") -> Schema:
     if isinstance(value.get("target"), list):  # several: whoever asks for them reads them there (plait fit)
         del value["target"]
         value.pop("task", None)
-    return _built(value, where, dict(_lines(node, ())) if isinstance(node, yaml.MappingNode) else {})
+    return _built(value, where, dict(lines_of(node)))
 
 
-def _lines(node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    for key, value in node.value:
-        place = (*path, str(key.value))
-        yield place, key.start_mark.line + 1
-        if isinstance(value, yaml.MappingNode):
-            yield from _lines(value, place)
+def lines_of(node: yaml.Node | None, place: Place = ()) -> Iterator[tuple[Place, int]]:
+    """Every key and item of a YAML text by the keys and positions that lead to it, and its line."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from lines_of(value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            yield (*place, position), value.start_mark.line + 1
+            yield from lines_of(value, (*place, position))
 
 
-def _built(spec: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int]) -> Schema:
+def _built(spec: Mapping[str, Any], where: str, lines: Mapping[Place, int]) -> Schema:
     result = list(_problems(spec))
     if result:
         said = (f"line {lines[path]}: {text}" if path in lines else text for path, text in result)

@@ -21,6 +21,7 @@ from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches import trees
+from plait.branches.growth import rare_classes
 from plait.metrics.base import metrics
 
 Array = NDArray[Any]
@@ -294,7 +295,8 @@ class Trees(Learner):
             min_rows=int(np.clip(len(fold) // 100, 5, 20)),
         )
         first, last = (torch.from_numpy(np.sort(part)) for part in (fold, held))
-        model.fit(FoldRows(self._own(inputs), y, torch.ones(len(y)), first, last, self.task, self.outputs_))
+        with rare_classes():
+            model.fit(FoldRows(self._own(inputs), y, torch.ones(len(y)), first, last, self.task, self.outputs_))
         return model, max(model.state()[1]["rounds"])
 
     def _own(self, inputs: Inputs) -> Inputs:
@@ -304,6 +306,7 @@ class Trees(Learner):
             {},
             {n: inputs.present[n] for n in self.names},
             {n: inputs.columns[n] for n in self.names if n in inputs.columns},
+            words=inputs.words,
         )
 
     def _decoded(self, model: trees.Trees, inputs: Inputs) -> Array:

@@ -15,12 +15,21 @@ import pandas as pd
 
 from plait.base import registry
 from plait.metrics.base import Metric
-from plait.papers import space_lines
-from plait.papers.costs import is_cost, is_time, measured, weights_at
+from plait.papers.columns import (
+    found_in,
+    informed,
+    interval_of,
+    is_cost,
+    is_time,
+    measured,
+    orders,
+    values_of,
+    weights_at,
+)
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import CONSTANTS, better_than_constant, compare_parts
+from plait.study.statistics.comparison import CONSTANTS, compare_parts
 from plait.study.statistics.paired import Difference, holm
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
@@ -132,6 +141,12 @@ class Ours:
         #: Variant -> why a run of it failed.
         self.failed = {str(line["variant"]): str(line["reason"]) for line in reversed(failed)}
 
+    def at_chance(self, part: pd.DataFrame, result: Summary) -> bool:
+        """Whether the interval of these rows of ``scores`` reaches down to the best constant answer to their test rows."""
+        constants = [value for run in part["run"] if (value := self.resampler.constant(str(run))) is not None]
+        sign = 1.0 if self.metric.direction == "higher" else -1.0
+        return bool(constants) and min(sign * result.low, sign * result.high) <= sign * float(np.mean(constants))
+
     def part(self, row: Row, present: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of ``scores`` that stand for a row of the paper's table, with only some modalities ``present`` at test."""
         table = self.table[self.table["label"] == row.variant]
@@ -210,7 +225,7 @@ def _value(element: Element, row: Row, column: Column, value: float, ours: Ours 
         return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
-    if verdict in (HELD, NOT_HELD) and better_than_constant(part, ours.metric, ours.resampler) is False:
+    if verdict in (HELD, NOT_HELD) and ours.at_chance(part, result):
         verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
     reason = f"ours is {row.like}" if row.like else reason
     return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
@@ -292,24 +307,24 @@ def _of_space(
     line = _started(element, row, column, value)
     if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
-    line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
-    values = None if there is None else space_lines.values_of(there, row, column)
+    line, there = dataclasses.replace(line, our_data=label(column.ours)), found_in(column, element, results)
+    values = None if there is None else values_of(there, row, column)
     if there is None or values is None or values.empty:
         return dataclasses.replace(line, reason="nothing was measured")
-    ours = space_lines.measured(values)
+    ours = interval_of(values)
     line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
     if not column.same:
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
-    if space_lines.informed(there, row, column) is False:
+    if informed(there, row, column) is False:
         return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
     held, reason = reaches(value, (ours.low, ours.high), POINT)
     return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
-    for order in space_lines.orders(element, element.columns, results):
+    for order in orders(element, element.columns, results):
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
         said = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
         yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))

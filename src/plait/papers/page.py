@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import need
-from plait.datasets.fetch import State
 from plait.papers import pictures
 from plait.papers.holding import (
     CITED,
@@ -28,7 +26,7 @@ from plait.papers.holding import (
     label,
     means,
 )
-from plait.papers.originals import by_name, to_type
+from plait.papers.originals import originals, to_type
 from plait.papers.paper import WEIGHTS, Element, Row
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.canvas import COLOURS, LINES, settings
@@ -46,6 +44,8 @@ _STATUS = {
     "not_there": "Not there: {}",
 }
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
+#: Columns that stand once under a table where they are the same in every row, and how they are put there.
+_ONCE = {"paper's data": "the paper's on", "our data": "ours on", "seeds": "seeds:"}
 #: Rows of a table of means that are shown at once; longer ones are folded.
 _SHOWN = 24
 _COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
@@ -57,7 +57,7 @@ def write(result: Reproduction) -> Path:
     shown = [
         (v, f"{counts[v]:,}") for v in (HELD, NOT_HELD, OPEN, OTHER, MEASURED, CITED, NOT_THERE, NOT_RUN) if counts[v]
     ]
-    paper, states = result.paper, by_name()
+    paper = result.paper
     small = (
         "A quick run (few rows, seeds and epochs, light encoders) shows that everything runs; its numbers mean little. "
     )
@@ -71,7 +71,7 @@ def write(result: Reproduction) -> Path:
         paper.title,
         f"{len(result.elements)} of {len(paper.elements)} tables and figures, its numbers beside ours, each with its data.",
         shown,
-        [_section(result, element, states) for element in result.elements],
+        [*(_section(result, element) for element in result.elements), *_own_data(result)],
         about=about,
         warned=result.not_run,
         kind="plait reproduce",
@@ -80,12 +80,10 @@ def write(result: Reproduction) -> Path:
     return write_page(result.folder, page)
 
 
-def _section(result: Reproduction, element: Element, states: Mapping[str, State]) -> Section:
+def _section(result: Reproduction, element: Element) -> Section:
     lines = [line for line in result.lines if line.element == element.name]
     section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, lines))
     section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
-    if told := to_type(result.paper, element, states):
-        section.add(Text(f"On the paper's own data: {'; '.join(told[:-1])}; then {told[-1]}"))
     if element.columns and any(column.metric == WEIGHTS for column in element.columns):
         section.add_row(
             picture(
@@ -111,6 +109,20 @@ def _section(result: Reproduction, element: Element, states: Mapping[str, State]
                 if len(frame):
                     section.add(sheet(name, frame, f"{recipe} on {label(dataset)}", folded=len(frame) > _SHOWN))
     return section
+
+
+def _own_data(result: Reproduction) -> list[Section]:
+    """What a reader who owns the paper's data types; nothing where all are here."""
+    gone = originals(result.paper, result.elements)
+    if not gone:
+        return []
+    sentence = f"{len(gone)} of its data sets are not here. With them in their places, what stands on them is run by:"
+    section = Section("own-data", "On the paper's own data", sentence)
+    section.add(Text(to_type(result.paper, result.elements), code=True))
+    rows = [[one.label, one.how, ", ".join(one.elements)] for one in gone]
+    columns = ["data set", "how it is had", "for"]
+    section.add(Sheet(Table("own-data", columns, rows), "", columns, rows))
+    return [section]
 
 
 def _drawn(result: Reproduction, element: Element) -> list[Block]:
@@ -214,11 +226,20 @@ def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False) -
         )
         for line in result
     ]
-    kept = [place for place in range(len(_COLUMNS)) if place < 2 or any(row[place] for row in rows)]
+    alike = {
+        name: rows[0][place]
+        for place, name in enumerate(_COLUMNS)
+        if name in _ONCE and len({r[place] for r in rows}) == 1
+    }
+    kept = [
+        place for place, name in enumerate(_COLUMNS) if place < 2 or (name not in alike and any(r[place] for r in rows))
+    ]
+    note = "; ".join(f"{_ONCE[name]} {value}" for name, value in alike.items() if value)
     shown = [[row[place] for place in kept] for row in rows]
     numeric = [place for place, column in enumerate(kept) if _COLUMNS[column] in ("paper", "ours", "seeds")]
     marks = [_MARKS.get(line.verdict, "") for line in result]
-    return Sheet(full, title, [_COLUMNS[place] for place in kept], shown, numeric, marks, folded=folded)
+    names = [_COLUMNS[place] for place in kept]
+    return Sheet(full, title, names, shown, numeric, marks, note=f"All: {note}." if note else "", folded=folded)
 
 
 def _fields() -> tuple[str, ...]:

@@ -80,8 +80,12 @@ def reproduce(
             if reason is not None:
                 not_run.append(f"{recipe}, {label(dataset)}: {reason}")
                 continue
-            not_run += [f"{recipe}, {label(dataset)}: {title}: {how(state)}" for title, state in gone.items()]
-            if study.spec.space is not None and not study.spec.space.evaluations:
+            not_run += [
+                f"{recipe}, {label(dataset)}: {title}: {state.label} is not here; {how(state)}"
+                for title, state in gone.items()
+            ]
+            space = study.spec.space
+            if space is not None and gone.keys() >= {title_of(one) for one in space.evaluations}:
                 continue  # nothing to judge by
             say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
             without = "".join(f"-without-{state.name}" for state in gone.values())  # another study, once they are here
@@ -165,12 +169,12 @@ def _not_here(spec: Mapping[str, Any], states: Mapping[str, State]) -> dict[str,
 
 
 def _without(spec: dict[str, Any], gone: Mapping[str, State]) -> dict[str, Any]:
-    """A study of spaces without some evaluations; a study of models as it is."""
+    """A study of spaces without some evaluations; as it is where none would be left."""
     space = spec.get("space")
     if not gone or space is None:
         return spec
     kept = [one for one in space["evaluations"] if not isinstance(one, Mapping) or title_of(one) not in gone]
-    return {**spec, "space": {**space, "evaluations": kept}}
+    return {**spec, "space": {**space, "evaluations": kept or space["evaluations"]}}
 
 
 def _smaller(spec: Mapping[str, Any]) -> dict[str, Any]:

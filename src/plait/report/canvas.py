@@ -97,9 +97,7 @@ def tick(value: float) -> str:
     return f"{value:,.12g}".replace("-", "−") if abs(value) < 1e12 else f"{value:.3g}"
 
 
-def rows_axes(
-    labels: list[str], *, per_row: float = 20.0, bottom: float = 34.0, top: float = 8.0, most: int = 26
-) -> Any:
+def rows_axes(labels: list[str], *, per_row: float = 20.0, top: float = 8.0, most: int = 26) -> Any:
     """Axes for one horizontal line per label, the first on top, names on the left.
 
     Returns:
@@ -107,8 +105,8 @@ def rows_axes(
     """
     named = distinct(labels, most)
     left = min(0.52 * WIDTH, 12.0 + 5.1 * max(map(width_of, named)))
-    height = bottom + top + per_row * len(labels)
-    figure, ax = axes(WIDTH, height, left=left, bottom=bottom, right=16.0, top=top)  # half of a number at the edge
+    height = 34.0 + top + per_row * len(labels)
+    figure, ax = axes(WIDTH, height, left=left, bottom=34.0, right=16.0, top=top)  # half of a number at the edge
     places = [float(len(labels) - 1 - i) for i in range(len(labels))]
     ax.set_yticks(places, named)
     ax.set_ylim(-0.6, len(labels) - 0.4)

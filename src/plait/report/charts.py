@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.base.errors import need
 from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, width_of
 
 #: Lines that get a colour and a name; the others are grey.
@@ -35,9 +34,7 @@ class Curve:
     high: Sequence[float] = ()
 
 
-def curves_figure(
-    curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, log: bool = False, whole: bool = False
-) -> Any:
+def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False) -> Any:
     """Lines with their names above; None where no line has two points.
 
     Args:
@@ -45,7 +42,6 @@ def curves_figure(
         across: label of the x axis.
         up: label of the y axis.
         markers: at every point.
-        log: logarithmic y axis.
         whole: x in whole numbers.
     """
     if not any(len(curve.x) > 1 for curve in curves):
@@ -60,10 +56,6 @@ def curves_figure(
                 ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
         for place, (curve, name) in enumerate(zip(named, shown, strict=True)):
             _line(ax, curve, name, place, markers)
-        if log:
-            ax.set_yscale("log")
-            ax.yaxis.set_major_formatter("{x:g}")  # powers of ten would need the mathematics that labels do without
-            ax.yaxis.set_minor_formatter(need("matplotlib.ticker", "report").NullFormatter())
         ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")

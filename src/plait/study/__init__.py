@@ -133,7 +133,7 @@ class Study:
 
         result = [*self._read.problems, *subjects.file_problems(self.subject)]
         if data and not result:
-            result += subjects.data_problems(self)
+            result += subjects.data_problems(self.subject, self.base, self.frames)
         places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(result)]
         values = [Mistake(text, self.lines.of(place)) for place, text in places]
         return sorted(values, key=lambda mistake: mistake.line or 0)

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -20,11 +20,45 @@ from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
 from plait.study.runner import Known, Race, Runner
 from plait.study.runs import Run, Schedule
+from plait.study.spec import Spec
 from plait.study.state import State, left, shown
 from plait.study.tables import Setting, redrawn
 
 if TYPE_CHECKING:
-    from plait.study.subjects import StudyFile
+    from plait.study.subjects import Frames, Subject, Tables
+
+
+class StudyFile(Protocol):
+    """A study as it was read from its file; ``plait.study.Study`` is one."""
+
+    spec: Spec
+    base: Path
+
+    @property
+    def frames(self) -> Frames:
+        """Tables in memory."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def subject(self) -> Subject:
+        """What its runs make and judge."""
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, read."""
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """All runs that are known before any is done."""
+
+    def require(self, *, data: bool = False) -> None:
+        """Raise every mistake of the file."""
+
+    def run(self, out: str | Path | None = None, **options: Any) -> Any:
+        """Run what is missing."""
 
 
 #: Pieces of one encoding for each worker, where time is limited.

@@ -19,7 +19,7 @@ from plait.study import conditions
 from plait.study.reader import Place, Problem
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
-from plait.study.subjects import StudyFile
+from plait.study.subjects import Subject
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, told_fields
 
@@ -180,18 +180,18 @@ def default_metrics(task: str) -> tuple[str, ...]:
 # -- with the tables ---------------------------------------------------------------------------------------------------
 
 
-def table_problems(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def table_problems(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Mistakes that only the tables show."""
     for part in (_modality_names, _encoders, _conditions, _table_metrics, _table_claims):
-        yield from part(study, tables)
+        yield from part(subject, tables)
 
 
-def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     known = {name for table in tables.values() for name in table.modalities}
     kinds = {m.kind for table in tables.values() for m in table.schema.modalities}
     for field, patterns, inner in (
-        ("modalities", study.spec.modalities, ("subsets",)),
-        ("present", study.spec.present, ()),
+        ("modalities", subject.spec.modalities, ("subsets",)),
+        ("present", subject.spec.present, ()),
     ):
         if isinstance(patterns, str):
             continue
@@ -202,7 +202,7 @@ def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Itera
         for table in tables.values():
             if not subsets(patterns, table.modalities):
                 yield (field,), f"{field}: none of them fits {table.label}, which has {', '.join(table.modalities)}"
-    for place, name, value in told_fields(study.spec):
+    for place, name, value in told_fields(subject.spec):
         keys = [name.split(".")[1]] if name.startswith("encoders.") else list(value) if name == "encoders" else []
         for key in keys:
             if key not in known | kinds:
@@ -212,10 +212,10 @@ def _modality_names(study: StudyFile, tables: Mapping[int, StudyTable]) -> Itera
                 yield place, f"{name.partition('.')[0]}: unknown modality '{key}' ({nearest(key, known | kinds)})"
 
 
-def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _encoders(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Encoders that cannot be made: of another kind, or with options that they do not have."""
     value: set[str] = set()
-    for variant in study.variants:
+    for variant in subject.variants():
         for table in tables.values():
             try:
                 told_there = for_subset(variant.model, table.modalities, table)
@@ -225,18 +225,18 @@ def _encoders(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Pr
             except PlaitError as error:
                 if str(error) not in value:
                     value.add(str(error))
-                    yield _encoder_place(study), f"{table.label}: {error}"
+                    yield _encoder_place(subject), f"{table.label}: {error}"
 
 
-def _encoder_place(study: StudyFile) -> Place:
-    for place, name, _ in told_fields(study.spec):
+def _encoder_place(subject: Subject) -> Place:
+    for place, name, _ in told_fields(subject.spec):
         if name.startswith("encoders"):
             return place
     return ("data",)
 
 
-def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-    for part, listed in (("train", study.spec.train), ("test", study.spec.test)):
+def _conditions(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    for part, listed in (("train", subject.spec.train), ("test", subject.spec.test)):
         for i, value in enumerate(listed):
             place: Place = ("conditions", part, i)
             reasons = [_refused(value, table) for table in tables.values()]
@@ -246,7 +246,7 @@ def _conditions(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[
         for table in tables.values():
             if some and all(_refused(value, table) for value in some):
                 yield ("conditions", part), f"{part}: none of the conditions fits {table.label}; add {CLEAN}"
-    for i, value in enumerate(study.spec.train):
+    for i, value in enumerate(subject.spec.train):
         if any(_nothing_left(value, table) for table in tables.values()):
             label = conditions.label(conditions.parsed(value))
             text = f"train: '{label}' takes every modality from every row; nothing is left to learn from"
@@ -272,24 +272,24 @@ def _nothing_left(value: object, table: StudyTable) -> bool:
     return all(bool(rows.all()) for rows in gone.values())
 
 
-def _table_metrics(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _table_metrics(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     their = {table.task for table in tables.values()}
     known = {name for task, name in METRICS if task in their}
-    for i, name in enumerate(study.spec.metrics):
+    for i, name in enumerate(subject.spec.metrics):
         if name not in known:
             yield ("metrics", i), f"metric '{name}' is not for {' or '.join(sorted(their))} ({nearest(name, known)})"
     for table in tables.values():
         fitting = {name for task, name in METRICS if task == table.task}
-        if study.spec.metrics and not fitting & set(study.spec.metrics):
+        if subject.spec.metrics and not fitting & set(subject.spec.metrics):
             yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
 
 
-def _table_claims(study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _table_claims(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     labels = {table.label for table in tables.values()}
     names = {name for table in tables.values() for name in table.modalities}
-    variants = {variant.label for variant in study.variants}
-    tested = {conditions.label(conditions.parsed(setting)) for setting in study.spec.test}
-    for i, claim in enumerate(study.spec.claims):
+    variants = {variant.label for variant in subject.variants()}
+    tested = {conditions.label(conditions.parsed(setting)) for setting in subject.spec.test}
+    for i, claim in enumerate(subject.spec.claims):
         # A paper's data need not be ours; what is nearly the name of ours is a slip.
         slip = difflib.get_close_matches(str(claim.data), labels, n=1, cutoff=0.85) if claim.data else []
         if slip and slip[0] != claim.data:

@@ -24,7 +24,7 @@ from plait.study.model_check import default_metrics
 from plait.study.models import Fit, Pattern, truth_of
 from plait.study.reader import Problem
 from plait.study.runs import Run, patterns_problem, subsets
-from plait.study.subjects import Finished, StudyFile, Subject
+from plait.study.subjects import Finished, Subject
 from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
 
@@ -75,9 +75,9 @@ class Predicting(Subject):
         """Operators that do not fit their depth."""
         return model_check.variant_problems(self.spec, known, self._defaults)
 
-    def table_problems(self, study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
         """Modalities, encoders, conditions, metrics and claims that do not fit the tables."""
-        return model_check.table_problems(study, tables)
+        return model_check.table_problems(self, tables)
 
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:
         """Fit on the training part, judge under every condition and pattern."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
-
-import yaml
 
 from plait.base import checks
 from plait.base.config import mapping_of
 from plait.base.documents import read_yaml_node, value_of
 from plait.base.errors import nearest
-
-#: Keys and positions that lead to a value.
-Place = tuple[str | int, ...]
-#: Where, and what is wrong there.
-Problem = tuple[Place, str]
+from plait.data.schema_yaml import Place as Place
+from plait.data.schema_yaml import Problem as Problem
+from plait.data.schema_yaml import lines_of
 
 
 @dataclass(frozen=True)
@@ -52,19 +48,7 @@ def read_with_lines(text: str, where: str) -> tuple[dict[str, Any], Lines]:
     """
     node = read_yaml_node(text, where)
     value = mapping_of(value_of(node, where), where)
-    return value, Lines(dict(_lines(node, ())) if node is not None else {})
-
-
-def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, str(key.value))
-            yield inner, key.start_mark.line + 1
-            yield from _lines(value, inner)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, value in enumerate(node.value):
-            yield (*place, position), value.start_mark.line + 1
-            yield from _lines(value, (*place, position))
+    return value, Lines(dict(lines_of(node)))
 
 
 @dataclass

@@ -137,7 +137,7 @@ def _value(of: Range, kept: object) -> object:
     return next((choice for choice in of.choices if plain(choice) == kept), kept)
 
 
-def budgets(trials: pd.DataFrame, lower: bool, near: float = NEAR) -> pd.DataFrame:
+def budgets(trials: pd.DataFrame, lower: bool) -> pd.DataFrame:
     """What each regime needed, and how it takes settings that are not its best.
 
     ``best`` and its trial; ``trials_to_near`` and ``seconds_to_near``: until a score came within 1 % of the regime's own best;
@@ -159,7 +159,7 @@ def budgets(trials: pd.DataFrame, lower: bool, near: float = NEAR) -> pd.DataFra
             "best": best,
         }
         for word, goal in (("near", best), ("any", float(top))):
-            hit = np.flatnonzero(_within(scores, goal, near, lower))
+            hit = np.flatnonzero(_within(scores, goal, NEAR, lower))
             record[f"trials_to_{word}"] = float(hit[0] + 1) if len(hit) else math.nan
             record[f"seconds_to_{word}"] = float(seconds[hit[0]]) if len(hit) else math.nan
         record |= {"median": float(np.nanmedian(scores)), "tolerant": float(_within(scores, best, 0.05, lower).mean())}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 from plait.base.cluster import Handed, cluster, on_cluster
@@ -23,13 +21,14 @@ from plait.base.errors import ConfigError, warn
 from plait.base.machine import seeded
 from plait.base.progress import track
 from plait.branches.branches import Branches
+from plait.branches.growth import rare_classes
 from plait.branches.intervals import Intervals
 from plait.branches.mixing import HeldOut, alone, leaderboard, mix
 from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.member import Members
-from plait.training.rows import Examples, Fold, spread
+from plait.training.rows import Examples, Fold, folds_of, spread
 from plait.training.settings import Training
 from plait.training.stacked import stackable
 from plait.training.units import Elsewhere, Piece, fit_branches, rows_of, train_members
@@ -74,34 +73,6 @@ class Plan:
     workers: int | None = None
     end: Deadline = dataclasses.field(default_factory=Deadline)
     progress: bool | None = None
-
-
-def folds_of(
-    strata: np.ndarray, members: int, seed: int, groups: np.ndarray | None = None
-) -> list[tuple[Tensor, Tensor]]:
-    """(training rows, held-out rows) per member, classes spread evenly; no held-out rows where there are too few rows.
-
-    There are at least five folds; fewer members leave the later ones to training. Rows of one group are held out together,
-    so that what is learned from held-out rows holds for groups never seen.
-
-    Shape: strata (n,) integers; groups (n,) integers, or None.
-    """
-    n, count = len(strata), max(5, members)
-    if groups is not None:
-        count = min(count, len(np.unique(groups)))
-        if count < 2:
-            raise ConfigError("groups: all rows belong to one group; at least two are needed")
-    everything = torch.arange(n)
-    if n < 4 * count:
-        return [(everything, everything[:0]) for _ in range(min(members, 3))]
-    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
-    rare = size[place] < count  # too rare to be spread: dealt out together, or with the largest class
-    kept = np.where(rare, -1 if int(rare.sum()) >= count else int(size.argmax()), place)
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splitter = kind(count, shuffle=True, random_state=seed)
-    parts = splitter.split(np.zeros(n), kept, groups)
-    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in parts if len(a) and len(b)]
-    return pairs[:members]
 
 
 def crossfit(
@@ -278,10 +249,7 @@ def _fit_branches(members: list[Branches], piece: Piece, plan: Plan, away: Away 
                     _add_cost(costs, cost)
                 bar.advance()
         elif members[0].waiting:
-            with warnings.catch_warnings():  # here: what is silenced on one of several threads may stay so on all
-                warnings.filterwarnings(
-                    "ignore", "The number of unique classes", UserWarning
-                )  # trees stop by held-out rows
+            with rare_classes():
                 side_by_side(run, len(members), halt, learning=False)
     if plan.warns and (left_out := _left_out(costs)):
         warn("; ".join(left_out))

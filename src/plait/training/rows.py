@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+import numpy as np
 import torch
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 from plait.base import config, mapped
@@ -229,3 +231,31 @@ def for_modalities(value: object, names: Sequence[str]) -> object:
         if left:
             result[left] = result.get(left, 0.0) + share
     return {PATTERNS: result} if result else {}
+
+
+def folds_of(
+    strata: np.ndarray, members: int, seed: int, groups: np.ndarray | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """(training rows, held-out rows) per member, classes spread evenly; no held-out rows where there are too few rows.
+
+    There are at least five folds; fewer members leave the later ones to training. Rows of one group are held out together,
+    so that what is learned from held-out rows holds for groups never seen.
+
+    Shape: strata (n,) integers; groups (n,) integers, or None.
+    """
+    n, count = len(strata), max(5, members)
+    if groups is not None:
+        count = min(count, len(np.unique(groups)))
+        if count < 2:
+            raise ConfigError("groups: all rows belong to one group; at least two are needed")
+    everything = torch.arange(n)
+    if n < 4 * count:
+        return [(everything, everything[:0]) for _ in range(min(members, 3))]
+    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
+    rare = size[place] < count  # too rare to be spread: dealt out together, or with the largest class
+    kept = np.where(rare, -1 if int(rare.sum()) >= count else int(size.argmax()), place)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(count, shuffle=True, random_state=seed)
+    parts = splitter.split(np.zeros(n), kept, groups)
+    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in parts if len(a) and len(b)]
+    return pairs[:members]

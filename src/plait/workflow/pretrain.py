@@ -26,8 +26,8 @@ from plait.estimators.record import encoder_listener, listeners
 from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
-from plait.training.crossfit import folds_of
 from plait.training.pretrained import Pretrained, Saved, write
+from plait.training.rows import folds_of
 from plait.workflow.fit import group_column, make_model, split_rows
 
 #: Settings of a model of several modalities, which an encoder alone has no use for.

@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from plait.base import registry
 from plait.base.errors import PlaitError, PlaitWarning, nearest
-from plait.study.reader import Lines, Place, Problem
+from plait.study.reader import Place, Problem
 from plait.study.results import Results
 from plait.study.runs import Run, Schedule, runs_of
 from plait.study.spec import Spec, SplitSpec
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 Tables = Mapping[tuple[int, int | None], StudyTable]
+#: Tables in memory.
+Frames = Mapping[str, tuple["pd.DataFrame", "Schema"]]
 
 
 @dataclass(frozen=True)
@@ -41,45 +43,6 @@ class Finished:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     trace: str = ""
-
-
-class StudyFile(Protocol):
-    """A study as it was read from its file; ``plait.study.Study`` is one."""
-
-    spec: Spec
-    base: Path
-    lines: Lines
-    where: str
-
-    @property
-    def frames(self) -> Mapping[str, tuple[pd.DataFrame, Schema]]:
-        """Tables in memory."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def subject(self) -> Subject:
-        """What its runs make and judge."""
-
-    @property
-    def variants(self) -> Sequence[Variant]:
-        """Everything that is compared."""
-
-    @property
-    def tables(self) -> Tables:
-        """The tables, read."""
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        """All runs that are known before any is done."""
-
-    def require(self, *, data: bool = False) -> None:
-        """Raise every mistake of the file."""
-
-    def run(self, out: str | Path | None = None, **options: Any) -> Any:
-        """Run what is missing."""
 
 
 class Subject(ABC):
@@ -126,7 +89,7 @@ class Subject(ABC):
         """Mistakes of variants whose fields are right one by one."""
 
     @abstractmethod
-    def table_problems(self, study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
         """Mistakes that only the tables show."""
 
     def variants(self) -> list[Variant]:
@@ -265,26 +228,26 @@ def _variants(subject: Subject) -> Iterator[Problem]:
 # -- with the tables ---------------------------------------------------------------------------------------------------
 
 
-def data_problems(study: StudyFile) -> list[Problem]:
+def data_problems(subject: Subject, base: Path, frames: Frames) -> list[Problem]:
     """All mistakes that only the tables show."""
-    subject, result = study.subject, list[Problem]()
+    spec, result = subject.spec, list[Problem]()
     tables: dict[int, StudyTable] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
-        for i, value in enumerate(study.spec.data):
-            place: Place = ("data",) if len(study.spec.data) == 1 else ("data", i)
+        for i, value in enumerate(spec.data):
+            place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
             try:
-                seed = study.spec.seeds[0] if redrawn(value) else None
-                tables[i] = load_table(value, study.base, seed, study.frames, pairs=subject.pairs)
+                seed = spec.seeds[0] if redrawn(value) else None
+                tables[i] = load_table(value, base, seed, frames, pairs=subject.pairs)
             except (PlaitError, OSError, ValueError) as error:
                 result.append((place, str(error)))
                 continue
             try:
                 for index in range(subject.count(tables[i], subject.split_of(i))):
-                    subject.rows(tables[i], subject.split_of(i), study.spec.seeds[0], index)
+                    subject.rows(tables[i], subject.split_of(i), spec.seeds[0], index)
             except (PlaitError, ValueError) as error:
                 result.append(((*place, "split") if value.split else ("split",), str(error)))
-        return result or [*_labels(tables), *subject.table_problems(study, tables)]
+        return result or [*_labels(tables), *subject.table_problems(tables)]
 
 
 def _labels(tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from plait.study.reader import Place, Problem
 from plait.study.results import Results
 from plait.study.runs import Run
 from plait.study.spec import CLEAN, NONE, SpaceSpec, SplitSpec
-from plait.study.subjects import Finished, StudyFile, Subject
+from plait.study.subjects import Finished, Subject
 from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
 
@@ -145,11 +145,11 @@ class Space(Subject):
             return ("variants", label, "stage")
         return ("grid", "stage") if "stage" in spec.grid else ("model", "stage") if "stage" in spec.model else ("grid",)
 
-    def table_problems(self, study: StudyFile, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
         """Modalities and encoders that cannot be aligned."""
         seen: set[str] = set()
         for table in tables.values():
-            for variant in study.variants:
+            for variant in self.variants():
                 model = ModalityAligner(modalities=table.schema, **variant.model)
                 group = model.group
                 if group is not None and group not in table.frame.columns:

@@ -141,7 +141,7 @@ def load(module: nn.Module, weights: Mapping[str, Any], where: str) -> None:
 
 
 @torch.no_grad()
-def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
+def encoded_once(member: Branches, inputs: Inputs) -> Inputs:
     """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
     if not member.resolved:
         return inputs
@@ -150,8 +150,8 @@ def encoded_once(member: Branches, inputs: Inputs, rows: int = 512) -> Inputs:
         encoder = member.encoders[name].eval()
         only = Inputs({}, {name: inputs.prepared[name]}, {name: inputs.present[name]})
         parts = []
-        for start in range(0, len(inputs), rows):
-            batch = moved(only.take(torch.arange(start, min(start + rows, len(inputs)))), member.device)
+        for rows in torch.split(torch.arange(len(inputs)), 512):
+            batch = moved(only.take(rows), member.device)
             parts.append(encoder(batch.prepared[name]).absent_where(~batch.present[name]).to("cpu"))
         tokens[name] = concatenate(parts)
     left = {name: cells for name, cells in inputs.prepared.items() if name not in member.resolved}

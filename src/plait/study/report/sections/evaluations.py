@@ -38,6 +38,8 @@ NOTE = (
     "● the reference; ▲ proven better; ○ not decided; no sign: proven worse (first metric; p two-sided, corrected by Holm "
     "over the rows of this table). Mean ± standard deviation over runs."
 )
+#: Panels beside each other.
+_ACROSS = 3
 Tests = Mapping[tuple[str, ...], Tested]
 
 
@@ -307,15 +309,19 @@ def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -
     from matplotlib.figure import Figure
 
     classes = len(next(iter(curves.values())))
+    rows = -(-(classes + 1) // _ACROSS)  # the legend has the place of a panel, so that a page holds all of it
     with settings():
-        figure = Figure(figsize=(2.2 * classes + 2.4, 2.9), layout="constrained")
-        panels = figure.subplots(1, classes, sharey=True)
-        for place, panel in enumerate(panels):
+        figure = Figure(figsize=(8.6, 2.5 * rows), layout="constrained")
+        panels = figure.subplots(rows, _ACROSS, sharey=True, squeeze=False).ravel()
+        for panel in panels[classes:]:
+            panel.set_axis_off()
+        for place, panel in enumerate(panels[:classes]):
             for number, shares in enumerate(curves.values()):
                 panel.plot(tolerances, shares[place], lw=1.3, **_look(number))
             panel.set(title=f"score {place} to {place + 1}", xlabel="tolerance", ylim=(0, 1.02))
-        panels[0].set_ylabel("share within the tolerance")
-        figure.legend(list(panels[0].lines), distinct(list(curves), 40), loc="outside right center")
+        for panel in panels[:classes:_ACROSS]:
+            panel.set_ylabel("share within the tolerance")
+        panels[classes].legend(list(panels[0].lines), distinct(list(curves), 40), loc="center left")
     return figure
 
 

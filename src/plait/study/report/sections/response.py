@@ -50,7 +50,6 @@ def response_figure(
     label: str,
     *,
     log: bool = False,
-    top: float | None = None,
 ) -> Any:
     """Dots of every trial and a line of their means over quarters of the range, per regime; None without a trial.
 
@@ -59,7 +58,6 @@ def response_figure(
         field: of the estimator.
         label: of the score.
         log: logarithmic axis.
-        top: the lowest score that is shown, where failures would flatten the rest.
     """
     there = {name: p for name, p in points.items() if len(p[0])}
     if not there:
@@ -80,8 +78,6 @@ def response_figure(
         if words:
             ax.set_xticks(range(len(words)), distinct(words, 14))
             ax.set_xlim(-0.5, len(words) - 0.5)
-        if top is not None:
-            ax.set_ylim(bottom=top)
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")
         ax.set_xlabel(field)
