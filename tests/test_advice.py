@@ -171,7 +171,7 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     assert "clean" in set(given.conditions["condition"])
     assert len(given.conditions) == 3
     assert any("without it" in told for told in given.lines)
-    assert any("not beaten in score, time and single modalities" in told for told in given.lines)
+    assert any("no other is as good in score, time" in told for told in given.lines)
     assert given.pareto["front"].any()
     assert given.pareto["alone"].notna().all()
     assert any("alone gives" in told for told in given.lines)

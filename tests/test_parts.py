@@ -123,7 +123,7 @@ def test_long_texts_large_pictures_and_empty_cells_cost_a_bounded_number_of_cell
     [
         ([], "rows: 0 named"),
         (list(range(ROWS + 1)), f"rows: {ROWS + 1} named; texts and pictures of 1 to {ROWS} rows"),
-        ([80], "the table has no row 80 that can be judged; rows are called 0 to 79"),
+        ([80], r"row 80 is not among the 80 rows that are explained \(called 0 to 79\)"),
     ],
 )
 def test_rows_that_cannot_be_taken_apart_are_one_clear_line(by_word: Any, wanted: list[int], message: str) -> None:
@@ -156,7 +156,10 @@ def test_explain_shows_words_and_heat_in_terminal_page_and_json(
     assert run("--rows", "3", "--out", tmp_path / "why") == 0
     out = capsys.readouterr().out
     word = "huge" if frame["size"][3] == "big" else "tiny"
-    assert re.search(rf"row 3, story: answered {frame['size'][3]} with 0\.\d+\nstrongest parts: {word} \+", out)
+    assert re.search(
+        rf"row 3, story: the answer is {frame['size'][3]}, with probability 0\.\d+\nit rests most on [^:]+: {word} \+",
+        out,
+    )
     assert len(re.findall(r"^  (?:[+-]\d\.\d{3} ?){6}$", out, re.MULTILINE)) == GRID
     page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
     assert re.search(rf'var\(--blue\) 60%, transparent\)">{word}</span>', page)

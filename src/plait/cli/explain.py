@@ -13,7 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.evaluate import heading, judged_rows, show_by_target
-from plait.cli.show import show_table, show_text
+from plait.cli.show import show_table, show_text, show_title, show_words
 from plait.cli.use import models_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def explain(
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():
-            frame = files.of(judged_rows(fitted, whole, table, held_out))
+            judged = judged_rows(fitted, whole, table, held_out)
+            _check_rows(chosen, whole, judged, fitted.schema_.target)
+            frame = files.of(judged)
             step("explain")
             with fitted.remembering():
                 result = shapley(fitted, frame, rows=chosen)
@@ -88,17 +90,42 @@ def explain(
         typer.echo(f"written to {out}: " + ", ".join(written), err=True)
 
 
+def _check_rows(chosen: Sequence[int], whole: Any, judged: Any, target: str | None) -> None:
+    """Refuse a row that is not explained, and say why it is not: there is none, it has no target, or it was learned from."""
+    from plait.base.errors import TableError
+    from plait.data.values import nulls
+
+    for row in chosen:
+        if row in judged.index:
+            continue
+        where = f"--rows {row}: "
+        if row >= len(whole):
+            raise TableError(f"{where}the table has no such row; its rows are numbered 0 to {len(whole) - 1}")
+        if nulls(whole[target])[row]:
+            raise TableError(f"{where}it has no '{target}', by which it could be judged; take a row that has one")
+        few = ", ".join(map(str, judged.index[:3]))
+        raise TableError(
+            f"{where}the model learned from it; take one of the {len(judged):,} rows that were held out (as {few}), or leave out "
+            "--held-out"
+        )
+
+
 def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
     """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
     from plait.report.fit import shades
 
-    typer.echo(f"\nrow {one.row}, {one.column}: answered {one.answer} with {one.full:.3f}")
+    show_title(f"row {one.row}, {one.column}: the answer is {one.answer}{_how_sure(one)}")
     if one.picture is not None:
         for line in one.grid:
             typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
     elif sys.stdout.isatty():
-        typer.echo(" ".join(_coloured(text, shade) for text, shade in zip(one.parts, shades(one, every), strict=True)))
-    show_text(f"strongest parts: {one.said()}")
+        show_words([(text, _coloured(text, shade)) for text, shade in zip(one.parts, shades(one, every), strict=True)])
+    show_text(f"it rests most on (how much lower it is without each): {one.said()}")
+
+
+def _how_sure(one: Moved) -> str:
+    """The probability of an answer that has one."""
+    return f", with probability {one.full:.3f}" if one.probability else ""
 
 
 def _coloured(text: str, shade: float) -> str:
@@ -110,7 +137,7 @@ def _show_explanation(explanation: Explanation) -> None:
     """The modalities' worths, in which score, and what they prove."""
     from plait.report.sections.modalities import worth
 
-    typer.echo(
+    show_text(
         f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
     )
     show_table(

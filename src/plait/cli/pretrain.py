@@ -9,7 +9,7 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_command, show_json
+from plait.cli.show import show_command, show_json, show_text
 
 if TYPE_CHECKING:
     from plait.training.pretrained import Saved
@@ -87,7 +87,7 @@ def _show(saved: Saved, out: Path, modality: str) -> None:
     record = saved.facts["record"]
     losses = [r["valid_loss"] for r in saved.facts["history"] if "valid_loss" in r]
     judged = f"; validation loss {losses[0]:.3f} after the first epoch, {min(losses):.3f} at best" if losses else ""
-    typer.echo(
+    show_text(
         f"{saved.encoder.name()}: {record['trained_weights']:,} weights, {record['rows']:,} rows, {record['epochs']} epochs, "
         f"{record['seconds']:.1f} s{' (from the store)' if record['from_store'] else ''}{judged}"
     )

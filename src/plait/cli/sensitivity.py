@@ -11,7 +11,7 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_json, show_table
+from plait.cli.show import show_json, show_table, show_text
 
 _COLUMNS = (
     "regime",
@@ -137,6 +137,10 @@ def sensitivity(
     if json:
         show_json({**done.to_dict(), "folder": str(folder)})
         return
+    show_text(
+        "scores of each regime; tolerant: share of trials within 5 % of its best; until one came within 1 % of its best "
+        "(near), or of the best of all regimes (any)"
+    )
     show_table(done.budgets.to_dict("records"), _COLUMNS)  # type: ignore[arg-type]  # column names are text
     typer.echo("\nbest settings")
     show_table(

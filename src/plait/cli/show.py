@@ -37,6 +37,17 @@ def show_title(text: str) -> None:
     show_text(text)
 
 
+def show_words(words: Sequence[tuple[str, str]]) -> None:
+    """Words, each as it is and as it is coloured, in lines that fit the terminal."""
+    room, lines, used = max(20, shutil.get_terminal_size().columns), [""], 0
+    for plain, coloured in words:
+        if used and used + 1 + len(plain) > room:
+            lines, used = [*lines, ""], 0
+        lines[-1] += f" {coloured}" if used else coloured
+        used += len(plain) + bool(used)
+    typer.echo("\n".join(lines))
+
+
 def wrapped(text: str, stream: TextIO) -> str:
     """What goes to a terminal broken between words; what holds a command, or goes elsewhere, as it is."""
     if not stream.isatty() or re.search(r"\bplait [a-z]", text):
@@ -61,6 +72,11 @@ def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | No
     right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     widths = column_widths([columns, *cells], right, room)
+    if widths is None and sum(right) > len(columns) / 2:  # figures stay side by side, some of them at a time
+        names = list(itertools.takewhile(lambda c: not right[columns.index(c)], columns))
+        for part in _parts(columns, cells, len(names), room or 0):
+            show_table(records, [*names, *part])
+        return
     if widths is None:
         typer.echo("\n".join(_paragraphs(columns, cells, room or 0)))
         return
@@ -94,6 +110,18 @@ def column_widths(rows: Sequence[Sequence[str]], fixed: Sequence[bool], room: in
         widest = max((i for i in range(len(widths)) if widths[i] > least[i]), key=widths.__getitem__)
         widths[widest] -= 1
     return widths if sum(widths) <= room else None
+
+
+def _parts(columns: Sequence[str], cells: Sequence[Sequence[str]], named: int, room: int) -> Iterator[list[str]]:
+    """The columns after the named ones, as many at a time as fit beside these; one at least."""
+    widths = [2 + max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    room, part, used = room + 2 - sum(widths[:named]), [], 0
+    for column, width in zip(columns[named:], widths[named:], strict=True):
+        if part and used + width > room:
+            yield part
+            part, used = [], 0
+        part, used = [*part, column], used + width
+    yield part
 
 
 def _paragraphs(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> Iterator[str]:

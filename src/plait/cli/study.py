@@ -12,7 +12,7 @@ import typer
 from plait.base import progress
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.show import show_command, show_json, show_table
+from plait.cli.show import show_command, show_json, show_table, show_text
 
 if TYPE_CHECKING:
     from plait.study import Results
@@ -63,6 +63,7 @@ def plan(
 ) -> None:
     """Say how many runs there are, and how long they will take."""
     from plait.base.progress import duration
+    from plait.report.words import counted
     from plait.study import Study
 
     progress.step("try a few runs" if probes else f"read {Path(file).name}")
@@ -72,12 +73,12 @@ def plan(
         return
     typer.echo(f"{result.name}: {result.runs} runs, {result.done} done, {result.failed} failed")
     show_table([{"table": label, **parts} for label, parts in result.by.items()])
-    typer.echo(
-        f"shared: {result.encodings} encodings of {result.cells:,} cells done once, rows prepared {result.groups} times"
-    )
+    encodings, times = counted(result.encodings, "encoding"), counted(result.groups, "time")
+    show_text(f"shared by the runs: {encodings} of {counted(result.cells, 'cell')}; rows are prepared {times}")
     if result.seconds is not None:
-        tried = f" (after {result.probed} probes)" if result.probed else ""
-        typer.echo(f"time left: about {duration(result.seconds)} with {result.workers} workers{tried}")
+        tried = f" (after {counted(result.probed, 'probe')})" if result.probed else ""
+        side = counted(result.workers, "worker")
+        show_text(f"time left: about {duration(result.seconds)} with {side}{tried}")
 
 
 @study_app.command()

@@ -82,10 +82,10 @@ def on_the_front(table: pd.DataFrame) -> str:
     said = []
     front = table[table["front"]]
     for row in front.head(_NAMED).to_dict("records"):
-        alone = "" if np.isnan(row["alone"]) else f", worst modality alone {row['alone']:.3f}"
+        alone = "" if np.isnan(row["alone"]) else f", with its weakest modality alone {row['alone']:.3f}"
         said.append(f"{row['label']} {row['score']:.3f} in {row['seconds']:.3g} s{alone}")
     more = f"; {len(front) - _NAMED} more" if len(front) > _NAMED else ""
-    return f"not beaten in score, time and single modalities at once: {'; '.join(said)}{more}"
+    return f"no other is as good in score, time and its weakest modality at once: {'; '.join(said)}{more}"
 
 
 _QUESTIONS = {
