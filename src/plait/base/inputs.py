@@ -133,6 +133,7 @@ class Inputs:
         present: (n,) bool of every modality.
         columns: the plain view of modalities that have one (tables), beside their tokens.
         pairs: what compares two modalities, by name; nothing comes of those of which a part is not there.
+        words: modality -> how many of its features, the last ones, count words; the others are its encoder's.
     """
 
     tokens: Mapping[str, Tokens]
@@ -140,6 +141,7 @@ class Inputs:
     present: Mapping[str, Tensor]
     columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)
     pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+    words: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def compared(self) -> Mapping[str, Tokens]:
@@ -174,6 +176,7 @@ class Inputs:
             {k: v[rows] for k, v in self.present.items()},
             {k: v.take(rows) for k, v in self.columns.items()},
             self.pairs,
+            self.words,
         )
 
     def redrawn(self, generator: torch.Generator) -> Inputs:
@@ -207,6 +210,7 @@ class Inputs:
             },
             {k: v.to(device) for k, v in self.present.items()},
             {k: v.to(device) for k, v in self.columns.items()},
+            words=self.words,
         )
 
 
@@ -225,6 +229,7 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
             for k, v in first.columns.items()
         },
         first.pairs,
+        first.words,
     )
 
 
@@ -266,6 +271,7 @@ def together(parts: Mapping[str, Inputs]) -> Inputs:
         {m: inputs.present[m] for m, inputs in parts.items()},
         {m: inputs.columns[m] for m, inputs in parts.items() if m in inputs.columns},
         pairs,
+        {m: inputs.words[m] for m, inputs in parts.items() if m in inputs.words},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
@@ -64,8 +65,9 @@ class PlainFeatures:
         inputs = seen.take(rows.fold)
         self.names = list(inputs.present)
         for name, tokens in _embedded(inputs):
-            if tokens.dim > self.components:
-                self.axes[name] = axes_of(tokens, self.components)
+            meaning, _ = _split(inputs, name, tokens)
+            if meaning.shape[1] > self.components:
+                self.axes[name] = axes_of(meaning[tokens.present], self.components)
         target, weight = _outputs(rows), rows.weight[rows.fold].numpy().astype(np.float64)
         part = np.random.default_rng(rows.seed).permutation(len(target)) % PARTS
         crossed: dict[tuple[str, int], Array] = {}
@@ -98,9 +100,9 @@ class PlainFeatures:
             codes = inputs.columns[name].codes[:, place].numpy()
             parts.append(np.where((codes < 0)[:, None], np.nan, table[codes] if not crossed else crossed[name, place]))
         for name, tokens in _embedded(inputs):
-            x = tokens.pooled().numpy()
-            x = x @ self.axes[name] if name in self.axes else x
-            parts.append(np.where(tokens.present.numpy()[:, None], x, np.nan))
+            meaning, words = (part.numpy() for part in _split(inputs, name, tokens))
+            x = meaning @ self.axes[name] if name in self.axes else meaning
+            parts.append(np.where(tokens.present.numpy()[:, None], np.hstack([x, words]), np.nan))
         for tokens in inputs.compared.values():
             parts.append(np.where(tokens.present.numpy()[:, None], tokens.pooled().numpy(), np.nan))
         parts.append(np.stack([inputs.present[name].numpy() for name in self.names], 1))
@@ -136,9 +138,15 @@ def _embedded(inputs: Inputs) -> Iterator[tuple[str, Tokens]]:
     return ((name, tokens) for name, tokens in inputs.tokens.items() if name not in inputs.columns)
 
 
-def axes_of(tokens: Tokens, components: int) -> Array:
-    """Directions of most variance (D, components) of features about their origin, as scaled ones are."""
-    x = tokens.pooled()[tokens.present].double()
+def _split(inputs: Inputs, name: str, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """What an encoder gave (n, D), and the words beside it (n, k), which stay as they are."""
+    x = tokens.pooled()
+    return x[:, : x.shape[1] - inputs.words.get(name, 0)], x[:, x.shape[1] - inputs.words.get(name, 0) :]
+
+
+def axes_of(features: Tensor, components: int) -> Array:
+    """Directions of most variance (D, components) of features (n, D) about their origin, as scaled ones are."""
+    x = features.double()
     x = x[:: max(1, len(x) // AXES_ROWS)]
     spread, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
     # A direction without spread holds rounding alone, which trees would split by, and which no other product repeats.

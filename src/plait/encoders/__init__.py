@@ -13,6 +13,7 @@ SHARED = (
     "hub_kinds",
     "hub_models",
     "minilm_network",
+    "ngrams",
     "packages",
     "pairs",
     "pixel_arrays",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import json
@@ -32,6 +33,7 @@ from plait.data.row_numbers import row_numbers, whole_table
 from plait.encoders.column import Column, How
 from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
 from plait.encoders.embed import ROWS, embed_pieces, embed_rows, prepare_distinct
+from plait.encoders.ngrams import Ngrams
 from plait.store import Store
 
 
@@ -152,6 +154,8 @@ class Featurizer:
             from_file: a model's file names the encoders; they may fetch nothing.
         """
         self.schema = schema
+        #: Modality -> the words that stand beside its features (``plait.encoders.ngrams``).
+        self.ngrams: Mapping[str, Ngrams] = {}
         overrides = dict(overrides or {})
         known = {m.name for m in schema.modalities} | {m.kind for m in schema.modalities}
         config.check_fields(overrides, known, "encoders")
@@ -175,6 +179,12 @@ class Featurizer:
                 kind = value.get(column, "" if modality.kind == "tabular" else modality.kind)
                 result[column] = kind if result.get(column, kind) == kind else ""  # in two modalities: as it stands
         return result
+
+    def without_ngrams(self) -> Featurizer:
+        """The same encoders, beside which no words stand."""
+        other = copy.copy(self)
+        other.ngrams = {}
+        return other
 
     def fit(self, frame: pd.DataFrame, root: str | None) -> None:
         """Let the encoders learn statistics and vocabularies from the training rows."""

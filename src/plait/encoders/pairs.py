@@ -75,7 +75,7 @@ class Pair:
         """Cosine, difference and product of all rows, and (B,) bool: both are present."""
         there = [tokens[name].present for name in self.parts]
         a, b = (
-            functional.normalize(scaler.undone(tokens[name].pooled().float()), dim=1)
+            functional.normalize(scaler.undone(tokens[name].pooled()[:, : scaler.dim].float()), dim=1)
             for name, scaler in zip(self.parts, self.scalers, strict=True)
         )
         return ((a * b).sum(1, keepdim=True), (a - b).abs(), a * b), there[0] & there[1]

@@ -20,13 +20,23 @@ from plait.base.inputs import Inputs
 from plait.base.progress import step, track
 from plait.branches.mixture import patterns
 from plait.data.modality import Schema
+from plait.encoders import ngrams
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, takes_pairs, with_validation
+from plait.estimators.preparing import (
+    as_given,
+    groups_of,
+    prepare,
+    scaled,
+    seed_of,
+    takes_ngrams,
+    takes_pairs,
+    with_validation,
+)
 from plait.estimators.record import encoder_listener, following, listeners, record_of
 from plait.networks import choice
 from plait.networks.fusion import depth_number
@@ -85,6 +95,8 @@ def fit(
     inputs, target, row_weight = prepared.inputs, prepared.target, prepared.weight
     if not takes_pairs(settings):  # rows that were prepared for another model may have some
         inputs = dataclasses.replace(inputs, pairs={})
+    if not takes_ngrams(settings):
+        features, inputs = features.without_ngrams(), ngrams.without(inputs)
     clock = Clock(prepared.seconds, prepared.peak_mb)
     learning = {m.name: features.encoders[m.name] for m in results.modalities if m.learns}
     members = member_count(settings.members, rows, bool(learning))
@@ -103,7 +115,10 @@ def fit(
         pairs={name: pair.parts for name, pair in inputs.pairs.items()},
     )
     names = [m.name for m in results.modalities]
-    dims = {name: (scalers[name].dim if name in scalers else learning[name].dim) for name in names}
+    dims = {
+        name: (scalers[name].dim if name in scalers else learning[name].dim) + inputs.words.get(name, 0)
+        for name in names
+    }
     dims |= {name: pair.dim for name, pair in inputs.pairs.items()}
     design, make = maker(design, dims, task.out_dim, learning)
     training = schedule(
@@ -150,6 +165,7 @@ def fit(
     record = record_of(settings, seed, prepared, clock, result, design, training)
     record["pretrain"] = alone.record()
     record["pairs"] = list(inputs.pairs)
+    record["ngrams"] = list(inputs.words)
     record["tuned"] = prepared.tuned
     if result.samples:
         record["samples"] = {what: list(rows) for what, rows in result.samples.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from plait.alignment import enhancement
+from plait.base import registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
@@ -18,6 +19,7 @@ from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
 from plait.data import schema as schemas
 from plait.data.labels import label_array
+from plait.encoders.ngrams import Ngrams
 from plait.encoders.pairs import Pair
 from plait.encoders.scale import Scaler
 from plait.networks import tasks
@@ -76,6 +78,8 @@ def write(model: Any, place: Path) -> None:
         arrays |= {f"scaler.{name}.{k}": v.numpy() for k, v in scaler.state().items()}
     for number, pair in enumerate(model.pairs_.values()):
         arrays |= {f"pair.{number}.{k}": v.numpy() for k, v in pair.state().items()}
+    for name, words in model.features_.ngrams.items():
+        arrays |= {f"ngrams.{name}.{k}": v for k, v in words.state().items()}
     align, aligned = enhancement.to_state(model.enhancers_)
     arrays |= aligned
     fitted: dict[str, list[Any]] = {}
@@ -89,7 +93,7 @@ def write(model: Any, place: Path) -> None:
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
-        "kind": type(model).__name__,
+        "kind": registry.model_kind(type(model)),
         "settings": plain_values(settings),
         "schema": schemas.to_dict(model.schema_),
         "columns": list(getattr(model, "feature_names_in_", [])),
@@ -99,6 +103,7 @@ def write(model: Any, place: Path) -> None:
         "encoders": encoders,
         "align": align,
         "pairs": {name: list(pair.parts) for name, pair in model.pairs_.items()},
+        "ngrams": list(model.features_.ngrams),
         "mixture": model.members_.mixture.state(),
         "intervals": [] if intervals is None else intervals.state(arrays),
         "fitted": fitted,
@@ -116,6 +121,7 @@ def rebuild(kind: type[Any], manifest: Mapping[str, Any], arrays: Mapping[str, n
     model.schema_ = schemas.from_dict(manifest["schema"], "model.json")
     model.modalities = model.schema_
     model.features_ = restored_features(model.schema_, manifest["encoders"], arrays)
+    model.features_.ngrams = {n: Ngrams.restore(under(arrays, f"ngrams.{n}.")) for n in manifest.get("ngrams", ())}
     model.enhancers_ = enhancement.restore(manifest.get("align", {}), arrays)
     model.scalers_ = {
         m.name: Scaler.restore(result)
@@ -173,6 +179,7 @@ def _members(
     learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
     learning |= enhancement.encoders(model.enhancers_)
     dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
+    dims |= {name: dims[name] + words.dim for name, words in model.features_.ngrams.items()}
     dims |= {name: pair.dim for name, pair in model.pairs_.items()}
     count = model.record_["members"]
     design = Design(

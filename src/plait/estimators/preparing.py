@@ -22,6 +22,7 @@ from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
 from plait.encoders.featurize import Featurizer, check_found_again
+from plait.encoders.ngrams import appended, fit_ngrams
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
@@ -85,7 +86,8 @@ def scaled(
     frame = validated(settings, frame, table_schema)
     raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
     tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
-    return dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
+    inputs = dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
+    return appended(features.ngrams, table_schema.modalities, frame, inputs)
 
 
 def tell_unseen(features: Featurizer, frame: pd.DataFrame) -> None:
@@ -200,10 +202,13 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             name: Scaler(limits[name], standardise=settings.scale).fit(t, row_weight) for name, t in raw.tokens.items()
         }
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
+        plain = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
+        numbers = linear_target(target, task_name, len(classes))
         if takes_pairs(settings):
-            alike = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
-            numbers = linear_target(target, task_name, len(classes))
-            inputs = dataclasses.replace(inputs, pairs=fit_pairs(alike, scalers, inputs, row_weight, numbers))
+            inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers))
+        if takes_ngrams(settings):
+            texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
+            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers)
     return Prepared(
         result,
         task,
@@ -226,6 +231,11 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
 def takes_pairs(settings: FitSettings) -> bool:
     """Whether modalities may be compared: the network takes vectors beside each other, and no one said no."""
     return settings.pairs == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
+
+
+def takes_ngrams(settings: FitSettings) -> bool:
+    """Whether words may stand beside the features of a text: the network takes vectors, and no one said no."""
+    return settings.ngrams == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
 
 
 def encoders_of(settings: FitSettings, result: Schema) -> Mapping[str, Any] | None:

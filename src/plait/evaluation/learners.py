@@ -306,6 +306,7 @@ class Trees(Learner):
             {},
             {n: inputs.present[n] for n in self.names},
             {n: inputs.columns[n] for n in self.names if n in inputs.columns},
+            words=inputs.words,
         )
 
     def _decoded(self, model: trees.Trees, inputs: Inputs) -> Array:

@@ -85,9 +85,10 @@ class _FeaturesGraph(nn.Module):
         for name, tokens in inputs.tokens.items():
             if name in inputs.columns:
                 continue
-            x = tokens.pooled()
+            x, more = tokens.pooled(), inputs.words.get(name, 0)
+            words, x = x[:, x.shape[1] - more :], x[:, : x.shape[1] - more]
             x = x @ self._table("axes", name, 0) if name in self.known.axes else x
-            parts.append(_nan_where(~tokens.present[:, None], x))
+            parts.append(_nan_where(~tokens.present[:, None], torch.cat([x, words], 1)))
         parts += [_nan_where(~t.present[:, None], t.pooled()) for t in inputs.compared.values()]
         parts.append(torch.stack([inputs.present[name] for name in self.known.names], 1).float())
         x = torch.cat(parts, 1)

@@ -19,13 +19,15 @@ from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, comparable
 from plait.branches.trees import Trees
+from plait.data.cells import joined
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
+from plait.encoders.ngrams import Ngrams
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
 from plait.exporting.columns import TableGraph
 from plait.exporting.forest import TreesGraph
-from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs
+from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.member import Members
@@ -108,10 +110,13 @@ class ModelGraph(nn.Module):
                 self.own_specs[name] = prepared_inputs(name, encoders[name])
             else:
                 self.own_specs[name] = token_inputs(name, encoders[name], encoders[name].dim)
+            if words := fitted.features.ngrams.get(name):
+                self.own_specs[name] += words_inputs(name, words)
         self.specs = [spec for specs in self.own_specs.values() for spec in specs]
         self.scalers = nn.ModuleDict({name: _ScalerGraph(scaler) for name, scaler in fitted.scalers.items()})
         pulled = {n: e.network for n, e in fitted.enhancers.items() if n in fitted.names and n not in self.joint}
         self.enhancers = nn.ModuleDict({name: copy.deepcopy(network).cpu() for name, network in pulled.items()})
+        self.words = nn.ModuleDict({name: _WordsGraph(words) for name, words in fitted.features.ngrams.items()})
         self.members = nn.ModuleList([_MemberGraph(member) for member in fitted.members.members])
         self.mixture = _MixtureGraph(fitted.members.mixture, self.task)
         self.eval()
@@ -149,7 +154,11 @@ class ModelGraph(nn.Module):
         for name in self.joint & set(tokens):
             prepared[name] = {"x": tokens.pop(name).pooled().float()}
         scaled = {name: self.scalers[name](t) for name, t in tokens.items()}
-        return Inputs(scaled, prepared, present, columns, self.fitted.pairs)
+        for name, words in self.words.items():
+            more = words(name, given)[:, None] * scaled[name].mask[..., None]
+            scaled[name] = Tokens(torch.cat([scaled[name].x, more], 2), scaled[name].mask)
+        sizes = {name: words.dim for name, words in self.fitted.features.ngrams.items()}
+        return Inputs(scaled, prepared, present, columns, self.fitted.pairs, sizes)
 
     def _pulled(self, name: str, network: nn.Module, tokens: Tokens) -> Tokens:
         x = tokens.pooled()
@@ -169,6 +178,10 @@ class ModelGraph(nn.Module):
                 result |= fed_prepared(name, self.own_specs[name], raw)
             else:
                 result |= fed_tokens(name, raw)
+            if words := self.fitted.features.ngrams.get(name):
+                texts = joined(frame, next(m for m in self.fitted.schema.modalities if m.name == name))
+                counts = words.counts(texts)
+                result |= {f"{name}.{kind}": part.toarray().astype(np.int32) for kind, part in counts.items()}
         return result
 
 
@@ -197,6 +210,27 @@ class _ScalerGraph(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         x = ((tokens.x - self.mean) * self.scale).clamp(-10, 10) if self.standardise else tokens.x
         return Tokens(x if self.axes is None else x @ self.axes, tokens.mask)
+
+
+class _WordsGraph(nn.Module):
+    """``Ngrams`` from counts (n, b) on."""
+
+    def __init__(self, words: Ngrams) -> None:
+        super().__init__()
+        self.kinds = list(words.parts)
+        for kind, one in words.parts.items():
+            for part in ("rarity", "axes", "centre"):
+                self.register_buffer(f"{kind}_{part}", torch.from_numpy(getattr(one, part).astype(np.float32)))
+
+    def forward(self, name: str, given: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for kind in self.kinds:
+            rarity, axes, centre = (getattr(self, f"{kind}_{part}") for part in ("rarity", "axes", "centre"))
+            counts = given[f"{name}.{kind}"].float()
+            rows = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0) * rarity
+            length = rows.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
+            parts.append((rows / length) @ axes - centre)
+        return torch.cat(parts, 1)
 
 
 class _MemberGraph(nn.Module):

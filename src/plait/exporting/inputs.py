@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
+from plait.encoders.ngrams import KINDS, Ngrams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,27 @@ def token_inputs(name: str, encoder: Encoder, dim: int) -> list[InputSpec]:
         InputSpec(
             f"{name}.mask", "bool", ("rows", f"{name} tokens"), f"True where there is a token; all False: no {name}"
         ),
+    ]
+
+
+def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
+    """The inputs of a text's words and letters: how often each stands in it."""
+    said = {
+        "words": r"words (\w+) and pairs of words that follow each other",
+        "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
+    }
+    how = (
+        "in lower case, hashed as the formula of plait.encoders.ngrams.counted says, counted at each place; all 0: none"
+    )
+    return [
+        InputSpec(
+            f"{name}.{kind}",
+            "int32",
+            ("rows", len(one.places)),
+            f"{said[kind]} of the first {KINDS[kind]:,} characters, {how}",
+            {"places": one.places.tolist()},
+        )
+        for kind, one in words.parts.items()
     ]
 
 

@@ -15,8 +15,17 @@ import pandas as pd
 
 from plait.base import registry
 from plait.metrics.base import Metric
-from plait.papers import space_lines
-from plait.papers.costs import is_cost, is_time, measured, weights_at
+from plait.papers.columns import (
+    found_in,
+    informed,
+    interval_of,
+    is_cost,
+    is_time,
+    measured,
+    orders,
+    values_of,
+    weights_at,
+)
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
@@ -298,24 +307,24 @@ def _of_space(
     line = _started(element, row, column, value)
     if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
         return _alone(line, row)
-    line, there = dataclasses.replace(line, our_data=label(column.ours)), space_lines.found_in(column, element, results)
-    values = None if there is None else space_lines.values_of(there, row, column)
+    line, there = dataclasses.replace(line, our_data=label(column.ours)), found_in(column, element, results)
+    values = None if there is None else values_of(there, row, column)
     if there is None or values is None or values.empty:
         return dataclasses.replace(line, reason="nothing was measured")
-    ours = space_lines.measured(values)
+    ours = interval_of(values)
     line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
     if not column.same:
         return dataclasses.replace(line, verdict=OTHER, reason="other data")
     if len(values) < 2 or math.isnan(ours.low):
         return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
-    if space_lines.informed(there, row, column) is False:
+    if informed(there, row, column) is False:
         return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
     held, reason = reaches(value, (ours.low, ours.high), POINT)
     return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
-    for order in space_lines.orders(element, element.columns, results):
+    for order in orders(element, element.columns, results):
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
         said = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
         yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))

@@ -1,0 +1,125 @@
+"""Words and letters stand beside a text's features where training rows say that they help."""
+
+import dataclasses
+import itertools
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from plait import FusionClassifier, Modality, Schema
+from plait.base.inputs import Inputs, followed_by, together
+from plait.base.tokens import Tokens
+from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
+
+SETTINGS = {
+    "modalities": Schema((Modality("note", "text", ("note",)), Modality("size", "tabular", ("size",)))),
+    # Eight hashed places stand in for an encoder that reads the meaning and loses the words.
+    "encoders": {"text": {"name": "hashed_ngrams", "width": 8}},
+    "store": "none",
+    "progress": False,
+    "members": 2,
+    "epochs": 15,
+}
+WORDS = np.array([f"{a}{b}{c}" for a in "bdgklm" for b in "aeiou" for c in ("nt", "rsk", "lf", "mp")])
+
+
+def notes(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Notes of 30 words; the answer: whether one of five words stands in them."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(WORDS), (rows, 30))
+    label = np.isin(drawn, np.arange(3)).any(1)
+    table = pd.DataFrame({"note": [" ".join(row) for row in WORDS[drawn]], "size": rng.normal(size=rows)})
+    return table, np.where(label, "yes", "no")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FusionClassifier:
+    return FusionClassifier(**SETTINGS).fit(*notes(400))
+
+
+def test_words_are_learned_by_every_branch(fitted):
+    table, label = notes(300, seed=1)
+    bare = FusionClassifier(**SETTINGS, ngrams="none").fit(*notes(400))
+    assert fitted.record_["ngrams"] == ["note"]
+    assert bare.record_["ngrams"] == []
+    assert fitted.score(table, label) > bare.score(table, label) + 0.1
+    held = {name: model.leaderboard_.set_index("branch")["loss"] for name, model in (("words", fitted), ("bare", bare))}
+    for branch in ("joint", "linear", "own:note", "trees"):
+        assert held["words"][branch] < held["bare"][branch] - 0.03, branch
+
+
+def test_absent_texts_saved_models_and_single_rows(fitted, tmp_path):
+    table, _ = notes(40, seed=2)
+    half = table.assign(note=None)
+    assert np.allclose(fitted.predict_subsets(table, [["size"]])[("size",)], fitted.predict_proba(half))
+    loaded = FusionClassifier.load(fitted.save(tmp_path / "model"))
+    mixed = pd.concat([table, half, table.assign(size=None, note=None)], ignore_index=True)
+    assert np.array_equal(loaded.predict_proba(mixed), fitted.predict_proba(mixed))
+    alone = np.vstack([fitted.predict_proba(table.iloc[[i]]) for i in range(5)])
+    assert np.allclose(alone, fitted.predict_proba(table)[:5], atol=1e-6)
+
+
+def test_an_exported_model_takes_counts(fitted, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    table, _ = notes(30, seed=3)
+    table.loc[3, "note"] = None
+    folder = fitted.export(tmp_path / "file")
+    opened = runtime.InferenceSession(str(folder / "model.onnx"))
+    feed = fitted.export_inputs(table)
+    assert feed["note.words"].dtype == np.int32
+    known = {given.name for given in opened.get_inputs()}
+    answer = opened.run(None, {name: array for name, array in feed.items() if name in known})[0]
+    assert np.abs(answer - fitted.predict_proba(table)).max() < 1e-5
+
+
+def test_words_are_counted_as_a_plain_loop_counts_them():
+    texts = ["A cat,  a CAT\nand a dog_2", "Straße 12", "", "?!", "x"]
+    words = counted(texts, "words")
+    for row, text in zip(words.toarray(), texts, strict=True):
+        found = re.findall(r"\w+", text.lower())
+        several = Counter(found) + Counter(itertools.pairwise(found))
+        assert sorted(row[row > 0]) == sorted(map(float, several.values()))
+    letters = counted(texts, "letters")
+    for row, text in zip(letters.toarray(), texts, strict=True):
+        said = re.sub(r"\s+", " ", f" {text.lower()} ")
+        groups = Counter(said[i : i + size] for size in (3, 4) for i in range(len(said) - size + 1))
+        assert sorted(row[row > 0]) == sorted(map(float, groups.values()))
+    alone = np.vstack([counted([text], "letters").toarray() for text in texts])
+    assert np.array_equal(alone, letters.toarray())
+
+
+def test_words_that_say_nothing_more_are_left_out():
+    table, label = notes(300)
+    rng = np.random.default_rng(0)
+    told = Tokens.of_vectors(torch.from_numpy((label == "yes")[:, None] + rng.normal(0, 0.01, (300, 1))).float())
+    modality, present = Modality("note", "text", ("note",)), {"note": torch.ones(300, dtype=torch.bool)}
+    target = np.asarray(label == "yes", float)[:, None]
+    known, same = fit_ngrams([modality], table, Inputs({"note": told}, {}, present), target)
+    assert known == {}
+    assert same.words == {}
+    noise = Tokens.of_vectors(torch.from_numpy(rng.normal(size=(300, 1))).float())
+    known, more = fit_ngrams([modality], table, Inputs({"note": noise}, {}, present), target)
+    assert more.words == {"note": known["note"].dim}
+    assert torch.equal(without(more).tokens["note"].x, noise.x)
+    few = Inputs({"note": noise.take(torch.arange(50))}, {}, {"note": present["note"][:50]})
+    assert fit_ngrams([modality], table[:50], few, target[:50])[0] == {}
+
+
+def test_rows_keep_their_words():
+    table, _ = notes(200)
+    words = Ngrams.fit({kind: counted(list(table["note"]), kind) for kind in ("words", "letters")})
+    x = words([*table["note"], None])
+    assert x.shape == (201, words.dim)
+    assert not x[-1].any()
+    assert np.allclose(x[:-1].mean(0), 0, atol=1e-3)
+    assert np.square(x[:-1, :32]).mean() == pytest.approx(1, rel=0.01)
+    tokens = Tokens.of_vectors(torch.from_numpy(x))
+    inputs = Inputs({"a": tokens}, {}, {"a": tokens.present}, words={"a": words.dim})
+    first = inputs.take(torch.arange(3))
+    for rows in (first, inputs.only(["a"]), inputs.to("cpu"), followed_by(first, first), together({"a": inputs})):
+        assert rows.words == {"a": words.dim}
+    assert dataclasses.replace(inputs, words={}).words == {}
