@@ -116,6 +116,30 @@ def test_metadata_is_complete(name: str) -> None:
     assert cls.label().endswith("(rebuilt)") is cls.rebuilt
 
 
+@pytest.mark.parametrize("content", [b"", b"half a file", b"a,b\n1,2\n", b"\x1f\x8b\xff", b"[]"])
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.find("datasets", n).files])
+def test_files_that_are_damaged_or_of_another_layout_are_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    cls = registry.find("datasets", name)
+    for file in cls.files:
+        (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.path).write_bytes(content)
+    with pytest.raises(TableError) as told:
+        cls().load(tmp_path)
+    assert "\n" not in str(told.value)
+    assert str(tmp_path) in str(told.value)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    for file in registry.find("datasets", "av_mnist").files:
+        (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / file.path, np.zeros(3))
+    (tmp_path / "avmnist" / "image" / "train_data.npy").write_bytes(b"<html>")
+    with pytest.raises(
+        TableError, match=r"train_data.npy is damaged, or no .npy file .*bring it again; AV-MNIST comes"
+    ):
+        registry.find("datasets", "av_mnist")().load(tmp_path)
+
+
 def test_describe_lists_targets_licence_and_source() -> None:
     records = {record["name"]: record for record in registry.describe("datasets")}
     assert set(records) == set(NAMES)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
+import struct
+import tarfile
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +18,7 @@ from typing import Any, ClassVar, Self
 import pandas as pd
 
 from plait.base import checks, outline, registry
-from plait.base.errors import ConfigError, TableError, nearest
+from plait.base.errors import ConfigError, PlaitError, TableError, nearest
 from plait.data.modality import Modality, Schema
 
 
@@ -40,6 +45,10 @@ class File:
     def found(self, base: Path) -> File | None:
         """It, or what serves in its place, whichever lies below ``base``; None: neither."""
         return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
+
+
+class ColumnsError(ConfigError):
+    """A table has columns that its data set does not know: it is of another version."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,12 @@ class Dataset(ABC):
     rebuilt: ClassVar[bool] = False
     #: Rows may be split anew. False: only the official parts keep training and test apart.
     resplit: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Files that are damaged or of another layout are one line, whatever reads them."""
+        super().__init_subclass__(**options)
+        if "load" in cls.__dict__:
+            cls.load = _in_one_line(cls.load)  # type: ignore[method-assign]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Refuse options that are not what the annotations of ``__init__`` say."""
@@ -179,6 +194,53 @@ class Dataset(ABC):
         return f"{cls.label()} comes from {cls.url}{brought}"
 
 
+#: What readers of tables, arrays, archives and documents raise at a file that is not theirs.
+_UNREADABLE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, AttributeError, EOFError, OSError)
+_UNREADABLE += (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error)
+#: Beginnings of files by their suffix.
+_MAGIC = {
+    ".npy": b"\x93NUMPY",
+    ".npz": b"PK",
+    ".zip": b"PK",
+    ".gz": b"\x1f\x8b",
+    ".parquet": b"PAR1",
+    ".csd": b"\x89HDF",
+}
+
+
+def _in_one_line(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
+    @functools.wraps(load)
+    def loaded(self: Dataset, root: str | Path | None = None) -> Loaded:
+        try:
+            result = load(self, root)
+        except PlaitError as error:
+            if not isinstance(error, ColumnsError):
+                raise
+            raise TableError(
+                f"data set '{self.name()}': {_damage(self, root, str(error))}; {self._source()}"
+            ) from error
+        except _UNREADABLE as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise TableError(f"data set '{self.name()}': {_damage(self, root, said)}; {self._source()}") from error
+        if not len(result.frame):
+            raise TableError(f"data set '{self.name()}': {_damage(self, root, 'no rows')}; {self._source()}")
+        return result
+
+    return loaded
+
+
+def _damage(dataset: Dataset, root: str | Path | None, said: str) -> str:
+    """Which of its files is not what its name says; where all are, that they are of another layout."""
+    base = Path(root or os.environ.get("PLAIT_DATA") or ".").expanduser().absolute()
+    for one in (file.found(base) for file in dataset.files):
+        path = base / one.path if one is not None else base
+        if path.is_file() and not path.open("rb").read(8).startswith(_MAGIC.get(path.suffix, b"")):
+            return f"{path} is damaged, or no {path.suffix} file (half a download?); bring it again"
+        if path.is_file() and not path.stat().st_size:
+            return f"{path} is empty; bring it again"
+    return f"its files below {base} are of another layout than the published one, or damaged ({said[:200]}); bring them again"
+
+
 def in_archive(archive: Path, members: Iterable[str]) -> list[str]:
     """Cells that name members of a zip archive.
 
@@ -200,7 +262,7 @@ def make_schema(
     """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
 
     Raises:
-        ConfigError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
+        ColumnsError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
     """
     modalities = tuple(modalities)
     used = [column for modality in modalities for column in modality.columns]
@@ -208,6 +270,6 @@ def make_schema(
     silent = [column for column in left if column not in reasons]
     twice = sorted({c for c in used if c == target or any(m.columns.count(c) > 1 for m in modalities)})
     if silent or twice:
-        raise ConfigError(f"schema for '{target}': columns without a reason: {silent}; columns used twice: {twice}")
+        raise ColumnsError(f"schema for '{target}': columns without a reason: {silent}; columns used twice: {twice}")
     kept = {column: kind for column, kind in (types or {}).items() if column in used}
     return Schema(modalities, target, task, {column: reasons[column] for column in left}, kept)

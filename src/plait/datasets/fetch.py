@@ -113,8 +113,9 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
     missing = [file for file in variant.files if file.found(base) is None]
     by_hand = [file.path for file in missing if not file.url] or ([] if variant.files else ["its files"])
     if by_hand:
+        more = f" and {len(by_hand) - 3} more" if len(by_hand) > 3 else ""
         raise TableError(
-            f"data set '{name}': {', '.join(by_hand)} cannot be downloaded by a program; bring it by hand from "
+            f"data set '{name}': {', '.join(by_hand[:3])}{more} cannot be downloaded by a program; bring it by hand from "
             f"{variant.url} into {base}"
         )
     if missing and not accept_licence:

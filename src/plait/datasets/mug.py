@@ -79,13 +79,12 @@ class Mug(Dataset):
         target = info.get("label") if isinstance(info, dict) else None
         parts = []
         for name, part in _PARTS.items():
-            frame = pd.read_csv(self.file(root, *folder, f"{name}.csv"))
+            path = self.file(root, *folder, f"{name}.csv")
+            frame = pd.read_csv(path)
             if target not in frame or IMAGE not in frame:
-                raise TableError(
-                    f"MuG {self.table}, {name}.csv: no column '{target}' or '{IMAGE}'; is it another version?"
-                )
+                raise TableError(f"MuG {self.table}, {path}: no column '{target}' or '{IMAGE}'; is it another version?")
             archive = self.file(root, *folder, f"{name}_images.zip")
-            frame[IMAGE] = [f"zip://{archive}!{path}" if isinstance(path, str) else None for path in frame[IMAGE]]
+            frame[IMAGE] = [f"zip://{archive}!{cell}" if isinstance(cell, str) else None for cell in frame[IMAGE]]
             parts.append(frame.assign(split=part))
         frame = pd.concat(parts, ignore_index=True).rename(columns={target: "label", IMAGE: "image"})
         used = [str(c) for c in frame if c not in ("label", "image", "split")]

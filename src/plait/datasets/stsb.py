@@ -52,6 +52,7 @@ class Stsb(Dataset):
                 table = _published(self.file(root, "stsbenchmark", f"sts-{file}.csv"))
             else:
                 table = pd.read_csv(self.file(root, "textpairs", f"stsb_{file}.csv"), header=None, names=_NAMES)
+                table = table.astype({_NAMES[-1]: float}).dropna(subset=_NAMES[-1:])
             parts.append(table.assign(split=part))
         frame = pd.concat(parts, ignore_index=True)
         modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))

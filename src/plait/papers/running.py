@@ -278,9 +278,9 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
 
 
 def _counted(paper: Paper, row: Row) -> tuple[Row, dict[str, int] | str | None]:
-    """The row on the paper's own data where they are here, else on what stands in their place; and what is counted of it."""
+    """The row on the paper's own data where they are here (damaged, too), else on what stands in their place; and its counts."""
     own = None if row.own is None else _parts(paper, row.own_recipe, row.own)
-    if isinstance(own, dict) or row.ours is None:
+    if isinstance(own, dict) or row.ours is None or (own is not None and "is not there" not in own):
         return dataclasses.replace(row, ours=row.own), own
     return row, _parts(paper, row.recipe, row.ours)
 
