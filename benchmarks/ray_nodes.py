@@ -3,9 +3,9 @@
     python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands encode fit predict study] [--rounds whole killed head]
 
 Nodes are Ray's own (``ray.cluster_utils``): each has its scheduler, its object store and its workers, as a machine would have.
-``encode``, ``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL) once work has
-begun; answers are compared number by number. ``head``: the head is killed, the command says so and ends
-with 2, and the same command is given again on a new cluster. Prints one line for each.
+``encode``, ``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL)
+once work has begun; answers are compared number by number. ``head``: the head is killed, the command says so and ends with 2,
+and the same command is given again on a new cluster. Prints one line for each.
 """
 
 from __future__ import annotations
