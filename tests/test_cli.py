@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -160,6 +161,13 @@ def test_rows_that_a_model_learned_from_are_left_out_or_named(
     assert "learned from" not in shown.err
     assert run("explain", model, table, "--held-out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["overall"] == kept["explanation"]["overall"]
+    codes = [run("explain", model, table, "--held-out", "--rows", row) for row in ("0,1,2,3,4,5,6,7", "80")]
+    assert codes == [2, 2]
+    said = capsys.readouterr().err
+    assert re.search(
+        r"--rows \d: the model learned from it; take one of the 12 rows that were held out \(as \d+, \d+, ", said
+    )
+    assert "--rows 80: the table has no such row; its rows are numbered 0 to 79" in said
     other = pd.read_csv(table).assign(weight=lambda frame: frame["weight"] + 1)
     other["photo"] = [str(table.parent / name) for name in other["photo"]]
     other.to_csv(tmp_path / "other.csv", index=False)

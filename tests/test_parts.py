@@ -123,7 +123,7 @@ def test_long_texts_large_pictures_and_empty_cells_cost_a_bounded_number_of_cell
     [
         ([], "rows: 0 named"),
         (list(range(ROWS + 1)), f"rows: {ROWS + 1} named; texts and pictures of 1 to {ROWS} rows"),
-        ([80], "the table has no row 80 that can be judged; rows are called 0 to 79"),
+        ([80], r"row 80 is not among the 80 rows that are explained \(called 0 to 79\)"),
     ],
 )
 def test_rows_that_cannot_be_taken_apart_are_one_clear_line(by_word: Any, wanted: list[int], message: str) -> None:

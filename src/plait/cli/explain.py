@@ -64,7 +64,9 @@ def explain(
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():
-            frame = files.of(judged_rows(fitted, whole, table, held_out))
+            judged = judged_rows(fitted, whole, table, held_out)
+            _check_rows(chosen, whole, judged, fitted.schema_.target)
+            frame = files.of(judged)
             step("explain")
             with fitted.remembering():
                 result = shapley(fitted, frame, rows=chosen)
@@ -86,6 +88,26 @@ def explain(
         show_by_target(values)
     if written:
         typer.echo(f"written to {out}: " + ", ".join(written), err=True)
+
+
+def _check_rows(chosen: Sequence[int], whole: Any, judged: Any, target: str | None) -> None:
+    """Refuse a row that is not explained, and say why it is not: there is none, it has no target, or it was learned from."""
+    from plait.base.errors import TableError
+    from plait.data.values import nulls
+
+    for row in chosen:
+        if row in judged.index:
+            continue
+        where = f"--rows {row}: "
+        if row >= len(whole):
+            raise TableError(f"{where}the table has no such row; its rows are numbered 0 to {len(whole) - 1}")
+        if nulls(whole[target])[row]:
+            raise TableError(f"{where}it has no '{target}', by which it could be judged; take a row that has one")
+        few = ", ".join(map(str, judged.index[:3]))
+        raise TableError(
+            f"{where}the model learned from it; take one of the {len(judged):,} rows that were held out (as {few}), or leave out "
+            "--held-out"
+        )
 
 
 def _show_moved(one: Moved, every: Sequence[Moved]) -> None:

@@ -255,6 +255,7 @@ def _counts(texts: Sequence[str | None], kinds: Collection[str] = tuple(KINDS)) 
 def _gain(inputs: Inputs, name: str, rows: Array, words: Array, target: Array) -> float:
     """The share of a ridge's error that is gone with these words, on rows left out one by one."""
     known = [t.pooled()[rows, : None if n == name else OTHERS] for n, t in inputs.tokens.items()]
+    known += [t.pooled()[rows] for t in inputs.compared.values()]
     own = torch.cat(known, 1).double().numpy()
     before = ridge_error(own, target)
     return 1 - ridge_error(np.hstack([own, words]), target) / max(before, 1e-12)

@@ -165,8 +165,8 @@ def _places(frame: pd.DataFrame, rows: Sequence[object]) -> list[int]:
     unknown = [row for row in rows if row not in known]
     if unknown:
         raise TableError(
-            f"rows: the table has no row {unknown[0]} that can be judged; rows are called {frame.index[0]} to "
-            f"{frame.index[-1]}, those without a target are left out"
+            f"rows: row {unknown[0]} is not among the {len(frame):,} rows that are explained (called {frame.index[0]} to "
+            f"{frame.index[-1]}); name one of these"
         )
     return [known[row] for row in dict.fromkeys(rows)]
 
