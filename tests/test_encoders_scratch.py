@@ -556,7 +556,8 @@ def test_sequences_of_vectors_are_learned_from_in_a_fit(encoder: str) -> None:
     """A fit hands cells on one by one only to encoders that go through them once."""
     rng = np.random.default_rng(0)
     cells = pd.Series([rng.normal(size=(n, 3)) + (place % 2) for place, n in enumerate(rng.integers(1, 5, 40))])
-    modalities = {"x": {"kind": "vector", "columns": ["x"], "encoder": encoder}}
+    train = "frozen" if encoder == "vector" else "scratch"
+    modalities = {"x": {"kind": "vector", "columns": ["x"], "encoder": encoder, "train": train}}
     settings = {"store": "none", "members": 1, "epochs": 1, "branches": ("joint",), "width": 8, "progress": False}
     model = plait.FusionClassifier(modalities=modalities, **settings).fit(pd.DataFrame({"x": cells}), np.arange(40) % 2)
     assert model.predict_proba(pd.DataFrame({"x": cells[:3]})).shape == (3, 2)
