@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -17,10 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from plait import FusionClassifier, FusionRegressor, evaluate, explain, load
+from plait import FusionClassifier, FusionRegressor, ModalityAligner, evaluate, explain, load
 from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.conditions.parse import parse
 from plait.data.schema_yaml import from_yaml, to_yaml
+from plait.estimators.base import FusionEstimator
 
 QUICK: dict[str, Any] = {"store": "none", "epochs": 12, "members": 2, "width": 16, "progress": False}
 
@@ -75,6 +77,25 @@ def test_both_modalities_are_needed_and_used(fitted: FusionClassifier) -> None:
         assert 0.35 < right < 0.75, "each modality alone knows half of it"
     np.testing.assert_allclose(alone[("text", "tabular")], fitted.predict_proba(frame))
     np.testing.assert_allclose(fitted.predict_proba(frame).sum(1), 1.0)
+
+
+def undocumented(model: Any) -> list[str]:
+    """Fitted attributes that no docstring of its classes names."""
+    said = " ".join(kind.__doc__ or "" for kind in type(model).__mro__ if kind.__module__.startswith("plait."))
+    names = {name for name in (*vars(model), *dir(type(model))) if name.endswith("_") and not name.startswith("_")}
+    assert len(names) > 5
+    return sorted(name for name in names if not re.search(rf"\b{name}\b", said))
+
+
+def test_fitted_attributes_are_documented(fitted: FusionClassifier) -> None:
+    pairs = pd.DataFrame({"name": [f"{w} {i}" for i, w in enumerate(["ant", "bee"] * 10)], "size": range(20)})
+    modalities = {
+        "text": {"kind": "text", "columns": ["name"], "encoder": "hashed_ngrams"},
+        "number": {"kind": "tabular", "columns": ["size"]},
+    }
+    aligner = ModalityAligner(modalities=modalities, stage="cca", store="none").fit(pairs)
+    aligner.index(pairs)
+    assert undocumented(fitted) == undocumented(aligner) == []
 
 
 def test_any_pattern_of_absence_is_predicted(fitted: FusionClassifier) -> None:
@@ -194,6 +215,24 @@ def test_saved_and_loaded_predicts_the_same(fitted: FusionClassifier, tmp_path: 
     assert sum(p.stat().st_size for p in (tmp_path / "model").iterdir()) < 10_000_000
     again.save(tmp_path / "again")
     np.testing.assert_array_equal(load(tmp_path / "again").predict_proba(frame), fitted.predict_proba(frame))
+
+
+class Mine(FusionClassifier):
+    """A user's own, which load does not know."""
+
+
+class Bare(FusionEstimator):
+    """Extends what is no kind of a saved model."""
+
+
+def test_a_class_of_ones_own_is_saved_as_what_it_extends(tmp_path: Path) -> None:
+    frame, y = table(60)
+    mine = Mine(modalities=MODALITIES, **QUICK | {"epochs": 2}).fit(frame, y)
+    with pytest.warns(PlaitWarning, match="a Mine is saved as a FusionClassifier"):
+        mine.save(tmp_path / "m")
+    assert np.allclose(load(tmp_path / "m").predict_proba(frame), mine.predict_proba(frame), atol=1e-6)
+    with pytest.raises(ConfigError, match="a Bare could not be loaded again"):
+        Bare(**QUICK).fit(frame, y)
 
 
 def test_regressor_and_multilabel_survive_saving(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plait import FusionClassifier, Modality, Schema, load
+from plait import FusionClassifier, Modality, Schema, Study, load
 from plait.base import registry
+from plait.base.config import to_yaml
+from plait.cli import main
 from plait.testing import check_fusion
 from plait.testing.cells import check_condition, check_encoder
 
@@ -65,3 +67,38 @@ def test_a_model_that_uses_them_is_loaded_in_another_process(tmp_path: Path) -> 
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     np.testing.assert_allclose(json.loads(told.stdout), expected, atol=1e-6)
+
+
+def test_they_are_named_in_yaml_and_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table().to_csv(tmp_path / "t.csv", index=False)
+    modalities = {
+        "text": {"kind": "text", "columns": ["name"], "encoder": "lengths_of_words"},
+        "tabular": {"kind": "tabular", "columns": ["size"], "types": {"size": "number"}},
+    }
+    named = {"target": "label", "modalities": modalities, "settings": {"fusion": "root_mean_square", **SETTINGS}}
+    (tmp_path / "schema.yaml").write_text(to_yaml(named))
+    fit = ["fit", tmp_path / "t.csv", "--schema", tmp_path / "schema.yaml", "--out", tmp_path / "m", "--no-report"]
+    judge = ["evaluate", tmp_path / "m", tmp_path / "t.csv", "--condition", "capitals:text=1.0", "--json"]
+    for command in (fit, judge):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            main([str(word) for word in command])
+        assert done.value.code == 0
+    assert json.loads(capsys.readouterr().out)["conditions"][0]["condition"].startswith("capitals")
+    study = {"name": "s", "data": {"table": "t.csv", "schema": "schema.yaml"}, "model": {"fusion": "root_mean_square"}}
+    (tmp_path / "study.yaml").write_text(to_yaml(study | {"conditions": {"test": ["clean", "capitals:text=1.0"]}}))
+    assert Study.load(tmp_path / "study.yaml").check() == []
+
+
+def test_a_model_that_uses_them_is_exported(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    frame = table()
+    modalities = {
+        "text": {"kind": "text", "columns": ["name"], "encoder": "lengths_of_words"},
+        "tabular": {"kind": "tabular", "columns": ["size"], "types": {"size": "number"}},
+    }
+    model = FusionClassifier(modalities=modalities, fusion="root_mean_square", depth="late", **SETTINGS)
+    model.fit(frame, frame["label"]).export(tmp_path / "onnx")
+    session = runtime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"])
+    [probabilities] = session.run(["probabilities"], model.export_inputs(frame))
+    np.testing.assert_allclose(probabilities, model.predict_proba(frame), atol=1e-4)

@@ -199,8 +199,12 @@ def test_requests_that_are_refused(client: TestClient) -> None:
     assert client.post("/predict?worth=maybe", json={}).status_code == 422
     large = client.post("/predict", content=b"x" * 1_000_001, headers={"content-type": "application/json"})
     assert (large.status_code, "at most 1,000,000 bytes" in large.json()["error"]) == (413, True)
-    assert client.get("/../pyproject.toml").status_code == 404
-    assert client.get("/%2e%2e/app.py").status_code == 404
+    for path in ("/../pyproject.toml", "/%2e%2e/app.py"):
+        nowhere = client.get(path)
+        assert (nowhere.status_code, "this address is not served" in nowhere.json()["error"]) == (404, True)
+    other = client.get("/predict")
+    assert (other.status_code, other.headers["allow"]) == (405, "POST")
+    assert "this way of asking is not served" in other.json()["error"]
 
 
 def test_an_answer_that_takes_too_long(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

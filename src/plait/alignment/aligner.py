@@ -73,6 +73,13 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         store: folder of the store of embeddings; None: the user's cache; ``none``: keep nothing.
         progress: show progress; None: only on a terminal.
         random_state: seed of everything random.
+        schema_: once fitted, as are all that follow: the modalities; ``modality_names_``: their names in its order.
+        stage_: how they were aligned.
+        encoders_: modality -> its encoder.
+        network_: takes each modality into the space.
+        history_: one record per epoch, or the one of a stage in closed form.
+        record_: what the fit took: pairs, seconds, versions, data hash.
+        index_: what ``search`` looks in, once ``index`` was called.
 
     Source: Faye et al., Context-Based Multimodal Fusion (stage ``context``); the other stages name their own.
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, overload
 
 from plait.base import outline
 from plait.base import outline as facts
-from plait.base.errors import ConfigError, nearest
+from plait.base.errors import ConfigError, nearest, warn
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.
 FAMILIES = {
@@ -155,6 +155,23 @@ def model_class(kind: str) -> type[Any]:
         raise ConfigError(f"model.json: kind '{kind}' is not known to this plait")
     result: type[Any] = getattr(importlib.import_module(f"plait.{MODELS[kind]}"), kind)
     return result
+
+
+def model_kind(variant: type[Any], *, warns: bool = True) -> str:
+    """The kind as which a model is saved: its class's name, or that of the class it extends which ``model_class`` finds.
+
+    Raises:
+        ConfigError: it extends none.
+    """
+    known = (c.__name__ for c in variant.__mro__ if f"plait.{MODELS.get(c.__name__)}" == c.__module__)
+    kind = next(known, None)
+    if kind is None:
+        raise ConfigError(f"a {variant.__name__} could not be loaded again: let it extend {' or '.join(MODELS)}")
+    if warns and kind != variant.__name__:
+        warn(
+            f"a {variant.__name__} is saved as a {kind}, which is what load will give: what the class adds is not kept"
+        )
+    return kind
 
 
 def is_known(family: str, variant: type[Any]) -> bool:

@@ -115,7 +115,8 @@ def column_widths(rows: Sequence[Sequence[str]], fixed: Sequence[bool], room: in
 def _parts(columns: Sequence[str], cells: Sequence[Sequence[str]], named: int, room: int) -> Iterator[list[str]]:
     """The columns after the named ones, as many at a time as fit beside these; one at least."""
     widths = [2 + max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    room, part, used = room + 2 - sum(widths[:named]), [], 0
+    room, used = room + 2 - sum(widths[:named]), 0
+    part: list[str] = []
     for column, width in zip(columns[named:], widths[named:], strict=True):
         if part and used + width > room:
             yield part

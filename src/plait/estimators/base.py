@@ -46,6 +46,22 @@ class FusionEstimator(Answering):
     """Early fusion of frozen or learning encoders, for tables whose columns hold text, images, sound, video, code and numbers.
 
     Its fields are those of ``FitSettings``.
+
+    Attributes:
+        schema_: the modalities, as they were given or inferred; ``modality_names_``: their names in its order.
+        task_: ``classification``, ``multilabel`` or ``regression``; ``metric_``: what leads.
+        feature_names_in_: the table's columns, where they have names; ``n_features_in_``: how many there are.
+        features_: the encoders of the modalities, with what they have learned of the training rows.
+        enhancers_: modality -> what ``align`` has learned to do to it.
+        scalers_: modality -> centre, scale and directions of its features.
+        pairs_: name -> two modalities of one encoder that are also compared.
+        members_: the networks and the mixture: whatever predicts.
+        leaderboard_: one row for the mixture and each branch, best first.
+        thresholds_: for several labels, from which probability on each is answered; ``pattern_thresholds_``: by what is present.
+        history_: one record per epoch and member; ``pretrain_history_``: of encoders that were trained alone before.
+        record_: what the fit took and chose: rows, epochs, weights, seconds, memory, versions, data hash.
+        leaks_: columns that look like the target in disguise.
+        advised_: the settings that ``fusion: auto`` chose.
     """
 
     _regressor: ClassVar[bool] = False
@@ -91,6 +107,7 @@ class FusionEstimator(Answering):
             PlaitError: the table, the target or a setting cannot be used; the message says what to do.
         """
         check_settings(self)
+        registry.model_kind(type(self), warns=False)  # nothing is trained that could not be saved
         tracked = None if self.track is None else tracking.track_of(self.track)
         _check_validation(self.validation, valid)
         frame = self._frame(X, y, reset=True)

@@ -29,6 +29,9 @@ from plait.store import hub
 class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
     """Predicts one class, or several, from any mixture of modalities; see ``FusionEstimator`` for the settings.
 
+    Attributes:
+        classes_: the classes in the order of ``predict_proba``'s columns; of several labels, their names.
+
     Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; the mixing of branches is ours.
 
     Example:

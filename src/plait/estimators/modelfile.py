@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from plait.alignment import enhancement
+from plait.base import registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
@@ -92,7 +93,7 @@ def write(model: Any, place: Path) -> None:
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
-        "kind": type(model).__name__,
+        "kind": registry.model_kind(type(model)),
         "settings": plain_values(settings),
         "schema": schemas.to_dict(model.schema_),
         "columns": list(getattr(model, "feature_names_in_", [])),

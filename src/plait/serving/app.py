@@ -199,8 +199,13 @@ def _check_type(request: Any, expected: str) -> None:
 def _add_errors(app: FastAPI) -> None:
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
 
     async def answer(request: object, error: Exception) -> JSONResponse:
+        if isinstance(error, HTTPException):
+            what = "this address" if error.status_code == 404 else "this way of asking"
+            said = f"{error.detail}: {what} is not served; /openapi.json says which are"
+            return JSONResponse({"error": said}, error.status_code, error.headers)
         if isinstance(error, Refused):
             return JSONResponse({"error": error.message}, error.status)
         if isinstance(error, RequestValidationError):
@@ -210,7 +215,7 @@ def _add_errors(app: FastAPI) -> None:
             return JSONResponse({"error": " ".join(str(error).split())}, 422)
         return JSONResponse({"error": "the service failed at this request; its log says why"}, 500)
 
-    for kind in (Refused, RequestValidationError, PlaitError, Exception):
+    for kind in (HTTPException, Refused, RequestValidationError, PlaitError, Exception):
         app.add_exception_handler(kind, answer)
 
 
