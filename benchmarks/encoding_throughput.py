@@ -2,7 +2,7 @@
 
     PLAIT_DATA=... python benchmarks/encoding_throughput.py [--cells 1000] [--rounds 3] [--only text]
 
-Plain: sentence-transformers and the package efficientnet-lite-pytorch (extra ``bench``),
+Plain: sentence-transformers and the package efficientnet-lite-pytorch (extra ``dev``),
 both float32, batches of 32 in the order of the table; pictures are read, decoded and resized in the loop. Plait:
 ``embed`` without a store. Loading the weights is left out on both sides. Rounds alternate and the best of each side
 counts, so that what else runs on the machine does least harm; the ratio of processor times is told beside. The cosine
